@@ -1,0 +1,1 @@
+"""Models as INT8 layers: converting, storing, loading and running them."""

@@ -1,0 +1,82 @@
+"""What an engine is: the layers of one span, run over chunks of sequences.
+
+Engines speak numpy float32, the residual stream's own precision, so that a server needs no tensor
+library beyond its engine's, and cutting a model in other places changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pinfer.types import Span
+
+Hidden = NDArray[np.float32]
+"""Activations between layers, [tokens, hidden_size]."""
+
+
+class SequenceCache(Protocol):
+    """Keys and values of one sequence in the layers that it was made for."""
+
+    @property
+    def layers(self) -> Span:
+        """The layers that chunks of this sequence run through."""
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+
+    def rewind(self, length: int) -> None:
+        """Forget the tokens from `length` on. Raises ValueError if it holds fewer."""
+
+    def release(self) -> None:
+        """Give the memory back. The cache can't be used afterwards; releasing twice is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next tokens of one sequence, at positions cache.length, cache.length + 1, ..."""
+
+    cache: SequenceCache
+    hidden: Hidden
+
+
+class Engine(Protocol):
+    """One span of layers, ready to run. Not thread-safe: one thread calls `forward`."""
+
+    @property
+    def span(self) -> Span:
+        """The layers it holds."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+
+    @property
+    def numerics(self) -> str:
+        """The numerics class: engines that name the same give the same bytes."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that the weights take, scales and norms included."""
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Memory that one token's keys and values take, all layers of the span together."""
+
+    def new_cache(self, layers: Span | None = None) -> SequenceCache:
+        """An empty cache; memory is taken as tokens come.
+
+        `layers` (default: the whole span) lets a route enter or leave a span in the middle.
+        """
+
+    def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
+        """Run every chunk through the span, append to its cache, and return its outputs.
+
+        A sequence's outputs do not depend on what else is in `chunks`. A cache appears at most
+        once in a call, and all caches of a call have the same `layers`. Input is not modified.
+        """
