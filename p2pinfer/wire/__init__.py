@@ -1,0 +1,1 @@
+"""What travels between peers: messages, tensors as bytes, pinned channels, status codes."""

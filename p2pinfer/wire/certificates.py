@@ -1,0 +1,56 @@
+"""The certificate that a server makes for itself and its swarm record vouches for."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+SERVER_NAME = "p2pinfer"
+"""Every certificate's name. Trust comes from pinning the certificate, not from the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A self-signed certificate and its private key, new in every process."""
+
+    der: bytes
+    credentials: grpc.ServerCredentials
+
+
+def new_certificate(lifetime_days: int = 365) -> Certificate:
+    """Make a P-256 key and a certificate for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=lifetime_days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem_key = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem_certificate = certificate.public_bytes(serialization.Encoding.PEM)
+    return Certificate(
+        der=certificate.public_bytes(serialization.Encoding.DER),
+        credentials=grpc.ssl_server_credentials([(pem_key, pem_certificate)]),
+    )
+
+
+def pinned(certificate_der: bytes) -> grpc.ChannelCredentials:
+    """Credentials that trust this one certificate and nothing else. Raises ValueError if it is none."""
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    return grpc.ssl_channel_credentials(certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,0 +1,170 @@
+"""Channels to servers: dialled directly where possible, through a tunnel where not, one per peer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+
+from p2pinfer.errors import HopFailedError, P2PInferError
+from p2pinfer.types import PeerId
+from p2pinfer.wire.certificates import SERVER_NAME, pinned
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""gRPC's own limit; a session's contract is far tighter, and checked before anything is copied."""
+
+CONNECT_SECONDS = 4.0
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.ssl_target_name_override", SERVER_NAME),
+    # A hop that vanished without a word is noticed after 10 + 10 s even if no step is under way.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Two pools in one process must not share (and so outlive) each other's connections.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_concurrent_streams", 1_000),
+    ("grpc.so_reuseport", 0),
+)
+
+Tunnel = Callable[[PeerId], AbstractAsyncContextManager[str]]
+"""Opens a way through the swarm to a peer's service and yields the path of a local unix socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server's gRPC service is: from its signed record, never from hearsay."""
+
+    peer_id: PeerId
+    endpoints: tuple[str, ...]
+    certificate: bytes
+
+
+@dataclass(slots=True)
+class _Connection:
+    address: Address
+    channel: grpc.aio.Channel
+    resources: AsyncExitStack
+    users: int = 0
+
+
+@dataclass(slots=True)
+class ChannelPool:
+    """One channel per peer, shared by all its users and closed with the pool or when it fails."""
+
+    tunnel: Tunnel | None = None
+    connect_seconds: float = CONNECT_SECONDS
+    _connections: dict[PeerId, _Connection] = field(default_factory=dict)
+    _locks: dict[PeerId, asyncio.Lock] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def connected(self, address: Address) -> AsyncIterator[grpc.aio.Channel]:
+        """Yield a channel to the peer that is (or was a moment ago) ready.
+
+        Raises HopFailedError if no endpoint answers with the pinned certificate and no tunnel
+        leads there. The channel stays open for the next user.
+        """
+        connection = await self._acquire(address)
+        try:
+            yield connection.channel
+        finally:
+            connection.users -= 1
+            if connection.users == 0 and self._connections.get(address.peer_id) is not connection:
+                await connection.resources.aclose()
+
+    async def forget(self, peer_id: PeerId) -> None:
+        """Don't reuse this peer's channel: it failed. Closed when its last user is done."""
+        connection = self._connections.pop(peer_id, None)
+        if connection is not None and connection.users == 0:
+            await connection.resources.aclose()
+
+    async def close(self) -> None:
+        """Close every channel, used or not."""
+        connections, self._connections = list(self._connections.values()), {}
+        for connection in connections:
+            await connection.resources.aclose()
+
+    async def _acquire(self, address: Address) -> _Connection:
+        lock = self._locks.setdefault(address.peer_id, asyncio.Lock())
+        async with lock:
+            connection = self._connections.get(address.peer_id)
+            if connection is not None and (
+                connection.address != address
+                or connection.channel.get_state() == grpc.ChannelConnectivity.TRANSIENT_FAILURE
+            ):
+                await self.forget(address.peer_id)
+                connection = None
+            if connection is None:
+                connection = await self._connect(address)
+                self._connections[address.peer_id] = connection
+            connection.users += 1
+            return connection
+
+    async def _connect(self, address: Address) -> _Connection:
+        try:
+            credentials = pinned(address.certificate)
+        except ValueError as error:
+            raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
+        for endpoint in address.endpoints:
+            if connection := await self._try(address, endpoint, credentials, AsyncExitStack()):
+                return connection
+        if self.tunnel is not None:
+            resources = AsyncExitStack()
+            try:
+                path = await asyncio.wait_for(
+                    resources.enter_async_context(self.tunnel(address.peer_id)), self.connect_seconds
+                )
+            except (OSError, TimeoutError, P2PInferError):
+                await resources.aclose()
+            else:
+                if connection := await self._try(address, f"unix:{path}", credentials, resources):
+                    return connection
+        ways: Sequence[str] = (*address.endpoints, *(["tunnel"] if self.tunnel else []))
+        raise HopFailedError(address.peer_id, f"unreachable ({', '.join(ways) or 'no endpoint'})")
+
+    async def _try(
+        self, address: Address, target: str, credentials: grpc.ChannelCredentials, resources: AsyncExitStack
+    ) -> _Connection | None:
+        channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        resources.push_async_callback(channel.close)
+        try:
+            ready = await asyncio.wait_for(_ready(channel), self.connect_seconds)
+        except TimeoutError:
+            ready = False
+        except BaseException:
+            await resources.aclose()
+            raise
+        if ready:
+            return _Connection(address, channel, resources)
+        await resources.aclose()
+        return None
+
+
+async def _ready(channel: grpc.aio.Channel) -> bool:
+    """Wait for the first attempt to connect; False as soon as it has failed, instead of retrying."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+            return False
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+    return True

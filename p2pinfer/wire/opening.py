@@ -1,0 +1,53 @@
+"""Opening a session: terms that the client signs, and that one server accepts once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from google.protobuf.message import DecodeError
+
+from p2pinfer.types import SESSION_ID_BYTES
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.status import Reason, Refused
+
+PUSH_KEY_BYTES = 32
+MAX_CLOCK_SKEW_SECONDS = 60.0
+_DOMAIN = b"p2pinfer opening 1\0"
+
+
+def sign_opening(terms: pb.Terms, public_key: bytes, sign: Callable[[bytes], bytes]) -> pb.Opening:
+    """Put the client's name to the terms."""
+    signed = terms.SerializeToString()
+    return pb.Opening(terms=signed, client_public_key=public_key, signature=sign(_DOMAIN + signed))
+
+
+def read_opening(
+    opening: pb.Opening, *, now: float, verify: Callable[[bytes, bytes, bytes], bool]
+) -> pb.Terms:
+    """Return the terms if the signature holds and they are well-formed; else raise Refused.
+
+    `verify(public_key, data, signature)` says whether a signature is genuine; `now` is Unix seconds.
+    """
+    if not verify(opening.client_public_key, _DOMAIN + opening.terms, opening.signature):
+        raise Refused(Reason.BAD_OPENING, "the opening is not signed by the key that it names")
+    terms = pb.Terms()
+    try:
+        terms.ParseFromString(opening.terms)
+    except DecodeError as error:
+        raise Refused(Reason.BAD_OPENING, "the opening's terms can't be parsed") from error
+    if not (math.isfinite(terms.issued_at) and abs(now - terms.issued_at) <= MAX_CLOCK_SKEW_SECONDS):
+        raise Refused(
+            Reason.BAD_OPENING,
+            f"the opening was issued more than {MAX_CLOCK_SKEW_SECONDS:.0f} s from this server's time: "
+            "set the clock and try again",
+        )
+    if len(terms.session_id) != SESSION_ID_BYTES:
+        raise Refused(Reason.BAD_OPENING, f"a session id has {SESSION_ID_BYTES} bytes")
+    if len(terms.push_key) not in (0, PUSH_KEY_BYTES):
+        raise Refused(Reason.BAD_OPENING, f"a push key has {PUSH_KEY_BYTES} bytes")
+    if terms.HasField("downstream") and len(terms.downstream.push_key) != PUSH_KEY_BYTES:
+        raise Refused(Reason.BAD_OPENING, f"the downstream push key has {PUSH_KEY_BYTES} bytes")
+    if terms.rows < 1 or terms.max_tokens < 1 or terms.first_layer >= terms.end_layer:
+        raise Refused(Reason.BAD_OPENING, "a session needs at least one row, one token and one layer")
+    return terms

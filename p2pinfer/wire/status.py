@@ -1,0 +1,100 @@
+"""Why a server says no, and how that travels: a gRPC status, a word, a sentence, a time to wait."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import grpc
+
+from p2pinfer.errors import ProtocolError
+
+REASON_KEY = "p2pinfer-reason"
+RETRY_KEY = "p2pinfer-retry-after-seconds"
+
+
+class Reason(StrEnum):
+    """One word per way to be refused; docs/protocol.md says what a client does about each."""
+
+    CACHE_FULL = "cache-full"
+    DRAINING = "draining"
+    WRONG_MODEL = "wrong-model"
+    WRONG_NUMERICS = "wrong-numerics"
+    WRONG_LAYERS = "wrong-layers"
+    WRONG_SERVER = "wrong-server"
+    TOO_LONG = "too-long"
+    BAD_OPENING = "bad-opening"
+    NEXT_HOP_UNREACHABLE = "next-hop-unreachable"
+    UNKNOWN_SESSION = "unknown-session"
+    BAD_STEP = "bad-step"
+    IDLE = "idle"
+    LEAVING = "leaving"
+    FAILED = "failed"
+
+
+_STATUS = {
+    Reason.CACHE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+    Reason.WRONG_MODEL: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WRONG_NUMERICS: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WRONG_LAYERS: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WRONG_SERVER: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.TOO_LONG: grpc.StatusCode.OUT_OF_RANGE,
+    Reason.BAD_OPENING: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.NEXT_HOP_UNREACHABLE: grpc.StatusCode.UNAVAILABLE,
+    Reason.UNKNOWN_SESSION: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.BAD_STEP: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.IDLE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.LEAVING: grpc.StatusCode.UNAVAILABLE,
+    Reason.FAILED: grpc.StatusCode.INTERNAL,
+}
+
+
+@dataclass(eq=False)
+class Refused(Exception):  # noqa: N818  read it where it is raised
+    """Raised inside a handler to end the call with a reason that the peer can act on."""
+
+    reason: Reason
+    detail: str
+    retry_after_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@asynccontextmanager
+async def errors_as_status(context: Any) -> AsyncIterator[None]:
+    """Turn Refused, and whatever a peer broke, into the status that the peer sees."""
+    try:
+        yield
+    except Refused as refused:
+        await _abort(context, refused)
+    except ProtocolError as error:
+        await _abort(context, Refused(Reason.BAD_STEP, str(error)))
+
+
+async def _abort(context: Any, refused: Refused) -> None:
+    trailing = [(REASON_KEY, refused.reason.value)]
+    if refused.retry_after_seconds > 0:
+        trailing.append((RETRY_KEY, f"{refused.retry_after_seconds:.3f}"))
+    await context.abort(_STATUS[refused.reason], refused.detail, tuple(trailing))
+
+
+def refusal_of(error: grpc.aio.AioRpcError) -> Refused | None:
+    """The refusal that a server put into a failed call; None if the failure is the network's."""
+    metadata = dict(error.trailing_metadata() or ())
+    word = metadata.get(REASON_KEY)
+    if word not in Reason.__members__.values():
+        return None
+    return Refused(Reason(str(word)), error.details() or "", _seconds(metadata.get(RETRY_KEY)))
+
+
+def _seconds(text: str | bytes | None) -> float:
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        return 0.0
+    return min(max(seconds, 0.0), 60.0) if seconds == seconds else 0.0
