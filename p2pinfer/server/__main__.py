@@ -1,0 +1,73 @@
+"""`python -m p2pinfer.server`: serve some layers of a model to the swarm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from p2pinfer.errors import P2PInferError, UsageError
+from p2pinfer.server.config import ServerConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a server; 0 when it left as asked, 1 when it could not start or go on, 2 for wrong usage."""
+    config = ServerConfig.from_args(argv)
+    _quiet(config)
+    try:
+        asyncio.run(_run(config))
+    except UsageError as error:
+        print(f"p2pinfer.server: {error}", file=sys.stderr)
+        return 2
+    except P2PInferError as error:
+        print(f"p2pinfer.server: {error}", file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        say("stopped before it was ready")
+    return 0
+
+
+def say(line: str) -> None:
+    """Print a line for the owner, at once even into a pipe."""
+    print(line, flush=True)
+
+
+async def _run(config: ServerConfig) -> None:
+    from p2pinfer.server.lifecycle import serve  # after the environment is set: it loads libraries
+
+    stopping, ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.current_task()
+    assert serving is not None
+
+    def stop() -> None:
+        if stopping.is_set() or not ready.is_set():
+            serving.cancel()  # asked twice, or there is nothing to leave yet
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    await serve(config, ready=ready, stopping=stopping, say=say)
+
+
+def _quiet(config: ServerConfig) -> None:
+    """Keep libraries from talking and from spinning, before they are imported."""
+    # OpenMP threads that spin while idle starve the other servers of the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.basicConfig(
+        level=logging.DEBUG if config.verbose else logging.WARNING,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stdout,
+    )
+    logging.getLogger("p2pinfer").setLevel(logging.DEBUG if config.verbose else logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

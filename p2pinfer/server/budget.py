@@ -1,0 +1,19 @@
+"""How much of a machine a server takes when its owner doesn't say."""
+
+from __future__ import annotations
+
+MAX_CACHE_TOKENS = 65_536
+MIN_CACHE_TOKENS = 256
+_WEIGHTS_SHARE = 0.5
+_CACHE_SHARE = 0.25
+
+
+def default_num_layers(*, largest_layer_bytes: int, free_bytes: int, num_layers: int) -> int:
+    """Layers whose weights fit into half of the free memory; at least one."""
+    return max(1, min(num_layers, int(free_bytes * _WEIGHTS_SHARE) // largest_layer_bytes))
+
+
+def default_cache_tokens(*, bytes_per_token: int, free_bytes: int) -> int:
+    """Tokens of attention cache that fit into a quarter of the free memory, within reason."""
+    tokens = int(free_bytes * _CACHE_SHARE) // bytes_per_token
+    return max(MIN_CACHE_TOKENS, min(MAX_CACHE_TOKENS, tokens))

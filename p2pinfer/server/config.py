@@ -1,0 +1,207 @@
+"""Everything that the server's owner can set, built once from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2pinfer import __version__
+from p2pinfer.types import Span
+
+_DESCRIPTION = """\
+Serve some layers of a language model to the swarm, in INT8.
+
+Without --initial-peers a new swarm begins, and the line that others join with is printed.
+Without --layers the server takes the layers that the swarm lacks most. Ctrl-C leaves: the swarm is
+told at once, and clients move their sessions to other servers.
+"""
+
+_EXAMPLES = """\
+examples:
+  python -m p2pinfer.server HuggingFaceTB/SmolLM2-135M-Instruct
+  python -m p2pinfer.server ./store --initial-peers /ip4/203.0.113.7/tcp/31337/p2p/12D3... --num-layers 10
+  python -m p2pinfer.server ./store --initial-peers ... --listen none      (behind a NAT: tunnel only)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """One server's settings."""
+
+    model: str
+    initial_peers: tuple[str, ...]
+    layers: Span | None
+    num_layers: int | None
+    listen: str | None  # HOST:PORT, or None: reachable by tunnel only
+    dht_listen: tuple[str, ...]
+    announce: tuple[str, ...]
+    identity: Path | None
+    public_name: str
+    max_cache_tokens: int | None
+    device: str
+    engine: str
+    threads: int | None
+    cache_folder: Path
+    data_folder: Path
+    idle_seconds: float
+    verbose: bool
+    heartbeat_seconds: float = 15.0
+    record_seconds: float = 60.0
+
+    @classmethod
+    def from_args(cls, argv: Sequence[str] | None = None) -> ServerConfig:
+        """Parse flags; prints help or the mistake and exits like every argparse program."""
+        parser = _parser()
+        args = parser.parse_args(argv)
+        if args.layers is not None and args.num_layers is not None:
+            parser.error("give --layers or --num-layers, not both")
+        listen = None if args.listen == "none" else _host_port(parser, args.listen)
+        host = listen.rpartition(":")[0] if listen else "0.0.0.0"
+        return cls(
+            model=args.model,
+            initial_peers=tuple(args.initial_peers),
+            layers=args.layers,
+            num_layers=args.num_layers,
+            listen=listen,
+            dht_listen=tuple(args.dht_listen or [_maddr(host)]),
+            announce=tuple(args.announce),
+            identity=args.identity,
+            public_name=args.public_name,
+            max_cache_tokens=args.max_cache_tokens,
+            device=args.device,
+            engine=args.engine,
+            threads=args.threads,
+            cache_folder=args.cache_folder,
+            data_folder=_home("XDG_DATA_HOME", ".local/share"),
+            idle_seconds=args.idle_seconds,
+            verbose=args.verbose,
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m p2pinfer.server",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a Hugging Face id or folder, a .gguf file, or a layer store"
+    )
+    parser.add_argument("--version", action="version", version=f"p2pinfer {__version__}")
+    swarm = parser.add_argument_group("swarm")
+    swarm.add_argument(
+        "--initial-peers", nargs="+", default=[], metavar="MADDR", help="peers to join through"
+    )
+    swarm.add_argument(
+        "--public-name", default="", metavar="NAME", help="shown on the health page; empty: none"
+    )
+    swarm.add_argument(
+        "--identity",
+        type=Path,
+        metavar="FILE",
+        help="key file that makes this server's peer id (default: kept for you)",
+    )
+    share = parser.add_argument_group("what to serve")
+    share.add_argument(
+        "--layers", type=_span, metavar="START:END", help="serve exactly these layers, like 10:20"
+    )
+    share.add_argument(
+        "--num-layers",
+        type=_positive,
+        metavar="N",
+        help="serve N layers (default: what fits into half of the free memory)",
+    )
+    share.add_argument(
+        "--max-cache-tokens",
+        type=_positive,
+        metavar="N",
+        help="tokens of attention cache, all sessions together "
+        "(default: a quarter of the free memory, at most 65536)",
+    )
+    share.add_argument(
+        "--idle-seconds", type=_seconds, default=120.0, metavar="S", help="close sessions idle for so long"
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--listen",
+        default="0.0.0.0:0",
+        metavar="HOST:PORT|none",
+        help="where activations come in (default: any free port); none: only through the libp2p tunnel",
+    )
+    network.add_argument(
+        "--announce",
+        nargs="+",
+        default=[],
+        metavar="HOST:PORT",
+        help="addresses that others should dial instead",
+    )
+    network.add_argument(
+        "--dht-listen",
+        nargs="+",
+        metavar="MADDR",
+        help="where the swarm's libp2p listens (default: the same host)",
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    machine.add_argument(
+        "--threads", type=_positive, metavar="N", help="compute threads (default: chosen for this machine)"
+    )
+    machine.add_argument(
+        "--engine",
+        choices=("auto", "native", "reference"),
+        default="auto",
+        help="auto: native where it was built",
+    )
+    machine.add_argument(
+        "--cache-folder",
+        type=Path,
+        default=_home("XDG_CACHE_HOME", ".cache"),
+        metavar="FOLDER",
+        help="where converted models are kept (default: %(default)s)",
+    )
+    machine.add_argument("--verbose", action="store_true", help="log the libraries too")
+    return parser
+
+
+def _home(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / default) / "p2pinfer"
+
+
+def _span(text: str) -> Span:
+    try:
+        return Span.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is expected, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"seconds from 0.1 to 86400 are expected, not {text!r}")
+    return seconds
+
+
+def _host_port(parser: argparse.ArgumentParser, text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        parser.error(f"argument --listen: HOST:PORT or none is expected, like 0.0.0.0:31330, not {text!r}")
+    return text
+
+
+def _maddr(host: str) -> str:
+    host = host.strip("[]")
+    kind = "ip6" if ":" in host else "ip4" if host.replace(".", "").isdecimal() else "dns"
+    return f"/{kind}/{host}/tcp/0"

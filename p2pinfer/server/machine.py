@@ -1,0 +1,91 @@
+"""What the server asks of its operating system: memory, a thread, a key file of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from p2pinfer.errors import UsageError
+from p2pinfer.swarm.identity import Identity
+
+T = TypeVar("T")
+
+_MAX_SERVERS_PER_MACHINE = 64
+_FALLBACK_MEMORY_BYTES = 2 << 30
+
+
+def available_memory_bytes() -> int:
+    """Memory that programs can still take, as the kernel estimates it."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/meminfo") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    with contextlib.suppress(OSError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return _FALLBACK_MEMORY_BYTES
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run a blocking function in a thread that a cancelled or ending program does not wait for.
+
+    asyncio.to_thread would hold up Ctrl-C until a model has been converted to its end.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = function()
+        except BaseException as raised:  # noqa: BLE001  carried over to whoever awaits
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish, result, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future
+
+
+@contextlib.contextmanager
+def owned_identity(path: Path | None, data_folder: Path) -> Iterator[Identity]:
+    """Load (or make) the key file at `path`.
+
+    Without a path the first free one of server-1.key, server-2.key, ... in the data folder is
+    taken, so that every server of a machine keeps an identity of its own across restarts.
+    """
+    if path is not None:
+        yield Identity.load_or_create(path)
+        return
+    for number in range(1, _MAX_SERVERS_PER_MACHINE + 1):
+        slot = data_folder / f"server-{number}.slot"
+        try:
+            data_folder.mkdir(parents=True, exist_ok=True)
+            lock = slot.open("w")
+        except OSError as error:
+            raise UsageError(f"{slot} can't be written ({error.strerror}): give --identity FILE") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield Identity.load_or_create(slot.with_suffix(".key"))
+            return
+    raise UsageError(
+        f"{_MAX_SERVERS_PER_MACHINE} servers use the identities in {data_folder} already: "
+        "give --identity FILE"
+    )

@@ -1,0 +1,26 @@
+"""Which layers a joining server takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2pinfer.types import Span
+
+
+def choose_span(coverage: Sequence[int], num_layers: int) -> Span:
+    """Return the `num_layers` consecutive layers that the swarm lacks most.
+
+    `coverage[i]` counts the servers that hold layer i. Windows are compared by their thinnest
+    layers first (the number of layers nobody holds, then that one holds, ...), so a gap is always
+    filled before a thin stretch is strengthened; ties go to the front.
+    """
+    total = len(coverage)
+    size = min(num_layers, total)
+
+    def need(start: int) -> tuple[tuple[int, ...], int]:
+        window = coverage[start : start + size]
+        levels = range(max(coverage, default=0) + 1)
+        return tuple(sum(count == level for count in window) for level in levels), -start
+
+    start = max(range(total - size + 1), key=need)
+    return Span(start, start + size)

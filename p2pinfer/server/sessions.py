@@ -1,0 +1,155 @@
+"""The sessions that a server has open: what each may use, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from p2pinfer.model.engine.base import Engine, SequenceCache
+from p2pinfer.server.batcher import Batcher
+from p2pinfer.server.forwarding import Forwarder
+from p2pinfer.types import SessionId, Span
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.opening import MAX_CLOCK_SKEW_SECONDS
+from p2pinfer.wire.status import Reason, Refused
+from p2pinfer.wire.steps import Contract
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED_SESSIONS = 100_000
+
+
+@dataclass(slots=True)
+class ServerSession:
+    """One client's rows in this server's layers."""
+
+    id: SessionId
+    layers: Span
+    contract: Contract
+    push_key: bytes
+    caches: list[SequenceCache]
+    answer: Callable[[pb.ServerFrame], Awaitable[None]]
+    ended: asyncio.Future[Refused]
+    forwarder: Forwarder | None = None  # None: the last hop, which answers the client
+    last_step_id: int = 0
+    lengths: list[int] = field(default_factory=list)
+    tokens_run: int = 0
+    pushed_by: object | None = None
+    last_active: float = field(default_factory=time.monotonic)
+
+    def end(self, refused: Refused) -> None:
+        """End the session for this reason, unless it already ends for another."""
+        if not self.ended.done():
+            self.ended.set_result(refused)
+
+    def accepts(self, push_key: bytes) -> bool:
+        """True if whoever shows this key may push steps."""
+        return bool(self.push_key) and hmac.compare_digest(self.push_key, push_key)
+
+
+class SessionTable:
+    """All open sessions; leases cache tokens to them and takes the leases back."""
+
+    def __init__(self, engine: Engine, batcher: Batcher, *, cache_tokens: int, idle_seconds: float) -> None:
+        self._engine = engine
+        self._batcher = batcher
+        self._sessions: dict[SessionId, ServerSession] = {}
+        self._seen: OrderedDict[SessionId, float] = OrderedDict()
+        self._leased_tokens = 0
+        self.cache_tokens = cache_tokens
+        self.idle_seconds = idle_seconds
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def free_cache_tokens(self) -> int:
+        """Tokens that no session has leased."""
+        return self.cache_tokens - self._leased_tokens
+
+    @asynccontextmanager
+    async def open(
+        self,
+        terms: pb.Terms,
+        answer: Callable[[pb.ServerFrame], Awaitable[None]],
+    ) -> AsyncIterator[ServerSession]:
+        """Lease memory to a session for as long as the block runs.
+
+        Call it right after `admit`, with no await between: what was free then is taken here.
+        """
+        session_id = SessionId(terms.session_id)
+        if session_id in self._seen:
+            raise Refused(Reason.BAD_OPENING, "this opening was used before: sign a new one")
+        self._remember(session_id)
+        tokens = terms.rows * terms.max_tokens
+        layers = Span(terms.first_layer, terms.end_layer)
+        session = ServerSession(
+            id=session_id,
+            layers=layers,
+            contract=Contract(
+                rows=terms.rows, max_tokens=terms.max_tokens, hidden_size=self._engine.hidden_size
+            ),
+            push_key=terms.push_key,
+            caches=[self._engine.new_cache(layers) for _ in range(terms.rows)],
+            answer=answer,
+            ended=asyncio.get_running_loop().create_future(),
+            lengths=[0] * terms.rows,
+        )
+        self._sessions[session_id] = session
+        self._leased_tokens += tokens
+        started = time.monotonic()
+        try:
+            yield session
+        finally:
+            session.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
+            del self._sessions[session_id]
+            self._leased_tokens -= tokens
+            self._batcher.release(session.caches)
+            reason = session.ended.result().reason
+            logger.info(
+                "session closed id=%s layers=%s tokens=%d seconds=%.1f outcome=%s",
+                session_id.hex()[:8],
+                layers,
+                session.tokens_run,
+                time.monotonic() - started,
+                "finished" if reason is Reason.UNKNOWN_SESSION else reason,
+            )
+
+    def find(self, session_id: bytes, push_key: bytes) -> ServerSession:
+        """Return the session that this key may push into; raise Refused without saying which is wrong."""
+        session = self._sessions.get(SessionId(session_id))
+        if session is None or not session.accepts(push_key):
+            raise Refused(Reason.UNKNOWN_SESSION, "no session here takes steps with this key")
+        return session
+
+    def end_all(self, refused: Refused) -> None:
+        """End every session for this reason."""
+        for session in list(self._sessions.values()):
+            session.end(refused)
+
+    async def expire_forever(self) -> None:
+        """End sessions that have had no step for `idle_seconds`."""
+        while True:
+            await asyncio.sleep(min(self.idle_seconds / 4, 5.0))
+            deadline = time.monotonic() - self.idle_seconds
+            for session in list(self._sessions.values()):
+                if session.last_active < deadline:
+                    session.end(
+                        Refused(Reason.IDLE, f"no step for {self.idle_seconds:.0f} s: open a new session")
+                    )
+
+    def _remember(self, session_id: SessionId) -> None:
+        """Keep the ids of openings for as long as their time stamps would let them be replayed."""
+        now = time.monotonic()
+        self._seen[session_id] = now
+        oldest = now - 2 * MAX_CLOCK_SKEW_SECONDS
+        while self._seen and (
+            next(iter(self._seen.values())) < oldest or len(self._seen) > _REMEMBERED_SESSIONS
+        ):
+            self._seen.popitem(last=False)

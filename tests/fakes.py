@@ -1,0 +1,246 @@
+"""Small stand-ins that keep the real contract: an engine of plain arithmetic, and a swarm in one process.
+
+The engine is deterministic, depends on position and history, and is exact wherever spans are cut, so
+that a wrong token, a lost row or a doubled append changes its output. Servers are the real handler
+behind real gRPC with pinned TLS on 127.0.0.1; only the DHT is replaced by a list of signed records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.model.engine.base import Chunk, Hidden
+from p2pinfer.model.manifest import Manifest
+from p2pinfer.server.admission import Load
+from p2pinfer.server.batcher import Batcher
+from p2pinfer.server.handler import Handler
+from p2pinfer.server.sessions import SessionTable
+from p2pinfer.swarm import announcement
+from p2pinfer.swarm.announcement import Announcement, ServerState
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import PeerId, Span
+from p2pinfer.wire.certificates import new_certificate
+from p2pinfer.wire.channels import SERVER_OPTIONS, ChannelPool
+from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
+
+MODEL = "ab" * 32
+HIDDEN_SIZE = 8
+MAX_POSITIONS = 4096
+
+
+@dataclass(slots=True)
+class FakeCache:
+    """Keeps, per layer, the running sums that the arithmetic needs."""
+
+    layers: Span
+    sums: list[np.ndarray] = field(default_factory=list)  # per token: [layers, hidden]
+    released: bool = False
+
+    @property
+    def length(self) -> int:
+        return len(self.sums)
+
+    def rewind(self, length: int) -> None:
+        if length > len(self.sums):
+            raise ValueError("beyond the end")
+        del self.sums[length:]
+
+    def release(self) -> None:
+        self.released = True
+
+
+@dataclass(slots=True)
+class FakeEngine:
+    """Layer i maps x to x/2 + (i + 1) * (position + 1) / 64 + the sum of what it has seen / 4."""
+
+    span: Span
+    hidden_size: int = HIDDEN_SIZE
+    numerics: str = "fake-1"
+    weight_bytes: int = 1
+    cache_bytes_per_token: int = 1
+    before_forward: Callable[[], None] = lambda: None
+    batch_sizes: list[int] = field(default_factory=list)
+
+    def new_cache(self, layers: Span | None = None) -> FakeCache:
+        return FakeCache(layers or self.span)
+
+    def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
+        self.before_forward()
+        self.batch_sizes.append(len(chunks))
+        return [self._run(chunk) for chunk in chunks]
+
+    def _run(self, chunk: Chunk) -> Hidden:
+        cache = chunk.cache
+        assert isinstance(cache, FakeCache) and not cache.released
+        outputs = []
+        for row in chunk.hidden:
+            sums = []
+            for index, layer in enumerate(range(cache.layers.start, cache.layers.end)):
+                seen = cache.sums[-1][index] if cache.sums else np.zeros_like(row)
+                seen = (seen / 2 + row).astype(np.float32)
+                sums.append(seen)
+                row = (row / 2 + (layer + 1) * (cache.length + 1) / 64 + seen / 4).astype(np.float32)
+            cache.sums.append(np.stack(sums))
+            outputs.append(row)
+        return np.stack(outputs)
+
+
+class FakeServer:
+    """One server: the real handler, sessions and batcher over the fake engine."""
+
+    def __init__(self, layers: Span, num_layers: int, cache_tokens: int, idle_seconds: float) -> None:
+        self.identity = Identity.ephemeral()
+        self.engine = FakeEngine(layers)
+        self.batcher = Batcher(self.engine, asyncio.get_running_loop())
+        self.pool = ChannelPool(connect_seconds=2.0)
+        self.sessions = SessionTable(
+            self.engine, self.batcher, cache_tokens=cache_tokens, idle_seconds=idle_seconds
+        )
+        self.draining = False
+        self.num_layers = num_layers
+        self.cache_tokens = cache_tokens
+        self.certificate = new_certificate()
+        self.server = grpc.aio.server(options=SERVER_OPTIONS)
+        self.handler = Handler(self.sessions, self.batcher, self.pool, self.load)
+        self.port = 0
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.identity.peer_id
+
+    def load(self) -> Load:
+        return Load(
+            peer_id=self.peer_id,
+            model=MODEL,
+            numerics=self.engine.numerics,
+            layers=self.engine.span,
+            max_positions=MAX_POSITIONS,
+            cache_tokens=self.cache_tokens,
+            free_cache_tokens=self.sessions.free_cache_tokens,
+            draining=self.draining,
+        )
+
+    def record(self) -> Announcement:
+        """Its record, signed and read back, as a reader of the swarm has it."""
+        now = time.time()
+        announced = Announcement(
+            peer_id=self.peer_id,
+            model=MODEL,
+            model_name="fake",
+            num_layers=self.num_layers,
+            layers=self.engine.span,
+            state=ServerState.SERVING,
+            numerics=self.engine.numerics,
+            endpoints=(f"127.0.0.1:{self.port}",),
+            certificate=self.certificate.der,
+            announced_at=now,
+            expires_at=now + 60,
+        )
+        return announcement.decode(announcement.encode(announced, self.identity))
+
+    async def start(self) -> None:
+        add_InferenceServicer_to_server(self.handler, self.server)
+        self.port = self.server.add_secure_port("127.0.0.1:0", self.certificate.credentials)
+        self.batcher.__enter__()
+        await self.server.start()
+
+    async def stop(self) -> None:
+        await self.server.stop(None)
+        await self.pool.close()
+        await asyncio.to_thread(self.batcher.__exit__)
+
+
+class FakeSwarm:
+    """A list of servers with the reading half of Swarm's interface."""
+
+    def __init__(self) -> None:
+        self.members: list[FakeServer] = []
+
+    @property
+    def p2p(self) -> object:
+        raise SwarmError("no tunnels in this swarm")
+
+    async def servers(self, model: str) -> list[Announcement]:
+        return [member.record() for member in self.members] if model == MODEL else []
+
+    async def models(self) -> list[object]:
+        return []
+
+    async def kill(self, member: FakeServer) -> None:
+        """Stop a server while its record is still there, as after a power cut."""
+        await member.server.stop(None)
+
+
+@asynccontextmanager
+async def fake_swarm(
+    spans: Sequence[Span], *, cache_tokens: int = 4096, idle_seconds: float = 60.0
+) -> AsyncIterator[FakeSwarm]:
+    """Start one server per span."""
+    swarm = FakeSwarm()
+    num_layers = max(span.end for span in spans)
+    try:
+        for span in spans:
+            member = FakeServer(span, num_layers, cache_tokens, idle_seconds)
+            swarm.members.append(member)
+            await member.start()
+        yield swarm
+    finally:
+        for member in swarm.members:
+            await member.stop()
+
+
+def run_locally(hidden: Hidden, num_layers: int) -> Hidden:
+    """What the whole model makes of one sequence, in one engine and one chunk."""
+    engine = FakeEngine(Span(0, num_layers))
+    return engine.forward([Chunk(engine.new_cache(), hidden)])[0]
+
+
+def random_hidden(tokens: int, seed: int = 0) -> Hidden:
+    """Activations [tokens, HIDDEN_SIZE], the same for the same seed."""
+    return np.random.default_rng(seed).standard_normal((tokens, HIDDEN_SIZE)).astype(np.float32)
+
+
+VOCABULARY = 32
+
+
+class FakeEnds:
+    """Tokens to activations and back: each token has a vector, and scores are dot products with it."""
+
+    def __init__(self) -> None:
+        self.vectors = np.random.default_rng(7).standard_normal((VOCABULARY, HIDDEN_SIZE)).astype(np.float32)
+
+    def embed(self, ids: np.ndarray) -> Hidden:
+        return self.vectors[ids]
+
+    def logits(self, hidden: Hidden) -> np.ndarray:
+        return np.tanh(hidden) @ self.vectors.T
+
+
+def fake_manifest(num_layers: int) -> Manifest:
+    return Manifest(
+        hash=MODEL,
+        name="fake",
+        model_type="llama",
+        num_layers=num_layers,
+        hidden_size=HIDDEN_SIZE,
+        vocab_size=VOCABULARY,
+        max_positions=MAX_POSITIONS,
+        files={},
+    )
+
+
+def greedy_locally(prompt: list[int], tokens: int, num_layers: int) -> list[int]:
+    """The greedy continuation by the whole model in one engine."""
+    ends, row = FakeEnds(), list(prompt)
+    for _ in range(tokens):
+        hidden = run_locally(ends.embed(np.array(row)), num_layers)
+        row.append(int(ends.logits(hidden[-1:]).argmax()))
+    return row[len(prompt) :]

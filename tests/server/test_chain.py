@@ -1,0 +1,329 @@
+"""Sessions over real gRPC and pinned TLS: a chain of servers is one model."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from contextlib import asynccontextmanager
+
+import grpc
+import numpy as np
+import pytest
+
+from p2pinfer.client.chain import Chain, HopServer, SessionShape, open_chain
+from p2pinfer.client.routing import RouteHop
+from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import Span
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.channels import Address, ChannelPool
+from p2pinfer.wire.inference_pb2_grpc import InferenceStub
+from p2pinfer.wire.steps import RowChunk
+from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, fake_swarm, random_hidden, run_locally
+
+
+def route_through(swarm: FakeSwarm, *spans: Span) -> list[HopServer]:
+    """One hop per member, with its whole span unless others are given."""
+    layers = spans or tuple(member.engine.span for member in swarm.members)
+    return [
+        HopServer(RouteHop(member.peer_id, span), member.record())
+        for member, span in zip(swarm.members, layers, strict=True)
+    ]
+
+
+@asynccontextmanager
+async def opened(servers: list[HopServer], *, rows: int = 1, max_tokens: int = 64, model: str = MODEL):
+    pool = ChannelPool(connect_seconds=2.0)
+    shape = SessionShape(model=model, hidden_size=HIDDEN_SIZE, rows=rows, max_tokens=max_tokens)
+    try:
+        async with open_chain(
+            servers, shape, pool=pool, identity=Identity.ephemeral(), step_seconds=5.0
+        ) as chain:
+            yield chain
+    finally:
+        await pool.close()
+
+
+async def run(chain: Chain, hidden: np.ndarray, position: int, row: int = 0, outputs: int = pb.ALL):
+    step = await chain.send([RowChunk(row, position, hidden)], hidden, outputs)
+    tokens = {pb.ALL: len(hidden), pb.LAST: 1, pb.NONE: 0}[outputs]
+    return (await chain.receive(step, tokens)).hidden
+
+
+async def test_a_chain_of_three_computes_what_one_machine_computes_bit_for_bit():
+    hidden = random_hidden(7)
+    async with (
+        fake_swarm([Span(0, 2), Span(2, 3), Span(3, 6)]) as swarm,
+        opened(route_through(swarm)) as chain,
+    ):
+        prefill = await run(chain, hidden[:4], 0)
+        steps = [await run(chain, hidden[i : i + 1], i) for i in range(4, 7)]
+
+    assert np.array_equal(np.concatenate([prefill, *steps]), run_locally(hidden, 6))
+
+
+async def test_a_route_may_leave_and_enter_spans_in_the_middle():
+    hidden = random_hidden(5)
+    async with fake_swarm([Span(0, 4), Span(2, 6)]) as swarm:
+        async with opened(route_through(swarm, Span(0, 3), Span(3, 6))) as chain:
+            output = await run(chain, hidden, 0)
+
+    assert np.array_equal(output, run_locally(hidden, 6))
+
+
+async def test_a_step_below_the_cached_length_rewinds():
+    """Speculation and edited prompts go back without opening a new session."""
+    hidden = random_hidden(6)
+    async with fake_swarm([Span(0, 1), Span(1, 2)]) as swarm, opened(route_through(swarm)) as chain:
+        await run(chain, random_hidden(6, seed=9), 0)
+        output = await run(chain, hidden, 0)
+
+    assert np.array_equal(output, run_locally(hidden, 2))
+
+
+async def test_rows_of_unequal_length_share_a_session_and_do_not_mix():
+    short, long = random_hidden(2, seed=1), random_hidden(5, seed=2)
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm), rows=2) as chain:
+        chunks = [RowChunk(0, 0, short), RowChunk(1, 0, long)]
+        step = await chain.send(chunks, np.concatenate([short, long]), pb.LAST)
+        last = (await chain.receive(step, 2)).hidden
+
+    assert np.array_equal(last[0], run_locally(short, 4)[-1])
+    assert np.array_equal(last[1], run_locally(long, 4)[-1])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        ({"max_tokens": 100_000}, "too-long"),
+        ({"rows": 200, "max_tokens": 64}, "too-long"),
+        ({"rows": 1000, "max_tokens": 1}, "too-long"),
+        ({"model": "cd" * 32}, "wrong-model"),
+    ],
+)
+async def test_an_opening_that_cannot_be_served_is_refused_with_its_reason(break_it, reason):
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        with pytest.raises(RefusedError) as refused:
+            async with opened(route_through(swarm), **break_it):
+                pass
+
+    assert refused.value.reason == reason
+    assert refused.value.peer_id == swarm.members[0].peer_id
+
+
+async def test_a_full_server_refuses_and_says_when_to_come_back_and_a_closed_session_frees_it():
+    async with fake_swarm([Span(0, 2)], cache_tokens=100) as swarm:
+        async with opened(route_through(swarm), max_tokens=80):
+            with pytest.raises(RefusedError) as refused:
+                async with opened(route_through(swarm), max_tokens=80):
+                    pass
+        assert refused.value.reason == "cache-full"
+        assert refused.value.retry_after_seconds > 0
+        await until(lambda: swarm.members[0].sessions.free_cache_tokens == 100)
+        async with opened(route_through(swarm), max_tokens=80):
+            pass
+
+
+async def test_a_draining_server_refuses():
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        swarm.members[0].draining = True
+        with pytest.raises(RefusedError, match="leaving"):
+            async with opened(route_through(swarm)):
+                pass
+
+
+async def test_layers_that_a_server_does_not_hold_are_refused():
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        with pytest.raises(RefusedError) as refused:
+            async with opened(route_through(swarm, Span(0, 3))):
+                pass
+    assert refused.value.reason == "wrong-layers"
+
+
+async def test_a_server_with_another_certificate_is_not_talked_to():
+    """Whoever takes over an address can't take over the sessions."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        honest, impostor = swarm.members
+        honest.port = impostor.port
+        with pytest.raises(HopFailedError, match="unreachable"):
+            async with opened([HopServer(RouteHop(honest.peer_id, Span(0, 2)), honest.record())]):
+                pass
+
+
+async def test_a_next_hop_that_is_down_is_named_at_opening():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm:
+        servers = route_through(swarm)
+        await swarm.kill(swarm.members[1])
+        with pytest.raises((HopFailedError, RefusedError)) as failed:
+            async with opened(servers):
+                pass
+    assert "unreachable" in str(failed.value)
+
+
+async def test_a_hop_that_dies_between_steps_is_reported_and_nothing_hangs():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm)) as chain:
+        await run(chain, random_hidden(2), 0)
+        await swarm.kill(swarm.members[1])
+        with pytest.raises((HopFailedError, RefusedError)):
+            await run(chain, random_hidden(1), 2)
+
+
+async def test_a_session_without_steps_expires_and_its_memory_is_free_again():
+    async with fake_swarm([Span(0, 2)], idle_seconds=0.2) as swarm:
+        member = swarm.members[0]
+        expiring = asyncio.create_task(member.sessions.expire_forever())
+        async with opened(route_through(swarm)) as chain:
+            with pytest.raises(RefusedError) as refused:
+                await chain.receive(1, 1)
+        expiring.cancel()
+        assert refused.value.reason == "idle"
+        assert member.sessions.free_cache_tokens == member.cache_tokens
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (pb.Step(step_id=1), "without chunks"),
+        (pb.Step(step_id=1, chunks=[pb.Chunk(row=7, tokens=1)]), "row 7"),
+        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, tokens=0)]), "no tokens"),
+        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, position=3, tokens=1)]), "only 0 tokens are cached"),
+        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, tokens=65)]), "opened for 64"),
+        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, tokens=1)]), "dtype"),
+        (
+            pb.Step(
+                step_id=1,
+                chunks=[pb.Chunk(row=0, tokens=1)],
+                hidden=pb.Tensor(dtype=pb.FLOAT32, rows=1 << 30, columns=HIDDEN_SIZE, data=b"x"),
+            ),
+            "shape",
+        ),
+        (
+            pb.Step(
+                step_id=1,
+                chunks=[pb.Chunk(row=0, tokens=1)],
+                hidden=pb.Tensor(dtype=pb.FLOAT32, rows=1, columns=HIDDEN_SIZE, data=b"x" * 31),
+            ),
+            "31 bytes",
+        ),
+        (
+            pb.Step(
+                step_id=1,
+                chunks=[pb.Chunk(row=0, tokens=1)],
+                hidden=pb.Tensor(
+                    dtype=pb.FLOAT32,
+                    rows=1,
+                    columns=HIDDEN_SIZE,
+                    data=np.full(HIDDEN_SIZE, np.nan, "<f4").tobytes(),
+                ),
+            ),
+            "NaN",
+        ),
+    ],
+)
+async def test_a_step_that_breaks_the_contract_ends_the_session_with_the_reason(step, message):
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
+        await chain._calls[0].write(pb.ClientFrame(step=step))
+        with pytest.raises(RefusedError, match=message) as refused:
+            await chain.receive(1, 1)
+        assert refused.value.reason == "bad-step"
+    assert swarm.members[0].engine.batch_sizes == []
+
+
+async def test_a_step_that_comes_twice_is_run_once():
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
+        hidden = random_hidden(3)
+        await run(chain, hidden[:1], 0)
+        chain._last_step_id = 0
+        await chain.send([RowChunk(0, 0, hidden[:1])], hidden[:1], pb.ALL)  # step id 1 once more
+        chain._last_step_id = 1
+        again = await run(chain, hidden[1:], 1)
+
+    assert np.array_equal(again, run_locally(hidden, 2)[1:])
+    assert swarm.members[0].engine.batch_sizes == [1, 1]
+
+
+async def test_nobody_without_the_push_key_gets_into_a_session():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm)):
+        second = swarm.members[1]
+        (session_id,) = second.sessions._sessions
+        pool = ChannelPool()
+        async with pool.connected(address_of(second)) as channel:
+            for key in (b"", b"\0" * 32):
+                call = InferenceStub(channel).Push()
+                await call.write(pb.PushFrame(opening=pb.PushOpening(session_id=session_id, push_key=key)))
+                assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
+        await pool.close()
+
+
+async def test_an_opening_can_not_be_replayed_or_altered():
+    """Seen on the wire by a next hop, say: it is good once, at one server, as it was signed."""
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        member = swarm.members[0]
+        seen: list[pb.Opening] = []
+        pool = ChannelPool()
+        shape = SessionShape(model=MODEL, hidden_size=HIDDEN_SIZE, rows=1, max_tokens=8)
+        original = Chain._open_hop
+
+        async def watching(self, pool, stack, server, opening):
+            seen.append(opening)
+            return await original(self, pool, stack, server, opening)
+
+        Chain._open_hop = watching  # type: ignore[method-assign]
+        try:
+            async with open_chain(
+                route_through(swarm), shape, pool=pool, identity=Identity.ephemeral(), step_seconds=5
+            ):
+                pass
+        finally:
+            Chain._open_hop = original  # type: ignore[method-assign]
+        altered = pb.Opening()
+        altered.CopyFrom(seen[0])
+        terms = pb.Terms.FromString(altered.terms)
+        terms.session_id = os.urandom(16)
+        altered.terms = terms.SerializeToString()
+        async with pool.connected(address_of(member)) as channel:
+            for opening in (seen[0], altered, pb.Opening(), pb.Opening(terms=b"\xff" * 100)):
+                call = InferenceStub(channel).Session()
+                await call.write(pb.ClientFrame(opening=opening))
+                assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+        await pool.close()
+
+
+async def test_200_sessions_leave_memory_descriptors_and_tasks_where_they_were():
+    async with fake_swarm([Span(0, 1), Span(1, 2)]) as swarm:
+        servers = route_through(swarm)
+        pool = ChannelPool()
+        shape = SessionShape(model=MODEL, hidden_size=HIDDEN_SIZE, rows=2, max_tokens=16)
+
+        async def one() -> None:
+            async with open_chain(
+                servers, shape, pool=pool, identity=Identity.ephemeral(), step_seconds=5
+            ) as chain:
+                await run(chain, random_hidden(2), 0)
+
+        for _ in range(5):
+            await one()
+        await until(lambda: all(len(member.sessions) == 0 for member in swarm.members))
+        tasks, descriptors = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        for _ in range(200):
+            await one()
+        await until(lambda: all(len(member.sessions) == 0 for member in swarm.members))
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        gc.collect()
+
+        assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+        assert all(member.sessions.free_cache_tokens == member.cache_tokens for member in swarm.members)
+        await pool.close()
+
+
+def address_of(member: FakeServer) -> Address:
+    record = member.record()
+    return Address(record.peer_id, record.endpoints, record.certificate)
+
+
+async def until(condition, seconds: float = 5.0) -> None:
+    """Let the loop run until the condition holds; fails after a limit instead of hanging."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  there is no event for "all is free"
+            await asyncio.sleep(0.01)

@@ -1,0 +1,48 @@
+"""Flags become one configuration; a wrong one is answered with what was expected."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pinfer.server.config import ServerConfig
+from p2pinfer.types import Span
+
+
+def test_the_least_a_person_types_is_a_model():
+    config = ServerConfig.from_args(["model"])
+    assert (config.model, config.initial_peers, config.layers) == ("model", (), None)
+    assert config.listen == "0.0.0.0:0"
+    assert config.dht_listen == ("/ip4/0.0.0.0/tcp/0",)
+
+
+def test_the_swarm_listens_where_the_data_plane_does():
+    assert ServerConfig.from_args(["m", "--listen", "127.0.0.1:0"]).dht_listen == ("/ip4/127.0.0.1/tcp/0",)
+    assert ServerConfig.from_args(["m", "--listen", "[::1]:0"]).dht_listen == ("/ip6/::1/tcp/0",)
+
+
+def test_listening_nowhere_means_tunnel_only():
+    assert ServerConfig.from_args(["m", "--listen", "none"]).listen is None
+
+
+def test_layers_are_given_as_a_span():
+    assert ServerConfig.from_args(["m", "--layers", "10:20"]).layers == Span(10, 20)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--layers", "20:10"], "start < end"),
+        (["--layers", "ten"], "START:END"),
+        (["--layers", "0:1", "--num-layers", "2"], "not both"),
+        (["--num-layers", "0"], "at least 1"),
+        (["--listen", "here"], "HOST:PORT"),
+        (["--listen", "127.0.0.1:99999"], "HOST:PORT"),
+        (["--idle-seconds", "nan"], "seconds from"),
+        (["--device", "tpu"], "invalid choice"),
+    ],
+)
+def test_a_wrong_flag_is_answered_with_what_was_expected(flags, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        ServerConfig.from_args(["m", *flags])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
