@@ -1,0 +1,108 @@
+"""Which chain of servers a session goes through: decided from delays and compute alone."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from p2pinfer.errors import NoRouteError
+from p2pinfer.types import PeerId, Span
+
+CLIENT = PeerId("")
+"""The name of the client's own place in a delay function."""
+
+Delay = Callable[[PeerId, PeerId], float]
+"""One-way seconds from one peer (or CLIENT) to another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A server that could be a hop."""
+
+    peer_id: PeerId
+    layers: Span
+    numerics: str
+    seconds_per_layer: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHop:
+    """One server and the layers that it runs in this route."""
+
+    peer_id: PeerId
+    layers: Span
+
+
+def find_route(candidates: Iterable[Candidate], num_layers: int, delay: Delay) -> list[RouteHop]:
+    """Return the chain that runs one token through [0, num_layers) soonest.
+
+    Dijkstra over (boundary, peer that reached it); a hop may start and stop in the middle of its
+    server's span. Routes never mix numerics classes. Raises NoRouteError naming the missing layers.
+    """
+    everyone = list(candidates)
+    best: tuple[float, list[RouteHop]] | None = None
+    for numerics in sorted({candidate.numerics for candidate in everyone}):
+        alike = [candidate for candidate in everyone if candidate.numerics == numerics]
+        found = _shortest(alike, num_layers, delay)
+        if found is not None and (best is None or found[0] < best[0]):
+            best = found
+    if best is not None:
+        return best[1]
+    missing = missing_spans([candidate.layers for candidate in everyone], num_layers)
+    if missing:
+        raise NoRouteError(f"no server for {name_layers(missing)}", missing)
+    raise NoRouteError("the layers are all there, but no chain of servers that compute alike holds them")
+
+
+def _shortest(
+    candidates: Sequence[Candidate], num_layers: int, delay: Delay
+) -> tuple[float, list[RouteHop]] | None:
+    boundaries = sorted({num_layers, *(candidate.layers.start for candidate in candidates)})
+    order = count()  # ties are broken by age, never by comparing routes
+    frontier: list[tuple[float, int, int, PeerId, list[RouteHop]]] = [(0.0, next(order), 0, CLIENT, [])]
+    settled: set[tuple[int, PeerId]] = set()
+    while frontier:
+        seconds, _, reached, at, route = heapq.heappop(frontier)
+        if reached == num_layers:
+            if at == CLIENT:
+                return seconds, route
+            heapq.heappush(frontier, (seconds + delay(at, CLIENT), next(order), reached, CLIENT, route))
+            continue
+        if (reached, at) in settled:
+            continue
+        settled.add((reached, at))
+        for candidate in candidates:
+            if reached not in candidate.layers or candidate.peer_id == at:
+                continue
+            arrival = seconds + delay(at, candidate.peer_id)
+            exits = [edge for edge in boundaries if reached < edge <= candidate.layers.end]
+            for edge in dict.fromkeys([*exits, candidate.layers.end]):
+                layers = Span(reached, edge)
+                cost = arrival + len(layers) * candidate.seconds_per_layer
+                hops = [*route, RouteHop(candidate.peer_id, layers)]
+                heapq.heappush(frontier, (cost, next(order), edge, candidate.peer_id, hops))
+    return None
+
+
+def missing_spans(held: Iterable[Span], num_layers: int) -> tuple[Span, ...]:
+    """The stretches of [0, num_layers) that none of the spans covers."""
+    missing, reached = [], 0
+    for span in sorted(held):
+        if span.start > reached:
+            missing.append(Span(reached, min(span.start, num_layers)))
+        reached = max(reached, span.end)
+    if reached < num_layers:
+        missing.append(Span(reached, num_layers))
+    return tuple(span for span in missing if span.start < num_layers)
+
+
+def name_layers(spans: Iterable[Span]) -> str:
+    """`layers 10-19 and 25`: as people count them, the last one included.
+
+    >>> name_layers([Span(10, 20), Span(25, 26)])
+    'layers 10-19 and 25'
+    """
+    names = [str(span.start) if len(span) == 1 else f"{span.start}-{span.end - 1}" for span in spans]
+    return f"layers {' and '.join(names)}"

@@ -1,0 +1,239 @@
+"""A session keeps the tokens: what servers hold isn't sent again, and a lost route is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from p2pinfer.client.network import Network
+from p2pinfer.client.session import InferenceSession, Patience
+from p2pinfer.errors import NoRouteError, PromptTooLongError, RefusedError, UsageError
+from p2pinfer.types import Span
+from tests.fakes import FakeEnds, FakeSwarm, fake_manifest, fake_swarm, greedy_locally, run_locally
+
+T = TypeVar("T")
+THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
+
+
+async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: int = 6) -> T:
+    """Run blocking client code in a thread, as a program would, against the swarm in this loop."""
+
+    @asynccontextmanager
+    async def join(_):
+        yield swarm
+
+    def program() -> T:
+        network = Network(join, fake_manifest(num_layers))
+        try:
+            return work(network)
+        finally:
+            network.close()
+
+    return await asyncio.to_thread(program)
+
+
+def session_of(network: Network, *, num_layers: int = 6, max_length: int | None = 256, route: float = 5.0):
+    return InferenceSession(
+        network,
+        fake_manifest(num_layers),
+        FakeEnds(),
+        max_length=max_length,
+        patience=Patience(route=route, step=5.0),
+    )
+
+
+def decode(session: InferenceSession, prompt: list[int], tokens: int, after=lambda index: None) -> list[int]:
+    ends, row = FakeEnds(), list(prompt)
+    for index in range(tokens):
+        (hidden,) = session.compute([row], [1])
+        row.append(int(ends.logits(hidden).argmax()))
+        after(index)
+    return row[len(prompt) :]
+
+
+def tokens_run(swarm: FakeSwarm) -> int:
+    return sum(session.tokens_run for session in swarm.members[0].sessions._sessions.values())
+
+
+async def test_tokens_come_out_as_from_one_machine():
+    prompt = [1, 2, 3]
+    async with fake_swarm(THREE) as swarm:
+        text = await in_client(swarm, lambda network: decode(session_of(network), prompt, 20))
+    assert text == greedy_locally(prompt, 20, 6)
+
+
+async def test_what_the_servers_hold_is_not_computed_again_and_a_changed_text_is_rewound():
+    def work(network: Network) -> None:
+        with session_of(network) as session:
+            session.compute([[1, 2, 3, 4]], [1])
+            session.compute([[1, 2, 3, 4, 5, 6]], [1])
+            assert tokens_run(swarm) == 6
+            (hidden,) = session.compute([[1, 2, 9, 9]], [1])
+            assert tokens_run(swarm) == 8
+        ends = FakeEnds()
+        assert np.array_equal(hidden, run_locally(ends.embed(np.array([1, 2, 9, 9])), 6)[-1:])
+
+    async with fake_swarm(THREE) as swarm:
+        await in_client(swarm, work)
+
+
+async def test_a_long_prompt_goes_in_several_steps_and_comes_out_the_same():
+    prompt = [index % 32 for index in range(700)]
+
+    def work(network: Network):
+        with session_of(network, max_length=800) as session:
+            return session.compute([prompt], [len(prompt)])[0]
+
+    async with fake_swarm(THREE) as swarm:
+        hidden = await in_client(swarm, work)
+    assert np.array_equal(hidden, run_locally(FakeEnds().embed(np.array(prompt)), 6))
+
+
+async def test_a_server_dying_mid_answer_does_not_change_the_answer():
+    """The spare is fed the history and continues; the reader sees one unbroken text."""
+    async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
+        loop = asyncio.get_running_loop()
+
+        def kill_one_in_use(index: int) -> None:
+            if index == 5:
+                busy = next(m for m in swarm.members if m.engine.span == Span(2, 4) and len(m.sessions))
+                asyncio.run_coroutine_threadsafe(swarm.kill(busy), loop).result()
+
+        text = await in_client(
+            swarm, lambda network: decode(session_of(network), [4, 5], 12, after=kill_one_in_use)
+        )
+    assert text == greedy_locally([4, 5], 12, 6)
+
+
+async def test_a_full_server_is_passed_over_for_one_with_room():
+    async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
+        for member in swarm.members[1:2]:
+            member.sessions._leased_tokens = member.cache_tokens
+        text = await in_client(swarm, lambda network: decode(session_of(network), [1], 3))
+        assert swarm.members[3].engine.batch_sizes
+    assert text == greedy_locally([1], 3, 6)
+
+
+async def test_missing_layers_are_named_and_waited_for(caplog):
+    """The client says which layers are missing, and goes on by itself when they appear."""
+    async with fake_swarm([Span(0, 2), Span(4, 6), Span(2, 4)]) as swarm:
+        late = swarm.members.pop()
+
+        class JoinsWhenMissed(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if "no server for layers 2-3" in record.getMessage() and late not in swarm.members:
+                    swarm.members.append(late)
+
+        handler = JoinsWhenMissed()
+        logging.getLogger("p2pinfer.client.session").addHandler(handler)
+        try:
+            text = await in_client(swarm, lambda network: decode(session_of(network, route=30), [1], 3))
+        finally:
+            logging.getLogger("p2pinfer.client.session").removeHandler(handler)
+    assert text == greedy_locally([1], 3, 6)
+    assert "no server for layers 2-3; waiting for servers to join" in caplog.text
+
+
+async def test_layers_that_never_come_are_an_error_that_names_them_and_the_limit():
+    async with fake_swarm([Span(0, 2), Span(4, 6)]) as swarm:
+        with pytest.raises(NoRouteError, match=r"layers 2-3.*waited 0 s.*timeout") as error:
+            await in_client(swarm, lambda network: session_of(network, route=0.1).compute([[1]], [1]))
+    assert error.value.missing == (Span(2, 4),)
+
+
+async def test_a_session_no_server_could_ever_take_is_refused_with_the_servers_reason():
+    async with fake_swarm(THREE, cache_tokens=100) as swarm:
+        with pytest.raises(RefusedError, match="100 in all"):
+            await in_client(swarm, lambda network: session_of(network).compute([[1]], [1]))
+
+
+async def test_a_text_beyond_the_limit_is_refused_before_anything_is_sent():
+    async with fake_swarm(THREE) as swarm:
+        with pytest.raises(PromptTooLongError, match="11 tokens: the session was opened for 10"):
+            await in_client(
+                swarm, lambda network: session_of(network, max_length=10).compute([[1] * 11], [1])
+            )
+        assert not any(member.engine.batch_sizes for member in swarm.members)
+
+
+async def test_a_session_longer_than_the_model_is_refused():
+    async with fake_swarm(THREE) as swarm:
+        with pytest.raises(UsageError, match="takes from 1 to 4096 tokens"):
+            await in_client(swarm, lambda network: session_of(network, max_length=10_000))
+
+
+async def test_an_expired_session_is_opened_again_unnoticed():
+    async with fake_swarm(THREE) as swarm:
+
+        def expire(index: int) -> None:
+            if index == 2:
+                from p2pinfer.wire.status import Reason, Refused
+
+                for member in swarm.members:
+                    loop.call_soon_threadsafe(member.sessions.end_all, Refused(Reason.IDLE, "idle"))
+
+        loop = asyncio.get_running_loop()
+        text = await in_client(swarm, lambda network: decode(session_of(network), [3], 8, after=expire))
+    assert text == greedy_locally([3], 8, 6)
+
+
+async def test_several_threads_generate_at_once_each_its_own_text():
+    prompts = [[1], [2, 3], [4, 5, 6], [7]]
+
+    def work(network: Network) -> list[list[int]]:
+        texts: list[list[int]] = [[] for _ in prompts]
+
+        def one(index: int) -> None:
+            with session_of(network) as session:
+                texts[index] = decode(session, prompts[index], 10)
+
+        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(prompts))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return texts
+
+    async with fake_swarm(THREE) as swarm:
+        texts = await in_client(swarm, work)
+    assert texts == [greedy_locally(prompt, 10, 6) for prompt in prompts]
+
+
+async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monkeypatch):
+    """Counted in bytes, for one hop and for three: the chain does not return to the client between."""
+    from p2pinfer.client import chain
+
+    counts: dict[int, tuple[int, int]] = {}
+    for spans in ([Span(0, 6)], THREE):
+        sent, received = [], []
+        write, queue_put = chain.Chain._write, asyncio.Queue.put_nowait
+
+        async def counting_write(self, call, frame, write=write, sent=sent):
+            sent.append(frame.ByteSize())
+            await write(self, call, frame)
+
+        class CountingQueue(asyncio.Queue):
+            def put_nowait(self, item, received=received, queue_put=queue_put):
+                if hasattr(item, "ByteSize"):
+                    received.append(item.ByteSize())
+                queue_put(self, item)
+
+        monkeypatch.setattr(chain.Chain, "_write", counting_write)
+        monkeypatch.setattr(chain.asyncio, "Queue", CountingQueue)
+        async with fake_swarm(spans) as swarm:
+            await in_client(swarm, lambda network: decode(session_of(network), [1, 2], 11))
+        monkeypatch.undo()
+        assert len(sent) == len(received) == 11
+        counts[len(spans)] = (max(sent[1:]), max(received[1:]))
+
+    hidden_bytes = 8 * 4
+    for hops, (out, back) in counts.items():
+        assert hidden_bytes <= out <= hidden_bytes + 32
+        assert hidden_bytes <= back <= hidden_bytes + 32 + 16 * hops
