@@ -1,0 +1,75 @@
+"""Multiaddresses: what a user may write, and which of ours are worth telling others."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from hivemind.utils.multiaddr import Multiaddr
+
+from p2pinfer.errors import UsageError
+from p2pinfer.swarm.identity import peer_id_to_bytes
+
+_EXAMPLE = "/ip4/192.0.2.7/tcp/31330"
+
+
+def check_peer_address(address: str) -> str:
+    """Return the peer id at the end of a full address. Raises UsageError if it is malformed."""
+    maddr = _parse(address, f"{_EXAMPLE}/p2p/12D3Koo...")
+    try:
+        peer_id = str(maddr["p2p"])
+        peer_id_to_bytes(peer_id)
+    except (KeyError, LookupError, ValueError) as error:
+        raise UsageError(
+            f"{address!r} doesn't end with the peer id to expect there: copy the whole line that the peer "
+            f"prints, it looks like {_EXAMPLE}/p2p/12D3Koo..."
+        ) from error
+    return peer_id
+
+
+def check_address(address: str) -> str:
+    """Return `address` if it can be listened on or announced. Raises UsageError if it is malformed."""
+    maddr = _parse(address, _EXAMPLE)
+    if "tcp" not in maddr and "udp" not in maddr:
+        raise UsageError(f"{address!r} names no port: addresses look like {_EXAMPLE}")
+    return address
+
+
+def with_quic(listen: Sequence[str]) -> list[str]:
+    """Beside each TCP address also listen on QUIC: the same port of UDP. It gets through more NATs."""
+    addresses = list(listen)
+    for address in listen:
+        if is_loopback(address):
+            continue
+        head, tcp, port = address.partition("/tcp/")
+        if tcp and port.isdecimal():
+            addresses.append(f"{head}/udp/{port}/quic-v1")
+    return list(dict.fromkeys(addresses))
+
+
+def is_loopback(address: str) -> bool:
+    """True if only this machine can dial it."""
+    host = _host(address)
+    return host is not None and host.is_loopback
+
+
+def joinable(addresses: Iterable[str]) -> tuple[str, ...]:
+    """The addresses to tell others: TCP first, and loopback only if there is nothing else."""
+    known = [address for address in dict.fromkeys(addresses) if "/p2p-circuit" not in address]
+    remote = [address for address in known if not is_loopback(address)]
+    return tuple(sorted(remote or known, key=lambda address: "/tcp/" not in address))
+
+
+def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    words = address.split("/")
+    try:
+        return ipaddress.ip_address(words[2]) if words[1] in ("ip4", "ip6") else None
+    except (IndexError, ValueError):
+        return None
+
+
+def _parse(address: str, example: str) -> Multiaddr:
+    try:
+        return Multiaddr(address)
+    except Exception as error:
+        raise UsageError(f"{address!r} isn't a multiaddress: they look like {example}") from error

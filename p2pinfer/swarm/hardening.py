@@ -1,0 +1,136 @@
+"""Repairs to hivemind 1.1.12, made once when it is first imported. Each says what goes wrong without it.
+
+Whoever in this folder uses hivemind's network code imports this file first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import hivemind.dht.node
+import hivemind.dht.protocol
+import hivemind.dht.traverse
+import hivemind.p2p.p2p_daemon
+import hivemind.p2p.p2p_daemon_bindings.control
+import msgpack
+from hivemind.utils.logging import use_hivemind_log_handler
+from hivemind.utils.serializer import MSGPackSerializer
+
+MAX_MSGPACK_DEPTH = 4
+MAX_MSGPACK_BYTES = 1 << 20
+
+_logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class TaskOwner:
+    """Holds the tasks that hivemind starts and forgets, so that leaving the swarm ends all of them.
+
+    Without it they are garbage-collected while they run, die with their errors unread, or outlive the node.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.debug("a background task of hivemind failed", exc_info=error)
+
+    async def close(self) -> None:
+        """Cancel all tasks, and those that they start meanwhile, and wait for their end."""
+        while self._tasks:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.gather(*tuple(self._tasks), return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+current_owner: ContextVar[TaskOwner | None] = ContextVar("current_owner", default=None)
+
+
+def spawn(coroutine: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T]:
+    """Start a task that belongs to the current owner, if there is one."""
+    task = asyncio.create_task(coroutine, **options)
+    if (owner := current_owner.get()) is not None:
+        owner.adopt(task)
+    return task
+
+
+class _AsyncioWithOwners:
+    """Stands in for the name `asyncio` inside hivemind's modules; only `create_task` differs."""
+
+    create_task = staticmethod(spawn)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+
+class _ToDebug(logging.Handler):
+    """hivemind warns about what is ordinary here, such as a peer that left: for debugging only."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("%s: %s", record.name, record.getMessage(), exc_info=record.exc_info)
+
+
+def bounded_loads(data: bytes) -> object:
+    """Unpack msgpack whose extension types are nested at most `MAX_MSGPACK_DEPTH` deep.
+
+    hivemind's own recurses in C for every level: 200 levels, in 1.4 KB, segfault the process.
+    Raises ValueError for what is too deep, too large or malformed.
+    """
+    return _loads(data, 0)
+
+
+def _loads(data: bytes, depth: int) -> object:
+    if depth > MAX_MSGPACK_DEPTH:
+        raise ValueError(f"msgpack nested more than {MAX_MSGPACK_DEPTH} levels deep")
+    if len(data) > MAX_MSGPACK_BYTES:
+        raise ValueError(f"msgpack of more than {MAX_MSGPACK_BYTES} bytes")
+
+    def decode_extension(code: int, payload: bytes) -> object:
+        if code != MSGPackSerializer._TUPLE_EXT_TYPE_CODE:
+            raise ValueError(f"msgpack extension type {code}")  # nothing here has a use for the others
+        inner = _loads(payload, depth + 1)
+        if not isinstance(inner, list):
+            raise ValueError("a msgpack tuple that isn't one")
+        return tuple(inner)
+
+    try:
+        return msgpack.unpackb(data, ext_hook=decode_extension, raw=False)
+    except (msgpack.UnpackException, TypeError, ValueError) as error:
+        raise ValueError(f"malformed msgpack: {error}") from error
+
+
+def _install() -> None:
+    MSGPackSerializer.loads = staticmethod(bounded_loads)
+    MSGPackSerializer._decode_ext_types = staticmethod(
+        lambda code, data: bounded_loads(msgpack.packb(msgpack.ExtType(code, data)))
+    )
+    for module in (
+        hivemind.dht.node,
+        hivemind.dht.protocol,
+        hivemind.dht.traverse,
+        hivemind.p2p.p2p_daemon,
+        hivemind.p2p.p2p_daemon_bindings.control,
+    ):
+        module.asyncio = _AsyncioWithOwners()
+    use_hivemind_log_handler("nowhere")
+    logging.addLevelName(logging.WARNING, "WARNING")  # hivemind renames it for the whole process
+    library = logging.getLogger("hivemind")
+    library.propagate = False
+    library.addHandler(_ToDebug())
+
+
+_install()

@@ -1,0 +1,175 @@
+"""Who a peer is: an Ed25519 key in libp2p's format, kept in a file, and the peer id that follows from it.
+
+Ed25519 and not RSA: a signature takes 50 us, a record stays small, and the peer id *is* the public key
+(an identity multihash), so that nobody needs to look it up. p2pd takes the same file.
+Formats: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import base58
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from p2pinfer.errors import UsageError
+from p2pinfer.types import PeerId
+
+# Protobuf by hand, because the encoding is fixed: field 1 is the key type (1 = Ed25519), field 2 the bytes.
+_PRIVATE_KEY_PREFIX = b"\x08\x01\x12\x40"
+_PUBLIC_KEY_PREFIX = b"\x08\x01\x12\x20"
+_IDENTITY_MULTIHASH_PREFIX = b"\x00\x24"
+_PRIVATE_FILE_BYTES = len(_PRIVATE_KEY_PREFIX) + 64
+PUBLIC_KEY_BYTES = len(_PUBLIC_KEY_PREFIX) + 32
+PEER_ID_BYTES = len(_IDENTITY_MULTIHASH_PREFIX) + PUBLIC_KEY_BYTES
+SIGNATURE_BYTES = 64
+
+
+class Identity:
+    """A peer's key pair. Make one with `load_or_create` (persistent) or `ephemeral`."""
+
+    def __init__(self, private_key: Ed25519PrivateKey, path: Path | None = None) -> None:
+        self._private_key = private_key
+        self.path = path
+        self.public_key: bytes = _PUBLIC_KEY_PREFIX + private_key.public_key().public_bytes_raw()
+        self.peer_id: PeerId = peer_id_of(self.public_key)
+
+    def __repr__(self) -> str:
+        return f"Identity({self.peer_id})"  # never the private key
+
+    @classmethod
+    def ephemeral(cls) -> Identity:
+        """A new identity that is forgotten when the process ends."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load_or_create(cls, path: str | Path) -> Identity:
+        """Read the key file at `path`, or write a new one there, readable by its owner only.
+
+        Raises UsageError, naming the file, if it can't be read, isn't such a key, or can't be written.
+        """
+        path = Path(path).expanduser()
+        try:
+            return cls._parse(path.read_bytes(), path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UsageError(
+                f"identity file {path} can't be read ({error.strerror}): check its permissions"
+            ) from error
+        try:
+            _write_once(path, cls.ephemeral().to_bytes())
+            return cls._parse(path.read_bytes(), path)  # ours, or that of a process that was faster
+        except OSError as error:
+            raise UsageError(
+                f"identity file {path} can't be written ({error.strerror}): choose another folder"
+            ) from error
+
+    @classmethod
+    def _parse(cls, data: bytes, path: Path) -> Identity:
+        advice = f"restore it from a backup, or delete {path} to get a new identity (and a new peer id)"
+        if len(data) != _PRIVATE_FILE_BYTES or not data.startswith(_PRIVATE_KEY_PREFIX):
+            raise UsageError(f"identity file {path} doesn't hold an Ed25519 key of libp2p: {advice}")
+        seed, public = data[4:36], data[36:]
+        private_key = Ed25519PrivateKey.from_private_bytes(seed)
+        if private_key.public_key().public_bytes_raw() != public:
+            raise UsageError(f"identity file {path} is damaged (its two halves don't match): {advice}")
+        return cls(private_key, path)
+
+    def to_bytes(self) -> bytes:
+        """The private key as libp2p's PrivateKey protobuf: what p2pd's -id file holds. Secret."""
+        raw = self._private_key.private_bytes_raw()
+        return _PRIVATE_KEY_PREFIX + raw + self.public_key[len(_PUBLIC_KEY_PREFIX) :]
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature. The caller separates domains with a prefix."""
+        return self._private_key.sign(data)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the identity's file against a second process on this machine.
+
+        Two peers with one id make libp2p drop the connections of both, with no message that says why.
+        Raises UsageError if another process holds it.
+        """
+        if self.path is None:
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    f"identity file {self.path} is in use by another peer: give each its own --identity"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def verify(public_key: bytes, data: bytes, signature: bytes) -> bool:
+    """True if `signature` is that of `public_key` (36 bytes, libp2p's protobuf) over `data`."""
+    if len(public_key) != PUBLIC_KEY_BYTES or not public_key.startswith(_PUBLIC_KEY_PREFIX):
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key[len(_PUBLIC_KEY_PREFIX) :]).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def peer_id_of(public_key: bytes) -> PeerId:
+    """The peer id of an Ed25519 public key. Raises ValueError for anything else."""
+    if len(public_key) != PUBLIC_KEY_BYTES or not public_key.startswith(_PUBLIC_KEY_PREFIX):
+        raise ValueError("not an Ed25519 public key in libp2p's format")
+    return PeerId(base58.b58encode(_IDENTITY_MULTIHASH_PREFIX + public_key).decode())
+
+
+def public_key_of(peer_id: str) -> bytes:
+    """The public key inside an Ed25519 peer id (12D3Koo...). Raises ValueError for anything else."""
+    return peer_id_to_bytes(peer_id)[len(_IDENTITY_MULTIHASH_PREFIX) :]
+
+
+def peer_id_to_bytes(peer_id: str) -> bytes:
+    """The 38 bytes behind `peer_id`. Raises ValueError if it isn't an Ed25519 peer id."""
+    if len(peer_id) > 64:
+        raise ValueError("a peer id has 52 characters")
+    raw = base58.b58decode(peer_id)
+    peer_id_from_bytes(raw)
+    return raw
+
+
+def peer_id_from_bytes(raw: bytes) -> PeerId:
+    """The inverse of `peer_id_to_bytes`. Raises ValueError if `raw` isn't an Ed25519 peer id."""
+    prefix = _IDENTITY_MULTIHASH_PREFIX + _PUBLIC_KEY_PREFIX
+    if len(raw) != PEER_ID_BYTES or not raw.startswith(prefix):
+        raise ValueError("not an Ed25519 peer id")
+    return PeerId(base58.b58encode(raw).decode())
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all, mode 0600; an existing file wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)  # unlike rename, fails if another process was faster
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

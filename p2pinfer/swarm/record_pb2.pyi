@@ -1,0 +1,114 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RecordKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RECORD_KIND_UNSPECIFIED: _ClassVar[RecordKind]
+    RECORD_KIND_SERVER: _ClassVar[RecordKind]
+    RECORD_KIND_LISTING: _ClassVar[RecordKind]
+
+class ServerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SERVER_STATE_UNSPECIFIED: _ClassVar[ServerState]
+    SERVER_STATE_JOINING: _ClassVar[ServerState]
+    SERVER_STATE_SERVING: _ClassVar[ServerState]
+    SERVER_STATE_DRAINING: _ClassVar[ServerState]
+    SERVER_STATE_LEFT: _ClassVar[ServerState]
+RECORD_KIND_UNSPECIFIED: RecordKind
+RECORD_KIND_SERVER: RecordKind
+RECORD_KIND_LISTING: RecordKind
+SERVER_STATE_UNSPECIFIED: ServerState
+SERVER_STATE_JOINING: ServerState
+SERVER_STATE_SERVING: ServerState
+SERVER_STATE_DRAINING: ServerState
+SERVER_STATE_LEFT: ServerState
+
+class SignedRecord(_message.Message):
+    __slots__ = ("payload", "public_key", "signature", "kind")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    public_key: bytes
+    signature: bytes
+    kind: RecordKind
+    def __init__(self, payload: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., kind: _Optional[_Union[RecordKind, str]] = ...) -> None: ...
+
+class ServerRecord(_message.Message):
+    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "decode_seconds_per_layer", "prefill_tokens_per_second", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_LAYER_FIELD_NUMBER: _ClassVar[int]
+    END_LAYER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NUMERICS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    DECODE_SECONDS_PER_LAYER_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    FREE_CACHE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_HOPS_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_AT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_NAME_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    model_name: str
+    num_layers: int
+    first_layer: int
+    end_layer: int
+    state: ServerState
+    numerics: str
+    endpoints: _containers.RepeatedScalarFieldContainer[str]
+    certificate: bytes
+    decode_seconds_per_layer: float
+    prefill_tokens_per_second: float
+    queue_depth: int
+    free_cache_tokens: int
+    next_hops: _containers.RepeatedCompositeFieldContainer[NextHop]
+    leaves_at: float
+    version: str
+    public_name: str
+    announced_at: float
+    expires_at: float
+    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., decode_seconds_per_layer: _Optional[float] = ..., prefill_tokens_per_second: _Optional[float] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ...) -> None: ...
+
+class NextHop(_message.Message):
+    __slots__ = ("peer_id", "seconds")
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    peer_id: bytes
+    seconds: float
+    def __init__(self, peer_id: _Optional[bytes] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class ListingRecord(_message.Message):
+    __slots__ = ("model", "model_name", "num_layers", "left", "announced_at", "expires_at")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    model_name: str
+    num_layers: int
+    left: bool
+    announced_at: float
+    expires_at: float
+    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., left: _Optional[bool] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ...) -> None: ...
+
+class RecordSet(_message.Message):
+    __slots__ = ("records",)
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, records: _Optional[_Iterable[bytes]] = ...) -> None: ...

@@ -1,0 +1,56 @@
+"""What the tests of swarm/ share: an announcement to begin from, and nodes on this machine only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from p2pinfer.swarm.announcement import Announcement, ServerState
+from p2pinfer.swarm.dht import Swarm
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import Span
+
+settings.register_profile("p2pinfer-swarm", deadline=None, derandomize=True, max_examples=100)
+settings.load_profile("p2pinfer-swarm")
+
+MODEL = "ab" * 32
+
+Describe = Callable[..., Announcement]
+JoinHere = Callable[..., AbstractAsyncContextManager[Swarm]]
+
+
+def describe(identity: Identity, **changes: Any) -> Announcement:
+    """An announcement of `identity`, good for a minute, with `changes`."""
+    now = time.time()
+    fields: dict[str, Any] = {
+        "peer_id": identity.peer_id,
+        "model": MODEL,
+        "model_name": "SmolLM2-135M-Instruct",
+        "num_layers": 30,
+        "layers": Span(0, 10),
+        "state": ServerState.SERVING,
+        "numerics": "reference-1",
+        "announced_at": now,
+        "expires_at": now + 60.0,
+    }
+    return Announcement(**{**fields, **changes})
+
+
+@asynccontextmanager
+async def join_here(
+    initial_peers: Sequence[str] = (), identity: Identity | None = None, **options: Any
+) -> AsyncIterator[Swarm]:
+    """A node of its own on 127.0.0.1."""
+    options.setdefault("listen_maddrs", ("/ip4/127.0.0.1/tcp/0",))
+    async with Swarm.join(initial_peers, identity or Identity.ephemeral(), **options) as swarm:
+        yield swarm
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity.ephemeral()

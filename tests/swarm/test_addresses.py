@@ -1,0 +1,53 @@
+"""Multiaddresses, as users write them and as others are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pinfer.errors import UsageError
+from p2pinfer.swarm.addresses import check_address, check_peer_address, is_loopback, joinable, with_quic
+from p2pinfer.swarm.identity import Identity
+
+PEER = Identity.ephemeral().peer_id
+
+
+def test_a_full_address_names_its_peer() -> None:
+    assert check_peer_address(f"/ip4/192.0.2.7/tcp/31330/p2p/{PEER}") == PEER
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "192.0.2.7:31330",
+        "/ip4/192.0.2.7/tcp/31330",
+        "/ip4/192.0.2.7/tcp/31330/p2p/x",
+        "/ip4/1/tcp/1",
+        "/p2p",
+    ],
+)
+def test_a_malformed_peer_address_is_shown_with_an_example(address: str) -> None:
+    with pytest.raises(UsageError, match="12D3Koo"):
+        check_peer_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:80", "/ip4/999.0.0.1/tcp/1", "/ip4/127.0.0.1", "/ip4/127.0.0.1/tcp/x"]
+)
+def test_a_malformed_listen_address_is_shown_with_an_example(address: str) -> None:
+    with pytest.raises(UsageError, match="/ip4/192"):
+        check_address(address)
+
+
+def test_loopback_is_told_to_others_only_if_there_is_nothing_else() -> None:
+    local, quic, remote = "/ip4/127.0.0.1/tcp/1", "/ip4/192.0.2.7/udp/1/quic-v1", "/ip4/192.0.2.7/tcp/1"
+
+    assert joinable([local, quic, remote, remote]) == (remote, quic)
+    assert joinable([local]) == (local,)
+    assert is_loopback("/ip6/::1/tcp/1")
+    assert not is_loopback("/dns/example.org/tcp/1")
+
+
+def test_quic_is_added_beside_tcp_but_not_on_loopback() -> None:
+    assert with_quic(["/ip4/0.0.0.0/tcp/4600"]) == ["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"]
+    assert with_quic(["/ip4/127.0.0.1/tcp/0"]) == ["/ip4/127.0.0.1/tcp/0"]

@@ -1,0 +1,377 @@
+"""What an attacker may try, over the network, against real nodes. None of it is accepted, no node dies."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgpack
+import pytest
+from hivemind.dht.protocol import DHTProtocol
+from hivemind.dht.routing import DHTID
+from hivemind.dht.storage import DictionaryDHTValue
+from hivemind.dht.validation import DHTRecord
+from hivemind.p2p import PeerID
+from hivemind.proto import dht_pb2
+from hivemind.utils.serializer import MSGPackSerializer
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.dht import Swarm
+from p2pinfer.swarm.hardening import bounded_loads
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.swarm.protocol import node_id_of
+from p2pinfer.swarm.signed import seal
+from p2pinfer.swarm.validator import RecordValidator
+from p2pinfer.types import Span
+from tests.swarm.conftest import MODEL, describe, join_here
+
+KEY = model_key(MODEL)
+YEAR_SECONDS = 365 * 86400.0
+
+
+def nested_bomb(levels: int = 400) -> bytes:
+    """Tuples in tuples: 2 KB that crash a process which unpacks them as hivemind does."""
+    data = b"\x01"
+    for _ in range(levels):
+        data = msgpack.packb([msgpack.ExtType(0x40, data)])
+    return bytes(data)
+
+
+@dataclass
+class Scene:
+    """An honest server has announced itself; the attacker sits in the same swarm."""
+
+    victim: Swarm  # keeps the records
+    reader: Swarm
+    honest: Identity
+    announcement: Announcement  # as stored
+    attacker_node: Swarm
+    attacker: Identity
+
+    async def store(
+        self, value: bytes, *, subkey: bytes | None = None, key: bytes = KEY, expires_at: float
+    ) -> bool:
+        """What the victim answers to a request to store, sent by the attacker."""
+        request = dht_pb2.StoreRequest(
+            keys=[key],
+            subkeys=[self.attacker.peer_id.encode() if subkey is None else subkey],
+            values=[value],
+            expiration_time=[expires_at],
+            in_cache=[False],
+        )
+        protocol = self.attacker_node._node.protocol
+        victim = PeerID.from_base58(self.victim.peer_id)
+        response = await protocol.get_stub(victim).rpc_store(request, timeout=5)
+        return any(response.store_ok)
+
+    async def seen(self) -> list[Announcement]:
+        """What a client reads, and a newcomer that has seen nothing before."""
+        async with join_here(self.victim.addresses, client_only=True) as newcomer:
+            servers = await newcomer.servers(MODEL)
+        assert await self.reader.servers(MODEL) == servers
+        return servers
+
+    def answer_searches_with(self, *records: bytes) -> None:
+        """The attacker keeps these for whoever asks, unchecked."""
+        self.attacker_node._node.protocol.records.get = lambda key: list(records)
+
+
+@asynccontextmanager
+async def a_scene() -> AsyncIterator[Scene]:
+    honest, attacker = Identity.ephemeral(), Identity.ephemeral()
+    async with (
+        join_here() as victim,
+        join_here(victim.addresses, honest) as server,
+        join_here(victim.addresses, attacker) as attacker_node,
+        join_here(victim.addresses, client_only=True) as reader,
+    ):
+        await server.announce(describe(honest, state=ServerState.JOINING))
+        announcement = await server.announce(describe(honest))
+        yield Scene(victim, reader, honest, announcement, attacker_node, attacker)
+
+
+def sealed(identity: Identity, *, expires_at: float, announced_at: float | None = None) -> bytes:
+    """A record with any lifetime, signed properly."""
+    record = record_pb2.ServerRecord(
+        model=MODEL,
+        model_name="m",
+        num_layers=30,
+        first_layer=0,
+        end_layer=30,
+        state=record_pb2.SERVER_STATE_SERVING,
+        numerics="x",
+        announced_at=announced_at if announced_at is not None else expires_at - 60,
+        expires_at=expires_at,
+    )
+    payload = record.SerializeToString()
+    return seal(identity, record_pb2.RECORD_KIND_SERVER, KEY, expires_at, payload)
+
+
+async def test_a_forged_record_is_refused() -> None:
+    """In the honest server's name: signed by another, and signed by it but altered since."""
+    async with a_scene() as scene:
+        lie = replace(scene.announcement, layers=Span(20, 30), expires_at=scene.announcement.expires_at + 9)
+        envelope = record_pb2.SignedRecord.FromString(
+            encode(replace(lie, peer_id=scene.attacker.peer_id), scene.attacker)
+        )
+        envelope.public_key = scene.honest.public_key
+        forged = envelope.SerializeToString()
+        altered = bytearray(encode(scene.announcement, scene.honest))
+        altered[40] ^= 1
+        for value in (forged, bytes(altered)):
+            for subkey in (scene.honest.peer_id, scene.attacker.peer_id):
+                assert not await scene.store(value, subkey=subkey.encode(), expires_at=lie.expires_at)
+        scene.answer_searches_with(forged, bytes(altered))
+
+        assert await scene.seen() == [scene.announcement]
+
+
+async def test_a_plain_value_doesnt_wipe_the_records() -> None:
+    async with a_scene() as scene:
+        expires_at = time.time() + 500
+        empty = MSGPackSerializer.dumps(DictionaryDHTValue())
+        for subkey, value in (
+            (DHTProtocol.IS_REGULAR_VALUE, b"gone"),
+            (DHTProtocol.IS_DICTIONARY, empty),
+            (b"", b""),
+        ):
+            assert not await scene.store(value, subkey=subkey, expires_at=expires_at)
+
+        assert await scene.seen() == [scene.announcement]
+
+
+async def test_a_foreign_key_is_refused() -> None:
+    """A valid record under the honest server's name, under another key, or sent by another peer."""
+    async with a_scene() as scene:
+        own = describe(scene.attacker, expires_at=time.time() + 300)
+        record = encode(own, scene.attacker)
+        honest_record = encode(scene.announcement, scene.honest)
+
+        assert not await scene.store(record, subkey=scene.honest.peer_id.encode(), expires_at=own.expires_at)
+        assert not await scene.store(record, key=model_key("cd" * 32), expires_at=own.expires_at)
+        assert not await scene.store(record, key=b"k" * 5000, expires_at=own.expires_at)
+        assert not await scene.store(record, subkey=b"s" * 5000, expires_at=own.expires_at)
+        assert not await scene.store(
+            honest_record, subkey=scene.honest.peer_id.encode(), expires_at=scene.announcement.expires_at
+        )
+        assert await scene.seen() == [scene.announcement]
+        assert await scene.store(record, expires_at=own.expires_at)  # its own, under its name: welcome
+
+
+async def test_a_stale_replay_doesnt_replace_the_newer_record() -> None:
+    """Nor shorten its life, nor make a reader forget it."""
+    async with a_scene() as scene:
+        now = time.time()
+        stale = encode(describe(scene.honest, announced_at=now - 60, expires_at=now + 20), scene.honest)
+        old = decode(stale)
+        for subkey in (scene.honest.peer_id, scene.attacker.peer_id):
+            assert not await scene.store(stale, subkey=subkey.encode(), expires_at=old.expires_at)
+            assert not await scene.store(stale, subkey=subkey.encode(), expires_at=now + 400)
+        scene.answer_searches_with(stale)
+
+        assert await scene.seen() == [scene.announcement]
+
+
+async def test_a_withdrawn_server_stays_withdrawn_when_its_record_is_replayed() -> None:
+    async with a_scene() as scene, join_here(scene.victim.addresses) as late:
+        record = encode(scene.announcement, scene.honest)
+        tombstone = encode(
+            replace(
+                scene.announcement,
+                state=ServerState.LEFT,
+                expires_at=scene.announcement.expires_at + 0.001,
+            ),
+            scene.honest,
+        )
+        keeper = scene.victim._node.protocol
+        assert keeper.keep(KEY, keeper.record_validator.accept(KEY, tombstone))
+        scene.answer_searches_with(record)
+
+        assert await scene.reader.servers(MODEL) == []
+        assert await late.servers(MODEL) == []
+
+
+async def test_a_year_long_lifetime_is_refused() -> None:
+    async with a_scene() as scene:
+        now = time.time()
+        long_life = sealed(scene.attacker, expires_at=now + YEAR_SECONDS, announced_at=now)
+        from_the_future = sealed(scene.attacker, expires_at=now + YEAR_SECONDS)
+        stretched = encode(describe(scene.attacker), scene.attacker)
+        for value in (long_life, from_the_future, stretched):
+            assert not await scene.store(value, expires_at=now + YEAR_SECONDS)
+        scene.answer_searches_with(long_life, from_the_future)
+
+        assert await scene.seen() == [scene.announcement]
+
+
+@asynccontextmanager
+async def bootstrap_process() -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """`python -m p2pinfer.swarm` as a process of its own: a crash of it would show."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "p2pinfer.swarm", "--listen", "/ip4/127.0.0.1/tcp/0", stdout=-1
+    )
+    assert process.stdout is not None
+    try:
+        line = (await process.stdout.readline()).decode()
+        yield process, line.split()[-1]
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def test_a_nested_bomb_kills_nobody() -> None:
+    """Sent to a node that runs as a process of its own, in every place that takes bytes; then found."""
+    bomb = nested_bomb()
+    attacker, honest = Identity.ephemeral(), Identity.ephemeral()
+    async with bootstrap_process() as (process, address):
+        async with join_here([address], attacker) as node, join_here([address], honest) as server:
+            stored = await server.announce(describe(honest))
+            victim = PeerID.from_base58(address.rpartition("/")[2])
+            dictionary = msgpack.packb(msgpack.ExtType(0x50, bomb))
+            subkeys = (
+                attacker.peer_id.encode(),
+                DHTProtocol.IS_DICTIONARY,
+                DHTProtocol.IS_REGULAR_VALUE,
+                bomb,
+            )
+            for subkey in subkeys:
+                for value in (bomb, dictionary):
+                    request = dht_pb2.StoreRequest(
+                        keys=[KEY],
+                        subkeys=[subkey],
+                        values=[value],
+                        expiration_time=[time.time() + 60],
+                        in_cache=[False],
+                    )
+                    response = await node._node.protocol.get_stub(victim).rpc_store(request, timeout=5)
+                    assert list(response.store_ok) == [False]
+            # As an answer to a search by a process of its own.
+            node._node.protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
+            program = (
+                "import asyncio, sys\n"
+                "from p2pinfer.swarm.dht import Swarm\n"
+                "from p2pinfer.swarm.identity import Identity\n"
+                "async def main():\n"
+                "    async with Swarm.join(sys.argv[1:2], Identity.ephemeral(), client_only=True) as swarm:\n"
+                "        print(*[server.peer_id for server in await swarm.servers(sys.argv[2])])\n"
+                "asyncio.run(main())\n"
+            )
+            reader = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", program, node.addresses[0], MODEL, stdout=-1
+            )
+            output, _ = await reader.communicate()
+            assert reader.returncode == 0
+            assert output.decode() == f"{honest.peer_id}\n"
+            assert await server.servers(MODEL) == [stored]
+        assert process.returncode is None
+        process.terminate()
+        assert await process.wait() == 0
+
+
+def test_the_bomb_is_one() -> None:
+    """What isn't defused segfaults: else the test above would show nothing."""
+    program = (
+        "import sys, msgpack\n"
+        "from hivemind.utils.serializer import MSGPackSerializer\n"
+        "MSGPackSerializer.loads(sys.stdin.buffer.read())\n"
+    )
+    outcome = subprocess.run([sys.executable, "-c", program], input=nested_bomb(), capture_output=True)
+
+    assert outcome.returncode < 0
+
+
+def test_msgpack_is_bounded_and_still_reads_what_is_fine() -> None:
+    for value in (1, "a", [1, [2, [3]]], {"a": b"b"}, (1, ("a", (2,)))):
+        assert MSGPackSerializer.loads(MSGPackSerializer.dumps(value)) == value
+    for data in (
+        nested_bomb(),
+        nested_bomb(6),
+        b"",
+        b"\xc1",
+        bytes(2 << 20),
+        msgpack.packb(msgpack.ExtType(9, b"")),
+    ):
+        with pytest.raises(ValueError, match="msgpack"):
+            bounded_loads(data)
+
+
+async def test_nodes_of_other_hivemind_networks_cant_call_ours() -> None:
+    async with join_here() as ours, join_here(ours.addresses) as other:
+        with pytest.raises(Exception, match="protocol"):
+            await other._run(
+                other._daemon.p2p.call_protobuf_handler(
+                    PeerID.from_base58(ours.peer_id),
+                    "DHTProtocol.rpc_ping",
+                    dht_pb2.PingRequest(),
+                    dht_pb2.PingResponse,
+                )
+            )
+
+
+async def test_a_node_that_claims_another_place_isnt_remembered() -> None:
+    """Node ids follow from peer ids: nobody can choose to sit beside a key."""
+    async with join_here() as victim, join_here(victim.addresses) as attacker:
+        protocol = attacker._node.protocol
+        peer = PeerID.from_base58(attacker.peer_id)
+        table = victim._node.protocol.routing_table
+        del table[node_id_of(peer)]
+        protocol.node_info.node_id = DHTID.from_bytes(KEY).to_bytes()
+        await protocol.clock_difference(PeerID.from_base58(victim.peer_id))
+
+        assert DHTID.from_bytes(KEY) not in table
+        assert peer not in table
+
+
+async def test_requests_that_are_too_large_are_answered_with_an_error() -> None:
+    async with join_here() as victim, join_here(victim.addresses) as attacker:
+        stub = attacker._node.protocol.get_stub(PeerID.from_base58(victim.peer_id))
+        with pytest.raises(Exception, match="keys"):
+            await stub.rpc_find(dht_pb2.FindRequest(keys=[KEY] * 1000), timeout=5)
+        with pytest.raises(Exception, match="records"):
+            await stub.rpc_store(dht_pb2.StoreRequest(keys=[KEY] * 1000), timeout=5)
+        assert await attacker.servers(MODEL) == []
+
+
+def test_the_validator_speaks_hiveminds_interface() -> None:
+    identity = Identity.ephemeral()
+    announcement = describe(identity)
+    value = encode(announcement, identity)
+    subkey = identity.peer_id.encode()
+    good = DHTRecord(KEY, subkey, value, announcement.expires_at)
+
+    def validate(**changes: Any) -> bool:
+        record = DHTRecord(**{**good.__dict__, **changes})
+        return RecordValidator().validate(record)
+
+    assert validate()
+    assert not validate(key=b"k" * 129)
+    assert not validate(subkey=b"s" * 129)
+    assert not validate(value=value + b"x" * 5000)
+    assert not validate(expiration_time=announcement.expires_at + 1)
+    late = RecordValidator(now=lambda: announcement.expires_at)
+    assert not late.validate(good)
+
+
+def test_the_validators_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pinfer.swarm.validator._MAX_REMEMBERED", 2)
+    validator = RecordValidator()
+    for identity in (Identity.ephemeral() for _ in range(5)):
+        validator.accept(KEY, encode(describe(identity), identity))
+
+    assert len(validator._newest) == 2
+
+
+async def test_a_swarm_that_was_left_says_so() -> None:
+    async with join_here() as swarm:
+        pass
+    with pytest.raises(SwarmError, match="left"):
+        await swarm.models()

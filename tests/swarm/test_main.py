@@ -1,0 +1,89 @@
+"""`python -m p2pinfer.swarm` as its owner sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from p2pinfer.swarm.__main__ import main
+from p2pinfer.swarm.identity import Identity
+from tests.swarm.conftest import join_here
+
+
+async def start(*flags: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "p2pinfer.swarm",
+        *flags,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_prints_how_to_join_and_leaves_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    flags = ("--listen", "/ip4/127.0.0.1/tcp/0", "--identity", str(tmp_path / "identity"))
+    process = await start(*flags)
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    match = re.fullmatch(
+        r"join this swarm: --initial-peers (/ip4/127.0.0.1/tcp/\d+/p2p/(12D3Koo\w+))\n", line
+    )
+    assert match is not None, line
+    assert match[2] == Identity.load_or_create(tmp_path / "identity").peer_id
+    async with join_here([match[1]]) as swarm:
+        assert swarm.addresses
+    children = psutil.Process(process.pid).children()
+
+    process.send_signal(number)
+    output, errors = await process.communicate()
+
+    assert process.returncode == 0
+    assert re.fullmatch(rb"ready: bootstrap peer .{6,12}, Ctrl-C to leave\n", output)
+    assert errors == b""
+    assert [child for child in children if child.is_running()] == []
+
+
+async def test_a_lost_p2pd_ends_it_with_an_error() -> None:
+    process = await start("--listen", "/ip4/127.0.0.1/tcp/0")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    for child in psutil.Process(process.pid).children():
+        child.kill()
+
+    _, errors = await process.communicate()
+
+    assert process.returncode == 1
+    assert errors == b"p2pinfer.swarm: p2pd has ended unexpectedly: start this peer again\n"
+
+
+def test_errors_are_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.ephemeral().peer_id}"
+
+    assert main(["--initial-peers", nowhere, "--listen", "/ip4/127.0.0.1/tcp/0"]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"p2pinfer.swarm: no peer of the swarm answers at {nowhere}")
+    assert errors.count("\n") == 1
+
+    assert main(["--initial-peers", "192.0.2.7:1"]) == 2
+    errors = capsys.readouterr().err
+    assert "isn't a multiaddress" in errors
+    assert errors.count("\n") == 1
+
+
+def test_the_help_is_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert "bootstrap peer" in page
+    for flag in ("--initial-peers", "--listen", "--announce", "--identity"):
+        assert flag in page

@@ -1,0 +1,228 @@
+"""gRPC through libp2p, with two real nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from p2pinfer.swarm.dht import Swarm
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.swarm.tunnel import dial, expose
+from tests.swarm.conftest import join_here
+
+NAME = "peer.test"
+
+
+def make_certificate() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return secret, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@asynccontextmanager
+async def echo_over_tls(path: Path) -> AsyncIterator[bytes]:
+    """A gRPC server on a unix socket that sends every message back; gives its certificate."""
+
+    async def echo(requests: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield request
+
+    server = grpc.aio.server()
+    handlers = {"Run": grpc.stream_stream_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Echo", handlers),))
+    secret, certificate = make_certificate()
+    server.add_secure_port(f"unix:{path}", grpc.ssl_server_credentials([(secret, certificate)]))
+    await server.start()
+    try:
+        yield certificate
+    finally:
+        await server.stop(None)
+
+
+def open_channel(path: str | Path, certificate: bytes) -> grpc.aio.Channel:
+    credentials = grpc.ssl_channel_credentials(root_certificates=certificate)
+    return grpc.aio.secure_channel(
+        f"unix:{path}", credentials, options=[("grpc.ssl_target_name_override", NAME)]
+    )
+
+
+async def echo_once(path: str, certificate: bytes, message: bytes) -> bytes:
+    async with open_channel(path, certificate) as channel:
+        call = channel.stream_stream("/Echo/Run")()
+        await call.write(message)
+        answer: bytes = await call.read()
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        return answer
+
+
+@asynccontextmanager
+async def two_nodes() -> AsyncIterator[tuple[Swarm, Swarm]]:
+    async with join_here() as server, join_here(server.addresses, client_only=True) as client:
+        yield server, client
+
+
+async def test_grpc_with_tls_runs_through_the_tunnel(tmp_path: Path) -> None:
+    async with (
+        two_nodes() as (server, client),
+        echo_over_tls(tmp_path / "grpc.sock") as certificate,
+        expose(server, tmp_path / "grpc.sock"),
+        dial(client, server.peer_id) as path,
+    ):
+        assert await echo_once(path, certificate, b"hello") == b"hello"
+        big = bytes(range(256)) * 8192  # 2 MiB, far over what any buffer on the way holds
+        assert await echo_once(path, certificate, big) == big
+
+
+async def test_fifty_connections_leave_nothing_behind(tmp_path: Path) -> None:
+    process = psutil.Process()
+    async with (
+        two_nodes() as (server, client),
+        echo_over_tls(tmp_path / "grpc.sock") as certificate,
+        expose(server, tmp_path / "grpc.sock"),
+    ):
+
+        async def cycle() -> None:
+            async with dial(client, server.peer_id) as path:
+                assert await echo_once(path, certificate, b"x") == b"x"
+
+        async def settled(measure: Any, goal: int) -> int:
+            """The value once it is at most `goal`, or after a second: closing takes a few loop turns."""
+            for _ in range(100):
+                if measure() <= goal:
+                    break
+                await asyncio.sleep(0.01)
+            value: int = measure()
+            return value
+
+        def count_tasks() -> int:
+            return len(asyncio.all_tasks())
+
+        for _ in range(3):
+            await cycle()
+        await settled(count_tasks, 0)
+        tasks, descriptors = count_tasks(), process.num_fds()
+        for _ in range(50):
+            await cycle()
+
+        assert await settled(count_tasks, tasks) <= tasks
+        assert await settled(process.num_fds, descriptors) <= descriptors
+        (folder,) = {client.private_folder}
+        assert [name.name for name in folder.iterdir() if name.name.startswith("dial")] == []
+
+
+@asynccontextmanager
+async def service(path: Path, handler: Any) -> AsyncIterator[None]:
+    server = await asyncio.start_unix_server(handler, path)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+async def test_each_direction_ends_on_its_own(tmp_path: Path) -> None:
+    """The client says all it has to say and closes its side; the answer comes after that."""
+
+    async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        question = await reader.read()  # until the end
+        writer.write(question[::-1])
+        writer.close()
+
+    async with (
+        two_nodes() as (server, client),
+        service(tmp_path / "s.sock", answer_at_the_end),
+        expose(server, tmp_path / "s.sock"),
+        dial(client, server.peer_id) as path,
+    ):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"abc")
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b"cba"
+        writer.close()
+
+
+async def test_a_reader_that_sleeps_holds_the_writer_back(tmp_path: Path) -> None:
+    """Nothing piles up in the tunnel: what fits into the sockets on the way is all that is taken."""
+
+    async def never_read(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            writer.transport.abort()
+
+    async with (
+        two_nodes() as (server, client),
+        service(tmp_path / "s.sock", never_read),
+        expose(server, tmp_path / "s.sock"),
+        dial(client, server.peer_id) as path,
+    ):
+        _, writer = await asyncio.open_unix_connection(path)
+
+        async def write_much() -> None:
+            for _ in range(64):
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(write_much(), 1.0)
+        writer.transport.abort()
+
+
+async def test_streams_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    async def works(path: str) -> tuple[bool, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_unix_connection(path)
+        try:
+            writer.write(b"x")
+            return await asyncio.wait_for(reader.read(1), 5) == b"x", writer
+        except OSError:
+            return False, writer
+
+    async with (
+        two_nodes() as (server, client),
+        service(tmp_path / "s.sock", echo),
+        expose(server, tmp_path / "s.sock", max_streams_per_peer=2),
+        dial(client, server.peer_id) as path,
+    ):
+        outcomes = [await works(path) for _ in range(4)]
+        assert [outcome for outcome, _ in outcomes] == [True, True, False, False]
+        for _, writer in outcomes:
+            writer.close()
+
+
+async def test_a_peer_that_isnt_there_closes_the_connection(tmp_path: Path) -> None:
+    async with join_here() as swarm, dial(swarm, Identity.ephemeral().peer_id) as path:
+        reader, writer = await asyncio.open_unix_connection(path)
+        assert await asyncio.wait_for(reader.read(), 12) == b""
+        writer.close()
