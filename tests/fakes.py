@@ -23,6 +23,7 @@ from p2pinfer.server.admission import Load
 from p2pinfer.server.batcher import Batcher
 from p2pinfer.server.handler import Handler
 from p2pinfer.server.sessions import SessionTable
+from p2pinfer.server.speed import Speed
 from p2pinfer.swarm import announcement
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.identity import Identity
@@ -34,6 +35,7 @@ from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 MODEL = "ab" * 32
 HIDDEN_SIZE = 8
 MAX_POSITIONS = 4096
+SPEED = Speed(decode_seconds_per_layer=0.001, prefill_tokens_per_second=1000.0)
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class FakeServer:
     def __init__(self, layers: Span, num_layers: int, cache_tokens: int, idle_seconds: float) -> None:
         self.identity = Identity.ephemeral()
         self.engine = FakeEngine(layers)
-        self.batcher = Batcher(self.engine, asyncio.get_running_loop())
+        self.batcher = Batcher(self.engine, SPEED, asyncio.get_running_loop())
         self.pool = ChannelPool(connect_seconds=2.0)
         self.sessions = SessionTable(
             self.engine, self.batcher, cache_tokens=cache_tokens, idle_seconds=idle_seconds

@@ -36,7 +36,7 @@ def say(line: str) -> None:
 
 
 async def _run(config: ServerConfig) -> None:
-    from p2pinfer.server.lifecycle import serve  # after the environment is set: it loads libraries
+    from p2pinfer.server.lifecycle import Controls, serve  # after the environment is set: it loads libraries
 
     stopping, ready = asyncio.Event(), asyncio.Event()
     serving = asyncio.current_task()
@@ -50,7 +50,7 @@ async def _run(config: ServerConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await serve(config, ready=ready, stopping=stopping, say=say)
+    await serve(config, Controls(say, ready, stopping))
 
 
 def _quiet(config: ServerConfig) -> None:

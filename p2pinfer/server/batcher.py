@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
+from p2pinfer.server.speed import Speed
 from p2pinfer.wire.status import Reason, Refused
 
 logger = logging.getLogger(__name__)
@@ -74,16 +75,19 @@ def plan_batch(tokens: Sequence[int], max_tokens: int = MAX_BATCH_TOKENS) -> lis
 
 
 class Batcher:
-    """Owns the engine and the thread that alone may touch it. Use as a context manager."""
+    """Owns the engine and the thread that alone may touch it. Use as a context manager.
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    `speed` is where the running averages of both rates begin.
+    """
+
+    def __init__(self, engine: Engine, speed: Speed, loop: asyncio.AbstractEventLoop) -> None:
         self._engine = engine
         self._loop = loop
         self._inbox: queue.SimpleQueue[_Work | _Release | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run_forever, name="compute", daemon=True)
         self._waiting = 0
-        self.decode_seconds_per_layer = 0.0
-        self.prefill_tokens_per_second = 0.0
+        self.decode_seconds_per_layer = speed.decode_seconds_per_layer
+        self.prefill_tokens_per_second = speed.prefill_tokens_per_second
 
     def __enter__(self) -> Batcher:
         self._thread.start()
@@ -201,4 +205,4 @@ def _set_exception(future: asyncio.Future[Done], error: Exception) -> None:
 
 
 def _smooth(old: float, new: float) -> float:
-    return new if old == 0 else 0.9 * old + 0.1 * new
+    return 0.9 * old + 0.1 * new

@@ -51,6 +51,16 @@ class ServerConfig:
     heartbeat_seconds: float = 15.0
     record_seconds: float = 60.0
 
+    @property
+    def announced_maddrs(self) -> tuple[str, ...]:
+        """Where others find the swarm's libp2p if `announce` says so: the same hosts, its own fixed ports."""
+        return tuple(
+            _maddr(address.rpartition(":")[0], port)
+            for address in self.announce
+            for maddr in self.dht_listen
+            if (port := maddr.rpartition("/tcp/")[2]).isdecimal() and port != "0"
+        )
+
     @classmethod
     def from_args(cls, argv: Sequence[str] | None = None) -> ServerConfig:
         """Parse flags; prints help or the mistake and exits like every argparse program."""
@@ -58,7 +68,7 @@ class ServerConfig:
         args = parser.parse_args(argv)
         if args.layers is not None and args.num_layers is not None:
             parser.error("give --layers or --num-layers, not both")
-        listen = None if args.listen == "none" else _host_port(parser, args.listen)
+        listen = None if args.listen == "none" else _host_port(parser, "--listen", args.listen)
         host = listen.rpartition(":")[0] if listen else "0.0.0.0"
         return cls(
             model=args.model,
@@ -67,7 +77,7 @@ class ServerConfig:
             num_layers=args.num_layers,
             listen=listen,
             dht_listen=tuple(args.dht_listen or [_maddr(host)]),
-            announce=tuple(args.announce),
+            announce=tuple(_host_port(parser, "--announce", address) for address in args.announce),
             identity=args.identity,
             public_name=args.public_name,
             max_cache_tokens=args.max_cache_tokens,
@@ -137,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="HOST:PORT",
-        help="addresses that others should dial instead",
+        help="addresses that others should dial instead, "
+        "as behind a router that forwards a port; give --dht-listen a fixed port too",
     )
     network.add_argument(
         "--dht-listen",
@@ -194,14 +205,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _host_port(parser: argparse.ArgumentParser, text: str) -> str:
+def _host_port(parser: argparse.ArgumentParser, flag: str, text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        parser.error(f"argument --listen: HOST:PORT or none is expected, like 0.0.0.0:31330, not {text!r}")
+        parser.error(f"argument {flag}: HOST:PORT is expected, like 192.0.2.7:31330, not {text!r}")
     return text
 
 
-def _maddr(host: str) -> str:
+def _maddr(host: str, port: str = "0") -> str:
     host = host.strip("[]")
     kind = "ip6" if ":" in host else "ip4" if host.replace(".", "").isdecimal() else "dns"
-    return f"/{kind}/{host}/tcp/0"
+    return f"/{kind}/{host}/tcp/{port}"

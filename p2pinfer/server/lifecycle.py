@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from p2pinfer import __version__
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Engine
-from p2pinfer.model.manifest import layer_file
+from p2pinfer.model.manifest import Manifest, layer_file
 from p2pinfer.model.source import open_model
 from p2pinfer.model.store import LayerStore
 from p2pinfer.server.admission import Load
@@ -36,119 +38,137 @@ from p2pinfer.wire.status import Reason, Refused
 
 logger = logging.getLogger(__name__)
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """How the program that runs a server and the server talk to each other."""
+
+    say: Callable[[str], None]  # prints a line for the owner
+    ready: asyncio.Event  # set by the server once it is announced
+    stopping: asyncio.Event  # set by the program: leave
 
 
-async def serve(config: ServerConfig, *, ready: asyncio.Event, stopping: asyncio.Event, say: Say) -> None:
-    """Run one server until `stopping` is set; `say` prints a line for the owner.
+async def serve(config: ServerConfig, controls: Controls) -> None:
+    """Run one server until it is told to stop.
 
-    `ready` is set once the server is announced.
-    Raises P2PInferError with what the owner can do about it if it can't start.
+    Raises P2PInferError with what the owner can do about it if it can't start or go on.
     """
     with owned_identity(config.identity, config.data_folder) as identity:
         opening = asyncio.ensure_future(
-            in_thread(partial(open_model, config.model, cache_folder=config.cache_folder, progress=say))
+            in_thread(
+                partial(open_model, config.model, cache_folder=config.cache_folder, progress=controls.say)
+            )
         )
         try:
-            async with Swarm.join(config.initial_peers, identity, listen_maddrs=config.dht_listen) as swarm:
+            async with Swarm.join(
+                config.initial_peers,
+                identity,
+                listen_maddrs=config.dht_listen,
+                announce_maddrs=config.announced_maddrs,
+            ) as swarm:
                 if not config.initial_peers:
-                    say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
+                    controls.say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
                 store = await opening
-                await _serve_model(config, swarm, store, ready, stopping, say)
+                await _serve_model(config, swarm, store, controls)
         finally:
             opening.cancel()
 
 
-async def _serve_model(
-    config: ServerConfig,
-    swarm: Swarm,
-    store: LayerStore,
-    ready: asyncio.Event,
-    stopping: asyncio.Event,
-    say: Say,
-) -> None:
+async def _serve_model(config: ServerConfig, swarm: Swarm, store: LayerStore, controls: Controls) -> None:
+    """Claim layers, load them, serve; withdraw the claim however it ends."""
     manifest = store.manifest
     layers = await _choose_layers(config, swarm, store)
-    say(
-        f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}; taking {layers}"
+    controls.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
+    claim = _claim(config, swarm, store, layers)
+    await swarm.announce(claim)  # so that others who join now choose other layers
+    try:
+        engine = await in_thread(partial(_load, config, store, layers))
+        speed = await in_thread(partial(measure_speed, engine))
+        with Batcher(engine, speed, asyncio.get_running_loop()) as batcher:
+            await _serve_sessions(config, swarm, store.manifest, claim, engine, batcher, controls)
+    finally:
+        with contextlib.suppress(SwarmError):  # the swarm is gone: the record expires by itself
+            await swarm.withdraw(claim)
+
+
+async def _serve_sessions(
+    config: ServerConfig,
+    swarm: Swarm,
+    manifest: Manifest,
+    claim: Announcement,
+    engine: Engine,
+    batcher: Batcher,
+    controls: Controls,
+) -> None:
+    """Listen, announce, serve until told to stop, and tell the sessions."""
+    sessions = SessionTable(
+        engine, batcher, cache_tokens=_cache_tokens(config, engine), idle_seconds=config.idle_seconds
     )
-    announcement = Announcement(
+
+    def load() -> Load:
+        return Load(
+            peer_id=swarm.peer_id,
+            model=manifest.hash,
+            numerics=engine.numerics,
+            layers=claim.layers,
+            max_positions=manifest.max_positions,
+            cache_tokens=sessions.cache_tokens,
+            free_cache_tokens=sessions.free_cache_tokens,
+            draining=controls.stopping.is_set(),
+        )
+
+    pool = ChannelPool(tunnel=partial(dial, swarm))
+    handler = Handler(sessions, batcher, pool, load)
+    try:
+        async with listening(config.listen, config.announce, handler, swarm) as reachable:
+
+            def describe() -> Announcement:
+                now = time.time()
+                return dataclasses.replace(
+                    claim,
+                    state=ServerState.SERVING,
+                    numerics=engine.numerics,
+                    endpoints=reachable.endpoints,
+                    certificate=reachable.certificate.der,
+                    decode_seconds_per_layer=batcher.decode_seconds_per_layer,
+                    prefill_tokens_per_second=batcher.prefill_tokens_per_second,
+                    queue_depth=batcher.queue_depth,
+                    free_cache_tokens=sessions.free_cache_tokens,
+                    announced_at=now,
+                    expires_at=now + config.record_seconds,
+                )
+
+            await swarm.announce(describe())
+            controls.say(
+                f"ready: layers {claim.layers} of {manifest.num_layers}, peer {short_id(swarm.peer_id)}, "
+                f"{engine.numerics}, {engine.weight_bytes / 1e6:.0f} MB of weights, "
+                f"{sessions.cache_tokens} cache tokens"
+            )
+            controls.ready.set()
+            await _until_stopped(config, swarm, sessions, describe, controls.stopping)
+            controls.say(f"leaving: {len(sessions)} sessions are told")
+            await swarm.withdraw(describe())  # first, so that nobody is sent here again
+            sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
+    finally:
+        await pool.close()
+
+
+def _claim(config: ServerConfig, swarm: Swarm, store: LayerStore, layers: Span) -> Announcement:
+    """The record of a server that is still loading: it counts for placement, not for routes."""
+    now = time.time()
+    return Announcement(
         peer_id=swarm.peer_id,
-        model=manifest.hash,
-        model_name=manifest.name,
-        num_layers=manifest.num_layers,
+        model=store.manifest.hash,
+        model_name=store.manifest.name,
+        num_layers=store.manifest.num_layers,
         layers=layers,
         state=ServerState.JOINING,
-        numerics="pending",  # known once the engine is loaded
-        endpoints=(),
-        certificate=b"",
-        decode_seconds_per_layer=0.0,
-        prefill_tokens_per_second=0.0,
-        queue_depth=0,
-        free_cache_tokens=0,
-        next_hop_seconds={},
-        leaves_at=None,
+        numerics="pending",
         version=__version__,
         public_name=config.public_name,
-        announced_at=time.time(),
-        expires_at=time.time() + config.record_seconds,
+        announced_at=now,
+        expires_at=now + config.record_seconds,
     )
-    await swarm.announce(announcement)  # so that others who join now choose other layers
-    engine = await in_thread(partial(_load, config, store, layers))
-    cache_tokens = _cache_tokens(config, engine)
-    speed = await in_thread(partial(measure_speed, engine))
-
-    with Batcher(engine, asyncio.get_running_loop()) as batcher:
-        batcher.decode_seconds_per_layer = speed.decode_seconds_per_layer
-        batcher.prefill_tokens_per_second = speed.prefill_tokens_per_second
-        sessions = SessionTable(engine, batcher, cache_tokens=cache_tokens, idle_seconds=config.idle_seconds)
-        pool = ChannelPool(tunnel=partial(dial, swarm))
-
-        def load() -> Load:
-            return Load(
-                peer_id=swarm.peer_id,
-                model=manifest.hash,
-                numerics=engine.numerics,
-                layers=layers,
-                max_positions=manifest.max_positions,
-                cache_tokens=cache_tokens,
-                free_cache_tokens=sessions.free_cache_tokens,
-                draining=stopping.is_set(),
-            )
-
-        handler = Handler(sessions, batcher, pool, load)
-        try:
-            async with listening(config.listen, config.announce, handler, swarm) as reachable:
-
-                def describe() -> Announcement:
-                    now = time.time()
-                    return dataclasses.replace(
-                        announcement,
-                        state=ServerState.SERVING,
-                        numerics=engine.numerics,
-                        endpoints=reachable.endpoints,
-                        certificate=reachable.certificate.der,
-                        decode_seconds_per_layer=batcher.decode_seconds_per_layer,
-                        prefill_tokens_per_second=batcher.prefill_tokens_per_second,
-                        queue_depth=batcher.queue_depth,
-                        free_cache_tokens=sessions.free_cache_tokens,
-                        announced_at=now,
-                        expires_at=now + config.record_seconds,
-                    )
-
-                await swarm.announce(describe())
-                say(
-                    f"ready: layers {layers} of {manifest.num_layers}, peer {short_id(swarm.peer_id)}, "
-                    f"{engine.numerics}, {engine.weight_bytes / 1e6:.0f} MB of weights, "
-                    f"{cache_tokens} cache tokens"
-                )
-                ready.set()
-                await _until_stopped(config, swarm, sessions, describe, stopping)
-                say(f"leaving: {len(sessions)} sessions are told")
-                await swarm.withdraw(describe())
-                sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
-        finally:
-            await pool.close()
 
 
 async def _choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) -> Span:
@@ -195,7 +215,7 @@ async def _until_stopped(
     describe: Callable[[], Announcement],
     stopping: asyncio.Event,
 ) -> None:
-    """Announce and expire until told to stop. A failing background task ends the server loudly."""
+    """Announce and expire until told to stop. Raises SwarmError when the swarm is lost."""
 
     async def announce_forever() -> None:
         while True:
@@ -205,11 +225,19 @@ async def _until_stopped(
             except SwarmError as error:  # the next heartbeat tries again; the record lives for four
                 logger.warning("announcing failed: %s", error)
 
-    async with asyncio.TaskGroup() as tasks:
-        background = [
-            tasks.create_task(announce_forever()),
-            tasks.create_task(sessions.expire_forever()),
-        ]
-        await stopping.wait()
-        for task in background:
+    async def notice_loss() -> None:
+        await swarm.wait_lost()
+        raise SwarmError("p2pd, the connection to the swarm, has ended: start the server again")
+
+    tasks = [
+        asyncio.create_task(work)
+        for work in (stopping.wait(), announce_forever(), sessions.expire_forever(), notice_loss())
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from p2pinfer.server.batcher import Batcher, Rows, plan_batch
 from p2pinfer.types import Span
 from p2pinfer.wire.status import Refused
-from tests.fakes import FakeEngine, random_hidden, run_locally
+from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
 
 
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=40))
@@ -32,7 +32,7 @@ async def test_steps_that_arrive_while_a_batch_runs_are_run_together():
     gate = threading.Event()
     engine = FakeEngine(Span(0, 2), before_forward=lambda: gate.wait(5) and None)
     hidden = [random_hidden(1, seed) for seed in range(5)]
-    with Batcher(engine, asyncio.get_running_loop()) as batcher:
+    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
         steps = [asyncio.ensure_future(batcher.run([Rows(engine.new_cache(), 0, row)])) for row in hidden]
         await asyncio.sleep(0)
         assert batcher.queue_depth == 5
@@ -55,7 +55,7 @@ async def test_an_engine_that_fails_fails_the_step_and_not_the_thread():
             raise error
 
     engine = FakeEngine(Span(0, 1), before_forward=fail_once)
-    with Batcher(engine, asyncio.get_running_loop()) as batcher:
+    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
         with pytest.raises(MemoryError):
             await batcher.run([Rows(engine.new_cache(), 0, random_hidden(1))])
         done = await batcher.run([Rows(engine.new_cache(), 0, random_hidden(1))])
@@ -70,7 +70,7 @@ async def test_a_step_whose_session_ends_while_it_waits_is_dropped_and_not_run_o
         gate.wait(5)
 
     engine = FakeEngine(Span(0, 1), before_forward=wait_at_the_gate)
-    with Batcher(engine, asyncio.get_running_loop()) as batcher:
+    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
         running = asyncio.ensure_future(batcher.run([Rows(engine.new_cache(), 0, random_hidden(1))]))
         await asyncio.to_thread(started.wait, 5)
         cache = engine.new_cache()
@@ -87,8 +87,8 @@ async def test_a_step_whose_session_ends_while_it_waits_is_dropped_and_not_run_o
 
 async def test_speeds_are_measured_while_serving():
     engine = FakeEngine(Span(0, 2))
-    with Batcher(engine, asyncio.get_running_loop()) as batcher:
+    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
         await batcher.run([Rows(engine.new_cache(), 0, random_hidden(1))])
         await batcher.run([Rows(engine.new_cache(), 0, random_hidden(64))])
-    assert batcher.decode_seconds_per_layer > 0
-    assert batcher.prefill_tokens_per_second > 0
+    assert 0 < batcher.decode_seconds_per_layer != SPEED.decode_seconds_per_layer
+    assert 0 < batcher.prefill_tokens_per_second != SPEED.prefill_tokens_per_second

@@ -24,6 +24,12 @@ def test_listening_nowhere_means_tunnel_only():
     assert ServerConfig.from_args(["m", "--listen", "none"]).listen is None
 
 
+def test_what_is_announced_for_the_data_plane_holds_for_the_swarm_if_its_port_is_known():
+    flags = ["m", "--announce", "car.example:31330", "--dht-listen", "/ip4/0.0.0.0/tcp/31331"]
+    assert ServerConfig.from_args(flags).announced_maddrs == ("/dns/car.example/tcp/31331",)
+    assert ServerConfig.from_args(flags[:3]).announced_maddrs == ()
+
+
 def test_layers_are_given_as_a_span():
     assert ServerConfig.from_args(["m", "--layers", "10:20"]).layers == Span(10, 20)
 
@@ -37,6 +43,7 @@ def test_layers_are_given_as_a_span():
         (["--num-layers", "0"], "at least 1"),
         (["--listen", "here"], "HOST:PORT"),
         (["--listen", "127.0.0.1:99999"], "HOST:PORT"),
+        (["--announce", "car.example"], "HOST:PORT"),
         (["--idle-seconds", "nan"], "seconds from"),
         (["--device", "tpu"], "invalid choice"),
     ],

@@ -1,0 +1,183 @@
+"""Servers leave, die, hide behind a NAT or aren't there: the reader gets the text, or a clear word."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from p2pinfer import AutoDistributedModelForCausalLM
+from p2pinfer.demo.processes import LocalSwarm, ServerProcess
+from p2pinfer.errors import NoRouteError, SwarmUnreachableError
+from p2pinfer.model.manifest import FileEntry, hash_of, layer_file
+from p2pinfer.types import Span, short_id
+from tests.end_to_end.conftest import PROMPTS
+
+
+def run_server(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "p2pinfer.server", *arguments], capture_output=True, text=True, timeout=seconds
+    )
+
+
+def test_a_killed_server_is_replaced_and_the_text_is_as_if_it_had_lived(smollm2, tokenizer, one_process):
+    """SIGKILL in mid-answer: the tokens are sent anew to the spare and the text goes on."""
+    ids = tokenizer(PROMPTS[1], return_tensors="pt").input_ids
+    with LocalSwarm() as swarm:
+        swarm.start(smollm2.folder, [Span(0, 15), Span(15, 30), Span(15, 30)], threads=1)
+        with AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=swarm.initial_peers[:1]
+        ) as model:
+            with model.inference_session(max_length=128) as session:
+
+                def kill_the_one_in_use(input_ids, scores, **_):
+                    if input_ids.shape[1] == ids.shape[1] + 6 and len(killed) == 0:
+                        name = short_id(session.report()[1].peer_id)
+                        killed.extend(server for server in swarm.servers if name in server.lines[-1])
+                        killed[0].kill()
+                    return False
+
+                killed: list[ServerProcess] = []
+                output = model.generate(
+                    ids,
+                    max_new_tokens=24,
+                    do_sample=False,
+                    eos_token_id=None,
+                    stopping_criteria=[kill_the_one_in_use],
+                )
+                name = short_id(session.report()[1].peer_id)
+            assert len(killed) == 1
+            assert name not in killed[0].lines[-1]
+    assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 24)
+
+
+def test_a_server_that_only_a_tunnel_reaches_serves(smollm2, tokenizer, one_process):
+    ids = tokenizer(PROMPTS[0], return_tensors="pt").input_ids
+    with LocalSwarm() as swarm:
+        swarm.start(smollm2.folder, [Span(0, 15)], threads=1)
+        hidden = ["--listen", "none", "--dht-listen", "/ip4/127.0.0.1/tcp/0"]
+        swarm.start(smollm2.folder, [Span(15, 30)], threads=1, server_arguments=hidden)
+        with AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=swarm.initial_peers
+        ) as model:
+            output = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None)
+            second = model.route_report()[1].peer_id
+            records = model._network.run(model._network.directory.swarm.servers(smollm2.manifest.hash))
+            assert next(record for record in records if record.peer_id == second).endpoints == ()
+    assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 8)
+
+
+def test_a_server_needs_no_other_layers_than_its_own_and_takes_those_the_swarm_lacks(smollm2, tmp_path):
+    """Given a store in which the other layers' files are missing, it serves all the same."""
+    own = tmp_path / "own-layers"
+    shutil.copytree(smollm2.folder, own)
+    for layer in (*range(10), *range(20, 30)):
+        (own / "layers" / f"{layer:05}.safetensors").unlink()
+    with LocalSwarm() as swarm:
+        swarm.start(smollm2.folder, [Span(0, 10), Span(20, 30)], threads=1)
+        joining = subprocess.Popen(
+            [
+                *(sys.executable, "-u", "-m", "p2pinfer.server", str(own), "--num-layers", "10"),
+                *("--listen", "127.0.0.1:0", "--threads", "1"),
+                *("--identity", str(tmp_path / "key"), "--initial-peers", *swarm.initial_peers),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert joining.stdout is not None
+            lines = []
+            for line in joining.stdout:
+                lines.append(line)
+                if line.startswith("ready:"):
+                    break
+            assert any("layers 10:20 of 30" in line for line in lines), lines
+        finally:
+            joining.send_signal(signal.SIGINT)
+            rest, _ = joining.communicate(timeout=20)
+        assert joining.returncode == 0
+        assert rest.strip() == "leaving: 0 sessions are told"
+
+
+def test_ctrl_c_withdraws_the_record_at_once_and_a_waiting_client_goes_on_when_layers_return(
+    smollm2, tokenizer, caplog
+):
+    ids = tokenizer(PROMPTS[0], return_tensors="pt").input_ids
+    with LocalSwarm() as swarm:
+        swarm.start(smollm2.folder, [Span(0, 15), Span(15, 30)], threads=1)
+        swarm.servers[1].signal(signal.SIGINT)
+        assert swarm.servers[1].wait(20)
+        assert swarm.servers[1].returncode == 0
+        with AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=swarm.initial_peers, timeout=1
+        ) as impatient:
+            with pytest.raises(NoRouteError, match="layers 15-29") as error:
+                impatient.generate(ids, max_new_tokens=2)
+            assert error.value.missing == (Span(15, 30),)
+        returning = threading.Timer(1.0, lambda: swarm.launch(smollm2.folder, [Span(15, 30)], threads=1))
+        with AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=swarm.initial_peers, timeout=60
+        ) as patient:
+            returning.start()
+            output = patient.generate(ids, max_new_tokens=2, do_sample=False)
+            returning.join()
+        assert output.shape[1] == ids.shape[1] + 2
+    assert "no server for layers 15-29; waiting for servers to join" in caplog.text
+
+
+def test_nobody_at_the_address_is_said_within_the_time_given(smollm2):
+    address = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWHHzSeKaY8xuZVzkLbKFfvNgPPeKhFBGrMbNzbm5akpqu"
+    started = time.monotonic()
+    with pytest.raises(SwarmUnreachableError, match=r"127\.0\.0\.1"):
+        AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=[address], join_timeout=5
+        )
+    assert time.monotonic() - started < 30
+    program = run_server(str(smollm2.folder), "--initial-peers", address, "--listen", "127.0.0.1:0")
+    assert program.returncode == 1
+    assert "Traceback" not in program.stderr
+    assert "127.0.0.1" in program.stderr
+
+
+def test_a_swarm_with_another_model_is_named(smollm2, three_servers, tokenizer, tmp_path):
+    """The same model converted from other weights has another manifest: no route, and the reason."""
+    other = tmp_path / "other"
+    shutil.copytree(smollm2.folder, other)
+    files = {**smollm2.manifest.files, layer_file(7): FileEntry(sha256="0" * 64, bytes=1)}
+    manifest = replace(smollm2.manifest, hash=hash_of(files), files=files)
+    (other / "manifest.json").write_text(manifest.to_json())
+    with AutoDistributedModelForCausalLM.from_pretrained(
+        other, initial_peers=three_servers.initial_peers, timeout=1
+    ) as model:
+        with pytest.raises(NoRouteError, match=f"the swarm serves: .*{smollm2.manifest.hash[:12]}"):
+            model.generate(tokenizer(PROMPTS[0], return_tensors="pt").input_ids, max_new_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["/does/not/exist"], 1, "no file or folder"),
+        (["STORE", "--layers", "25:40"], 2, "has layers 0:30"),
+        (["STORE", "--initial-peers", "nonsense"], 2, "nonsense"),
+        (["STORE", "--listen", "BUSY"], 2, "can't be bound"),
+        (["STORE", "--device", "cuda"], 2, "CUDA"),
+    ],
+)
+def test_what_an_owner_gets_wrong_is_one_clear_line(smollm2, tmp_path, arguments, status, message):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        meaning = {"STORE": str(smollm2.folder), "BUSY": f"127.0.0.1:{taken.getsockname()[1]}"}
+        arguments = [meaning.get(word, word) for word in arguments]
+        if "--listen" not in arguments:
+            arguments += ["--listen", "127.0.0.1:0"]
+        program = run_server(*arguments, "--identity", str(tmp_path / "key"))
+    assert program.returncode == status, program.stderr
+    assert message in program.stderr
+    assert len(program.stderr.strip().splitlines()) == 1

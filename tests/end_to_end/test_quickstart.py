@@ -1,0 +1,156 @@
+"""The README's first command, for real: real processes, the real small model, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import pytest
+
+from p2pinfer.model.store import LayerStore
+
+ROOT = Path(__file__).parents[2]
+LONG_ENOUGH_SECONDS = 120
+
+
+class Demo:
+    """One run of the demo, whose processes are found again by a mark in their environment."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.output = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "p2pinfer.demo", *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"P2PINFER_TEST_MARK": self.mark, "PYTHONPATH": str(ROOT)},
+            bufsize=0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def read_until(self, done: Callable[[str], bool]) -> None:
+        """Read what it prints, until that satisfies `done` or it prints no more."""
+        assert self.process.stdout is not None
+        while not done(self.output):
+            piece = self.process.stdout.read(4096)
+            if not piece:
+                return
+            self.output += piece.decode(errors="replace")
+
+    def finish(self) -> int:
+        """Read the rest and return the exit status."""
+        self.read_until(lambda output: False)
+        return self.process.wait(LONG_ENOUGH_SECONDS)
+
+    def left_behind(self) -> list[str]:
+        """Command lines of processes that it started, directly or not, and that still run."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("P2PINFER_TEST_MARK") == self.mark:
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
+
+
+def test_three_peers_answer_and_nothing_is_left_behind(smollm2: LayerStore):
+    """The answer streams, the route has three hops, the speed is told, and every process has ended."""
+    with Demo("--max-new-tokens", "16") as demo:
+        assert demo.finish() == 0, demo.output
+
+    assert "The capital of France is Paris." in demo.output
+    hops = re.findall(r"peer …\w{6}  layers +(\d+:\d+) +\d+\.\d\d ms per token", demo.output)
+    assert hops == ["0:10", "10:20", "20:30"]
+    assert re.search(r"\d+ tokens, the first after \d+\.\d\d s, then \d+\.\d tokens/s", demo.output)
+    assert demo.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "status"),
+    [
+        ("starting 3 peers", signal.SIGTERM, 143),
+        ("ready after", signal.SIGINT, 130),
+        ("story.\n\n", signal.SIGINT, 130),
+    ],
+)
+def test_a_signal_at_any_moment_ends_every_process(
+    smollm2: LayerStore, moment: str, number: signal.Signals, status: int
+):
+    """While servers start, when some are ready, and in the middle of the answer."""
+    with Demo("--max-new-tokens", "1500", "--prompt", "Tell me a long story.") as demo:
+        demo.read_until(lambda output: moment in output and not output.endswith(moment))
+        demo.process.send_signal(number)
+        assert demo.finish() == status, demo.output
+
+    assert "Traceback" not in demo.output
+    assert demo.left_behind() == []
+
+
+def test_a_kept_swarm_is_joined_as_printed_and_ends_on_ctrl_c(smollm2: LayerStore):
+    """`--keep` prints a client program; run as it stands, it generates."""
+    with Demo("--keep", "--max-new-tokens", "4") as demo:
+        demo.read_until(lambda output: "print(tokenizer.decode" in output and output.endswith("\n\n"))
+        program = demo.output.partition("as a client")[2].partition("\n")[2]
+        client = subprocess.run(
+            [sys.executable, "-c", re.sub(r"^  ", "", program, flags=re.MULTILINE)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=LONG_ENOUGH_SECONDS,
+            check=False,
+        )
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.finish() == 130, demo.output
+
+    assert "The capital of France is" in client.stdout, client.stderr
+    assert demo.left_behind() == []
+
+
+def test_more_peers_than_layers_is_one_line(smollm2: LayerStore):
+    """What is wrong, and which numbers work; nothing is started."""
+    with Demo("--peers", "50") as demo:
+        assert demo.finish() == 1
+
+    assert demo.output.splitlines()[-1] == (
+        "p2pinfer.demo: 30 layers can't be shared among 50 peers: choose 1 to 30"
+    )
+
+
+def test_a_server_that_cannot_start_is_shown_with_its_own_words(smollm2: LayerStore, tmp_path: Path):
+    """One layer file of the store is altered: the server that holds it says so, and the demo passes it on."""
+    store = tmp_path / "store"
+    shutil.copytree(smollm2.folder, store, copy_function=os.link)
+    altered = store / "layers" / "00012.safetensors"
+    content = bytearray(altered.read_bytes())
+    content[-1] ^= 1
+    altered.unlink()
+    altered.write_bytes(content)
+    with Demo("--model", str(store)) as demo:
+        assert demo.finish() == 1
+
+    assert "p2pinfer.demo: the server of layers 10:20 ended" in demo.output
+    assert "00012.safetensors" in demo.output
+    assert "Traceback" not in demo.output
+    assert demo.left_behind() == []
