@@ -94,6 +94,7 @@ class ServerConfig:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m p2pinfer.server",
+        usage="%(prog)s MODEL [--initial-peers MADDR ...] [options]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "--initial-peers", nargs="+", default=[], metavar="MADDR", help="peers to join through"
     )
     swarm.add_argument(
-        "--public-name", default="", metavar="NAME", help="shown on the health page; empty: none"
+        "--public-name", default="", metavar="NAME", help="a name that others see beside the peer id"
     )
     swarm.add_argument(
         "--identity",
@@ -157,7 +158,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where the swarm's libp2p listens (default: the same host)",
     )
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    machine.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the CPU; a GPU is used only when asked for",
+    )
     machine.add_argument(
         "--threads", type=_positive, metavar="N", help="compute threads (default: chosen for this machine)"
     )
