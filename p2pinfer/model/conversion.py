@@ -1,0 +1,116 @@
+"""Turns a source of weights into a layer store, one layer at a time.
+
+Memory is bounded by one layer, or by the INT8 embeddings: larger tensors are read and quantized in
+blocks of rows, and the whole model is never there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2pinfer.errors import ModelError
+from p2pinfer.model.blueprint import Blueprint, Shape, blueprint
+from p2pinfer.model.families import family_of, normalised_config, transformers_config
+from p2pinfer.model.manifest import ENDS_FILE, Manifest, layer_file
+from p2pinfer.model.quantization import quantize_rows
+from p2pinfer.model.store_writer import StoreWriter
+from p2pinfer.model.tensors import Tensors
+from p2pinfer.model.weights import WeightSource
+
+Progress = Callable[[str], None]
+
+_BLOCK_ELEMENTS = 1 << 22
+"""Rows are read in blocks of at most this many weights, 16 MB of float32."""
+
+_OVERHEAD_BYTES = 1 << 20
+"""Headers, manifest and configs, generously; the tokenizer's size is known once it is written."""
+
+_PROGRESS_LAYERS = 10
+
+
+def convert(source: WeightSource, folder: Path, progress: Progress) -> Manifest:
+    """Write `source` as a layer store into `folder`, which must be empty or absent.
+
+    Raises UnsupportedModelError, ModelError if tensors are missing or of a wrong shape, and
+    StoreError if the disk is full. What an error leaves behind is no store.
+    """
+    progress(f"reading {source.name}")  # and importing transformers, which takes some seconds
+    config = normalised_config(source.config)
+    layers = _blueprints(config)
+    ends = _ends_shapes(config)
+    _check_shapes(source.shapes, layers, ends)
+    needed_bytes = _stored_bytes(layers, ends)
+    progress(
+        f"converting {source.name}: {config['model_type']}, {len(layers)} layers, "
+        f"{needed_bytes / 1e6:.0f} MB in INT8"
+    )
+    writer = StoreWriter(folder, needed_bytes)
+    with writer.writing():
+        for name in source.write_tokenizer(folder):
+            writer.add_written(name)
+    writer.add_tensors(ENDS_FILE, _quantized(source, "", ends, _ends_linear(ends)))
+    for layer, described in enumerate(layers):
+        if layer % _PROGRESS_LAYERS == 0:
+            progress(f"converting layers {layer} to {min(layer + _PROGRESS_LAYERS, len(layers)) - 1}")
+        tensors = _quantized(source, f"layers.{layer}.", described.shapes, described.linear_weights)
+        writer.add_tensors(layer_file(layer), tensors)
+    return writer.finish(source.name, config, source.generation_config)
+
+
+def _blueprints(config: Mapping[str, Any]) -> list[Blueprint]:
+    made = transformers_config(config)
+    return [blueprint(made, layer) for layer in range(config["num_hidden_layers"])]
+
+
+def _ends_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
+    vocab_size, hidden_size = config["vocab_size"], config["hidden_size"]
+    shapes: dict[str, Shape] = {
+        "embed_tokens.weight": (vocab_size, hidden_size),
+        "norm.weight": (hidden_size,),
+    }
+    if family_of(config).norm == "layer":
+        shapes["norm.bias"] = (hidden_size,)
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (vocab_size, hidden_size)
+    return shapes
+
+
+def _ends_linear(ends: Mapping[str, Shape]) -> frozenset[str]:
+    return frozenset(name for name, shape in ends.items() if len(shape) == 2)
+
+
+def _check_shapes(found: Mapping[str, Shape], layers: list[Blueprint], ends: Mapping[str, Shape]) -> None:
+    wanted = dict(ends)
+    for layer, described in enumerate(layers):
+        wanted |= {f"layers.{layer}.{name}": shape for name, shape in described.shapes.items()}
+    for name, shape in wanted.items():
+        if name not in found:
+            raise ModelError(f"the model lacks {name}: its files are not those that its config describes")
+        if found[name] != shape:
+            raise ModelError(f"{name} has the shape {found[name]}, the config says {shape}")
+
+
+def _stored_bytes(layers: list[Blueprint], ends: Mapping[str, Shape]) -> int:
+    parts = [Blueprint(ends, _ends_linear(ends)), *layers]
+    return sum(part.stored_bytes for part in parts) + _OVERHEAD_BYTES
+
+
+def _quantized(
+    source: WeightSource, prefix: str, shapes: Mapping[str, Shape], linear: frozenset[str]
+) -> Tensors:
+    tensors: Tensors = {}
+    for name, shape in shapes.items():
+        if name not in linear:
+            tensors[name] = source.rows(prefix + name, 0, shape[0])
+            continue
+        quantized, scales = np.empty(shape, np.int8), np.empty(shape[0], np.float32)
+        block_rows = max(1, _BLOCK_ELEMENTS // shape[1])
+        for start in range(0, shape[0], block_rows):
+            stop = min(start + block_rows, shape[0])
+            quantized[start:stop], scales[start:stop] = quantize_rows(source.rows(prefix + name, start, stop))
+        tensors[name], tensors[f"{name}_scale"] = quantized, scales
+    return tensors

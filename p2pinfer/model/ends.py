@@ -1,0 +1,89 @@
+"""A model's two ends, which are the client's: token ids to activations, and activations to logits.
+
+Numpy in, numpy out. The decoder layers' files are never opened. Embeddings and head are INT8 rows
+with float32 scales; everything else is float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pinfer.errors import StoreError, UsageError
+from p2pinfer.model.engine.base import Hidden
+from p2pinfer.model.families import EndsRecipe, ends_recipe
+from p2pinfer.model.int8_matrix import Int8Matrix, int8_matrix
+from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows
+from p2pinfer.model.store import LayerStore
+
+Logits = NDArray[np.float32]
+
+
+class ClientEnds:
+    """Embeddings, final norm and head of one model. Make one with `load`; threads may share it."""
+
+    def __init__(
+        self,
+        recipe: EndsRecipe,
+        embeddings: tuple[Int8Rows, RowScales],
+        head: Int8Matrix,
+        norm_weight: NDArray[np.float32],
+        norm_bias: NDArray[np.float32] | None,
+    ) -> None:
+        self._recipe = recipe
+        self._rows, self._scales = embeddings
+        self._head = head
+        self._norm_weight = norm_weight + np.float32(1) if recipe.norm == "rms_plus_one" else norm_weight
+        self._norm_bias = norm_bias
+
+    @classmethod
+    def load(cls, store: LayerStore) -> ClientEnds:
+        """Read the ends of a store. Raises StoreError if they are missing or altered."""
+        recipe = ends_recipe(store.config_fields)
+        tensors = store.ends_tensors()
+        try:
+            embeddings = tensors["embed_tokens.weight"], tensors["embed_tokens.weight_scale"]
+            head = (
+                embeddings
+                if recipe.tied_head
+                else (tensors["lm_head.weight"], tensors["lm_head.weight_scale"])
+            )
+            norm_weight, norm_bias = tensors["norm.weight"], tensors.get("norm.bias")
+        except KeyError as error:
+            raise StoreError(f"the ends of {store.folder} lack {error.args[0]}: convert again") from error
+        return cls(recipe, embeddings, int8_matrix(*head), norm_weight, norm_bias)
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        return len(self._scales)
+
+    def embed(self, ids: NDArray[np.int64]) -> Hidden:
+        """Activations [tokens, hidden_size] for token ids [tokens].
+
+        Raises UsageError for an id that the model doesn't have.
+        """
+        if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
+            raise UsageError(f"token ids run from 0 to {self.vocab_size - 1}; use the model's own tokenizer")
+        hidden = dequantize_rows(self._rows[ids], self._scales[ids])
+        if self._recipe.embedding_scale != 1.0:
+            hidden *= np.float32(self._recipe.embedding_scale)
+        return hidden
+
+    def logits(self, hidden: Hidden) -> Logits:
+        """Scores [tokens, vocab_size] for the last layer's activations [tokens, hidden_size]."""
+        scores = self._head.multiply(self._normed(hidden))
+        if self._recipe.logits_divisor != 1.0:
+            scores /= np.float32(self._recipe.logits_divisor)
+        if self._recipe.logits_softcap is not None:
+            cap = np.float32(self._recipe.logits_softcap)
+            scores = np.tanh(scores / cap) * cap
+        return scores
+
+    def _normed(self, hidden: Hidden) -> Hidden:
+        hidden = np.asarray(hidden, np.float32)
+        if self._recipe.norm == "layer":
+            hidden = hidden - hidden.mean(axis=-1, keepdims=True)
+        variance = np.square(hidden).mean(axis=-1, keepdims=True)
+        normed: Hidden = hidden / np.sqrt(variance + np.float32(self._recipe.norm_eps)) * self._norm_weight
+        return normed if self._norm_bias is None else normed + self._norm_bias

@@ -1,0 +1,65 @@
+"""Engines run a span of layers. `load_engine` picks the fastest that this machine can run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2pinfer.errors import UsageError
+
+if TYPE_CHECKING:
+    from p2pinfer.model.engine.base import Engine
+    from p2pinfer.model.store import LayerStore
+    from p2pinfer.types import Span
+
+ENGINES = ("auto", "native", "reference")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def load_engine(
+    store: LayerStore,
+    span: Span,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    engine: str = "auto",
+    max_cache_tokens: int | None = None,
+) -> Engine:
+    """Load a span's layers into the fastest engine that can run them.
+
+    `device` auto is the CPU: the native engine runs there, and a GPU is taken only when asked for.
+    `engine` auto is the native one where it is built and runs the model's family, else the reference
+    engine. `max_cache_tokens` bounds what the native engine's caches hold together. Raises UsageError
+    if what was asked for isn't there, and StoreError if a layer's file isn't whole.
+    """
+    if engine not in ENGINES or device not in DEVICES:
+        raise UsageError(f"engines are {', '.join(ENGINES)} and devices {', '.join(DEVICES)}")
+    if device == "cuda":
+        if engine == "native":
+            raise UsageError("the native engine runs on CPUs: use --engine reference with --device cuda")
+        return _load_reference(store, span, device, threads)
+    reason = _why_not_native(store)
+    if engine == "native" and reason is not None:
+        raise UsageError(f"the native engine can't be used: {reason}; use --engine auto or reference")
+    if engine == "reference" or reason is not None:
+        return _load_reference(store, span, "cpu", threads)
+    from p2pinfer.model.engine.native import NativeEngine
+
+    return NativeEngine.load(store, span, threads=threads, max_cache_tokens=max_cache_tokens)
+
+
+def _why_not_native(store: LayerStore) -> str | None:
+    from p2pinfer.model.engine import native
+
+    return native.unavailable_reason() or native.supports(store.config_fields)
+
+
+def _load_reference(store: LayerStore, span: Span, device: str, threads: int | None) -> Engine:
+    import torch
+
+    from p2pinfer.model.engine.reference import ReferenceEngine
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here that torch can use: leave out --device cuda")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return ReferenceEngine(store, span, torch.device(device))

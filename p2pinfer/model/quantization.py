@@ -1,0 +1,82 @@
+"""Row-wise absmax INT8: how a weight becomes bytes, and what runs those bytes on a CUDA device.
+
+The format of bitsandbytes' `int8_vectorwise_quant`: with absmax the largest magnitude of an output
+row, a weight w is stored as round(w * (127 / absmax)), half to even. bitsandbytes keeps SCB = absmax;
+a layer store keeps scale = absmax / 127 instead, so that weight = int8 * scale.
+
+Only additions-free float32 arithmetic, rounded as IEEE 754 says, takes part, so that every machine
+writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pinfer.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+Int8Rows = NDArray[np.int8]
+RowScales = NDArray[np.float32]
+
+_BLOCK_ELEMENTS = 1 << 20
+"""Rows are taken in blocks of about this many weights: 4 MB of float32 stay in the cache."""
+
+_SMALLEST_ABSMAX = np.float32(1e-35)
+"""A row below this is stored as zeros: 127 / absmax would overflow."""
+
+
+def quantize_rows(weight: NDArray[np.float32]) -> tuple[Int8Rows, RowScales]:
+    """Quantize [rows, columns] to int8 and one float32 scale per row.
+
+    Raises ModelError if a weight is not a finite number.
+    """
+    rows, columns = weight.shape
+    quantized = np.empty((rows, columns), np.int8)
+    scales = np.empty(rows, np.float32)
+    block_rows = max(1, _BLOCK_ELEMENTS // max(1, columns))
+    for start in range(0, rows, block_rows):
+        block = np.asarray(weight[start : start + block_rows], np.float32)
+        stop = start + len(block)
+        absmax = np.maximum(block.max(axis=1), -block.min(axis=1))
+        if not np.isfinite(absmax).all():
+            raise ModelError("a weight of the model is not a finite number, so it can't be quantized")
+        usable = absmax >= _SMALLEST_ABSMAX
+        inverse = np.divide(np.float32(127), absmax, out=np.zeros_like(absmax), where=usable)
+        quantized[start:stop] = np.rint(block * inverse[:, None])
+        scales[start:stop] = np.where(usable, absmax / np.float32(127), np.float32(0))
+    return quantized, scales
+
+
+def dequantize_rows(quantized: Int8Rows, scales: RowScales) -> NDArray[np.float32]:
+    """The float32 weights that a quantized matrix stands for."""
+    return quantized.astype(np.float32) * scales[:, None]
+
+
+def bitsandbytes_linear(
+    quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, device: torch.device
+) -> torch.nn.Module:
+    """A `bitsandbytes.nn.Linear8bitLt` that runs stored rows on a CUDA device, as they are.
+
+    `quantized` is int8 [out, in], `scales` float32 [out]. The outlier threshold is 6, as in the
+    LLM.int8 paper (Dettmers et al. 2022): without it activations with outliers lose most accuracy.
+    """
+    import torch
+    from bitsandbytes.nn.modules import Int8Params, Linear8bitLt
+
+    out_features, in_features = quantized.shape
+    linear = Linear8bitLt(
+        in_features, out_features, bias=bias is not None, has_fp16_weights=False, threshold=6.0, device="meta"
+    )
+    rows = quantized.to(device).contiguous()
+    weight = Int8Params(rows, requires_grad=False, has_fp16_weights=False)
+    weight.CB, weight.SCB = rows, (scales * 127.0).to(device)
+    linear.weight = weight
+    linear.state.CB, linear.state.SCB = weight.CB, weight.SCB
+    if bias is not None:
+        linear.bias = torch.nn.Parameter(bias.to(device), requires_grad=False)
+    return linear.eval()
