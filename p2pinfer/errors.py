@@ -72,11 +72,15 @@ class RefusedError(P2PInferError):
 
 
 class HopFailedError(P2PInferError):
-    """A server in use left, hung or broke the protocol."""
+    """A server in use left, hung or broke the protocol.
 
-    def __init__(self, peer_id: PeerId, detail: str) -> None:
+    `silent`: nothing was heard in time, and it may as well be another hop that is to blame.
+    """
+
+    def __init__(self, peer_id: PeerId, detail: str, *, silent: bool = False) -> None:
         super().__init__(f"server {short_id(peer_id)} failed: {detail}")
         self.peer_id = peer_id
+        self.silent = silent
 
 
 class ProtocolError(P2PInferError):

@@ -69,6 +69,7 @@ class FakeEngine:
     weight_bytes: int = 1
     cache_bytes_per_token: int = 1
     before_forward: Callable[[], None] = lambda: None
+    spoil: Callable[[Hidden], Hidden] = lambda hidden: hidden
     batch_sizes: list[int] = field(default_factory=list)
 
     def new_cache(self, layers: Span | None = None) -> FakeCache:
@@ -77,7 +78,7 @@ class FakeEngine:
     def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
         self.before_forward()
         self.batch_sizes.append(len(chunks))
-        return [self._run(chunk) for chunk in chunks]
+        return [self.spoil(self._run(chunk)) for chunk in chunks]
 
     def _run(self, chunk: Chunk) -> Hidden:
         cache = chunk.cache

@@ -22,7 +22,7 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import Address, ChannelPool
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.opening import PUSH_KEY_BYTES, sign_opening
-from p2pinfer.wire.status import refusal_of
+from p2pinfer.wire.status import Reason, refusal_of
 from p2pinfer.wire.steps import RowChunk
 from p2pinfer.wire.tensors import decode_hidden, encode_hidden
 
@@ -124,7 +124,7 @@ class Chain:
             if self._failed.done():
                 raise self._failed.result()
             if not task.done():
-                raise HopFailedError(waiting_for, f"no answer for {self._step_seconds:.0f} s")
+                raise HopFailedError(waiting_for, f"no answer for {self._step_seconds:.0f} s", silent=True)
             return task.result()
         finally:
             task.cancel()
@@ -171,11 +171,17 @@ class Chain:
                 elif frame.HasField("notice") and frame.notice.kind == pb.Notice.NEXT_HOP_LOST:
                     lost = self.servers[min(index + 1, len(self.servers) - 1)].hop.peer_id
                     self._fail(HopFailedError(lost, f"the hop before lost it: {frame.notice.detail[:200]}"))
-            self._fail(await _why_ended(peer_id, call))
+            self._fail(self._blame(index, await _why_ended(peer_id, call)))
         except grpc.aio.AioRpcError as error:
             if refusal_of(error) is None:
                 await pool.forget(peer_id)
-            self._fail(_failure(peer_id, error))
+            self._fail(self._blame(index, _failure(peer_id, error)))
+
+    def _blame(self, index: int, error: P2PInferError) -> P2PInferError:
+        """A hop that finds its step wrong has it from the hop before, and that one is to blame."""
+        if index > 0 and isinstance(error, RefusedError) and error.reason == Reason.BAD_STEP:
+            return HopFailedError(self.servers[index - 1].hop.peer_id, f"what it sent on is wrong: {error}")
+        return error
 
 
 @asynccontextmanager

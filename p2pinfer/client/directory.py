@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,11 @@ class Directory:
         self._avoided_until[peer_id] = time.monotonic() + seconds
         self._round_trips.pop(peer_id, None)
         self._read_at = float("-inf")
+
+    def doubt(self, peer_ids: Iterable[PeerId]) -> None:
+        """Measure these peers anew before they are used again."""
+        for peer_id in peer_ids:
+            self._round_trips.pop(peer_id, None)
 
     async def route(self) -> list[HopServer]:
         """The best route among servers that answer now. Raises NoRouteError."""

@@ -159,7 +159,9 @@ class InferenceSession:
 
     async def _recover(self, error: HopFailedError | RefusedError, deadline: float) -> None:
         """Drop the route and let another be tried; raise the error if that can't help or takes too long."""
+        hops = [] if self._chain is None else [server.hop.peer_id for server in self._chain.servers]
         await self._drop_route()
+        self._network.directory.doubt(hops)
         reroute = after_failure(error)
         if reroute is None or time.monotonic() > deadline:
             raise error

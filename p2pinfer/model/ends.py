@@ -15,6 +15,7 @@ from p2pinfer.model.families import EndsRecipe, ends_recipe
 from p2pinfer.model.int8_matrix import Int8Matrix, int8_matrix
 from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows
 from p2pinfer.model.store import LayerStore
+from p2pinfer.model.tensors import let_pages_go
 
 Logits = NDArray[np.float32]
 
@@ -51,7 +52,9 @@ class ClientEnds:
             norm_weight, norm_bias = tensors["norm.weight"], tensors.get("norm.bias")
         except KeyError as error:
             raise StoreError(f"the ends of {store.folder} lack {error.args[0]}: convert again") from error
-        return cls(recipe, embeddings, int8_matrix(*head), norm_weight, norm_bias)
+        matrix = int8_matrix(*head)
+        let_pages_go(embeddings[0])  # a head that was packed has read them all
+        return cls(recipe, embeddings, matrix, norm_weight, norm_bias)
 
     @property
     def vocab_size(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> FileEntry:
 
 
 def read_tensors(path: Path, entry: FileEntry) -> Tensors:
-    """Read the arrays of `path`: views of one buffer as large as the file.
+    """Map the arrays of `path`: views of the file, whose pages are read when they are touched.
 
     Raises StoreError if the file is missing, or isn't the one that `entry` describes.
     """
@@ -57,17 +58,37 @@ def read_tensors(path: Path, entry: FileEntry) -> Tensors:
 
 
 def read_verified(path: Path, entry: FileEntry) -> NDArray[np.uint8]:
-    """The bytes of `path`, or StoreError if they are not those that `entry` describes."""
+    """The bytes of `path`, or StoreError if they are not those that `entry` describes.
+
+    They stay in the file: an embedding of which few rows are ever looked up takes the memory of those
+    rows, and processes on one machine share it. Writing to them changes a private copy.
+    """
     try:
         size = path.stat().st_size
         if size != entry.bytes:
             raise StoreError(f"{path} has {size} bytes, the manifest says {entry.bytes}: convert again")
-        data = np.fromfile(path, dtype=np.uint8)
+        if size == 0:
+            raise StoreError(f"{path} is empty: convert again")
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except OSError as error:
         raise StoreError(f"{path} can't be read ({error.strerror}): convert again") from error
-    if hashlib.sha256(data.data).hexdigest() != entry.sha256:
+    if hashlib.sha256(mapped).hexdigest() != entry.sha256:
         raise StoreError(f"{path} was altered: its SHA-256 is not the manifest's; convert again")
+    data = np.frombuffer(mapped, dtype=np.uint8)
+    let_pages_go(data)  # hashing has touched every one
     return data
+
+
+def let_pages_go(array: NDArray[Any]) -> None:
+    """Give back the memory of a mapped file's pages until they are touched again. Others are left alone."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _header_bytes(names: list[str], tensors: Mapping[str, NDArray[Any]]) -> bytes:

@@ -16,6 +16,12 @@ def test_a_peer_that_failed_is_left_out_for_a_while():
     assert after_failure(HopFailedError(PEER, "gone")) == Reroute(PEER, FAILED_PEER_SECONDS)
 
 
+def test_a_silent_peer_may_be_innocent_and_is_left_out_for_less():
+    silent = after_failure(HopFailedError(PEER, "no answer", silent=True))
+    assert silent is not None
+    assert 0 < silent.avoid_seconds < FAILED_PEER_SECONDS
+
+
 def test_a_full_peer_is_asked_again_when_it_said():
     assert after_failure(RefusedError(PEER, Reason.CACHE_FULL, "full", 2.0)) == Reroute(PEER, 2.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 from contextlib import asynccontextmanager
 
 import grpc
@@ -33,12 +34,19 @@ def route_through(swarm: FakeSwarm, *spans: Span) -> list[HopServer]:
 
 
 @asynccontextmanager
-async def opened(servers: list[HopServer], *, rows: int = 1, max_tokens: int = 64, model: str = MODEL):
+async def opened(
+    servers: list[HopServer],
+    *,
+    rows: int = 1,
+    max_tokens: int = 64,
+    model: str = MODEL,
+    step_seconds: float = 5.0,
+):
     pool = ChannelPool(connect_seconds=2.0)
     shape = SessionShape(model=model, hidden_size=HIDDEN_SIZE, rows=rows, max_tokens=max_tokens)
     try:
         async with open_chain(
-            servers, shape, pool=pool, identity=Identity.ephemeral(), step_seconds=5.0
+            servers, shape, pool=pool, identity=Identity.ephemeral(), step_seconds=step_seconds
         ) as chain:
             yield chain
     finally:
@@ -241,6 +249,42 @@ async def test_a_step_that_comes_twice_is_run_once():
 
     assert np.array_equal(again, run_locally(hidden, 2)[1:])
     assert swarm.members[0].engine.batch_sizes == [1, 1]
+
+
+async def test_a_server_that_answers_with_nan_is_named():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm)) as chain:
+        broken = swarm.members[1]
+        broken.engine.spoil = lambda hidden: hidden * np.float32("nan")
+        with pytest.raises(HopFailedError, match="NaN or infinity") as failed:
+            await run(chain, random_hidden(1), 0)
+    assert failed.value.peer_id == broken.peer_id
+
+
+async def test_a_server_that_sends_nan_on_is_named_by_the_next_and_not_the_next_itself():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm)) as chain:
+        broken = swarm.members[0]
+        broken.engine.spoil = lambda hidden: hidden * np.float32("nan")
+        with pytest.raises(HopFailedError, match="NaN or infinity") as failed:
+            await run(chain, random_hidden(1), 0)
+    assert failed.value.peer_id == broken.peer_id
+
+
+@pytest.mark.parametrize("spoil", [lambda hidden: hidden[:, :3], lambda hidden: np.tile(hidden, (9, 1))])
+async def test_a_server_that_answers_with_too_little_or_too_much_is_named(spoil):
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
+        swarm.members[0].engine.spoil = spoil
+        with pytest.raises(HopFailedError, match="where"):
+            await run(chain, random_hidden(1), 0)
+
+
+async def test_a_server_that_answers_nothing_is_given_up_in_time():
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm), step_seconds=0.2) as chain:
+        gate = threading.Event()
+        swarm.members[0].engine.before_forward = lambda: gate.wait(10) and None
+        with pytest.raises(HopFailedError, match="no answer") as failed:
+            await run(chain, random_hidden(1), 0)
+        gate.set()
+    assert failed.value.silent
 
 
 async def test_nobody_without_the_push_key_gets_into_a_session():
