@@ -1,0 +1,60 @@
+#include "cache.hpp"
+
+namespace p2pinfer {
+
+size_t PageLayout::head_floats() const {
+  return static_cast<size_t>(kPageTokens) * static_cast<size_t>(head_dim + padded_head_dim);
+}
+
+size_t PageLayout::page_bytes() const {
+  return sizeof(float) * head_floats() * static_cast<size_t>(layers) * static_cast<size_t>(kv_heads);
+}
+
+size_t PageLayout::key_offset(int layer, int kv_head) const {
+  return head_floats() * (static_cast<size_t>(layer) * static_cast<size_t>(kv_heads) + static_cast<size_t>(kv_head));
+}
+
+size_t PageLayout::value_offset(int layer, int kv_head) const {
+  return key_offset(layer, kv_head) + static_cast<size_t>(kPageTokens) * static_cast<size_t>(head_dim);
+}
+
+bool TokenBudget::take(int64_t layer_tokens) {
+  int64_t held = layer_tokens_.load();
+  do {
+    if (layer_tokens > limit_ - held) return false;
+  } while (!layer_tokens_.compare_exchange_weak(held, held + layer_tokens));
+  return true;
+}
+
+bool Sequence::grow(int tokens) {
+  if (!budget_.take(static_cast<int64_t>(tokens) * layout.layers)) return false;
+  const int before = length_;
+  length_ += tokens;
+  const size_t pages = (static_cast<size_t>(length_) + kPageTokens - 1) / kPageTokens;
+  try {
+    pages_.reserve(pages);
+    starts_.reserve(pages);
+    while (pages_.size() < pages) {
+      pages_.emplace_back(layout.page_bytes());
+      starts_.push_back(pages_.back().as<float>());
+      budget_.bytes += static_cast<int64_t>(layout.page_bytes());
+    }
+  } catch (...) {
+    shrink(before);
+    throw;
+  }
+  return true;
+}
+
+void Sequence::shrink(int length) {
+  const size_t pages = (static_cast<size_t>(length) + kPageTokens - 1) / kPageTokens;
+  while (pages_.size() > pages) {
+    starts_.pop_back();
+    pages_.pop_back();
+    budget_.bytes -= static_cast<int64_t>(layout.page_bytes());
+  }
+  budget_.give_back(static_cast<int64_t>(length_ - length) * layout.layers);
+  length_ = length;
+}
+
+}  // namespace p2pinfer

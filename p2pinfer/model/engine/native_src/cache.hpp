@@ -1,0 +1,72 @@
+// Keys and values of sequences, in pages of sixteen tokens that come and go with the tokens.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "kernels.hpp"
+#include "memory.hpp"
+
+namespace p2pinfer {
+
+// Where things lie in a page: for each layer and key-value head, keys [head_dim][16] then values
+// [16][padded_head_dim].
+struct PageLayout {
+  int layers;
+  int kv_heads;
+  int head_dim;
+  int padded_head_dim;
+
+  size_t head_floats() const;
+  size_t page_bytes() const;
+  size_t key_offset(int layer, int kv_head) const;
+  size_t value_offset(int layer, int kv_head) const;
+};
+
+// Counts what all sequences hold against a limit, in tokens times layers, and the bytes of their pages.
+class TokenBudget {
+ public:
+  explicit TokenBudget(int64_t limit) : limit_(limit) {}
+  bool take(int64_t layer_tokens);
+  void give_back(int64_t layer_tokens) { layer_tokens_ -= layer_tokens; }
+  int64_t layer_tokens() const { return layer_tokens_; }
+  std::atomic<int64_t> bytes{0};
+
+ private:
+  const int64_t limit_;
+  std::atomic<int64_t> layer_tokens_{0};
+};
+
+// One sequence in layers [first_layer, first_layer + layout.layers) of a model. Not thread-safe by itself;
+// different sequences may be used by different threads.
+class Sequence {
+ public:
+  Sequence(const PageLayout& layout, int first_layer, TokenBudget& budget)
+      : layout(layout), first_layer(first_layer), budget_(budget) {}
+  ~Sequence() { shrink(0); }
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  const PageLayout layout;
+  const int first_layer;
+
+  int length() const { return length_; }
+  // Adds room for `tokens` more, counted at once. False if the budget is spent; throws std::bad_alloc
+  // if memory is; either way nothing has changed then.
+  bool grow(int tokens);
+  // Forgets tokens from `length` on and frees the pages that held only them.
+  void shrink(int length);
+
+  float* page(int token) const { return pages_[static_cast<size_t>(token) / kPageTokens].as<float>(); }
+  const float* const* starts() const { return starts_.data(); }
+
+ private:
+
+  TokenBudget& budget_;
+  std::vector<Block> pages_;
+  std::vector<const float*> starts_;
+  int length_ = 0;
+};
+
+}  // namespace p2pinfer

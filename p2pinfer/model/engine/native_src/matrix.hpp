@@ -1,0 +1,65 @@
+// Packed INT8 weight matrices, and how outputs of several of them are laid side by side.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels.hpp"
+#include "memory.hpp"
+#include "team.hpp"
+
+namespace p2pinfer {
+
+// Where a row of a source matrix goes: output o becomes row base + o / 16 * 16 * stride + o % 16.
+// Stride 2 interleaves gate and up by blocks.
+struct Placement {
+  int base;
+  int stride;
+};
+
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+
+  static size_t bytes(int outputs, int inputs);
+  PackedMatrix(Arena& arena, int outputs, int inputs, bool unsigned_weights);
+
+  // Packs weights[outputs][inputs] and its scales and biases (nullptr: none). Returns false, having
+  // perhaps written some, if a weight is -128 or a scale or bias isn't finite.
+  bool place(const int8_t* weights, const float* scales, const float* biases, int outputs, int inputs,
+             Placement where);
+
+  MatrixView view() const { return {packed_, scales_, biases_, groups_}; }
+  int groups() const { return groups_; }
+  int blocks() const { return blocks_; }
+
+ private:
+  uint8_t* packed_ = nullptr;
+  float* scales_ = nullptr;
+  float* biases_ = nullptr;
+  int groups_ = 0;
+  int blocks_ = 0;
+  bool unsigned_weights_ = false;
+};
+
+// How many blocks a thread takes at a time: enough to stream, few enough to share out evenly.
+int blocks_per_item(int blocks, int rows, int threads);
+
+// One product by itself: the client's head.
+class Matrix {
+ public:
+  Matrix(const Kernels& kernels, int outputs, int inputs, int threads);
+  bool fill(const int8_t* weights, const float* scales);
+  // y[rows][outputs] = x[rows][inputs] w^T. Safe to call from several threads.
+  void multiply(const float* x, int rows, float* y);
+  size_t bytes() const { return arena_.bytes(); }
+
+ private:
+  const Kernels& kernels_;
+  int outputs_;
+  int inputs_;
+  Arena arena_;
+  PackedMatrix packed_;
+  Team team_;
+};
+
+}  // namespace p2pinfer

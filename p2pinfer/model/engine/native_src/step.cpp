@@ -1,0 +1,346 @@
+// Running tokens through the layers.
+#include <algorithm>
+
+#include "environment.hpp"
+#include "model.hpp"
+#include "rotary.hpp"
+
+namespace p2pinfer {
+namespace {
+
+// More rows than this go through the span in several rounds. It bounds the workspace, and 256 rows
+// already spend 100 times as long computing as reading the weights once more.
+constexpr int kMaxRows = 256;
+constexpr int kQueriesPerItem = 24;  // of an attention item in prefill: whole tiles of kQueryTile
+constexpr int kPhasesPerLayer = 12;
+
+struct Row {
+  Sequence* sequence;
+  int position;
+};
+
+// Consecutive rows of one sequence, few enough for one attention item.
+struct Tile {
+  int first_row;
+  int rows;
+};
+
+}  // namespace
+
+// Buffers of a round. Whatever pads a row to whole groups is zero from the start and stays so.
+struct Model::Workspace {
+  Workspace(const Model& model, int rows, int longest);
+
+  int rows, longest;
+  Arena arena;
+  float *hidden, *attention_in, *attention_out, *gated, *update;
+  QuantizedRows shared;
+  float *cos[P2P_ROTARIES], *sin[P2P_ROTARIES];
+  struct Own {  // one per member
+    float* normalized;
+    QuantizedRows single;
+    float* queries;
+    float* scores;
+  };
+  std::vector<Own> own;
+
+ private:
+  static size_t bytes(const Model& model, int rows, int longest);
+};
+
+namespace {
+
+int widest_groups(const Sizes& s) {
+  return std::max({s.hidden_stride, s.attention_out_stride, s.gated_stride}) / kGroup;
+}
+
+int queries_at_once(const Sizes& s) { return std::max(kQueriesPerItem, s.queries_per_key); }
+
+}  // namespace
+
+size_t Model::Workspace::bytes(const Model& model, int rows, int longest) {
+  const Sizes& s = model.sizes_;
+  const size_t r = static_cast<size_t>(rows), groups = static_cast<size_t>(widest_groups(s));
+  auto floats = [](size_t count) { return Arena::rounded(sizeof(float) * count); };
+  const size_t angles = floats(r * static_cast<size_t>(model.shape.head_dim / 2));
+  const size_t all = 2 * floats(r * static_cast<size_t>(s.hidden_stride)) +
+                     floats(r * static_cast<size_t>(s.attention_in_stride)) +
+                     floats(r * static_cast<size_t>(s.attention_out_stride)) +
+                     floats(r * static_cast<size_t>(s.gated_stride)) + Arena::rounded(r * groups * kGroup) +
+                     2 * floats(r * groups) + 2 * P2P_ROTARIES * angles;
+  const size_t each = floats(static_cast<size_t>(s.hidden_stride)) + Arena::rounded(groups * kGroup) +
+                      2 * floats(groups) +
+                      floats(static_cast<size_t>(queries_at_once(s)) * static_cast<size_t>(s.padded_head_dim)) +
+                      floats(attention_scratch_floats(longest));
+  return all + each * static_cast<size_t>(model.shape.threads);
+}
+
+Model::Workspace::Workspace(const Model& model, int rows, int longest)
+    : rows(rows), longest(longest), arena(bytes(model, rows, longest), false) {
+  const Sizes& s = model.sizes_;
+  const size_t r = static_cast<size_t>(rows);
+  const int groups = widest_groups(s);
+  auto floats = [&](size_t count) { return arena.take<float>(count); };
+  auto quantized = [&](size_t count) {
+    const size_t n = count * static_cast<size_t>(groups);
+    return QuantizedRows{arena.take<int8_t>(n * kGroup), floats(n), arena.take<int32_t>(n), groups};
+  };
+  hidden = floats(r * static_cast<size_t>(s.hidden_stride));
+  update = floats(r * static_cast<size_t>(s.hidden_stride));
+  attention_in = floats(r * static_cast<size_t>(s.attention_in_stride));
+  attention_out = floats(r * static_cast<size_t>(s.attention_out_stride));
+  gated = floats(r * static_cast<size_t>(s.gated_stride));
+  shared = quantized(r);
+  for (int i = 0; i < P2P_ROTARIES; ++i) {
+    cos[i] = floats(r * static_cast<size_t>(model.shape.head_dim / 2));
+    sin[i] = floats(r * static_cast<size_t>(model.shape.head_dim / 2));
+  }
+  for (int i = 0; i < model.shape.threads; ++i)
+    own.push_back({floats(static_cast<size_t>(s.hidden_stride)), quantized(1),
+                   floats(static_cast<size_t>(queries_at_once(s)) * static_cast<size_t>(s.padded_head_dim)),
+                   floats(attention_scratch_floats(longest))});
+}
+
+// One round of at most kMaxRows rows through all layers. Members of the team call run() together.
+class Step {
+ public:
+  Step(const Model& model, Model::Workspace& space, std::vector<Row> rows);
+  void run(Team::Member& member) const;
+
+ private:
+  using Own = Model::Workspace::Own;
+  struct Source {
+    const float* rows;
+    int stride;
+    const float* norm;  // nullptr: as they are
+  };
+
+  void attention(Team::Member& member, const Layer& layer, int index) const;
+  // `index` counts layers within a page; `layer` is the model's.
+  void append_row(const Layer& layer, int index, int row, int kv_head) const;
+  void attend(const Layer& layer, int index, const Tile& tile, int first_head, int heads, Own& own) const;
+  void product(Team::Member& member, const Source& source, const PackedMatrix& matrix, float* out, int stride,
+               Store store) const;
+  void add_to_hidden(Team::Member& member, const Source& source, const PackedMatrix& matrix, const float* norm) const;
+  void quantize(const Source& source, int row, Own& own, const QuantizedRows& to, int to_row) const;
+  template <class Work>
+  void share_rows(Team::Member& member, Work&& work) const;
+
+  const Model& model_;
+  const Sizes& sizes_;
+  const Kernels& kernels_;
+  Model::Workspace& space_;
+  std::vector<Row> rows_;
+  std::vector<Tile> tiles_;
+  bool decoding_;  // every row is another sequence's
+};
+
+Step::Step(const Model& model, Model::Workspace& space, std::vector<Row> rows)
+    : model_(model), sizes_(model.sizes_), kernels_(model.kernels_), space_(space), rows_(std::move(rows)), decoding_(true) {
+  const int count = static_cast<int>(rows_.size()), half = model.shape.head_dim / 2;
+  const int most = std::max(1, kQueriesPerItem / sizes_.queries_per_key);
+  for (int row = 0; row < count; ++row) {
+    const bool follows = row > 0 && rows_[row].sequence == rows_[row - 1].sequence;
+    if (follows) decoding_ = false;
+    if (follows && tiles_.back().rows < most)
+      ++tiles_.back().rows;
+    else
+      tiles_.push_back({row, 1});
+    for (int i = 0; i < P2P_ROTARIES; ++i) {
+      const Rotary& rotary = model.rotaries_[i];
+      if (!rotary.frequencies.empty())
+        rotate_angles(rows_[row].position, rotary.frequencies.data(), half, rotary.factor,
+                      space.cos[i] + static_cast<size_t>(row) * half, space.sin[i] + static_cast<size_t>(row) * half);
+    }
+  }
+}
+
+void Step::run(Team::Member& member) const {
+  DefaultFloatingPoint here;
+  const Store gated = model_.shape.activation == P2P_ACTIVATION_SILU ? Store::kGateSilu : Store::kGateGelu;
+  const Sequence& any = *rows_.front().sequence;
+  for (int index = 0; index < any.layout.layers; ++index) {
+    const Layer& layer = model_.layers_[static_cast<size_t>(any.first_layer + index)];
+    product(member, {space_.hidden, sizes_.hidden_stride, layer.norms[P2P_NORM_ATTENTION]}, layer.attention_in,
+            space_.attention_in, sizes_.attention_in_stride, Store::kOverwrite);
+    attention(member, layer, index);
+    add_to_hidden(member, {space_.attention_out, sizes_.attention_out_stride, nullptr}, layer.attention_out,
+                  layer.norms[P2P_NORM_AFTER_ATTENTION]);
+    product(member, {space_.hidden, sizes_.hidden_stride, layer.norms[P2P_NORM_MLP]}, layer.mlp_in, space_.gated,
+            sizes_.gated_stride, gated);
+    add_to_hidden(member, {space_.gated, sizes_.gated_stride, nullptr}, layer.mlp_out,
+                  layer.norms[P2P_NORM_AFTER_MLP]);
+  }
+}
+
+template <class Work>
+void Step::share_rows(Team::Member& member, Work&& work) const {
+  const int count = static_cast<int>(rows_.size()), each = count > 16 ? 4 : 1;
+  member.share((count + each - 1) / each, [&](int item) {
+    for (int row = item * each; row < std::min(count, (item + 1) * each); ++row) work(row);
+  });
+}
+
+void Step::quantize(const Source& source, int row, Own& own, const QuantizedRows& to, int to_row) const {
+  const float* x = source.rows + static_cast<size_t>(row) * source.stride;
+  if (source.norm) {
+    kernels_.normalize(x, source.norm, model_.shape.hidden, source.stride, model_.shape.epsilon, own.normalized);
+    x = own.normalized;
+  }
+  const size_t group = static_cast<size_t>(to_row) * to.groups;
+  kernels_.quantize(x, to.groups, to.values + group * kGroup, to.scales + group, to.corrections + group);
+}
+
+// out = quantized source times matrix. A single row is quantized by every member for itself, which
+// costs less than waiting for one that does it.
+void Step::product(Team::Member& member, const Source& source, const PackedMatrix& matrix, float* out, int stride,
+                   Store store) const {
+  Own& own = space_.own[static_cast<size_t>(member.index())];
+  const int count = static_cast<int>(rows_.size()), blocks = matrix.blocks();
+  const int step = blocks_per_item(blocks, count, model_.team_.threads());
+  QuantizedRows x = count == 1 ? own.single : space_.shared;
+  x.groups = matrix.groups();
+  if (count > 1) share_rows(member, [&](int row) { quantize(source, row, own, x, row); });
+  bool ready = count > 1;
+  member.share((blocks + step - 1) / step, [&](int item) {
+    if (!ready) quantize(source, 0, own, x, 0);
+    ready = true;
+    kernels_.matmul(matrix.view(), x, count, item * step, std::min(blocks, (item + 1) * step), out,
+                    static_cast<size_t>(stride), store);
+  });
+}
+
+void Step::add_to_hidden(Team::Member& member, const Source& source, const PackedMatrix& matrix,
+                         const float* norm) const {
+  if (norm == nullptr) return product(member, source, matrix, space_.hidden, sizes_.hidden_stride, Store::kAdd);
+  product(member, source, matrix, space_.update, sizes_.hidden_stride, Store::kOverwrite);
+  Own& own = space_.own[static_cast<size_t>(member.index())];
+  share_rows(member, [&](int row) {
+    const size_t start = static_cast<size_t>(row) * sizes_.hidden_stride;
+    kernels_.normalize(space_.update + start, norm, model_.shape.hidden, sizes_.hidden_stride, model_.shape.epsilon,
+                       own.normalized);
+    for (int i = 0; i < sizes_.hidden_stride; ++i) space_.hidden[start + i] += own.normalized[i];
+  });
+}
+
+void Step::attention(Team::Member& member, const Layer& layer, int index) const {
+  Own& own = space_.own[static_cast<size_t>(member.index())];
+  const int kv_heads = model_.shape.kv_heads, tiles = static_cast<int>(tiles_.size());
+  // With few items a group's query heads go to different members, though they read the same keys.
+  const bool split = tiles * kv_heads < model_.team_.threads() && sizes_.queries_per_key > 1;
+  // When decoding, an item's new key is read by that item alone, so it can append it itself.
+  const bool append_here = decoding_ && !split;
+  if (!append_here)
+    share_rows(member, [&](int row) {
+      for (int kv_head = 0; kv_head < kv_heads; ++kv_head) append_row(layer, index, row, kv_head);
+    });
+  const int heads_each = split ? 1 : sizes_.queries_per_key, per_tile = model_.shape.heads / heads_each;
+  member.share(tiles * per_tile, [&](int item) {
+    const Tile& tile = tiles_[static_cast<size_t>(item / per_tile)];
+    const int first_head = item % per_tile * heads_each;
+    if (append_here) append_row(layer, index, tile.first_row, first_head / sizes_.queries_per_key);
+    attend(layer, index, tile, first_head, heads_each, own);
+  });
+}
+
+void Step::append_row(const Layer& layer, int index, int row, int kv_head) const {
+  const p2p_shape& shape = model_.shape;
+  const size_t half = static_cast<size_t>(shape.head_dim / 2);
+  const float* from = space_.attention_in + static_cast<size_t>(row) * sizes_.attention_in_stride;
+  float key[kMaxHeadDim];
+  kernels_.prepare_head(from + sizes_.keys_at + kv_head * shape.head_dim, layer.norms[P2P_NORM_KEY], shape.head_dim,
+                        shape.epsilon, space_.cos[layer.rotary] + row * half, space_.sin[layer.rotary] + row * half,
+                        1.0f, key);
+  const Row& at = rows_[static_cast<size_t>(row)];
+  const int slot = at.position % kPageTokens;
+  float* page = at.sequence->page(at.position);
+  float* keys = page + at.sequence->layout.key_offset(index, kv_head) + slot;
+  for (int i = 0; i < shape.head_dim; ++i) keys[i * kPageTokens] = key[i];
+  std::memcpy(page + at.sequence->layout.value_offset(index, kv_head) + static_cast<size_t>(slot) * sizes_.padded_head_dim,
+              from + sizes_.values_at + kv_head * shape.head_dim, sizeof(float) * static_cast<size_t>(shape.head_dim));
+}
+
+// The tile's rows, heads [first_head, first_head + heads) of one key-value head.
+void Step::attend(const Layer& layer, int index, const Tile& tile, int first_head, int heads, Own& own) const {
+  const p2p_shape& shape = model_.shape;
+  const size_t half = static_cast<size_t>(shape.head_dim / 2);
+  const int kv_head = first_head / sizes_.queries_per_key;
+  const Sequence& sequence = *rows_[static_cast<size_t>(tile.first_row)].sequence;
+  const KeyValueView cache{sequence.starts(), sequence.layout.key_offset(index, kv_head),
+                           sequence.layout.value_offset(index, kv_head), shape.head_dim, sizes_.padded_head_dim};
+  AttentionQuery queries[kQueryTile];
+  int waiting = 0;
+  for (int i = 0; i < tile.rows; ++i) {
+    const int row = tile.first_row + i, position = rows_[static_cast<size_t>(row)].position;
+    const int first_key = layer.window > 0 ? std::max(0, position - layer.window + 1) : 0;
+    for (int head = first_head; head < first_head + heads; ++head) {
+      float* query = own.queries + static_cast<size_t>(waiting) * sizes_.padded_head_dim;
+      kernels_.prepare_head(
+          space_.attention_in + static_cast<size_t>(row) * sizes_.attention_in_stride + head * shape.head_dim,
+          layer.norms[P2P_NORM_QUERY], shape.head_dim, shape.epsilon, space_.cos[layer.rotary] + row * half,
+          space_.sin[layer.rotary] + row * half, shape.attention_scale, query);
+      float* out = space_.attention_out + static_cast<size_t>(row) * sizes_.attention_out_stride + head * shape.head_dim;
+      queries[waiting++] = {query, out, first_key, position + 1};
+      if (waiting == kQueryTile) {
+        kernels_.attend(cache, shape.attention_softcap, queries, waiting, own.scores);
+        waiting = 0;
+      }
+    }
+  }
+  if (waiting > 0) kernels_.attend(cache, shape.attention_softcap, queries, waiting, own.scores);
+}
+
+int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count, const float* in, float* out) {
+  int longest = 0;
+  int64_t total = 0;
+  for (int i = 0; i < count; ++i) {
+    if (tokens[i] < 0 || tokens[i] > INT32_MAX - kPageTokens - sequences[i]->length()) return P2P_ERROR_ARGUMENT;
+    if (sequences[i]->first_layer != sequences[0]->first_layer ||
+        sequences[i]->layout.layers != sequences[0]->layout.layers)
+      return P2P_ERROR_ARGUMENT;
+    longest = std::max(longest, sequences[i]->length() + tokens[i]);
+    total += tokens[i];
+  }
+  const int most = static_cast<int>(std::min<int64_t>(total, kMaxRows));
+  std::vector<int> lengths;
+  for (int i = 0; i < count; ++i) lengths.push_back(sequences[i]->length());
+  int grown = 0;
+  auto undo = [&] { for (int i = 0; i < grown; ++i) sequences[i]->shrink(lengths[static_cast<size_t>(i)]); };
+  try {
+    for (; grown < count; ++grown)
+      if (!sequences[grown]->grow(tokens[grown])) {
+        undo();
+        return P2P_ERROR_CACHE_FULL;
+      }
+    if (!workspace_ || workspace_->rows < most || workspace_->longest < longest) {
+      const int rows = std::max(most, workspace_ ? workspace_->rows : 1);
+      const int room = std::max(longest + longest / 4, 512);  // not anew for every token
+      workspace_.reset();
+      workspace_ = std::make_shared<Workspace>(*this, rows, room);
+    }
+    const size_t hidden = static_cast<size_t>(shape.hidden);
+    std::vector<Row> rows;
+    auto flush = [&] {
+      const size_t held = rows.size(), stride = static_cast<size_t>(sizes_.hidden_stride);
+      for (size_t r = 0; r < held; ++r, in += hidden)
+        std::memcpy(workspace_->hidden + r * stride, in, sizeof(float) * hidden);
+      const Step step(*this, *workspace_, std::move(rows));
+      team_.run(sequences[0]->layout.layers * kPhasesPerLayer, [&](Team::Member& member) { step.run(member); });
+      for (size_t r = 0; r < held; ++r, out += hidden)
+        std::memcpy(out, workspace_->hidden + r * stride, sizeof(float) * hidden);
+      rows.clear();
+    };
+    for (int i = 0; i < count; ++i)
+      for (int t = 0; t < tokens[i]; ++t) {
+        rows.push_back({sequences[i], lengths[static_cast<size_t>(i)] + t});
+        if (static_cast<int>(rows.size()) == kMaxRows) flush();
+      }
+    if (!rows.empty()) flush();
+  } catch (const std::bad_alloc&) {
+    undo();
+    return P2P_ERROR_MEMORY;
+  }
+  return P2P_OK;
+}
+
+}  // namespace p2pinfer
