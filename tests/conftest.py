@@ -1,0 +1,24 @@
+"""What several folders of tests share: the small real model, prepared once per machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from p2pinfer.demo.config import user_cache_folder
+from p2pinfer.demo.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.model.source import open_model
+from p2pinfer.model.store import LayerStore
+
+
+@pytest.fixture(scope="session")
+def smollm2_file() -> Path:
+    """SmolLM2-135M-Instruct as it was published, a GGUF file; fetched into the user's cache if need be."""
+    return fetch_model_file(SMOLLM2, user_cache_folder(), progress=print)
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_file: Path) -> LayerStore:
+    """The same model as an INT8 layer store, converted once and shared with the demo."""
+    return open_model(str(smollm2_file), cache_folder=user_cache_folder(), progress=print)
