@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.demo.config import user_cache_folder
 from p2pinfer.demo.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.source import open_model
 from p2pinfer.model.store import LayerStore
 

@@ -12,6 +12,7 @@ from p2pinfer.client.generation import DistributedCausalLM
 from p2pinfer.client.network import Network
 from p2pinfer.client.session import Patience
 from p2pinfer.errors import UsageError
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.source import open_model
 from p2pinfer.swarm.dht import Swarm
@@ -55,7 +56,7 @@ class AutoDistributedModelForCausalLM:
                 "initial_peers is empty: give the addresses that a server prints after `join this swarm:`"
             )
         join = partial(_join, tuple(initial_peers), join_timeout)
-        folder = Path(cache_folder) if cache_folder is not None else default_cache_folder()
+        folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
         store = open_model(os.fspath(model), cache_folder=folder, progress=progress or (lambda line: None))
         network = Network(join, store.manifest)
         try:
@@ -70,8 +71,3 @@ def _join(
     initial_peers: Sequence[str], seconds: float, identity: Identity
 ) -> AbstractAsyncContextManager[Swarm]:
     return Swarm.join(initial_peers, identity, client_only=True, startup_timeout_seconds=seconds)
-
-
-def default_cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/p2pinfer`, or `~/.cache/p2pinfer`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "p2pinfer"

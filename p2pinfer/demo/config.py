@@ -1,21 +1,16 @@
-"""The demo's flags, and where it keeps what it fetched."""
+"""The demo's flags."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from p2pinfer.folders import user_cache_folder
+
 DEFAULT_PROMPT = "What is the capital of France?"
-
-
-def user_cache_folder() -> Path:
-    """Where fetched and converted models stay between runs: $XDG_CACHE_HOME/p2pinfer, else under ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "p2pinfer"
 
 
 def positive(text: str) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2pinfer import __version__
+from p2pinfer.folders import user_cache_folder, user_data_folder
 from p2pinfer.types import Span
 
 _DESCRIPTION = """\
@@ -85,7 +85,7 @@ class ServerConfig:
             engine=args.engine,
             threads=args.threads,
             cache_folder=args.cache_folder,
-            data_folder=_home("XDG_DATA_HOME", ".local/share"),
+            data_folder=user_data_folder(),
             idle_seconds=args.idle_seconds,
             verbose=args.verbose,
         )
@@ -176,16 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument(
         "--cache-folder",
         type=Path,
-        default=_home("XDG_CACHE_HOME", ".cache"),
+        default=user_cache_folder(),
         metavar="FOLDER",
         help="where converted models are kept (default: %(default)s)",
     )
     machine.add_argument("--verbose", action="store_true", help="log the libraries too")
     return parser
-
-
-def _home(variable: str, default: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / default) / "p2pinfer"
 
 
 def _span(text: str) -> Span:

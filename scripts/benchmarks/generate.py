@@ -21,11 +21,11 @@ from typing import Any, Self
 
 import psutil
 
-from p2pinfer.demo.config import user_cache_folder
 from p2pinfer.demo.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.demo.processes import LocalSwarm, ServerProcess
 from p2pinfer.demo.shares import split_layers
 from p2pinfer.errors import P2PInferError
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.source import open_model
 from p2pinfer.model.store import LayerStore
 

@@ -71,7 +71,7 @@ def tokenizer(smollm2: LayerStore) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def three_servers(smollm2: LayerStore) -> Iterator[LocalSwarm]:
     """Ten layers each."""
     with LocalSwarm() as swarm:
@@ -79,7 +79,7 @@ def three_servers(smollm2: LayerStore) -> Iterator[LocalSwarm]:
         yield swarm
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model(smollm2: LayerStore, three_servers: LocalSwarm) -> Iterator[DistributedCausalLM]:
     """A client of the three servers."""
     torch.set_num_threads(1)

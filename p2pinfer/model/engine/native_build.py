@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -71,7 +72,7 @@ def _run(command: Sequence[str]) -> None:
 def main() -> int:
     """Build into the package's folder with $CXX or g++."""
     try:
-        build(FOLDER / "_native.so", compiler=os.environ.get("CXX", "g++"))
+        build(FOLDER / f"_native{EXTENSION_SUFFIXES[0]}", compiler=os.environ.get("CXX", "g++"))
     except BuildError as error:
         print(f"native_build: {error}", file=sys.stderr)
         return 1
