@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pinfer.errors import P2PInferError
+from p2pinfer.model.families import FAMILIES
 from p2pinfer.model.source import convert_model
 
 
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m p2pinfer.convert",
         description="Convert a model into p2pinfer's INT8 layer store. Servers and clients do this by "
         "themselves and keep the result in their cache; convert by hand to copy the store to other machines.",
+        epilog=f"Decoder families: {', '.join(sorted(FAMILIES))}.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a Hugging Face model id, a folder with safetensors, or a .gguf file"

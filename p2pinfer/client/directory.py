@@ -112,8 +112,3 @@ def _candidate(record: Announcement) -> Candidate:
         numerics=record.numerics,
         seconds_per_layer=record.decode_seconds_per_layer or _ASSUMED_SECONDS_PER_LAYER,
     )
-
-
-def describe(hops: list[HopServer]) -> str:
-    """A route in one line, for logs."""
-    return " -> ".join(f"{server.hop.peer_id[-6:]} {server.hop.layers}" for server in hops)

@@ -28,6 +28,7 @@ from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.status import Reason
 from p2pinfer.wire.steps import RowChunk
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class InferenceSession:
         self._held: list[list[int]] = []
         self._hop_seconds: list[tuple[float, float]] = []
         self._steps = 0
+        self._last_error: P2PInferError | None = None
         self._closed = False
 
     def __enter__(self) -> InferenceSession:
@@ -170,8 +172,6 @@ class InferenceSession:
             self._network.directory.avoid(reroute.avoid, reroute.avoid_seconds)
         self._last_error = error
 
-    _last_error: P2PInferError | None = None
-
     async def _open(self, rows: int, deadline: float) -> None:
         """Find a route and open it; wait for missing layers to appear until the deadline."""
         told: str | None = None
@@ -180,7 +180,7 @@ class InferenceSession:
                 servers = await self._network.directory.route()
                 break
             except NoRouteError as error:
-                if isinstance(self._last_error, RefusedError) and self._last_error.reason == "too-long":
+                if isinstance(self._last_error, RefusedError) and self._last_error.reason == Reason.TOO_LONG:
                     raise self._last_error from error
                 if time.monotonic() + _POLL_SECONDS > deadline:
                     waited = f"{error} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
