@@ -27,35 +27,49 @@ def run_server(*arguments: str, seconds: float = 60) -> subprocess.CompletedProc
     )
 
 
-def test_a_killed_server_is_replaced_and_the_text_is_as_if_it_had_lived(smollm2, tokenizer, one_process):
-    """SIGKILL in mid-answer: the tokens are sent anew to the spare and the text goes on."""
+def is_peer(server: ServerProcess, peer_id: str) -> bool:
+    return any(line.startswith("ready:") and short_id(peer_id) in line for line in server.lines)
+
+
+@pytest.mark.parametrize(
+    "end", [ServerProcess.kill, lambda server: server.signal(signal.SIGINT)], ids=["SIGKILL", "Ctrl-C"]
+)
+def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
+    smollm2, tokenizer, one_process, end
+):
+    """In mid-answer, with a word or without: the tokens are sent anew to the spare and the text goes on."""
     ids = tokenizer(PROMPTS[1], return_tensors="pt").input_ids
+    gone: list[ServerProcess] = []
     with LocalSwarm() as swarm:
         swarm.start(smollm2.folder, [Span(0, 15), Span(15, 30), Span(15, 30)], threads=1)
-        with AutoDistributedModelForCausalLM.from_pretrained(
-            smollm2.folder, initial_peers=swarm.initial_peers[:1]
-        ) as model:
-            with model.inference_session(max_length=128) as session:
+        with (
+            AutoDistributedModelForCausalLM.from_pretrained(
+                smollm2.folder, initial_peers=swarm.initial_peers[:1]
+            ) as model,
+            model.inference_session(max_length=128) as session,
+        ):
 
-                def kill_the_one_in_use(input_ids, scores, **_):
-                    if input_ids.shape[1] == ids.shape[1] + 6 and len(killed) == 0:
-                        name = short_id(session.report()[1].peer_id)
-                        killed.extend(server for server in swarm.servers if name in server.lines[-1])
-                        killed[0].kill()
-                    return False
+            def end_the_one_in_use(input_ids, scores, **_):
+                if input_ids.shape[1] == ids.shape[1] + 6 and not gone:
+                    in_use = session.report()[1].peer_id
+                    gone.extend(server for server in swarm.servers if is_peer(server, in_use))
+                    end(gone[0])
+                return False
 
-                killed: list[ServerProcess] = []
-                output = model.generate(
-                    ids,
-                    max_new_tokens=24,
-                    do_sample=False,
-                    eos_token_id=None,
-                    stopping_criteria=[kill_the_one_in_use],
-                )
-                name = short_id(session.report()[1].peer_id)
-            assert len(killed) == 1
-            assert name not in killed[0].lines[-1]
-    assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 24)
+            output = model.generate(
+                ids,
+                max_new_tokens=24,
+                do_sample=False,
+                eos_token_id=None,
+                stopping_criteria=[end_the_one_in_use],
+            )
+            if end is not ServerProcess.kill:
+                assert gone[0].wait(20)
+                assert gone[0].returncode == 0
+            assert len(gone) == 1
+            last = model.generate(output, max_new_tokens=1, do_sample=False, eos_token_id=None)
+            assert not is_peer(gone[0], session.report()[1].peer_id)
+    assert last[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 25)
 
 
 def test_a_server_that_only_a_tunnel_reaches_serves(smollm2, tokenizer, one_process):

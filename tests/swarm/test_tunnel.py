@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,38 +11,12 @@ from typing import Any
 import grpc
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.swarm.tunnel import dial, expose
+from p2pinfer.wire.certificates import SERVER_NAME, new_certificate, pinned
 from tests.swarm.conftest import join_here
-
-NAME = "peer.test"
-
-
-def make_certificate() -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return secret, certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @asynccontextmanager
@@ -57,19 +30,18 @@ async def echo_over_tls(path: Path) -> AsyncIterator[bytes]:
     server = grpc.aio.server()
     handlers = {"Run": grpc.stream_stream_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Echo", handlers),))
-    secret, certificate = make_certificate()
-    server.add_secure_port(f"unix:{path}", grpc.ssl_server_credentials([(secret, certificate)]))
+    certificate = new_certificate()
+    server.add_secure_port(f"unix:{path}", certificate.credentials)
     await server.start()
     try:
-        yield certificate
+        yield certificate.der
     finally:
         await server.stop(None)
 
 
 def open_channel(path: str | Path, certificate: bytes) -> grpc.aio.Channel:
-    credentials = grpc.ssl_channel_credentials(root_certificates=certificate)
     return grpc.aio.secure_channel(
-        f"unix:{path}", credentials, options=[("grpc.ssl_target_name_override", NAME)]
+        f"unix:{path}", pinned(certificate), options=[("grpc.ssl_target_name_override", SERVER_NAME)]
     )
 
 
