@@ -74,13 +74,14 @@ class RefusedError(P2PInferError):
 class HopFailedError(P2PInferError):
     """A server in use left, hung or broke the protocol.
 
-    `silent`: nothing was heard in time, and it may as well be another hop that is to blame.
+    `certain` is False where it may be innocent: nothing was heard in time, or its stream broke, for
+    which the network or another hop may be to blame as well.
     """
 
-    def __init__(self, peer_id: PeerId, detail: str, *, silent: bool = False) -> None:
+    def __init__(self, peer_id: PeerId, detail: str, *, certain: bool = True) -> None:
         super().__init__(f"server {short_id(peer_id)} failed: {detail}")
         self.peer_id = peer_id
-        self.silent = silent
+        self.certain = certain
 
 
 class ProtocolError(P2PInferError):

@@ -124,7 +124,7 @@ class Chain:
             if self._failed.done():
                 raise self._failed.result()
             if not task.done():
-                raise HopFailedError(waiting_for, f"no answer for {self._step_seconds:.0f} s", silent=True)
+                raise HopFailedError(waiting_for, f"no answer for {self._step_seconds:.0f} s", certain=False)
             return task.result()
         finally:
             task.cancel()
@@ -252,4 +252,6 @@ def _failure(peer_id: PeerId, error: grpc.aio.AioRpcError) -> P2PInferError:
     refused = refusal_of(error)
     if refused is not None:
         return RefusedError(peer_id, refused.reason, refused.detail, refused.retry_after_seconds)
-    return HopFailedError(peer_id, f"{error.code().name.lower()}: {error.details() or 'the stream ended'}")
+    # Not even "internal" proves guilt: gRPC says so too when we wrote to a stream that was just refused.
+    detail = f"{error.code().name.lower()}: {error.details() or 'the stream ended'}"
+    return HopFailedError(peer_id, detail, certain=False)

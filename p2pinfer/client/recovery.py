@@ -11,8 +11,9 @@ from p2pinfer.wire.status import Reason
 FAILED_PEER_SECONDS = 20.0
 """How long a peer that failed stays out of routes, unless nothing else is left."""
 
-SILENT_PEER_SECONDS = 5.0
-"""The same after silence, when another hop may be to blame: all of them are pinged anew."""
+UNCERTAIN_PEER_SECONDS = 1.0
+"""The same when it may be innocent. All hops are pinged anew, which leaves out those that are gone: this
+only gives the others a chance first, and if there are none, the same peer is asked again soon."""
 
 _ASK_ELSEWHERE = {
     Reason.CACHE_FULL,
@@ -45,7 +46,7 @@ def after_failure(error: P2PInferError) -> Reroute | None:
     badly signed or from another time is the client's own fault everywhere.
     """
     if isinstance(error, HopFailedError):
-        return Reroute(error.peer_id, SILENT_PEER_SECONDS if error.silent else FAILED_PEER_SECONDS)
+        return Reroute(error.peer_id, FAILED_PEER_SECONDS if error.certain else UNCERTAIN_PEER_SECONDS)
     if isinstance(error, RefusedError):
         if error.reason == Reason.IDLE:
             return Reroute(None, 0.0)

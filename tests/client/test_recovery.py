@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pinfer.client.recovery import FAILED_PEER_SECONDS, Reroute, after_failure
+from p2pinfer.client.recovery import FAILED_PEER_SECONDS, UNCERTAIN_PEER_SECONDS, Reroute, after_failure
 from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.status import Reason
@@ -16,10 +16,10 @@ def test_a_peer_that_failed_is_left_out_for_a_while():
     assert after_failure(HopFailedError(PEER, "gone")) == Reroute(PEER, FAILED_PEER_SECONDS)
 
 
-def test_a_silent_peer_may_be_innocent_and_is_left_out_for_less():
-    silent = after_failure(HopFailedError(PEER, "no answer", silent=True))
-    assert silent is not None
-    assert 0 < silent.avoid_seconds < FAILED_PEER_SECONDS
+def test_a_peer_that_may_be_innocent_is_only_passed_over_for_the_next_route():
+    uncertain = after_failure(HopFailedError(PEER, "no answer", certain=False))
+    assert uncertain == Reroute(PEER, UNCERTAIN_PEER_SECONDS)
+    assert 0 < UNCERTAIN_PEER_SECONDS <= 1
 
 
 def test_a_full_peer_is_asked_again_when_it_said():

@@ -14,7 +14,7 @@ import pytest
 
 from p2pinfer.client.network import Network
 from p2pinfer.client.session import InferenceSession, Patience
-from p2pinfer.errors import NoRouteError, PromptTooLongError, RefusedError, UsageError
+from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.types import Span
 from tests.fakes import FakeEnds, FakeSwarm, fake_manifest, fake_swarm, greedy_locally, run_locally
 
@@ -181,6 +181,26 @@ async def test_an_expired_session_is_opened_again_unnoticed():
 
         loop = asyncio.get_running_loop()
         text = await in_client(swarm, lambda network: decode(session_of(network), [3], 8, after=expire))
+    assert text == greedy_locally([3], 8, 6)
+
+
+async def test_a_stream_that_breaks_while_its_server_lives_is_opened_again_though_there_is_no_other():
+    """As gRPC reports a refusal that it meets in the middle of a write: without the reason."""
+    async with fake_swarm(THREE) as swarm:
+
+        def work(network: Network) -> list[int]:
+            session = session_of(network)
+
+            def break_the_stream(index: int) -> None:
+                if index == 2:
+                    chain = session._chain
+                    assert chain is not None
+                    broken = HopFailedError(chain.servers[0].hop.peer_id, "internal", certain=False)
+                    network._loop.call_soon_threadsafe(chain._fail, broken)
+
+            return decode(session, [3], 8, after=break_the_stream)
+
+        text = await in_client(swarm, work)
     assert text == greedy_locally([3], 8, 6)
 
 
