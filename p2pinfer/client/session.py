@@ -29,7 +29,7 @@ from p2pinfer.model.manifest import Manifest
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import Reason
-from p2pinfer.wire.steps import RowChunk
+from p2pinfer.wire.steps import RowChunk, all_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -252,8 +252,7 @@ class InferenceSession:
             if len(in_flight) == _STEPS_IN_FLIGHT:
                 await take_one()
             parts = [chunk.hidden for chunk in step.chunks]
-            hidden = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            in_flight.append((index, await chain.send(step.chunks, hidden, kinds[index])))
+            in_flight.append((index, await chain.send(step.chunks, all_tokens(parts), kinds[index])))
         while in_flight:
             await take_one()
         self._held = [list(row) for row in rows]

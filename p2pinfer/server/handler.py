@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
-import numpy as np
 
 from p2pinfer.errors import HopFailedError, InvalidRecordError, ProtocolError
 from p2pinfer.server.admission import Load, admit
@@ -23,8 +22,8 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import Address, ChannelPool
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
 from p2pinfer.wire.opening import read_opening
-from p2pinfer.wire.status import Reason, Refused, errors_as_status
-from p2pinfer.wire.steps import MAX_STEP_TOKENS, read_step, select_outputs
+from p2pinfer.wire.status import Reason, Refused, as_refused, errors_as_status
+from p2pinfer.wire.steps import MAX_STEP_TOKENS, all_tokens, read_step, select_outputs
 from p2pinfer.wire.tensors import encode_hidden
 
 logger = logging.getLogger(__name__)
@@ -95,9 +94,9 @@ class Handler(InferenceServicer):
             await context.write(pb.PushReply())
             try:
                 while (frame := await _read(context)) is not None:
-                    await self._run_step(session, frame.step)
+                    await self._run_step(session, _step_of(frame))
             except (Refused, ProtocolError) as error:
-                session.end(_as_refusal(error))
+                session.end(as_refused(error))
                 raise
             finally:
                 session.pushed_by = None
@@ -144,11 +143,9 @@ class Handler(InferenceServicer):
 
     async def _read_steps(self, session: ServerSession, context: Context) -> None:
         while (frame := await _read(context)) is not None:
-            if not frame.HasField("step"):
-                raise Refused(Reason.BAD_STEP, "after the opening only steps are expected")
             if session.push_key:
                 raise Refused(Reason.BAD_STEP, "this hop takes its steps from the previous hop")
-            await self._run_step(session, frame.step)
+            await self._run_step(session, _step_of(frame))
 
     async def _run_step(self, session: ServerSession, step: pb.Step) -> None:
         """Run one step and pass its outputs on. A step that was seen before is dropped."""
@@ -181,13 +178,12 @@ class Handler(InferenceServicer):
         if session.forwarder is None:
             await self._answer(session, step, done.outputs, times)
             return
-        outputs = done.outputs[0] if len(done.outputs) == 1 else np.concatenate(done.outputs)
         try:
             await session.forwarder.send(
                 pb.Step(
                     step_id=step.step_id,
                     chunks=step.chunks,
-                    hidden=encode_hidden(outputs),
+                    hidden=encode_hidden(all_tokens(done.outputs)),
                     outputs=step.outputs,
                     times=times,
                 )
@@ -217,5 +213,7 @@ async def _read(context: Context, seconds: float | None = None) -> Any:
     return None if frame is grpc.aio.EOF else frame
 
 
-def _as_refusal(error: Refused | ProtocolError) -> Refused:
-    return error if isinstance(error, Refused) else Refused(Reason.BAD_STEP, str(error))
+def _step_of(frame: pb.ClientFrame | pb.PushFrame) -> pb.Step:
+    if not frame.HasField("step"):
+        raise Refused(Reason.BAD_STEP, "after the opening only steps are expected")
+    return frame.step

@@ -15,7 +15,7 @@ from p2pinfer import __version__
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Engine
-from p2pinfer.model.manifest import Manifest, layer_file
+from p2pinfer.model.manifest import Manifest
 from p2pinfer.model.source import open_model
 from p2pinfer.model.store import LayerStore
 from p2pinfer.server.admission import Load
@@ -180,7 +180,7 @@ async def _choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) 
         return config.layers
     number = config.num_layers or default_num_layers(
         largest_layer_bytes=max(
-            manifest.files[layer_file(layer)].bytes for layer in range(manifest.num_layers)
+            store.layer_bytes(Span(layer, layer + 1)) for layer in range(manifest.num_layers)
         ),
         free_bytes=available_memory_bytes(),
         num_layers=manifest.num_layers,

@@ -70,10 +70,13 @@ async def errors_as_status(context: Any) -> AsyncIterator[None]:
     """Turn Refused, and whatever a peer broke, into the status that the peer sees."""
     try:
         yield
-    except Refused as refused:
-        await _abort(context, refused)
-    except ProtocolError as error:
-        await _abort(context, Refused(Reason.BAD_STEP, str(error)))
+    except (Refused, ProtocolError) as error:
+        await _abort(context, as_refused(error))
+
+
+def as_refused(error: Refused | ProtocolError) -> Refused:
+    """The refusal that answers what a peer broke."""
+    return error if isinstance(error, Refused) else Refused(Reason.BAD_STEP, str(error))
 
 
 async def _abort(context: Any, refused: Refused) -> None:

@@ -80,4 +80,9 @@ def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: int) -> NDArr
         return None
     if wanted == pb.LAST:
         return np.concatenate([hidden[-1:] for hidden in outputs])
+    return all_tokens(outputs)
+
+
+def all_tokens(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The chunks' tokens one after the other, as a step carries them."""
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -300,6 +300,13 @@ async def test_nobody_without_the_push_key_gets_into_a_session():
         await pool.close()
 
 
+async def test_a_frame_after_the_opening_that_is_no_step_is_refused():
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
+        await chain._calls[0].write(pb.ClientFrame())
+        with pytest.raises(RefusedError, match="only steps are expected"):
+            await chain.receive(1, 1)
+
+
 async def test_an_opening_can_not_be_replayed_or_altered():
     """Seen on the wire by a next hop, say: it is good once, at one server, as it was signed."""
     async with fake_swarm([Span(0, 2)]) as swarm:
