@@ -71,6 +71,7 @@ class FakeEngine:
     before_forward: Callable[[], None] = lambda: None
     spoil: Callable[[Hidden], Hidden] = lambda hidden: hidden
     batch_sizes: list[int] = field(default_factory=list)
+    batch_tokens: list[int] = field(default_factory=list)
 
     def new_cache(self, layers: Span | None = None) -> FakeCache:
         return FakeCache(layers or self.span)
@@ -78,6 +79,7 @@ class FakeEngine:
     def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
         self.before_forward()
         self.batch_sizes.append(len(chunks))
+        self.batch_tokens.append(sum(len(chunk.hidden) for chunk in chunks))
         return [self.spoil(self._run(chunk)) for chunk in chunks]
 
     def _run(self, chunk: Chunk) -> Hidden:
@@ -128,6 +130,7 @@ class FakeServer:
             max_positions=MAX_POSITIONS,
             cache_tokens=self.cache_tokens,
             free_cache_tokens=self.sessions.free_cache_tokens,
+            sessions=len(self.sessions),
             draining=self.draining,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,7 @@ from typing import Any
 import grpc
 
 from p2pinfer.client.routing import RouteHop
-from p2pinfer.errors import HopFailedError, InvalidTensorError, P2PInferError, RefusedError
-from p2pinfer.model.engine.base import Hidden
+from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, RefusedError
 from p2pinfer.swarm.announcement import Announcement
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import SESSION_ID_BYTES, PeerId
@@ -23,8 +23,7 @@ from p2pinfer.wire.channels import Address, ChannelPool
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.opening import PUSH_KEY_BYTES, sign_opening
 from p2pinfer.wire.status import Reason, refusal_of
-from p2pinfer.wire.steps import RowChunk
-from p2pinfer.wire.tensors import decode_hidden, encode_hidden
+from p2pinfer.wire.steps import Outputs, Result, RowChunk, pack_step, read_result, step_id_of
 
 OPENING_SECONDS = 15.0
 
@@ -45,93 +44,97 @@ class SessionShape:
     hidden_size: int
     rows: int
     max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What the last hop answered, and how long each hop waited and computed."""
-
-    hidden: Hidden | None
-    hop_seconds: list[tuple[float, float]]
+    wire_dtype: pb.WireDtype = pb.FLOAT32
 
 
 class Chain:
-    """A session on every hop of one route. Made by `open_chain`; steps are answered in order."""
+    """A session on every hop of one route. Made by `open_chain`; steps are answered in order.
 
-    def __init__(self, servers: Sequence[HopServer], hidden_size: int, step_seconds: float) -> None:
+    What fails is remembered, and told to whoever waits for a result or asks for the next.
+    """
+
+    def __init__(self, servers: Sequence[HopServer], shape: SessionShape, step_seconds: float) -> None:
         self.servers = servers
         self.max_step_tokens = 1
-        self._hidden_size = hidden_size
+        self._shape = shape
         self._step_seconds = step_seconds
         self._calls: list[grpc.aio.StreamStreamCall[Any, Any]] = []
-        self._results: asyncio.Queue[pb.Result] = asyncio.Queue()
-        self._failed: asyncio.Future[P2PInferError] = asyncio.get_running_loop().create_future()
+        self._steps: asyncio.Queue[bytes] = asyncio.Queue()
+        self._results: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: P2PInferError | None = None
         self._last_step_id = 0
 
-    async def send(self, chunks: Sequence[RowChunk], hidden: Hidden, outputs: int) -> int:
-        """Send one step to the first hop and return its id; `hidden` is the chunks' tokens together."""
+    def send(self, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
+        """Begin to send one step to the first hop, and return its id. `receive` says if that fails."""
         self._last_step_id += 1
-        step = pb.Step(
-            step_id=self._last_step_id,
-            chunks=[
-                pb.Chunk(row=chunk.row, position=chunk.position, tokens=len(chunk.hidden)) for chunk in chunks
-            ],
-            hidden=encode_hidden(hidden),
-            outputs=outputs,  # type: ignore[arg-type]
-        )
-        first = self.servers[0].hop.peer_id
-        await self._or_failure(self._write(self._calls[0], pb.ClientFrame(step=step)), first)
+        self._steps.put_nowait(pack_step(self._last_step_id, chunks, outputs, self._shape.wire_dtype))
         return self._last_step_id
 
-    async def receive(self, step_id: int, tokens: int) -> StepResult:
-        """Wait for this step's result of `tokens` hidden states (0: none). Raises HopFailedError."""
+    async def receive(self, step_id: int, tokens: int) -> Result:
+        """Wait for this step's result of `tokens` hidden states. Raises HopFailedError, RefusedError."""
         last = self.servers[-1].hop.peer_id
         while True:
-            result = await self._or_failure(self._results.get(), last)
-            if result.step_id == step_id:
-                break
-            if result.step_id > step_id:
-                raise HopFailedError(last, f"step {result.step_id} was answered before step {step_id}")
-        hidden = None
-        if tokens:
+            data = await self._next_result(last)
             try:
-                hidden = decode_hidden(result.hidden, rows=tokens, columns=self._hidden_size)
-            except InvalidTensorError as error:
-                raise HopFailedError(last, f"it answered with an invalid tensor: {error}") from error
-        if len(result.times) != len(self.servers):
-            raise HopFailedError(
-                last, f"{len(result.times)} of {len(self.servers)} hops say they ran the step"
-            )
-        seconds = [(hop.queue_microseconds / 1e6, hop.compute_microseconds / 1e6) for hop in result.times]
-        return StepResult(hidden, seconds)
+                answered = step_id_of(data)
+                if answered < step_id:
+                    continue
+                if answered > step_id:
+                    raise ProtocolError(f"step {answered} was answered before step {step_id}")
+                return read_result(
+                    data,
+                    tokens=tokens,
+                    hops=len(self.servers),
+                    hidden_size=self._shape.hidden_size,
+                    dtype=self._shape.wire_dtype,
+                )
+            except ProtocolError as error:
+                raise HopFailedError(last, f"its answer is wrong: {error}") from error
 
-    async def _write(self, call: grpc.aio.StreamStreamCall[Any, Any], frame: pb.ClientFrame) -> None:
-        try:
-            await call.write(frame)
-        except asyncio.InvalidStateError:
-            # The stream has ended; its reader knows why, and `_or_failure` hears it from there.
-            await asyncio.shield(self._failed)
-        except grpc.aio.AioRpcError as error:
-            self._fail(_failure(self.servers[0].hop.peer_id, error))
+    async def _next_result(self, waiting_for: PeerId) -> bytes:
+        """The next answer in order; raises if a hop fails or nothing happens for too long."""
+        if not self._results:
+            if self._error is not None:
+                raise self._error
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            silence = HopFailedError(waiting_for, f"no answer for {self._step_seconds:.0f} s", certain=False)
+            timer = loop.call_later(self._step_seconds, self._fail, silence)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        if self._results:
+            return self._results.popleft()
+        assert self._error is not None
+        raise self._error
 
-    async def _or_failure(self, work: Any, waiting_for: PeerId) -> Any:
-        """Do the work, unless a hop fails or nothing happens for too long."""
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait(
-                {task, self._failed}, timeout=self._step_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if self._failed.done():
-                raise self._failed.result()
-            if not task.done():
-                raise HopFailedError(waiting_for, f"no answer for {self._step_seconds:.0f} s", certain=False)
-            return task.result()
-        finally:
-            task.cancel()
+    def _arrived(self, result: bytes) -> None:
+        self._results.append(result)
+        self._wake()
 
     def _fail(self, error: P2PInferError) -> None:
-        if not self._failed.done():
-            self._failed.set_result(error)
+        """The route is lost; the first reason is the one that is told."""
+        if self._error is None:
+            self._error = error
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _write_forever(self) -> None:
+        """Send steps in order, as fast as the first hop takes them."""
+        call, peer_id = self._calls[0], self.servers[0].hop.peer_id
+        try:
+            while True:
+                await call.write(pb.ClientFrame(step=await self._steps.get()))
+        except asyncio.InvalidStateError:
+            pass  # the stream has ended; its listener knows why, and tells
+        except grpc.aio.AioRpcError as error:
+            self._fail(_failure(peer_id, error))
 
     async def _open_hop(
         self, pool: ChannelPool, stack: AsyncExitStack, server: HopServer, opening: pb.Opening
@@ -167,7 +170,7 @@ class Chain:
         try:
             while (frame := await call.read()) is not grpc.aio.EOF:
                 if frame.HasField("result") and index == len(self._calls) - 1:
-                    self._results.put_nowait(frame.result)
+                    self._arrived(frame.result)
                 elif frame.HasField("notice") and frame.notice.kind == pb.Notice.NEXT_HOP_LOST:
                     lost = self.servers[min(index + 1, len(self.servers) - 1)].hop.peer_id
                     self._fail(HopFailedError(lost, f"the hop before lost it: {frame.notice.detail[:200]}"))
@@ -197,7 +200,7 @@ async def open_chain(
 
     Raises RefusedError or HopFailedError for the first hop that can't be opened.
     """
-    chain = Chain(servers, shape.hidden_size, step_seconds)
+    chain = Chain(servers, shape, step_seconds)
     session_id = os.urandom(SESSION_ID_BYTES)
     # keys[i] opens the way into hop i; the client itself feeds hop 0.
     keys = [b"", *(os.urandom(PUSH_KEY_BYTES) for _ in servers[1:])]
@@ -215,6 +218,7 @@ async def open_chain(
                 max_tokens=shape.max_tokens,
                 issued_at=time.time(),
                 push_key=keys[index],
+                wire_dtype=shape.wire_dtype,
             )
             if index + 1 < len(servers):
                 following = servers[index + 1].record.record
@@ -224,21 +228,21 @@ async def open_chain(
         try:
             opened = await asyncio.gather(*openings)
         finally:
-            for task in openings:
-                task.cancel()
+            for attempt in openings:
+                attempt.cancel()
             await asyncio.gather(*openings, return_exceptions=True)
         chain._calls = [call for call, _ in opened]
         chain.max_step_tokens = max(1, min(answer.max_step_tokens for _, answer in opened))
-        listeners = [asyncio.create_task(chain._listen(index, pool)) for index in range(len(servers))]
+        tasks = [asyncio.create_task(chain._listen(index, pool)) for index in range(len(servers))]
+        tasks.append(asyncio.create_task(chain._write_forever()))
         try:
             yield chain
         finally:
             for call in chain._calls:
                 call.cancel()
-            for listener in listeners:
-                listener.cancel()
-            await asyncio.gather(*listeners, return_exceptions=True)
-            chain._failed.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _why_ended(peer_id: PeerId, call: grpc.aio.StreamStreamCall[Any, Any]) -> P2PInferError:

@@ -17,6 +17,7 @@ only gives the others a chance first, and if there are none, the same peer is as
 
 _ASK_ELSEWHERE = {
     Reason.CACHE_FULL,
+    Reason.BUSY,
     Reason.DRAINING,
     Reason.WRONG_MODEL,
     Reason.WRONG_NUMERICS,

@@ -29,7 +29,7 @@ from p2pinfer.model.manifest import Manifest
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import Reason
-from p2pinfer.wire.steps import RowChunk, all_tokens
+from p2pinfer.wire.steps import Outputs, RowChunk
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class InferenceSession:
         *,
         max_length: int | None,
         patience: Patience,
+        wire_dtype: pb.WireDtype = pb.FLOAT32,
     ) -> None:
         if max_length is not None and not 1 <= max_length <= manifest.max_positions:
             raise UsageError(
@@ -84,6 +85,7 @@ class InferenceSession:
         self._manifest = manifest
         self._ends = ends
         self._patience = patience
+        self._wire_dtype = wire_dtype
         self._chain: Chain | None = None
         self._resources = AsyncExitStack()
         self._held: list[list[int]] = []
@@ -194,6 +196,7 @@ class InferenceSession:
             hidden_size=self._manifest.hidden_size,
             rows=rows,
             max_tokens=self.max_length or self._manifest.max_positions,
+            wire_dtype=self._wire_dtype,
         )
         self._chain = await self._resources.enter_async_context(
             open_chain(
@@ -236,23 +239,24 @@ class InferenceSession:
         async def take_one() -> None:
             index, step_id = in_flight.pop(0)
             step, outputs = steps[index], kinds[index]
-            sizes = [len(chunk.hidden) if outputs == pb.ALL else 1 for chunk in step.chunks]
-            result = await chain.receive(step_id, 0 if outputs == pb.NONE else sum(sizes))
+            sizes = [len(chunk.hidden) if outputs is Outputs.ALL else 1 for chunk in step.chunks]
+            result = await chain.receive(step_id, 0 if outputs is Outputs.NONE else sum(sizes))
             self._count(result.hop_seconds)
-            if result.hidden is None:
+            if outputs is Outputs.NONE:
                 return
             start = 0
             for chunk, size, final in zip(step.chunks, sizes, step.final, strict=True):
-                if outputs == pb.ALL or final:
+                if outputs is Outputs.ALL or final:
                     collected[chunk.row].append(result.hidden[start : start + size])
                 start += size
 
-        kinds = [pb.ALL if everything else pb.LAST if any(step.final) else pb.NONE for step in steps]
+        kinds = [
+            Outputs.ALL if everything else Outputs.LAST if any(step.final) else Outputs.NONE for step in steps
+        ]
         for index, step in enumerate(steps):
             if len(in_flight) == _STEPS_IN_FLIGHT:
                 await take_one()
-            parts = [chunk.hidden for chunk in step.chunks]
-            in_flight.append((index, await chain.send(step.chunks, all_tokens(parts), kinds[index])))
+            in_flight.append((index, chain.send(step.chunks, kinds[index])))
         while in_flight:
             await take_one()
         self._held = [list(row) for row in rows]

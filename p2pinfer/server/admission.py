@@ -10,6 +10,12 @@ from p2pinfer.wire.status import Reason, Refused
 
 RETRY_AFTER_SECONDS = 2.0
 MAX_ROWS = 256
+MAX_SESSIONS = 512
+MAX_CLIENT_SESSIONS = 128
+"""Of one client: every session may have a step waiting, and what waits must stay bounded."""
+
+PAGE_TOKENS = 16
+"""Caches take memory in pages of so many tokens, and leases are counted as memory is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +29,18 @@ class Load:
     max_positions: int
     cache_tokens: int
     free_cache_tokens: int
+    sessions: int
     draining: bool
 
 
-def admit(terms: Terms, load: Load) -> Refused | None:
-    """Say why this session can't be taken, or None."""
+def leased_tokens(terms: Terms) -> int:
+    """Cache tokens that a session's rows take at most, in whole pages."""
+    return terms.rows * (-(-terms.max_tokens // PAGE_TOKENS) * PAGE_TOKENS)
+
+
+def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
+    """Say why this session can't be taken, or None; `client_sessions` its client has open here."""
     layers = Span(terms.first_layer, terms.end_layer)
-    tokens = terms.rows * terms.max_tokens
     if terms.server != load.peer_id:
         return Refused(Reason.WRONG_SERVER, f"the opening is for {terms.server}, this is {load.peer_id}")
     if load.draining:
@@ -53,6 +64,7 @@ def admit(terms: Terms, load: Load) -> Refused | None:
             Reason.TOO_LONG,
             f"the model takes {load.max_positions} tokens, the session asks for {terms.max_tokens}",
         )
+    tokens = -(-leased_tokens(terms) * len(layers) // len(load.layers))  # of the whole span
     if tokens > load.cache_tokens:
         return Refused(
             Reason.TOO_LONG,
@@ -64,6 +76,14 @@ def admit(terms: Terms, load: Load) -> Refused | None:
             Reason.CACHE_FULL,
             f"{load.free_cache_tokens} tokens of cache are free, the session asks for {tokens}: "
             "try again later or elsewhere",
+            RETRY_AFTER_SECONDS,
+        )
+    if load.sessions >= MAX_SESSIONS or client_sessions >= MAX_CLIENT_SESSIONS:
+        whose = "this client has" if client_sessions >= MAX_CLIENT_SESSIONS else "this server has"
+        return Refused(
+            Reason.BUSY,
+            f"{whose} as many sessions open here as it may: put sequences into one session's rows, "
+            "or try again later or elsewhere",
             RETRY_AFTER_SECONDS,
         )
     return None

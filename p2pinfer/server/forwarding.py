@@ -27,7 +27,7 @@ class Forwarder:
         self._opening = opening
         self._call: grpc.aio.StreamStreamCall[Any, Any] | None = None
 
-    async def send(self, step: pb.Step) -> None:
+    async def send(self, step: bytes) -> None:
         """Push one step. Raises HopFailedError if the next hop doesn't take it in time.
 
         The stream is opened with the first step: only then has the client opened the next hop.

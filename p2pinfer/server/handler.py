@@ -23,8 +23,16 @@ from p2pinfer.wire.channels import Address, ChannelPool
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
 from p2pinfer.wire.opening import read_opening
 from p2pinfer.wire.status import Reason, Refused, as_refused, errors_as_status
-from p2pinfer.wire.steps import MAX_STEP_TOKENS, all_tokens, read_step, select_outputs
-from p2pinfer.wire.tensors import encode_hidden
+from p2pinfer.wire.steps import (
+    MAX_STEP_TOKENS,
+    RowChunk,
+    hop_time,
+    pack_result,
+    pack_step,
+    read_step,
+    select_outputs,
+    step_id_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +69,8 @@ class Handler(InferenceServicer):
     async def Session(self, _: AsyncIterator[pb.ClientFrame], context: Context) -> None:
         """Serve one session: the first frame opens it, its stream's end closes it."""
         async with errors_as_status(context):
-            terms = await self._read_terms(context)
-            if refused := admit(terms, self._load()):
+            client, terms = await self._read_terms(context)
+            if refused := admit(terms, self._load(), self._sessions.count_of(client)):
                 raise refused
             lock = asyncio.Lock()
 
@@ -70,7 +78,10 @@ class Handler(InferenceServicer):
                 async with lock:  # results, notices and the opening's answer share one stream
                     await context.write(frame)
 
-            async with self._sessions.open(terms, answer) as session, self._downstream(terms) as forwarder:
+            async with (
+                self._sessions.open(client, terms, answer) as session,
+                self._downstream(terms) as forwarder,
+            ):
                 session.forwarder = forwarder
                 await answer(
                     pb.ServerFrame(
@@ -101,11 +112,13 @@ class Handler(InferenceServicer):
             finally:
                 session.pushed_by = None
 
-    async def _read_terms(self, context: Context) -> pb.Terms:
+    async def _read_terms(self, context: Context) -> tuple[bytes, pb.Terms]:
+        """The client's public key and what it signed."""
         frame = await _read(context, OPENING_SECONDS)
         if frame is None or not frame.HasField("opening"):
             raise Refused(Reason.BAD_OPENING, "a session begins with its opening")
-        return read_opening(frame.opening, now=time.time(), verify=verify)
+        terms = read_opening(frame.opening, now=time.time(), verify=verify)
+        return frame.opening.client_public_key, terms
 
     @asynccontextmanager
     async def _downstream(self, terms: pb.Terms) -> AsyncIterator[Forwarder | None]:
@@ -147,64 +160,47 @@ class Handler(InferenceServicer):
                 raise Refused(Reason.BAD_STEP, "this hop takes its steps from the previous hop")
             await self._run_step(session, _step_of(frame))
 
-    async def _run_step(self, session: ServerSession, step: pb.Step) -> None:
+    async def _run_step(self, session: ServerSession, data: bytes) -> None:
         """Run one step and pass its outputs on. A step that was seen before is dropped."""
         if session.ended.done():
             raise session.ended.result()
-        if step.step_id <= session.last_step_id:
+        if step_id_of(data) <= session.last_step_id:
             return
-        chunks = read_step(step, session.contract, session.lengths)
-        session.last_step_id = step.step_id
-        session.last_active = time.monotonic()
-        for chunk in chunks:
-            session.lengths[chunk.row] = chunk.position + len(chunk.hidden)
-            session.tokens_run += len(chunk.hidden)
+        step = read_step(data, session.contract, session.lengths)
+        session.begin(step)
         try:
             done = await self._batcher.run(
-                [Rows(session.caches[chunk.row], chunk.position, chunk.hidden) for chunk in chunks]
+                session.client,
+                [Rows(session.caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks],
             )
         except (Refused, asyncio.CancelledError):
             raise
         except Exception as error:  # the engine's own failure, logged there; the session can't go on
             raise Refused(Reason.FAILED, f"this server could not compute the step: {error}") from error
-        times = [
-            *step.times,
-            pb.HopTime(
-                queue_microseconds=int(done.queue_seconds * 1e6),
-                compute_microseconds=int(done.compute_seconds * 1e6),
-            ),
-        ]
         session.last_active = time.monotonic()
+        times = step.times + hop_time(done.queue_seconds, done.compute_seconds)
+        dtype = session.contract.wire_dtype
         if session.forwarder is None:
-            await self._answer(session, step, done.outputs, times)
+            hidden = select_outputs(done.outputs, step.outputs)
+            await session.answer(pb.ServerFrame(result=pack_result(step.step_id, hidden, dtype, times)))
             return
+        chunks = [
+            RowChunk(chunk.row, chunk.position, output)
+            for chunk, output in zip(step.chunks, done.outputs, strict=True)
+        ]
         try:
-            await session.forwarder.send(
-                pb.Step(
-                    step_id=step.step_id,
-                    chunks=step.chunks,
-                    hidden=encode_hidden(all_tokens(done.outputs)),
-                    outputs=step.outputs,
-                    times=times,
-                )
-            )
+            await session.forwarder.send(pack_step(step.step_id, chunks, step.outputs, dtype, times))
         except HopFailedError as error:
             notice = pb.Notice(kind=pb.Notice.NEXT_HOP_LOST, detail=str(error))
             await session.answer(pb.ServerFrame(notice=notice))
             raise Refused(Reason.NEXT_HOP_UNREACHABLE, str(error)) from error
 
-    async def _answer(
-        self, session: ServerSession, step: pb.Step, outputs: list[Any], times: list[pb.HopTime]
-    ) -> None:
-        hidden = select_outputs(outputs, step.outputs)
-        result = pb.Result(step_id=step.step_id, times=times)
-        if hidden is not None:
-            result.hidden.CopyFrom(encode_hidden(hidden))
-        await session.answer(pb.ServerFrame(result=result))
-
 
 async def _read(context: Context, seconds: float | None = None) -> Any:
     """The next frame, or None at the end of the stream."""
+    if seconds is None:
+        frame = await context.read()
+        return None if frame is grpc.aio.EOF else frame
     try:
         async with asyncio.timeout(seconds):
             frame = await context.read()
@@ -213,7 +209,7 @@ async def _read(context: Context, seconds: float | None = None) -> Any:
     return None if frame is grpc.aio.EOF else frame
 
 
-def _step_of(frame: pb.ClientFrame | pb.PushFrame) -> pb.Step:
+def _step_of(frame: pb.ClientFrame | pb.PushFrame) -> bytes:
     if not frame.HasField("step"):
         raise Refused(Reason.BAD_STEP, "after the opening only steps are expected")
     return frame.step

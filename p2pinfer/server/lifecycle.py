@@ -114,6 +114,7 @@ async def _serve_sessions(
             max_positions=manifest.max_positions,
             cache_tokens=sessions.cache_tokens,
             free_cache_tokens=sessions.free_cache_tokens,
+            sessions=len(sessions),
             draining=controls.stopping.is_set(),
         )
 

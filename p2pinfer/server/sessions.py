@@ -6,19 +6,20 @@ import asyncio
 import hmac
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Engine, SequenceCache
+from p2pinfer.server.admission import leased_tokens
 from p2pinfer.server.batcher import Batcher
 from p2pinfer.server.forwarding import Forwarder
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import MAX_CLOCK_SKEW_SECONDS
 from p2pinfer.wire.status import Reason, Refused
-from p2pinfer.wire.steps import Contract
+from p2pinfer.wire.steps import Contract, Step
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class ServerSession:
     """One client's rows in this server's layers."""
 
     id: SessionId
+    client: bytes  # public key
     layers: Span
     contract: Contract
     push_key: bytes
@@ -42,6 +44,14 @@ class ServerSession:
     tokens_run: int = 0
     pushed_by: object | None = None
     last_active: float = field(default_factory=time.monotonic)
+
+    def begin(self, step: Step) -> None:
+        """Note that a step was accepted: its tokens count as cached from here on."""
+        self.last_step_id = step.step_id
+        self.last_active = time.monotonic()
+        for chunk in step.chunks:
+            self.lengths[chunk.row] = chunk.position + len(chunk.hidden)
+            self.tokens_run += len(chunk.hidden)
 
     def end(self, refused: Refused) -> None:
         """End the session for this reason, unless it already ends for another."""
@@ -61,7 +71,8 @@ class SessionTable:
         self._batcher = batcher
         self._sessions: dict[SessionId, ServerSession] = {}
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
-        self._leased_tokens = 0
+        self._clients: Counter[bytes] = Counter()
+        self._leased_layer_tokens = 0
         self.cache_tokens = cache_tokens
         self.idle_seconds = idle_seconds
 
@@ -70,12 +81,18 @@ class SessionTable:
 
     @property
     def free_cache_tokens(self) -> int:
-        """Tokens that no session has leased."""
-        return self.cache_tokens - self._leased_tokens
+        """Tokens through the whole span that no session has leased."""
+        num_layers = len(self._engine.span)
+        return (self.cache_tokens * num_layers - self._leased_layer_tokens) // num_layers
+
+    def count_of(self, client: bytes) -> int:
+        """Open sessions of this client."""
+        return self._clients[client]
 
     @asynccontextmanager
     async def open(
         self,
+        client: bytes,
         terms: pb.Terms,
         answer: Callable[[pb.ServerFrame], Awaitable[None]],
     ) -> AsyncIterator[ServerSession]:
@@ -87,13 +104,17 @@ class SessionTable:
         if session_id in self._seen:
             raise Refused(Reason.BAD_OPENING, "this opening was used before: sign a new one")
         self._remember(session_id)
-        tokens = terms.rows * terms.max_tokens
         layers = Span(terms.first_layer, terms.end_layer)
+        layer_tokens = leased_tokens(terms) * len(layers)
         session = ServerSession(
             id=session_id,
+            client=client,
             layers=layers,
             contract=Contract(
-                rows=terms.rows, max_tokens=terms.max_tokens, hidden_size=self._engine.hidden_size
+                rows=terms.rows,
+                max_tokens=terms.max_tokens,
+                hidden_size=self._engine.hidden_size,
+                wire_dtype=terms.wire_dtype,
             ),
             push_key=terms.push_key,
             caches=[self._engine.new_cache(layers) for _ in range(terms.rows)],
@@ -102,14 +123,18 @@ class SessionTable:
             lengths=[0] * terms.rows,
         )
         self._sessions[session_id] = session
-        self._leased_tokens += tokens
+        self._clients[client] += 1
+        self._leased_layer_tokens += layer_tokens
         started = time.monotonic()
         try:
             yield session
         finally:
             session.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
             del self._sessions[session_id]
-            self._leased_tokens -= tokens
+            self._leased_layer_tokens -= layer_tokens
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
             self._batcher.release(session.caches)
             reason = session.ended.result().reason
             logger.info(

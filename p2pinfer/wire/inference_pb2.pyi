@@ -1,35 +1,25 @@
-from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from collections.abc import Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class WireDtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    DATA_TYPE_UNSPECIFIED: _ClassVar[DataType]
-    FLOAT32: _ClassVar[DataType]
-
-class Outputs(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    ALL: _ClassVar[Outputs]
-    LAST: _ClassVar[Outputs]
-    NONE: _ClassVar[Outputs]
-DATA_TYPE_UNSPECIFIED: DataType
-FLOAT32: DataType
-ALL: Outputs
-LAST: Outputs
-NONE: Outputs
+    FLOAT32: _ClassVar[WireDtype]
+    INT8: _ClassVar[WireDtype]
+FLOAT32: WireDtype
+INT8: WireDtype
 
 class ClientFrame(_message.Message):
     __slots__ = ("opening", "step")
     OPENING_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     opening: Opening
-    step: Step
-    def __init__(self, opening: _Optional[_Union[Opening, _Mapping]] = ..., step: _Optional[_Union[Step, _Mapping]] = ...) -> None: ...
+    step: bytes
+    def __init__(self, opening: _Optional[_Union[Opening, _Mapping]] = ..., step: _Optional[bytes] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
     __slots__ = ("opened", "result", "notice")
@@ -37,9 +27,9 @@ class ServerFrame(_message.Message):
     RESULT_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
-    result: Result
+    result: bytes
     notice: Notice
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., result: _Optional[bytes] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
 
 class Opening(_message.Message):
     __slots__ = ("terms", "client_public_key", "signature")
@@ -52,7 +42,7 @@ class Opening(_message.Message):
     def __init__(self, terms: _Optional[bytes] = ..., client_public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Terms(_message.Message):
-    __slots__ = ("session_id", "server", "model", "numerics", "first_layer", "end_layer", "rows", "max_tokens", "issued_at", "push_key", "downstream")
+    __slots__ = ("session_id", "server", "model", "numerics", "first_layer", "end_layer", "rows", "max_tokens", "issued_at", "push_key", "downstream", "wire_dtype")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +54,7 @@ class Terms(_message.Message):
     ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
     PUSH_KEY_FIELD_NUMBER: _ClassVar[int]
     DOWNSTREAM_FIELD_NUMBER: _ClassVar[int]
+    WIRE_DTYPE_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
     server: str
     model: str
@@ -75,7 +66,8 @@ class Terms(_message.Message):
     issued_at: float
     push_key: bytes
     downstream: Downstream
-    def __init__(self, session_id: _Optional[bytes] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., numerics: _Optional[str] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., rows: _Optional[int] = ..., max_tokens: _Optional[int] = ..., issued_at: _Optional[float] = ..., push_key: _Optional[bytes] = ..., downstream: _Optional[_Union[Downstream, _Mapping]] = ...) -> None: ...
+    wire_dtype: WireDtype
+    def __init__(self, session_id: _Optional[bytes] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., numerics: _Optional[str] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., rows: _Optional[int] = ..., max_tokens: _Optional[int] = ..., issued_at: _Optional[float] = ..., push_key: _Optional[bytes] = ..., downstream: _Optional[_Union[Downstream, _Mapping]] = ..., wire_dtype: _Optional[_Union[WireDtype, str]] = ...) -> None: ...
 
 class Downstream(_message.Message):
     __slots__ = ("record", "push_key")
@@ -92,60 +84,6 @@ class Opened(_message.Message):
     max_step_tokens: int
     idle_seconds: float
     def __init__(self, max_step_tokens: _Optional[int] = ..., idle_seconds: _Optional[float] = ...) -> None: ...
-
-class Tensor(_message.Message):
-    __slots__ = ("dtype", "rows", "columns", "data")
-    DTYPE_FIELD_NUMBER: _ClassVar[int]
-    ROWS_FIELD_NUMBER: _ClassVar[int]
-    COLUMNS_FIELD_NUMBER: _ClassVar[int]
-    DATA_FIELD_NUMBER: _ClassVar[int]
-    dtype: DataType
-    rows: int
-    columns: int
-    data: bytes
-    def __init__(self, dtype: _Optional[_Union[DataType, str]] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
-
-class Chunk(_message.Message):
-    __slots__ = ("row", "position", "tokens")
-    ROW_FIELD_NUMBER: _ClassVar[int]
-    POSITION_FIELD_NUMBER: _ClassVar[int]
-    TOKENS_FIELD_NUMBER: _ClassVar[int]
-    row: int
-    position: int
-    tokens: int
-    def __init__(self, row: _Optional[int] = ..., position: _Optional[int] = ..., tokens: _Optional[int] = ...) -> None: ...
-
-class Step(_message.Message):
-    __slots__ = ("step_id", "chunks", "hidden", "outputs", "times")
-    STEP_ID_FIELD_NUMBER: _ClassVar[int]
-    CHUNKS_FIELD_NUMBER: _ClassVar[int]
-    HIDDEN_FIELD_NUMBER: _ClassVar[int]
-    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-    TIMES_FIELD_NUMBER: _ClassVar[int]
-    step_id: int
-    chunks: _containers.RepeatedCompositeFieldContainer[Chunk]
-    hidden: Tensor
-    outputs: Outputs
-    times: _containers.RepeatedCompositeFieldContainer[HopTime]
-    def __init__(self, step_id: _Optional[int] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., hidden: _Optional[_Union[Tensor, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, str]] = ..., times: _Optional[_Iterable[_Union[HopTime, _Mapping]]] = ...) -> None: ...
-
-class HopTime(_message.Message):
-    __slots__ = ("queue_microseconds", "compute_microseconds")
-    QUEUE_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
-    COMPUTE_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
-    queue_microseconds: int
-    compute_microseconds: int
-    def __init__(self, queue_microseconds: _Optional[int] = ..., compute_microseconds: _Optional[int] = ...) -> None: ...
-
-class Result(_message.Message):
-    __slots__ = ("step_id", "hidden", "times")
-    STEP_ID_FIELD_NUMBER: _ClassVar[int]
-    HIDDEN_FIELD_NUMBER: _ClassVar[int]
-    TIMES_FIELD_NUMBER: _ClassVar[int]
-    step_id: int
-    hidden: Tensor
-    times: _containers.RepeatedCompositeFieldContainer[HopTime]
-    def __init__(self, step_id: _Optional[int] = ..., hidden: _Optional[_Union[Tensor, _Mapping]] = ..., times: _Optional[_Iterable[_Union[HopTime, _Mapping]]] = ...) -> None: ...
 
 class Notice(_message.Message):
     __slots__ = ("kind", "detail")
@@ -168,8 +106,8 @@ class PushFrame(_message.Message):
     OPENING_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     opening: PushOpening
-    step: Step
-    def __init__(self, opening: _Optional[_Union[PushOpening, _Mapping]] = ..., step: _Optional[_Union[Step, _Mapping]] = ...) -> None: ...
+    step: bytes
+    def __init__(self, opening: _Optional[_Union[PushOpening, _Mapping]] = ..., step: _Optional[bytes] = ...) -> None: ...
 
 class PushOpening(_message.Message):
     __slots__ = ("session_id", "push_key")

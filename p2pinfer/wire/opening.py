@@ -50,4 +50,6 @@ def read_opening(
         raise Refused(Reason.BAD_OPENING, f"the downstream push key has {PUSH_KEY_BYTES} bytes")
     if terms.rows < 1 or terms.max_tokens < 1 or terms.first_layer >= terms.end_layer:
         raise Refused(Reason.BAD_OPENING, "a session needs at least one row, one token and one layer")
+    if terms.wire_dtype not in pb.WireDtype.values():
+        raise Refused(Reason.BAD_OPENING, f"hidden states of dtype {terms.wire_dtype} are not known here")
     return terms

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     """One word per way to be refused; docs/protocol.md says what a client does about each."""
 
     CACHE_FULL = "cache-full"
+    BUSY = "busy"
     DRAINING = "draining"
     WRONG_MODEL = "wrong-model"
     WRONG_NUMERICS = "wrong-numerics"
@@ -36,6 +37,7 @@ class Reason(StrEnum):
 
 
 _STATUS = {
+    Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.CACHE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
     Reason.WRONG_MODEL: grpc.StatusCode.FAILED_PRECONDITION,

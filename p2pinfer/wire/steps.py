@@ -1,19 +1,45 @@
-"""A step's shape: which tokens of which sequences, checked against the session's contract."""
+"""A step as bytes: which tokens of which sequences, checked against the session's contract.
+
+Steps and results are the bulk of what travels, one each per token, so they are not messages but bytes
+inside one: a fixed header, then arrays, all little-endian.
+
+    header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, 7 bytes of zeros
+    chunks   row u32, position u32, tokens u32 each
+    times    queue u32, compute u32 each, in microseconds, one per hop passed
+    hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
+
+A result is a step without chunks.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.tensors import decode_hidden
+from p2pinfer.wire.tensors import decode_hidden, encode_hidden
 
 MAX_STEP_TOKENS = 512
 """Largest step that a server takes; longer prefills come in several."""
+
+_HEADER = struct.Struct("<QIHHB7x")
+_CHUNK = struct.Struct("<III")
+_TIME = struct.Struct("<II")
+_MAX_TIME = 2**32 - 1
+
+
+class Outputs(IntEnum):
+    """What the last hop answers to a step."""
+
+    ALL = 0  # hidden states of every token
+    LAST = 1  # of the last token of every chunk
+    NONE = 2  # only that it was done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +49,7 @@ class Contract:
     rows: int
     max_tokens: int
     hidden_size: int
+    wire_dtype: pb.WireDtype = pb.FLOAT32
     max_step_tokens: int = MAX_STEP_TOKENS
 
 
@@ -35,51 +62,135 @@ class RowChunk:
     hidden: NDArray[np.float32]
 
 
-def read_step(step: pb.Step, contract: Contract, lengths: Sequence[int]) -> list[RowChunk]:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step as it came: `times` are those of the hops before, as bytes to be sent on."""
+
+    step_id: int
+    outputs: Outputs
+    chunks: list[RowChunk]
+    times: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the last hop answered: seconds that each hop's queue and engine took, and [tokens, hidden]."""
+
+    step_id: int
+    hop_seconds: list[tuple[float, float]]
+    hidden: NDArray[np.float32]
+
+
+def pack_step(
+    step_id: int,
+    chunks: Sequence[RowChunk],
+    outputs: Outputs,
+    dtype: pb.WireDtype,
+    times: bytes = b"",
+) -> bytes:
+    """A step's bytes; `times` as `hop_time` and the hops before made them."""
+    hidden = all_tokens([chunk.hidden for chunk in chunks])
+    return b"".join(
+        (
+            _HEADER.pack(step_id, len(hidden), len(chunks), len(times) // _TIME.size, outputs),
+            *(_CHUNK.pack(chunk.row, chunk.position, len(chunk.hidden)) for chunk in chunks),
+            times,
+            encode_hidden(hidden, dtype),
+        )
+    )
+
+
+def pack_result(step_id: int, hidden: NDArray[np.float32], dtype: pb.WireDtype, times: bytes) -> bytes:
+    """The last hop's answer: hidden states [tokens, hidden_size], of which there may be none."""
+    header = _HEADER.pack(step_id, len(hidden), 0, len(times) // _TIME.size, Outputs.ALL)
+    return b"".join((header, times, encode_hidden(hidden, dtype)))
+
+
+def hop_time(queue_seconds: float, compute_seconds: float) -> bytes:
+    """One hop's times, to be put behind those of the hops before."""
+    return _TIME.pack(min(_MAX_TIME, int(queue_seconds * 1e6)), min(_MAX_TIME, int(compute_seconds * 1e6)))
+
+
+def step_id_of(data: bytes) -> int:
+    """The id of a step or result. Raises ProtocolError if there is no header."""
+    return _header(data)[0]
+
+
+def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     """Check a step against the contract and the cached `lengths`, and split it by row.
 
-    Nothing is allocated: the chunks are views of the message. Raises ProtocolError naming the
-    first thing that is wrong.
+    Nothing is allocated before its size was checked; float32 chunks are views of the message. Raises
+    ProtocolError naming the first thing that is wrong.
     """
-    if not step.chunks:
+    step_id, tokens, chunk_count, hops, outputs = _header(data)
+    if chunk_count < 1:
         raise ProtocolError("a step without chunks")
-    if len(step.chunks) > contract.rows:
-        raise ProtocolError(f"{len(step.chunks)} chunks in a session of {contract.rows} rows")
-    tokens = 0
-    seen: set[int] = set()
-    for chunk in step.chunks:
-        if chunk.row >= contract.rows or chunk.row in seen:
-            raise ProtocolError(f"row {chunk.row} is not one of {contract.rows} rows, or comes twice")
-        seen.add(chunk.row)
-        if chunk.tokens < 1:
-            raise ProtocolError(f"row {chunk.row} comes with no tokens")
-        if chunk.position > lengths[chunk.row]:
-            raise ProtocolError(
-                f"row {chunk.row} continues at {chunk.position} "
-                f"but only {lengths[chunk.row]} tokens are cached"
-            )
-        if chunk.position + chunk.tokens > contract.max_tokens:
-            raise ProtocolError(
-                f"row {chunk.row} would reach {chunk.position + chunk.tokens} tokens, "
-                f"the session was opened for {contract.max_tokens}"
-            )
-        tokens += chunk.tokens
+    if chunk_count > contract.rows:
+        raise ProtocolError(f"{chunk_count} chunks in a session of {contract.rows} rows")
+    if outputs > Outputs.NONE:
+        raise ProtocolError(f"outputs {outputs} is none of those that are known")
+    heads_end = _HEADER.size + chunk_count * _CHUNK.size
+    times_end = heads_end + hops * _TIME.size
+    if len(data) < times_end:
+        raise ProtocolError("a step that ends before its chunks and times do")
+    heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
+    _check_chunks(heads, contract, lengths)
+    if sum(count for _, _, count in heads) != tokens:
+        raise ProtocolError(f"the chunks have other than the {tokens} tokens that the header says")
     if tokens > contract.max_step_tokens:
         raise ProtocolError(f"{tokens} tokens in one step, at most {contract.max_step_tokens} are taken")
-    hidden = decode_hidden(step.hidden, rows=tokens, columns=contract.hidden_size)
+    hidden = decode_hidden(memoryview(data)[times_end:], tokens, contract.hidden_size, contract.wire_dtype)
     chunks, start = [], 0
-    for chunk in step.chunks:
-        chunks.append(RowChunk(chunk.row, chunk.position, hidden[start : start + chunk.tokens]))
-        start += chunk.tokens
-    return chunks
+    for row, position, count in heads:
+        chunks.append(RowChunk(row, position, hidden[start : start + count]))
+        start += count
+    return Step(step_id, Outputs(outputs), chunks, data[heads_end:times_end])
 
 
-def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: int) -> NDArray[np.float32] | None:
+def _check_chunks(heads: Sequence[tuple[int, int, int]], contract: Contract, lengths: Sequence[int]) -> None:
+    seen: set[int] = set()
+    for row, position, count in heads:
+        if row >= contract.rows or row in seen:
+            raise ProtocolError(f"row {row} is not one of {contract.rows} rows, or comes twice")
+        seen.add(row)
+        if count < 1:
+            raise ProtocolError(f"row {row} comes with no tokens")
+        if position > lengths[row]:
+            raise ProtocolError(
+                f"row {row} continues at {position} but only {lengths[row]} tokens are cached"
+            )
+        if position + count > contract.max_tokens:
+            raise ProtocolError(
+                f"row {row} would reach {position + count} tokens, "
+                f"the session was opened for {contract.max_tokens}"
+            )
+
+
+def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> Result:
+    """Check a result of `tokens` hidden states, through `hops` hops. Raises ProtocolError."""
+    step_id, got, chunk_count, got_hops, _ = _header(data)
+    if got_hops != hops:
+        raise ProtocolError(f"{got_hops} of {hops} hops say they ran the step")
+    if chunk_count or got != tokens:
+        raise ProtocolError(f"{got} hidden states were answered where {tokens} were asked for")
+    times_end = _HEADER.size + hops * _TIME.size
+    hidden = decode_hidden(memoryview(data)[times_end:], tokens, hidden_size, dtype)
+    times = _TIME.iter_unpack(data[_HEADER.size : times_end])
+    return Result(step_id, [(queue / 1e6, compute / 1e6) for queue, compute in times], hidden)
+
+
+def _header(data: bytes) -> tuple[int, int, int, int, int]:
+    if len(data) < _HEADER.size:
+        raise ProtocolError(f"a step of {len(data)} bytes has no header")
+    return _HEADER.unpack_from(data)
+
+
+def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> NDArray[np.float32]:
     """What the last hop answers: every token, the last of each chunk, or nothing."""
-    if wanted == pb.NONE:
-        return None
-    if wanted == pb.LAST:
-        return np.concatenate([hidden[-1:] for hidden in outputs])
+    if wanted is Outputs.NONE:
+        return outputs[0][:0]
+    if wanted is Outputs.LAST:
+        return all_tokens([hidden[-1:] for hidden in outputs])
     return all_tokens(outputs)
 
 

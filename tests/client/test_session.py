@@ -115,7 +115,7 @@ async def test_a_server_dying_mid_answer_does_not_change_the_answer():
 async def test_a_full_server_is_passed_over_for_one_with_room():
     async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
         for member in swarm.members[1:2]:
-            member.sessions._leased_tokens = member.cache_tokens
+            member.sessions._leased_layer_tokens = member.cache_tokens * len(member.engine.span)
         text = await in_client(swarm, lambda network: decode(session_of(network), [1], 3))
         assert swarm.members[3].engine.batch_sizes
     assert text == greedy_locally([1], 3, 6)
@@ -233,20 +233,19 @@ async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monk
     counts: dict[int, tuple[int, int]] = {}
     for spans in ([Span(0, 6)], THREE):
         sent, received = [], []
-        write, queue_put = chain.Chain._write, asyncio.Queue.put_nowait
+        pack, arrived = chain.pack_step, chain.Chain._arrived
 
-        async def counting_write(self, call, frame, write=write, sent=sent):
-            sent.append(frame.ByteSize())
-            await write(self, call, frame)
+        def counting_pack(*args, pack=pack, sent=sent):
+            data = pack(*args)
+            sent.append(len(data))
+            return data
 
-        class CountingQueue(asyncio.Queue):
-            def put_nowait(self, item, received=received, queue_put=queue_put):
-                if hasattr(item, "ByteSize"):
-                    received.append(item.ByteSize())
-                queue_put(self, item)
+        def counting_arrived(self, result, arrived=arrived, received=received):
+            received.append(len(result))
+            arrived(self, result)
 
-        monkeypatch.setattr(chain.Chain, "_write", counting_write)
-        monkeypatch.setattr(chain.asyncio, "Queue", CountingQueue)
+        monkeypatch.setattr(chain, "pack_step", counting_pack)
+        monkeypatch.setattr(chain.Chain, "_arrived", counting_arrived)
         async with fake_swarm(spans) as swarm:
             await in_client(swarm, lambda network: decode(session_of(network), [1, 2], 11))
         monkeypatch.undo()
@@ -255,5 +254,5 @@ async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monk
 
     hidden_bytes = 8 * 4
     for hops, (out, back) in counts.items():
-        assert hidden_bytes <= out <= hidden_bytes + 32
-        assert hidden_bytes <= back <= hidden_bytes + 32 + 16 * hops
+        assert hidden_bytes <= out <= hidden_bytes + 36
+        assert hidden_bytes <= back <= hidden_bytes + 24 + 8 * hops

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import threading
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import Address, ChannelPool
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
-from p2pinfer.wire.steps import RowChunk
+from p2pinfer.wire.steps import Outputs, RowChunk, pack_result, pack_step
 from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, fake_swarm, random_hidden, run_locally
 
 
@@ -41,22 +42,26 @@ async def opened(
     max_tokens: int = 64,
     model: str = MODEL,
     step_seconds: float = 5.0,
+    wire_dtype: pb.WireDtype = pb.FLOAT32,
+    identity: Identity | None = None,
 ):
     pool = ChannelPool(connect_seconds=2.0)
-    shape = SessionShape(model=model, hidden_size=HIDDEN_SIZE, rows=rows, max_tokens=max_tokens)
+    shape = SessionShape(
+        model=model, hidden_size=HIDDEN_SIZE, rows=rows, max_tokens=max_tokens, wire_dtype=wire_dtype
+    )
+    identity = identity or Identity.ephemeral()
     try:
         async with open_chain(
-            servers, shape, pool=pool, identity=Identity.ephemeral(), step_seconds=step_seconds
+            servers, shape, pool=pool, identity=identity, step_seconds=step_seconds
         ) as chain:
             yield chain
     finally:
         await pool.close()
 
 
-async def run(chain: Chain, hidden: np.ndarray, position: int, row: int = 0, outputs: int = pb.ALL):
-    step = await chain.send([RowChunk(row, position, hidden)], hidden, outputs)
-    tokens = {pb.ALL: len(hidden), pb.LAST: 1, pb.NONE: 0}[outputs]
-    return (await chain.receive(step, tokens)).hidden
+async def run(chain: Chain, hidden: np.ndarray, position: int, row: int = 0):
+    step = chain.send([RowChunk(row, position, hidden)], Outputs.ALL)
+    return (await chain.receive(step, len(hidden))).hidden
 
 
 async def test_a_chain_of_three_computes_what_one_machine_computes_bit_for_bit():
@@ -94,7 +99,7 @@ async def test_rows_of_unequal_length_share_a_session_and_do_not_mix():
     short, long = random_hidden(2, seed=1), random_hidden(5, seed=2)
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm), rows=2) as chain:
         chunks = [RowChunk(0, 0, short), RowChunk(1, 0, long)]
-        step = await chain.send(chunks, np.concatenate([short, long]), pb.LAST)
+        step = chain.send(chunks, Outputs.LAST)
         last = (await chain.receive(step, 2)).hidden
 
     assert np.array_equal(last[0], run_locally(short, 4)[-1])
@@ -189,44 +194,27 @@ async def test_a_session_without_steps_expires_and_its_memory_is_free_again():
         assert member.sessions.free_cache_tokens == member.cache_tokens
 
 
+def step_bytes(*chunks: RowChunk, dtype=pb.FLOAT32) -> bytes:
+    return pack_step(1, chunks, Outputs.ALL, dtype)
+
+
+ONE = np.ones((1, HIDDEN_SIZE), np.float32)
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (pb.Step(step_id=1), "without chunks"),
-        (pb.Step(step_id=1, chunks=[pb.Chunk(row=7, tokens=1)]), "row 7"),
-        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, tokens=0)]), "no tokens"),
-        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, position=3, tokens=1)]), "only 0 tokens are cached"),
-        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, tokens=65)]), "opened for 64"),
-        (pb.Step(step_id=1, chunks=[pb.Chunk(row=0, tokens=1)]), "dtype"),
-        (
-            pb.Step(
-                step_id=1,
-                chunks=[pb.Chunk(row=0, tokens=1)],
-                hidden=pb.Tensor(dtype=pb.FLOAT32, rows=1 << 30, columns=HIDDEN_SIZE, data=b"x"),
-            ),
-            "shape",
-        ),
-        (
-            pb.Step(
-                step_id=1,
-                chunks=[pb.Chunk(row=0, tokens=1)],
-                hidden=pb.Tensor(dtype=pb.FLOAT32, rows=1, columns=HIDDEN_SIZE, data=b"x" * 31),
-            ),
-            "31 bytes",
-        ),
-        (
-            pb.Step(
-                step_id=1,
-                chunks=[pb.Chunk(row=0, tokens=1)],
-                hidden=pb.Tensor(
-                    dtype=pb.FLOAT32,
-                    rows=1,
-                    columns=HIDDEN_SIZE,
-                    data=np.full(HIDDEN_SIZE, np.nan, "<f4").tobytes(),
-                ),
-            ),
-            "NaN",
-        ),
+        (b"x", "no header"),
+        (step_bytes(RowChunk(0, 0, ONE))[:40], "bytes of hidden states"),
+        (pack_result(1, ONE, pb.FLOAT32, b""), "without chunks"),
+        (step_bytes(RowChunk(7, 0, ONE)), "row 7"),
+        (step_bytes(RowChunk(0, 0, ONE[:0])), "no tokens"),
+        (step_bytes(RowChunk(0, 3, ONE)), "only 0 tokens are cached"),
+        (step_bytes(RowChunk(0, 0, np.tile(ONE, (65, 1)))), "opened for 64"),
+        (step_bytes(RowChunk(0, 0, ONE[:, :5])), "bytes of hidden states"),
+        (step_bytes(RowChunk(0, 0, ONE), dtype=pb.INT8), "bytes of hidden states"),
+        (step_bytes(RowChunk(0, 0, ONE)) + b"x", "bytes of hidden states"),
+        (step_bytes(RowChunk(0, 0, ONE * np.float32("nan"))), "NaN"),
     ],
 )
 async def test_a_step_that_breaks_the_contract_ends_the_session_with_the_reason(step, message):
@@ -238,12 +226,54 @@ async def test_a_step_that_breaks_the_contract_ends_the_session_with_the_reason(
     assert swarm.members[0].engine.batch_sizes == []
 
 
+async def test_int8_on_the_wire_changes_little_and_nothing_by_how_the_steps_are_cut():
+    """Each token is rounded by itself, so replaying a history in other steps gives the same bytes."""
+    hidden = random_hidden(6)
+    outputs = []
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm:
+        for cuts in ([6], [1, 2, 3], [5, 1]):
+            async with opened(route_through(swarm), wire_dtype=pb.INT8) as chain:
+                starts = np.cumsum([0, *cuts])
+                parts = [
+                    await run(chain, hidden[start:end], int(start))
+                    for start, end in itertools.pairwise(starts)
+                ]
+                outputs.append(np.concatenate(parts))
+
+    assert all(output.tobytes() == outputs[0].tobytes() for output in outputs)
+    exact = run_locally(hidden, 4)
+    assert not np.array_equal(outputs[0], exact)
+    np.testing.assert_allclose(outputs[0], exact, atol=0.02 * np.abs(exact).max())
+
+
+async def test_a_client_with_too_many_sessions_is_told_so_and_others_still_get_in(monkeypatch):
+    monkeypatch.setattr("p2pinfer.server.admission.MAX_CLIENT_SESSIONS", 2)
+    identity = Identity.ephemeral()
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        servers = route_through(swarm)
+        async with opened(servers, identity=identity), opened(servers, identity=identity):
+            with pytest.raises(RefusedError, match="one session's rows") as refused:
+                async with opened(servers, identity=identity):
+                    pass
+            async with opened(servers):
+                pass
+        assert refused.value.reason == "busy"
+        assert refused.value.retry_after_seconds > 0
+        assert swarm.members[0].sessions.count_of(identity.public_key) <= 2
+
+
+async def test_a_session_of_half_the_layers_leases_half_the_memory_in_whole_pages():
+    async with fake_swarm([Span(0, 2)], cache_tokens=64) as swarm:
+        async with opened(route_through(swarm, Span(0, 1)), max_tokens=17):
+            assert swarm.members[0].sessions.free_cache_tokens == 64 - 32 // 2
+
+
 async def test_a_step_that_comes_twice_is_run_once():
     async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
         hidden = random_hidden(3)
         await run(chain, hidden[:1], 0)
         chain._last_step_id = 0
-        await chain.send([RowChunk(0, 0, hidden[:1])], hidden[:1], pb.ALL)  # step id 1 once more
+        chain.send([RowChunk(0, 0, hidden[:1])], Outputs.ALL)  # step id 1 once more
         chain._last_step_id = 1
         again = await run(chain, hidden[1:], 1)
 

@@ -7,38 +7,62 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.errors import InvalidTensorError, ProtocolError
+from p2pinfer.errors import InvalidTensorError
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.steps import Contract, read_step, select_outputs
-from p2pinfer.wire.tensors import decode_hidden, encode_hidden
+from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
+
+DTYPES = [pb.FLOAT32, pb.INT8]
 
 
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_what_is_packed_is_unpacked_bit_for_bit(rows, columns, seed):
+def there_and_back(hidden, dtype):
+    data = memoryview(bytes(encode_hidden(hidden, dtype)))
+    return decode_hidden(data, *hidden.shape, dtype)
+
+
+@given(st.integers(0, 5), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_float32_comes_out_bit_for_bit(rows, columns, seed):
     hidden = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
-    again = decode_hidden(encode_hidden(hidden), rows=rows, columns=columns)
-    assert again.tobytes() == hidden.tobytes()
+    again = there_and_back(hidden, pb.FLOAT32)
+    assert again.shape == hidden.shape and again.tobytes() == hidden.tobytes()
 
 
-def test_views_and_slices_are_packed_as_they_read():
-    hidden = np.arange(12, dtype=np.float32).reshape(3, 4)[::-1, ::2]
-    assert np.array_equal(decode_hidden(encode_hidden(hidden), rows=3, columns=2), hidden)
-
-
-@given(
-    st.builds(
-        pb.Tensor,
-        dtype=st.sampled_from([0, 1]),
-        rows=st.integers(0, 2**32 - 1),
-        columns=st.integers(0, 2**32 - 1),
-        data=st.binary(max_size=64),
+@given(st.integers(1, 5), st.integers(1, 200), st.integers(0, 2**32 - 1), st.integers(-30, 30))
+def test_int8_is_off_by_at_most_half_a_step_of_its_group(rows, columns, seed, power):
+    hidden = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32) * np.float32(
+        2.0**power
     )
-)
-def test_whatever_a_peer_sends_is_a_tensor_as_agreed_or_an_error(tensor):
+    again = there_and_back(hidden, pb.INT8)
+    for start in range(0, columns, 64):
+        group = hidden[:, start : start + 64]
+        step = np.abs(group).max(axis=1, keepdims=True) / 127
+        assert (np.abs(again[:, start : start + 64] - group) <= step * 0.501).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-38, -1e-31, 3e38])
+def test_int8_takes_groups_of_nothing_almost_nothing_and_almost_too_much(value):
+    hidden = np.full((2, 70), value, np.float32)
+    np.testing.assert_allclose(there_and_back(hidden, pb.INT8), hidden, rtol=1e-6, atol=1e-30)
+
+
+def test_a_token_is_rounded_the_same_alone_and_among_others():
+    hidden = np.random.default_rng(1).standard_normal((7, 100)).astype(np.float32)
+    alone = [there_and_back(hidden[i : i + 1], pb.INT8) for i in range(7)]
+    assert np.concatenate(alone).tobytes() == there_and_back(hidden, pb.INT8).tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_views_and_slices_are_packed_as_they_read(dtype):
+    hidden = np.arange(12, dtype=np.float32).reshape(3, 4)[::-1, ::2]
+    np.testing.assert_allclose(there_and_back(hidden, dtype), hidden, atol=0.05)
+
+
+@given(st.binary(max_size=64), st.sampled_from(DTYPES))
+def test_whatever_a_peer_sends_is_a_tensor_as_agreed_or_an_error(data, dtype):
     try:
-        hidden = decode_hidden(tensor, rows=2, columns=4)
+        hidden = decode_hidden(memoryview(data), 2, 4, dtype)
     except InvalidTensorError:
         return
+    assert len(data) == hidden_bytes(2, 4, dtype)
     assert hidden.shape == (2, 4) and np.isfinite(hidden).all()
 
 
@@ -47,36 +71,7 @@ def test_values_that_are_not_finite_are_refused(poison):
     hidden = np.zeros((1, 4), np.float32)
     hidden[0, 2] = poison
     with pytest.raises(InvalidTensorError, match="NaN or infinity"):
-        decode_hidden(encode_hidden(hidden), rows=1, columns=4)
-
-
-chunks = st.builds(
-    pb.Chunk,
-    row=st.integers(0, 4),
-    position=st.integers(0, 12),
-    tokens=st.integers(0, 9) | st.just(2**32 - 1),
-)
-
-
-@given(st.lists(chunks, max_size=5), st.integers(0, 20))
-def test_whatever_step_comes_its_chunks_fit_the_contract_or_it_is_an_error(parts, tokens):
-    contract = Contract(rows=3, max_tokens=10, hidden_size=2, max_step_tokens=12)
-    lengths = [0, 4, 10]
-    step = pb.Step(step_id=1, chunks=parts, hidden=encode_hidden(np.zeros((tokens, 2), np.float32)))
-    try:
-        rows = read_step(step, contract, lengths)
-    except ProtocolError:
-        return
-    assert len({row.row for row in rows}) == len(rows) > 0
-    assert sum(len(row.hidden) for row in rows) == tokens <= 12
-    for row in rows:
-        assert row.position <= lengths[row.row] and row.position + len(row.hidden) <= 10
-
-
-def test_the_last_hop_answers_with_what_was_asked_for():
-    outputs = [np.arange(6, dtype=np.float32).reshape(3, 2), np.full((1, 2), 9, np.float32)]
-    everything = select_outputs(outputs, pb.ALL)
-    last = select_outputs(outputs, pb.LAST)
-    assert everything is not None and everything.shape == (4, 2)
-    assert last is not None and last.tolist() == [[4, 5], [9, 9]]
-    assert select_outputs(outputs, pb.NONE) is None
+        there_and_back(hidden, pb.FLOAT32)
+    scale = np.array([poison], "<f4").tobytes()
+    with pytest.raises(InvalidTensorError, match="NaN or infinity"):
+        decode_hidden(memoryview(scale + bytes([1, 2, 3, 4])), 1, 4, pb.INT8)
