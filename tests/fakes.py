@@ -8,12 +8,12 @@ behind real gRPC with pinned TLS on 127.0.0.1; only the DHT is replaced by a lis
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-import grpc
 import numpy as np
 
 from p2pinfer.errors import SwarmError
@@ -21,16 +21,16 @@ from p2pinfer.model.engine.base import Chunk, Hidden
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.server.admission import Load
 from p2pinfer.server.batcher import Batcher
+from p2pinfer.server.front_door import listen_on
 from p2pinfer.server.handler import Handler
+from p2pinfer.server.listening import serving
+from p2pinfer.server.runner import Runner
 from p2pinfer.server.sessions import SessionTable
 from p2pinfer.server.speed import Speed
 from p2pinfer.swarm import announcement
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import PeerId, Span
-from p2pinfer.wire.certificates import new_certificate
-from p2pinfer.wire.channels import SERVER_OPTIONS, ChannelPool
-from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 
 MODEL = "ab" * 32
 HIDDEN_SIZE = 8
@@ -104,18 +104,15 @@ class FakeServer:
     def __init__(self, layers: Span, num_layers: int, cache_tokens: int, idle_seconds: float) -> None:
         self.identity = Identity.ephemeral()
         self.engine = FakeEngine(layers)
-        self.batcher = Batcher(self.engine, SPEED, asyncio.get_running_loop())
-        self.pool = ChannelPool(connect_seconds=2.0)
-        self.sessions = SessionTable(
-            self.engine, self.batcher, cache_tokens=cache_tokens, idle_seconds=idle_seconds
-        )
+        self.sessions = SessionTable(self.engine, cache_tokens=cache_tokens, idle_seconds=idle_seconds)
+        self.batcher = Batcher(self.engine, SPEED)
+        self.runner = Runner(self.batcher, self.sessions.find, asyncio.get_running_loop())
         self.draining = False
         self.num_layers = num_layers
         self.cache_tokens = cache_tokens
-        self.certificate = new_certificate()
-        self.server = grpc.aio.server(options=SERVER_OPTIONS)
-        self.handler = Handler(self.sessions, self.batcher, self.pool, self.load)
+        self.handler = Handler(self.sessions, self.runner, self.load)
         self.port = 0
+        self._running = AsyncExitStack()
 
     @property
     def peer_id(self) -> PeerId:
@@ -146,22 +143,23 @@ class FakeServer:
             state=ServerState.SERVING,
             numerics=self.engine.numerics,
             endpoints=(f"127.0.0.1:{self.port}",),
-            certificate=self.certificate.der,
+            certificate=self.certificate_der,
             announced_at=now,
             expires_at=now + 60,
         )
         return announcement.decode(announcement.encode(announced, self.identity))
 
     async def start(self) -> None:
-        add_InferenceServicer_to_server(self.handler, self.server)
-        self.port = self.server.add_secure_port("127.0.0.1:0", self.certificate.credentials)
-        self.batcher.__enter__()
-        await self.server.start()
+        listener = listen_on("127.0.0.1:0")
+        self.port = listener.getsockname()[1]
+        folder = self._running.enter_context(tempfile.TemporaryDirectory())
+        self._running.enter_context(self.runner)
+        served = serving(self.handler, self.runner, [listener], f"{folder}/grpc.sock")
+        self.certificate_der = (await self._running.enter_async_context(served)).der
 
     async def stop(self) -> None:
-        await self.server.stop(None)
-        await self.pool.close()
-        await asyncio.to_thread(self.batcher.__exit__)
+        """Gone at once, as after a power cut; stopping twice is harmless."""
+        await self._running.aclose()
 
 
 class FakeSwarm:
@@ -182,7 +180,7 @@ class FakeSwarm:
 
     async def kill(self, member: FakeServer) -> None:
         """Stop a server while its record is still there, as after a power cut."""
-        await member.server.stop(None)
+        await member.stop()
 
 
 @asynccontextmanager

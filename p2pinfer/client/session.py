@@ -128,7 +128,17 @@ class InferenceSession:
         if self._closed:
             raise UsageError("this session was closed: open a new one")
         self._check(rows)
-        return self._network.run(self._compute(rows, wanted))
+        deadline = time.monotonic() + self._patience.route
+        while True:
+            try:
+                if self._chain is None:
+                    self._chain = self._network.run(self._open(len(rows), deadline))
+                return self._feed(self._chain, rows, wanted)
+            except (HopFailedError, RefusedError) as error:
+                self._network.run(self._recover(error, deadline))
+            except BaseException:
+                self._network.run(self._drop_route())  # what the servers hold is no longer known
+                raise
 
     def close(self) -> None:
         """Free the servers' caches. Closing twice is harmless."""
@@ -148,19 +158,6 @@ class InferenceSession:
                 else f"{longest} tokens: {self._manifest.name} takes at most {limit}; shorten the text"
             )
 
-    async def _compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
-        deadline = time.monotonic() + self._patience.route
-        while True:
-            try:
-                if self._chain is None:
-                    await self._open(len(rows), deadline)
-                return await self._feed(rows, wanted)
-            except (HopFailedError, RefusedError) as error:
-                await self._recover(error, deadline)
-            except BaseException:
-                await self._drop_route()  # what the servers hold is no longer known
-                raise
-
     async def _recover(self, error: HopFailedError | RefusedError, deadline: float) -> None:
         """Drop the route and let another be tried; raise the error if that can't help or takes too long."""
         hops = [] if self._chain is None else [server.hop.peer_id for server in self._chain.servers]
@@ -174,7 +171,7 @@ class InferenceSession:
             self._network.directory.avoid(reroute.avoid, reroute.avoid_seconds)
         self._last_error = error
 
-    async def _open(self, rows: int, deadline: float) -> None:
+    async def _open(self, rows: int, deadline: float) -> Chain:
         """Find a route and open it; wait for missing layers to appear until the deadline."""
         told: str | None = None
         while True:
@@ -198,7 +195,7 @@ class InferenceSession:
             max_tokens=self.max_length or self._manifest.max_positions,
             wire_dtype=self._wire_dtype,
         )
-        self._chain = await self._resources.enter_async_context(
+        chain = await self._resources.enter_async_context(
             open_chain(
                 servers,
                 shape,
@@ -210,6 +207,7 @@ class InferenceSession:
         self._held = [[] for _ in range(rows)]
         self._hop_seconds = [(0.0, 0.0) for _ in servers]
         self._steps = 0
+        return chain
 
     async def _explain(self, message: str) -> str:
         """Add what the swarm serves instead, if it doesn't know this model at all."""
@@ -222,10 +220,8 @@ class InferenceSession:
             f"the swarm serves: {others or 'nothing yet'}"
         )
 
-    async def _feed(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
+    def _feed(self, chain: Chain, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
         """Send what the servers lack, and gather what was asked for."""
-        chain = self._chain
-        assert chain is not None
         chunks = []
         for index, (row, count) in enumerate(zip(rows, wanted, strict=True)):
             start = min(common_prefix(self._held[index], row), len(row) - count)
@@ -236,11 +232,11 @@ class InferenceSession:
         collected: list[list[Hidden]] = [[] for _ in rows]
         in_flight: list[tuple[int, int]] = []  # index into steps, step id
 
-        async def take_one() -> None:
+        def take_one() -> None:
             index, step_id = in_flight.pop(0)
             step, outputs = steps[index], kinds[index]
             sizes = [len(chunk.hidden) if outputs is Outputs.ALL else 1 for chunk in step.chunks]
-            result = await chain.receive(step_id, 0 if outputs is Outputs.NONE else sum(sizes))
+            result = chain.receive(step_id, 0 if outputs is Outputs.NONE else sum(sizes))
             self._count(result.hop_seconds)
             if outputs is Outputs.NONE:
                 return
@@ -255,10 +251,10 @@ class InferenceSession:
         ]
         for index, step in enumerate(steps):
             if len(in_flight) == _STEPS_IN_FLIGHT:
-                await take_one()
+                take_one()
             in_flight.append((index, chain.send(step.chunks, kinds[index])))
         while in_flight:
-            await take_one()
+            take_one()
         self._held = [list(row) for row in rows]
         return [
             np.concatenate(parts)[-count:] if len(parts) > 1 else parts[0][-count:]

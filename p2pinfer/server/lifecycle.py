@@ -26,14 +26,14 @@ from p2pinfer.server.handler import Handler
 from p2pinfer.server.listening import listening
 from p2pinfer.server.machine import available_memory_bytes, in_thread, owned_identity
 from p2pinfer.server.placement import choose_span
+from p2pinfer.server.runner import Runner
 from p2pinfer.server.sessions import SessionTable
-from p2pinfer.server.speed import measure_speed
+from p2pinfer.server.speed import Speed, measure_speed
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.swarm.view import coverage
 from p2pinfer.types import Span, short_id
-from p2pinfer.wire.channels import ChannelPool
 from p2pinfer.wire.status import Reason, Refused
 
 logger = logging.getLogger(__name__)
@@ -84,8 +84,7 @@ async def _serve_model(config: ServerConfig, swarm: Swarm, store: LayerStore, co
     try:
         engine = await in_thread(partial(_load, config, store, layers))
         speed = await in_thread(partial(measure_speed, engine))
-        with Batcher(engine, speed, asyncio.get_running_loop()) as batcher:
-            await _serve_sessions(config, swarm, store.manifest, claim, engine, batcher, controls)
+        await _serve_sessions(config, swarm, store.manifest, claim, engine, speed, controls)
     finally:
         with contextlib.suppress(SwarmError):  # the swarm is gone: the record expires by itself
             await swarm.withdraw(claim)
@@ -97,13 +96,14 @@ async def _serve_sessions(
     manifest: Manifest,
     claim: Announcement,
     engine: Engine,
-    batcher: Batcher,
+    speed: Speed,
     controls: Controls,
 ) -> None:
     """Listen, announce, serve until told to stop, and tell the sessions."""
     sessions = SessionTable(
-        engine, batcher, cache_tokens=_cache_tokens(config, engine), idle_seconds=config.idle_seconds
+        engine, cache_tokens=_cache_tokens(config, engine), idle_seconds=config.idle_seconds
     )
+    batcher = Batcher(engine, speed)
 
     def load() -> Load:
         return Load(
@@ -118,10 +118,9 @@ async def _serve_sessions(
             draining=controls.stopping.is_set(),
         )
 
-    pool = ChannelPool(tunnel=partial(dial, swarm))
-    handler = Handler(sessions, batcher, pool, load)
-    try:
-        async with listening(config.listen, config.announce, handler, swarm) as reachable:
+    with Runner(batcher, sessions.find, asyncio.get_running_loop()) as runner:
+        handler = Handler(sessions, runner, load, tunnel=partial(dial, swarm))
+        async with listening(config.listen, config.announce, handler, runner, swarm) as reachable:
 
             def describe() -> Announcement:
                 now = time.time()
@@ -133,7 +132,7 @@ async def _serve_sessions(
                     certificate=reachable.certificate.der,
                     decode_seconds_per_layer=batcher.decode_seconds_per_layer,
                     prefill_tokens_per_second=batcher.prefill_tokens_per_second,
-                    queue_depth=batcher.queue_depth,
+                    queue_depth=runner.queue_depth,
                     free_cache_tokens=sessions.free_cache_tokens,
                     announced_at=now,
                     expires_at=now + config.record_seconds,
@@ -150,8 +149,6 @@ async def _serve_sessions(
             controls.say(f"leaving: {len(sessions)} sessions are told")
             await swarm.withdraw(describe())  # first, so that nobody is sent here again
             sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
-    finally:
-        await pool.close()
 
 
 def _claim(config: ServerConfig, swarm: Swarm, store: LayerStore, layers: Span) -> Announcement:

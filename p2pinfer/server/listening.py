@@ -1,17 +1,19 @@
-"""Where a server is reached: a TCP address, and a unix socket that the tunnel leads to."""
+"""Where a server is reached: a TCP address, and through the tunnel; behind both, gRPC and lanes."""
 
 from __future__ import annotations
 
+import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 
 from p2pinfer.errors import UsageError
+from p2pinfer.server.front_door import FrontDoor, listen_on
 from p2pinfer.server.handler import Handler
+from p2pinfer.server.runner import Runner
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
@@ -31,28 +33,53 @@ class Reachable:
 
 @asynccontextmanager
 async def listening(
-    listen: str | None, announce: tuple[str, ...], handler: Handler, swarm: Swarm
+    listen: str | None,
+    announce: tuple[str, ...],
+    handler: Handler,
+    runner: Runner,
+    swarm: Swarm,
 ) -> AsyncIterator[Reachable]:
-    """Serve gRPC on the listening address, and on a unix socket that the tunnel leads to."""
+    """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
+
+    Raises UsageError if the address can't be bound.
+    """
+    endpoints: tuple[str, ...] = ()
+    listeners = []
+    if listen is not None:
+        try:
+            listeners.append(listen_on(listen))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--listen {listen}: the address can't be bound ({error}); is it in use?"
+            ) from error
+        port = listeners[0].getsockname()[1]
+        endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
+    with tempfile.TemporaryDirectory(prefix="p2pinfer-") as folder:
+        tunnelled = f"{folder}/door.sock"
+        listeners.append(listen_on(tunnelled))
+        async with serving(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
+            async with expose(swarm, tunnelled):
+                yield Reachable(endpoints, certificate)
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler, runner: Runner, listeners: Sequence[socket.socket], service_path: str
+) -> AsyncIterator[Certificate]:
+    """Serve on sockets that listen already; yields the certificate that is found there."""
     certificate = new_certificate()
     server = grpc.aio.server(options=SERVER_OPTIONS)
     add_InferenceServicer_to_server(handler, server)
-    endpoints: tuple[str, ...] = ()
-    if listen is not None:
-        try:
-            port = server.add_secure_port(listen, certificate.credentials)
-        except RuntimeError as error:
-            raise UsageError(f"--listen {listen}: the address can't be bound; is it in use?") from error
-        endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
-    with tempfile.TemporaryDirectory(prefix="p2pinfer-") as folder:
-        socket_path = Path(folder) / "inference.sock"
-        server.add_secure_port(f"unix:{socket_path}", certificate.credentials)
-        await server.start()
-        try:
-            async with expose(swarm, str(socket_path)):
-                yield Reachable(endpoints, certificate)
-        finally:
-            await server.stop(_LEAVE_SECONDS)
+    server.add_secure_port(f"unix:{service_path}", certificate.credentials)
+    await server.start()
+    try:
+        async with FrontDoor(service_path, certificate.lanes, runner.adopt).open(listeners):
+            try:
+                yield certificate
+            finally:  # before the door closes: calls under way are told why they end
+                await server.stop(_LEAVE_SECONDS)
+    finally:
+        await server.stop(None)
 
 
 def announced_endpoints(host: str, port: int, swarm_addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, prefill_tokens: in
     taken = [0] * len(demands)
     room = MAX_BATCH_TOKENS
     budget = prefill_tokens
-    for index in _fair_order(demands, shares):
+    for index in _fair_order(demands, shares) if len(demands) > 1 else (0,):
         demand = demands[index]
         tokens = min(demand.tokens, room)
         if not demand.decoding:

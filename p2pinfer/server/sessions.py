@@ -7,16 +7,15 @@ import hmac
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Engine, SequenceCache
 from p2pinfer.server.admission import leased_tokens
-from p2pinfer.server.batcher import Batcher
-from p2pinfer.server.forwarding import Forwarder
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.lanes import Hello, Lane, Role
 from p2pinfer.wire.opening import MAX_CLOCK_SKEW_SECONDS
 from p2pinfer.wire.status import Reason, Refused
 from p2pinfer.wire.steps import Contract, Step
@@ -28,47 +27,74 @@ _REMEMBERED_SESSIONS = 100_000
 
 @dataclass(slots=True)
 class ServerSession:
-    """One client's rows in this server's layers."""
+    """One client's rows in this server's layers.
+
+    The first fields are set at opening and don't change; those under "the runner's" belong to the
+    thread that computes, and `ended`, `released` and `flushing` to the event loop.
+    """
 
     id: SessionId
     client: bytes  # public key
     layers: Span
     contract: Contract
-    push_key: bytes
+    steps_key: bytes
+    results_key: bytes  # empty: another hop follows
     caches: list[SequenceCache]
-    answer: Callable[[pb.ServerFrame], Awaitable[None]]
     ended: asyncio.Future[Refused]
-    forwarder: Forwarder | None = None  # None: the last hop, which answers the client
+    released: bool = False
+    flushing: tuple[int, asyncio.TimerHandle] | None = None  # a descriptor that waits to be written to
+
+    # the runner's
     last_step_id: int = 0
     lengths: list[int] = field(default_factory=list)
     tokens_run: int = 0
-    pushed_by: object | None = None
     last_active: float = field(default_factory=time.monotonic)
+    busy: bool = False  # a step is computed, or its outputs are not yet taken
+    steps: Lane | None = None
+    outputs: Lane | None = None
+    hello: Hello | None = None  # to be sent before the first output
+    unsent: bytes | None = None
+
+    @property
+    def is_last_hop(self) -> bool:
+        """True if the client takes the outputs."""
+        return bool(self.results_key)
 
     def begin(self, step: Step) -> None:
         """Note that a step was accepted: its tokens count as cached from here on."""
         self.last_step_id = step.step_id
-        self.last_active = time.monotonic()
+        self.touch()
         for chunk in step.chunks:
             self.lengths[chunk.row] = chunk.position + len(chunk.hidden)
             self.tokens_run += len(chunk.hidden)
+
+    def touch(self) -> None:
+        """Something happened: the idle time begins anew."""
+        self.last_active = time.monotonic()
 
     def end(self, refused: Refused) -> None:
         """End the session for this reason, unless it already ends for another."""
         if not self.ended.done():
             self.ended.set_result(refused)
 
-    def accepts(self, push_key: bytes) -> bool:
-        """True if whoever shows this key may push steps."""
-        return bool(self.push_key) and hmac.compare_digest(self.push_key, push_key)
+    def accepts(self, hello: Hello) -> bool:
+        """True if whoever says so may have the lane that it asks for, and nobody has it yet."""
+        if hello.role is Role.STEPS:
+            return self.steps is None and hmac.compare_digest(self.steps_key, hello.key)
+        return self.is_last_hop and self.outputs is None and hmac.compare_digest(self.results_key, hello.key)
 
 
 class SessionTable:
     """All open sessions; leases cache tokens to them and takes the leases back."""
 
-    def __init__(self, engine: Engine, batcher: Batcher, *, cache_tokens: int, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        cache_tokens: int,
+        idle_seconds: float,
+    ) -> None:
         self._engine = engine
-        self._batcher = batcher
         self._sessions: dict[SessionId, ServerSession] = {}
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
@@ -90,13 +116,8 @@ class SessionTable:
         return self._clients[client]
 
     @asynccontextmanager
-    async def open(
-        self,
-        client: bytes,
-        terms: pb.Terms,
-        answer: Callable[[pb.ServerFrame], Awaitable[None]],
-    ) -> AsyncIterator[ServerSession]:
-        """Lease memory to a session for as long as the block runs.
+    async def open(self, client: bytes, terms: pb.Terms) -> AsyncIterator[ServerSession]:
+        """Lease memory to a session for as long as the block runs. Its caches are the caller's to free.
 
         Call it right after `admit`, with no await between: what was free then is taken here.
         """
@@ -116,9 +137,9 @@ class SessionTable:
                 hidden_size=self._engine.hidden_size,
                 wire_dtype=terms.wire_dtype,
             ),
-            push_key=terms.push_key,
+            steps_key=terms.steps_key,
+            results_key=terms.results_key,
             caches=[self._engine.new_cache(layers) for _ in range(terms.rows)],
-            answer=answer,
             ended=asyncio.get_running_loop().create_future(),
             lengths=[0] * terms.rows,
         )
@@ -135,7 +156,6 @@ class SessionTable:
             self._clients[client] -= 1
             if not self._clients[client]:
                 del self._clients[client]
-            self._batcher.release(session.caches)
             reason = session.ended.result().reason
             logger.info(
                 "session closed id=%s layers=%s tokens=%d seconds=%.1f outcome=%s",
@@ -146,12 +166,9 @@ class SessionTable:
                 "finished" if reason is Reason.UNKNOWN_SESSION else reason,
             )
 
-    def find(self, session_id: bytes, push_key: bytes) -> ServerSession:
-        """Return the session that this key may push into; raise Refused without saying which is wrong."""
-        session = self._sessions.get(SessionId(session_id))
-        if session is None or not session.accepts(push_key):
-            raise Refused(Reason.UNKNOWN_SESSION, "no session here takes steps with this key")
-        return session
+    def find(self, session_id: SessionId) -> ServerSession | None:
+        """The session with this id. Any thread may ask."""
+        return self._sessions.get(session_id)
 
     def end_all(self, refused: Refused) -> None:
         """End every session for this reason."""

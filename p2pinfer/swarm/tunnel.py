@@ -22,7 +22,7 @@ from p2pinfer.types import PeerId, short_id
 
 PROTOCOL = "/p2pinfer/tunnel/1"
 MAX_STREAMS = 256
-MAX_STREAMS_PER_PEER = 16  # a gRPC channel needs one; p2pd stops accepting from a peer at about 256
+MAX_STREAMS_PER_PEER = 64  # a session needs up to three; p2pd stops accepting from a peer at about 256
 _CHUNK_BYTES = 64 * 1024
 _LENGTH = struct.Struct(">I")
 _FLUSH_SECONDS = 5.0

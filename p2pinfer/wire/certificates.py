@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import ssl
+import tempfile
 from dataclasses import dataclass
 
 import grpc
@@ -21,6 +23,7 @@ class Certificate:
 
     der: bytes
     credentials: grpc.ServerCredentials
+    lanes: ssl.SSLContext
 
 
 def new_certificate(lifetime_days: int = 365) -> Certificate:
@@ -47,7 +50,19 @@ def new_certificate(lifetime_days: int = 365) -> Certificate:
     return Certificate(
         der=certificate.public_bytes(serialization.Encoding.DER),
         credentials=grpc.ssl_server_credentials([(pem_key, pem_certificate)]),
+        lanes=_server_context(pem_key, pem_certificate),
     )
+
+
+def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # whoever only writes would never read them, and closing would lose data
+    with tempfile.NamedTemporaryFile() as file:  # it reads a key from files only; this one is ours alone
+        file.write(pem_key + pem_certificate)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
 
 
 def pinned(certificate_der: bytes) -> grpc.ChannelCredentials:

@@ -24,41 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dp2pinfer/wire/inference.proto\x12\rp2pinfer.wire\"P\n\x0b\x43lientFrame\x12)\n\x07opening\x18\x01 \x01(\x0b\x32\x16.p2pinfer.wire.OpeningH\x00\x12\x0e\n\x04step\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\"y\n\x0bServerFrame\x12\'\n\x06opened\x18\x01 \x01(\x0b\x32\x15.p2pinfer.wire.OpenedH\x00\x12\x10\n\x06result\x18\x02 \x01(\x0cH\x00\x12\'\n\x06notice\x18\x03 \x01(\x0b\x32\x15.p2pinfer.wire.NoticeH\x00\x42\x06\n\x04\x62ody\"F\n\x07Opening\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x19\n\x11\x63lient_public_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x98\x02\n\x05Terms\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0e\n\x06server\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08numerics\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_layer\x18\x05 \x01(\r\x12\x11\n\tend_layer\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\r\x12\x12\n\nmax_tokens\x18\x08 \x01(\r\x12\x11\n\tissued_at\x18\t \x01(\x01\x12\x10\n\x08push_key\x18\n \x01(\x0c\x12-\n\ndownstream\x18\x0b \x01(\x0b\x32\x19.p2pinfer.wire.Downstream\x12,\n\nwire_dtype\x18\x0c \x01(\x0e\x32\x18.p2pinfer.wire.WireDtype\".\n\nDownstream\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x10\n\x08push_key\x18\x02 \x01(\x0c\"7\n\x06Opened\x12\x17\n\x0fmax_step_tokens\x18\x01 \x01(\r\x12\x14\n\x0cidle_seconds\x18\x02 \x01(\x01\"\x80\x01\n\x06Notice\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.p2pinfer.wire.Notice.Kind\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"<\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07LEAVING\x10\x01\x12\x11\n\rNEXT_HOP_LOST\x10\x02\"R\n\tPushFrame\x12-\n\x07opening\x18\x01 \x01(\x0b\x32\x1a.p2pinfer.wire.PushOpeningH\x00\x12\x0e\n\x04step\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\"3\n\x0bPushOpening\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x10\n\x08push_key\x18\x02 \x01(\x0c\"\x0b\n\tPushReply\"\r\n\x0bPingRequest\"K\n\tPingReply\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x13\n\x0bqueue_depth\x18\x02 \x01(\r\x12\x19\n\x11\x66ree_cache_tokens\x18\x03 \x01(\x04*\"\n\tWireDtype\x12\x0b\n\x07\x46LOAT32\x10\x00\x12\x08\n\x04INT8\x10\x01\x32\xd0\x01\n\tInference\x12\x45\n\x07Session\x12\x1a.p2pinfer.wire.ClientFrame\x1a\x1a.p2pinfer.wire.ServerFrame(\x01\x30\x01\x12>\n\x04Push\x12\x18.p2pinfer.wire.PushFrame\x1a\x18.p2pinfer.wire.PushReply(\x01\x30\x01\x12<\n\x04Ping\x12\x1a.p2pinfer.wire.PingRequest\x1a\x18.p2pinfer.wire.PingReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dp2pinfer/wire/inference.proto\x12\rp2pinfer.wire\">\n\x0bServerFrame\x12\'\n\x06opened\x18\x01 \x01(\x0b\x32\x15.p2pinfer.wire.OpenedH\x00\x42\x06\n\x04\x62ody\"F\n\x07Opening\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x19\n\x11\x63lient_public_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xbd\x02\n\x05Terms\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0e\n\x06server\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08numerics\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_layer\x18\x05 \x01(\r\x12\x11\n\tend_layer\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\r\x12\x12\n\nmax_tokens\x18\x08 \x01(\r\x12\x11\n\tissued_at\x18\t \x01(\x01\x12\x11\n\tsteps_key\x18\n \x01(\x0c\x12/\n\ndownstream\x18\x0b \x01(\x0b\x32\x19.p2pinfer.wire.DownstreamH\x00\x12\x15\n\x0bresults_key\x18\r \x01(\x0cH\x00\x12,\n\nwire_dtype\x18\x0c \x01(\x0e\x32\x18.p2pinfer.wire.WireDtypeB\t\n\x07outputs\"/\n\nDownstream\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x11\n\tsteps_key\x18\x02 \x01(\x0c\"7\n\x06Opened\x12\x17\n\x0fmax_step_tokens\x18\x01 \x01(\r\x12\x14\n\x0cidle_seconds\x18\x02 \x01(\x01\"\r\n\x0bPingRequest\"K\n\tPingReply\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x13\n\x0bqueue_depth\x18\x02 \x01(\r\x12\x19\n\x11\x66ree_cache_tokens\x18\x03 \x01(\x04*\"\n\tWireDtype\x12\x0b\n\x07\x46LOAT32\x10\x00\x12\x08\n\x04INT8\x10\x01\x32\x8a\x01\n\tInference\x12?\n\x07Session\x12\x16.p2pinfer.wire.Opening\x1a\x1a.p2pinfer.wire.ServerFrame0\x01\x12<\n\x04Ping\x12\x1a.p2pinfer.wire.PingRequest\x1a\x18.p2pinfer.wire.PingReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'p2pinfer.wire.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WIREDTYPE']._serialized_start=1086
-  _globals['_WIREDTYPE']._serialized_end=1120
-  _globals['_CLIENTFRAME']._serialized_start=48
-  _globals['_CLIENTFRAME']._serialized_end=128
-  _globals['_SERVERFRAME']._serialized_start=130
-  _globals['_SERVERFRAME']._serialized_end=251
-  _globals['_OPENING']._serialized_start=253
-  _globals['_OPENING']._serialized_end=323
-  _globals['_TERMS']._serialized_start=326
-  _globals['_TERMS']._serialized_end=606
-  _globals['_DOWNSTREAM']._serialized_start=608
-  _globals['_DOWNSTREAM']._serialized_end=654
-  _globals['_OPENED']._serialized_start=656
-  _globals['_OPENED']._serialized_end=711
-  _globals['_NOTICE']._serialized_start=714
-  _globals['_NOTICE']._serialized_end=842
-  _globals['_NOTICE_KIND']._serialized_start=782
-  _globals['_NOTICE_KIND']._serialized_end=842
-  _globals['_PUSHFRAME']._serialized_start=844
-  _globals['_PUSHFRAME']._serialized_end=926
-  _globals['_PUSHOPENING']._serialized_start=928
-  _globals['_PUSHOPENING']._serialized_end=979
-  _globals['_PUSHREPLY']._serialized_start=981
-  _globals['_PUSHREPLY']._serialized_end=992
-  _globals['_PINGREQUEST']._serialized_start=994
-  _globals['_PINGREQUEST']._serialized_end=1007
-  _globals['_PINGREPLY']._serialized_start=1009
-  _globals['_PINGREPLY']._serialized_end=1084
-  _globals['_INFERENCE']._serialized_start=1123
-  _globals['_INFERENCE']._serialized_end=1331
+  _globals['_WIREDTYPE']._serialized_start=702
+  _globals['_WIREDTYPE']._serialized_end=736
+  _globals['_SERVERFRAME']._serialized_start=48
+  _globals['_SERVERFRAME']._serialized_end=110
+  _globals['_OPENING']._serialized_start=112
+  _globals['_OPENING']._serialized_end=182
+  _globals['_TERMS']._serialized_start=185
+  _globals['_TERMS']._serialized_end=502
+  _globals['_DOWNSTREAM']._serialized_start=504
+  _globals['_DOWNSTREAM']._serialized_end=551
+  _globals['_OPENED']._serialized_start=553
+  _globals['_OPENED']._serialized_end=608
+  _globals['_PINGREQUEST']._serialized_start=610
+  _globals['_PINGREQUEST']._serialized_end=623
+  _globals['_PINGREPLY']._serialized_start=625
+  _globals['_PINGREPLY']._serialized_end=700
+  _globals['_INFERENCE']._serialized_start=739
+  _globals['_INFERENCE']._serialized_end=877
 # @@protoc_insertion_point(module_scope)

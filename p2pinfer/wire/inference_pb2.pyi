@@ -13,23 +13,11 @@ class WireDtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 FLOAT32: WireDtype
 INT8: WireDtype
 
-class ClientFrame(_message.Message):
-    __slots__ = ("opening", "step")
-    OPENING_FIELD_NUMBER: _ClassVar[int]
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    opening: Opening
-    step: bytes
-    def __init__(self, opening: _Optional[_Union[Opening, _Mapping]] = ..., step: _Optional[bytes] = ...) -> None: ...
-
 class ServerFrame(_message.Message):
-    __slots__ = ("opened", "result", "notice")
+    __slots__ = ("opened",)
     OPENED_FIELD_NUMBER: _ClassVar[int]
-    RESULT_FIELD_NUMBER: _ClassVar[int]
-    NOTICE_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
-    result: bytes
-    notice: Notice
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., result: _Optional[bytes] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ...) -> None: ...
 
 class Opening(_message.Message):
     __slots__ = ("terms", "client_public_key", "signature")
@@ -42,7 +30,7 @@ class Opening(_message.Message):
     def __init__(self, terms: _Optional[bytes] = ..., client_public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Terms(_message.Message):
-    __slots__ = ("session_id", "server", "model", "numerics", "first_layer", "end_layer", "rows", "max_tokens", "issued_at", "push_key", "downstream", "wire_dtype")
+    __slots__ = ("session_id", "server", "model", "numerics", "first_layer", "end_layer", "rows", "max_tokens", "issued_at", "steps_key", "downstream", "results_key", "wire_dtype")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -52,8 +40,9 @@ class Terms(_message.Message):
     ROWS_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
-    PUSH_KEY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_KEY_FIELD_NUMBER: _ClassVar[int]
     DOWNSTREAM_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_KEY_FIELD_NUMBER: _ClassVar[int]
     WIRE_DTYPE_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
     server: str
@@ -64,18 +53,19 @@ class Terms(_message.Message):
     rows: int
     max_tokens: int
     issued_at: float
-    push_key: bytes
+    steps_key: bytes
     downstream: Downstream
+    results_key: bytes
     wire_dtype: WireDtype
-    def __init__(self, session_id: _Optional[bytes] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., numerics: _Optional[str] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., rows: _Optional[int] = ..., max_tokens: _Optional[int] = ..., issued_at: _Optional[float] = ..., push_key: _Optional[bytes] = ..., downstream: _Optional[_Union[Downstream, _Mapping]] = ..., wire_dtype: _Optional[_Union[WireDtype, str]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[bytes] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., numerics: _Optional[str] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., rows: _Optional[int] = ..., max_tokens: _Optional[int] = ..., issued_at: _Optional[float] = ..., steps_key: _Optional[bytes] = ..., downstream: _Optional[_Union[Downstream, _Mapping]] = ..., results_key: _Optional[bytes] = ..., wire_dtype: _Optional[_Union[WireDtype, str]] = ...) -> None: ...
 
 class Downstream(_message.Message):
-    __slots__ = ("record", "push_key")
+    __slots__ = ("record", "steps_key")
     RECORD_FIELD_NUMBER: _ClassVar[int]
-    PUSH_KEY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_KEY_FIELD_NUMBER: _ClassVar[int]
     record: bytes
-    push_key: bytes
-    def __init__(self, record: _Optional[bytes] = ..., push_key: _Optional[bytes] = ...) -> None: ...
+    steps_key: bytes
+    def __init__(self, record: _Optional[bytes] = ..., steps_key: _Optional[bytes] = ...) -> None: ...
 
 class Opened(_message.Message):
     __slots__ = ("max_step_tokens", "idle_seconds")
@@ -84,42 +74,6 @@ class Opened(_message.Message):
     max_step_tokens: int
     idle_seconds: float
     def __init__(self, max_step_tokens: _Optional[int] = ..., idle_seconds: _Optional[float] = ...) -> None: ...
-
-class Notice(_message.Message):
-    __slots__ = ("kind", "detail")
-    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        KIND_UNSPECIFIED: _ClassVar[Notice.Kind]
-        LEAVING: _ClassVar[Notice.Kind]
-        NEXT_HOP_LOST: _ClassVar[Notice.Kind]
-    KIND_UNSPECIFIED: Notice.Kind
-    LEAVING: Notice.Kind
-    NEXT_HOP_LOST: Notice.Kind
-    KIND_FIELD_NUMBER: _ClassVar[int]
-    DETAIL_FIELD_NUMBER: _ClassVar[int]
-    kind: Notice.Kind
-    detail: str
-    def __init__(self, kind: _Optional[_Union[Notice.Kind, str]] = ..., detail: _Optional[str] = ...) -> None: ...
-
-class PushFrame(_message.Message):
-    __slots__ = ("opening", "step")
-    OPENING_FIELD_NUMBER: _ClassVar[int]
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    opening: PushOpening
-    step: bytes
-    def __init__(self, opening: _Optional[_Union[PushOpening, _Mapping]] = ..., step: _Optional[bytes] = ...) -> None: ...
-
-class PushOpening(_message.Message):
-    __slots__ = ("session_id", "push_key")
-    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
-    PUSH_KEY_FIELD_NUMBER: _ClassVar[int]
-    session_id: bytes
-    push_key: bytes
-    def __init__(self, session_id: _Optional[bytes] = ..., push_key: _Optional[bytes] = ...) -> None: ...
-
-class PushReply(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
 
 class PingRequest(_message.Message):
     __slots__ = ()

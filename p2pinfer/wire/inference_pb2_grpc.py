@@ -34,15 +34,10 @@ class InferenceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Session = channel.stream_stream(
+        self.Session = channel.unary_stream(
                 '/p2pinfer.wire.Inference/Session',
-                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.ClientFrame.SerializeToString,
+                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.Opening.SerializeToString,
                 response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ServerFrame.FromString,
-                _registered_method=True)
-        self.Push = channel.stream_stream(
-                '/p2pinfer.wire.Inference/Push',
-                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.PushFrame.SerializeToString,
-                response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.PushReply.FromString,
                 _registered_method=True)
         self.Ping = channel.unary_unary(
                 '/p2pinfer.wire.Inference/Ping',
@@ -54,15 +49,9 @@ class InferenceStub:
 class InferenceServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def Session(self, request_iterator, context):
-        """Client -> hop. The first frame opens; the stream's end closes the session and frees its cache.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Push(self, request_iterator, context):
-        """Hop -> next hop. The first frame names the session and shows its push key.
+    def Session(self, request, context):
+        """Client -> hop. The call lives as long as the session: its end frees the session's cache. A refusal,
+        at opening or later, is a status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,15 +67,10 @@ class InferenceServicer:
 
 def add_InferenceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Session': grpc.stream_stream_rpc_method_handler(
+            'Session': grpc.unary_stream_rpc_method_handler(
                     servicer.Session,
-                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ClientFrame.FromString,
+                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.Opening.FromString,
                     response_serializer=p2pinfer_dot_wire_dot_inference__pb2.ServerFrame.SerializeToString,
-            ),
-            'Push': grpc.stream_stream_rpc_method_handler(
-                    servicer.Push,
-                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.PushFrame.FromString,
-                    response_serializer=p2pinfer_dot_wire_dot_inference__pb2.PushReply.SerializeToString,
             ),
             'Ping': grpc.unary_unary_rpc_method_handler(
                     servicer.Ping,
@@ -105,7 +89,7 @@ class Inference:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def Session(request_iterator,
+    def Session(request,
             target,
             options=(),
             channel_credentials=None,
@@ -115,39 +99,12 @@ class Inference:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
+        return grpc.experimental.unary_stream(
+            request,
             target,
             '/p2pinfer.wire.Inference/Session',
-            p2pinfer_dot_wire_dot_inference__pb2.ClientFrame.SerializeToString,
+            p2pinfer_dot_wire_dot_inference__pb2.Opening.SerializeToString,
             p2pinfer_dot_wire_dot_inference__pb2.ServerFrame.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Push(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
-            target,
-            '/p2pinfer.wire.Inference/Push',
-            p2pinfer_dot_wire_dot_inference__pb2.PushFrame.SerializeToString,
-            p2pinfer_dot_wire_dot_inference__pb2.PushReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,7 +11,9 @@ from p2pinfer.types import SESSION_ID_BYTES
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import Reason, Refused
 
-PUSH_KEY_BYTES = 32
+KEY_BYTES = 32
+"""Of the keys that lanes are opened with."""
+
 MAX_CLOCK_SKEW_SECONDS = 60.0
 _DOMAIN = b"p2pinfer opening 1\0"
 
@@ -44,10 +46,16 @@ def read_opening(
         )
     if len(terms.session_id) != SESSION_ID_BYTES:
         raise Refused(Reason.BAD_OPENING, f"a session id has {SESSION_ID_BYTES} bytes")
-    if len(terms.push_key) not in (0, PUSH_KEY_BYTES):
-        raise Refused(Reason.BAD_OPENING, f"a push key has {PUSH_KEY_BYTES} bytes")
-    if terms.HasField("downstream") and len(terms.downstream.push_key) != PUSH_KEY_BYTES:
-        raise Refused(Reason.BAD_OPENING, f"the downstream push key has {PUSH_KEY_BYTES} bytes")
+    keys = [terms.steps_key]
+    match terms.WhichOneof("outputs"):
+        case "downstream":
+            keys.append(terms.downstream.steps_key)
+        case "results_key":
+            keys.append(terms.results_key)
+        case _:
+            raise Refused(Reason.BAD_OPENING, "the opening names neither a next hop nor a key for results")
+    if any(len(key) != KEY_BYTES for key in keys):
+        raise Refused(Reason.BAD_OPENING, f"the keys of lanes have {KEY_BYTES} bytes")
     if terms.rows < 1 or terms.max_tokens < 1 or terms.first_layer >= terms.end_layer:
         raise Refused(Reason.BAD_OPENING, "a session needs at least one row, one token and one layer")
     if terms.wire_dtype not in pb.WireDtype.values():

@@ -1,7 +1,7 @@
 """A step as bytes: which tokens of which sequences, checked against the session's contract.
 
-Steps and results are the bulk of what travels, one each per token, so they are not messages but bytes
-inside one: a fixed header, then arrays, all little-endian.
+Steps and results are the frames of lanes, and the bulk of what travels: a fixed header, then arrays, all
+little-endian.
 
     header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, 7 bytes of zeros
     chunks   row u32, position u32, tokens u32 each
@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.tensors import decode_hidden, encode_hidden
+from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
 
 MAX_STEP_TOKENS = 512
 """Largest step that a server takes; longer prefills come in several."""
+
+MAX_HOPS = 256
+"""Of a route."""
 
 _HEADER = struct.Struct("<QIHHB7x")
 _CHUNK = struct.Struct("<III")
@@ -51,6 +54,12 @@ class Contract:
     hidden_size: int
     wire_dtype: pb.WireDtype = pb.FLOAT32
     max_step_tokens: int = MAX_STEP_TOKENS
+
+    @property
+    def max_step_bytes(self) -> int:
+        """No step is longer."""
+        hidden = hidden_bytes(self.max_step_tokens, self.hidden_size, self.wire_dtype)
+        return _HEADER.size + self.rows * _CHUNK.size + MAX_HOPS * _TIME.size + hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,8 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
         raise ProtocolError(f"{chunk_count} chunks in a session of {contract.rows} rows")
     if outputs > Outputs.NONE:
         raise ProtocolError(f"outputs {outputs} is none of those that are known")
+    if hops > MAX_HOPS:
+        raise ProtocolError(f"a step that passed {hops} hops, at most {MAX_HOPS} are taken")
     heads_end = _HEADER.size + chunk_count * _CHUNK.size
     times_end = heads_end + hops * _TIME.size
     if len(data) < times_end:
@@ -177,6 +188,11 @@ def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype:
     hidden = decode_hidden(memoryview(data)[times_end:], tokens, hidden_size, dtype)
     times = _TIME.iter_unpack(data[_HEADER.size : times_end])
     return Result(step_id, [(queue / 1e6, compute / 1e6) for queue, compute in times], hidden)
+
+
+def max_result_bytes(tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> int:
+    """No result of so many hidden states is longer."""
+    return _HEADER.size + hops * _TIME.size + hidden_bytes(tokens, hidden_size, dtype)
 
 
 def _header(data: bytes) -> tuple[int, int, int, int, int]:

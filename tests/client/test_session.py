@@ -196,7 +196,7 @@ async def test_a_stream_that_breaks_while_its_server_lives_is_opened_again_thoug
                     chain = session._chain
                     assert chain is not None
                     broken = HopFailedError(chain.servers[0].hop.peer_id, "internal", certain=False)
-                    network._loop.call_soon_threadsafe(chain._fail, broken)
+                    network._loop.call_soon_threadsafe(chain.fail, broken)
 
             return decode(session, [3], 8, after=break_the_stream)
 
@@ -233,19 +233,19 @@ async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monk
     counts: dict[int, tuple[int, int]] = {}
     for spans in ([Span(0, 6)], THREE):
         sent, received = [], []
-        pack, arrived = chain.pack_step, chain.Chain._arrived
+        pack, read = chain.pack_step, chain.read_result
 
         def counting_pack(*args, pack=pack, sent=sent):
             data = pack(*args)
             sent.append(len(data))
             return data
 
-        def counting_arrived(self, result, arrived=arrived, received=received):
-            received.append(len(result))
-            arrived(self, result)
+        def counting_read(data, read=read, received=received, **asked):
+            received.append(len(data))
+            return read(data, **asked)
 
         monkeypatch.setattr(chain, "pack_step", counting_pack)
-        monkeypatch.setattr(chain.Chain, "_arrived", counting_arrived)
+        monkeypatch.setattr(chain, "read_result", counting_read)
         async with fake_swarm(spans) as swarm:
             await in_client(swarm, lambda network: decode(session_of(network), [1, 2], 11))
         monkeypatch.undo()

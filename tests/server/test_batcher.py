@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-
 import numpy as np
 import pytest
 
-from p2pinfer.server.batcher import Batcher, Rows
+from p2pinfer.server.batcher import Batcher, Done, Rows, Work
 from p2pinfer.types import Span
-from p2pinfer.wire.status import Refused
 from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
 
 CLIENT = b"client"
 
 
-async def test_steps_that_arrive_while_a_batch_runs_are_run_together():
-    gate = threading.Event()
-    engine = FakeEngine(Span(0, 2), before_forward=lambda: gate.wait(5) and None)
+class Waiting:
+    """A step that was added, and its outcome once there is one."""
+
+    def __init__(self, batcher: Batcher, *rows: Rows, client: bytes = CLIENT) -> None:
+        self.outcomes: list[Done | Exception] = []
+        batcher.add(Work(client, rows, self.outcomes.append))
+
+    @property
+    def done(self) -> Done:
+        (outcome,) = self.outcomes
+        assert isinstance(outcome, Done)
+        return outcome
+
+
+def run_all(batcher: Batcher) -> None:
+    while batcher.depth:
+        batcher.run()
+
+
+def test_steps_that_wait_are_run_together():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
     hidden = [random_hidden(1, seed) for seed in range(5)]
-    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
-        steps = [
-            asyncio.ensure_future(batcher.run(CLIENT, [Rows(engine.new_cache(), 0, row)])) for row in hidden
-        ]
-        await asyncio.sleep(0)
-        assert batcher.queue_depth == 5
-        gate.set()
-        done = await asyncio.gather(*steps)
+    steps = [Waiting(batcher, Rows(engine.new_cache(), 0, row)) for row in hidden]
+    assert batcher.depth == 5
+    batcher.run()
 
-    assert all(
-        np.array_equal(result.outputs[0], run_locally(row, 2))
-        for result, row in zip(done, hidden, strict=True)
-    )
-    assert engine.batch_sizes in ([1, 4], [2, 3], [3, 2], [4, 1], [5])
-    assert batcher.queue_depth == 0
+    assert engine.batch_sizes == [5]
+    assert batcher.depth == 0
+    for step, row in zip(steps, hidden, strict=True):
+        assert np.array_equal(step.done.outputs[0], run_locally(row, 2))
 
 
-async def test_an_engine_that_fails_fails_the_step_and_not_the_thread():
+def test_steps_of_other_layers_run_in_another_batch():
+    engine = FakeEngine(Span(0, 4))
+    batcher = Batcher(engine, SPEED)
+    whole = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    half = Waiting(batcher, Rows(engine.new_cache(Span(0, 2)), 0, random_hidden(1)))
+    run_all(batcher)
+
+    assert engine.batch_sizes == [1, 1]
+    assert np.array_equal(whole.done.outputs[0], run_locally(random_hidden(1), 4))
+    assert np.array_equal(half.done.outputs[0], run_locally(random_hidden(1), 2))
+
+
+def test_an_engine_that_fails_fails_the_steps_of_its_batch_and_no_others(caplog):
     failures = iter([MemoryError("no room")])
 
     def fail_once() -> None:
@@ -45,91 +65,90 @@ async def test_an_engine_that_fails_fails_the_step_and_not_the_thread():
             raise error
 
     engine = FakeEngine(Span(0, 1), before_forward=fail_once)
-    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
-        with pytest.raises(MemoryError):
-            await batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))])
-        done = await batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))])
-    assert np.array_equal(done.outputs[0], run_locally(random_hidden(1), 1))
+    batcher = Batcher(engine, SPEED)
+    failing = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    batcher.run()
+    other = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    batcher.run()
+
+    assert isinstance(failing.outcomes[0], MemoryError)
+    assert np.array_equal(other.done.outputs[0], run_locally(random_hidden(1), 1))
+    assert "a batch of 1 steps failed" in caplog.text
 
 
-async def test_a_step_whose_session_ends_while_it_waits_is_dropped_and_not_run_on_freed_memory():
-    started, gate = threading.Event(), threading.Event()
+def test_a_step_whose_session_ends_while_it_waits_is_not_run_on_freed_memory():
+    engine = FakeEngine(Span(0, 1))
+    batcher = Batcher(engine, SPEED)
+    cache = engine.new_cache()
+    dropped = Waiting(batcher, Rows(cache, 0, random_hidden(1)))
+    batcher.release([cache])
+    batcher.run()
 
-    def wait_at_the_gate() -> None:
-        started.set()
-        gate.wait(5)
-
-    engine = FakeEngine(Span(0, 1), before_forward=wait_at_the_gate)
-    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
-        running = asyncio.ensure_future(batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))]))
-        await asyncio.to_thread(started.wait, 5)
-        cache = engine.new_cache()
-        waiting = asyncio.ensure_future(batcher.run(CLIENT, [Rows(cache, 0, random_hidden(1))]))
-        await asyncio.sleep(0)
-        batcher.release([cache])
-        gate.set()
-        await running
-        with pytest.raises(Refused, match="ended"):
-            await waiting
     assert cache.released
-    assert engine.batch_sizes == [1]
+    assert engine.batch_sizes == [] and dropped.outcomes == []
 
 
-async def test_speeds_are_measured_while_serving():
+@pytest.mark.parametrize("lengths", [[400], [150, 3, 200], [1, 1, 390]])
+def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same(lengths):
+    """The decoding session waits for a slice of the documents, not for all of them."""
     engine = FakeEngine(Span(0, 2))
-    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
-        await batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))])
-        await batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(64))])
+    batcher = Batcher(engine, SPEED)
+    documents = [random_hidden(length, seed) for seed, length in enumerate(lengths)]
+    rows = [Rows(engine.new_cache(), 0, document) for document in documents]
+    prefill = Waiting(batcher, *rows, client=b"writer")
+    tokens, cache = random_hidden(3, 9), engine.new_cache()
+    outputs = []
+    for position in range(3):
+        step = Waiting(batcher, Rows(cache, position, tokens[position : position + 1]), client=b"reader")
+        batcher.run()
+        outputs.append(step.done.outputs[0])
+        batcher.prefill_tokens_per_second = 1000.0  # whatever was measured
+    assert not prefill.outcomes
+    run_all(batcher)
+
+    assert np.array_equal(np.concatenate(outputs), run_locally(tokens, 2))
+    assert max(engine.batch_tokens) < sum(lengths)
+    for output, document in zip(prefill.done.outputs, documents, strict=True):
+        assert np.array_equal(output, run_locally(document, 2))
+
+
+def test_a_prefill_alone_is_not_cut():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(400)))
+    batcher.run()
+    assert engine.batch_tokens == [400]
+
+
+def test_a_row_that_begins_before_its_caches_end_is_rewound_once():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    cache, hidden = engine.new_cache(), random_hidden(300)
+    Waiting(batcher, Rows(cache, 0, random_hidden(20, 5)))
+    Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    run_all(batcher)
+    again = Waiting(batcher, Rows(cache, 0, hidden))
+    while batcher.depth:
+        Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))  # somebody decodes: it is cut
+        batcher.run()
+
+    assert max(engine.batch_tokens[2:]) < 300
+    assert np.array_equal(again.done.outputs[0], run_locally(hidden, 2))
+
+
+def test_times_are_those_of_waiting_and_of_computing():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    step = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    batcher.run()
+    assert step.done.compute_seconds > 0 and step.done.queue_seconds >= 0
+
+
+def test_speeds_are_measured_while_serving():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    for tokens in (64, 1):
+        Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(tokens)))
+        batcher.run()
     assert 0 < batcher.decode_seconds_per_layer != SPEED.decode_seconds_per_layer
     assert 0 < batcher.prefill_tokens_per_second != SPEED.prefill_tokens_per_second
-
-
-async def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same():
-    """The decoding session waits for a slice of the document, not for all of it."""
-    started, gate = threading.Event(), threading.Event()
-
-    def wait_at_the_gate() -> None:
-        started.set()
-        gate.wait(5)
-
-    engine = FakeEngine(Span(0, 2), before_forward=wait_at_the_gate)
-    document, tokens = random_hidden(400, 1), random_hidden(3, 2)
-    cache = engine.new_cache()
-    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
-        first = asyncio.ensure_future(batcher.run(b"reader", [Rows(cache, 0, tokens[:1])]))
-        await asyncio.to_thread(started.wait, 5)
-        prefill = asyncio.ensure_future(batcher.run(b"writer", [Rows(engine.new_cache(), 0, document)]))
-        await asyncio.sleep(0)
-        gate.set()
-        outputs = [(await first).outputs[0]]
-        for position in (1, 2):
-            outputs.append(
-                (await batcher.run(b"reader", [Rows(cache, position, tokens[position:][:1])])).outputs[0]
-            )
-        done = await prefill
-
-    assert np.array_equal(done.outputs[0], run_locally(document, 2))
-    assert np.array_equal(np.concatenate(outputs), run_locally(tokens, 2))
-    assert max(engine.batch_tokens) < len(document)
-
-
-async def test_steps_that_wait_when_the_server_stops_are_answered():
-    started, gate = threading.Event(), threading.Event()
-
-    def wait_at_the_gate() -> None:
-        started.set()
-        gate.wait(5)
-
-    engine = FakeEngine(Span(0, 1), before_forward=wait_at_the_gate)
-    with Batcher(engine, SPEED, asyncio.get_running_loop()) as batcher:
-        running = asyncio.ensure_future(batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))]))
-        await asyncio.to_thread(started.wait, 5)
-        waiting = asyncio.ensure_future(batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))]))
-        await asyncio.sleep(0)
-        batcher._inbox.put(None)
-        late = asyncio.ensure_future(batcher.run(CLIENT, [Rows(engine.new_cache(), 0, random_hidden(1))]))
-        gate.set()
-        await running
-        with pytest.raises(Refused, match="leaving"):
-            await waiting
-        late.cancel()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
 import threading
-from contextlib import asynccontextmanager
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import numpy as np
@@ -21,6 +23,8 @@ from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import Address, ChannelPool
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
+from p2pinfer.wire.lanes import Hello, Role, lane_to, ready
+from p2pinfer.wire.opening import sign_opening
 from p2pinfer.wire.steps import Outputs, RowChunk, pack_result, pack_step
 from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, fake_swarm, random_hidden, run_locally
 
@@ -60,8 +64,13 @@ async def opened(
 
 
 async def run(chain: Chain, hidden: np.ndarray, position: int, row: int = 0):
-    step = chain.send([RowChunk(row, position, hidden)], Outputs.ALL)
-    return (await chain.receive(step, len(hidden))).hidden
+    return await exchange(chain, [RowChunk(row, position, hidden)], Outputs.ALL, len(hidden))
+
+
+async def exchange(chain: Chain, chunks: list[RowChunk], outputs: Outputs, tokens: int):
+    """One step there and back, on a thread: a chain blocks it, and the servers are in this loop."""
+    step = chain.send(chunks, outputs)
+    return (await asyncio.to_thread(chain.receive, step, tokens)).hidden
 
 
 async def test_a_chain_of_three_computes_what_one_machine_computes_bit_for_bit():
@@ -99,8 +108,7 @@ async def test_rows_of_unequal_length_share_a_session_and_do_not_mix():
     short, long = random_hidden(2, seed=1), random_hidden(5, seed=2)
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm), rows=2) as chain:
         chunks = [RowChunk(0, 0, short), RowChunk(1, 0, long)]
-        step = chain.send(chunks, Outputs.LAST)
-        last = (await chain.receive(step, 2)).hidden
+        last = await exchange(chain, chunks, Outputs.LAST, 2)
 
     assert np.array_equal(last[0], run_locally(short, 4)[-1])
     assert np.array_equal(last[1], run_locally(long, 4)[-1])
@@ -188,7 +196,7 @@ async def test_a_session_without_steps_expires_and_its_memory_is_free_again():
         expiring = asyncio.create_task(member.sessions.expire_forever())
         async with opened(route_through(swarm)) as chain:
             with pytest.raises(RefusedError) as refused:
-                await chain.receive(1, 1)
+                await asyncio.to_thread(chain.receive, 1, 1)
         expiring.cancel()
         assert refused.value.reason == "idle"
         assert member.sessions.free_cache_tokens == member.cache_tokens
@@ -219,9 +227,9 @@ ONE = np.ones((1, HIDDEN_SIZE), np.float32)
 )
 async def test_a_step_that_breaks_the_contract_ends_the_session_with_the_reason(step, message):
     async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
-        await chain._calls[0].write(pb.ClientFrame(step=step))
+        chain._steps.send(step)
         with pytest.raises(RefusedError, match=message) as refused:
-            await chain.receive(1, 1)
+            await asyncio.to_thread(chain.receive, 1, 1)
         assert refused.value.reason == "bad-step"
     assert swarm.members[0].engine.batch_sizes == []
 
@@ -317,58 +325,125 @@ async def test_a_server_that_answers_nothing_is_given_up_in_time():
     assert not failed.value.certain
 
 
-async def test_nobody_without_the_push_key_gets_into_a_session():
-    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm)):
-        second = swarm.members[1]
-        (session_id,) = second.sessions._sessions
-        pool = ChannelPool()
-        async with pool.connected(address_of(second)) as channel:
-            for key in (b"", b"\0" * 32):
-                call = InferenceStub(channel).Push()
-                await call.write(pb.PushFrame(opening=pb.PushOpening(session_id=session_id, push_key=key)))
-                assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
-        await pool.close()
+async def test_nobody_without_its_key_gets_a_lane_into_a_session():
+    """Neither to send steps nor to read results, nor in the place of somebody who is there already."""
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, opened(route_through(swarm)) as chain:
+        last = swarm.members[1]
+        (session,) = last.sessions._sessions.values()
+        await run(chain, random_hidden(1), 0)
+        for hello in (
+            Hello(Role.STEPS, session.id, bytes(32)),
+            Hello(Role.RESULTS, session.id, bytes(32)),
+            Hello(Role.RESULTS, session.id, session.results_key),
+            Hello(Role.STEPS, session.id, session.steps_key),
+            Hello(Role.STEPS, bytes(16), session.steps_key),
+        ):
+            assert await is_closed_after(last, hello.pack())
+        await run(chain, random_hidden(1), 1)
 
 
-async def test_a_frame_after_the_opening_that_is_no_step_is_refused():
-    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm)) as chain:
-        await chain._calls[0].write(pb.ClientFrame())
-        with pytest.raises(RefusedError, match="only steps are expected"):
-            await chain.receive(1, 1)
-
-
-async def test_an_opening_can_not_be_replayed_or_altered():
-    """Seen on the wire by a next hop, say: it is good once, at one server, as it was signed."""
+@pytest.mark.parametrize("first", [b"", b"x", bytes(49), b"\x03" + bytes(48), bytes(50)])
+async def test_a_lane_that_does_not_say_hello_is_closed(first):
     async with fake_swarm([Span(0, 2)]) as swarm:
+        assert await is_closed_after(swarm.members[0], first)
+
+
+async def test_strangers_do_not_pile_up(monkeypatch):
+    """Who connects and says nothing is closed when more come; sessions still get through."""
+    monkeypatch.setattr("p2pinfer.server.runner.MAX_STRANGERS", 3)
+    async with fake_swarm([Span(0, 2)]) as swarm, AsyncExitStack() as stack:
         member = swarm.members[0]
-        seen: list[pb.Opening] = []
-        pool = ChannelPool()
-        shape = SessionShape(model=MODEL, hidden_size=HIDDEN_SIZE, rows=1, max_tokens=8)
-        original = Chain._open_hop
+        lanes = [await stack.enter_async_context(lane_to(address_of(member), None, 2.0)) for _ in range(6)]
+        await until(lambda: len(member.runner._strangers) == 3)
+        async with opened(route_through(swarm)) as chain:
+            await run(chain, random_hidden(1), 0)
+        for lane in lanes:
+            lane.close()
 
-        async def watching(self, pool, stack, server, opening):
-            seen.append(opening)
-            return await original(self, pool, stack, server, opening)
 
-        Chain._open_hop = watching  # type: ignore[method-assign]
-        try:
-            async with open_chain(
-                route_through(swarm), shape, pool=pool, identity=Identity.ephemeral(), step_seconds=5
-            ):
-                pass
-        finally:
-            Chain._open_hop = original  # type: ignore[method-assign]
+@pytest.mark.parametrize(
+    "first", [b"p2pinfer lane 2\n", b"p2p", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01junk", b""]
+)
+async def test_whatever_connects_the_door_stays_open(first):
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        reader, writer = await asyncio.open_connection("127.0.0.1", swarm.members[0].port)
+        writer.write(first)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+        async with opened(route_through(swarm)) as chain:
+            await run(chain, random_hidden(1), 0)
+
+
+async def test_a_client_that_does_not_read_its_results_stalls_nobody_else():
+    """What one client's network doesn't take waits with the event loop; others' steps go on."""
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm), max_tokens=512) as slow:
+        prefill = np.tile(random_hidden(1), (500, 1))
+        for step in range(200):  # each is answered with 16 KB: more than the kernel keeps
+            slow.send([RowChunk(0, 0, prefill)], Outputs.ALL)
+            if swarm.members[0].sessions._sessions and step % 20 == 0:
+                await asyncio.sleep(0)
+        async with opened(route_through(swarm)) as quick:
+            output = await run(quick, random_hidden(1), 0)
+        assert np.array_equal(output, run_locally(random_hidden(1), 2))
+        results = [await asyncio.to_thread(slow.receive, step, 500) for step in (1, 2, 200)]
+    assert all(result.hidden.tobytes() == results[0].hidden.tobytes() for result in results)
+
+
+async def test_an_opening_can_not_be_replayed_or_altered(monkeypatch):
+    """Seen on the wire by a next hop, say: it is good once, at one server, as it was signed."""
+    seen: list[pb.Opening] = []
+
+    def watching(*args):
+        seen.append(sign_opening(*args))
+        return seen[-1]
+
+    monkeypatch.setattr("p2pinfer.client.chain.sign_opening", watching)
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        async with opened(route_through(swarm)):
+            pass
         altered = pb.Opening()
         altered.CopyFrom(seen[0])
         terms = pb.Terms.FromString(altered.terms)
         terms.session_id = os.urandom(16)
         altered.terms = terms.SerializeToString()
-        async with pool.connected(address_of(member)) as channel:
+        pool = ChannelPool()
+        async with pool.connected(address_of(swarm.members[0])) as channel:
             for opening in (seen[0], altered, pb.Opening(), pb.Opening(terms=b"\xff" * 100)):
-                call = InferenceStub(channel).Session()
-                await call.write(pb.ClientFrame(opening=opening))
+                call = InferenceStub(channel).Session(opening)
                 assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
         await pool.close()
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"steps_key": b"short"}, {"results_key": b""}, {"session_id": b"1"}, {"wire_dtype": 9}, {"rows": 0}],
+)
+async def test_terms_that_are_malformed_are_refused(spoiled):
+    identity = Identity.ephemeral()
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        member = swarm.members[0]
+        fields = {
+            "session_id": os.urandom(16),
+            "server": member.peer_id,
+            "model": MODEL,
+            "numerics": "fake-1",
+            "end_layer": 2,
+            "rows": 1,
+            "max_tokens": 8,
+            "issued_at": time.time(),
+            "steps_key": bytes(32),
+            "results_key": bytes(32),
+        }
+        opening = sign_opening(pb.Terms(**fields | spoiled), identity.public_key, identity.sign)
+        pool = ChannelPool()
+        async with pool.connected(address_of(member)) as channel:
+            call = InferenceStub(channel).Session(opening)
+            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+        await pool.close()
+        assert len(member.sessions) == 0
 
 
 async def test_200_sessions_leave_memory_descriptors_and_tasks_where_they_were():
@@ -396,6 +471,21 @@ async def test_200_sessions_leave_memory_descriptors_and_tasks_where_they_were()
         assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
         assert all(member.sessions.free_cache_tokens == member.cache_tokens for member in swarm.members)
         await pool.close()
+
+
+async def is_closed_after(member: FakeServer, first: bytes) -> bool:
+    """Open a lane, send these bytes as its first frame, and see whether the server closes it."""
+    async with lane_to(address_of(member), None, 2.0) as lane:
+        lane.send(first)
+        try:
+            async with asyncio.timeout(5):
+                while lane.receive() is None:
+                    await ready(lane._socket, "read")
+        except (EOFError, OSError):
+            return True
+        finally:
+            lane.close()
+    return False
 
 
 def address_of(member: FakeServer) -> Address:
