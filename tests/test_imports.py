@@ -90,6 +90,19 @@ def test_importing_the_package_loads_neither_torch_nor_grpc():
     assert printed.strip() == "[]"
 
 
+def test_importing_the_client_loads_neither_torch_nor_transformers():
+    """They take seconds, and are not needed before a model is loaded."""
+    program = (
+        "import sys; from p2pinfer import AutoDistributedModelForCausalLM;"
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert printed.strip() == "[]"
+
+
 @pytest.mark.skipif(
     shutil.which("git") is None or not (ROOT / ".git").exists(),
     reason="needs a git checkout to tell what is tracked",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from p2pinfer.client.generation import DistributedCausalLM
 from p2pinfer.client.network import Network
 from p2pinfer.client.session import Patience
 from p2pinfer.errors import UsageError
@@ -17,6 +17,13 @@ from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.source import open_model
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
+from p2pinfer.wire import inference_pb2 as pb
+
+if TYPE_CHECKING:
+    from p2pinfer.client.generation import DistributedCausalLM
+
+
+_WIRE_DTYPES = {"float32": pb.FLOAT32, "int8": pb.INT8}
 
 
 class AutoDistributedModelForCausalLM:
@@ -31,6 +38,7 @@ class AutoDistributedModelForCausalLM:
         timeout: float = 60.0,
         step_timeout: float = 30.0,
         join_timeout: float = 20.0,
+        wire_dtype: str = "float32",
         progress: Callable[[str], None] | None = None,
     ) -> DistributedCausalLM:
         """Load embeddings, final norm and head of `model`, and join the swarm that has its layers.
@@ -42,6 +50,9 @@ class AutoDistributedModelForCausalLM:
             timeout: seconds to wait for servers of all layers, when opening and when recovering.
             step_timeout: seconds after which a silent route is given up.
             join_timeout: seconds to wait for an answer from `initial_peers`.
+            wire_dtype: how activations travel. "float32" loses nothing. "int8" sends a quarter of the bytes,
+                for slow uplinks, and rounds: the text may differ, also between routes that are cut at other
+                layers (docs/accuracy.md has the measured effect).
             progress: called with a line per step of a conversion.
 
         Raises:
@@ -55,13 +66,19 @@ class AutoDistributedModelForCausalLM:
             raise UsageError(
                 "initial_peers is empty: give the addresses that a server prints after `join this swarm:`"
             )
+        if wire_dtype not in _WIRE_DTYPES:
+            raise UsageError(f"wire_dtype={wire_dtype!r}: it is one of {', '.join(_WIRE_DTYPES)}")
         join = partial(_join, tuple(initial_peers), join_timeout)
         folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
         store = open_model(os.fspath(model), cache_folder=folder, progress=progress or (lambda line: None))
         network = Network(join, store.manifest)
         try:
             ends = ClientEnds.load(store)
-            return DistributedCausalLM(store, ends, network, Patience(route=timeout, step=step_timeout))
+            # Here and not above: it loads torch and transformers, which takes seconds.
+            from p2pinfer.client.generation import DistributedCausalLM
+
+            patience = Patience(route=timeout, step=step_timeout)
+            return DistributedCausalLM(store, ends, network, patience, _WIRE_DTYPES[wire_dtype])
         except BaseException:
             network.close()
             raise

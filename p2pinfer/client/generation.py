@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import Cache, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -18,6 +19,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.model.store import LayerStore
+from p2pinfer.wire import inference_pb2 as pb
 
 _current_session: ContextVar[InferenceSession | None] = ContextVar("p2pinfer_session", default=None)
 
@@ -59,12 +61,20 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     _is_stateful = True  # tells transformers not to roll the cache back
 
-    def __init__(self, store: LayerStore, ends: ClientEnds, network: Network, patience: Patience) -> None:
+    def __init__(
+        self,
+        store: LayerStore,
+        ends: ClientEnds,
+        network: Network,
+        patience: Patience,
+        wire_dtype: pb.WireDtype = pb.FLOAT32,
+    ) -> None:
         super().__init__(store.config())
         self._store = store
         self._ends = ends
         self._network = network
         self._patience = patience
+        self._wire_dtype = wire_dtype
         self._latest: list[HopReport] = []
         with contextlib.suppress(OSError):  # a model without one generates with transformers' defaults
             self.generation_config = GenerationConfig.from_pretrained(store.folder)
@@ -92,9 +102,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         Each call is given the whole text so far; what the servers hold of it already is not
         computed again. `max_length` counts tokens per sequence, prompt and answer together.
         """
-        session = InferenceSession(
-            self._network, self.manifest, self._ends, max_length=max_length, patience=self._patience
-        )
+        session = self._new_session(max_length)
         with self._as_current(session):
             yield session
 
@@ -135,9 +143,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
             output = super().generate(inputs, generation_config, **kwargs)  # type: ignore[misc]
             self._latest = shared.report()
             return output
-        session = InferenceSession(
-            self._network, self.manifest, self._ends, max_length=None, patience=self._patience
-        )
+        session = self._new_session(None)
         with self._as_current(session):
             return super().generate(inputs, generation_config, **kwargs)  # type: ignore[misc]
 
@@ -168,13 +174,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         if labels is not None or output_attentions or output_hidden_states:
             raise UsageError("labels, attentions and hidden states of the layers stay with the servers")
         if past_key_values is None and _current_session.get() is None:
-            session = InferenceSession(
-                self._network,
-                self.manifest,
-                self._ends,
-                max_length=min(max(input_ids.shape[1], 1), self.manifest.max_positions),
-                patience=self._patience,
-            )
+            session = self._new_session(min(max(input_ids.shape[1], 1), self.manifest.max_positions))
             with self._as_current(session):
                 return self._forward(input_ids, attention_mask, RemoteCache(session), logits_to_keep)
         cache = past_key_values
@@ -206,12 +206,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         states = cache.session.compute(rows, wanted)
         cache.rows, cache.columns = rows, cache.columns + columns
         scores = self._ends.logits(states[0] if sequences == 1 else np.concatenate(states))
-        logits = np.zeros((sequences, kept, scores.shape[1]), dtype=np.float32)
-        start = 0
-        for index, count in enumerate(wanted):
-            where = np.flatnonzero(real[index, -kept:])
-            logits[index, where] = scores[start : start + len(where)]
-            start += count
+        logits = _spread(scores, real[:, -kept:], wanted)
         return CausalLMOutputWithPast(logits=torch.from_numpy(logits), past_key_values=cache)
 
     def _prepare_cache_for_generation(  # type: ignore[override]
@@ -231,6 +226,16 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         session.limit_length(max_cache_length + 1)
         model_kwargs["past_key_values"] = RemoteCache(session)
 
+    def _new_session(self, max_length: int | None) -> InferenceSession:
+        return InferenceSession(
+            self._network,
+            self.manifest,
+            self._ends,
+            max_length=max_length,
+            patience=self._patience,
+            wire_dtype=self._wire_dtype,
+        )
+
     @contextlib.contextmanager
     def _as_current(self, session: InferenceSession) -> Iterator[None]:
         token = _current_session.set(session)
@@ -240,6 +245,21 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
                 self._latest = session.report()
         finally:
             _current_session.reset(token)
+
+
+def _spread(
+    scores: NDArray[np.float32], real: NDArray[np.bool_], wanted: Sequence[int]
+) -> NDArray[np.float32]:
+    """Scores [sum of wanted, vocabulary] at the real places [sequences, columns], zeros elsewhere."""
+    if real.all():  # nothing is copied
+        return scores.reshape(*real.shape, -1)
+    logits = np.zeros((*real.shape, scores.shape[1]), dtype=np.float32)
+    start = 0
+    for index, count in enumerate(wanted):
+        where = np.flatnonzero(real[index])
+        logits[index, where] = scores[start : start + len(where)]
+        start += count
+    return logits
 
 
 def _check_tokens(ids: Any, vocab_size: int) -> None:

@@ -57,7 +57,12 @@ def run(config: DemoConfig) -> None:
 
         swarm.wait_ready(_report_ready)
         stream_answer(
-            store, swarm.initial_peers, config.prompt, max_new_tokens=config.max_new_tokens, say=say
+            store,
+            swarm.initial_peers,
+            config.prompt,
+            max_new_tokens=config.max_new_tokens,
+            wire_dtype=config.wire_dtype,
+            say=say,
         )
         if config.keep:
             say(joining_help(str(store.folder), swarm.initial_peers, Span(0, manifest.num_layers)))

@@ -50,6 +50,7 @@ def stream_answer(
     prompt: str,
     *,
     max_new_tokens: int,
+    wire_dtype: str,
     say: Callable[[str], None],
 ) -> None:
     """Print the answer token by token, then the route it took and its speed.
@@ -57,7 +58,9 @@ def stream_answer(
     A hop's milliseconds are its whole computation, the prompt's too, per token of the answer.
     """
     tokenizer = AutoTokenizer.from_pretrained(store.folder)
-    model = AutoDistributedModelForCausalLM.from_pretrained(str(store.folder), initial_peers=initial_peers)
+    model = AutoDistributedModelForCausalLM.from_pretrained(
+        str(store.folder), initial_peers=initial_peers, wire_dtype=wire_dtype
+    )
     try:
         ids = encode_prompt(tokenizer, prompt)
         say(f"\n> {prompt}\n")

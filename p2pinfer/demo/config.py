@@ -28,6 +28,7 @@ class DemoConfig:
     num_peers: int
     model: str | None  # None: the small default model
     max_new_tokens: int
+    wire_dtype: str
     keep: bool
     cache_folder: Path
 
@@ -57,6 +58,12 @@ class DemoConfig:
             help="the answer's longest length (128)",
         )
         parser.add_argument(
+            "--wire-dtype",
+            choices=("float32", "int8"),
+            default="float32",
+            help="how activations travel: exactly, or in a quarter of the bytes (float32)",
+        )
+        parser.add_argument(
             "--keep", action="store_true", help="leave the swarm running, and print how to join it"
         )
         flags = parser.parse_args(argv)
@@ -65,6 +72,7 @@ class DemoConfig:
             num_peers=flags.peers,
             model=flags.model,
             max_new_tokens=flags.max_new_tokens,
+            wire_dtype=flags.wire_dtype,
             keep=flags.keep,
             cache_folder=user_cache_folder(),
         )

@@ -19,6 +19,7 @@ from transformers import (
 
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.client.session import InferenceSession, Patience
+from p2pinfer.demo.answer import encode_prompt
 from p2pinfer.demo.processes import LocalSwarm
 from p2pinfer.demo.shares import split_layers
 from p2pinfer.errors import PromptTooLongError, UsageError
@@ -218,3 +219,16 @@ def test_the_cache_folder_is_not_touched_for_a_store(smollm2, three_servers, tmp
     ):
         pass
     assert not empty.exists() or not any(empty.iterdir())
+
+
+def test_int8_on_the_wire_answers_too_and_another_dtype_is_refused(smollm2, three_servers, tokenizer):
+    with AutoDistributedModelForCausalLM.from_pretrained(
+        smollm2.folder, initial_peers=three_servers.initial_peers, wire_dtype="int8"
+    ) as rounding:
+        ids = encode_prompt(tokenizer, "What is the capital of France?")
+        answer = rounding.generate(ids, max_new_tokens=12, do_sample=False)
+    assert "Paris" in tokenizer.decode(answer[0, ids.shape[1] :])
+    with pytest.raises(UsageError, match="float32, int8"):
+        AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=["/x"], wire_dtype="fp4"
+        )
