@@ -6,6 +6,7 @@ P2PInferError
 |- ModelError                    a model that can't be read or converted
 |  |- UnsupportedModelError      not a decoder family that p2pinfer runs
 |  `- StoreError                 a layer store that is incomplete, altered or can't be written
+|- EngineError                   the thread that computes has ended, by a fault of ours
 |- SwarmError                    the swarm as a whole can't serve
 |  |- SwarmUnreachableError      nobody answers at the addresses given
 |  `- NoRouteError               layers that no reachable server holds
@@ -43,6 +44,10 @@ class UnsupportedModelError(ModelError):
 
 class StoreError(ModelError):
     """A layer store that is incomplete, altered, or can't be written."""
+
+
+class EngineError(P2PInferError):
+    """The thread that computes has ended, by a fault of ours: a server without it can't go on."""
 
 
 class SwarmError(P2PInferError):

@@ -145,7 +145,7 @@ async def _serve_sessions(
                 f"{sessions.cache_tokens} cache tokens"
             )
             controls.ready.set()
-            await _until_stopped(config, swarm, sessions, describe, controls.stopping)
+            await _until_stopped(config, swarm, sessions, runner, describe, controls.stopping)
             controls.say(f"leaving: {len(sessions)} sessions are told")
             await swarm.withdraw(describe())  # first, so that nobody is sent here again
             sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
@@ -210,10 +210,11 @@ async def _until_stopped(
     config: ServerConfig,
     swarm: Swarm,
     sessions: SessionTable,
+    runner: Runner,
     describe: Callable[[], Announcement],
     stopping: asyncio.Event,
 ) -> None:
-    """Announce and expire until told to stop. Raises SwarmError when the swarm is lost."""
+    """Announce and expire until told to stop. Raises SwarmError or EngineError when one is lost."""
 
     async def announce_forever() -> None:
         while True:
@@ -229,7 +230,13 @@ async def _until_stopped(
 
     tasks = [
         asyncio.create_task(work)
-        for work in (stopping.wait(), announce_forever(), sessions.expire_forever(), notice_loss())
+        for work in (
+            stopping.wait(),
+            announce_forever(),
+            sessions.expire_forever(),
+            notice_loss(),
+            runner.wait_failed(),
+        )
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

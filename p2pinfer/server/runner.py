@@ -20,8 +20,9 @@ import socket
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
-from p2pinfer.errors import ProtocolError
+from p2pinfer.errors import EngineError, ProtocolError
 from p2pinfer.server.batcher import Batcher, Done, Rows, Work
 from p2pinfer.server.sessions import ServerSession
 from p2pinfer.types import SessionId
@@ -65,6 +66,7 @@ class Runner:
         self._watched: set[Lane] = set()
         self._strangers: dict[Lane, None] = {}
         self._running = True
+        self._failed: asyncio.Future[Exception] = loop.create_future()
         self._thread = threading.Thread(target=self._run_forever, name="compute", daemon=True)
 
     def __enter__(self) -> Runner:
@@ -77,6 +79,11 @@ class Runner:
     def __exit__(self, *_: object) -> None:
         self._call(self._stop)
         self._thread.join(timeout=10)
+
+    async def wait_failed(self) -> NoReturn:
+        """Wait for as long as the thread works. Raises EngineError when it doesn't any more."""
+        error = await asyncio.shield(self._failed)
+        raise EngineError(f"the computing thread failed ({error}): start the server again") from error
 
     @property
     def queue_depth(self) -> int:
@@ -108,12 +115,19 @@ class Runner:
     # On the thread.
 
     def _run_forever(self) -> None:
-        while self._running:
-            for key, _ in self._selector.select(0 if self._batcher.depth else None):
-                key.data()
-            if self._running:
-                self._batcher.run()
-        self._drain_inbox()
+        try:
+            while self._running:
+                for key, _ in self._selector.select(0 if self._batcher.depth else None):
+                    key.data()
+                if self._running:
+                    self._batcher.run()
+            self._drain_inbox()
+        except Exception as error:  # a fault of ours: without this thread nothing is served any more
+            logger.exception("the computing thread failed")
+            self._tell(self._fail, error)
+        self._close()
+
+    def _close(self) -> None:
         for lane in self._watched:
             lane.close()
         self._selector.close()
@@ -226,7 +240,7 @@ class Runner:
             if lane.send(frame):
                 self._resume(session)
             else:
-                self._loop.call_soon_threadsafe(self._flush_later, session, lane)
+                self._tell(self._flush_later, session, lane)
         except OSError as error:
             self._lose(session, str(error))
 
@@ -260,8 +274,15 @@ class Runner:
         self._end(session, Refused(Reason.NEXT_HOP_UNREACHABLE, f"{whose}: {why}"))
 
     def _end(self, session: ServerSession, refused: Refused) -> None:
+        self._tell(session.end, refused)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failed.done():
+            self._failed.set_result(error)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
-            self._loop.call_soon_threadsafe(session.end, refused)
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     # In the event loop again: the rest of a frame.
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import itertools
 import os
+import socket
 import threading
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -380,16 +381,20 @@ async def test_whatever_connects_the_door_stays_open(first):
 async def test_a_client_that_does_not_read_its_results_stalls_nobody_else():
     """What one client's network doesn't take waits with the event loop; others' steps go on."""
     async with fake_swarm([Span(0, 2)]) as swarm, opened(route_through(swarm), max_tokens=512) as slow:
+        await run(slow, random_hidden(1), 0)
+        (session,) = swarm.members[0].sessions._sessions.values()
+        session.outputs._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        slow._results._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         prefill = np.tile(random_hidden(1), (500, 1))
-        for step in range(200):  # each is answered with 16 KB: more than the kernel keeps
-            slow.send([RowChunk(0, 0, prefill)], Outputs.ALL)
-            if swarm.members[0].sessions._sessions and step % 20 == 0:
-                await asyncio.sleep(0)
+        steps = [slow.send([RowChunk(0, 0, prefill)], Outputs.ALL) for _ in range(10)]  # 16 KB each, and back
+        await until(lambda: session.flushing is not None)
         async with opened(route_through(swarm)) as quick:
             output = await run(quick, random_hidden(1), 0)
-        assert np.array_equal(output, run_locally(random_hidden(1), 2))
-        results = [await asyncio.to_thread(slow.receive, step, 500) for step in (1, 2, 200)]
-    assert all(result.hidden.tobytes() == results[0].hidden.tobytes() for result in results)
+        assert session.flushing is not None
+        results = [(await asyncio.to_thread(slow.receive, step, 500)).hidden for step in steps]
+
+    assert np.array_equal(output, run_locally(random_hidden(1), 2))
+    assert all(hidden.tobytes() == results[0].tobytes() for hidden in results)
 
 
 async def test_an_opening_can_not_be_replayed_or_altered(monkeypatch):
