@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.client.network import Network
+from p2pinfer.client.prefill import PREFILL_STEP_TOKENS
 from p2pinfer.client.session import InferenceSession, Patience
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.types import Span
@@ -256,3 +258,54 @@ async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monk
     for hops, (out, back) in counts.items():
         assert hidden_bytes <= out <= hidden_bytes + 36
         assert hidden_bytes <= back <= hidden_bytes + 24 + 8 * hops
+
+
+def meeting(barrier: threading.Barrier, meets: Iterable[bool]) -> Callable[[], None]:
+    """For an engine: its nth batch waits for another server's if the nth of `meets` says so."""
+    batches = iter(meets)
+
+    def before_forward() -> None:
+        if next(batches):
+            barrier.wait(timeout=10)
+
+    return before_forward
+
+
+async def test_the_pieces_of_a_prompt_are_computed_by_all_stages_at_the_same_time():
+    """The second server runs a piece while the first runs the next: neither passes the barrier alone."""
+    prompt = [index % 30 for index in range(PREFILL_STEP_TOKENS * 3)]
+    barrier = threading.Barrier(2)
+    async with fake_swarm([Span(0, 3), Span(3, 6)]) as swarm:
+        swarm.members[0].engine.before_forward = meeting(barrier, [False, True, True])
+        swarm.members[1].engine.before_forward = meeting(barrier, [True, True, False])
+        (hidden,) = await in_client(
+            swarm, lambda network: session_of(network, max_length=512).compute([prompt], [1])
+        )
+
+    assert np.array_equal(hidden[-1:], run_locally(FakeEnds().embed(np.array(prompt)), 6)[-1:])
+
+
+async def test_steps_of_two_sessions_are_computed_by_two_stages_at_the_same_time():
+    """While one session's token is at the second server, the first works for the other session."""
+    barrier = threading.Barrier(2)
+    async with fake_swarm([Span(0, 3), Span(3, 6)]) as swarm:
+
+        def work(network: Network) -> list[list[int]]:
+            sessions = [session_of(network), session_of(network)]
+            for session in sessions:
+                session.compute([[1, 2]], [1])
+            swarm.members[0].engine.before_forward = meeting(barrier, [False, True])
+            swarm.members[1].engine.before_forward = meeting(barrier, [True, False])
+            threads = [
+                threading.Thread(target=session.compute, args=([[1, 2, token]], [1]))
+                for session, token in zip(sessions, (3, 4), strict=True)
+            ]
+            threads[0].start()
+            while not swarm.members[0].engine.batch_sizes[2:]:
+                time.sleep(0.001)
+            threads[1].start()
+            for thread in threads:
+                thread.join(timeout=10)
+            return [session.tokens[0] for session in sessions]
+
+        assert await in_client(swarm, work) == [[1, 2, 3], [1, 2, 4]]
