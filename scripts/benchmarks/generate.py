@@ -6,20 +6,18 @@ Everything runs on this machine in one run, in turns; medians are reported. A JS
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import prompts
 import psutil
+from report import machine, say, verdict, write_json
+from turns import Contender, Turn, take_turns
 
 from p2pinfer.demo.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.demo.processes import LocalSwarm, ServerProcess
@@ -33,46 +31,7 @@ BASELINE = "transformers bf16, one process"
 GOAL_RATIOS = {"p2pinfer, three peers": 1.0, "p2pinfer, six peers": 0.8}
 # What Petals needs on a machine of two cores, to be well below of.
 LIMITS = {"seconds from start to announced": 8.0, "server MB": 800.0, "client MB": 470.0}
-REPLY_SECONDS = 600
-
-
-class Contender:
-    """A process of contenders.py: loaded once, asked many times."""
-
-    def __init__(self, kind: str, parameters: dict[str, Any]) -> None:
-        self.runs: list[dict[str, Any]] = []
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("contenders.py")), kind, json.dumps(parameters)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=os.environ | {"TRANSFORMERS_VERBOSITY": "error"},
-        )
-        self._read()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def run(self) -> dict[str, Any]:
-        """One generation: its tokens and seconds."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            raise SystemExit("bench_generate: a contender ended; it said:\n" + self._errors.read()[-2000:])
-        return json.loads(line)  # type: ignore[no-any-return]
+TASK = "one stream"
 
 
 def megabytes(pid: int) -> float:
@@ -83,11 +42,6 @@ def megabytes(pid: int) -> float:
 def children_megabytes(pid: int) -> float:
     """Resident memory of what it started (p2pd)."""
     return sum(megabytes(child.pid) for child in psutil.Process(pid).children(recursive=True))
-
-
-def say(line: str) -> None:
-    """Progress goes to stderr, so that the table can be piped."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def measure_starts(store: LayerStore, repetitions: int) -> list[float]:
@@ -116,35 +70,34 @@ def measure(store: LayerStore, model_file: Path, *, num_tokens: int, repetitions
     """Start every contender, let them take turns, and return all numbers."""
     say("measuring server starts")
     starts = measure_starts(store, min(repetitions, 3))
-    common = {"store": str(store.folder), "model_file": str(model_file), "num_tokens": num_tokens}
+    request = {"prompts": [prompts.question(store)], "tokens": num_tokens}
     with ExitStack() as stack:
         contenders: dict[str, Contender] = {}
+        turns: list[Turn] = []
 
         def enter(name: str, kind: str, **parameters: Any) -> None:
             say(f"loading: {name}")
-            contenders[name] = stack.enter_context(Contender(kind, common | parameters))
+            contenders[name] = stack.enter_context(Contender(kind, **parameters))
+            turns.append(Turn(task=TASK, contender=name, work="decode", parameters=request))
 
-        enter("transformers fp32, one process", "transformers", dtype="float32")
-        enter(BASELINE, "transformers", dtype="bfloat16")
-        enter("p2pinfer's layers, one process", "one-process")
+        folder = str(store.folder)
+        enter("transformers fp32, one process", "transformers", model_file=str(model_file), dtype="float32")
+        enter(BASELINE, "transformers", model_file=str(model_file), dtype="bfloat16")
+        enter("p2pinfer's layers, one process", "engine", store=folder)
         swarms = {}
         for name, num_peers in (("three", 3), ("six", 6)):
             swarms[name] = stack.enter_context(LocalSwarm())
             swarms[name].start(store.folder, split_layers(store.manifest.num_layers, num_peers))
-            enter(f"p2pinfer, {name} peers", "swarm", initial_peers=swarms[name].initial_peers)
-        for repetition in range(repetitions + 1):
-            say(f"round {repetition} of {repetitions}" + (" (warm-up)" if repetition == 0 else ""))
-            for contender in contenders.values():
-                run = contender.run()
-                if repetition > 0:
-                    contender.runs.append(run)
+            peers = swarms[name].initial_peers
+            enter(f"p2pinfer, {name} peers", "swarm", store=folder, initial_peers=peers)
+        runs = take_turns(contenders, turns, repetitions=repetitions, progress=say)[TASK]
         memory = describe_memory(swarms["three"].servers, contenders["p2pinfer, three peers"])
     return {
         "model": store.manifest.name,
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": machine(),
         "num_tokens": num_tokens,
         "repetitions": repetitions,
-        "runs": {name: contender.runs for name, contender in contenders.items()},
+        "runs": runs,
         "seconds from start to announced": starts,
         "memory": memory,
     }
@@ -153,9 +106,10 @@ def measure(store: LayerStore, model_file: Path, *, num_tokens: int, repetitions
 def summarize(measured: dict[str, Any]) -> list[dict[str, Any]]:
     """Medians and ratios per contender."""
     rows = []
+    num_tokens = measured["num_tokens"]
     for name, runs in measured["runs"].items():
-        rates = [len(run["tokens"]) / run["seconds"] for run in runs]
-        later = [(len(run["tokens"]) - 1) / run["later_seconds"] for run in runs]
+        rates = [num_tokens / run["seconds"] for run in runs]
+        later = [(num_tokens - 1) / run["later_seconds"] for run in runs]
         rows.append(
             {
                 "name": name,
@@ -189,7 +143,7 @@ def table(measured: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
             f"{row['first token seconds'] * 1000:6.0f} ms {row['ratio']:7.2f}  {goal}"
         )
     ours = [runs for name, runs in measured["runs"].items() if name.startswith("p2pinfer")]
-    texts = {tuple(run["tokens"]) for runs in ours for run in runs}
+    texts = {tuple(run["tokens"][0]) for runs in ours for run in runs}
     lines += [
         "",
         f"p2pinfer's runs gave {'one and the same text' if len(texts) == 1 else 'DIFFERENT texts'}",
@@ -201,11 +155,6 @@ def table(measured: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         goal = "" if name not in LIMITS else f"< {LIMITS[name]:.0f} {verdict(value < LIMITS[name])}"
         lines.append(f"{name:32} {value:8.1f}  {goal}")
     return "\n".join(lines)
-
-
-def verdict(met: bool) -> str:
-    """A word to find misses by."""
-    return "met" if met else "MISSED"
 
 
 def main() -> int:
@@ -226,8 +175,7 @@ def main() -> int:
         print(f"bench_generate: {error}", file=sys.stderr)
         return 1
     rows = summarize(measured)
-    flags.json.parent.mkdir(parents=True, exist_ok=True)
-    flags.json.write_text(json.dumps(measured | {"summary": rows}, indent=1))
+    write_json(flags.json, measured | {"summary": rows})
     print(table(measured, rows))
     say(f"\n{time.monotonic() - started:.0f} s; every value is in {flags.json}")
     return 0

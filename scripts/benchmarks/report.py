@@ -1,0 +1,52 @@
+"""What the benchmarks say to their reader: medians with spreads, verdicts, progress, a file of all values."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The median of some measurements, and how far they lie apart."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Of at least one value."""
+        return cls(median=statistics.median(values), least=min(values), most=max(values))
+
+    def range(self, digits: int = 1) -> str:
+        """`(least, most)`."""
+        return f"({self.least:.{digits}f}, {self.most:.{digits}f})"
+
+
+def verdict(met: bool) -> str:
+    """A word to find misses by."""
+    return "met" if met else "MISSED"
+
+
+def say(line: str) -> None:
+    """Progress goes to stderr, so that the table can be piped."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    return {"cores": os.cpu_count(), "processor": platform.machine()}
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Keep every value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1))

@@ -1,0 +1,85 @@
+"""Compare p2pinfer with llama.cpp, transformers and the machine's memory, in one run and in turns.
+
+Streams alone and together, long prompts, hops, a model that only bandwidth limits, and idle servers.
+Prints a table with what was promised; a JSON file keeps every value. Parts for --only:
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from report import say, write_json
+from throughput_figures import Figures, goals_as_json
+from throughput_plan import PARTS
+from throughput_stages import Settings, measure
+from throughput_table import table
+
+from p2pinfer.errors import P2PInferError
+
+
+def parse_flags() -> tuple[Settings, Path]:
+    """Settings, and where the JSON file goes."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench_throughput",
+        description=(__doc__ or "") + "\n".join(f"  {name:8} {what}" for name, what in PARTS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="16 tokens, 2 rounds: to see that it works")
+    parser.add_argument("--tokens", type=_at_least(2), default=64, metavar="N", help="tokens per stream (64)")
+    parser.add_argument("--repetitions", type=_at_least(1), default=5, metavar="N", help="rounds (5)")
+    parser.add_argument(
+        "--only", type=_parts, default=frozenset(PARTS), metavar="PART[,PART...]", help="see above (all)"
+    )
+    parser.add_argument("--skip-large", action="store_true", help="leave out the model of 1 GB")
+    parser.add_argument("--json", type=Path, default=Path("build/bench_throughput.json"), metavar="FILE")
+    flags = parser.parse_args()
+    parts = flags.only - ({"large"} if flags.skip_large else set())
+    if not parts:
+        parser.error("--skip-large leaves nothing of --only large")
+    settings = Settings(
+        parts=parts,
+        num_tokens=16 if flags.quick else flags.tokens,
+        repetitions=2 if flags.quick else flags.repetitions,
+        idle_seconds=4.0 if flags.quick else 20.0,
+    )
+    return settings, flags.json
+
+
+def _parts(text: str) -> frozenset[str]:
+    names: Collection[str] = text.split(",")
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+    return frozenset(names)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is expected, not {text!r}")
+        return int(text)
+
+    return number
+
+
+def main() -> int:
+    """Measure, print the table, write the JSON file."""
+    settings, json_file = parse_flags()
+    started = time.monotonic()
+    try:
+        measured = measure(settings)
+    except P2PInferError as error:
+        print(f"bench_throughput: {error}", file=sys.stderr)
+        return 1
+    write_json(json_file, measured | {"goals": goals_as_json(Figures(measured))})
+    print(table(measured))
+    say(f"\n{time.monotonic() - started:.0f} s; every value is in {json_file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
