@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "p2pinfer"
 
-SHARED = {"types", "errors", "folders"}
+SHARED = {"types", "errors", "folders", "hadamard"}
 FORBIDDEN = {
     "model": {"wire", "swarm", "client", "server", "demo"},
     "wire": {"model", "swarm", "client", "server", "demo"},

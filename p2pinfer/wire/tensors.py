@@ -1,9 +1,10 @@
 """Hidden states as bytes, and back. Sizes are the caller's to check before anything is read.
 
 float32 is what the engines compute with: little-endian, row-major, nothing is lost. int8 is a client's
-choice for slow uplinks: for each token one float32 scale per group of 64 values, then the values, each
-round(value / scale), half to even; a quarter of the bytes (17 for every 64). Additions-free IEEE
-arithmetic, so that every machine reads and writes the same.
+choice for slow uplinks: groups of 64 values are rotated (p2pinfer/hadamard.py), and sent for each token
+are one float32 scale per group, then the values, each round(value / scale), half to even; a quarter of
+the bytes (17 for every 64). IEEE arithmetic in a fixed order, so that every machine reads and writes
+the same.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import InvalidTensorError
+from p2pinfer.hadamard import GROUP, rotate
 from p2pinfer.wire import inference_pb2 as pb
-
-GROUP = 64
-"""Neighbouring values that share a scale, as in the engine's own activations."""
 
 _FLOAT32 = np.dtype("<f4")
 _SMALLEST_PEAK = np.float32(1e-30)
@@ -33,16 +32,18 @@ def hidden_bytes(tokens: int, columns: int, dtype: pb.WireDtype) -> int:
 
 def encode_hidden(hidden: Hidden, dtype: pb.WireDtype) -> bytes | memoryview:
     """Pack activations [tokens, columns]."""
-    hidden = np.ascontiguousarray(hidden, dtype=_FLOAT32)
     if dtype == pb.FLOAT32:
+        hidden = np.ascontiguousarray(hidden, dtype=_FLOAT32)
         return hidden.data.cast("B") if hidden.size else b""
-    starts = np.arange(0, hidden.shape[1], GROUP)
-    peaks = np.maximum.reduceat(np.abs(hidden), starts, axis=1)
-    peaks[peaks < _SMALLEST_PEAK] = 0
-    inverse = np.divide(np.float32(127), peaks, out=np.zeros_like(peaks), where=peaks > 0)
-    values = np.rint(hidden * _spread(inverse, hidden.shape[1]))
-    scales = (peaks / np.float32(127)).astype(_FLOAT32)
-    return np.concatenate([scales.view(np.uint8), values.astype(np.int8).view(np.uint8)], axis=1).tobytes()
+    with np.errstate(invalid="ignore", over="ignore"):  # what isn't finite is refused by the reader
+        rotated = rotate(hidden)
+        starts = np.arange(0, rotated.shape[1], GROUP)
+        peaks = np.maximum.reduceat(np.abs(rotated), starts, axis=1)
+        peaks[peaks < _SMALLEST_PEAK] = 0
+        inverse = np.divide(np.float32(127), peaks, out=np.zeros_like(peaks), where=peaks > 0)
+        values = np.rint(rotated * _spread(inverse, rotated.shape[1])).astype(np.int8)
+        scales = (peaks / np.float32(127)).astype(_FLOAT32)
+    return np.concatenate([scales.view(np.uint8), values.view(np.uint8)], axis=1).tobytes()
 
 
 def decode_hidden(data: memoryview, tokens: int, columns: int, dtype: pb.WireDtype) -> Hidden:
@@ -64,9 +65,9 @@ def decode_hidden(data: memoryview, tokens: int, columns: int, dtype: pb.WireDty
         packed = np.frombuffer(data, np.uint8).reshape(tokens, columns + 4 * _groups(columns))
         scale_bytes = 4 * _groups(columns)
         scales = np.ascontiguousarray(packed[:, :scale_bytes]).view(_FLOAT32)
-        hidden = packed[:, scale_bytes:].view(np.int8).astype(np.float32)
+        rotated = packed[:, scale_bytes:].view(np.int8).astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # what isn't finite is refused below
-            hidden *= _spread(scales, columns)
+            hidden = rotate(rotated * _spread(scales, columns))
     if not np.isfinite(hidden).all():
         raise InvalidTensorError("the activations hold NaN or infinity")
     return hidden

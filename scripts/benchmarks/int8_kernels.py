@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from p2pinfer.model.engine import native_library
-from p2pinfer.model.engine.int8_linear import Int8Linear
+from p2pinfer.model.engine.int8_linear import Float16Linear, Int8Linear
 from p2pinfer.model.engine.native_matrix import NativeInt8Matrix
 from p2pinfer.model.quantization import (
     Int8Rows,
@@ -147,7 +147,7 @@ def _int8pack(rows: Int8Rows, scales: RowScales) -> Product:
 
 def _bitsandbytes(rows: Int8Rows, scales: RowScales) -> Product:
     linear = bitsandbytes_linear(torch.from_numpy(rows), torch.from_numpy(scales), None, torch.device("cpu"))
-    return lambda x: linear(x.half())
+    return Float16Linear(linear)
 
 
 def _native(rows: Int8Rows, scales: RowScales, threads: int) -> Product:

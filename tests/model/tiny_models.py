@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from p2pinfer.hadamard import rotate
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden
 from p2pinfer.model.families import FAMILIES
@@ -26,7 +27,7 @@ WINDOW = 5
 _COMMON: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 32,
-    "intermediate_size": 48,
+    "intermediate_size": 80,  # a whole group that is rotated, and a short one that is not
     "num_hidden_layers": NUM_LAYERS,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -114,7 +115,7 @@ def tiny_store(folder: Path, model_type: str, **fields: Any) -> LayerStore:
 
 
 class RoundingLinear(torch.nn.Module):
-    """What an INT8 linear layer computes, written down plainly: bfloat16 in and out, float32 between."""
+    """What an INT8 linear layer computes, plainly: rotated bfloat16 in, bfloat16 out, float32 between."""
 
     def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
@@ -122,7 +123,8 @@ class RoundingLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [..., in] to [..., out]."""
-        out = (x.bfloat16().float() @ self.quantized.T).bfloat16().float() * self.scales
+        x = torch.from_numpy(rotate(x.numpy())).bfloat16().float()
+        out = (x @ self.quantized.T).bfloat16().float() * self.scales
         return out if self.bias is None else out + self.bias
 
 

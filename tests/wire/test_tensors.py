@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pinfer.errors import InvalidTensorError
+from p2pinfer.hadamard import rotate
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
 
@@ -27,18 +28,26 @@ def test_float32_comes_out_bit_for_bit(rows, columns, seed):
 
 
 @given(st.integers(1, 5), st.integers(1, 200), st.integers(0, 2**32 - 1), st.integers(-30, 30))
-def test_int8_is_off_by_at_most_half_a_step_of_its_group(rows, columns, seed, power):
+def test_rotated_int8_is_off_by_at_most_half_a_step_of_its_group(rows, columns, seed, power):
     hidden = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32) * np.float32(
         2.0**power
     )
-    again = there_and_back(hidden, pb.INT8)
+    error = there_and_back(hidden, pb.INT8) - hidden
     for start in range(0, columns, 64):
-        group = hidden[:, start : start + 64]
-        step = np.abs(group).max(axis=1, keepdims=True) / 127
-        assert (np.abs(again[:, start : start + 64] - group) <= step * 0.501).all()
+        rotated, off = rotate(hidden[:, start : start + 64]), rotate(error[:, start : start + 64])
+        step = np.abs(rotated).max(axis=1, keepdims=True) / 127
+        assert (np.abs(off) <= step * 0.501).all()
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-38, -1e-31, 3e38])
+def test_one_large_value_costs_the_others_of_its_group_little():
+    """Without the rotation a step would be 8, and everything else rounded to nothing."""
+    hidden = np.random.default_rng(0).standard_normal((100, 64)).astype(np.float32)
+    hidden[:, 13] = 1000
+    error = there_and_back(hidden, pb.INT8) - hidden
+    assert np.sqrt(np.square(error).mean()) < 0.4
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-38, -1e-31, 1e36])
 def test_int8_takes_groups_of_nothing_almost_nothing_and_almost_too_much(value):
     hidden = np.full((2, 70), value, np.float32)
     np.testing.assert_allclose(there_and_back(hidden, pb.INT8), hidden, rtol=1e-6, atol=1e-30)
@@ -48,6 +57,12 @@ def test_a_token_is_rounded_the_same_alone_and_among_others():
     hidden = np.random.default_rng(1).standard_normal((7, 100)).astype(np.float32)
     alone = [there_and_back(hidden[i : i + 1], pb.INT8) for i in range(7)]
     assert np.concatenate(alone).tobytes() == there_and_back(hidden, pb.INT8).tobytes()
+
+
+def test_int8_groups_whose_rotation_overflows_are_refused():
+    """By the reader, as whatever else isn't finite."""
+    with pytest.raises(InvalidTensorError, match="NaN or infinity"):
+        there_and_back(np.full((1, 64), 3e38, np.float32), pb.INT8)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,16 +1,43 @@
-"""INT8 linear layers for torch: on a CPU by `_weight_int8pack_mm`, on CUDA by bitsandbytes."""
+"""INT8 linear layers for torch: on a CPU by `_weight_int8pack_mm`, on CUDA by bitsandbytes.
+
+The stored rows are rotated (model/quantization.py), so the inputs are rotated here.
+"""
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import torch
 
+from p2pinfer.hadamard import GROUP, rotate
 from p2pinfer.model.quantization import bitsandbytes_linear
 
 _BLOCK_COLUMNS = 16
 
 
+def rotated(x: torch.Tensor) -> torch.Tensor:
+    """`hadamard.rotate` of float32 [rows, columns], as a matrix product: its sums run in another order.
+
+    Each row is a product of its own in a batch, so that its bits can't depend on how many there are.
+    For one row that takes a ninth of the butterflies' time.
+    """
+    rows, columns = x.shape
+    groups = columns // GROUP
+    if groups == 0:
+        return x
+    whole = x[:, : groups * GROUP].reshape(rows, groups, GROUP)
+    turned = torch.bmm(whole, _hadamard(x.device).expand(rows, GROUP, GROUP)).view(rows, groups * GROUP)
+    return turned if columns % GROUP == 0 else torch.cat((turned, x[:, groups * GROUP :]), dim=1)
+
+
+@functools.cache
+def _hadamard(device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(rotate(np.eye(GROUP, dtype=np.float32))).to(device)
+
+
 class Int8Linear(torch.nn.Module):
-    """y = x W^T + b with W as INT8 rows; x is cast to bfloat16, sums and scales are float32.
+    """y = x W^T + b with W as INT8 rows; x is rotated and cast to bfloat16, sums and scales are float32.
 
     The kernel was chosen by measurement (`scripts/bench_kernels`): it reads the stored rows as they
     are, is the fastest for one token, and gives a row of x the same bits whatever other rows are
@@ -32,7 +59,7 @@ class Int8Linear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [..., in] to [..., out], both float32."""
-        rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16)
+        rows = rotated(x.reshape(-1, x.shape[-1])).to(torch.bfloat16)
         if self.padding:
             rows = torch.nn.functional.pad(rows, (0, self.padding))
         product: torch.Tensor = torch.ops.aten._weight_int8pack_mm(rows, self.quantized, self.ones)
@@ -43,7 +70,10 @@ class Int8Linear(torch.nn.Module):
 
 
 class Float16Linear(torch.nn.Module):
-    """A layer that works in float16, between float32 ones: bitsandbytes logs each cast that it has to do."""
+    """A layer that takes rotated inputs in float16, between layers of float32.
+
+    The casts are done here, as bitsandbytes logs each one that it has to do.
+    """
 
     def __init__(self, linear: torch.nn.Module) -> None:
         super().__init__()
@@ -51,8 +81,9 @@ class Float16Linear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [..., in] to [..., out], both float32."""
-        out: torch.Tensor = self.linear(x.half())
-        return out.float()
+        rows = rotated(x.reshape(-1, x.shape[-1])).half()
+        out: torch.Tensor = self.linear(rows)
+        return out.float().view(*x.shape[:-1], -1)
 
 
 def int8_linear(

@@ -25,8 +25,9 @@ from p2pinfer.model.engine.native_config import ACTIVATIONS, NativeShape, read_s
 from p2pinfer.model.engine.native_library import LINEARS, NORMS, check
 from p2pinfer.types import Span
 
-NUMERICS = "native-w8a8g64-1"
-"""INT8 weights per row, INT8 activations per group of 64. Raise the number when any bit changes."""
+NUMERICS = "native-w8a8h64-1"
+"""INT8 weights with a scale per row and INT8 activations with one per group of 64, both rotated within
+groups of 64 before they are rounded (p2pinfer/hadamard.py). Raise the number when any bit changes."""
 
 MAX_TOKENS = 1 << 24
 """Of one sequence: positions up to here have exact float32 angles."""

@@ -12,7 +12,7 @@ from p2pinfer.model.engine import native_library
 
 
 class NativeInt8Matrix:
-    """y = x (weight * scale)^T with activations quantized in groups of 64. Threads may share it."""
+    """y = x (weight * scale)^T, x rotated and quantized in groups of 64. Threads may share it."""
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ from p2pinfer.model.store import LayerStore
 from p2pinfer.model.tensors import Tensors
 from p2pinfer.types import Span
 
-NUMERICS_CPU = "reference-w8-1"
-NUMERICS_CUDA = "reference-llmint8-1"
+NUMERICS_CPU = "reference-w8h64-1"
+NUMERICS_CUDA = "reference-llmint8h64-1"
 
 
 class ReferenceEngine:

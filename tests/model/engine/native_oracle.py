@@ -1,4 +1,7 @@
-"""What the native engine computes, written down plainly in float64, for shapes of any kind."""
+"""What the native engine computes, written down plainly in float64, for shapes of any kind.
+
+Weights are those of a store: INT8 rows of matrices that were rotated.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from p2pinfer.hadamard import GROUP, rotate
 from p2pinfer.model.engine.base import Chunk, Hidden
 from p2pinfer.model.engine.native import NativeEngine
 from p2pinfer.model.engine.native_config import HEAD_NORMS, LLAMA_NORMS, LayerShape, NativeShape, Rotary
@@ -90,14 +94,18 @@ def run_in_pieces(engine: NativeEngine, hidden: Hidden, pieces: list[int]) -> Hi
 
 
 def quantized(x: Array) -> Array:
-    """Activations as the engine sees them: 8 bits with one scale per group of 64."""
-    x = np.asarray(x, np.float64)
-    rounded = np.empty_like(x)
-    for start in range(0, x.shape[-1], 64):
-        group = x[..., start : start + 64]
+    """Activations as the engine sees them: rotated, 8 bits with one scale per group of 64.
+
+    Rotated and rounded in float32, so that what lies halfway between two bytes becomes the engine's.
+    """
+    x = rotate(np.asarray(x, np.float32))
+    rounded = np.empty(x.shape, np.float64)
+    for start in range(0, x.shape[-1], GROUP):
+        group = x[..., start : start + GROUP]
         most = np.abs(group).max(axis=-1, keepdims=True)
-        scale = np.where(most > 0, most, 1) / 127
-        rounded[..., start : start + 64] = np.rint(group / scale) * scale
+        most = np.where(most > 0, most, np.float32(1))
+        scale, inverse = most / np.float32(127), np.float32(127) / most
+        rounded[..., start : start + GROUP] = np.rint(group * inverse) * scale
     return rounded
 
 

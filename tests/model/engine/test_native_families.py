@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from p2pinfer.errors import StoreError, UnsupportedModelError
+from p2pinfer.hadamard import rotate
 from p2pinfer.model.engine import native
 from p2pinfer.model.engine.native import NativeEngine
 from p2pinfer.model.engine.native_config import FAMILIES, read_shape
@@ -24,8 +25,8 @@ from tests.model.tiny_models import ALL_FAMILIES, oracle, oracle_run, random_ids
 
 
 def round_inputs(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
-    """What the engine's products see."""
-    return torch.from_numpy(quantized(inputs[0].numpy())).float()
+    """What the engine's products see, rotated back: transformers' weights are the original ones."""
+    return torch.from_numpy(rotate(quantized(inputs[0].numpy())))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

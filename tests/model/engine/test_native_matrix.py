@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.errors import StoreError, UsageError
+from p2pinfer.hadamard import rotate
 from p2pinfer.model.engine import native_library
 from p2pinfer.model.engine.native_matrix import NativeInt8Matrix
+from p2pinfer.model.quantization import quantize_rows
 from tests.model.engine.native_oracle import ISAS, Array, quantized, random_hidden, relative_difference
 
 
@@ -23,7 +25,7 @@ def random_matrix(outputs: int, inputs: int) -> tuple[Array, Array]:
 
 
 def product_oracle(weight: Array, scale: Array, x: Array) -> Array:
-    """In float64, with the activations quantized as the engine does."""
+    """In float64, with the activations rotated and quantized as the engine does."""
     return quantized(x) @ (weight * scale[:, None].astype(np.float64)).T
 
 
@@ -66,20 +68,46 @@ def test_the_largest_products_do_not_saturate(isa: str):
         for x_sign in (1, -1):
             weight = np.full((16, inputs), 127 * weight_sign, np.int8)
             matrix = NativeInt8Matrix(weight, np.ones(16, np.float32), threads=1, isa=isa)
-            found = matrix.multiply(np.full((3, inputs), 127.0 * x_sign, np.float32))
+            found = matrix.multiply(rotate(np.full((3, inputs), 127.0 * x_sign, np.float32)))
             np.testing.assert_array_equal(
                 found, np.full((3, 16), 127.0 * 127 * inputs * weight_sign * x_sign)
             )
 
 
-@pytest.mark.parametrize("isa", ISAS)
-def test_activations_round_half_to_even(isa: str):
-    """One input per group at 127 makes the scale one, so that the others are themselves."""
-    x = np.zeros((1, 64), np.float32)
-    x[0, :6] = [127, 0.5, 1.5, 2.5, -0.5, -3.5]
-    matrix = NativeInt8Matrix(np.eye(64, dtype=np.int8), np.ones(64, np.float32), threads=1, isa=isa)
+def identity(inputs: int, isa: str) -> NativeInt8Matrix:
+    """Its products are the quantized activations themselves."""
+    return NativeInt8Matrix(np.eye(inputs, dtype=np.int8), np.ones(inputs, np.float32), threads=1, isa=isa)
 
-    np.testing.assert_array_equal(matrix.multiply(x)[0, :6], [127, 0, 2, 2, 0, -4])
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("inputs", [63, 64])
+def test_activations_round_half_to_even(isa: str, inputs: int):
+    """One value per rotated group at 127 makes the scale one, so that the others are themselves."""
+    x = np.zeros((1, inputs), np.float32)
+    x[0, :6] = [127, 0.5, 1.5, 2.5, -0.5, -3.5]
+
+    np.testing.assert_array_equal(identity(inputs, isa).multiply(rotate(x))[0, :6], [127, 0, 2, 2, 0, -4])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("inputs", [1, 40, 64, 65, 128, 150, 576])
+def test_activations_are_rotated_as_the_weights_were(isa: str, inputs: int):
+    """The same additions in the same order: not a byte differs from numpy's."""
+    x = random_hidden(50, inputs)
+
+    np.testing.assert_array_equal(identity(inputs, isa).multiply(x), quantized(x).astype(np.float32))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("inputs", [64, 100, 576])
+def test_products_with_a_quantized_weight_are_close_to_those_with_the_weight(isa: str, inputs: int):
+    """Whoever rotated one side and not the other would find noise."""
+    rng = np.random.default_rng(inputs)
+    weight = rng.standard_normal((70, inputs)).astype(np.float32)
+    x = random_hidden(5, inputs)
+    found = NativeInt8Matrix(*quantize_rows(weight), isa=isa).multiply(x)
+
+    assert relative_difference(found, x @ weight.T) < 2e-2
 
 
 @pytest.mark.parametrize("isa", ISAS)

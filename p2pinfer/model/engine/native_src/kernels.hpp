@@ -11,7 +11,7 @@
 namespace p2pinfer {
 
 constexpr int kLanes = 16;       // floats handled together, on every instruction set
-constexpr int kGroup = 64;       // activations that share one scale
+constexpr int kGroup = 64;       // activations that are rotated together and share one scale
 constexpr int kPageTokens = 16;  // tokens of a cache page; one lane per key
 
 constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -31,6 +31,7 @@ struct QuantizedRows {
   float* scales;
   int32_t* corrections;  // -128 * sum(values of the group): undoes the offset of unsigned weights
   int groups;
+  int whole_groups;      // of inputs: without the last one if it is padded
 };
 
 // What a matrix product does with y = x w^T + bias.
@@ -65,8 +66,9 @@ struct Kernels {
   void (*matmul)(const MatrixView& weights, const QuantizedRows& x, int rows, int first_block, int end_block,
                  float* out, size_t stride, Store store);
 
-  // Round half to even to [-127, 127], one scale per group.
-  void (*quantize)(const float* x, int groups, int8_t* values, float* scales, int32_t* corrections);
+  // Fills a row from x, which is padded with zeros: rotates whole groups (p2pinfer/hadamard.py), then
+  // rounds half to even to [-127, 127] with one scale per group.
+  void (*quantize)(const float* x, const QuantizedRows& to, int row);
 
   // out = x / sqrt(mean(x^2) + epsilon) * weight; `padded` is size rounded up to lanes, with zeros.
   void (*normalize)(const float* x, const float* weight, int size, int padded, float epsilon, float* out);

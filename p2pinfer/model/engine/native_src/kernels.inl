@@ -143,22 +143,35 @@ void matmul(const MatrixView& w, const QuantizedRows& x, int rows, int first_blo
 
 // --- rows ---------------------------------------------------------------------------------------
 
-void quantize(const float* x, int groups, int8_t* values, float* scales, int32_t* corrections) {
-  for (int g = 0; g < groups; ++g, x += kGroup, values += kGroup) {
+// The Walsh-Hadamard transform of a group, 8 times as large as the orthonormal one, by butterflies with
+// strides 32, 16, 8, 4, 2, 1: p2pinfer/hadamard.py defines it, and rotates the weights the same.
+P2P_INLINE void rotate(F (&v)[kGroup / kLanes]) {
+  static_assert(kGroup == 64 && kLanes == 16, "two strides between registers, four inside");
+  const F a = add(v[0], v[2]), b = add(v[1], v[3]), c = sub(v[0], v[2]), d = sub(v[1], v[3]);
+  v[0] = add(a, b);
+  v[1] = sub(a, b);
+  v[2] = add(c, d);
+  v[3] = sub(c, d);
+  P2P_UNROLL for (int i = 0; i < 4; ++i) v[i] = butterfly<1>(butterfly<2>(butterfly<4>(butterfly<8>(v[i]))));
+}
+constexpr float kRotationGain = 8.0f;  // sqrt(kGroup), a power of two: it goes into the scale unrounded
+
+void quantize(const float* x, const QuantizedRows& to, int row) {
+  const size_t first = static_cast<size_t>(row) * to.groups;
+  int8_t* values = to.values + first * kGroup;
+  for (int g = 0; g < to.groups; ++g, x += kGroup, values += kGroup) {
+    const bool whole = g < to.whole_groups;
+    F v[kGroup / kLanes];
+    P2P_UNROLL for (int i = 0; i < kGroup / kLanes; ++i) v[i] = load(x + i * kLanes);
+    if (whole) rotate(v);
     F peak = zero();
-    for (int k = 0; k < kGroup; k += kLanes) peak = max(absolute(load(x + k)), peak);
+    P2P_UNROLL for (int i = 0; i < kGroup / kLanes; ++i) peak = max(absolute(v[i]), peak);
     const float most = largest(peak);
     const bool silent = !(most >= 1e-30f);  // below, 127 / most would overflow
-    scales[g] = silent ? 0.0f : most / 127.0f;
+    to.scales[first + g] = silent ? 0.0f : most / (whole ? 127.0f * kRotationGain : 127.0f);
     const F inverse = set(silent ? 0.0f : 127.0f / most);
-    I total = set_int(0);
-    for (int k = 0; k < kGroup; k += kLanes) {
-      const F scaled = max(min(mul(load(x + k), inverse), set(127.0f)), set(-127.0f));
-      const I rounded = round_to_int(scaled);
-      store_bytes(values + k, rounded);
-      total = add(total, rounded);
-    }
-    corrections[g] = -128 * sum(total);
+    P2P_UNROLL for (int i = 0; i < kGroup / kLanes; ++i) v[i] = mul(v[i], inverse);
+    to.corrections[first + g] = -128 * store_rounded(values, v);
   }
 }
 

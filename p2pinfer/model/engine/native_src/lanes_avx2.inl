@@ -23,6 +23,24 @@ P2P_INLINE F absolute(F a) {
   return {_mm256_and_ps(a.lo, magnitude), _mm256_and_ps(a.hi, magnitude)};
 }
 
+template <int H>
+P2P_INLINE __m256 butterfly_eight(__m256 a) {
+  __m256 swapped;
+  if constexpr (H == 4) swapped = _mm256_permute2f128_ps(a, a, 1);
+  if constexpr (H == 2) swapped = _mm256_permute_ps(a, 0x4e);
+  if constexpr (H == 1) swapped = _mm256_permute_ps(a, 0xb1);
+  constexpr int with_bit = H == 4 ? 0xf0 : H == 2 ? 0xcc : 0xaa;
+  return _mm256_fmadd_ps(a, _mm256_blend_ps(_mm256_set1_ps(1.0f), _mm256_set1_ps(-1.0f), with_bit), swapped);
+}
+// Lane i without bit H: a[i] + a[i ^ H]; with it: a[i ^ H] - a[i].
+template <int H>
+P2P_INLINE F butterfly(F a) {
+  if constexpr (H == 8)
+    return {_mm256_add_ps(a.lo, a.hi), _mm256_sub_ps(a.lo, a.hi)};
+  else
+    return {butterfly_eight<H>(a.lo), butterfly_eight<H>(a.hi)};
+}
+
 P2P_INLINE __m256 keep_eight(__m256 a, __m256i lane, int first, int end, __m256 other) {
   const __m256i before = _mm256_cmpgt_epi32(_mm256_set1_epi32(first), lane);
   const __m256i inside = _mm256_andnot_si256(before, _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
@@ -58,20 +76,27 @@ P2P_INLINE float largest(F a) {
 }
 
 P2P_INLINE I set_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-P2P_INLINE I add(I a, I b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
-P2P_INLINE int32_t sum(I a) {
-  const __m256i eight = _mm256_add_epi32(a.lo, a.hi);
+P2P_INLINE F to_float(I a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+
+P2P_INLINE __m256i rounded_words(F a) { return _mm256_packs_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)); }
+P2P_INLINE __m256i rounded_bytes(F a, F b) {
+  const __m256i bytes = _mm256_packs_epi16(rounded_words(a), rounded_words(b));
+  // packs works within 128-bit halves: the permutation puts the bytes back in order.
+  const __m256i ordered = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  return _mm256_max_epi8(ordered, _mm256_set1_epi8(-127));
+}
+// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
+// becomes -127. Returns the sum of the bytes.
+P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
+  const __m256i first = rounded_bytes(a[0], a[1]), second = rounded_bytes(a[2], a[3]);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), first);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), second);
+  const __m256i ones = _mm256_set1_epi8(1);
+  const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(ones, first), _mm256_maddubs_epi16(ones, second));
+  const __m256i eight = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
   const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
   const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
-}
-P2P_INLINE I round_to_int(F a) { return {_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }
-P2P_INLINE F to_float(I a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
-P2P_INLINE void store_bytes(int8_t* p, I a) {
-  // packs works within 128-bit halves: the permutation puts the words back in order.
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
-  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 
 P2P_INLINE Weights load_weights(const uint8_t* p) {

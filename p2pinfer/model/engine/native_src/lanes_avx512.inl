@@ -22,6 +22,19 @@ P2P_INLINE F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
 P2P_INLINE F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
 P2P_INLINE F absolute(F a) { return {_mm512_abs_ps(a.v)}; }
 
+// Lane i without bit H: a[i] + a[i ^ H]; with it: a[i ^ H] - a[i].
+template <int H>
+P2P_INLINE F butterfly(F a) {
+  __m512 swapped, signs;
+  if constexpr (H == 8) swapped = _mm512_shuffle_f32x4(a.v, a.v, 0x4e);
+  if constexpr (H == 4) swapped = _mm512_shuffle_f32x4(a.v, a.v, 0xb1);
+  if constexpr (H == 2) swapped = _mm512_permute_ps(a.v, 0x4e);
+  if constexpr (H == 1) swapped = _mm512_permute_ps(a.v, 0xb1);
+  constexpr __mmask16 with_bit = H == 8 ? 0xff00 : H == 4 ? 0xf0f0 : H == 2 ? 0xcccc : 0xaaaa;
+  signs = _mm512_mask_blend_ps(with_bit, _mm512_set1_ps(1.0f), _mm512_set1_ps(-1.0f));
+  return {_mm512_fmadd_ps(a.v, signs, swapped)};
+}
+
 // Lanes [first, end) of a; `other` elsewhere.
 P2P_INLINE F keep(F a, int first, int end, F other) {
   const unsigned from = first <= 0 ? 0xffffu : first >= kLanes ? 0u : 0xffffu << first;
@@ -49,12 +62,18 @@ P2P_INLINE float largest(F a) {
 }
 
 P2P_INLINE I set_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
-P2P_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
-P2P_INLINE int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
-P2P_INLINE I round_to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
 P2P_INLINE F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
-P2P_INLINE void store_bytes(int8_t* p, I a) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
+
+// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
+// becomes -127. Returns the sum of the bytes.
+P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
+  const __m512i first = _mm512_packs_epi32(_mm512_cvtps_epi32(a[0].v), _mm512_cvtps_epi32(a[1].v));
+  const __m512i second = _mm512_packs_epi32(_mm512_cvtps_epi32(a[2].v), _mm512_cvtps_epi32(a[3].v));
+  const __m512i bytes = _mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127));
+  // packs works within 128-bit quarters: the permutation puts the bytes back in order.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, bytes));
+  return _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), bytes));
 }
 
 P2P_INLINE Weights load_weights(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }

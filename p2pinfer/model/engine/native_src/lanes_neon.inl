@@ -30,6 +30,19 @@ P2P_INLINE F min(F a, F b) P2P_EACH(F, vbslq_f32(vcltq_f32(a.v[i], b.v[i]), a.v[
 P2P_INLINE F max(F a, F b) P2P_EACH(F, vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), a.v[i], b.v[i]))
 P2P_INLINE F absolute(F a) P2P_EACH(F, vabsq_f32(a.v[i]))
 
+// Lane i without bit H: a[i] + a[i ^ H]; with it: a[i ^ H] - a[i].
+template <int H>
+P2P_INLINE F butterfly(F a) {
+  if constexpr (H >= 4) {
+    constexpr int apart = H / 4;  // registers
+    P2P_EACH(F, (i & apart) != 0 ? vsubq_f32(a.v[i ^ apart], a.v[i]) : vaddq_f32(a.v[i], a.v[i ^ apart]))
+  } else {
+    const float signs[4] = {1.0f, H == 1 ? -1.0f : 1.0f, H == 2 ? -1.0f : 1.0f, -1.0f};
+    const float32x4_t by = vld1q_f32(signs);
+    P2P_EACH(F, vfmaq_f32(H == 2 ? vextq_f32(a.v[i], a.v[i], 2) : vrev64q_f32(a.v[i]), a.v[i], by))
+  }
+}
+
 // Lanes [first, end) of a; `other` elsewhere.
 P2P_INLINE F keep(F a, int first, int end, F other) {
   const int32_t count[4] = {0, 1, 2, 3};
@@ -64,16 +77,22 @@ P2P_INLINE float largest(F a) {
 }
 
 P2P_INLINE I set_int(int32_t x) P2P_EACH(I, vdupq_n_s32(x))
-P2P_INLINE I add(I a, I b) P2P_EACH(I, vaddq_s32(a.v[i], b.v[i]))
-P2P_INLINE int32_t sum(I a) {
-  return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3])));
-}
-P2P_INLINE I round_to_int(F a) P2P_EACH(I, vcvtnq_s32_f32(a.v[i]))
 P2P_INLINE F to_float(I a) P2P_EACH(F, vcvtq_f32_s32(a.v[i]))
-P2P_INLINE void store_bytes(int8_t* p, I a) {
-  const int16x8_t low = vcombine_s16(vmovn_s32(a.v[0]), vmovn_s32(a.v[1]));
-  const int16x8_t high = vcombine_s16(vmovn_s32(a.v[2]), vmovn_s32(a.v[3]));
-  vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+
+P2P_INLINE int16x4_t rounded_words(float32x4_t a) {
+  return vmovn_s32(vbslq_s32(vceqq_f32(a, a), vcvtnq_s32_f32(a), vdupq_n_s32(-127)));
+}
+// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
+// becomes -127. Returns the sum of the bytes.
+P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
+  int32_t total = 0;
+  P2P_UNROLL for (int i = 0; i < 4; ++i) {
+    const int16x8_t low = vcombine_s16(rounded_words(a[i].v[0]), rounded_words(a[i].v[1]));
+    const int16x8_t high = vcombine_s16(rounded_words(a[i].v[2]), rounded_words(a[i].v[3]));
+    vst1q_s8(p + i * kLanes, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+    total += vaddvq_s16(vaddq_s16(low, high));
+  }
+  return total;
 }
 
 P2P_INLINE Weights load_weights(const uint8_t* p)

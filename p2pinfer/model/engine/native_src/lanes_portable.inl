@@ -29,6 +29,9 @@ P2P_INLINE F fma(const F& a, const F& b, const F& c) P2P_EACH_LANE(__builtin_fma
 P2P_INLINE F min(const F& a, const F& b) P2P_EACH_LANE(a.v[i] < b.v[i] ? a.v[i] : b.v[i])
 P2P_INLINE F max(const F& a, const F& b) P2P_EACH_LANE(a.v[i] > b.v[i] ? a.v[i] : b.v[i])
 P2P_INLINE F absolute(const F& a) P2P_EACH_LANE(__builtin_fabsf(a.v[i]))
+// Lane i without bit H: a[i] + a[i ^ H]; with it: a[i ^ H] - a[i].
+template <int H>
+P2P_INLINE F butterfly(const F& a) P2P_EACH_LANE((i & H) != 0 ? a.v[i ^ H] - a.v[i] : a.v[i] + a.v[i ^ H])
 // Lanes [first, end) of a; `other` elsewhere.
 P2P_INLINE F keep(const F& a, int first, int end, const F& other)
     P2P_EACH_LANE(first <= i && i < end ? a.v[i] : other.v[i])
@@ -62,30 +65,22 @@ P2P_INLINE I set_int(int32_t x) {
   for (int i = 0; i < kLanes; ++i) r.v[i] = x;
   return r;
 }
-P2P_INLINE I add(const I& a, const I& b) {
-  I r;
-  for (int i = 0; i < kLanes; ++i) r.v[i] = a.v[i] + b.v[i];
-  return r;
-}
-P2P_INLINE int32_t sum(const I& a) {
-  int32_t total = 0;
-  for (int i = 0; i < kLanes; ++i) total += a.v[i];
-  return total;
-}
-// Half to even, for |a| < 2^22: adding 1.5 * 2^23 leaves the integer in the low bits.
-P2P_INLINE I round_to_int(const F& a) {
-  I r;
-  for (int i = 0; i < kLanes; ++i) {
-    const float shifted = a.v[i] + kShifter;
-    int32_t bits;
-    __builtin_memcpy(&bits, &shifted, 4);
-    r.v[i] = bits - kShifterBits;
-  }
-  return r;
-}
 P2P_INLINE F to_float(const I& a) P2P_EACH_LANE(static_cast<float>(a.v[i]))
-P2P_INLINE void store_bytes(int8_t* p, const I& a) {
-  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a.v[i]);
+
+// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
+// becomes -127. Returns the sum of the bytes.
+P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
+  int32_t total = 0;
+  for (int k = 0; k < 4; ++k)
+    for (int i = 0; i < kLanes; ++i) {
+      const float number = a[k].v[i] == a[k].v[i] ? a[k].v[i] : -127.0f;
+      const float shifted = number + kShifter;  // leaves the integer in the low bits
+      int32_t bits;
+      __builtin_memcpy(&bits, &shifted, 4);
+      p[k * kLanes + i] = static_cast<int8_t>(bits - kShifterBits);
+      total += bits - kShifterBits;
+    }
+  return total;
 }
 
 P2P_INLINE Weights load_weights(const uint8_t* p) {

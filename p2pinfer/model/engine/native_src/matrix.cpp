@@ -14,6 +14,7 @@ size_t PackedMatrix::bytes(int outputs, int inputs) {
 
 PackedMatrix::PackedMatrix(Arena& arena, int outputs, int inputs, bool unsigned_weights)
     : groups_(round_up(inputs, kGroup) / kGroup),
+      whole_groups_(inputs / kGroup),
       blocks_(round_up(outputs, kLanes) / kLanes),
       unsigned_weights_(unsigned_weights) {
   const size_t rows = static_cast<size_t>(blocks_) * kLanes;
@@ -79,7 +80,7 @@ void Matrix::multiply(const float* x, int rows, float* y) {
                 false);
   float* padded = scratch.take<float>(padded_inputs);
   QuantizedRows quantized{scratch.take<int8_t>(count * padded_inputs), scratch.take<float>(count * groups),
-                          scratch.take<int32_t>(count * groups), groups};
+                          scratch.take<int32_t>(count * groups), groups, packed_.whole_groups()};
   float* staged = direct ? nullptr : scratch.take<float>(count * padded_outputs);
   const MatrixView view = packed_.view();
   for (int first = 0; first < rows; first += kRowsAtOnce) {
@@ -88,8 +89,7 @@ void Matrix::multiply(const float* x, int rows, float* y) {
     DefaultFloatingPoint here;
     for (int r = 0; r < part; ++r) {
       std::memcpy(padded, x + static_cast<size_t>(first + r) * inputs_, sizeof(float) * inputs_);
-      kernels_.quantize(padded, groups, quantized.values + r * padded_inputs, quantized.scales + r * groups,
-                        quantized.corrections + r * groups);
+      kernels_.quantize(padded, quantized, r);
     }
     const int step = blocks_per_item(blocks, part, team_.threads());
     team_.run(1, [&](Team::Member& member) {

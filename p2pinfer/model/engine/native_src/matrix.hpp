@@ -30,6 +30,7 @@ class PackedMatrix {
 
   MatrixView view() const { return {packed_, scales_, biases_, groups_}; }
   int groups() const { return groups_; }
+  int whole_groups() const { return whole_groups_; }  // of inputs; the last group may be short
   int blocks() const { return blocks_; }
 
  private:
@@ -37,6 +38,7 @@ class PackedMatrix {
   float* scales_ = nullptr;
   float* biases_ = nullptr;
   int groups_ = 0;
+  int whole_groups_ = 0;
   int blocks_ = 0;
   bool unsigned_weights_ = false;
 };

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define P2P_ABI_VERSION 1
+#define P2P_ABI_VERSION 2
 
 enum {
   P2P_OK = 0,

@@ -83,7 +83,7 @@ Model::Workspace::Workspace(const Model& model, int rows, int longest)
   auto floats = [&](size_t count) { return arena.take<float>(count); };
   auto quantized = [&](size_t count) {
     const size_t n = count * static_cast<size_t>(groups);
-    return QuantizedRows{arena.take<int8_t>(n * kGroup), floats(n), arena.take<int32_t>(n), groups};
+    return QuantizedRows{arena.take<int8_t>(n * kGroup), floats(n), arena.take<int32_t>(n), groups, 0};
   };
   hidden = floats(r * static_cast<size_t>(s.hidden_stride));
   update = floats(r * static_cast<size_t>(s.hidden_stride));
@@ -187,8 +187,7 @@ void Step::quantize(const Source& source, int row, Own& own, const QuantizedRows
     kernels_.normalize(x, source.norm, model_.shape.hidden, source.stride, model_.shape.epsilon, own.normalized);
     x = own.normalized;
   }
-  const size_t group = static_cast<size_t>(to_row) * to.groups;
-  kernels_.quantize(x, to.groups, to.values + group * kGroup, to.scales + group, to.corrections + group);
+  kernels_.quantize(x, to, to_row);
 }
 
 // out = quantized source times matrix. A single row is quantized by every member for itself, which
@@ -200,6 +199,7 @@ void Step::product(Team::Member& member, const Source& source, const PackedMatri
   const int step = blocks_per_item(blocks, count, model_.team_.threads());
   QuantizedRows x = count == 1 ? own.single : space_.shared;
   x.groups = matrix.groups();
+  x.whole_groups = matrix.whole_groups();
   if (count > 1) share_rows(member, [&](int row) { quantize(source, row, own, x, row); });
   bool ready = count > 1;
   member.share((blocks + step - 1) / step, [&](int item) {
