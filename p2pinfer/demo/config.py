@@ -10,7 +10,7 @@ from typing import Self
 
 from p2pinfer.folders import user_cache_folder
 
-DEFAULT_PROMPT = "What is the capital of France?"
+DEFAULT_PROMPT = "What is the capital of Germany?"
 
 
 def positive(text: str) -> int:

@@ -74,5 +74,6 @@ class RouteModel:
         return torch.from_numpy(self._ends.logits(states))
 
     def _sent(self, hidden: Hidden) -> Hidden:
+        tokens, columns = hidden.shape
         data = memoryview(bytes(encode_hidden(hidden, self._wire_dtype)))
-        return decode_hidden(data, *hidden.shape, self._wire_dtype)
+        return decode_hidden(data, tokens, columns, self._wire_dtype)

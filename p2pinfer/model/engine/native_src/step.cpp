@@ -27,7 +27,7 @@ struct Tile {
 
 }  // namespace
 
-// Buffers of a round. Whatever pads a row to whole groups is zero from the start and stays so.
+// Buffers of a round. Whatever pads a row to whole groups is zero when a round begins.
 struct Model::Workspace {
   Workspace(const Model& model, int rows, int longest);
 
@@ -291,6 +291,7 @@ void Step::attend(const Layer& layer, int index, const Tile& tile, int first_hea
 }
 
 int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count, const float* in, float* out) {
+  const DefaultFloatingPoint here;
   int longest = 0;
   int64_t total = 0;
   for (int i = 0; i < count; ++i) {
@@ -322,8 +323,12 @@ int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count,
     std::vector<Row> rows;
     auto flush = [&] {
       const size_t held = rows.size(), stride = static_cast<size_t>(sizes_.hidden_stride);
-      for (size_t r = 0; r < held; ++r, in += hidden)
-        std::memcpy(workspace_->hidden + r * stride, in, sizeof(float) * hidden);
+      for (size_t r = 0; r < held; ++r, in += hidden) {
+        float* row = workspace_->hidden + r * stride;
+        std::memcpy(row, in, sizeof(float) * hidden);
+        // A row that overflowed leaves what isn't a number in its padding: it must not reach the next one.
+        std::fill(row + hidden, row + stride, 0.0f);
+      }
       const Step step(*this, *workspace_, std::move(rows));
       team_.run(sequences[0]->layout.layers * kPhasesPerLayer, [&](Team::Member& member) { step.run(member); });
       for (size_t r = 0; r < held; ++r, out += hidden)

@@ -2,6 +2,8 @@
 
 #include <cfenv>
 #include <chrono>
+#include <new>
+#include <system_error>
 
 namespace p2pinfer {
 namespace {
@@ -41,10 +43,17 @@ void Team::Member::finish_previous() {
 }
 
 Team::Team(int threads) {
-  for (int index = 1; index < threads; ++index) workers_.emplace_back(&Team::work, this, index);
+  try {
+    for (int index = 1; index < threads; ++index) workers_.emplace_back(&Team::work, this, index);
+  } catch (const std::system_error&) {  // the system has no more threads, or no memory for their stacks
+    dismiss();
+    throw std::bad_alloc();
+  }
 }
 
-Team::~Team() {
+Team::~Team() { dismiss(); }
+
+void Team::dismiss() {
   stopping_ = true;
   started_.ring();
   for (std::thread& worker : workers_) worker.join();

@@ -88,7 +88,7 @@ class Team {
     int previous_items_ = 0;
   };
 
-  explicit Team(int threads);
+  explicit Team(int threads);  // throws std::bad_alloc
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -117,6 +117,7 @@ class Team {
   using Call = void (*)(void*, Member&);
   void open(int phases, Call call, void* context);
   void close();
+  void dismiss();
   void work(int index);
 
   std::vector<std::thread> workers_;
