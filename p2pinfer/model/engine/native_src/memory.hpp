@@ -6,8 +6,11 @@
 #include <cstring>
 #include <new>
 #include <utility>
+#include <vector>
 
-#if defined(__unix__) || defined(__APPLE__)
+// P2PINFER_CHECKED_MEMORY is for sanitizers and valgrind, which know nothing of what mmap returned: every
+// piece comes from the heap by itself, with its own bounds.
+#if (defined(__unix__) || defined(__APPLE__)) && !defined(P2PINFER_CHECKED_MEMORY)
 #include <sys/mman.h>
 #define P2PINFER_HAS_MMAP 1
 #endif
@@ -30,7 +33,7 @@ class Block {
     if (huge) madvise(data_, bytes, MADV_HUGEPAGE);
 #endif
 #else
-    data_ = std::calloc(bytes + 64, 1);
+    data_ = std::calloc(bytes, 1);
     if (!data_) throw std::bad_alloc();
 #endif
     (void)huge;
@@ -74,6 +77,10 @@ class Arena {
     T* piece = reinterpret_cast<T*>(block_.as<char>() + used_);
     used_ += rounded(count * sizeof(T));
     if (used_ > block_.bytes()) throw std::bad_alloc();
+#ifdef P2PINFER_CHECKED_MEMORY
+    pieces_.emplace_back(count * sizeof(T));
+    piece = pieces_.back().template as<T>();
+#endif
     return piece;
   }
   size_t bytes() const { return block_.bytes(); }
@@ -81,6 +88,9 @@ class Arena {
  private:
   Block block_;
   size_t used_ = 0;
+#ifdef P2PINFER_CHECKED_MEMORY
+  std::vector<Block> pieces_;
+#endif
 };
 
 }  // namespace p2pinfer

@@ -2,8 +2,8 @@
 
 #include <cfenv>
 #include <chrono>
+#include <exception>
 #include <new>
-#include <system_error>
 
 namespace p2pinfer {
 namespace {
@@ -45,7 +45,7 @@ void Team::Member::finish_previous() {
 Team::Team(int threads) {
   try {
     for (int index = 1; index < threads; ++index) workers_.emplace_back(&Team::work, this, index);
-  } catch (const std::system_error&) {  // the system has no more threads, or no memory for their stacks
+  } catch (const std::exception&) {  // the system has no more threads, or no memory for their stacks
     dismiss();
     throw std::bad_alloc();
   }
