@@ -13,8 +13,8 @@ from p2pinfer.errors import HopFailedError, P2PInferError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""gRPC's own limit; a session's contract is far tighter, and checked before anything is copied."""
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Of gRPC: openings with a record of 4 KB inside, and less. Activations travel on lanes."""
 
 CONNECT_SECONDS = 4.0
 
