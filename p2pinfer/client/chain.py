@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -46,6 +46,11 @@ class HopServer:
 
     hop: RouteHop
     record: Announcement
+
+    @property
+    def address(self) -> Address:
+        """Where it is, by its own record."""
+        return Address(self.record.peer_id, self.record.endpoints, self.record.certificate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,10 +227,8 @@ SessionCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 async def _open_hop(
     pool: ChannelPool, stack: AsyncExitStack, server: HopServer, opening: pb.Opening
 ) -> tuple[SessionCall, pb.Opened]:
-    peer_id, record = server.hop.peer_id, server.record
-    channel = await stack.enter_async_context(
-        pool.connected(Address(peer_id, record.endpoints, record.certificate))
-    )
+    peer_id = server.hop.peer_id
+    channel = await stack.enter_async_context(pool.connected(server.address))
     stub: Any = InferenceStub(channel)
     call: SessionCall = stub.Session(opening)
     stack.callback(call.cancel)
@@ -282,19 +285,12 @@ async def open_chain(
             terms.results_key = results_key
         openings.append(sign_opening(terms, identity.public_key, identity.sign))
 
-    def lane_of(server: HopServer) -> AbstractAsyncContextManager[Lane]:
-        record = server.record
-        address = Address(record.peer_id, record.endpoints, record.certificate)
-        return lane_to(address, pool.tunnel, pool.connect_seconds)
-
     async with AsyncExitStack() as stack:
         calls = [
             asyncio.ensure_future(_open_hop(pool, stack, server, opening))
             for server, opening in zip(servers, openings, strict=True)
         ]
-        lanes = [
-            asyncio.ensure_future(_closing(stack, lane_of(server))) for server in (servers[0], servers[-1])
-        ]
+        lanes = [asyncio.ensure_future(_dial(pool, stack, server)) for server in (servers[0], servers[-1])]
         try:
             opened = await asyncio.gather(*calls)
             steps, results = await asyncio.gather(*lanes)
@@ -326,7 +322,8 @@ async def open_chain(
             await asyncio.gather(*listeners, return_exceptions=True)
 
 
-async def _closing(stack: AsyncExitStack, way: AbstractAsyncContextManager[Lane]) -> Lane:
+async def _dial(pool: ChannelPool, stack: AsyncExitStack, server: HopServer) -> Lane:
+    way = lane_to(server.address, pool.tunnel, pool.connect_seconds)
     lane = await stack.enter_async_context(way)
     stack.callback(lane.close)
     return lane

@@ -57,14 +57,15 @@ class Handler(InferenceServicer):
             client = opening.client_public_key
             if refused := admit(terms, self._load(), self._sessions.count_of(client)):
                 raise refused
-            async with self._sessions.open(client, terms) as session, self._next_hop(terms, session):
+            async with self._sessions.open(client, terms) as session:
                 try:
-                    opened = pb.Opened(
-                        max_step_tokens=MAX_STEP_TOKENS, idle_seconds=self._sessions.idle_seconds
-                    )
-                    await context.write(pb.ServerFrame(opened=opened))
-                    raise await asyncio.shield(session.ended)
-                finally:
+                    async with self._next_hop(terms, session):
+                        opened = pb.Opened(
+                            max_step_tokens=MAX_STEP_TOKENS, idle_seconds=self._sessions.idle_seconds
+                        )
+                        await context.write(pb.ServerFrame(opened=opened))
+                        raise await asyncio.shield(session.ended)
+                finally:  # also where no next hop was found: steps may have come meanwhile
                     self._runner.release(session)
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
-"""gRPC through libp2p: the bytes of a connection carried by one stream, from unix socket to unix socket.
+"""Connections through libp2p: the bytes of each carried by one stream, from unix socket to unix socket.
 
-For peers that can't be dialled directly. Nothing is looked at on the way: TLS ends at the two gRPC ends.
-A loopback round trip costs about 0.5 ms instead of 0.25.
+For peers that can't be dialled directly. Nothing is looked at on the way: TLS ends at the two ends, of
+gRPC or of a lane. A loopback round trip of gRPC costs about 0.5 ms instead of 0.25.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What travels between peers: messages, tensors as bytes, pinned channels, status codes."""
+"""What travels between peers: messages, steps as bytes, pinned channels and lanes, status codes."""

@@ -67,5 +67,16 @@ def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
 
 def pinned(certificate_der: bytes) -> grpc.ChannelCredentials:
     """Credentials that trust this one certificate and nothing else. Raises ValueError if it is none."""
-    certificate = x509.load_der_x509_certificate(certificate_der)
-    return grpc.ssl_channel_credentials(certificate.public_bytes(serialization.Encoding.PEM))
+    return grpc.ssl_channel_credentials(_as_pem(certificate_der))
+
+
+def pinned_context(certificate_der: bytes) -> ssl.SSLContext:
+    """The same for lanes. Raises ValueError if it is no certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=_as_pem(certificate_der).decode())
+    return context
+
+
+def _as_pem(certificate_der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(certificate_der).public_bytes(serialization.Encoding.PEM)

@@ -27,12 +27,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
 from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError
 from p2pinfer.types import SESSION_ID_BYTES
-from p2pinfer.wire.certificates import SERVER_NAME
+from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
 from p2pinfer.wire.channels import Address, Tunnel
 from p2pinfer.wire.opening import KEY_BYTES
 
@@ -155,7 +152,7 @@ async def lane_to(address: Address, tunnel: Tunnel | None, seconds: float) -> As
     the tunnel open. Raises HopFailedError if no way leads there, each tried for so many seconds.
     """
     try:
-        context = _client_context(address.certificate)
+        context = pinned_context(address.certificate)
     except ValueError as error:
         raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
     async with AsyncExitStack() as resources:
@@ -255,12 +252,3 @@ async def ready(sock: socket.socket, what: Literal["read", "write"]) -> None:
         await possible
     finally:
         remove(sock)
-
-
-def _client_context(certificate_der: bytes) -> ssl.SSLContext:
-    """Trusts this one certificate and nothing else. Raises ValueError if it is none."""
-    pem = x509.load_der_x509_certificate(certificate_der).public_bytes(serialization.Encoding.PEM)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cadata=pem.decode())
-    return context
