@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pinfer.errors import P2PInferError, SwarmError, UsageError
+from p2pinfer.errors import P2PInferError, UsageError
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import short_id
@@ -79,7 +79,7 @@ class BootstrapConfig:
 
 
 async def serve(config: BootstrapConfig) -> None:
-    """Be a peer until SIGINT or SIGTERM. Raises P2PInferError if that can't be, or ends early."""
+    """Be a peer until SIGINT or SIGTERM. Raises P2PInferError if that can't be."""
     loop = asyncio.get_running_loop()
     living = loop.create_task(_live(config))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -98,8 +98,7 @@ async def _live(config: BootstrapConfig) -> None:
     ) as swarm:
         print(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}", flush=True)
         print(f"ready: bootstrap peer {short_id(swarm.peer_id)}, Ctrl-C to leave", flush=True)
-        await swarm.wait_lost()
-        raise SwarmError("p2pd has ended unexpectedly: start this peer again")
+        await asyncio.Event().wait()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -47,6 +47,41 @@ def with_quic(listen: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(addresses))
 
 
+def with_ports(listen: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
+    """`listen` with each port 0 replaced by the port that was opened for it, as `actual` addresses show.
+
+    What isn't shown (other addresses are announced instead) stays as it is.
+
+    >>> with_ports(["/ip4/0.0.0.0/tcp/0"], ["/ip4/192.0.2.4/tcp/7/p2p/Qm", "/ip4/127.0.0.1/tcp/9/p2p/Qm"])
+    ('/ip4/0.0.0.0/tcp/9',)
+    """
+    shown = [address.partition("/p2p/")[0].split("/") for address in actual]
+    found = []
+    for address in listen:
+        words = address.split("/")
+        if len(words) >= 5 and words[4] == "0":
+            # Of all hosts: loopback's ports are the listener's own, others may be those of a router.
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(words[2], words[2])
+            for other in shown:
+                if [*other[:4], *other[5:]] == [*words[:2], host, words[3], *words[5:]]:
+                    words[4] = other[4]
+                    break
+        found.append("/".join(words))
+    return tuple(found)
+
+
+def tcp_endpoint(address: str) -> tuple[str, int] | None:
+    """The host and port that a plain TCP connection could be made to; None for any other way.
+
+    >>> tcp_endpoint("/dns4/example.org/tcp/7/p2p/Qm")
+    ('example.org', 7)
+    """
+    words = address.partition("/p2p/")[0].split("/")
+    if "/p2p-circuit" in address or len(words) != 5 or words[3] != "tcp" or not words[4].isdecimal():
+        return None
+    return words[2], int(words[4])
+
+
 def is_loopback(address: str) -> bool:
     """True if only this machine can dial it."""
     host = _host(address)

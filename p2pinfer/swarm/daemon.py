@@ -2,44 +2,43 @@
 
 hivemind's own launcher keeps no private folder for its sockets and can't say what went wrong. This one starts
 the same binary with the same flags and attaches hivemind's P2P to it. p2pd ends by itself when its control
-connection closes, so it doesn't outlive this process, even if that is killed (tried: SIGKILL).
+connection closes, so it doesn't outlive this process, even if that is killed (tried: SIGKILL). When p2pd ends
+before the block does, it isn't started again here: see membership.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import shutil
 import signal
 import socket
-import stat
 import tempfile
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hivemind.hivemind_cli
 from hivemind.p2p import P2P
 from hivemind.p2p.p2p_daemon_bindings.control import DEFAULT_MAX_MSG_SIZE
-from hivemind.p2p.p2p_daemon_bindings.utils import read_pbmsg_safe, write_pbmsg
+from hivemind.p2p.p2p_daemon_bindings.utils import ControlFailure, read_pbmsg_safe, write_pbmsg
 from hivemind.proto import p2pd_pb2
 from hivemind.utils.multiaddr import Multiaddr
+from hivemind.utils.multiaddr.exceptions import Error as MultiaddrError
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
 from p2pinfer.swarm.hardening import current_owner
-from p2pinfer.swarm.identity import Identity, peer_id_to_bytes
+from p2pinfer.swarm.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.swarm.waiting import undisturbed
 from p2pinfer.types import PeerId, short_id
 
 _logger = logging.getLogger(__name__)
-_LONGEST_UNIX_PATH = 100  # the kernel's limit is 107 bytes on Linux, 103 on macOS
 _STOP_SECONDS = 3.0
 _DIAL_SECONDS = 10.0
-_FOLDER_PREFIX = "p2pinfer-swarm-"
-_ABANDONED_SECONDS = 60.0  # younger ones may be about to be locked
+_ANSWER_SECONDS = 5.0  # of p2pd itself, to a question that needs no network
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -49,6 +48,7 @@ class DaemonConfig:
     """What p2pd is told at its start."""
 
     initial_peers: tuple[str, ...]
+    bootstrap: bool  # connect to the initial peers at the start, and fail if none of them answers
     listen_maddrs: tuple[str, ...]  # none: dial only
     announce_maddrs: tuple[str, ...]
     client_only: bool
@@ -59,50 +59,87 @@ class DaemonConfig:
 class Daemon:
     """A running p2pd and hivemind's connection to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, p2p: P2P, folder: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, p2p: P2P) -> None:
         self.process = process
         self.p2p = p2p
-        self.folder = folder  # private to this user; for more sockets
 
     @property
     def running(self) -> bool:
         return self.process.returncode is None
 
     async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
-        """Open a libp2p stream. Unlike hivemind's, closes its socket if that fails.
+        """Open a libp2p stream.
 
         Raises SwarmError if the peer can't be reached or doesn't speak `protocol`.
         """
-        stream = await self.p2p._client.control.daemon_connector.open_connection()
+        request = p2pd_pb2.Request(
+            type=p2pd_pb2.Request.STREAM_OPEN,
+            streamOpen=p2pd_pb2.StreamOpenRequest(peer=peer_id_to_bytes(peer_id), proto=[protocol]),
+        )
+        stream, _ = await self._ask(request, _DIAL_SECONDS, f"no libp2p stream to peer {short_id(peer_id)}")
+        return stream
+
+    async def connect(self, peer_id: PeerId, maddrs: Collection[str], timeout_seconds: float) -> None:
+        """Be connected to a peer that may be at one of `maddrs`. Raises SwarmError if that fails."""
+        request = p2pd_pb2.Request(
+            type=p2pd_pb2.Request.CONNECT,
+            connect=p2pd_pb2.ConnectRequest(
+                peer=peer_id_to_bytes(peer_id), addrs=[Multiaddr(maddr).to_bytes() for maddr in maddrs]
+            ),
+        )
+        (_, writer), _ = await self._ask(
+            request, timeout_seconds, f"no connection to peer {short_id(peer_id)}"
+        )
+        writer.close()
+
+    async def connections(self) -> list[tuple[PeerId, str]]:
+        """Who is connected now, and where: peer and multiaddress, one per connection.
+
+        The address of one that dialled us is usually that on which it listens: p2pd dials from its own port.
+        Raises SwarmError if p2pd doesn't say.
+        """
+        request = p2pd_pb2.Request(type=p2pd_pb2.Request.LIST_PEERS)
+        (_, writer), response = await self._ask(request, _ANSWER_SECONDS, "p2pd doesn't say who is connected")
+        writer.close()
+        found: list[tuple[PeerId, str]] = []
+        for peer in response.peers:
+            with suppress(
+                ValueError, MultiaddrError
+            ):  # not an Ed25519 peer, none of ours; or at a strange place
+                peer_id = peer_id_from_bytes(peer.id)
+                found.extend((peer_id, str(Multiaddr(raw))) for raw in peer.addrs)
+        return found
+
+    async def _ask(self, request: p2pd_pb2.Request, seconds: float, failure: str) -> tuple[Stream, Any]:
+        """Put a request to p2pd on a connection of its own. Unlike hivemind's, closes it if that fails."""
+        try:
+            stream = await self.p2p._client.control.daemon_connector.open_connection()
+        except OSError as error:
+            raise SwarmError(f"{failure}: p2pd has ended") from error
         reader, writer = stream
         try:
-            async with asyncio.timeout(_DIAL_SECONDS):
-                request = p2pd_pb2.StreamOpenRequest(peer=peer_id_to_bytes(peer_id), proto=[protocol])
-                await write_pbmsg(
-                    writer, p2pd_pb2.Request(type=p2pd_pb2.Request.STREAM_OPEN, streamOpen=request)
-                )
+            async with asyncio.timeout(seconds):
+                await write_pbmsg(writer, request)
                 response = p2pd_pb2.Response()
                 await read_pbmsg_safe(reader, response)
             if response.type == p2pd_pb2.Response.ERROR:
-                raise SwarmError(f"no libp2p stream to peer {short_id(peer_id)}: {response.error.msg}")
+                raise SwarmError(f"{failure}: {response.error.msg}")
         except BaseException as error:
             writer.close()
             if isinstance(error, TimeoutError | OSError | asyncio.IncompleteReadError):
-                raise SwarmError(f"no libp2p stream to peer {short_id(peer_id)}: {error!r}") from error
+                raise SwarmError(f"{failure}: {error!r}") from error
             raise
-        return reader, writer
+        return stream, response
 
 
 @asynccontextmanager
-async def run_daemon(identity: Identity, config: DaemonConfig) -> AsyncIterator[Daemon]:
-    """Run p2pd for as long as the block lasts.
+async def run_daemon(identity: Identity, config: DaemonConfig, private_folder: Path) -> AsyncIterator[Daemon]:
+    """Run p2pd for as long as the block lasts, with its sockets inside `private_folder`.
 
     Raises SwarmUnreachableError if none of the initial peers answers, SwarmError if p2pd doesn't start.
     """
     _check_ports_free(config.listen_maddrs)
-    _remove_abandoned_folders()
-    folder = _private_folder()
-    lock = _lock(folder)
+    folder = Path(tempfile.mkdtemp(prefix="p2pd-", dir=private_folder))
     process: asyncio.subprocess.Process | None = None
     reader: asyncio.Task[None] | None = None
     p2p: P2P | None = None
@@ -117,22 +154,29 @@ async def run_daemon(identity: Identity, config: DaemonConfig) -> AsyncIterator[
         if failure is not None:
             raise failure
         key_file.unlink()
-        p2p = await _attach(control, folder)
+        try:
+            p2p = await _attach(control, folder)
+        except (OSError, EOFError, ControlFailure) as error:
+            raise SwarmError(f"p2pd ended at its start: {error!r}") from error
         if str(p2p.peer_id) != identity.peer_id:
             raise SwarmError(f"p2pd runs as {p2p.peer_id} instead of {identity.peer_id}")
-        yield Daemon(process, p2p, folder)
+        yield Daemon(process, p2p)
     finally:
-        if p2p is not None:
-            await p2p.shutdown()
-            if (owner := current_owner.get()) is not None:
-                await owner.close()  # hivemind only cancels its tasks; wait for their end
-        if process is not None:
-            await _stop(process)
-        if reader is not None:
-            await reader
+        await undisturbed(asyncio.create_task(_end(p2p, process, reader)))
         shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+
+
+async def _end(
+    p2p: P2P | None, process: asyncio.subprocess.Process | None, reader: asyncio.Task[None] | None
+) -> None:
+    if p2p is not None:
+        await p2p.shutdown()
+    if (owner := current_owner.get()) is not None:
+        await owner.close()  # hivemind only cancels its tasks; wait for their end
+    if process is not None:
+        await _stop(process)
+    if reader is not None:
+        await reader
 
 
 def _check_ports_free(listen_maddrs: Sequence[str]) -> None:
@@ -160,7 +204,7 @@ async def _launch(control: Multiaddr, key_file: Path, config: DaemonConfig) -> a
         "idleTimeout": f"{config.startup_timeout_seconds + 15:.0f}s",  # if we die before we connect to it
         "persistentConnMaxMsgSize": DEFAULT_MAX_MSG_SIZE,
         "dhtClient" if config.client_only else "dhtServer": 1,
-        "b": int(bool(config.initial_peers)),
+        "b": int(config.bootstrap and bool(config.initial_peers)),
         "tls": 1,
         "connManager": 1,
         "relay": 1,
@@ -220,7 +264,7 @@ async def _wait_ready(ready: asyncio.Future[str | None], config: DaemonConfig) -
     try:
         last_words = await asyncio.wait_for(asyncio.shield(ready), config.startup_timeout_seconds)
     except TimeoutError:
-        if config.initial_peers:
+        if config.bootstrap and config.initial_peers:
             return unreachable(config.initial_peers)
         return SwarmError(f"p2pd didn't start within {config.startup_timeout_seconds:g} s")
     if last_words is None:
@@ -263,41 +307,6 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             continue
         return
-
-
-def _private_folder() -> Path:
-    """A new folder, mode 0700, with a path short enough for the sockets in it."""
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
-    if len(str(folder)) + len("/p2pclient-12345678901.sock") > _LONGEST_UNIX_PATH:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir="/tmp"))
-    return folder
-
-
-def _lock(folder: Path) -> int | None:
-    """Hold `folder` as ours while we live; None if somebody does."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _remove_abandoned_folders() -> None:
-    """Those of processes that were killed: nobody holds them any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        try:
-            state = folder.lstat()
-            if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
-                continue
-            if time.time() - state.st_mtime < _ABANDONED_SECONDS or (lock := _lock(folder)) is None:
-                continue
-        except OSError:  # gone meanwhile
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
 
 
 def _write_secret(path: Path, data: bytes) -> None:

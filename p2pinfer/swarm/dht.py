@@ -1,36 +1,25 @@
 """The swarm as this process sees it: join, announce oneself, read who else is there, leave.
 
-Everything runs in the caller's own event loop, with p2pd as one child process. Records stay in the swarm for
-their lifetime only, so a server announces itself again and again (every 15-20 s, see server/).
+Everything runs in the caller's own event loop, with p2pd as one child process that is started again when it
+ends (membership.py). Records stay in the swarm for their lifetime only, so a server announces itself again
+and again (every 15-20 s, see server/).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-from hivemind.p2p import PeerID
-from hivemind.utils.multiaddr import Multiaddr
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.swarm.addresses import (
-    check_address,
-    check_peer_address,
-    is_loopback,
-    joinable,
-    with_quic,
-)
+from p2pinfer.swarm.addresses import check_address, is_loopback, with_quic
 from p2pinfer.swarm.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.bounds import check_model
-from p2pinfer.swarm.daemon import Daemon, DaemonConfig, Stream, run_daemon, unreachable
-from p2pinfer.swarm.hardening import TaskOwner, current_owner
+from p2pinfer.swarm.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.swarm.listing import (
     LISTING_KEY,
@@ -40,35 +29,25 @@ from p2pinfer.swarm.listing import (
     encode_listing,
     summarize,
 )
-from p2pinfer.swarm.node import SwarmNode
+from p2pinfer.swarm.membership import Membership
+from p2pinfer.swarm.presence import StreamHandler
 from p2pinfer.swarm.validator import Record
+from p2pinfer.swarm.waiting import undisturbed
 from p2pinfer.types import PeerId
 
-MAX_CLOCK_DIFFERENCE_SECONDS = 20.0
 _EXPIRY_STEP_SECONDS = 0.001  # what makes a record newer than the one it replaces
-_REJOIN_SECONDS = 20.0
-_LEAVE_SECONDS = 3.0
-
-_logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 
 class Swarm:
-    """Membership in one swarm. Made by `Swarm.join`; its methods are for the loop that joined."""
+    """Membership in one swarm. Made by `Swarm.join`; its methods are for the loop that joined.
 
-    def __init__(self, identity: Identity, initial_peers: Sequence[str], owner: TaskOwner) -> None:
+    When p2pd ends, or the network goes away, it heals itself. Meanwhile methods raise SwarmError, at once.
+    """
+
+    def __init__(self, identity: Identity, membership: Membership) -> None:
         self._identity = identity
-        self._initial_peers = {check_peer_address(address): address for address in initial_peers}
-        self._owner = owner
-        self._context: Context = copy_context()
-        self._context.run(current_owner.set, owner)
+        self._membership = membership
         self._newest_expiry: dict[bytes, float] = {}
-        self._tried_rejoining_at = time.monotonic()
-        self._open = False
-        self._daemon: Daemon
-        self._node: SwarmNode
-        self.addresses: tuple[str, ...] = ()
-        """Full multiaddresses, with /p2p/ID, that others join with. Empty if we don't listen."""
 
     @property
     def peer_id(self) -> PeerId:
@@ -76,9 +55,14 @@ class Swarm:
         return self._identity.peer_id
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Full multiaddresses, with /p2p/ID, that others join with. Empty if we don't listen."""
+        return self._membership.addresses
+
+    @property
     def private_folder(self) -> Path:
         """A folder for sockets that only this user may enter; it vanishes when the swarm is left."""
-        return self._daemon.folder
+        return self._membership.private_folder
 
     @classmethod
     @asynccontextmanager
@@ -100,31 +84,32 @@ class Swarm:
         """
         for address in (*listen_maddrs, *announce_maddrs):
             check_address(address)
-        swarm = cls(identity, initial_peers, TaskOwner())
         listen = () if client_only else tuple(with_quic(listen_maddrs))
         public = not client_only and not (listen and all(map(is_loopback, listen)))
         config = DaemonConfig(
             initial_peers=tuple(initial_peers),
+            bootstrap=True,
             listen_maddrs=listen,
             announce_maddrs=tuple(announce_maddrs),
             client_only=client_only,
             use_relays=public,
             startup_timeout_seconds=startup_timeout_seconds,
         )
+        membership = Membership(identity, config)
         with identity.in_use():
             leave = asyncio.Event()
             joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            # A task of its own: hivemind's tasks inherit its context, the caller's don't.
+            # In a context of its own: hivemind's tasks inherit it, the caller's don't.
             member = asyncio.get_running_loop().create_task(
-                swarm._be_member(config, joined, leave), context=swarm._context
+                membership.run(joined, leave), context=copy_context()
             )
             try:
                 await asyncio.wait({member, joined}, return_when=asyncio.FIRST_COMPLETED)
                 if joined.done():
-                    yield swarm
+                    yield cls(identity, membership)
             finally:
                 leave.set()
-                await _finish(member)
+                await undisturbed(member)
 
     async def announce(self, announcement: Announcement) -> Announcement:
         """Tell the swarm about us, or tell it again. Returns the announcement as stored.
@@ -145,7 +130,7 @@ class Swarm:
             announced_at=announcement.announced_at,
             expires_at=self._later(LISTING_KEY, announcement.expires_at),
         )
-        await self._rejoin_if_needed()
+        await self._membership.find_company()
         kept, _ = await asyncio.gather(
             self._put(key, encode(announcement, self._identity), announcement.expires_at),
             self._put(LISTING_KEY, encode_listing(listing, self._identity), listing.expires_at),
@@ -173,7 +158,8 @@ class Swarm:
     async def servers(self, model: str) -> list[Announcement]:
         """Every live server of a model by its manifest hash: verified, unexpired, one per peer, us included.
 
-        Raises SwarmError if p2pd is gone, InvalidRecordError if `model` isn't a manifest hash.
+        Raises SwarmError while we are away or, for a client, nobody answers; InvalidRecordError if `model`
+        isn't a manifest hash.
         """
         check_model(model)
         now = time.time()
@@ -189,126 +175,38 @@ class Swarm:
         """Every model that somebody serves layers of."""
         return summarize([decode_listing(record.data) for record in await self._get(LISTING_KEY)])
 
-    async def add_stream_handler(
-        self, protocol: str, handler: Callable[[PeerId, Stream], Awaitable[None]]
-    ) -> None:
-        """Let `handler` take every libp2p stream that a peer opens for `protocol`; it closes the stream."""
+    async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
+        """Let `handler` take every libp2p stream that a peer opens for `protocol`; it closes the stream.
 
-        async def on_stream(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await handler(PeerId(info.peer_id.to_base58()), (reader, writer))
-
-        await self._run(self._daemon.p2p.add_binary_stream_handler(protocol, on_stream))
+        It stays in place when p2pd is started again; streams that were open then are broken.
+        """
+        await self._membership.add_stream_handler(protocol, handler)
 
     async def remove_stream_handler(self, protocol: str) -> None:
         """Take no more streams for `protocol`. Quiet if p2pd is gone."""
-        if not self._open or not self._daemon.running:
-            return
-        try:
-            await self._run(self._daemon.p2p.remove_binary_stream_handler(protocol))
-        except Exception as error:  # noqa: BLE001 - p2pd ended meanwhile, and the handler with it
-            _logger.debug("stream handler not removed: %r", error)
+        await self._membership.remove_stream_handler(protocol)
 
     async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
         """Open a libp2p stream to a peer. Raises SwarmError if it can't be reached or doesn't take it."""
-        return await self._run(self._daemon.open_stream(peer_id, protocol))
+        presence = self._membership.presence()
+        return await presence.run(presence.daemon.open_stream(peer_id, protocol))
 
-    async def wait_lost(self) -> None:
-        """Return when p2pd has ended, and with it our membership: join anew."""
-        await self._daemon.process.wait()
-
-    async def _be_member(
-        self, config: DaemonConfig, joined: asyncio.Future[None], leave: asyncio.Event
-    ) -> None:
-        try:
-            async with run_daemon(self._identity, config) as daemon:
-                self._daemon = daemon
-                self._node = await SwarmNode.open(daemon.p2p, client_only=config.client_only)
-                await self._meet_initial_peers(config.startup_timeout_seconds)
-                if config.listen_maddrs:
-                    self.addresses = joinable(map(str, await daemon.p2p.get_visible_maddrs()))
-                self._open = True
-                if not joined.done():
-                    joined.set_result(None)
-                await leave.wait()
-                self._open = False
-                await self._say_goodbye()
-        finally:
-            self._open = False
-            await self._owner.close()
-
-    async def _meet_initial_peers(self, timeout_seconds: float) -> None:
-        if not self._initial_peers:
-            return
-        peers = [PeerID.from_base58(peer_id) for peer_id in self._initial_peers if peer_id != self.peer_id]
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                differences = sorted(await self._node.meet(peers))
-                if not differences:
-                    raise unreachable(tuple(self._initial_peers.values()))
-                _check_clock(differences[len(differences) // 2])
-                await self._node.find_nearest_nodes([self._node.node_id])
-        except TimeoutError as error:
-            raise unreachable(tuple(self._initial_peers.values())) from error
-
-    async def _rejoin_if_needed(self) -> None:
-        """After an outage nobody may know us any more: greet the initial peers that we don't know either."""
-        now = time.monotonic()
-        if now < self._tried_rejoining_at + _REJOIN_SECONDS:
-            return
-        self._tried_rejoining_at = now
-        known = self._node.protocol.routing_table
-        strangers = [
-            (PeerID.from_base58(peer_id), address)
-            for peer_id, address in self._initial_peers.items()
-            if peer_id != self.peer_id and PeerID.from_base58(peer_id) not in known
-        ]
-        if strangers:
-            greeting = self._run(self._greet(strangers))
-            if not known.uid_to_peer_id:
-                await greeting  # alone: without them there is nobody to announce to
-
-    async def _greet(self, strangers: Sequence[tuple[PeerID, str]]) -> None:
-        for peer, address in strangers:
-            transport = Multiaddr(address.rpartition("/p2p/")[0])
-            try:
-                await asyncio.wait_for(self._daemon.p2p._client.connect(peer, [transport]), 5.0)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the peer is still out of reach
-                _logger.debug("initial peer still away peer=%s reason=%s", peer, error)
-        await self._node.meet([peer for peer, _ in strangers])
-
-    async def _say_goodbye(self) -> None:
-        """Take our request handlers back, so that peers hear an error instead of nothing."""
-        if not self._daemon.running:
-            return
-        try:
-            await asyncio.wait_for(self._node.shutdown(), _LEAVE_SECONDS)
-        except Exception as error:  # noqa: BLE001 - p2pd may be gone already; we leave anyway
-            _logger.debug("left without taking back handlers: %r", error)
+    async def wait_rejoined(self) -> None:
+        """Return after the next time that we are back after p2pd ended or nobody answered: announce anew."""
+        await self._membership.wait_rejoined()
 
     async def _put(self, key: bytes, data: bytes, expires_at: float) -> int:
         record = Record(peer_id=self.peer_id, data=data, expires_at=expires_at)
-        return await self._run(self._node.put(key, record))
+        presence = self._membership.presence()
+        return await presence.run(presence.node.put(key, record))
 
     async def _get(self, key: bytes) -> list[Record]:
-        await self._rejoin_if_needed()
-        return await self._run(self._node.get(key))
-
-    def _run(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Run `work` where hivemind's tasks find their owner."""
-        try:
-            self._check_running()
-        except SwarmError:
-            work.close()
-            raise
-        task = asyncio.get_running_loop().create_task(work, context=self._context)
-        self._owner.adopt(task)
-        return task
-
-    def _check_running(self) -> None:
-        if not self._open:
-            raise SwarmError("this swarm has been left: join again")
-        if not self._daemon.running:
-            raise SwarmError("p2pd has ended, and with it the connection to the swarm: join again")
+        await self._membership.find_company()
+        presence = self._membership.presence()
+        records = await presence.run(presence.node.get(key))
+        if presence.cut_off:  # no answer isn't the answer that there is nothing
+            raise SwarmError("nobody of the swarm answers: is the network down?")
+        return records
 
     def _later(self, key: bytes, expires_at: float) -> float:
         previous = self._newest_expiry.get(key)
@@ -316,27 +214,3 @@ class Swarm:
             expires_at = previous + _EXPIRY_STEP_SECONDS
         self._newest_expiry[key] = expires_at
         return expires_at
-
-
-def _check_clock(seconds_ahead: float) -> None:
-    """Records live for a minute: with a clock far off, ours would be born dead, and others' seem to be."""
-    if abs(seconds_ahead) > MAX_CLOCK_DIFFERENCE_SECONDS:
-        direction = "behind" if seconds_ahead > 0 else "ahead of"
-        raise SwarmError(
-            f"this machine's clock is {abs(seconds_ahead):.0f} s {direction} the swarm's: set it, then retry"
-        )
-
-
-async def _finish(member: asyncio.Task[None]) -> None:
-    """Wait until a member has left, also if we are cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not member.done():
-        try:
-            await asyncio.wait({member})
-        except asyncio.CancelledError as error:
-            cancelled = error
-            member.cancel()
-    if cancelled is not None:
-        raise cancelled
-    if not member.cancelled() and (failure := member.exception()) is not None:
-        raise failure

@@ -7,7 +7,7 @@ for a minute), merge remote answers into the local storage, and give up a whole 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from hivemind.dht.node import Blacklist, DHTNode
@@ -34,8 +34,13 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
     protocol: SwarmProtocol
 
     @classmethod
-    async def open(cls, p2p: P2P, *, client_only: bool) -> SwarmNode:
-        """Take part with a running p2pd; `client_only` asks others but answers nobody."""
+    async def open(
+        cls, p2p: P2P, *, client_only: bool, predecessor: SwarmProtocol | None = None
+    ) -> SwarmNode:
+        """Take part with a running p2pd; `client_only` asks others but answers nobody.
+
+        What a `predecessor` kept for the swarm is kept on: only its p2pd has ended.
+        """
         self = cls(_initialized_with_create=True)
         self.p2p = p2p
         self.peer_id = p2p.peer_id
@@ -53,16 +58,33 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             wait_timeout=RPC_TIMEOUT_SECONDS,
             cache_size=1,
             client_mode=client_only,
-            record_validator=RecordValidator(),
+            record_validator=predecessor.record_validator if predecessor else RecordValidator(),
         )
+        if predecessor is not None:
+            self.protocol.records.take_over(predecessor.records)
         return self
 
-    async def meet(self, peers: Collection[PeerID]) -> list[float]:
-        """Ping `peers`; returns the clock differences, in seconds, of those that answered in time."""
-        pings = [asyncio.create_task(self.protocol.clock_difference(peer)) for peer in peers]
+    async def meet(
+        self, peers: Collection[PeerID], connect: Callable[[PeerID], Awaitable[bool]] | None = None
+    ) -> list[float]:
+        """Ping `peers`; with `connect` only those to which it says that it could connect.
+
+        Returns the clock differences, in seconds, of those that answered in time. Those are asked again at
+        once, whatever was held against them.
+        """
+
+        async def reach(peer: PeerID) -> float | None:
+            if connect is not None and not await connect(peer):
+                return None
+            difference = await self.protocol.clock_difference(peer)
+            if difference is not None:
+                self.blacklist.register_success(peer)
+            return difference
+
+        pings = [asyncio.create_task(reach(peer)) for peer in peers]
         answers: list[float] = []
         try:
-            patience = RPC_TIMEOUT_SECONDS + 1.0
+            patience = None if connect is not None else RPC_TIMEOUT_SECONDS + 1.0
             pending = set(pings)
             while pending:
                 done, pending = await asyncio.wait(

@@ -59,6 +59,12 @@ class RecordStore:
         self._drop_expired(self._now())
         return [record for _, record in self._records.get(key, {}).values()]
 
+    def take_over(self, other: RecordStore) -> None:
+        """Keep what `other` keeps as well, by the rules of `put`."""
+        for key, records in other._records.items():
+            for peer_id, (expires_at, record) in records.items():
+                self.put(key, peer_id, record, expires_at)
+
     def _drop_expired(self, now: float) -> None:
         while self._expiries and self._expiries[0][0] <= now:
             expires_at, key, peer_id = heapq.heappop(self._expiries)

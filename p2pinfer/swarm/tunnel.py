@@ -40,7 +40,8 @@ async def expose(
 ) -> AsyncIterator[None]:
     """Lead tunnels from other peers to the service that listens on `unix_socket_path`, until the block ends.
 
-    A stream beyond the limits is closed at once. Raises SwarmError if p2pd is gone.
+    A stream beyond the limits is closed at once. When p2pd is started again, the streams that were open are
+    broken, and new ones are led on. Raises SwarmError if the swarm has been left.
     """
     bridges = _Bridges(max_streams, max_streams_per_peer)
 
@@ -64,8 +65,8 @@ async def dial(
 ) -> AsyncIterator[str]:
     """Give the path of a local unix socket that leads to the service of `peer_id`, until the block ends.
 
-    A connection to it is closed at once if the peer can't be reached or exposes nothing: to gRPC the
-    service is then UNAVAILABLE. Raises SwarmError if p2pd is gone.
+    A connection to it is closed at once if the peer can't be reached or exposes nothing, and while p2pd is
+    away: to gRPC the service is then UNAVAILABLE. The path stays the same when p2pd is started again.
     """
     bridges = _Bridges(max_streams, max_streams)
     path = swarm.private_folder / f"{secrets.token_hex(6)}.sock"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from p2pinfer.errors import SwarmError
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
+from p2pinfer.swarm.node import SwarmNode
 from p2pinfer.types import Span
 
 settings.register_profile("p2pinfer-swarm", deadline=None, derandomize=True, max_examples=100)
@@ -49,6 +54,44 @@ async def join_here(
     options.setdefault("listen_maddrs", ("/ip4/127.0.0.1/tcp/0",))
     async with Swarm.join(initial_peers, identity or Identity.ephemeral(), **options) as swarm:
         yield swarm
+
+
+def node_of(swarm: Swarm) -> SwarmNode:
+    """The node behind a member that is present now."""
+    return swarm._membership.presence().node
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
+    """Wait until `condition` holds; returns after how many seconds it did. Fails when `seconds` are over.
+
+    A SwarmError counts as no: it is what is raised while a member is away.
+    """
+    began = time.monotonic()
+    while True:
+        with suppress(SwarmError):
+            if await condition():
+                return time.monotonic() - began
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        await asyncio.sleep(0.05)
+
+
+def p2pd_of(swarm: Swarm) -> int:
+    """The process id of a member's p2pd."""
+    return swarm._membership.presence().daemon.process.pid
+
+
+async def lose_p2pd(swarm: Swarm) -> None:
+    """Kill a member's p2pd, and wait until the member has noticed."""
+
+    async def noticed() -> bool:
+        try:
+            swarm._membership.presence()
+        except SwarmError:
+            return True
+        return False
+
+    os.kill(p2pd_of(swarm), signal.SIGKILL)
+    await until(noticed, 5)
 
 
 @pytest.fixture

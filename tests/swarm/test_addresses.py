@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from p2pinfer.errors import UsageError
-from p2pinfer.swarm.addresses import check_address, check_peer_address, is_loopback, joinable, with_quic
+from p2pinfer.swarm.addresses import (
+    check_address,
+    check_peer_address,
+    is_loopback,
+    joinable,
+    tcp_endpoint,
+    with_ports,
+    with_quic,
+)
 from p2pinfer.swarm.identity import Identity
 
 PEER = Identity.ephemeral().peer_id
@@ -51,3 +59,31 @@ def test_loopback_is_told_to_others_only_if_there_is_nothing_else() -> None:
 def test_quic_is_added_beside_tcp_but_not_on_loopback() -> None:
     assert with_quic(["/ip4/0.0.0.0/tcp/4600"]) == ["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"]
     assert with_quic(["/ip4/127.0.0.1/tcp/0"]) == ["/ip4/127.0.0.1/tcp/0"]
+
+
+def test_ports_that_the_system_chose_are_read_from_what_was_opened() -> None:
+    listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::1/tcp/0", "/ip4/192.0.2.7/tcp/4"]
+    opened = [
+        f"{address}/p2p/{PEER}"
+        for address in (
+            "/ip4/203.0.113.9/tcp/99",  # a router's
+            "/ip4/127.0.0.1/udp/2/quic-v1/webtransport",
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/127.0.0.1/udp/3/quic-v1",
+            "/ip6/::1/tcp/5",
+        )
+    ]
+    assert with_ports(listen, opened) == (
+        "/ip4/0.0.0.0/tcp/1",
+        "/ip4/0.0.0.0/udp/3/quic-v1",
+        "/ip6/::1/tcp/5",
+        "/ip4/192.0.2.7/tcp/4",
+    )
+    assert with_ports(listen, [f"/ip4/203.0.113.9/tcp/99/p2p/{PEER}"]) == tuple(listen)
+
+
+def test_only_plain_tcp_can_be_tried() -> None:
+    assert tcp_endpoint(f"/ip4/192.0.2.7/tcp/4/p2p/{PEER}") == ("192.0.2.7", 4)
+    assert tcp_endpoint("/dns6/example.org/tcp/4") == ("example.org", 4)
+    assert tcp_endpoint("/ip4/192.0.2.7/udp/4/quic-v1") is None
+    assert tcp_endpoint(f"/ip4/192.0.2.7/tcp/4/p2p/{PEER}/p2p-circuit") is None

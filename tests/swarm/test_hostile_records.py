@@ -31,7 +31,7 @@ from p2pinfer.swarm.protocol import node_id_of
 from p2pinfer.swarm.signed import seal
 from p2pinfer.swarm.validator import RecordValidator
 from p2pinfer.types import Span
-from tests.swarm.conftest import MODEL, describe, join_here
+from tests.swarm.conftest import MODEL, describe, join_here, node_of
 
 KEY = model_key(MODEL)
 YEAR_SECONDS = 365 * 86400.0
@@ -67,7 +67,7 @@ class Scene:
             expiration_time=[expires_at],
             in_cache=[False],
         )
-        protocol = self.attacker_node._node.protocol
+        protocol = node_of(self.attacker_node).protocol
         victim = PeerID.from_base58(self.victim.peer_id)
         response = await protocol.get_stub(victim).rpc_store(request, timeout=5)
         return any(response.store_ok)
@@ -81,7 +81,7 @@ class Scene:
 
     def answer_searches_with(self, *records: bytes) -> None:
         """The attacker keeps these for whoever asks, unchecked."""
-        self.attacker_node._node.protocol.records.get = lambda key: list(records)
+        node_of(self.attacker_node).protocol.records.get = lambda key: list(records)
 
 
 @asynccontextmanager
@@ -191,7 +191,7 @@ async def test_a_withdrawn_server_stays_withdrawn_when_its_record_is_replayed() 
             ),
             scene.honest,
         )
-        keeper = scene.victim._node.protocol
+        keeper = node_of(scene.victim).protocol
         assert keeper.keep(KEY, keeper.record_validator.accept(KEY, tombstone))
         scene.answer_searches_with(record)
 
@@ -252,10 +252,10 @@ async def test_a_nested_bomb_kills_nobody() -> None:
                         expiration_time=[time.time() + 60],
                         in_cache=[False],
                     )
-                    response = await node._node.protocol.get_stub(victim).rpc_store(request, timeout=5)
+                    response = await node_of(node).protocol.get_stub(victim).rpc_store(request, timeout=5)
                     assert list(response.store_ok) == [False]
             # As an answer to a search by a process of its own.
-            node._node.protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
+            node_of(node).protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
             program = (
                 "import asyncio, sys\n"
                 "from p2pinfer.swarm.dht import Swarm\n"
@@ -306,9 +306,10 @@ def test_msgpack_is_bounded_and_still_reads_what_is_fine() -> None:
 
 async def test_nodes_of_other_hivemind_networks_cant_call_ours() -> None:
     async with join_here() as ours, join_here(ours.addresses) as other:
+        presence = other._membership.presence()
         with pytest.raises(Exception, match="protocol"):
-            await other._run(
-                other._daemon.p2p.call_protobuf_handler(
+            await presence.run(
+                presence.daemon.p2p.call_protobuf_handler(
                     PeerID.from_base58(ours.peer_id),
                     "DHTProtocol.rpc_ping",
                     dht_pb2.PingRequest(),
@@ -320,9 +321,9 @@ async def test_nodes_of_other_hivemind_networks_cant_call_ours() -> None:
 async def test_a_node_that_claims_another_place_isnt_remembered() -> None:
     """Node ids follow from peer ids: nobody can choose to sit beside a key."""
     async with join_here() as victim, join_here(victim.addresses) as attacker:
-        protocol = attacker._node.protocol
+        protocol = node_of(attacker).protocol
         peer = PeerID.from_base58(attacker.peer_id)
-        table = victim._node.protocol.routing_table
+        table = node_of(victim).protocol.routing_table
         del table[node_id_of(peer)]
         protocol.node_info.node_id = DHTID.from_bytes(KEY).to_bytes()
         await protocol.clock_difference(PeerID.from_base58(victim.peer_id))
@@ -333,7 +334,7 @@ async def test_a_node_that_claims_another_place_isnt_remembered() -> None:
 
 async def test_requests_that_are_too_large_are_answered_with_an_error() -> None:
     async with join_here() as victim, join_here(victim.addresses) as attacker:
-        stub = attacker._node.protocol.get_stub(PeerID.from_base58(victim.peer_id))
+        stub = node_of(attacker).protocol.get_stub(PeerID.from_base58(victim.peer_id))
         with pytest.raises(Exception, match="keys"):
             await stub.rpc_find(dht_pb2.FindRequest(keys=[KEY] * 1000), timeout=5)
         with pytest.raises(Exception, match="records"):

@@ -13,7 +13,7 @@ import pytest
 
 from p2pinfer.swarm.__main__ import main
 from p2pinfer.swarm.identity import Identity
-from tests.swarm.conftest import join_here
+from tests.swarm.conftest import join_here, until
 
 
 async def start(*flags: str) -> asyncio.subprocess.Process:
@@ -51,17 +51,28 @@ async def test_it_prints_how_to_join_and_leaves_cleanly(tmp_path: Path, number: 
     assert [child for child in children if child.is_running()] == []
 
 
-async def test_a_lost_p2pd_ends_it_with_an_error() -> None:
+async def test_a_lost_p2pd_is_started_again_at_the_same_address() -> None:
     process = await start("--listen", "/ip4/127.0.0.1/tcp/0")
     assert process.stdout is not None
-    await process.stdout.readline()
+    address = (await process.stdout.readline()).decode().split()[-1]
+    async with join_here([address]):
+        pass
     for child in psutil.Process(process.pid).children():
         child.kill()
 
+    async def can_be_joined() -> bool:
+        async with join_here([address], startup_timeout_seconds=2.0):
+            return True
+
+    await until(can_be_joined, 20)
+    process.terminate()
     _, errors = await process.communicate()
 
-    assert process.returncode == 1
-    assert errors == b"p2pinfer.swarm: p2pd has ended unexpectedly: start this peer again\n"
+    assert process.returncode == 0
+    assert errors.decode().splitlines() == [
+        "p2pd has ended: starting it again",
+        "p2pd runs again: the connection to the swarm is restored",
+    ]
 
 
 def test_errors_are_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:

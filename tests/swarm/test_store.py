@@ -73,3 +73,14 @@ def test_the_store_as_a_whole_is_bounded(monkeypatch) -> None:  # type: ignore[n
     store = RecordStore(Clock())
 
     assert [store.put(key, PeerId(str(key)), b"x", 1010) for key in (b"a", b"b", b"c")] == [True, True, False]
+
+
+def test_a_new_store_takes_over_what_an_old_one_keeps() -> None:
+    old, new = RecordStore(Clock()), RecordStore(Clock())
+    old.put(b"key", ANNA, b"older", 1010)
+    old.put(b"key", PeerId("other"), b"y", 1010)
+    new.put(b"key", ANNA, b"newer", 1020)
+
+    new.take_over(old)
+
+    assert sorted(new.get(b"key")) == [b"newer", b"y"]

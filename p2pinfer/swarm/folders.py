@@ -1,0 +1,61 @@
+"""The folder for this process's sockets: private, locked while it lives, removed after it at the latest."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LONGEST_UNIX_PATH = 100  # the kernel's limit is 107 bytes on Linux, 103 on macOS
+_LONGEST_NAME = "/p2pd-12345678/p2pclient-12345678901.sock"
+_PREFIX = "p2pinfer-swarm-"
+_ABANDONED_SECONDS = 60.0  # younger ones may be about to be locked
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A new folder, mode 0700, with a path short enough for sockets; removed with all in it at the end."""
+    _remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    if len(str(folder)) + len(_LONGEST_NAME) > _LONGEST_UNIX_PATH:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+    lock = _lock(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Hold `folder` as ours while we live; None if somebody does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_abandoned() -> None:
+    """Those of processes that were killed: nobody holds them any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            state = folder.lstat()
+            if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
+                continue
+            if time.time() - state.st_mtime < _ABANDONED_SECONDS or (lock := _lock(folder)) is None:
+                continue
+        except OSError:  # gone meanwhile
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
