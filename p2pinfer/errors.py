@@ -12,6 +12,7 @@ P2PInferError
 |  `- NoRouteError               layers that no reachable server holds
 |- RefusedError                  a server said no at opening, and why
 |- HopFailedError                a server in use left, hung or broke the protocol
+|  `- LinkFailedError            two neighbours in a route live, but nothing gets from one to the other
 `- ProtocolError                 a peer sent what the protocol forbids
    |- InvalidRecordError         a swarm record that is forged, stale or malformed
    `- InvalidTensorError         a tensor that breaks the session's contract
@@ -19,11 +20,19 @@ P2PInferError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2pinfer.types import PeerId, Span, short_id
 
 
 class P2PInferError(Exception):
-    """The root: catch this to catch everything that p2pinfer raises on purpose."""
+    """The root: catch this to catch everything that p2pinfer raises on purpose.
+
+    `rows` holds what there was so far if a generation is cut short by it: the token ids of each sequence,
+    prompt and answer.
+    """
+
+    rows: Sequence[Sequence[int]] | None = None
 
 
 class UsageError(P2PInferError, ValueError):
@@ -87,6 +96,18 @@ class HopFailedError(P2PInferError):
         super().__init__(f"server {short_id(peer_id)} failed: {detail}")
         self.peer_id = peer_id
         self.certain = certain
+
+
+class LinkFailedError(HopFailedError):
+    """Two neighbours in a route live, but nothing gets from `sender` to `peer_id`.
+
+    The empty peer id stands for the client.
+    """
+
+    def __init__(self, sender: PeerId, receiver: PeerId, detail: str) -> None:
+        super().__init__(receiver or sender, detail, certain=False)
+        self.sender = sender
+        self.receiver = receiver
 
 
 class ProtocolError(P2PInferError):

@@ -25,12 +25,13 @@ from p2pinfer.server.front_door import listen_on
 from p2pinfer.server.handler import Handler
 from p2pinfer.server.listening import serving
 from p2pinfer.server.runner import Runner
-from p2pinfer.server.sessions import SessionTable
+from p2pinfer.server.sessions import ServerSession, SessionTable
 from p2pinfer.server.speed import Speed
 from p2pinfer.swarm import announcement
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import PeerId, Span
+from p2pinfer.wire.status import Reason, Refused
 
 MODEL = "ab" * 32
 HIDDEN_SIZE = 8
@@ -108,6 +109,7 @@ class FakeServer:
         self.batcher = Batcher(self.engine, SPEED)
         self.runner = Runner(self.batcher, self.sessions.find, asyncio.get_running_loop())
         self.draining = False
+        self.leaves_at: float | None = None
         self.num_layers = num_layers
         self.cache_tokens = cache_tokens
         self.handler = Handler(self.sessions, self.runner, self.load)
@@ -117,6 +119,29 @@ class FakeServer:
     @property
     def peer_id(self) -> PeerId:
         return self.identity.peer_id
+
+    @property
+    def open_sessions(self) -> list[ServerSession]:
+        """Oldest first."""
+        return list(self.sessions._sessions.values())
+
+    def history(self, session: int = 0) -> list[Hidden]:
+        """What one of its sessions has sent on, per row: [tokens, hidden]; empty at a last hop."""
+        history = self.open_sessions[session].history
+        return [] if history is None else [row.copy() for row in history.rows()]
+
+    def drain(self, seconds: float = 60.0) -> None:
+        """Take no more sessions, and tell those that are open: as after SIGTERM."""
+        self.draining = True
+        self.leaves_at = time.time() + seconds
+        self.sessions.announce_draining(seconds)
+
+    async def leave(self) -> None:
+        """The end of draining: what sessions are left are told, and the server is gone."""
+        self.draining = True
+        self.sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
+        await self.sessions.wait_empty()
+        await self.stop()
 
     def load(self) -> Load:
         return Load(
@@ -140,7 +165,8 @@ class FakeServer:
             model_name="fake",
             num_layers=self.num_layers,
             layers=self.engine.span,
-            state=ServerState.SERVING,
+            state=ServerState.DRAINING if self.draining else ServerState.SERVING,
+            leaves_at=self.leaves_at,
             numerics=self.engine.numerics,
             endpoints=(f"127.0.0.1:{self.port}",),
             certificate=self.certificate_der,
@@ -154,7 +180,7 @@ class FakeServer:
         self.port = listener.getsockname()[1]
         folder = self._running.enter_context(tempfile.TemporaryDirectory())
         self._running.enter_context(self.runner)
-        served = serving(self.handler, self.runner, [listener], f"{folder}/grpc.sock")
+        served = serving(self.handler, self.runner, [listener], f"{folder}/grpc.sock", leave_seconds=0)
         self.certificate_der = (await self._running.enter_async_context(served)).der
 
     async def stop(self) -> None:
@@ -165,11 +191,19 @@ class FakeServer:
 class FakeSwarm:
     """A list of servers with the reading half of Swarm's interface."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_layers: int, cache_tokens: int, idle_seconds: float) -> None:
         self.members: list[FakeServer] = []
+        self._shape = (num_layers, cache_tokens, idle_seconds)
+
+    async def add(self, span: Span) -> FakeServer:
+        """Start one more server."""
+        member = FakeServer(span, *self._shape)
+        self.members.append(member)
+        await member.start()
+        return member
 
     @property
-    def p2p(self) -> object:
+    def private_folder(self) -> object:
         raise SwarmError("no tunnels in this swarm")
 
     async def servers(self, model: str) -> list[Announcement]:
@@ -188,13 +222,10 @@ async def fake_swarm(
     spans: Sequence[Span], *, cache_tokens: int = 4096, idle_seconds: float = 60.0
 ) -> AsyncIterator[FakeSwarm]:
     """Start one server per span."""
-    swarm = FakeSwarm()
-    num_layers = max(span.end for span in spans)
+    swarm = FakeSwarm(max(span.end for span in spans), cache_tokens, idle_seconds)
     try:
         for span in spans:
-            member = FakeServer(span, num_layers, cache_tokens, idle_seconds)
-            swarm.members.append(member)
-            await member.start()
+            await swarm.add(span)
         yield swarm
     finally:
         for member in swarm.members:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2pinfer.client.keeper import Patience
 from p2pinfer.client.network import Network
-from p2pinfer.client.session import Patience
 from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.ends import ClientEnds

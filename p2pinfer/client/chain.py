@@ -1,31 +1,25 @@
-"""An opened route: one call to every hop, a lane for steps to the first, one for results from the last."""
+"""A route in use: a session at every hop, a lane for steps to the first, one for results from the last.
+
+Hops come into a chain and leave it by splicing (splice.py), the first ones too. What a chain knows about
+trouble comes from its hops' calls, from its two lanes, and from asking every hop when a step is overdue.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import select
-import socket
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
 
-import grpc
-
-from p2pinfer.client.routing import RouteHop
-from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, RefusedError
-from p2pinfer.swarm.announcement import Announcement
-from p2pinfer.swarm.identity import Identity
-from p2pinfer.types import SESSION_ID_BYTES, PeerId
-from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import Address, ChannelPool
-from p2pinfer.wire.inference_pb2_grpc import InferenceStub
-from p2pinfer.wire.lanes import Hello, Lane, Role, lane_to
-from p2pinfer.wire.opening import KEY_BYTES, sign_opening
-from p2pinfer.wire.status import Reason, refusal_of
+from p2pinfer.client.carrier import Carrier, ClientLane
+from p2pinfer.client.hop import Hop, SessionShape
+from p2pinfer.client.prefill import step_tokens
+from p2pinfer.client.recovery import Silent, Stuck, Working, diagnose
+from p2pinfer.client.routing import CLIENT
+from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError, RefusedError
+from p2pinfer.types import PeerId
+from p2pinfer.wire.status import Reason
 from p2pinfer.wire.steps import (
     Outputs,
     Result,
@@ -36,69 +30,83 @@ from p2pinfer.wire.steps import (
     step_id_of,
 )
 
-OPENING_SECONDS = 15.0
-_REASON_SECONDS = 0.5
+T = TypeVar("T")
+
+_STUCK_SECONDS = 1.0
+"""How long nothing may pass between two hops before the link between them counts as broken. A hop reads its
+lanes between batches, so what was sent may lie in the kernel for as long as a batch takes."""
+
+Link = tuple[Hop | None, Hop | None]
+"""Neighbours; None is the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class HopServer:
-    """A hop of the route with the signed record that says how to reach it."""
+@dataclass(slots=True)
+class End:
+    """A lane of the client's own, with what keeps the way to it open."""
 
-    hop: RouteHop
-    record: Announcement
-
-    @property
-    def address(self) -> Address:
-        """Where it is, by its own record."""
-        return Address(self.record.peer_id, self.record.endpoints, self.record.certificate)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionShape:
-    """What a session asks of every hop."""
-
-    model: str
-    hidden_size: int
-    rows: int
-    max_tokens: int
-    wire_dtype: pb.WireDtype = pb.FLOAT32
+    lane: ClientLane
+    resources: AsyncExitStack = field(default_factory=AsyncExitStack)
 
 
 class Chain:
-    """A session on every hop of one route. Made by `open_chain`; steps are answered in order.
+    """The hops of one session, in order. Steps are answered in order.
 
     `send` and `receive` are for the thread that generates: it writes and reads its lanes itself, for
-    every hand-over to another thread would cost as much as a hop. What goes wrong at a hop is told to the
-    event loop by that hop's call, and from there to this thread.
+    every hand-over to another thread would cost as much as a hop. The rest is for the event loop, while
+    that thread waits or does something else than step.
     """
 
     def __init__(
         self,
-        servers: Sequence[HopServer],
         shape: SessionShape,
+        carrier: Carrier,
         *,
-        steps: Lane,
-        results: Lane,
-        max_step_tokens: int,
+        run: Callable[[Coroutine[Any, Any, Any]], Any],
+        now: Callable[[], float],
+        on_news: Callable[[], None],
         step_seconds: float,
     ) -> None:
-        """`steps` leads to the first hop and `results` from the last; both have said hello."""
-        self.servers = servers
-        self.max_step_tokens = max_step_tokens
-        self._shape = shape
+        """`run` takes a coroutine from the generating thread to the event loop and waits for it; `on_news`
+        is called in the event loop when a hop has said something.
+
+        A hop that holds a step for longer than `step_seconds` is given up, though it answers.
+        """
+        self.shape = shape
+        self.carrier = carrier
+        self.hops: list[Hop] = []
+        self.resources: dict[Hop, AsyncExitStack] = {}
+        self.broken: dict[Link, None] = {}  # in order
+        self.steps: End | None = None
+        self.results: End | None = None
+        self._run = run
+        self._now = now
+        self._on_news = on_news
         self._step_seconds = step_seconds
-        self._steps = steps
-        self._results = results
-        results.max_frame_bytes = max_result_bytes(
-            max_step_tokens, len(servers), shape.hidden_size, shape.wire_dtype
-        )
-        self._error: P2PInferError | None = None
-        self._wake, self._waker = socket.socketpair()
-        self._waiting = select.poll()
-        self._waiting.register(results, select.POLLIN)
-        self._waiting.register(self._wake, select.POLLIN)
-        self._unsent = False
+        self._waiter = carrier.waiter()
+        self._max_step_tokens = 1
         self._last_step_id = 0
+        self._unsent = False
+
+    @property
+    def max_step_tokens(self) -> int:
+        """No hop takes a longer step, and none is better for this route."""
+        return self._max_step_tokens
+
+    def install(self, hops: Sequence[Hop], steps: End, results: End) -> None:
+        """Go on with these hops and lanes; the others are the caller's to close."""
+        self.hops, self.steps, self.results = list(hops), steps, results
+        self.broken.clear()
+        self._unsent = False
+        farthest = max(hop.server.round_trip_seconds for hop in hops)
+        self._max_step_tokens = min(step_tokens(farthest), *(hop.max_step_tokens for hop in hops))
+        results.lane.max_frame_bytes = max_result_bytes(
+            self.max_step_tokens, len(hops), self.shape.hidden_size, self.shape.wire_dtype
+        )
+
+    def on_news(self) -> None:
+        """A hop has said something: whoever waits looks at it."""
+        self._waiter.wake()
+        self._on_news()
 
     def send(self, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
         """Begin to send one step to the first hop, and return its id; `receive` goes on with it.
@@ -106,247 +114,170 @@ class Chain:
         Raises HopFailedError, RefusedError.
         """
         self._check()
+        assert self.steps is not None
         self._last_step_id += 1
-        step = pack_step(self._last_step_id, chunks, outputs, self._shape.wire_dtype)
+        step = pack_step(self._last_step_id, chunks, outputs, self.shape.wire_dtype)
         try:
-            self._note_unsent(not self._steps.send(step))
+            self._unsent = not self.steps.lane.send(step)
         except OSError as error:
-            self._lost(0, error)
+            self._lost((None, self.hops[0]), error)
         return self._last_step_id
 
-    def receive(self, step_id: int, tokens: int) -> Result:
-        """Wait for this step's result of `tokens` hidden states. Raises HopFailedError, RefusedError."""
-        last = self.servers[-1].hop.peer_id
-        deadline = time.monotonic() + self._step_seconds
+    def receive(self, step_id: int, *, tokens: int, overdue_seconds: float) -> Result:
+        """Wait for this step's result of `tokens` hidden states.
+
+        When it is overdue every hop is asked how far it is, again and again until the result is there or
+        somebody is to blame. Raises HopFailedError, RefusedError.
+        """
+        assert self.results is not None
+        frame = self._next_frame(step_id, overdue_seconds)
+        try:
+            result = read_result(
+                frame,
+                tokens=tokens,
+                hops=len(self.hops),
+                hidden_size=self.shape.hidden_size,
+                dtype=self.shape.wire_dtype,
+            )
+        except ProtocolError as error:
+            raise HopFailedError(self.hops[-1].peer_id, f"its answer is wrong: {error}") from error
+        return result
+
+    async def close(self) -> None:
+        """End every session and close the lanes."""
+        hops, self.hops = self.hops, []
+        for hop in hops:
+            await self.drop(hop)
+        for end in (self.steps, self.results):
+            if end is not None:
+                await end.resources.aclose()
+        self.steps = self.results = None
+        self._waiter.close()
+
+    async def drop(self, hop: Hop) -> None:
+        """End one hop's session."""
+        resources = self.resources.pop(hop, None)
+        if resources is not None:
+            await resources.aclose()
+
+    def _next_frame(self, step_id: int, overdue_seconds: float) -> bytes:
+        """The result of this step; those of older ones are dropped on the way."""
+        assert self.results is not None
+        look_at, look_again, give_up_at = overdue_seconds, overdue_seconds, self._step_seconds
+        began = self._now()
+        stuck: tuple[Stuck, float] | None = None
         while True:
-            frame = self._next_result(deadline)
-            try:
+            frame = self._read(step_id)
+            if frame is not None:
+                return frame
+            self._check()
+            self._flush()
+            waited = self._now() - began
+            if waited >= look_at:
+                verdict = self._run(self._examine(step_id))
+                waited = self._now() - began
+                if isinstance(verdict, Stuck):
+                    since = stuck[1] if stuck is not None and stuck[0] == verdict else waited
+                    stuck = (verdict, since)
+                    if waited - since >= _STUCK_SECONDS:
+                        raise self._link_failed(verdict.sender, "nothing passes")
+                    look_at = waited + _STUCK_SECONDS / 2
+                else:
+                    stuck = None
+                    if waited >= give_up_at:
+                        holder = self.hops[verdict.hop].peer_id
+                        detail = f"it has held a step for {waited:.0f} s"
+                        raise HopFailedError(holder, detail, certain=False)
+                    look_again *= 1.5
+                    look_at = waited + min(look_again, give_up_at / 4)
+                continue
+            self._waiter.wait(
+                self.results.lane,
+                self.steps.lane if self._unsent and self.steps else None,
+                look_at - waited,
+            )
+
+    def _read(self, step_id: int) -> bytes | None:
+        """The result of this step, if it is there."""
+        assert self.results is not None
+        last = self.hops[-1]
+        try:
+            while (frame := self.results.lane.receive()) is not None:
                 answered = step_id_of(frame)
-                if answered < step_id:
-                    continue
+                if answered == step_id:
+                    return frame
                 if answered > step_id:
                     raise ProtocolError(f"step {answered} was answered before step {step_id}")
-                return read_result(
-                    frame,
-                    tokens=tokens,
-                    hops=len(self.servers),
-                    hidden_size=self._shape.hidden_size,
-                    dtype=self._shape.wire_dtype,
-                )
-            except ProtocolError as error:
-                raise HopFailedError(last, f"its answer is wrong: {error}") from error
+        except (OSError, EOFError) as error:
+            self._lost((last, None), error)
+        except ProtocolError as error:
+            raise HopFailedError(last.peer_id, str(error)) from error
+        return None
 
-    def fail(self, error: P2PInferError) -> None:
-        """The route is lost; the first reason is the one that is told. Any thread may call it."""
-        if self._error is None:
-            self._error = error
-            with contextlib.suppress(OSError):
-                self._waker.send(b"\0")
-
-    def close(self) -> None:
-        """Close the lanes."""
-        for end in (self._steps, self._results, self._wake, self._waker):
-            end.close()
+    def _flush(self) -> None:
+        if self._unsent:
+            assert self.steps is not None
+            try:
+                self._unsent = not self.steps.lane.flush()
+            except OSError as error:
+                self._lost((None, self.hops[0]), error)
 
     def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+        """Raise what a hop's call has told, if that ends the route as it is."""
+        self._check_calls()
+        for index, hop in enumerate(self.hops):
+            if hop.outputs_lost is not None:
+                following = self.hops[index + 1] if index + 1 < len(self.hops) else None
+                self._lost((hop, following), hop.outputs_lost)
+        for left, _ in self.broken:
+            raise self._link_failed(-1 if left is None else self.hops.index(left), "it was cut")
 
-    def _next_result(self, deadline: float) -> bytes:
-        """The next answer in order; raises if a hop fails or nothing happens for too long."""
-        last = len(self.servers) - 1
-        while True:
-            try:
-                if (frame := self._results.receive()) is not None:
-                    return frame
-            except (OSError, EOFError) as error:
-                self._lost(last, error)
-            except ProtocolError as error:
-                raise HopFailedError(self.servers[last].hop.peer_id, str(error)) from error
-            self._check()
-            if self._unsent:
-                try:
-                    self._note_unsent(not self._steps.flush())
-                except OSError as error:
-                    self._lost(0, error)
-            self._wait(deadline)
+    def _lost(self, link: Link, why: object) -> NoReturn:
+        """What two neighbours talk through broke: because one of them is gone, or by itself."""
+        self.broken[link] = None
+        self._run(self._examine(self._last_step_id))
+        self._check_calls()
+        sender = -1 if link[0] is None else self.hops.index(link[0])
+        raise self._link_failed(sender, str(why))
 
-    def _note_unsent(self, unsent: bool) -> None:
-        if unsent != self._unsent:
-            self._unsent = unsent
-            if unsent:
-                self._waiting.register(self._steps, select.POLLOUT)
-            else:
-                self._waiting.unregister(self._steps)
+    def _check_calls(self) -> None:
+        for index, hop in enumerate(self.hops):
+            if hop.failure is not None:
+                raise blame(hop.failure, index, [other.peer_id for other in self.hops])
 
-    def _wait(self, deadline: float) -> None:
-        """Wait until a lane or an error wants attention. Raises HopFailedError after the deadline."""
-        if not self._waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            silent = self.servers[-1].hop.peer_id
-            raise HopFailedError(silent, f"no answer for {self._step_seconds:.0f} s", certain=False)
+    async def _examine(self, step_id: int) -> Stuck | Working:
+        """Ask every hop how far it is. Raises HopFailedError for those that are silent or gone."""
+        answers = await asyncio.gather(*(hop.progress() for hop in self.hops), return_exceptions=True)
+        hops = []
+        for index, answer in enumerate(answers):
+            if isinstance(answer, HopFailedError | RefusedError):
+                reason = await self.hops[index].why_ended(otherwise=answer)
+                raise blame(reason, index, [hop.peer_id for hop in self.hops])
+            if isinstance(answer, BaseException):
+                raise answer
+            hops.append(answer)
+        verdict = diagnose(step_id, hops)
+        if isinstance(verdict, Silent):
+            raise HopFailedError(self.hops[verdict.hop].peer_id, "it does not answer", certain=False)
+        return verdict
 
-    def _lost(self, index: int, error: Exception) -> NoReturn:
-        """A lane broke. The hop's call mostly says why, but perhaps a moment later."""
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        if self._error is None:
-            poll.poll(_REASON_SECONDS * 1000)
-        self._check()
-        raise HopFailedError(self.servers[index].hop.peer_id, f"its lane broke: {error}", certain=False)
-
-    async def listen(self, index: int, call: SessionCall, pool: ChannelPool) -> None:
-        """Hear one hop's call for as long as the chain lives."""
-        peer_id = self.servers[index].hop.peer_id
-        try:
-            while await call.read() is not grpc.aio.EOF:
-                pass
-            self.fail(self._blame(index, await _why_ended(peer_id, call)))
-        except grpc.aio.AioRpcError as error:
-            if refusal_of(error) is None:
-                await pool.forget(peer_id)
-            self.fail(self._blame(index, _failure(peer_id, error)))
-
-    def _blame(self, index: int, error: P2PInferError) -> P2PInferError:
-        """Who is to blame, if not the hop that tells.
-
-        A hop that finds its step wrong has it from the hop before; one that can't send on, or is told
-        nothing but that its lane broke, speaks of the next.
-        """
-        if not isinstance(error, RefusedError):
-            return error
-        if index > 0 and error.reason == Reason.BAD_STEP:
-            return HopFailedError(self.servers[index - 1].hop.peer_id, f"what it sent on is wrong: {error}")
-        if index + 1 < len(self.servers) and error.reason == Reason.NEXT_HOP_UNREACHABLE:
-            return HopFailedError(self.servers[index + 1].hop.peer_id, f"the hop before lost it: {error}")
-        return error
+    def _link_failed(self, sender: int, why: str) -> LinkFailedError:
+        left = self.hops[sender] if sender >= 0 else None
+        right = self.hops[sender + 1] if sender + 1 < len(self.hops) else None
+        self.broken[(left, right)] = None
+        names = [CLIENT if hop is None else hop.peer_id for hop in (left, right)]
+        return LinkFailedError(names[0], names[1], f"nothing gets through to it: {why}")
 
 
-SessionCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
+def blame(error: P2PInferError, index: int, hops: Sequence[PeerId]) -> P2PInferError:
+    """Who is to blame, if not the hop that tells.
 
-
-async def _open_hop(
-    pool: ChannelPool, stack: AsyncExitStack, server: HopServer, opening: pb.Opening
-) -> tuple[SessionCall, pb.Opened]:
-    peer_id = server.hop.peer_id
-    channel = await stack.enter_async_context(pool.connected(server.address))
-    stub: Any = InferenceStub(channel)
-    call: SessionCall = stub.Session(opening)
-    stack.callback(call.cancel)
-    try:
-        async with asyncio.timeout(OPENING_SECONDS):
-            frame = await call.read()
-    except TimeoutError as error:
-        raise HopFailedError(peer_id, f"no answer to the opening for {OPENING_SECONDS:.0f} s") from error
-    except grpc.aio.AioRpcError as error:
-        await pool.forget(peer_id) if refusal_of(error) is None else None
-        raise _failure(peer_id, error) from error
-    if frame is grpc.aio.EOF:
-        raise await _why_ended(peer_id, call)
-    if not frame.HasField("opened"):
-        raise HopFailedError(peer_id, "it did not answer the opening")
-    return call, frame.opened
-
-
-@asynccontextmanager
-async def open_chain(
-    servers: Sequence[HopServer],
-    shape: SessionShape,
-    *,
-    pool: ChannelPool,
-    identity: Identity,
-    step_seconds: float,
-) -> AsyncIterator[Chain]:
-    """Open a session on every hop, all at once, and close them all when the block ends.
-
-    Raises RefusedError or HopFailedError for the first hop that can't be opened.
+    A hop that finds its step wrong has it from the hop before; one that can't reach the next one speaks of
+    the link between them.
     """
-    session_id = os.urandom(SESSION_ID_BYTES)
-    steps_keys = [os.urandom(KEY_BYTES) for _ in servers]
-    results_key = os.urandom(KEY_BYTES)
-    openings = []
-    for index, server in enumerate(servers):
-        terms = pb.Terms(
-            session_id=session_id,
-            server=server.hop.peer_id,
-            model=shape.model,
-            numerics=server.record.numerics,
-            first_layer=server.hop.layers.start,
-            end_layer=server.hop.layers.end,
-            rows=shape.rows,
-            max_tokens=shape.max_tokens,
-            issued_at=time.time(),
-            steps_key=steps_keys[index],
-            wire_dtype=shape.wire_dtype,
-        )
-        if index + 1 < len(servers):
-            following = servers[index + 1].record.record
-            terms.downstream.CopyFrom(pb.Downstream(record=following, steps_key=steps_keys[index + 1]))
-        else:
-            terms.results_key = results_key
-        openings.append(sign_opening(terms, identity.public_key, identity.sign))
-
-    async with AsyncExitStack() as stack:
-        calls = [
-            asyncio.ensure_future(_open_hop(pool, stack, server, opening))
-            for server, opening in zip(servers, openings, strict=True)
-        ]
-        lanes = [asyncio.ensure_future(_dial(pool, stack, server)) for server in (servers[0], servers[-1])]
-        try:
-            opened = await asyncio.gather(*calls)
-            steps, results = await asyncio.gather(*lanes)
-        finally:
-            for attempt in (*calls, *lanes):
-                attempt.cancel()
-            await asyncio.gather(*calls, *lanes, return_exceptions=True)
-        _say_hello(servers[0], steps, Hello(Role.STEPS, session_id, steps_keys[0]))
-        _say_hello(servers[-1], results, Hello(Role.RESULTS, session_id, results_key))
-        chain = Chain(
-            servers,
-            shape,
-            steps=steps,
-            results=results,
-            max_step_tokens=max(1, min(answer.max_step_tokens for _, answer in opened)),
-            step_seconds=step_seconds,
-        )
-        stack.callback(chain.close)
-        listeners = [
-            asyncio.create_task(chain.listen(index, call, pool)) for index, (call, _) in enumerate(opened)
-        ]
-        try:
-            yield chain
-        finally:
-            for call, _ in opened:
-                call.cancel()
-            for listener in listeners:
-                listener.cancel()
-            await asyncio.gather(*listeners, return_exceptions=True)
-
-
-async def _dial(pool: ChannelPool, stack: AsyncExitStack, server: HopServer) -> Lane:
-    way = lane_to(server.address, pool.tunnel, pool.connect_seconds)
-    lane = await stack.enter_async_context(way)
-    stack.callback(lane.close)
-    return lane
-
-
-def _say_hello(server: HopServer, lane: Lane, hello: Hello) -> None:
-    try:
-        lane.send(hello.pack())
-    except OSError as error:
-        raise HopFailedError(server.hop.peer_id, f"its lane broke: {error}", certain=False) from error
-
-
-async def _why_ended(peer_id: PeerId, call: SessionCall) -> P2PInferError:
-    """The error of a stream that the server ended."""
-    code, details = await call.code(), await call.details()
-    error = grpc.aio.AioRpcError(code, await call.initial_metadata(), await call.trailing_metadata(), details)
-    return _failure(peer_id, error)
-
-
-def _failure(peer_id: PeerId, error: grpc.aio.AioRpcError) -> P2PInferError:
-    refused = refusal_of(error)
-    if refused is not None:
-        return RefusedError(peer_id, refused.reason, refused.detail, refused.retry_after_seconds)
-    # Not even "internal" proves guilt: gRPC says so too when we wrote to a stream that was just refused.
-    detail = f"{error.code().name.lower()}: {error.details() or 'the stream ended'}"
-    return HopFailedError(peer_id, detail, certain=False)
+    if isinstance(error, RefusedError):
+        if index > 0 and error.reason == Reason.BAD_STEP:
+            return HopFailedError(hops[index - 1], f"what it sent on is wrong: {error}")
+        if index + 1 < len(hops) and error.reason == Reason.NEXT_HOP_UNREACHABLE:
+            return LinkFailedError(hops[index], hops[index + 1], f"the hop before can't reach it: {error}")
+    return error

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from transformers import Cache, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from p2pinfer.client.keeper import Patience
 from p2pinfer.client.network import Network
-from p2pinfer.client.session import HopReport, InferenceSession, Patience
+from p2pinfer.client.session import HopReport, InferenceSession
 from p2pinfer.errors import UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.manifest import Manifest

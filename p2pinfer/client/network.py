@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -11,18 +12,22 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from p2pinfer.client.carrier import Carrier
 from p2pinfer.client.directory import Directory
-from p2pinfer.errors import UsageError
+from p2pinfer.client.grpc_carrier import GrpcCarrier
+from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.wire.channels import ChannelPool
 
 T = TypeVar("T")
 
 Join = Callable[[Identity], AbstractAsyncContextManager[Swarm]]
 """How to become a member of the swarm under this identity, and stop being one."""
+
+_LOOK_SECONDS = 1.0
+_ENDED = "the client's network thread has ended: load the model again with from_pretrained"
 
 _OPEN: weakref.WeakSet[Network] = weakref.WeakSet()
 
@@ -39,7 +44,7 @@ class Network:
         self._closed = False
         self._thread.start()
         try:
-            self.pool, self.directory = self.run(self._join(join, manifest))
+            self.carrier, self.directory = self.run(self._join(join, manifest))
         except BaseException:
             self.close()
             raise
@@ -50,19 +55,37 @@ class Network:
         if self._closed:
             work.close()
             raise UsageError("this model was closed: load it again with from_pretrained")
+        if not self._thread.is_alive():
+            work.close()
+            raise SwarmError(_ENDED)
         if threading.current_thread() is self._thread:
             work.close()
             raise UsageError(
                 "this call would wait for itself: call it from another thread than the network's"
             )
-        return _Handover(self._loop, work).wait()
+        return _Handover(self._loop, work).wait(self._thread)
+
+    @property
+    def is_running(self) -> bool:
+        """False when it was closed, or its thread has ended otherwise: nothing can be run any more."""
+        return not self._closed and self._thread.is_alive()
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Have something done in the network's loop, and don't wait for it. Any thread may ask."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody needs it any more
+            self._loop.call_soon_threadsafe(work)
+
+    def now(self) -> float:
+        """Seconds on the network's clock. Any thread may ask."""
+        return self._loop.time()
 
     def close(self) -> None:
         """Leave the swarm and end the thread. Closing twice is harmless."""
         if self._closed:
             return
         try:
-            self.run(self._leave())
+            if self.is_running:
+                self.run(self._leave())
         finally:
             self._closed = True
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -70,11 +93,13 @@ class Network:
             if not self._thread.is_alive():
                 self._loop.close()
 
-    async def _join(self, join: Join, manifest: Manifest) -> tuple[ChannelPool, Directory]:
+    async def _join(self, join: Join, manifest: Manifest) -> tuple[Carrier, Directory]:
         swarm = await self._stack.enter_async_context(join(self.identity))
-        pool = ChannelPool(tunnel=partial(dial, swarm))
-        self._stack.push_async_callback(pool.close)
-        return pool, Directory(swarm, pool, manifest.hash, manifest.num_layers)
+        carrier = GrpcCarrier(tunnel=partial(dial, swarm))
+        self._stack.push_async_callback(carrier.close)
+        directory = Directory(swarm, carrier, manifest.hash, manifest.num_layers)
+        self._stack.push_async_callback(directory.close)
+        return carrier, directory
 
     async def _leave(self) -> None:
         await self._stack.aclose()
@@ -95,11 +120,16 @@ class _Handover(Generic[T]):
         self._done = threading.Lock()
         self._done.acquire()
 
-    def wait(self) -> T:
-        """The coroutine's result or exception; an interruption of the wait (Ctrl-C) cancels it."""
+    def wait(self, thread: threading.Thread) -> T:
+        """The coroutine's result or exception; an interruption of the wait (Ctrl-C) cancels it.
+
+        Raises SwarmError if the loop's thread has ended.
+        """
         self._loop.call_soon_threadsafe(self._start)
         try:
-            self._done.acquire()
+            while not self._done.acquire(timeout=_LOOK_SECONDS):
+                if not thread.is_alive():
+                    raise SwarmError(_ENDED)
         except BaseException:
             self._loop.call_soon_threadsafe(self._cancel)
             raise

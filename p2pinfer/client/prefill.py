@@ -10,6 +10,22 @@ from p2pinfer.wire.steps import RowChunk
 PREFILL_STEP_TOKENS = 128
 """Small enough that the stages of a route overlap within one prompt, large enough to compute well."""
 
+FAR_STEP_TOKENS = 32
+"""The same over slow links. A hop begins with a step when all of it is there, so that a prompt needs the time
+to send it once, and in addition that of one step per hop: at 10 Mbit/s and 2.3 KB per token a quarter of a
+second for 128 tokens."""
+
+MAX_TOKENS_AHEAD = 4 * PREFILL_STEP_TOKENS
+"""How much of a prompt is sent before the first answer: every hop should have something to do, and none too
+much waiting for it."""
+
+_FAR_SECONDS = 0.008
+
+
+def step_tokens(round_trip_seconds: float) -> int:
+    """How long the steps of a prompt should be for a route whose farthest hop is so far away."""
+    return PREFILL_STEP_TOKENS if round_trip_seconds < _FAR_SECONDS else FAR_STEP_TOKENS
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
@@ -17,6 +33,11 @@ class PlannedStep:
 
     chunks: list[RowChunk]
     final: list[bool]
+
+    @property
+    def tokens(self) -> int:
+        """Of all chunks."""
+        return sum(len(chunk.hidden) for chunk in self.chunks)
 
 
 def plan_steps(rows: Sequence[RowChunk], max_tokens: int) -> list[PlannedStep]:

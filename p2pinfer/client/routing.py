@@ -25,21 +25,27 @@ class Candidate:
     layers: Span
     numerics: str
     seconds_per_layer: float
+    opening_seconds: float = 0.0
+    """What it costs per token to begin here: feeding it the history, spread over the tokens to come."""
+    held: bool = False
+    """It has a session's caches already: of exactly these layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteHop:
-    """One server and the layers that it runs in this route."""
+    """One server and the layers that it runs in this route; `held`: as it did before."""
 
     peer_id: PeerId
     layers: Span
+    held: bool = False
 
 
 def find_route(candidates: Iterable[Candidate], num_layers: int, delay: Delay) -> list[RouteHop]:
     """Return the chain that runs one token through [0, num_layers) soonest.
 
     Dijkstra over (boundary, peer that reached it); a hop may start and stop in the middle of its
-    server's span. Routes never mix numerics classes. Raises NoRouteError naming the missing layers.
+    server's span, unless it is held. Routes never mix numerics classes. Raises NoRouteError naming the
+    missing layers.
     """
     everyone = list(candidates)
     best: tuple[float, list[RouteHop]] | None = None
@@ -76,14 +82,21 @@ def _shortest(
         for candidate in candidates:
             if reached not in candidate.layers or candidate.peer_id == at:
                 continue
-            arrival = seconds + delay(at, candidate.peer_id)
-            exits = [edge for edge in boundaries if reached < edge <= candidate.layers.end]
-            for edge in dict.fromkeys([*exits, candidate.layers.end]):
+            arrival = seconds + delay(at, candidate.peer_id) + candidate.opening_seconds
+            for edge in _exits(candidate, reached, boundaries):
                 layers = Span(reached, edge)
                 cost = arrival + len(layers) * candidate.seconds_per_layer
-                hops = [*route, RouteHop(candidate.peer_id, layers)]
+                hops = [*route, RouteHop(candidate.peer_id, layers, candidate.held)]
                 heapq.heappush(frontier, (cost, next(order), edge, candidate.peer_id, hops))
     return None
+
+
+def _exits(candidate: Candidate, reached: int, boundaries: Sequence[int]) -> Iterable[int]:
+    """Where a route that enters here may leave: a cache that exists is for all of its layers or for none."""
+    if candidate.held:
+        return [candidate.layers.end] if reached == candidate.layers.start else []
+    edges = [edge for edge in boundaries if reached < edge <= candidate.layers.end]
+    return dict.fromkeys([*edges, candidate.layers.end])
 
 
 def missing_spans(held: Iterable[Span], num_layers: int) -> tuple[Span, ...]:

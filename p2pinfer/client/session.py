@@ -1,40 +1,28 @@
-"""One generation's session: keeps the tokens, feeds the route, and starts over on another if it breaks."""
+"""One generation's session: rows of tokens that a chain of servers holds, whoever they are."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
+import threading
+from collections import deque
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from p2pinfer.client.chain import Chain, SessionShape, open_chain
+from p2pinfer.client.chain import Chain
+from p2pinfer.client.deadlines import StepTimes
+from p2pinfer.client.feed import Feed
+from p2pinfer.client.hop import SessionShape
+from p2pinfer.client.keeper import Keeper, Patience
 from p2pinfer.client.network import Network
-from p2pinfer.client.prefill import PREFILL_STEP_TOKENS, common_prefix, plan_steps
-from p2pinfer.client.recovery import after_failure
-from p2pinfer.errors import (
-    HopFailedError,
-    NoRouteError,
-    P2PInferError,
-    PromptTooLongError,
-    RefusedError,
-    UsageError,
-)
+from p2pinfer.client.prefill import MAX_TOKENS_AHEAD, PlannedStep
+from p2pinfer.errors import HopFailedError, P2PInferError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.status import Reason
-from p2pinfer.wire.steps import Outputs, RowChunk
-
-logger = logging.getLogger(__name__)
-
-_POLL_SECONDS = 1.0
-_STEPS_IN_FLIGHT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +36,10 @@ class HopReport:
     queue_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a client waits, in seconds."""
-
-    route: float = 60.0  # for servers of all layers to be there
-    step: float = 30.0  # for one step
+class _Sent(NamedTuple):
+    step: PlannedStep
+    step_id: int
+    at: float
 
 
 class InferenceSession:
@@ -61,7 +47,8 @@ class InferenceSession:
 
     `compute` is given each row's tokens from the beginning; what the servers hold already is not
     sent again, so that several generate() calls on growing (or rewound) text share one cache. If a
-    hop fails, another route is opened and fed the tokens anew: the caller sees a pause, no more.
+    hop fails, another takes its place and is fed the history: the caller sees a pause, no more. If one
+    announces that it leaves, its successor is fed while it still serves, and no pause is seen.
 
     A session is for one thread at a time; sessions in different threads are independent.
     """
@@ -84,14 +71,14 @@ class InferenceSession:
         self._network = network
         self._manifest = manifest
         self._ends = ends
-        self._patience = patience
         self._wire_dtype = wire_dtype
-        self._chain: Chain | None = None
-        self._resources = AsyncExitStack()
         self._held: list[list[int]] = []
-        self._hop_seconds: list[tuple[float, float]] = []
-        self._steps = 0
-        self._last_error: P2PInferError | None = None
+        self._feed: Feed | None = None
+        self._times = StepTimes()
+        self._turn = threading.Lock()
+        self._keeper = Keeper(
+            network, manifest, patience, embed=self._embed, held=self._held_by_all, turn=self._turn
+        )
         self._closed = False
 
     def __enter__(self) -> InferenceSession:
@@ -105,13 +92,22 @@ class InferenceSession:
         """The rows that the servers hold now."""
         return [list(row) for row in self._held]
 
+    @property
+    def replayed_tokens(self) -> int:
+        """Tokens that servers were fed again because others left, since the session began."""
+        return self._keeper.replayed_tokens
+
+    @property
+    def replaced_hops(self) -> int:
+        """How often a server has taken another's place since the session began."""
+        return self._keeper.replaced_hops
+
     def report(self) -> list[HopReport]:
-        """Who computed what since the route was opened, hop by hop."""
-        if self._chain is None:
-            return []
+        """Who computes now, hop by hop, and what each has done in this session."""
+        chain = self._keeper.chain
         return [
-            HopReport(server.hop.peer_id, server.hop.layers, self._steps, compute, queue)
-            for server, (queue, compute) in zip(self._chain.servers, self._hop_seconds, strict=True)
+            HopReport(hop.peer_id, hop.server.hop.layers, hop.steps, hop.compute_seconds, hop.queue_seconds)
+            for hop in (chain.hops if chain is not None else [])
         ]
 
     def limit_length(self, max_length: int) -> None:
@@ -123,28 +119,106 @@ class InferenceSession:
         """Return, per row, the last layer's hidden states [wanted, hidden] of its last tokens.
 
         `rows` are whole token rows; `wanted` says of how many trailing tokens of each the states
-        are asked for, at least one. Raises PromptTooLongError, NoRouteError, RefusedError.
+        are asked for, at least one. Raises PromptTooLongError; NoRouteError when layers are missing for
+        too long; RefusedError and HopFailedError when no other server helped in time.
         """
         if self._closed:
             raise UsageError("this session was closed: open a new one")
         self._check(rows)
-        deadline = time.monotonic() + self._patience.route
-        while True:
-            try:
-                if self._chain is None:
-                    self._chain = self._network.run(self._open(len(rows), deadline))
-                return self._feed(self._chain, rows, wanted)
-            except (HopFailedError, RefusedError) as error:
-                self._network.run(self._recover(error, deadline))
-            except BaseException:
-                self._network.run(self._drop_route())  # what the servers hold is no longer known
-                raise
+        if not self._turn.acquire(blocking=False):  # hops are being switched
+            self._network.run(self._keeper.finish_switch())
+            self._turn.acquire()
+        try:
+            return self._compute(rows, wanted)
+        except P2PInferError as error:
+            error.rows = [list(row) for row in rows]
+            self._drop()
+            raise
+        except BaseException:
+            self._drop()  # what the servers hold is no longer known
+            raise
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         """Free the servers' caches. Closing twice is harmless."""
         if not self._closed:
             self._closed = True
-            self._network.run(self._drop_route())
+            self._drop()
+
+    def _compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
+        if self._keeper.chain is None:
+            self._held = [[] for _ in rows]
+            self._network.run(self._keeper.open(self._shape(len(rows))))
+        self._feed = feed = Feed(rows, wanted, self._held, self._embed)
+        while True:
+            try:
+                if self._keeper.has_successor:
+                    self._network.run(self._keeper.switch())
+                assert self._keeper.chain is not None
+                self._run_steps(self._keeper.chain, feed)
+                break
+            except (HopFailedError, RefusedError) as error:
+                self._network.run(self._keeper.recover(error))
+        self._held, self._feed = feed.held, None
+        return feed.collected()
+
+    def _run_steps(self, chain: Chain, feed: Feed) -> None:
+        """Send what has no answer yet, some tokens ahead, and take the answers."""
+        under_way: deque[_Sent] = deque()
+        tokens_ahead = 0
+        last_answer = 0.0
+
+        def take_one() -> None:
+            nonlocal tokens_ahead, last_answer
+            step, step_id, sent_at = under_way.popleft()
+            rows = len(step.chunks)
+            overdue = self._times.overdue_seconds(tokens=step.tokens, rows=rows)
+            result = chain.receive(step_id, tokens=feed.answered_tokens(step), overdue_seconds=overdue)
+            now = self._network.now()
+            self._times.add(tokens=step.tokens, rows=rows, seconds=now - max(sent_at, last_answer))
+            last_answer = now
+            tokens_ahead -= step.tokens
+            feed.take(step, result.hidden)
+            self._keeper.progressed()
+            self._count(chain, result.hop_seconds, decode=step.tokens == rows)
+
+        for step in feed.plan(chain.max_step_tokens):
+            while under_way and tokens_ahead + step.tokens > MAX_TOKENS_AHEAD:
+                take_one()
+            tokens_ahead += step.tokens
+            step_id = chain.send(step.chunks, feed.outputs(step))
+            under_way.append(_Sent(step, step_id, self._network.now()))
+        while under_way:
+            take_one()
+
+    def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], *, decode: bool) -> None:
+        slow = False
+        for hop, (queue, compute) in zip(chain.hops, hop_seconds, strict=True):
+            hop.count(queue, compute, decode=decode)
+            slow = slow or hop.pace.slow_seconds is not None
+        if slow:
+            self._network.call_soon(self._keeper.look_at_pace)
+
+    def _drop(self) -> None:
+        self._held, self._feed = [], None
+        if self._network.is_running:  # else the servers take their memory back when the lease ends
+            self._network.run(self._keeper.close())
+
+    def _shape(self, rows: int) -> SessionShape:
+        return SessionShape(
+            model=self._manifest.hash,
+            hidden_size=self._manifest.hidden_size,
+            rows=rows,
+            max_tokens=self.max_length or self._manifest.max_positions,
+            wire_dtype=self._wire_dtype,
+        )
+
+    def _embed(self, tokens: Sequence[int]) -> Hidden:
+        return self._ends.embed(np.asarray(tokens, dtype=np.int64))
+
+    def _held_by_all(self) -> list[list[int]]:
+        return self._held if self._feed is None else self._feed.held
 
     def _check(self, rows: Sequence[list[int]]) -> None:
         if self._held and len(rows) != len(self._held):
@@ -157,120 +231,3 @@ class InferenceSession:
                 if limit < self._manifest.max_positions
                 else f"{longest} tokens: {self._manifest.name} takes at most {limit}; shorten the text"
             )
-
-    async def _recover(self, error: HopFailedError | RefusedError, deadline: float) -> None:
-        """Drop the route and let another be tried; raise the error if that can't help or takes too long."""
-        hops = [] if self._chain is None else [server.hop.peer_id for server in self._chain.servers]
-        await self._drop_route()
-        self._network.directory.doubt(hops)
-        reroute = after_failure(error)
-        if reroute is None or time.monotonic() > deadline:
-            raise error
-        logger.info("rerouting: %s", error)
-        if reroute.avoid is not None:
-            self._network.directory.avoid(reroute.avoid, reroute.avoid_seconds)
-        self._last_error = error
-
-    async def _open(self, rows: int, deadline: float) -> Chain:
-        """Find a route and open it; wait for missing layers to appear until the deadline."""
-        told: str | None = None
-        while True:
-            try:
-                servers = await self._network.directory.route()
-                break
-            except NoRouteError as error:
-                if isinstance(self._last_error, RefusedError) and self._last_error.reason == Reason.TOO_LONG:
-                    raise self._last_error from error
-                if time.monotonic() + _POLL_SECONDS > deadline:
-                    waited = f"{error} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
-                    raise NoRouteError(await self._explain(waited), error.missing) from self._last_error
-                if told != str(error):
-                    logger.warning("%s; waiting for servers to join", error)
-                    told = str(error)
-                await asyncio.sleep(_POLL_SECONDS)
-        shape = SessionShape(
-            model=self._manifest.hash,
-            hidden_size=self._manifest.hidden_size,
-            rows=rows,
-            max_tokens=self.max_length or self._manifest.max_positions,
-            wire_dtype=self._wire_dtype,
-        )
-        chain = await self._resources.enter_async_context(
-            open_chain(
-                servers,
-                shape,
-                pool=self._network.pool,
-                identity=self._network.identity,
-                step_seconds=self._patience.step,
-            )
-        )
-        self._held = [[] for _ in range(rows)]
-        self._hop_seconds = [(0.0, 0.0) for _ in servers]
-        self._steps = 0
-        return chain
-
-    async def _explain(self, message: str) -> str:
-        """Add what the swarm serves instead, if it doesn't know this model at all."""
-        listings = await self._network.directory.swarm.models()
-        if any(listing.model == self._manifest.hash for listing in listings):
-            return message
-        others = ", ".join(sorted({f"{listing.model_name} ({listing.model[:12]})" for listing in listings}))
-        return (
-            f"{message}; nobody here serves {self._manifest.name} ({self._manifest.hash[:12]}); "
-            f"the swarm serves: {others or 'nothing yet'}"
-        )
-
-    def _feed(self, chain: Chain, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
-        """Send what the servers lack, and gather what was asked for."""
-        chunks = []
-        for index, (row, count) in enumerate(zip(rows, wanted, strict=True)):
-            start = min(common_prefix(self._held[index], row), len(row) - count)
-            hidden = self._ends.embed(np.asarray(row[start:], dtype=np.int64))
-            chunks.append(RowChunk(index, start, hidden))
-        everything = any(count > 1 for count in wanted)
-        steps = plan_steps(chunks, min(PREFILL_STEP_TOKENS, chain.max_step_tokens))
-        collected: list[list[Hidden]] = [[] for _ in rows]
-        in_flight: list[tuple[int, int]] = []  # index into steps, step id
-
-        def take_one() -> None:
-            index, step_id = in_flight.pop(0)
-            step, outputs = steps[index], kinds[index]
-            sizes = [len(chunk.hidden) if outputs is Outputs.ALL else 1 for chunk in step.chunks]
-            result = chain.receive(step_id, 0 if outputs is Outputs.NONE else sum(sizes))
-            self._count(result.hop_seconds)
-            if outputs is Outputs.NONE:
-                return
-            start = 0
-            for chunk, size, final in zip(step.chunks, sizes, step.final, strict=True):
-                if outputs is Outputs.ALL or final:
-                    collected[chunk.row].append(result.hidden[start : start + size])
-                start += size
-
-        kinds = [
-            Outputs.ALL if everything else Outputs.LAST if any(step.final) else Outputs.NONE for step in steps
-        ]
-        for index, step in enumerate(steps):
-            if len(in_flight) == _STEPS_IN_FLIGHT:
-                take_one()
-            in_flight.append((index, chain.send(step.chunks, kinds[index])))
-        while in_flight:
-            take_one()
-        self._held = [list(row) for row in rows]
-        return [
-            np.concatenate(parts)[-count:] if len(parts) > 1 else parts[0][-count:]
-            for parts, count in zip(collected, wanted, strict=True)
-        ]
-
-    def _count(self, hop_seconds: Sequence[tuple[float, float]]) -> None:
-        self._steps += 1
-        self._hop_seconds = [
-            (queue + more_queue, compute + more_compute)
-            for (queue, compute), (more_queue, more_compute) in zip(
-                self._hop_seconds, hop_seconds, strict=True
-            )
-        ]
-
-    async def _drop_route(self) -> None:
-        self._chain = None
-        resources, self._resources = self._resources, AsyncExitStack()
-        await resources.aclose()

@@ -38,19 +38,18 @@ def say(line: str) -> None:
 async def _run(config: ServerConfig) -> None:
     from p2pinfer.server.lifecycle import Controls, serve  # after the environment is set: it loads libraries
 
-    stopping, ready = asyncio.Event(), asyncio.Event()
+    controls = Controls(say, ready=asyncio.Event(), stopping=asyncio.Event(), leaving=asyncio.Event())
     serving = asyncio.current_task()
     assert serving is not None
 
     def stop() -> None:
-        if stopping.is_set() or not ready.is_set():
-            serving.cancel()  # asked twice, or there is nothing to leave yet
-        stopping.set()
+        if not controls.urge():  # asked a third time, or there is nothing to leave yet
+            serving.cancel()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await serve(config, Controls(say, ready, stopping))
+    await serve(config, controls)
 
 
 def _quiet(config: ServerConfig) -> None:

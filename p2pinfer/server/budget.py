@@ -13,7 +13,12 @@ def default_num_layers(*, largest_layer_bytes: int, free_bytes: int, num_layers:
     return max(1, min(num_layers, int(free_bytes * _WEIGHTS_SHARE) // largest_layer_bytes))
 
 
+def history_bytes_per_token(hidden_size: int) -> int:
+    """What a hop keeps of each token that it sent on: its hidden state in float32."""
+    return 4 * hidden_size
+
+
 def default_cache_tokens(*, bytes_per_token: int, free_bytes: int) -> int:
-    """Tokens of attention cache that fit into a quarter of the free memory, within reason."""
+    """Tokens of attention cache and history that fit into a quarter of the free memory, within reason."""
     tokens = int(free_bytes * _CACHE_SHARE) // bytes_per_token
     return max(MIN_CACHE_TOKENS, min(MAX_CACHE_TOKENS, tokens))

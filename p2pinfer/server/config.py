@@ -15,8 +15,9 @@ _DESCRIPTION = """\
 Serve some layers of a language model to the swarm, in INT8.
 
 Without --initial-peers a new swarm begins, and the line that others join with is printed.
-Without --layers the server takes the layers that the swarm lacks most. Ctrl-C leaves: the swarm is
-told at once, and clients move their sessions to other servers.
+Without --layers the server takes the layers that the swarm lacks most. Ctrl-C leaves: no new session is
+taken, and clients move theirs to other servers, for which they have --drain-seconds; a second Ctrl-C
+leaves at once.
 """
 
 _EXAMPLES = """\
@@ -47,6 +48,7 @@ class ServerConfig:
     cache_folder: Path
     data_folder: Path
     idle_seconds: float
+    drain_seconds: float
     verbose: bool
     heartbeat_seconds: float = 15.0
     record_seconds: float = 60.0
@@ -87,6 +89,7 @@ class ServerConfig:
             cache_folder=args.cache_folder,
             data_folder=user_data_folder(),
             idle_seconds=args.idle_seconds,
+            drain_seconds=args.drain_seconds,
             verbose=args.verbose,
         )
 
@@ -135,6 +138,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     share.add_argument(
         "--idle-seconds", type=_seconds, default=120.0, metavar="S", help="close sessions idle for so long"
+    )
+    share.add_argument(
+        "--drain-seconds",
+        type=_drain_seconds,
+        default=60.0,
+        metavar="S",
+        help="when asked to leave, serve on for so long at most, while clients move their sessions to other "
+        "servers (default: 60; 0: leave at once)",
     )
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -198,12 +209,20 @@ def _positive(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
+    return _number_of_seconds(text, 0.1, 86_400)
+
+
+def _drain_seconds(text: str) -> float:
+    return _number_of_seconds(text, 0, 3_600)
+
+
+def _number_of_seconds(text: str, least: float, most: float) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"seconds from 0.1 to 86400 are expected, not {text!r}")
+    if not least <= seconds <= most:
+        raise argparse.ArgumentTypeError(f"seconds from {least:g} to {most:g} are expected, not {text!r}")
     return seconds
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
-from p2pinfer.errors import HopFailedError, InvalidRecordError
 from p2pinfer.server.admission import Load, admit
+from p2pinfer.server.next_hops import NextHops
 from p2pinfer.server.runner import Runner
 from p2pinfer.server.sessions import ServerSession, SessionTable
-from p2pinfer.swarm import announcement
 from p2pinfer.swarm.identity import verify
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import CONNECT_SECONDS, Address, Tunnel
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
-from p2pinfer.wire.lanes import Hello, Role, lane_to
-from p2pinfer.wire.opening import read_opening
+from p2pinfer.wire.opening import KEY_BYTES, read_opening
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
 from p2pinfer.wire.steps import MAX_STEP_TOKENS
+from p2pinfer.wire.ways import Tunnel
 
 Context = Any
 """grpc.aio.ServicerContext, whose generics exist for type checkers only."""
@@ -39,7 +36,7 @@ class Handler(InferenceServicer):
         self._sessions = sessions
         self._runner = runner
         self._load = load
-        self._tunnel = tunnel
+        self._next_hops = NextHops(runner, tunnel)
 
     async def Ping(self, request: pb.PingRequest, context: Context) -> pb.PingReply:
         """Answer at once: the caller measures the round trip."""
@@ -59,30 +56,52 @@ class Handler(InferenceServicer):
                 raise refused
             async with self._sessions.open(client, terms) as session:
                 try:
-                    async with self._next_hop(terms, session):
+                    async with self._next_hops.connected(session, terms):
                         opened = pb.Opened(
                             max_step_tokens=MAX_STEP_TOKENS, idle_seconds=self._sessions.idle_seconds
                         )
                         await context.write(pb.ServerFrame(opened=opened))
-                        raise await asyncio.shield(session.ended)
+                        raise await _end_of(session, context)
                 finally:  # also where no next hop was found: steps may have come meanwhile
                     self._runner.release(session)
 
-    @asynccontextmanager
-    async def _next_hop(self, terms: pb.Terms, session: ServerSession) -> AsyncIterator[None]:
-        """Connect to the next hop, if the terms name one: better at opening than in the first step."""
-        if not terms.HasField("downstream"):
-            yield
-            return
-        try:
-            record = announcement.decode(terms.downstream.record)
-        except InvalidRecordError as error:
-            raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
-        address = Address(record.peer_id, record.endpoints, record.certificate)
-        async with AsyncExitStack() as ways:
-            try:
-                lane = await ways.enter_async_context(lane_to(address, self._tunnel, CONNECT_SECONDS))
-            except HopFailedError as error:
-                raise Refused(Reason.NEXT_HOP_UNREACHABLE, str(error)) from error
-            self._runner.lead(session, lane, Hello(Role.STEPS, session.id, terms.downstream.steps_key))
-            yield
+    async def SetUpstream(self, request: pb.SetUpstreamRequest, context: Context) -> pb.SetUpstreamReply:
+        """Let the session's steps come from somebody else."""
+        async with errors_as_status(context):
+            session = self._sessions.find_for(request.session)
+            if len(request.steps_key) != KEY_BYTES:
+                raise Refused(Reason.BAD_OPENING, f"keys have {KEY_BYTES} bytes")
+            await self._runner.change_upstream(session, request.steps_key, at_once=request.at_once)
+        return pb.SetUpstreamReply()
+
+    async def SetDownstream(
+        self, request: pb.SetDownstreamRequest, context: Context
+    ) -> pb.SetDownstreamReply:
+        """Tell another hop what the next hop was told; with `switch`, put it in the next hop's place."""
+        async with errors_as_status(context):
+            session = self._sessions.find_for(request.session)
+            tokens = await self._next_hops.change(
+                session, request.downstream, request.held, switch=request.switch
+            )
+        return pb.SetDownstreamReply(tokens=tokens)
+
+    async def Progress(self, request: pb.ProgressRequest, context: Context) -> pb.ProgressReply:
+        """Say how far a session is: what the computing thread has noted, without waiting for it."""
+        async with errors_as_status(context):
+            session = self._sessions.find_for(request.session)
+        return pb.ProgressReply(
+            received=session.last_step_id,
+            computed=session.computed_step_id,
+            sent=session.sent_step_id,
+            history_tokens=session.history_tokens,
+        )
+
+
+async def _end_of(session: ServerSession, context: Context) -> Refused:
+    """Tell the client what there is to be told until the session ends, and return why it did."""
+    telling = asyncio.create_task(session.outbox.drain_forever(context))
+    try:
+        return await asyncio.shield(session.ended)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from p2pinfer import __version__
-from p2pinfer.errors import SwarmError, UsageError
+from p2pinfer.errors import UsageError
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.manifest import Manifest
@@ -20,8 +19,9 @@ from p2pinfer.model.source import open_model
 from p2pinfer.model.store import LayerStore
 from p2pinfer.server.admission import Load
 from p2pinfer.server.batcher import Batcher
-from p2pinfer.server.budget import default_cache_tokens, default_num_layers
+from p2pinfer.server.budget import default_cache_tokens, default_num_layers, history_bytes_per_token
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.draining import Heartbeats, counted, drain, withdraw
 from p2pinfer.server.handler import Handler
 from p2pinfer.server.listening import listening
 from p2pinfer.server.machine import available_memory_bytes, in_thread, owned_identity
@@ -36,8 +36,6 @@ from p2pinfer.swarm.view import coverage
 from p2pinfer.types import Span, short_id
 from p2pinfer.wire.status import Reason, Refused
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Controls:
@@ -45,7 +43,16 @@ class Controls:
 
     say: Callable[[str], None]  # prints a line for the owner
     ready: asyncio.Event  # set by the server once it is announced
-    stopping: asyncio.Event  # set by the program: leave
+    stopping: asyncio.Event  # set by the program: take no new sessions, let those there are move, and leave
+    leaving: asyncio.Event  # set by the program: leave now
+
+    def urge(self) -> bool:
+        """The owner asks (again) that the server ends. False: it has been asked all that it can be asked."""
+        for event in (self.stopping, self.leaving):
+            if self.ready.is_set() and not event.is_set():
+                event.set()
+                return True
+        return False
 
 
 async def serve(config: ServerConfig, controls: Controls) -> None:
@@ -75,7 +82,7 @@ async def serve(config: ServerConfig, controls: Controls) -> None:
 
 
 async def _serve_model(config: ServerConfig, swarm: Swarm, store: LayerStore, controls: Controls) -> None:
-    """Claim layers, load them, serve; withdraw the claim however it ends."""
+    """Claim layers, load them, serve; the claim is withdrawn however it ends."""
     manifest = store.manifest
     layers = await _choose_layers(config, swarm, store)
     controls.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
@@ -85,9 +92,9 @@ async def _serve_model(config: ServerConfig, swarm: Swarm, store: LayerStore, co
         engine = await in_thread(partial(_load, config, store, layers))
         speed = await in_thread(partial(measure_speed, engine))
         await _serve_sessions(config, swarm, store.manifest, claim, engine, speed, controls)
-    finally:
-        with contextlib.suppress(SwarmError):  # the swarm is gone: the record expires by itself
-            await swarm.withdraw(claim)
+    except BaseException:
+        await withdraw(swarm, claim)
+        raise
 
 
 async def _serve_sessions(
@@ -99,7 +106,7 @@ async def _serve_sessions(
     speed: Speed,
     controls: Controls,
 ) -> None:
-    """Listen, announce, serve until told to stop, and tell the sessions."""
+    """Listen, announce, serve until told to stop, let the sessions move, tell those that are left."""
     sessions = SessionTable(
         engine, cache_tokens=_cache_tokens(config, engine), idle_seconds=config.idle_seconds
     )
@@ -121,12 +128,14 @@ async def _serve_sessions(
     with Runner(batcher, sessions.find, asyncio.get_running_loop()) as runner:
         handler = Handler(sessions, runner, load, tunnel=partial(dial, swarm))
         async with listening(config.listen, config.announce, handler, runner, swarm) as reachable:
+            leaves_at: float | None = None  # Unix seconds
 
             def describe() -> Announcement:
                 now = time.time()
                 return dataclasses.replace(
                     claim,
-                    state=ServerState.SERVING,
+                    state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
+                    leaves_at=leaves_at,
                     numerics=engine.numerics,
                     endpoints=reachable.endpoints,
                     certificate=reachable.certificate.der,
@@ -145,9 +154,25 @@ async def _serve_sessions(
                 f"{sessions.cache_tokens} cache tokens"
             )
             controls.ready.set()
-            await _until_stopped(config, swarm, sessions, runner, describe, controls.stopping)
-            controls.say(f"leaving: {len(sessions)} sessions are told")
-            await swarm.withdraw(describe())  # first, so that nobody is sent here again
+            heartbeats = Heartbeats(swarm, describe, config.heartbeat_seconds)
+
+            async def until_drained() -> None:
+                nonlocal leaves_at
+                await controls.stopping.wait()
+                leaves_at = time.time() + config.drain_seconds
+                if len(sessions):  # else the next announcement withdraws it
+                    heartbeats.hasten()
+                await drain(sessions, config.drain_seconds, controls.leaving, controls.say)
+
+            await _first_of(
+                until_drained(),
+                heartbeats.beat_forever(),
+                heartbeats.hasten_after_rejoining(),
+                sessions.expire_forever(),
+                runner.wait_failed(),
+            )
+            controls.say(f"leaving: {counted(len(sessions), 'session is told', 'sessions are told')}")
+            await withdraw(swarm, describe())  # first, so that nobody is sent here again
             sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
 
 
@@ -202,42 +227,14 @@ def _cache_tokens(config: ServerConfig, engine: Engine) -> int:
     if config.max_cache_tokens is not None:
         return config.max_cache_tokens
     return default_cache_tokens(
-        bytes_per_token=engine.cache_bytes_per_token, free_bytes=available_memory_bytes()
+        bytes_per_token=engine.cache_bytes_per_token + history_bytes_per_token(engine.hidden_size),
+        free_bytes=available_memory_bytes(),
     )
 
 
-async def _until_stopped(
-    config: ServerConfig,
-    swarm: Swarm,
-    sessions: SessionTable,
-    runner: Runner,
-    describe: Callable[[], Announcement],
-    stopping: asyncio.Event,
-) -> None:
-    """Announce and expire until told to stop. Raises SwarmError or EngineError when one is lost."""
-
-    async def announce_forever() -> None:
-        while True:
-            await asyncio.sleep(config.heartbeat_seconds)
-            try:
-                await swarm.announce(describe())
-            except SwarmError as error:  # the next heartbeat tries again; the record lives for four
-                logger.warning("announcing failed: %s", error)
-
-    async def notice_loss() -> None:
-        await swarm.wait_lost()
-        raise SwarmError("p2pd, the connection to the swarm, has ended: start the server again")
-
-    tasks = [
-        asyncio.create_task(work)
-        for work in (
-            stopping.wait(),
-            announce_forever(),
-            sessions.expire_forever(),
-            notice_loss(),
-            runner.wait_failed(),
-        )
-    ]
+async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all of it until one ends, for the others never do; raises what it raises."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -64,9 +64,16 @@ async def listening(
 
 @asynccontextmanager
 async def serving(
-    handler: Handler, runner: Runner, listeners: Sequence[socket.socket], service_path: str
+    handler: Handler,
+    runner: Runner,
+    listeners: Sequence[socket.socket],
+    service_path: str,
+    leave_seconds: float = _LEAVE_SECONDS,
 ) -> AsyncIterator[Certificate]:
-    """Serve on sockets that listen already; yields the certificate that is found there."""
+    """Serve on sockets that listen already; yields the certificate that is found there.
+
+    In the end, calls under way have `leave_seconds` to be told why they end.
+    """
     certificate = new_certificate()
     server = grpc.aio.server(options=SERVER_OPTIONS)
     add_InferenceServicer_to_server(handler, server)
@@ -77,7 +84,7 @@ async def serving(
             try:
                 yield certificate
             finally:  # before the door closes: calls under way are told why they end
-                await server.stop(_LEAVE_SECONDS)
+                await server.stop(leave_seconds)
     finally:
         await server.stop(None)
 

@@ -1,34 +1,33 @@
-"""The thread that computes: it reads steps from lanes, runs them in batches, and sends outputs on.
+"""What the thread that computes does for sessions: it reads their steps, runs them in batches, and sends on.
 
 One thread for all three, because every hand-over between threads costs as much as sending the message
 did. While a batch runs nothing is read: steps gather in the kernel's buffers, and the next batch takes them
 together. A lane is not read while its session has a step here, or outputs that the next hop hasn't taken:
 whoever sends too fast is slowed down by TCP itself, and nothing piles up.
 
-What the network doesn't take at once is left to the event loop, which sends the rest while this thread
-computes for others. Everything else of a session (opening, leases, its end) is the event loop's.
+Everything else of a session (opening, leases, the way to the next hop, its end) is the event loop's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import queue
-import selectors
-import socket
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from p2pinfer.errors import EngineError, ProtocolError
+from p2pinfer.errors import ProtocolError
 from p2pinfer.server.batcher import Batcher, Done, Rows, Work
+from p2pinfer.server.outputs import OutputLanes
 from p2pinfer.server.sessions import ServerSession
+from p2pinfer.server.worker import Worker
 from p2pinfer.types import SessionId
+from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Lane, Role
 from p2pinfer.wire.status import Reason, Refused, as_refused
 from p2pinfer.wire.steps import (
+    Outputs,
     RowChunk,
     Step,
     hop_time,
@@ -44,8 +43,18 @@ logger = logging.getLogger(__name__)
 MAX_STRANGERS = 256
 """Lanes that haven't said hello yet; when one more comes, the oldest is closed."""
 
+REPLAY_STEP_TOKENS = 128
+"""Of a history, in one step: a replay shares the next hop's engine with the steps of others."""
+
 _STRANGER_SECONDS = 60.0
-_TAKE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next step of a replay."""
+
+    frame: bytes
+    tokens: int
 
 
 class Runner:
@@ -60,30 +69,20 @@ class Runner:
         self._batcher = batcher
         self._find_session = find_session
         self._loop = loop
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._selector = selectors.DefaultSelector()
-        self._wake, self._waker = socket.socketpair()
-        self._watched: set[Lane] = set()
+        self._worker = Worker(batcher, loop)
+        self._outputs = OutputLanes(self._worker, loop, self._resume)
         self._strangers: dict[Lane, None] = {}
-        self._running = True
-        self._failed: asyncio.Future[Exception] = loop.create_future()
-        self._thread = threading.Thread(target=self._run_forever, name="compute", daemon=True)
 
     def __enter__(self) -> Runner:
-        self._wake.setblocking(False)
-        self._waker.setblocking(False)
-        self._selector.register(self._wake, selectors.EVENT_READ, self._drain_inbox)
-        self._thread.start()
+        self._worker.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._call(self._stop)
-        self._thread.join(timeout=10)
+    def __exit__(self, *exception: object) -> None:
+        self._worker.__exit__(*exception)
 
     async def wait_failed(self) -> NoReturn:
         """Wait for as long as the thread works. Raises EngineError when it doesn't any more."""
-        error = await asyncio.shield(self._failed)
-        raise EngineError(f"the computing thread failed ({error}): start the server again") from error
+        await self._worker.wait_failed()
 
     @property
     def queue_depth(self) -> int:
@@ -94,66 +93,52 @@ class Runner:
 
     def adopt(self, lane: Lane) -> None:
         """Take a lane that was accepted, and find out which session's it is."""
-        self._call(partial(self._meet, lane))
-        self._loop.call_later(_STRANGER_SECONDS, self._call, partial(self._forget_stranger, lane))
+        self._worker.call(partial(self._meet, lane))
+        self._loop.call_later(_STRANGER_SECONDS, self._worker.call, partial(self._forget_stranger, lane))
 
     def lead(self, session: ServerSession, lane: Lane, hello: Hello) -> None:
         """Send the session's outputs on this lane, after the hello."""
-        self._call(partial(self._lead, session, lane, hello))
+        self._worker.call(partial(self._outputs.lead, session, lane, hello))
+
+    def change_upstream(
+        self, session: ServerSession, steps_key: bytes, *, at_once: bool
+    ) -> asyncio.Future[None]:
+        """Let the session's steps come from whoever shows this key. The future may raise Refused."""
+        return self._worker.ask(partial(self._change_upstream, session, steps_key, at_once))
+
+    def begin_replay(self, session: ServerSession, held: Sequence[int]) -> asyncio.Future[None]:
+        """Let `next_piece` begin behind the `held` tokens of each row. The future may raise Refused."""
+        return self._worker.ask(partial(self._begin_replay, session, held))
+
+    def next_piece(
+        self, session: ServerSession, switch_to: Lane | None, *, pass_history_on: bool
+    ) -> asyncio.Future[Piece | None]:
+        """The next step of the session's history; None if nothing is left.
+
+        Then, without a gap, the outputs go to the lane `switch_to` if there is one. The future may raise
+        Refused.
+        """
+        return self._worker.ask(partial(self._next_piece, session, switch_to, pass_history_on))
 
     def release(self, session: ServerSession) -> None:
         """Close the session's lanes and free its caches, once no running batch can be using them."""
         session.released = True
-        self._stop_flushing(session)
-        self._call(partial(self._release, session))
+        self._outputs.stop_flushing(session)
+        self._worker.call(partial(self._release, session))
 
-    def _call(self, work: Callable[[], None]) -> None:
-        self._inbox.put(work)
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: the thread has ended
-            self._waker.send(b"\0")
-
-    # On the thread.
-
-    def _run_forever(self) -> None:
-        try:
-            while self._running:
-                for key, _ in self._selector.select(0 if self._batcher.depth else None):
-                    key.data()
-                if self._running:
-                    self._batcher.run()
-            self._drain_inbox()
-        except Exception as error:  # a fault of ours: without this thread nothing is served any more
-            logger.exception("the computing thread failed")
-            self._tell(self._fail, error)
-        self._close()
-
-    def _close(self) -> None:
-        for lane in self._watched:
-            lane.close()
-        self._selector.close()
-        self._wake.close()
-        self._waker.close()
-
-    def _drain_inbox(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake.recv(4096)
-        while not self._inbox.empty():
-            self._inbox.get()()
-
-    def _stop(self) -> None:
-        self._running = False
+    # On the thread: lanes come.
 
     def _meet(self, lane: Lane) -> None:
         if len(self._strangers) >= MAX_STRANGERS:
             self._forget_stranger(next(iter(self._strangers)))
         self._strangers[lane] = None
-        self._watch(lane, partial(self._read_hello, lane))
+        self._worker.watch(lane, partial(self._read_hello, lane))
         self._read_hello(lane)
 
     def _forget_stranger(self, lane: Lane) -> None:
         if lane in self._strangers:
             del self._strangers[lane]
-            self._unwatch(lane)
+            self._worker.unwatch(lane)
             lane.close()
 
     def _read_hello(self, lane: Lane) -> None:
@@ -163,39 +148,77 @@ class Runner:
                 return
             hello = Hello.read(frame)
             session = self._find_session(SessionId(hello.session_id))
-            if session is None or not session.accepts(hello):
+            if session is None or not self._welcome(session, lane, hello):
                 raise ProtocolError("no session here has this id and key, or another lane is there already")
         except (OSError, EOFError, ProtocolError) as error:
             logger.debug("lane closed: %s", error)
             self._forget_stranger(lane)
-            return
-        del self._strangers[lane]
+
+    def _welcome(self, session: ServerSession, lane: Lane, hello: Hello) -> bool:
+        """Use the lane for what it was opened for, if whoever opened it may."""
+        if session.released:
+            return False
         if hello.role is Role.RESULTS:
-            self._unwatch(lane)
-            self._lead(session, lane, None)
-            return
-        lane.max_frame_bytes = session.contract.max_step_bytes
-        session.steps = lane
-        self._unwatch(lane)
-        self._read_step(session, lane)
+            if not session.accepts_results_lane(hello.key):
+                return False
+        elif not session.give_steps_lane(lane, hello.key):
+            return False
+        del self._strangers[lane]
+        self._worker.unwatch(lane)
+        if hello.role is Role.RESULTS:
+            self._outputs.lead(session, lane, None)
+        else:
+            lane.max_frame_bytes = session.contract.max_step_bytes
+            self._read_step(session, lane)
+        return True
+
+    # On the thread: steps.
 
     def _read_step(self, session: ServerSession, lane: Lane) -> None:
         """Begin the session's next step, if it is there and the one before is done with."""
-        if session.busy:  # it sends ahead: let that wait in the kernel
-            self._unwatch(lane)
+        if lane is session.next_steps and not session.busy and session.steps is not None:
+            self._read_lane(session, session.steps)  # what the one before has brought comes first
+        self._read_lane(session, lane)
+
+    def _read_lane(self, session: ServerSession, lane: Lane) -> None:
+        if session.busy or lane.fileno() < 0:  # it sends ahead: let that wait in the kernel; or it was lost
+            self._worker.unwatch(lane)
             return
         try:
             while (frame := lane.receive()) is not None:
-                if step_id_of(frame) > session.last_step_id:  # else it was seen before
-                    self._begin(session, read_step(frame, session.contract, session.lengths))
-                    return
-            self._watch(lane, partial(self._read_step, session, lane))
+                if lane is session.next_steps:
+                    self._close_lane(session.promote_steps_lane())
+                step_id = step_id_of(frame)
+                if step_id == 0 or step_id > session.last_step_id:  # else it was seen before
+                    step = self._check_step(session, frame)
+                    if step is not None:
+                        self._begin(session, step)
+                        return
+            self._worker.watch(lane, partial(self._read_step, session, lane))
         except (OSError, EOFError) as error:  # why is for the client to find out, from that side's own call
             logger.debug("steps end: %s", error)
-            self._unwatch(lane)
+            self._close_lane(lane)
         except ProtocolError as error:
-            self._unwatch(lane)
+            self._worker.unwatch(lane)
             self._end(session, as_refused(error))
+
+    def _check_step(self, session: ServerSession, frame: bytes) -> Step | None:
+        """The step of a frame; None if it continues what went astray when the upstream changed.
+
+        The client sends all that wasn't answered again, and what was on its way meanwhile has to come to
+        nothing. Raises ProtocolError for what breaks the contract.
+        """
+        contract = session.contract
+        try:
+            step = read_step(frame, contract, session.lengths)
+        except ProtocolError:
+            if not session.gap_expected:
+                raise
+            read_step(frame, contract, [contract.max_tokens] * contract.rows)  # is the gap all that is wrong?
+            return None
+        if (step.step_id == 0) is not (step.outputs is Outputs.HISTORY):
+            raise ProtocolError("the id of steps of the history, and of no others, is 0")
+        return step
 
     def _begin(self, session: ServerSession, step: Step) -> None:
         rows = [Rows(session.caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
@@ -209,105 +232,87 @@ class Runner:
             self._end(session, Refused(Reason.FAILED, detail))
             return
         session.touch()
+        is_history = step.outputs is Outputs.HISTORY
+        if is_history:
+            self._count_history(session, step)
+        else:
+            session.computed_step_id = step.step_id
         times = step.times + hop_time(outcome.queue_seconds, outcome.compute_seconds)
         dtype = session.contract.wire_dtype
-        if session.is_last_hop:
-            hidden = select_outputs(outcome.outputs, step.outputs)
-            session.unsent = pack_result(step.step_id, hidden, dtype, times)
-        else:
+        if session.history is not None:
             chunks = [
                 RowChunk(chunk.row, chunk.position, output)
                 for chunk, output in zip(step.chunks, outcome.outputs, strict=True)
             ]
-            session.unsent = pack_step(step.step_id, chunks, step.outputs, dtype, times)
-        self._send(session)
+            session.history.record(chunks)
+            if not is_history or session.pass_history_on:
+                session.unsent = pack_step(step.step_id, chunks, step.outputs, dtype, times)
+        elif not is_history:
+            hidden = select_outputs(outcome.outputs, step.outputs)
+            session.unsent = pack_result(step.step_id, hidden, dtype, times)
+        session.unsent_step_id = step.step_id
+        if session.unsent is None:
+            self._resume(session)
+        else:
+            self._outputs.send(session)
 
-    def _lead(self, session: ServerSession, lane: Lane, hello: Hello | None) -> None:
-        session.outputs = lane
-        session.hello = hello
-        self._send(session)
-
-    def _send(self, session: ServerSession) -> None:
-        """Send what is there to be sent, as soon as both the outputs and their lane are."""
-        lane, frame = session.outputs, session.unsent
-        if lane is None or frame is None or session.released:
-            return
-        session.unsent = None
-        try:
-            if session.hello is not None:
-                lane.send(session.hello.pack())
-                session.hello = None
-            if lane.send(frame):
-                self._resume(session)
-            else:
-                self._tell(self._flush_later, session, lane)
-        except OSError as error:
-            self._lose(session, str(error))
+    def _count_history(self, session: ServerSession, step: Step) -> None:
+        session.history_tokens += sum(len(chunk.hidden) for chunk in step.chunks)
+        caught_up = pb.CaughtUp(tokens=session.history_tokens)
+        self._worker.tell(session.outbox.put, pb.ServerFrame(caught_up=caught_up))
 
     def _resume(self, session: ServerSession) -> None:
         """Read the session's next step; it may have come already."""
         session.busy = False
-        lane = session.steps
-        if lane is not None and not session.released and lane.fileno() >= 0:
-            self._read_step(session, lane)
-
-    def _release(self, session: ServerSession) -> None:
-        for lane in (session.steps, session.outputs):
-            if lane is not None:
-                self._unwatch(lane)
-                lane.close()
-        self._batcher.release(session.caches)
-
-    def _watch(self, lane: Lane, when_readable: Callable[[], None]) -> None:
-        """Call back when there is more to read; watching twice is harmless."""
-        if lane not in self._watched:
-            self._watched.add(lane)
-            self._selector.register(lane, selectors.EVENT_READ, when_readable)
-
-    def _unwatch(self, lane: Lane) -> None:
-        if lane in self._watched:
-            self._watched.discard(lane)
-            self._selector.unregister(lane)
-
-    def _lose(self, session: ServerSession, why: str) -> None:
-        whose = "the client took no result" if session.is_last_hop else "the next hop took no step"
-        self._end(session, Refused(Reason.NEXT_HOP_UNREACHABLE, f"{whose}: {why}"))
-
-    def _end(self, session: ServerSession, refused: Refused) -> None:
-        self._tell(session.end, refused)
-
-    def _fail(self, error: Exception) -> None:
-        if not self._failed.done():
-            self._failed.set_result(error)
-
-    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
-            self._loop.call_soon_threadsafe(callback, *arguments)
-
-    # In the event loop again: the rest of a frame.
-
-    def _flush_later(self, session: ServerSession, lane: Lane) -> None:
         if session.released:
             return
-        late = partial(self._lose, session, f"nothing for {_TAKE_SECONDS:.0f} s")
-        timer = self._loop.call_later(_TAKE_SECONDS, late)
-        self._loop.add_writer(lane.fileno(), self._flush, session, lane)
-        session.flushing = (lane.fileno(), timer)
+        if session.steps is not None:
+            self._read_lane(session, session.steps)
+        if session.next_steps is not None and not session.busy:
+            self._read_lane(session, session.next_steps)
 
-    def _flush(self, session: ServerSession, lane: Lane) -> None:
-        try:
-            done = lane.flush()
-        except OSError as error:
-            self._stop_flushing(session)
-            self._lose(session, str(error))
-            return
-        if done:
-            self._stop_flushing(session)
-            self._call(partial(self._resume, session))
+    # On the thread: what the client changes.
 
-    def _stop_flushing(self, session: ServerSession) -> None:
-        if session.flushing is not None:
-            descriptor, timer = session.flushing
-            session.flushing = None
-            timer.cancel()
-            self._loop.remove_writer(descriptor)
+    def _change_upstream(self, session: ServerSession, steps_key: bytes, at_once: bool) -> None:
+        _check_open(session)
+        for lane in session.change_upstream(steps_key, at_once=at_once):
+            self._close_lane(lane)
+
+    def _begin_replay(self, session: ServerSession, held: Sequence[int]) -> None:
+        _check_open(session)
+        assert session.history is not None
+        session.history.begin_replay(held)
+
+    def _next_piece(
+        self, session: ServerSession, switch_to: Lane | None, pass_history_on: bool
+    ) -> Piece | None:
+        _check_open(session)
+        assert session.history is not None
+        session.touch()
+        chunks = session.history.take(REPLAY_STEP_TOKENS)
+        if chunks:
+            frame = pack_step(0, chunks, Outputs.HISTORY, session.contract.wire_dtype)
+            return Piece(frame, sum(len(chunk.hidden) for chunk in chunks))
+        if switch_to is not None:
+            session.history.end_replay()
+            self._outputs.switch(session, switch_to, pass_history_on=pass_history_on)
+        return None
+
+    def _release(self, session: ServerSession) -> None:
+        self._close_lane(session.steps)
+        self._close_lane(session.next_steps)
+        self._outputs.close(session)
+        self._batcher.release(session.caches)
+
+    def _close_lane(self, lane: Lane | None) -> None:
+        if lane is not None:
+            self._worker.unwatch(lane)
+            lane.close()
+
+    def _end(self, session: ServerSession, refused: Refused) -> None:
+        self._worker.tell(session.end, refused)
+
+
+def _check_open(session: ServerSession) -> None:
+    if session.released:
+        raise Refused(Reason.UNKNOWN_SESSION, "the session has ended")

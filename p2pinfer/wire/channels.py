@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 
-from p2pinfer.errors import HopFailedError, P2PInferError
+from p2pinfer.errors import HopFailedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
+from p2pinfer.wire.ways import Address, Tunnel, first_way
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """Of gRPC: openings with a record of 4 KB inside, and less. Activations travel on lanes."""
@@ -45,18 +47,6 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_concurrent_streams", 1_000),
     ("grpc.so_reuseport", 0),
 )
-
-Tunnel = Callable[[PeerId], AbstractAsyncContextManager[str]]
-"""Opens a way through the swarm to a peer's service and yields the path of a local unix socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server's gRPC service is: from its signed record, never from hearsay."""
-
-    peer_id: PeerId
-    endpoints: tuple[str, ...]
-    certificate: bytes
 
 
 @dataclass(slots=True)
@@ -124,39 +114,27 @@ class ChannelPool:
             credentials = pinned(address.certificate)
         except ValueError as error:
             raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
-        for endpoint in address.endpoints:
-            if connection := await self._try(address, endpoint, credentials, AsyncExitStack()):
-                return connection
-        if self.tunnel is not None:
-            resources = AsyncExitStack()
-            try:
-                path = await asyncio.wait_for(
-                    resources.enter_async_context(self.tunnel(address.peer_id)), self.connect_seconds
-                )
-            except (OSError, TimeoutError, P2PInferError):
-                await resources.aclose()
-            else:
-                if connection := await self._try(address, f"unix:{path}", credentials, resources):
-                    return connection
-        ways: Sequence[str] = (*address.endpoints, *(["tunnel"] if self.tunnel else []))
-        raise HopFailedError(address.peer_id, f"unreachable ({', '.join(ways) or 'no endpoint'})")
-
-    async def _try(
-        self, address: Address, target: str, credentials: grpc.ChannelCredentials, resources: AsyncExitStack
-    ) -> _Connection | None:
-        channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-        resources.push_async_callback(channel.close)
+        resources = AsyncExitStack()
         try:
-            ready = await asyncio.wait_for(_ready(channel), self.connect_seconds)
-        except TimeoutError:
-            ready = False
+            channel = await first_way(
+                address, self.tunnel, self.connect_seconds, partial(self._try, credentials), resources
+            )
         except BaseException:
             await resources.aclose()
             raise
-        if ready:
-            return _Connection(address, channel, resources)
-        await resources.aclose()
-        return None
+        resources.push_async_callback(channel.close)
+        return _Connection(address, channel, resources)
+
+    async def _try(self, credentials: grpc.ChannelCredentials, target: str) -> grpc.aio.Channel | None:
+        channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        connected = False
+        try:
+            with suppress(TimeoutError):
+                connected = await asyncio.wait_for(_ready(channel), self.connect_seconds)
+        finally:
+            if not connected:
+                await channel.close()
+        return channel if connected else None
 
 
 async def _ready(channel: grpc.aio.Channel) -> bool:

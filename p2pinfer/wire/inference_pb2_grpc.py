@@ -39,6 +39,21 @@ class InferenceStub:
                 request_serializer=p2pinfer_dot_wire_dot_inference__pb2.Opening.SerializeToString,
                 response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ServerFrame.FromString,
                 _registered_method=True)
+        self.SetUpstream = channel.unary_unary(
+                '/p2pinfer.wire.Inference/SetUpstream',
+                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.SetUpstreamRequest.SerializeToString,
+                response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.SetUpstreamReply.FromString,
+                _registered_method=True)
+        self.SetDownstream = channel.unary_unary(
+                '/p2pinfer.wire.Inference/SetDownstream',
+                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.SetDownstreamRequest.SerializeToString,
+                response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.SetDownstreamReply.FromString,
+                _registered_method=True)
+        self.Progress = channel.unary_unary(
+                '/p2pinfer.wire.Inference/Progress',
+                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressRequest.SerializeToString,
+                response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressReply.FromString,
+                _registered_method=True)
         self.Ping = channel.unary_unary(
                 '/p2pinfer.wire.Inference/Ping',
                 request_serializer=p2pinfer_dot_wire_dot_inference__pb2.PingRequest.SerializeToString,
@@ -52,6 +67,28 @@ class InferenceServicer:
     def Session(self, request, context):
         """Client -> hop. The call lives as long as the session: its end frees the session's cache. A refusal,
         at opening or later, is a status.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetUpstream(self, request, context):
+        """Client -> hop of a session: your steps come from somebody else from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDownstream(self, request, context):
+        """Client -> hop of a session: send your outputs there, first those of the history. Answers when what
+        was asked for has been sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Progress(self, request, context):
+        """Client -> hop of a session: how far are you. Answered at once, whatever is computed meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,6 +108,21 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.Opening.FromString,
                     response_serializer=p2pinfer_dot_wire_dot_inference__pb2.ServerFrame.SerializeToString,
+            ),
+            'SetUpstream': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetUpstream,
+                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.SetUpstreamRequest.FromString,
+                    response_serializer=p2pinfer_dot_wire_dot_inference__pb2.SetUpstreamReply.SerializeToString,
+            ),
+            'SetDownstream': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDownstream,
+                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.SetDownstreamRequest.FromString,
+                    response_serializer=p2pinfer_dot_wire_dot_inference__pb2.SetDownstreamReply.SerializeToString,
+            ),
+            'Progress': grpc.unary_unary_rpc_method_handler(
+                    servicer.Progress,
+                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressRequest.FromString,
+                    response_serializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressReply.SerializeToString,
             ),
             'Ping': grpc.unary_unary_rpc_method_handler(
                     servicer.Ping,
@@ -105,6 +157,87 @@ class Inference:
             '/p2pinfer.wire.Inference/Session',
             p2pinfer_dot_wire_dot_inference__pb2.Opening.SerializeToString,
             p2pinfer_dot_wire_dot_inference__pb2.ServerFrame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetUpstream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pinfer.wire.Inference/SetUpstream',
+            p2pinfer_dot_wire_dot_inference__pb2.SetUpstreamRequest.SerializeToString,
+            p2pinfer_dot_wire_dot_inference__pb2.SetUpstreamReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDownstream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pinfer.wire.Inference/SetDownstream',
+            p2pinfer_dot_wire_dot_inference__pb2.SetDownstreamRequest.SerializeToString,
+            p2pinfer_dot_wire_dot_inference__pb2.SetDownstreamReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Progress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pinfer.wire.Inference/Progress',
+            p2pinfer_dot_wire_dot_inference__pb2.ProgressRequest.SerializeToString,
+            p2pinfer_dot_wire_dot_inference__pb2.ProgressReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,13 +25,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any, Literal
 
-from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError
+from p2pinfer.errors import HopFailedError, ProtocolError
 from p2pinfer.types import SESSION_ID_BYTES
 from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
-from p2pinfer.wire.channels import Address, Tunnel
 from p2pinfer.wire.opening import KEY_BYTES
+from p2pinfer.wire.ways import Address, Tunnel, first_way
 
 PREAMBLE = b"p2pinfer lane 1\n"
 HELLO_BYTES = 1 + SESSION_ID_BYTES + KEY_BYTES
@@ -156,21 +157,10 @@ async def lane_to(address: Address, tunnel: Tunnel | None, seconds: float) -> As
     except ValueError as error:
         raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
     async with AsyncExitStack() as resources:
-        lane = None
-        for endpoint in address.endpoints:
-            if lane := await _try(endpoint, context, seconds):
-                break
-        if lane is None and tunnel is not None:
-            with suppress(OSError, TimeoutError, P2PInferError):
-                way = resources.enter_async_context(tunnel(address.peer_id))
-                lane = await _try(f"unix:{await asyncio.wait_for(way, seconds)}", context, seconds)
-        if lane is None:
-            ways = [*address.endpoints, *(["tunnel"] if tunnel else [])]
-            raise HopFailedError(address.peer_id, f"unreachable ({', '.join(ways) or 'no endpoint'})")
-        yield lane
+        yield await first_way(address, tunnel, seconds, partial(_try, context, seconds), resources)
 
 
-async def _try(target: str, context: ssl.SSLContext, seconds: float) -> Lane | None:
+async def _try(context: ssl.SSLContext, seconds: float, target: str) -> Lane | None:
     """Connect to HOST:PORT or unix:PATH."""
     with suppress(OSError, TimeoutError, ValueError):
         async with asyncio.timeout(seconds):
@@ -201,6 +191,18 @@ async def _connect(target: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+async def deliver(lane: Lane, frame: bytes, *, stall_seconds: float | None = None) -> None:
+    """Send a frame whole, waiting for the network wherever it has to be waited for.
+
+    Raises OSError if the connection is gone, TimeoutError if nothing was taken for `stall_seconds`.
+    """
+    sent = lane.send(frame)
+    while not sent:
+        async with asyncio.timeout(stall_seconds):
+            await ready(lane, "write")
+        sent = lane.flush()
 
 
 async def accept_lane(sock: socket.socket, context: ssl.SSLContext) -> Lane:
@@ -240,8 +242,8 @@ async def _shake_hands(sock: socket.socket, context: ssl.SSLContext, *, server_s
         raise
 
 
-async def ready(sock: socket.socket, what: Literal["read", "write"]) -> None:
-    """Wait until a socket can be read from or written to."""
+async def ready(sock: socket.socket | Lane, what: Literal["read", "write"]) -> None:
+    """Wait until a socket, or a lane's, can be read from or written to."""
     loop = asyncio.get_running_loop()
     add, remove = (
         (loop.add_reader, loop.remove_reader) if what == "read" else (loop.add_writer, loop.remove_writer)

@@ -15,7 +15,7 @@ KEY_BYTES = 32
 """Of the keys that lanes are opened with."""
 
 MAX_CLOCK_SKEW_SECONDS = 60.0
-_DOMAIN = b"p2pinfer opening 1\0"
+_DOMAIN = b"p2pinfer opening 2\0"
 
 
 def sign_opening(terms: pb.Terms, public_key: bytes, sign: Callable[[bytes], bytes]) -> pb.Opening:
@@ -46,18 +46,27 @@ def read_opening(
         )
     if len(terms.session_id) != SESSION_ID_BYTES:
         raise Refused(Reason.BAD_OPENING, f"a session id has {SESSION_ID_BYTES} bytes")
-    keys = [terms.steps_key]
+    keys = [terms.steps_key, terms.control_key]
     match terms.WhichOneof("outputs"):
         case "downstream":
-            keys.append(terms.downstream.steps_key)
+            check_downstream(terms.downstream)
         case "results_key":
             keys.append(terms.results_key)
         case _:
             raise Refused(Reason.BAD_OPENING, "the opening names neither a next hop nor a key for results")
     if any(len(key) != KEY_BYTES for key in keys):
-        raise Refused(Reason.BAD_OPENING, f"the keys of lanes have {KEY_BYTES} bytes")
+        raise Refused(Reason.BAD_OPENING, f"keys have {KEY_BYTES} bytes")
     if terms.rows < 1 or terms.max_tokens < 1 or terms.first_layer >= terms.end_layer:
         raise Refused(Reason.BAD_OPENING, "a session needs at least one row, one token and one layer")
     if terms.wire_dtype not in pb.WireDtype.values():
         raise Refused(Reason.BAD_OPENING, f"hidden states of dtype {terms.wire_dtype} are not known here")
     return terms
+
+
+def check_downstream(downstream: pb.Downstream) -> None:
+    """Raise Refused if the next hop's session and key can't be ones."""
+    if len(downstream.session_id) != SESSION_ID_BYTES or len(downstream.steps_key) != KEY_BYTES:
+        raise Refused(
+            Reason.BAD_OPENING,
+            f"a next hop is named by a session id of {SESSION_ID_BYTES} bytes and a key of {KEY_BYTES}",
+        )

@@ -8,7 +8,7 @@ little-endian.
     times    queue u32, compute u32 each, in microseconds, one per hop passed
     hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
 
-A result is a step without chunks.
+A result is a step without chunks. Step ids grow within a session; those of HISTORY steps are 0.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Outputs(IntEnum):
     ALL = 0  # hidden states of every token
     LAST = 1  # of the last token of every chunk
     NONE = 2  # only that it was done
+    HISTORY = 3  # nothing: the step fills the caches of a hop that came later, and goes no further than it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
         raise ProtocolError("a step without chunks")
     if chunk_count > contract.rows:
         raise ProtocolError(f"{chunk_count} chunks in a session of {contract.rows} rows")
-    if outputs > Outputs.NONE:
+    if outputs > Outputs.HISTORY:
         raise ProtocolError(f"outputs {outputs} is none of those that are known")
     if hops > MAX_HOPS:
         raise ProtocolError(f"a step that passed {hops} hops, at most {MAX_HOPS} are taken")
@@ -203,7 +204,7 @@ def _header(data: bytes) -> tuple[int, int, int, int, int]:
 
 def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> NDArray[np.float32]:
     """What the last hop answers: every token, the last of each chunk, or nothing."""
-    if wanted is Outputs.NONE:
+    if wanted in (Outputs.NONE, Outputs.HISTORY):
         return outputs[0][:0]
     if wanted is Outputs.LAST:
         return all_tokens([hidden[-1:] for hidden in outputs])

@@ -6,7 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.client.prefill import common_prefix, plan_steps
+from p2pinfer.client.prefill import (
+    FAR_STEP_TOKENS,
+    PREFILL_STEP_TOKENS,
+    common_prefix,
+    plan_steps,
+    step_tokens,
+)
 from p2pinfer.wire.steps import RowChunk
 
 rows_of_tokens = st.lists(st.integers(1, 40), min_size=1, max_size=5)
@@ -42,3 +48,9 @@ def test_the_common_prefix_is_common_and_no_longer_could_be(one, other):
     length = common_prefix(one, other)
     assert one[:length] == other[:length]
     assert length in (len(one), len(other)) or one[length] != other[length]
+
+
+def test_prompts_are_cut_smaller_for_hops_that_are_far_away():
+    """A hop begins when a step is all there: over slow links small ones overlap."""
+    assert step_tokens(0.0005) == PREFILL_STEP_TOKENS
+    assert step_tokens(0.040) == FAR_STEP_TOKENS < PREFILL_STEP_TOKENS

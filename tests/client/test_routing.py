@@ -115,3 +115,50 @@ def test_a_route_is_found_exactly_when_every_layer_is_held_and_is_the_cheapest(s
 
     single = [hops((str(i), 0, 8)) for i, (start, end, _) in enumerate(spans) if (start, end) == (0, 8)]
     assert all(cost(route) <= cost(other) + 1e-9 for other in single)
+
+
+def held(name: str, start: int, end: int, *, seconds: float = 0.001) -> Candidate:
+    return Candidate(
+        peer_id=PeerId(name), layers=Span(start, end), numerics="n", seconds_per_layer=seconds, held=True
+    )
+
+
+def fresh(name: str, start: int, end: int, *, opening: float = 0.05) -> Candidate:
+    return Candidate(
+        peer_id=PeerId(name),
+        layers=Span(start, end),
+        numerics="n",
+        seconds_per_layer=0.001,
+        opening_seconds=opening,
+    )
+
+
+def test_hops_that_hold_a_session_stay_and_only_the_gap_is_filled():
+    candidates = [
+        held("a", 0, 4),
+        held("c", 6, 8),
+        fresh("other-a", 0, 4),
+        fresh("b", 3, 7),
+        fresh("c", 6, 8),
+    ]
+    assert find_route(candidates, 8, nearby) == [
+        RouteHop(PeerId("a"), Span(0, 4), held=True),
+        RouteHop(PeerId("b"), Span(4, 6)),
+        RouteHop(PeerId("c"), Span(6, 8), held=True),
+    ]
+
+
+def test_what_is_held_is_held_for_all_of_its_layers_or_not_used():
+    """Caches of layers 0-3 can't serve layers 2-3 alone."""
+    candidates = [held("a", 0, 4), fresh("front", 0, 2), fresh("back", 2, 8)]
+    route = find_route(candidates, 8, nearby)
+    assert route == [RouteHop(PeerId("a"), Span(0, 4), held=True), RouteHop(PeerId("back"), Span(4, 8))]
+    candidates = [held("b", 2, 4), fresh("front", 0, 3), fresh("back", 3, 8)]
+    assert find_route(candidates, 8, nearby) == hops(("front", 0, 3), ("back", 3, 8))
+
+
+def test_a_hop_that_is_slow_enough_is_worth_replacing():
+    candidates = [held("slow", 0, 8, seconds=0.1), fresh("quick", 0, 8)]
+    assert find_route(candidates, 8, nearby) == hops(("quick", 0, 8))
+    candidates = [held("slower", 0, 8, seconds=0.005), fresh("quick", 0, 8)]
+    assert find_route(candidates, 8, nearby) == [RouteHop(PeerId("slower"), Span(0, 8), held=True)]

@@ -13,9 +13,10 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from p2pinfer.client.keeper import Patience
 from p2pinfer.client.network import Network
 from p2pinfer.client.prefill import PREFILL_STEP_TOKENS
-from p2pinfer.client.session import InferenceSession, Patience
+from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.types import Span
 from tests.fakes import FakeEnds, FakeSwarm, fake_manifest, fake_swarm, greedy_locally, run_locally
@@ -41,13 +42,20 @@ async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: 
     return await asyncio.to_thread(program)
 
 
-def session_of(network: Network, *, num_layers: int = 6, max_length: int | None = 256, route: float = 5.0):
+def session_of(
+    network: Network,
+    *,
+    num_layers: int = 6,
+    max_length: int | None = 256,
+    route: float = 5.0,
+    step: float = 5.0,
+):
     return InferenceSession(
         network,
         fake_manifest(num_layers),
         FakeEnds(),
         max_length=max_length,
-        patience=Patience(route=route, step=5.0),
+        patience=Patience(route=route, step=step),
     )
 
 
@@ -134,11 +142,11 @@ async def test_missing_layers_are_named_and_waited_for(caplog):
                     swarm.members.append(late)
 
         handler = JoinsWhenMissed()
-        logging.getLogger("p2pinfer.client.session").addHandler(handler)
+        logging.getLogger("p2pinfer.client.keeper").addHandler(handler)
         try:
             text = await in_client(swarm, lambda network: decode(session_of(network, route=30), [1], 3))
         finally:
-            logging.getLogger("p2pinfer.client.session").removeHandler(handler)
+            logging.getLogger("p2pinfer.client.keeper").removeHandler(handler)
     assert text == greedy_locally([1], 3, 6)
     assert "no server for layers 2-3; waiting for servers to join" in caplog.text
 
@@ -195,10 +203,10 @@ async def test_a_stream_that_breaks_while_its_server_lives_is_opened_again_thoug
 
             def break_the_stream(index: int) -> None:
                 if index == 2:
-                    chain = session._chain
+                    chain = session._keeper.chain
                     assert chain is not None
-                    broken = HopFailedError(chain.servers[0].hop.peer_id, "internal", certain=False)
-                    network._loop.call_soon_threadsafe(chain.fail, broken)
+                    broken = HopFailedError(chain.hops[0].peer_id, "internal", certain=False)
+                    chain.hops[0].failure = broken
 
             return decode(session, [3], 8, after=break_the_stream)
 

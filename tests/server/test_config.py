@@ -34,6 +34,11 @@ def test_layers_are_given_as_a_span():
     assert ServerConfig.from_args(["m", "--layers", "10:20"]).layers == Span(10, 20)
 
 
+def test_a_minute_is_given_for_leaving_unless_another_time_is():
+    assert ServerConfig.from_args(["m"]).drain_seconds == 60
+    assert ServerConfig.from_args(["m", "--drain-seconds", "0"]).drain_seconds == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -45,6 +50,9 @@ def test_layers_are_given_as_a_span():
         (["--listen", "127.0.0.1:99999"], "HOST:PORT"),
         (["--announce", "car.example"], "HOST:PORT"),
         (["--idle-seconds", "nan"], "seconds from"),
+        (["--drain-seconds", "-1"], "seconds from 0 to 3600"),
+        (["--drain-seconds", "3601"], "seconds from 0 to 3600"),
+        (["--drain-seconds", "nan"], "seconds from 0 to 3600"),
         (["--device", "tpu"], "invalid choice"),
     ],
 )

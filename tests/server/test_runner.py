@@ -21,7 +21,7 @@ async def test_a_fault_of_ours_on_the_computing_thread_is_told_to_who_waits(capl
         raise KeyError("a fault")
 
     with Runner(batcher, fault, asyncio.get_running_loop()) as runner:
-        runner._call(lambda: fault(None))
+        runner._worker.call(lambda: fault(None))
         with pytest.raises(EngineError, match="start the server again"):
             async with asyncio.timeout(5):
                 await runner.wait_failed()
@@ -32,7 +32,7 @@ async def test_the_thread_ends_with_the_block_and_later_calls_are_harmless():
     batcher = Batcher(FakeEngine(Span(0, 1)), SPEED)
     with Runner(batcher, lambda _: None, asyncio.get_running_loop()) as runner:
         assert runner.queue_depth == 0
-    assert not runner._thread.is_alive()
+    assert not runner._worker.thread.is_alive()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         runner.adopt(ours)  # type: ignore[arg-type]

@@ -1,0 +1,205 @@
+"""A session at one server: its keys, its call, and what the server has said on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from p2pinfer.client.carrier import Carrier, HopCall
+from p2pinfer.client.deadlines import Pace
+from p2pinfer.client.recovery import HopProgress
+from p2pinfer.client.routing import RouteHop
+from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
+from p2pinfer.swarm.announcement import Announcement
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import SESSION_ID_BYTES, PeerId
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.opening import KEY_BYTES, sign_opening
+from p2pinfer.wire.ways import Address
+
+OPENING_SECONDS = 6.0
+"""For an opening, in which the server dials the next hop (4 s at most)."""
+
+_PROBE_SECONDS = 1.2
+_PROBE_ROUND_TRIPS = 4
+_REASON_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class HopServer:
+    """A hop of the route with the signed record that says how to reach it."""
+
+    hop: RouteHop
+    record: Announcement
+    round_trip_seconds: float = 0.0
+
+    @property
+    def address(self) -> Address:
+        """Where it is, by its own record."""
+        return Address(self.record.peer_id, self.record.endpoints, self.record.certificate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionShape:
+    """What a session asks of every hop."""
+
+    model: str
+    hidden_size: int
+    rows: int
+    max_tokens: int
+    wire_dtype: pb.WireDtype = pb.FLOAT32
+
+
+@dataclass(slots=True, eq=False)
+class Hop:
+    """One server's part of a chain. Its session id and keys are for this opening alone."""
+
+    server: HopServer
+    carrier: Carrier
+    session_id: bytes = field(default_factory=lambda: os.urandom(SESSION_ID_BYTES))
+    control_key: bytes = field(default_factory=lambda: os.urandom(KEY_BYTES))
+    steps_key: bytes = field(default_factory=lambda: os.urandom(KEY_BYTES))
+    results_key: bytes = field(default_factory=lambda: os.urandom(KEY_BYTES))
+    max_step_tokens: int = 1
+    failure: P2PInferError | None = None
+    outputs_lost: str | None = None
+    draining: bool = False
+    caught_up: int = 0  # tokens of history that it has computed
+    queue_seconds: float = 0.0  # sums over the steps it took part in
+    compute_seconds: float = 0.0
+    steps: int = 0
+    pace: Pace = field(default_factory=Pace)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Whose it is."""
+        return self.server.hop.peer_id
+
+    @property
+    def ref(self) -> pb.SessionRef:
+        """How to name the session to its server."""
+        return pb.SessionRef(session_id=self.session_id, control_key=self.control_key)
+
+    def downstream(self, *, pass_history_on: bool) -> pb.Downstream:
+        """How the hop before is told about this one."""
+        return pb.Downstream(
+            record=self.server.record.record,
+            session_id=self.session_id,
+            steps_key=self.steps_key,
+            pass_history_on=pass_history_on,
+        )
+
+    @asynccontextmanager
+    async def open(
+        self,
+        shape: SessionShape,
+        identity: Identity,
+        downstream: pb.Downstream | None,
+        on_news: Callable[[], None],
+    ) -> AsyncIterator[None]:
+        """Keep the session open for as long as the block lasts. Without `downstream` it is the last hop.
+
+        `on_news` is called, in the event loop, when the server has said something or is gone. Raises
+        RefusedError or HopFailedError if it isn't taken.
+        """
+        terms = pb.Terms(
+            session_id=self.session_id,
+            server=self.peer_id,
+            model=shape.model,
+            numerics=self.server.record.numerics,
+            first_layer=self.server.hop.layers.start,
+            end_layer=self.server.hop.layers.end,
+            rows=shape.rows,
+            max_tokens=shape.max_tokens,
+            issued_at=time.time(),
+            steps_key=self.steps_key,
+            control_key=self.control_key,
+            wire_dtype=shape.wire_dtype,
+        )
+        if downstream is None:
+            terms.results_key = self.results_key
+        else:
+            terms.downstream.CopyFrom(downstream)
+        opening = sign_opening(terms, identity.public_key, identity.sign)
+        async with self.carrier.open(self.server.address, opening) as call:
+            try:
+                async with asyncio.timeout(OPENING_SECONDS):
+                    frame = await call.frame()
+            except TimeoutError as error:
+                detail = f"no answer to the opening for {OPENING_SECONDS:.0f} s"
+                raise HopFailedError(self.peer_id, detail) from error
+            if not frame.HasField("opened"):
+                raise HopFailedError(self.peer_id, "it did not answer the opening")
+            self.max_step_tokens = max(1, frame.opened.max_step_tokens)
+            listener = asyncio.create_task(self._listen(call, on_news))
+            try:
+                yield
+            finally:
+                listener.cancel()
+                await asyncio.gather(listener, return_exceptions=True)
+
+    def count(self, queue_seconds: float, compute_seconds: float, *, decode: bool) -> None:
+        """Note that it took part in a step, for one token per row if that is a `decode` step."""
+        self.steps += 1
+        self.queue_seconds += queue_seconds
+        self.compute_seconds += compute_seconds
+        if decode:
+            self.pace.add(queue_seconds + compute_seconds)
+
+    async def progress(self) -> HopProgress | None:
+        """How far it is; None if it doesn't answer in time. Raises HopFailedError, RefusedError."""
+        request = pb.ProgressRequest(session=self.ref)
+        try:
+            async with asyncio.timeout(self._probe_seconds):
+                reply = await self.carrier.progress(self.server.address, request)
+        except TimeoutError:
+            return None
+        return HopProgress(received=reply.received, computed=reply.computed, sent=reply.sent)
+
+    async def why_ended(self, otherwise: P2PInferError) -> P2PInferError:
+        """What its call says about the end of a session that is gone; that may come a moment later."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REASON_SECONDS):
+                while self.failure is None:
+                    self._news.clear()
+                    await self._news.wait()
+        return self.failure or otherwise
+
+    async def wait_caught_up(self, tokens: int) -> None:
+        """Wait until so many tokens of history are computed here. Raises HopFailedError, RefusedError."""
+        while self.caught_up < tokens:
+            if self.failure is not None:
+                raise self.failure
+            self._news.clear()
+            await self._news.wait()
+
+    @property
+    def _probe_seconds(self) -> float:
+        return max(_PROBE_SECONDS, _PROBE_ROUND_TRIPS * self.server.round_trip_seconds)
+
+    async def _listen(self, call: HopCall, on_news: Callable[[], None]) -> None:
+        """Hear the call for as long as the session lives."""
+        try:
+            while True:
+                frame = await call.frame()
+                match frame.WhichOneof("body"):
+                    case "draining":
+                        self.draining = True
+                    case "outputs_lost":
+                        self.outputs_lost = frame.outputs_lost.detail
+                    case "caught_up":
+                        self.caught_up = frame.caught_up.tokens
+                self._tell(on_news)
+        except (HopFailedError, RefusedError) as error:
+            self.failure = error
+            self._tell(on_news)
+
+    def _tell(self, on_news: Callable[[], None]) -> None:
+        self._news.set()
+        on_news()

@@ -1,0 +1,84 @@
+"""What a hop has sent in one session: kept, so that a hop that comes later can be told all of it.
+
+As the engine made it, in float32, whatever dtype the wire has: packed once more it gives the same bytes.
+One thread uses it, the one that computes. Buffers grow as tokens come, and a row takes no more than the
+tokens that the session has leased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pinfer.wire.steps import RowChunk
+
+_FIRST_TOKENS = 64
+
+
+class History:
+    """The outputs of every row, and how far a replay of them has come."""
+
+    def __init__(self, *, rows: int, max_tokens: int, hidden_size: int) -> None:
+        self._max_tokens = max_tokens
+        self._buffers = [np.empty((0, hidden_size), np.float32) for _ in range(rows)]
+        self._cursors: list[int] | None = None
+        self.lengths = [0] * rows
+
+    @property
+    def bytes_held(self) -> int:
+        """Memory that the buffers take."""
+        return sum(buffer.nbytes for buffer in self._buffers)
+
+    def record(self, chunks: Sequence[RowChunk]) -> None:
+        """Keep outputs; what was there from a chunk's position on is forgotten, and will be replayed anew."""
+        for chunk in chunks:
+            row, start, end = chunk.row, chunk.position, chunk.position + len(chunk.hidden)
+            buffer = self._buffers[row]
+            if end > len(buffer):
+                buffer = self._grow(row, end)
+            buffer[start:end] = chunk.hidden
+            self.lengths[row] = end
+            if self._cursors is not None and self._cursors[row] > start:
+                self._cursors[row] = start
+
+    def rows(self) -> list[NDArray[np.float32]]:
+        """What is held of each row, [tokens, hidden_size]: views, good until the next `record`."""
+        return [buffer[:length] for buffer, length in zip(self._buffers, self.lengths, strict=True)]
+
+    def begin_replay(self, held: Sequence[int] = ()) -> None:
+        """Let `take` begin behind the `held` tokens of each row (none given: at the first of every row).
+
+        There is one replay at a time: a former one ends here.
+        """
+        first = held or [0] * len(self.lengths)
+        self._cursors = [min(cursor, length) for cursor, length in zip(first, self.lengths, strict=True)]
+
+    def take(self, max_tokens: int) -> list[RowChunk]:
+        """The next tokens of the replay, at most so many, row by row; nothing if all were taken.
+
+        The hidden states are views, good until the next `record`.
+        """
+        assert self._cursors is not None, "no replay has begun"
+        chunks = []
+        for row, (start, length) in enumerate(zip(self._cursors, self.lengths, strict=True)):
+            if start < length and max_tokens > 0:
+                end = min(length, start + max_tokens)
+                chunks.append(RowChunk(row, start, self._buffers[row][start:end]))
+                self._cursors[row] = end
+                max_tokens -= end - start
+        return chunks
+
+    def end_replay(self) -> None:
+        """Nothing more will be taken."""
+        self._cursors = None
+
+    def _grow(self, row: int, tokens: int) -> NDArray[np.float32]:
+        """A buffer of at least so many tokens; twice as long as before, so that copying stays rare."""
+        old = self._buffers[row]
+        tokens = min(self._max_tokens, max(tokens, 2 * len(old), _FIRST_TOKENS))
+        grown = np.empty((tokens, old.shape[1]), np.float32)
+        grown[: self.lengths[row]] = old[: self.lengths[row]]
+        self._buffers[row] = grown
+        return grown

@@ -1,0 +1,152 @@
+"""Opening sessions over real gRPC: who is let in, what it leases, and what is freed again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import Span
+from p2pinfer.wire import inference_pb2 as pb
+from tests.fakes import FakeEngine, fake_swarm, random_hidden
+from tests.server.wire_client import opened, until, wire_client
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        ({"max_tokens": 100_000}, "too-long"),
+        ({"rows": 200, "max_tokens": 64}, "too-long"),
+        ({"rows": 1000, "max_tokens": 1}, "too-long"),
+        ({"model": "cd" * 32}, "wrong-model"),
+        ({"numerics": "other"}, "wrong-numerics"),
+        ({"server": "12D3KooWother"}, "wrong-server"),
+        ({"end_layer": 3}, "wrong-layers"),
+    ],
+)
+async def test_an_opening_that_cannot_be_served_is_refused_with_its_reason(break_it, reason):
+    async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
+        with pytest.raises(RefusedError) as refused:
+            await client.open(swarm.members[0], **break_it)
+
+    assert refused.value.reason == reason
+
+
+async def test_a_full_server_refuses_and_says_when_to_come_back_and_a_closed_session_frees_it():
+    async with fake_swarm([Span(0, 2)], cache_tokens=100) as swarm:
+        async with opened(swarm, max_tokens=80):
+            with pytest.raises(RefusedError) as refused:
+                async with opened(swarm, max_tokens=80):
+                    pass
+        assert refused.value.reason == "cache-full"
+        assert refused.value.retry_after_seconds > 0
+        await until(lambda: swarm.members[0].sessions.free_cache_tokens == 100)
+        async with opened(swarm, max_tokens=80):
+            pass
+
+
+async def test_a_server_with_another_certificate_is_not_talked_to():
+    """Whoever takes over an address can't take over the sessions."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm, wire_client() as client:
+        honest, impostor = swarm.members
+        honest.port = impostor.port
+        with pytest.raises(HopFailedError, match="unreachable"):
+            await client.open(honest)
+
+
+async def test_a_next_hop_that_is_down_is_told_at_opening_and_the_caches_are_freed(monkeypatch):
+    caches = []
+    make = FakeEngine.new_cache
+    monkeypatch.setattr(FakeEngine, "new_cache", lambda *args: caches.append(make(*args)) or caches[-1])
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
+        first, second = swarm.members
+        next_hop = await client.open(second)
+        await swarm.kill(second)
+        with pytest.raises(RefusedError, match="unreachable") as refused:
+            await client.open(first, next_hop.downstream())
+        assert refused.value.reason == "next-hop-unreachable"
+        await until(lambda: all(cache.released for cache in caches))
+    assert len(caches) == 2
+
+
+async def test_a_session_without_steps_expires_and_its_memory_is_free_again():
+    async with fake_swarm([Span(0, 2)], idle_seconds=0.2) as swarm:
+        member = swarm.members[0]
+        expiring = asyncio.create_task(member.sessions.expire_forever())
+        async with opened(swarm) as route:
+            with pytest.raises(RefusedError) as refused:
+                await route.hops[0].frame()
+        expiring.cancel()
+        assert refused.value.reason == "idle"
+        await until(lambda: member.sessions.free_cache_tokens == member.cache_tokens)
+
+
+async def test_a_client_with_too_many_sessions_is_told_so_and_others_still_get_in(monkeypatch):
+    monkeypatch.setattr("p2pinfer.server.admission.MAX_CLIENT_SESSIONS", 2)
+    identity = Identity.ephemeral()
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        async with opened(swarm, identity=identity), opened(swarm, identity=identity):
+            with pytest.raises(RefusedError, match="one session's rows") as refused:
+                async with opened(swarm, identity=identity):
+                    pass
+            async with opened(swarm):
+                pass
+        assert refused.value.reason == "busy"
+        assert refused.value.retry_after_seconds > 0
+        assert swarm.members[0].sessions.count_of(identity.public_key) <= 2
+
+
+async def test_a_session_of_half_the_layers_leases_half_the_memory_in_whole_pages():
+    async with fake_swarm([Span(0, 2)], cache_tokens=64) as swarm:
+        async with opened(swarm, Span(0, 1), max_tokens=17):
+            assert swarm.members[0].sessions.free_cache_tokens == 64 - 32 // 2
+
+
+async def test_an_opening_can_not_be_replayed_or_altered():
+    """Seen on the wire, say: it is good once, at one server, as it was signed."""
+    async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
+        member = swarm.members[0]
+        await client.open(member)
+        altered = pb.Opening()
+        altered.CopyFrom(client.openings[0])
+        terms = pb.Terms.FromString(altered.terms)
+        terms.session_id = os.urandom(16)
+        altered.terms = terms.SerializeToString()
+        stub = await client.stub(member)
+        for opening in (client.openings[0], altered, pb.Opening(), pb.Opening(terms=b"\xff" * 100)):
+            call = stub.Session(opening)
+            assert (await call.code()).name == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"steps_key": b"short"},
+        {"control_key": b""},
+        {"results_key": b""},
+        {"session_id": b"1"},
+        {"wire_dtype": 9},
+        {"rows": 0},
+        {"downstream": pb.Downstream(record=b"x", session_id=bytes(15), steps_key=bytes(32))},
+        {"downstream": pb.Downstream(record=b"x", session_id=bytes(16), steps_key=bytes(31))},
+        {"downstream": pb.Downstream(record=b"x", session_id=bytes(16), steps_key=bytes(32))},
+    ],
+)
+async def test_terms_that_are_malformed_are_refused(spoiled):
+    async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
+        member = swarm.members[0]
+        with pytest.raises(RefusedError) as refused:
+            await client.open(member, **spoiled)
+        assert refused.value.reason == "bad-opening"
+        await until(lambda: len(member.sessions) == 0)
+
+
+async def test_a_session_serves_right_after_another_was_refused():
+    async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
+        with pytest.raises(RefusedError):
+            await client.open(swarm.members[0], rows=0)
+        route = await client.route(swarm.members[0])
+        assert len(await route.run(random_hidden(2), 0)) == 2
