@@ -18,10 +18,11 @@ from p2pinfer.model.manifest import Manifest
 from p2pinfer.model.source import open_model
 from p2pinfer.model.store import LayerStore
 from p2pinfer.server.admission import Load
+from p2pinfer.server.announcing import Heartbeats, announce_first, withdraw
 from p2pinfer.server.batcher import Batcher
 from p2pinfer.server.budget import default_cache_tokens, default_num_layers, history_bytes_per_token
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.draining import Heartbeats, counted, drain, withdraw
+from p2pinfer.server.draining import counted, drain
 from p2pinfer.server.handler import Handler
 from p2pinfer.server.listening import listening
 from p2pinfer.server.machine import available_memory_bytes, in_thread, owned_identity
@@ -87,7 +88,7 @@ async def _serve_model(config: ServerConfig, swarm: Swarm, store: LayerStore, co
     layers = await _choose_layers(config, swarm, store)
     controls.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
     claim = _claim(config, swarm, store, layers)
-    await swarm.announce(claim)  # so that others who join now choose other layers
+    await announce_first(swarm, lambda: claim)  # so that others who join now choose other layers
     try:
         engine = await in_thread(partial(_load, config, store, layers))
         speed = await in_thread(partial(measure_speed, engine))
@@ -147,7 +148,7 @@ async def _serve_sessions(
                     expires_at=now + config.record_seconds,
                 )
 
-            await swarm.announce(describe())
+            await announce_first(swarm, describe)
             controls.say(
                 f"ready: layers {claim.layers} of {manifest.num_layers}, peer {short_id(swarm.peer_id)}, "
                 f"{engine.numerics}, {engine.weight_bytes / 1e6:.0f} MB of weights, "

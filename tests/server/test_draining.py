@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from p2pinfer.errors import RefusedError, SwarmError
-from p2pinfer.server import draining
+from p2pinfer.server import announcing
+from p2pinfer.server.announcing import Heartbeats, withdraw
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.draining import Heartbeats, withdraw
 from p2pinfer.server.lifecycle import Controls, _serve_sessions
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.identity import Identity
@@ -64,6 +64,20 @@ class Board:
         return [announcement.state.name for announcement in self.announced]
 
 
+def claim_of(board: Board) -> Announcement:
+    return Announcement(
+        peer_id=board.peer_id,
+        model=MODEL,
+        model_name="fake",
+        num_layers=2,
+        layers=Span(0, 2),
+        state=ServerState.JOINING,
+        numerics="pending",
+        announced_at=time.time(),
+        expires_at=time.time() + 60,
+    )
+
+
 class Program:
     """A server with its controls, as `__main__` runs it, in a swarm that is a list."""
 
@@ -75,17 +89,7 @@ class Program:
         config = ServerConfig.from_args(
             ["m", "--listen", "127.0.0.1:0", "--max-cache-tokens", "4096", *flags]
         )
-        claim = Announcement(
-            peer_id=self.board.peer_id,
-            model=MODEL,
-            model_name="fake",
-            num_layers=2,
-            layers=Span(0, 2),
-            state=ServerState.JOINING,
-            numerics="pending",
-            announced_at=time.time(),
-            expires_at=time.time() + 60,
-        )
+        claim = claim_of(self.board)
         swarm: Any = self.board
         self.serving = asyncio.create_task(
             _serve_sessions(
@@ -223,8 +227,29 @@ async def test_heartbeats_go_on_when_announcing_fails(caplog):
     assert "p2pd has ended" in caplog.text
 
 
+async def test_the_first_word_is_said_again_until_somebody_keeps_it(monkeypatch):
+    """p2pd may die while a server loads its layers: that is no reason not to serve."""
+    monkeypatch.setattr(announcing, "_RETRY_SECONDS", 0.001)
+    board = Board(lost=True)
+
+    tries = 0
+
+    def describe() -> Announcement:
+        nonlocal tries
+        tries += 1
+        board.lost = tries < 3
+        return claim_of(board)
+
+    await announcing.announce_first(board, describe)
+    assert (tries, len(board.announced)) == (3, 1)
+    board.lost = True
+    monkeypatch.setattr(announcing, "_FIRST_SECONDS", -1.0)
+    with pytest.raises(SwarmError):
+        await announcing.announce_first(board, lambda: claim_of(board))
+
+
 async def test_a_record_that_nobody_takes_back_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(draining, "_WITHDRAW_SECONDS", 0.01)
+    monkeypatch.setattr(announcing, "_WITHDRAW_SECONDS", 0.01)
 
     class Stuck:
         async def withdraw(self, _):
