@@ -198,8 +198,8 @@ class FakeSwarm:
     async def add(self, span: Span) -> FakeServer:
         """Start one more server."""
         member = FakeServer(span, *self._shape)
-        self.members.append(member)
         await member.start()
+        self.members.append(member)
         return member
 
     @property

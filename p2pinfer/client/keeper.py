@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.client.chain import Chain
+from p2pinfer.client.experience import run_of
 from p2pinfer.client.feed import Embed
 from p2pinfer.client.hop import Hop, HopServer, SessionShape
 from p2pinfer.client.network import Network
@@ -119,6 +120,10 @@ class Keeper:
             return
         try:
             await splice.commit(self._held())
+        except (HopFailedError, RefusedError) as error:
+            self._note(error, [hop.server for hop in splice.fresh])
+            raise
+        else:
             self._count(splice)
             logger.info("handed over to %s", ", ".join(hop.peer_id for hop in splice.fresh))
         finally:
@@ -137,7 +142,9 @@ class Keeper:
         self._slow_checked_at = self._network.now()
         for hop in self.chain.hops:
             if (seconds := hop.pace.slow_seconds) is not None:
-                self._network.directory.measured(hop.peer_id, seconds / len(hop.server.hop.layers))
+                self._network.directory.experience.measured(
+                    run_of(hop.server.record), seconds / len(hop.server.hop.layers)
+                )
         self._start_handover()
 
     async def close(self) -> None:
@@ -157,9 +164,10 @@ class Keeper:
         if self._trouble_since is None:
             self._trouble_since = self._network.now()
         deadline = self._trouble_since + self._patience.route
+        asked = [hop.server for hop in chain.hops]
         while True:
             if error is not None:
-                replace = self._note(error)
+                replace = self._note(error, asked)
                 if self._network.now() > deadline:
                     raise error
                 await self._pause()
@@ -167,7 +175,7 @@ class Keeper:
             for hop in lost:
                 hop.failure = hop.failure or error  # it stays lost if this attempt fails as well
                 await chain.drop(hop)
-            route = await self._find_route(chain, lost, deadline)
+            route = asked = await self._find_route(chain, lost, deadline)
             try:
                 await self._rebuild(chain, route, lost)
                 break
@@ -176,18 +184,23 @@ class Keeper:
                 error = next_error
         self._on_news()  # what was prepared before is forgotten: a hop that leaves still needs a successor
 
-    def _note(self, error: HopFailedError | RefusedError) -> PeerId | None:
-        """Tell the directory; returns whose hop has to be replaced. Raises an error that nothing helps."""
+    def _note(self, error: HopFailedError | RefusedError, asked: Sequence[HopServer]) -> PeerId | None:
+        """Remember what one of the servers `asked` has said or done; returns whose hop has to be replaced.
+
+        Raises an error that nothing helps against.
+        """
         self._last_error = error
         remedy = after_failure(error)
         if remedy is None:
             raise error
-        if remedy.avoid is not None:
-            self._network.directory.avoid(remedy.avoid, remedy.avoid_seconds)
-        if remedy.doubt is not None:
-            self._network.directory.doubt(remedy.doubt, DOUBTED_PEER_SECONDS)
+        experience = self._network.directory.experience
+        for server in asked:  # not whoever has started there since
+            if server.hop.peer_id == remedy.avoid:
+                experience.avoid(run_of(server.record), remedy.avoid_seconds)
+            if server.hop.peer_id == remedy.doubt:
+                experience.doubt(run_of(server.record), DOUBTED_PEER_SECONDS)
         if remedy.avoid_link is not None:
-            self._network.directory.avoid_link(*remedy.avoid_link, FAILED_LINK_SECONDS)
+            experience.avoid_link(*remedy.avoid_link, FAILED_LINK_SECONDS)
         return remedy.replace
 
     async def _pause(self) -> None:
@@ -247,12 +260,16 @@ class Keeper:
             f"the swarm serves: {others or 'nothing yet'}"
         )
 
-    def _splice(self, chain: Chain, route: list[HopServer], *, warm: bool) -> Splice:
-        here = {(hop.peer_id, hop.server.hop.layers): hop for hop in chain.hops}
-        parts: list[Hop | HopServer] = [
-            here[(server.hop.peer_id, server.hop.layers)] if server.hop.held else server for server in route
-        ]
+    def _splice(self, chain: Chain, route: Sequence[HopServer], *, warm: bool) -> Splice:
+        parts = [self._hop_of(chain, server) or server for server in route]
         return Splice(chain, parts, identity=self._network.identity, embed=self._embed, warm=warm)
+
+    def _hop_of(self, chain: Chain, server: HopServer) -> Hop | None:
+        """The hop that a route means to keep; None if it is to be a new one, or was lost meanwhile."""
+        for hop in chain.hops if server.hop.held else []:
+            if (hop.peer_id, hop.server.hop.layers) == (server.hop.peer_id, server.hop.layers):
+                return None if hop.failure is not None else hop
+        return None
 
     def _count(self, splice: Splice) -> None:
         self.replayed_tokens += splice.replayed_tokens
@@ -307,6 +324,8 @@ class Keeper:
         except NoRouteError as error:
             logger.debug("no successor yet: %s", error)
             return None
+        if any(server.hop.held and self._hop_of(chain, server) is None for server in route):
+            return None  # it was lost meanwhile, and is being replaced
         splice = self._splice(chain, route, warm=True)
         if not splice.fresh:
             return None
@@ -316,7 +335,7 @@ class Keeper:
         except (HopFailedError, RefusedError) as error:
             await splice.abandon()
             logger.info("successor not taken: %s", error)
-            self._note(error)
+            self._note(error, route)
             return None
         except BaseException:
             await splice.abandon()

@@ -19,7 +19,7 @@ MAX_TOKENS_AHEAD = 4 * PREFILL_STEP_TOKENS
 """How much of a prompt is sent before the first answer: every hop should have something to do, and none too
 much waiting for it."""
 
-_FAR_SECONDS = 0.008
+_FAR_SECONDS = 0.015
 
 
 def step_tokens(round_trip_seconds: float) -> int:
