@@ -128,12 +128,7 @@ class Hop:
             terms.downstream.CopyFrom(downstream)
         opening = sign_opening(terms, identity.public_key, identity.sign)
         async with self.carrier.open(self.server.address, opening) as call:
-            try:
-                async with asyncio.timeout(OPENING_SECONDS):
-                    frame = await call.frame()
-            except TimeoutError as error:
-                detail = f"no answer to the opening for {OPENING_SECONDS:.0f} s"
-                raise HopFailedError(self.peer_id, detail) from error
+            frame = await self._first_frame(call)
             if not frame.HasField("opened"):
                 raise HopFailedError(self.peer_id, "it did not answer the opening")
             self.max_step_tokens = max(1, frame.opened.max_step_tokens)
@@ -182,6 +177,24 @@ class Hop:
     @property
     def _probe_seconds(self) -> float:
         return max(_PROBE_SECONDS, _PROBE_ROUND_TRIPS * self.server.round_trip_seconds)
+
+    async def _first_frame(self, call: HopCall) -> pb.ServerFrame:
+        """The answer to the opening. A server that falls silent now is noticed as soon as in later steps."""
+        answer = asyncio.ensure_future(call.frame())
+        try:
+            async with asyncio.timeout(OPENING_SECONDS):
+                while not answer.done():
+                    await asyncio.wait({answer}, timeout=self._probe_seconds)
+                    if not answer.done():
+                        async with asyncio.timeout(self._probe_seconds):
+                            await self.carrier.ping(self.server.address)
+            return answer.result()
+        except TimeoutError as error:
+            detail = "it does not answer the opening"
+            raise HopFailedError(self.peer_id, detail, certain=False) from error
+        finally:
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
 
     async def _listen(self, call: HopCall, on_news: Callable[[], None]) -> None:
         """Hear the call for as long as the session lives."""
