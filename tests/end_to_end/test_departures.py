@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,17 +30,34 @@ def run_server(*arguments: str, seconds: float = 60) -> subprocess.CompletedProc
     )
 
 
+def p2pds_of(parent: int) -> list[int]:
+    """The libp2p daemons that this process has started and that still run."""
+    found = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            with contextlib.suppress(FileNotFoundError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == "p2pd":
+                    found.append(int(child))
+    return found
+
+
+def in_use(swarm: LocalSwarm, peer_id: str) -> ServerProcess:
+    return next(server for server in swarm.servers if is_peer(server, peer_id))
+
+
 def is_peer(server: ServerProcess, peer_id: str) -> bool:
     return any(line.startswith("ready:") and short_id(peer_id) in line for line in server.lines)
 
 
 @pytest.mark.parametrize(
-    "end", [ServerProcess.kill, lambda server: server.signal(signal.SIGINT)], ids=["SIGKILL", "Ctrl-C"]
+    "end",
+    [ServerProcess.kill, ServerProcess.pause, lambda server: server.signal(signal.SIGINT)],
+    ids=["SIGKILL", "SIGSTOP", "Ctrl-C"],
 )
 def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
     smollm2, tokenizer, one_process, end
 ):
-    """In mid-answer, with a word or without: the tokens are sent anew to the spare and the text goes on."""
+    """In mid-answer, with a word or without: the spare is fed the history and the text goes on."""
     ids = tokenizer(PROMPTS[1], return_tensors="pt").input_ids
     gone: list[ServerProcess] = []
     with LocalSwarm() as swarm:
@@ -51,8 +71,7 @@ def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
 
             def end_the_one_in_use(input_ids, scores, **_):
                 if input_ids.shape[1] == ids.shape[1] + 6 and not gone:
-                    in_use = session.report()[1].peer_id
-                    gone.extend(server for server in swarm.servers if is_peer(server, in_use))
+                    gone.append(in_use(swarm, session.report()[1].peer_id))
                     end(gone[0])
                 return False
 
@@ -63,13 +82,57 @@ def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
                 eos_token_id=None,
                 stopping_criteria=[end_the_one_in_use],
             )
-            if end is not ServerProcess.kill:
-                assert gone[0].wait(20)
-                assert gone[0].returncode == 0
-            assert len(gone) == 1
             last = model.generate(output, max_new_tokens=1, do_sample=False, eos_token_id=None)
+            if gone[0].returncode is None and end is not ServerProcess.pause:
+                assert gone[0].wait(20), gone[0].lines
+                assert gone[0].returncode == 0
+                assert gone[0].lines[-1] == "leaving: 0 sessions are told"
             assert not is_peer(gone[0], session.report()[1].peer_id)
-    assert last[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 25)
+            assert session.replaced_hops == 1
+            gone[0].resume()  # back, late, and harmless
+            last = model.generate(last, max_new_tokens=2, do_sample=False, eos_token_id=None)
+    assert last[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 27)
+
+
+def test_p2pd_dies_at_a_server_and_at_the_client_and_the_text_goes_on(smollm2, tokenizer, one_process):
+    """Sessions don't need it; both start it again, and new clients find the server where it was."""
+    ids = tokenizer(PROMPTS[2], return_tensors="pt").input_ids
+    killed: list[int] = []
+    with LocalSwarm() as swarm:
+        swarm.start(smollm2.folder, [Span(0, 15), Span(15, 30)], threads=1)
+        with AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=swarm.initial_peers
+        ) as model:
+
+            def kill_every_p2pd(input_ids, scores, **_):
+                if input_ids.shape[1] == ids.shape[1] + 4 and not killed:
+                    killed.extend(
+                        pid
+                        for parent in (os.getpid(), *(server.pid for server in swarm.servers))
+                        for pid in p2pds_of(parent)
+                    )
+                    for pid in killed:
+                        os.kill(pid, signal.SIGKILL)
+                return False
+
+            output = model.generate(
+                ids,
+                max_new_tokens=24,
+                do_sample=False,
+                eos_token_id=None,
+                stopping_criteria=[kill_every_p2pd],
+            )
+            assert len(killed) == 3
+            assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 24)
+            deadline = time.monotonic() + 60
+            while not all(p2pds_of(server.pid) for server in swarm.servers):
+                assert time.monotonic() < deadline, [server.lines for server in swarm.servers]
+                time.sleep(0.1)
+        with AutoDistributedModelForCausalLM.from_pretrained(
+            smollm2.folder, initial_peers=swarm.initial_peers, join_timeout=60
+        ) as later:
+            output = later.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None)
+        assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 4)
 
 
 def test_a_server_that_only_a_tunnel_reaches_serves(smollm2, tokenizer, one_process):
