@@ -168,9 +168,11 @@ class Hop:
 
     async def wait_caught_up(self, tokens: int) -> None:
         """Wait until so many tokens of history are computed here. Raises HopFailedError, RefusedError."""
-        while self.caught_up < tokens:
+        while True:
             if self.failure is not None:
                 raise self.failure
+            if self.caught_up >= tokens:
+                return
             self._news.clear()
             await self._news.wait()
 

@@ -101,6 +101,7 @@ class Keeper:
             step_seconds=self._patience.step,
         )
         self.chain = chain
+        self._numerics = None
         self._reading = asyncio.create_task(self._network.directory.keep_fresh(_FRESH_RECORDS_SECONDS))
         await self._mend(chain, None)
         return chain
@@ -128,7 +129,6 @@ class Keeper:
             logger.info("handed over to %s", ", ".join(hop.peer_id for hop in splice.fresh))
         finally:
             await splice.abandon()
-        self._on_news()  # another hop may wait to be replaced
 
     async def finish_switch(self) -> None:
         """Wait for a switch that is under way."""
@@ -286,8 +286,12 @@ class Keeper:
 
     def _handed_over(self, task: asyncio.Task[None]) -> None:
         self._handover = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("no successor could be prepared: %s", error)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            logger.warning("no successor could be prepared: %r", error)
+        else:
+            self._on_news()  # another hop may wait to be replaced
 
     async def _hand_over(self) -> None:
         """Warm a successor for the hops that leave or are slow; whoever steps next lets it take over."""
@@ -303,14 +307,15 @@ class Keeper:
                     return  # nothing better than a slow hop
                 await asyncio.sleep(_POLL_SECONDS)
         self._successor = splice
-        await asyncio.sleep(_IDLE_SWITCH_SECONDS)
-        if self._successor is splice and self._turn.acquire(blocking=False):
-            try:  # nobody steps
-                await self.switch()
-            except (HopFailedError, RefusedError) as error:  # the next step finds that out for itself
-                logger.info("no hand-over: %s", error)
-            finally:
-                self._turn.release()
+        while self._successor is splice:
+            await asyncio.sleep(_IDLE_SWITCH_SECONDS)
+            if self._successor is splice and self._turn.acquire(blocking=False):
+                try:  # nobody steps
+                    await self.switch()
+                except (HopFailedError, RefusedError) as error:  # the next step finds that out for itself
+                    logger.info("no hand-over: %s", error)
+                finally:
+                    self._turn.release()
 
     async def _warm(self, chain: Chain, leaving: list[Hop]) -> Splice | None:
         """Open and feed hops for a better route; None if there is none now."""

@@ -453,3 +453,18 @@ async def test_a_hop_that_holds_a_step_for_too_long_is_replaced_though_it_answer
                 return text
 
         assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
+
+
+async def test_two_hops_drain_one_after_the_other_and_each_hands_over():
+    async with fake_swarm([*THREE, THREE[0], THREE[2]]) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+                text = decode(session, PROMPT, 3)
+                leaving = [script.drain(THREE[0]), script.drain(THREE[2])]
+                text += decode(session, [*PROMPT, *text], 3)
+                until(lambda: not any(member.open_sessions for member in leaving))
+                return text + decode(session, [*PROMPT, *text], 3)
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, 9, 6)
