@@ -207,6 +207,8 @@ class Splice:
             elif switch or right in self._fresh:
                 work.append(self._redirect(left, right, held, switch=switch))
         await _all(work)
+        if self._warm and switch:
+            return  # what little was missing is computed before the next step, which comes behind it
         peers = [hop.peer_id for hop in self._hops]
         for hop, tokens in self._expected.items():
             await _blaming(hop.wait_caught_up(tokens), self._hops.index(hop), peers)
@@ -271,7 +273,7 @@ class Splice:
                 raise HopFailedError(late.peer_id, detail, certain=False)
 
     def _feeds(self, hop: Hop) -> bool:
-        return any(left is hop and right in self._fresh for left, right in self._seams)
+        return any(left is hop and right is not None for left, right in self._seams)
 
 
 def _say_hello(lane: ClientLane, role: Role, hop: Hop, key: bytes) -> None:
