@@ -73,6 +73,7 @@ class Keeper:
         self._attempts = 0
         self._last_error: HopFailedError | RefusedError | None = None
         self._successor: Splice | None = None
+        self._switching = False
         self._handover: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._slow_checked_at = float("-inf")
@@ -119,6 +120,7 @@ class Keeper:
         splice, self._successor = self._successor, None
         if splice is None:
             return
+        self._switching = True  # no other successor is prepared for a chain that is about to change
         try:
             await splice.commit(self._held())
         except (HopFailedError, RefusedError) as error:
@@ -129,6 +131,8 @@ class Keeper:
             logger.info("handed over to %s", ", ".join(hop.peer_id for hop in splice.fresh))
         finally:
             await splice.abandon()
+            self._switching = False
+        self._on_news()  # another hop may wait to be replaced
 
     async def finish_switch(self) -> None:
         """Wait for a switch that is under way."""
@@ -280,7 +284,7 @@ class Keeper:
             self._start_handover()
 
     def _start_handover(self) -> None:
-        if self._handover is None and self._successor is None:
+        if self._handover is None and self._successor is None and not self._switching:
             self._handover = asyncio.create_task(self._hand_over())
             self._handover.add_done_callback(self._handed_over)
 

@@ -16,6 +16,7 @@ import pytest
 
 from p2pinfer.client.network import Network
 from p2pinfer.client.session import InferenceSession
+from p2pinfer.client.splice import Splice
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.types import Span
 from tests.client.test_session import decode, in_client, session_of
@@ -468,3 +469,37 @@ async def test_two_hops_drain_one_after_the_other_and_each_hands_over():
                 return text + decode(session, [*PROMPT, *text], 3)
 
         assert await in_client(swarm, work) == greedy_locally(PROMPT, 9, 6)
+
+
+async def test_while_a_successor_takes_over_no_second_one_is_prepared(monkeypatch):
+    """However long that takes: the second would tell the hops that stay to expect it instead."""
+    warm = []
+
+    class Slow(Splice):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            warm.append(kwargs["warm"])
+
+        async def commit(self, held):
+            if warm[-1]:
+                await asyncio.sleep(0.7)
+            await super().commit(held)
+
+    monkeypatch.setattr("p2pinfer.client.keeper.Splice", Slow)
+    async with fake_swarm([*THREE, THREE[1], THREE[1]]) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+
+                def drain(index: int) -> None:
+                    if index == 3:
+                        script.drain(THREE[1])
+                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+
+                text = decode(session, PROMPT, TOKENS, after=drain)
+                assert session.replaced_hops == 1
+                return text
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
+    assert warm == [False, True]
