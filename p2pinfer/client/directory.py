@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 
 from p2pinfer.client.carrier import Carrier
 from p2pinfer.client.experience import Experience, run_of
@@ -120,7 +121,9 @@ class Directory:
         if waiting:  # but not for all of them: a server that is gone answers never
             _, waiting = await asyncio.wait(waiting, timeout=_LAGGARDS_SECONDS)
         try:
-            return self._find(usable, wish)
+            while self._is_doubtful(route := self._find(usable, wish)) and waiting:
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return route
         except NoRouteError:
             if not last_resort:
                 raise
@@ -130,6 +133,11 @@ class Directory:
             with contextlib.suppress(NoRouteError):
                 return self._find(usable, wish)
         return self._find(usable, wish)
+
+    def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
+        """True if it leads over a link that broke lately: who answers a little later may be the way around."""
+        peers = [CLIENT, *(server.hop.peer_id for server in route), CLIENT]
+        return any(self.experience.is_broken(*link) for link in pairwise(peers))
 
     def _is_usable(self, record: Announcement, wish: _Wish) -> bool:
         return (

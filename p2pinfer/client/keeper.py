@@ -73,7 +73,7 @@ class Keeper:
         self._attempts = 0
         self._last_error: HopFailedError | RefusedError | None = None
         self._successor: Splice | None = None
-        self._switching = False
+        self._changing = False
         self._handover: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._slow_checked_at = float("-inf")
@@ -105,22 +105,28 @@ class Keeper:
         self._numerics = None
         self._reading = asyncio.create_task(self._network.directory.keep_fresh(_FRESH_RECORDS_SECONDS))
         await self._mend(chain, None)
+        self._on_news()  # a hop may have said so early that it leaves
         return chain
 
     async def recover(self, error: HopFailedError | RefusedError) -> None:
         """Put others into the place of the hops that failed. Raises what no other route would help against,
         NoRouteError if there is none for too long, or the last error if patience ends in another way."""
         assert self.chain is not None
-        await self._forget_successor()
-        logger.info("rerouting: %s", error)
-        await self._mend(self.chain, error)
+        self._changing = True  # what is broken gets no successor, but others in its place
+        try:
+            await self._forget_successor()
+            logger.info("rerouting: %s", error)
+            await self._mend(self.chain, error)
+        finally:
+            self._changing = False
+        self._on_news()  # what was prepared before is forgotten: a hop that leaves still needs a successor
 
     async def switch(self) -> None:
         """Let the successor take over; no step is under way. Raises HopFailedError, RefusedError."""
         splice, self._successor = self._successor, None
         if splice is None:
             return
-        self._switching = True  # no other successor is prepared for a chain that is about to change
+        self._changing = True  # no successor is prepared for a chain that is about to be another
         try:
             await splice.commit(self._held())
         except (HopFailedError, RefusedError) as error:
@@ -131,7 +137,7 @@ class Keeper:
             logger.info("handed over to %s", ", ".join(hop.peer_id for hop in splice.fresh))
         finally:
             await splice.abandon()
-            self._switching = False
+            self._changing = False
         self._on_news()  # another hop may wait to be replaced
 
     async def finish_switch(self) -> None:
@@ -186,7 +192,6 @@ class Keeper:
             except (HopFailedError, RefusedError) as next_error:
                 logger.info("rerouting again: %s", next_error)
                 error = next_error
-        self._on_news()  # what was prepared before is forgotten: a hop that leaves still needs a successor
 
     def _note(self, error: HopFailedError | RefusedError, asked: Sequence[HopServer]) -> PeerId | None:
         """Remember what one of the servers `asked` has said or done; returns whose hop has to be replaced.
@@ -284,7 +289,7 @@ class Keeper:
             self._start_handover()
 
     def _start_handover(self) -> None:
-        if self._handover is None and self._successor is None and not self._switching:
+        if self._handover is None and self._successor is None and not self._changing:
             self._handover = asyncio.create_task(self._hand_over())
             self._handover.add_done_callback(self._handed_over)
 
