@@ -135,7 +135,7 @@ class Directory:
         return self._find(usable, wish)
 
     def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
-        """True if it leads over a link that broke lately: who answers a little later may be the way around."""
+        """True if it leads over a link that broke lately: who answers later may be the way around."""
         peers = [CLIENT, *(server.hop.peer_id for server in route), CLIENT]
         return any(self.experience.is_broken(*link) for link in pairwise(peers))
 

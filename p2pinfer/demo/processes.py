@@ -17,23 +17,41 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.types import Span
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import PeerId, Span
 
 JOIN_PREFIX = "join this swarm:"
 READY_PREFIX = "ready:"
 LAST_LINES = 12
 STOP_GRACE_SECONDS = 8.0
+HURRY_SECONDS = 4.0
+"""After which a server that is asked to leave, and still drains, is asked to leave at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a server runs. The default is this machine's loopback."""
+
+    address: str = "127.0.0.1"
+    dht_port: int = 0
+    """Of its libp2p; 0: any. With a fixed one it is found where it was after a restart."""
+    prefix: tuple[str, ...] = ()
+    """Put before its command: must become the command, as a program does that ends with exec."""
+
+
+LOOPBACK = Place()
 
 
 class ServerProcess:
     """One `python -m p2pinfer.server`, its output and its process group."""
 
-    def __init__(self, arguments: Sequence[str], *, layers: Span) -> None:
+    def __init__(self, arguments: Sequence[str], *, layers: Span, prefix: Sequence[str] = ()) -> None:
         self.layers = layers
         self.initial_peers: tuple[str, ...] = ()
         self.seconds_to_ready: float | None = None
@@ -44,7 +62,7 @@ class ServerProcess:
         parent_reads, self._alive_pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "p2pinfer.demo.child", str(parent_reads), *arguments],
+                [*prefix, sys.executable, "-u", "-m", "p2pinfer.demo.child", str(parent_reads), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -92,10 +110,17 @@ class ServerProcess:
         """Send a signal to the server alone; harmless when it has ended."""
         self._process.send_signal(number)
 
+    def pause(self) -> None:
+        """Let the server and its group fall silent, as a closed lid would, until `resume`."""
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on as if nothing had been. Harmless if it wasn't paused, or has ended."""
+        self._signal_group(signal.SIGCONT)
+
     def kill(self) -> None:
         """End the server and everything it started at once, as a dead battery would."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
         self._process.wait()
 
     def wait(self, timeout_seconds: float) -> bool:
@@ -115,6 +140,10 @@ class ServerProcess:
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def _signal_group(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
 
     def _read_output(self) -> None:
         assert self._process.stdout is not None
@@ -150,8 +179,25 @@ class ServerProcess:
         raise SwarmError(f"the server of layers {self.layers} {problem}; it said:{said}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recipe:
+    """What a server is started with, again too."""
+
+    arguments: tuple[str, ...]
+    layers: Span
+    place: Place
+    peer_id: PeerId
+
+    @property
+    def maddr(self) -> str | None:
+        """Where others join the swarm through it, if that is known before it runs."""
+        if not self.place.dht_port:
+            return None
+        return f"/ip4/{self.place.address}/tcp/{self.place.dht_port}/p2p/{self.peer_id}"
+
+
 class LocalSwarm:
-    """Server processes on 127.0.0.1 that together form one swarm. A context manager that ends them all.
+    """Server processes on this machine that together form one swarm. A context manager that ends them all.
 
     with LocalSwarm() as swarm:
         swarm.start(store_folder, split_layers(30, 3))
@@ -161,6 +207,7 @@ class LocalSwarm:
     def __init__(self, *, ready_timeout_seconds: float = 120.0) -> None:
         self.servers: list[ServerProcess] = []
         self.initial_peers: list[str] = []
+        self._recipes: list[_Recipe] = []
         self._ready_timeout_seconds = ready_timeout_seconds
         # Ctrl-C interrupts the main thread anywhere: in another one a process that is being started
         # still gets into `servers`, and so is ended.
@@ -176,6 +223,16 @@ class LocalSwarm:
     ) -> None:
         self.stop()
 
+    @property
+    def peer_ids(self) -> list[PeerId]:
+        """Of `servers`, in their order; a restarted server keeps its own."""
+        return [recipe.peer_id for recipe in self._recipes]
+
+    @property
+    def fixed_addresses(self) -> list[str]:
+        """The multiaddresses of all servers that have a fixed `dht_port`."""
+        return [recipe.maddr for recipe in self._recipes if recipe.maddr is not None]
+
     def start(
         self,
         model: Path | str,
@@ -183,10 +240,11 @@ class LocalSwarm:
         *,
         threads: int | None = None,
         server_arguments: Sequence[str] = (),
+        places: Sequence[Place] | None = None,
         report: Callable[[ServerProcess], None] | None = None,
     ) -> None:
         """Launch one server per span and wait until all are ready. Raises SwarmError with what one said."""
-        self.launch(model, spans, threads=threads, server_arguments=server_arguments)
+        self.launch(model, spans, threads=threads, server_arguments=server_arguments, places=places)
         self.wait_ready(report)
 
     def launch(
@@ -196,25 +254,60 @@ class LocalSwarm:
         *,
         threads: int | None = None,
         server_arguments: Sequence[str] = (),
+        places: Sequence[Place] | None = None,
     ) -> None:
-        """Launch one server per span; return when all run, though not yet ready.
+        """Launch one server per span, each at its place; return when all run, though not yet ready.
 
         The first server of a swarm prints the address that the others join at, so it is waited for.
         """
-        for span in spans:
-            arguments = ["p2pinfer.server", str(model), "--layers", str(span), "--listen", "127.0.0.1:0"]
-            arguments += ["--identity", str(Path(self._identities.name) / f"{len(self.servers)}.key")]
+        for span, place in zip(spans, places or [LOOPBACK] * len(spans), strict=True):
+            arguments = [
+                "p2pinfer.server",
+                str(model),
+                "--layers",
+                str(span),
+                "--listen",
+                f"{place.address}:0",
+            ]
+            if place.dht_port:
+                arguments += ["--dht-listen", f"/ip4/{place.address}/tcp/{place.dht_port}"]
+            key_file = Path(self._identities.name) / f"{len(self.servers)}.key"
+            arguments += ["--identity", str(key_file)]
             if threads is not None:
                 arguments += ["--threads", str(threads)]
-            if self.initial_peers:
-                arguments += ["--initial-peers", *self.initial_peers]
-            self._launcher.submit(self._launch_one, [*arguments, *server_arguments], span).result()
+            recipe = _Recipe(
+                arguments=(*arguments, *server_arguments),
+                layers=span,
+                place=place,
+                peer_id=Identity.load_or_create(key_file).peer_id,
+            )
+            self._launcher.submit(self._launch_one, recipe).result()
             if not self.initial_peers:
                 deadline = time.monotonic() + self._ready_timeout_seconds
                 self.initial_peers = list(self.servers[-1].wait_joinable(deadline))
 
-    def _launch_one(self, arguments: Sequence[str], span: Span) -> None:
-        self.servers.append(ServerProcess(arguments, layers=span))
+    def _launch_one(self, recipe: _Recipe) -> None:
+        self.servers.append(_started(recipe, self.initial_peers))
+        self._recipes.append(recipe)
+
+    def restart(self, index: int) -> ServerProcess:
+        """End a server, unless it has ended, and launch it again as the same peer. It isn't ready then.
+
+        Raises SwarmError for the one that began the swarm unless others have a fixed `dht_port`: nobody
+        knows then where the swarm can be joined.
+        """
+        recipe = self._recipes[index]
+        others = [maddr for maddr in self.fixed_addresses if maddr != recipe.maddr]
+        if not others and index > 0:
+            others = self.initial_peers
+        if not others:
+            raise SwarmError("the first server of a swarm can't be restarted: no other has a fixed address")
+        self._launcher.submit(self._relaunch, index, recipe, others).result()
+        return self.servers[index]
+
+    def _relaunch(self, index: int, recipe: _Recipe, initial_peers: Sequence[str]) -> None:
+        self.servers[index].close()
+        self.servers[index] = _started(recipe, initial_peers)
 
     def wait_ready(self, report: Callable[[ServerProcess], None] | None = None) -> None:
         """Wait until every launched server has announced itself, and report each once it has."""
@@ -229,15 +322,22 @@ class LocalSwarm:
         self.servers[index].kill()
 
     def stop(self) -> None:
-        """Ask all servers to leave, and kill those that haven't within the grace period."""
+        """Ask all servers to leave, soon urgently, and kill those that haven't within the grace period."""
         try:
             self._launcher.shutdown()
-            for server in self.servers:
-                server.signal(signal.SIGTERM)
-            deadline = time.monotonic() + STOP_GRACE_SECONDS
-            for server in self.servers:
-                server.wait(max(0.0, deadline - time.monotonic()))
+            began = time.monotonic()
+            for seconds in (HURRY_SECONDS, STOP_GRACE_SECONDS):
+                for server in self.servers:
+                    server.resume()
+                    server.signal(signal.SIGTERM)
+                for server in self.servers:
+                    server.wait(max(0.0, began + seconds - time.monotonic()))
         finally:
             for server in self.servers:
                 server.close()
             self._identities.cleanup()
+
+
+def _started(recipe: _Recipe, initial_peers: Sequence[str]) -> ServerProcess:
+    joining = ["--initial-peers", *initial_peers] if initial_peers else []
+    return ServerProcess([*recipe.arguments, *joining], layers=recipe.layers, prefix=recipe.place.prefix)

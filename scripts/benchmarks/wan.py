@@ -1,0 +1,110 @@
+"""Measure what home networks leave of the speed, on the WAN lab: three peers and a client, a host each.
+
+Prints every figure with its bound beside it; a JSON file keeps every value. Needs root (scripts/wan_lab says
+what else); ends with status 77 where the lab can't be had. Parts for --only:
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from report import say, write_json
+from wan_figures import figures_as_json
+from wan_plan import PARTS, SEQUENCES, SESSIONS
+from wan_stages import Settings, measure
+from wan_table import table
+
+from p2pinfer.errors import P2PInferError
+from scripts.lab import LabUnavailableError
+
+UNAVAILABLE_STATUS = 77
+
+
+def parse_flags() -> tuple[Settings, Path]:
+    """Settings, and where the JSON file goes."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench_wan",
+        description=(__doc__ or "") + "\n".join(f"  {name:8} {what}" for name, what in PARTS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="16 tokens, 2 rounds: to see that it works")
+    parser.add_argument("--tokens", type=_at_least(2), default=64, metavar="N", help="tokens per stream (64)")
+    parser.add_argument("--repetitions", type=_at_least(1), default=5, metavar="N", help="rounds (5)")
+    parser.add_argument(
+        "--sessions",
+        type=int,
+        choices=[count for count in range(1, SEQUENCES + 1) if SEQUENCES % count == 0],
+        default=SESSIONS,
+        help=f"among which the {SEQUENCES} sequences are shared ({SESSIONS})",
+    )
+    parser.add_argument(
+        "--only", type=_parts, default=frozenset(PARTS), metavar="PART[,PART...]", help="see above (all)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of losses and jitter (1)")
+    parser.add_argument("--json", type=Path, default=Path("build/bench_wan.json"), metavar="FILE")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what the clients log there")
+    flags = parser.parse_args()
+    settings = Settings(
+        parts=flags.only,
+        num_tokens=16 if flags.quick else flags.tokens,
+        repetitions=2 if flags.quick else flags.repetitions,
+        sessions=flags.sessions,
+        seed=flags.seed,
+        logs=flags.logs,
+    )
+    return settings, flags.json
+
+
+def _parts(text: str) -> frozenset[str]:
+    unknown = [name for name in text.split(",") if name not in PARTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+    return frozenset(text.split(","))
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is expected, not {text!r}")
+        return int(text)
+
+    return number
+
+
+def main() -> int:
+    """Measure, print the table, write the JSON file."""
+    settings, json_file = parse_flags()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    signal.signal(signal.SIGTERM, _stop)
+    started = time.monotonic()
+    if settings.logs is not None:
+        settings.logs.mkdir(parents=True, exist_ok=True)
+    try:
+        measured = measure(settings)
+    except LabUnavailableError as error:
+        print(f"bench_wan: {error}", file=sys.stderr)
+        return UNAVAILABLE_STATUS
+    except P2PInferError as error:
+        print(f"bench_wan: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("bench_wan: stopped")
+        return 128 + signal.SIGINT
+    write_json(json_file, measured | {"figures": figures_as_json(measured)})
+    print(table(measured))
+    say(f"\n{time.monotonic() - started:.0f} s; every value is in {json_file}")
+    return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
