@@ -1,0 +1,46 @@
+"""The client's place in the simulated swarm: what client/network.py is, with a program for every thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from p2pinfer.client.directory import Directory
+from p2pinfer.swarm.identity import Identity
+from tests.simulator.arithmetic import MODEL
+from tests.simulator.carrier import SimCarrier
+from tests.simulator.dialling import HostLoop
+from tests.simulator.host import Host
+from tests.simulator.program import Program
+from tests.simulator.swarm import SimSwarm
+
+T = TypeVar("T")
+
+
+class SimClient:
+    """A `Network` for InferenceSession."""
+
+    def __init__(
+        self, host: Host, loop: HostLoop, swarm: SimSwarm, identity: Identity, num_layers: int
+    ) -> None:
+        self.identity = identity
+        self.carrier = SimCarrier(host, loop)
+        self.directory = Directory(swarm, self.carrier, MODEL, num_layers)
+        self._loop = loop
+
+    @property
+    def is_running(self) -> bool:
+        """As long as the world is."""
+        return True
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the loop; the program that asks waits for it."""
+        task = self._loop.create_task(work)
+        Program.current().wait_for(task)
+        return task.result()
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        self._loop.call_soon(work)
+
+    def now(self) -> float:
+        return self._loop.time()

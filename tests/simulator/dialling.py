@@ -1,0 +1,71 @@
+"""How connections come about: two round trips, the second of which the other process itself has to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from p2pinfer.errors import HopFailedError
+from p2pinfer.wire.ways import Address
+from tests.simulator.clock import VirtualLoop
+from tests.simulator.host import Host
+from tests.simulator.lanes import SimLane
+from tests.simulator.sockets import Socket
+
+Kind = Literal["lane", "calls"]
+
+
+async def connect(host: Host, address: Address, kind: Kind, seconds: float) -> Socket:
+    """A connection to a server that shows the certificate of its record. Raises HopFailedError."""
+    network, loop = host.network, asyncio.get_running_loop()
+    here, there = network.socket_pair(host, network.hosts[address.peer_id])
+    answered: asyncio.Future[bool] = loop.create_future()
+
+    def settle(well: bool) -> None:
+        if not answered.done():
+            answered.set_result(well)
+
+    def read() -> None:
+        try:
+            answer = here.take()
+        except (OSError, EOFError):
+            loop.call_soon(settle, False)
+            return
+        if answer == "synack":
+            here.push(("client hello", kind), 0)
+        elif answer is not None:
+            loop.call_soon(settle, answer == ("certificate", address.certificate))
+
+    here.on_readable = read
+    there.on_readable = lambda: network.hosts[address.peer_id].answer(there)
+    here.push("syn", 0)
+    try:
+        async with asyncio.timeout(seconds):
+            if await answered:
+                here.on_readable = None
+                host.sockets.append(here)
+                return here
+            detail = "unreachable: refused, or another certificate"
+    except TimeoutError:
+        detail = "unreachable: no answer"
+    finally:
+        if here not in host.sockets:
+            here.close()
+    raise HopFailedError(address.peer_id, detail)
+
+
+@asynccontextmanager
+async def lane_to(address: Address, tunnel: object, seconds: float) -> AsyncIterator[SimLane]:
+    """What wire/lanes.py calls so: a lane of whoever's loop runs. Raises HopFailedError."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, HostLoop)
+    socket = await connect(loop.host, address, "lane", seconds)
+    yield SimLane(socket, loop, loop.host.sends_twice)
+
+
+class HostLoop(VirtualLoop):
+    """A loop that knows whose it is."""
+
+    host: Host

@@ -1,0 +1,136 @@
+"""What a program does with a session, and what it found: every hidden state is compared with the oracle's."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from p2pinfer.client.keeper import Patience
+from p2pinfer.client.session import InferenceSession
+from p2pinfer.errors import P2PInferError
+from tests.simulator.arithmetic import NumberEnds, Oracle, number_manifest
+from tests.simulator.world import World
+
+LEASED_TOKENS = 1024
+"""By every row of every session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Change the text of every row, then decode: keep `keep` of what there is (-1: all), add `add` tokens,
+    ask once for the states of the last `wanted`, and then take `decode` tokens one by one."""
+
+    keep: int = -1
+    add: int = 0
+    wanted: int = 1
+    decode: int = 0
+    pause_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One session's life."""
+
+    starts_at: float = 0.0
+    rows: int = 1
+    prompt_tokens: int = 4
+    acts: tuple[Act, ...] = (Act(decode=8),)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One call of `compute`. `impassable_seconds`: for how long meanwhile no route was possible."""
+
+    began: float
+    ended: float
+    impassable_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """How long the caller waited."""
+        return self.ended - self.began
+
+
+@dataclass(slots=True)
+class Diary:
+    """What came of a script."""
+
+    steps: list[Answered] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    error: BaseException | None = None
+    error_rows_missing: bool = False
+    ended_at: float = 0.0
+    replayed_tokens: int = 0
+    replaced_hops: int = 0
+    tokens: int = 0
+
+
+class Reader:
+    """Plays a script: the blocking code of a caller's thread."""
+
+    def __init__(self, world: World, script: Script, patience: Patience) -> None:
+        self.diary = Diary()
+        self._world = world
+        self._script = script
+        self._patience = patience
+        self._ends = NumberEnds()
+
+    def play(self) -> None:
+        """The whole script; errors that users are promised end it, and are noted."""
+        world, script = self._world, self._script
+        num_layers = next(iter(world.shapes.values())).num_layers
+        self._oracles = [Oracle(num_layers) for _ in range(script.rows)]
+        chance = np.random.default_rng(script.seed)
+        rows = [
+            chance.integers(0, 251, script.prompt_tokens + index).tolist() for index in range(script.rows)
+        ]
+        try:
+            with InferenceSession(
+                world.client,  # type: ignore[arg-type]
+                number_manifest(num_layers),
+                self._ends,  # type: ignore[arg-type]
+                max_length=LEASED_TOKENS,
+                patience=self._patience,
+            ) as session:
+                try:
+                    for act in script.acts:
+                        self._perform(session, act, rows, chance)
+                finally:
+                    self.diary.replayed_tokens = session.replayed_tokens
+                    self.diary.replaced_hops = session.replaced_hops
+        except P2PInferError as error:
+            self.diary.error = error
+            self.diary.error_rows_missing = error.rows != rows
+            world.note("client", f"gives up: {type(error).__name__}: {error}")
+        self.diary.ended_at = world.clock.now
+
+    def _perform(
+        self, session: InferenceSession, act: Act, rows: list[list[int]], chance: np.random.Generator
+    ):
+        if act.pause_seconds:
+            self._world.client.run(asyncio.sleep(act.pause_seconds))
+        for row in rows:
+            if act.keep >= 0:
+                del row[max(1, act.keep) :]
+            row.extend(chance.integers(0, 251, act.add).tolist())
+        hidden = self._compute(session, rows, [min(act.wanted, len(row)) for row in rows])
+        for _ in range(act.decode):
+            for row, states in zip(rows, hidden, strict=True):
+                row.append(self._ends.next_token(states))
+                self.diary.tokens += 1
+            hidden = self._compute(session, rows, [1] * len(rows))
+
+    def _compute(self, session: InferenceSession, rows: list[list[int]], wanted: list[int]):
+        world = self._world
+        began = world.clock.now
+        states = session.compute(rows, wanted)
+        missing = world.impassable_seconds(began)
+        self.diary.steps.append(Answered(began, world.clock.now, missing))
+        for index, (row, count, got) in enumerate(zip(rows, wanted, states, strict=True)):
+            if not np.array_equal(got, self._oracles[index].hidden(row, count)):
+                self.diary.wrong.append(f"row {index} at {len(row)} tokens, {world.clock.now:.3f} s")
+        world.note("client", f"has {[len(row) for row in rows]} tokens")
+        return states

@@ -1,0 +1,123 @@
+"""The server's computing thread as a machine of events: batches take virtual time, and nothing else happens
+on it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from p2pinfer.model.engine.base import Chunk
+from p2pinfer.server.batcher import Batcher, Work
+from p2pinfer.wire.status import Refused
+from tests.simulator.lanes import SimLane
+
+T = TypeVar("T")
+
+
+class SimBatcher(Batcher):
+    """The real one, with the virtual clock for steps that arrive, and a price for what waits."""
+
+    slow_factor = 1.0
+    seconds_per_layer = 0.001
+    seconds_per_layer_token = 0.0
+
+    def add(self, work: Work) -> None:
+        work.arrived = asyncio.get_running_loop().time()
+        super().add(work)
+
+    def _measure(self, chunks: Sequence[Chunk], seconds: float) -> None:
+        """The engine itself takes no virtual time: there is nothing to measure."""
+
+    def seconds(self) -> float:
+        """What the next batch takes, roughly."""
+        layers = len(self._backlog[0].rows[0].cache.layers)
+        tokens = min(512, sum(work.demand.tokens for work in self._backlog))
+        return self.slow_factor * layers * (self.seconds_per_layer + tokens * self.seconds_per_layer_token)
+
+
+class SimWorker:
+    """Stands in for p2pinfer.server.worker.Worker."""
+
+    def __init__(self, batcher: SimBatcher, loop: asyncio.AbstractEventLoop) -> None:
+        self._batcher = batcher
+        self._loop = loop
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._watched: dict[SimLane, Callable[[], None]] = {}
+        self._due = False
+        self._computing = False
+
+    def __enter__(self) -> SimWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._watched:
+            lane.close()
+
+    async def wait_failed(self) -> NoReturn:
+        await self._loop.create_future()
+        raise AssertionError
+
+    def call(self, work: Callable[[], None]) -> None:
+        self._inbox.append(work)
+        self._wake()
+
+    def ask(self, question: Callable[[], T]) -> asyncio.Future[T]:
+        answer: asyncio.Future[T] = self._loop.create_future()
+
+        def on_thread() -> None:
+            try:
+                result = question()
+            except Refused as refused:
+                self.tell(_settle, answer, partial(answer.set_exception, refused))
+            else:
+                self.tell(_settle, answer, partial(answer.set_result, result))
+
+        self.call(on_thread)
+        return answer
+
+    def tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        self._loop.call_soon(callback, *arguments)
+
+    def watch(self, lane: SimLane, when_readable: Callable[[], None]) -> None:
+        if lane not in self._watched:
+            assert lane.fileno() >= 0, "a closed lane is watched"
+            self._watched[lane] = when_readable
+            lane.socket.on_readable = self._wake
+            self._wake()
+
+    def unwatch(self, lane: SimLane) -> None:
+        if self._watched.pop(lane, None) is not None:
+            lane.socket.on_readable = None
+
+    def _wake(self) -> None:
+        if not self._due and not self._computing:
+            self._due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._due = False
+        if self._computing:
+            return
+        while self._inbox:
+            self._inbox.popleft()()
+        for lane, when_readable in list(self._watched.items()):
+            if self._watched.get(lane) is when_readable and lane.socket.readable:
+                when_readable()
+        if self._batcher.depth:
+            self._computing = True
+            self._loop.call_later(self._batcher.seconds(), self._computed)
+        elif self._inbox or any(lane.socket.readable for lane in self._watched):
+            self._wake()
+
+    def _computed(self) -> None:
+        self._computing = False
+        self._batcher.run()
+        self._wake()
+
+
+def _settle(answer: asyncio.Future[Any], settle: Callable[[], None]) -> None:
+    if not answer.done():
+        settle()
