@@ -132,7 +132,7 @@ class Chain:
         assert self.results is not None
         frame = self._next_frame(step_id, overdue_seconds)
         try:
-            result = read_result(
+            return read_result(
                 frame,
                 tokens=tokens,
                 hops=len(self.hops),
@@ -141,7 +141,6 @@ class Chain:
             )
         except ProtocolError as error:
             raise HopFailedError(self.hops[-1].peer_id, f"its answer is wrong: {error}") from error
-        return result
 
     async def close(self) -> None:
         """End every session and close the lanes."""
@@ -179,7 +178,7 @@ class Chain:
                 if isinstance(verdict, Stuck):
                     since = stuck[1] if stuck is not None and stuck[0] == verdict else waited
                     stuck = (verdict, since)
-                    if waited - since >= _STUCK_SECONDS:
+                    if waited - since >= _STUCK_SECONDS or waited >= give_up_at:
                         raise self._link_failed(verdict.sender, "nothing passes")
                     look_at = waited + _STUCK_SECONDS / 2
                 else:

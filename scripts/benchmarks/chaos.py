@@ -9,23 +9,18 @@ explains; with 77 where the network can't be had; stalls are judged, and don't c
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from chaos_faults import FaultKind
 from chaos_figures import Figures, summary
 from chaos_run import Settings, measure
 from chaos_table import table
+from program import status_of
 from report import say, write_json
 from wan_hosts import LOOPBACK, NETWORKS
 
-from p2pinfer.errors import P2PInferError
-from scripts.lab import LabUnavailableError
-
-UNAVAILABLE_STATUS = 77
 _KINDS = [kind.value for kind in FaultKind]
 
 
@@ -85,29 +80,17 @@ def _positive(text: str) -> float:
 def main() -> int:
     """Run, print the table, write the JSON file."""
     settings, json_file = parse_flags()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    signal.signal(signal.SIGTERM, _stop)
-    started = time.monotonic()
-    try:
+
+    def work() -> int:
+        started = time.monotonic()
         measured = measure(settings)
-    except LabUnavailableError as error:
-        print(f"bench_chaos: {error}", file=sys.stderr)
-        return UNAVAILABLE_STATUS
-    except P2PInferError as error:
-        print(f"bench_chaos: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        say("bench_chaos: stopped")
-        return 128 + signal.SIGINT
-    figures = Figures(measured)
-    write_json(json_file, measured | {"summary": summary(figures)})
-    print(table(figures))
-    say(f"\n{time.monotonic() - started:.0f} s; every event is in {json_file}")
-    return 0 if figures.well else 1
+        figures = Figures(measured)
+        write_json(json_file, measured | {"summary": summary(figures)})
+        print(table(figures))
+        say(f"\n{time.monotonic() - started:.0f} s; every event is in {json_file}")
+        return 0 if figures.well else 1
 
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    return status_of("bench_chaos", work)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ from typing import Any
 
 import hf_generation
 import torch
+from step_times import record_steps
 from transformers import AutoTokenizer
 
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.client.generation import DistributedCausalLM
-from p2pinfer.client.session import InferenceSession
-from p2pinfer.model.engine.base import Hidden
 
 
 def load(store: str, initial_peers: list[str]) -> dict[str, Callable[..., dict[str, Any]]]:
@@ -36,7 +35,7 @@ class _Client:
         self._model = model
         self._tokenizer = tokenizer
         self._held = ExitStack()
-        self._steps = _record_steps()
+        self._steps = record_steps()
 
     def decode(self, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
         """Greedy tokens for every prompt; `steps` tells of every token where its time went."""
@@ -61,26 +60,3 @@ class _Client:
         self._held.enter_context(self._model.inference_session(max_length=2 * len(prompt)))
         self._model(torch.tensor([prompt]), logits_to_keep=1)
         return {}
-
-
-def _record_steps() -> list[tuple[float, float, float]]:
-    """Have every InferenceSession.compute append its seconds: in all, in engines, and waiting for them."""
-    steps: list[tuple[float, float, float]] = []
-    compute = InferenceSession.compute
-
-    def timed(session: InferenceSession, *arguments: Any) -> list[Hidden]:
-        engines, queues = _totals(session)
-        started = time.perf_counter()
-        states = compute(session, *arguments)
-        seconds = time.perf_counter() - started
-        engines_now, queues_now = _totals(session)
-        steps.append((seconds, engines_now - engines, queues_now - queues))
-        return states
-
-    InferenceSession.compute = timed  # type: ignore[assignment, method-assign]
-    return steps
-
-
-def _totals(session: InferenceSession) -> tuple[float, float]:
-    hops = session.report()
-    return sum(hop.compute_seconds for hop in hops), sum(hop.queue_seconds for hop in hops)

@@ -7,23 +7,17 @@ what else); ends with status 77 where the lab can't be had. Parts for --only:
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
+from program import status_of
 from report import say, write_json
 from wan_figures import figures_as_json
 from wan_plan import PARTS, SEQUENCES, SESSIONS
 from wan_stages import Settings, measure
 from wan_table import table
-
-from p2pinfer.errors import P2PInferError
-from scripts.lab import LabUnavailableError
-
-UNAVAILABLE_STATUS = 77
 
 
 def parse_flags() -> tuple[Settings, Path]:
@@ -80,30 +74,18 @@ def _at_least(least: int) -> Callable[[str], int]:
 def main() -> int:
     """Measure, print the table, write the JSON file."""
     settings, json_file = parse_flags()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    signal.signal(signal.SIGTERM, _stop)
-    started = time.monotonic()
     if settings.logs is not None:
         settings.logs.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def work() -> int:
+        started = time.monotonic()
         measured = measure(settings)
-    except LabUnavailableError as error:
-        print(f"bench_wan: {error}", file=sys.stderr)
-        return UNAVAILABLE_STATUS
-    except P2PInferError as error:
-        print(f"bench_wan: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        say("bench_wan: stopped")
-        return 128 + signal.SIGINT
-    write_json(json_file, measured | {"figures": figures_as_json(measured)})
-    print(table(measured))
-    say(f"\n{time.monotonic() - started:.0f} s; every value is in {json_file}")
-    return 0
+        write_json(json_file, measured | {"figures": figures_as_json(measured)})
+        print(table(measured))
+        say(f"\n{time.monotonic() - started:.0f} s; every value is in {json_file}")
+        return 0
 
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    return status_of("bench_wan", work)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,16 @@ from typing import Any
 import hf_generation
 import numpy as np
 import torch
+from step_times import record_steps
 from transformers.generation.streamers import BaseStreamer
 from wan_speech import Speech, listen
 
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.client.generation import DistributedCausalLM
-from p2pinfer.client.session import InferenceSession
 from p2pinfer.demo.shares import split_layers
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
-from p2pinfer.model.engine.base import Chunk, Engine, Hidden
+from p2pinfer.model.engine.base import Chunk, Engine
 from p2pinfer.model.store import LayerStore
 
 TIMED = 8
@@ -49,7 +49,7 @@ class Client:
             )
             for dtype in parameters["wire_dtypes"]
         }
-        self._steps = _record_steps()
+        self._steps = record_steps()
 
     def compute(self, stages: int, rows: Sequence[int], length: int) -> dict[str, Any]:
         """Seconds of one step alone on this machine, medians: of every stage's engine, and of the ends.
@@ -182,29 +182,6 @@ def _median_seconds(work: Callable[[], Any]) -> float:
         work()
         times.append(time.perf_counter() - started)
     return median(times[1:])
-
-
-def _record_steps() -> list[tuple[float, float, float]]:
-    """Have every InferenceSession.compute append its seconds: in all, in engines, and waiting for them."""
-    steps: list[tuple[float, float, float]] = []
-    compute = InferenceSession.compute
-
-    def timed(session: InferenceSession, *arguments: Any) -> list[Hidden]:
-        engines, queues = _totals(session)
-        started = time.perf_counter()
-        states = compute(session, *arguments)
-        seconds = time.perf_counter() - started
-        engines_now, queues_now = _totals(session)
-        steps.append((seconds, engines_now - engines, queues_now - queues))
-        return states
-
-    InferenceSession.compute = timed  # type: ignore[assignment, method-assign]
-    return steps
-
-
-def _totals(session: InferenceSession) -> tuple[float, float]:
-    hops = session.report()
-    return sum(hop.compute_seconds for hop in hops), sum(hop.queue_seconds for hop in hops)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ PROFILE = {"stream": "home-cable", "batch": "home-cable", "prefill": "satellite"
 
 PEERS = 3
 SEQUENCES = 32
-SESSIONS = 4
+SESSIONS = 16
 """Of the batch, in threads: a session's rows step together, and several sessions overlap stages."""
 PREFILL_TOKENS = 512
 WIRE_DTYPES = ("float32", "int8")

@@ -135,6 +135,37 @@ def test_p2pd_dies_at_a_server_and_at_the_client_and_the_text_goes_on(smollm2, t
         assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 4)
 
 
+def test_a_client_that_is_killed_leaves_nothing_with_the_servers(smollm2):
+    """Its calls break with it; what the servers held for it is free again at once."""
+    program = f"""
+from p2pinfer import AutoDistributedModelForCausalLM
+import sys, torch
+model = AutoDistributedModelForCausalLM.from_pretrained({str(smollm2.folder)!r}, initial_peers=sys.argv[1:])
+with model.inference_session(max_length=64):
+    model.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=2)
+    print("generated", flush=True)
+    sys.stdin.read()
+"""
+    with LocalSwarm() as swarm:
+        swarm.start(smollm2.folder, [Span(0, 15), Span(15, 30)], threads=1)
+        client = subprocess.Popen(
+            [sys.executable, "-c", program, *swarm.initial_peers],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "generated\n"
+        finally:
+            client.kill()
+            client.communicate()
+        deadline = time.monotonic() + 20
+        while not all(any("session closed" in line for line in server.lines) for server in swarm.servers):
+            assert time.monotonic() < deadline, [server.lines for server in swarm.servers]
+            time.sleep(0.05)
+
+
 def test_a_server_that_only_a_tunnel_reaches_serves(smollm2, tokenizer, one_process):
     ids = tokenizer(PROMPTS[0], return_tensors="pt").input_ids
     with LocalSwarm() as swarm:
