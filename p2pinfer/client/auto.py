@@ -47,8 +47,9 @@ class AutoDistributedModelForCausalLM:
             model: a Hugging Face id or folder, a .gguf file, or a layer store.
             initial_peers: multiaddresses of swarm members, as servers print them.
             cache_folder: where converted models are kept; default: the user's cache folder.
-            timeout: seconds to wait for servers of all layers, when opening and when recovering.
-            step_timeout: seconds after which a silent route is given up.
+            timeout: seconds to wait for servers of all layers, when opening and when others have left.
+            step_timeout: seconds for which a server may hold one step, if it answers that it has it; who
+                doesn't answer is replaced much sooner.
             join_timeout: seconds to wait for an answer from `initial_peers`.
             wire_dtype: how activations travel. "float32" loses nothing. "int8" sends a quarter of the bytes,
                 for slow uplinks, and rounds: the text may differ, also between routes that are cut at other
