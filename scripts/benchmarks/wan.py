@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+from flags import at_least, some_of
 from program import status_of
 from report import say, write_json
 from wan_figures import figures_as_json
@@ -28,8 +28,8 @@ def parse_flags() -> tuple[Settings, Path]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="16 tokens, 2 rounds: to see that it works")
-    parser.add_argument("--tokens", type=_at_least(2), default=64, metavar="N", help="tokens per stream (64)")
-    parser.add_argument("--repetitions", type=_at_least(1), default=5, metavar="N", help="rounds (5)")
+    parser.add_argument("--tokens", type=at_least(2), default=64, metavar="N", help="tokens per stream (64)")
+    parser.add_argument("--repetitions", type=at_least(1), default=5, metavar="N", help="rounds (5)")
     parser.add_argument(
         "--sessions",
         type=int,
@@ -38,7 +38,11 @@ def parse_flags() -> tuple[Settings, Path]:
         help=f"among which the {SEQUENCES} sequences are shared ({SESSIONS})",
     )
     parser.add_argument(
-        "--only", type=_parts, default=frozenset(PARTS), metavar="PART[,PART...]", help="see above (all)"
+        "--only",
+        type=some_of(PARTS),
+        default=frozenset(PARTS),
+        metavar="PART[,PART...]",
+        help="see above (all)",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of losses and jitter (1)")
     parser.add_argument("--json", type=Path, default=Path("build/bench_wan.json"), metavar="FILE")
@@ -53,22 +57,6 @@ def parse_flags() -> tuple[Settings, Path]:
         logs=flags.logs,
     )
     return settings, flags.json
-
-
-def _parts(text: str) -> frozenset[str]:
-    unknown = [name for name in text.split(",") if name not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
-    return frozenset(text.split(","))
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is expected, not {text!r}")
-        return int(text)
-
-    return number
 
 
 def main() -> int:
