@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,12 +53,12 @@ async def listening(
             ) from error
         port = listeners[0].getsockname()[1]
         endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
-    with tempfile.TemporaryDirectory(prefix="p2pinfer-") as folder:
-        tunnelled = f"{folder}/door.sock"
-        listeners.append(listen_on(tunnelled))
-        async with serving(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
-            async with expose(swarm, tunnelled):
-                yield Reachable(endpoints, certificate)
+    folder = swarm.private_folder  # cleared away by others if we are killed
+    tunnelled = f"{folder}/door.sock"
+    listeners.append(listen_on(tunnelled))
+    async with serving(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
+        async with expose(swarm, tunnelled):
+            yield Reachable(endpoints, certificate)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ class Board:
 
     identity: Identity = field(default_factory=Identity.ephemeral)
     addresses: tuple[str, ...] = ()
+    private_folder: Path = Path()
     announced: list[Announcement] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     rejoined: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +87,8 @@ class Program:
         self.lines: list[str] = []
         events = [asyncio.Event() for _ in range(3)]
         self.controls = Controls(self.lines.append, *events)
-        self.board = Board()
+        self.folder = tempfile.TemporaryDirectory()
+        self.board = Board(private_folder=Path(self.folder.name))
         config = ServerConfig.from_args(
             ["m", "--listen", "127.0.0.1:0", "--max-cache-tokens", "4096", *flags]
         )
@@ -121,6 +124,7 @@ async def program(*flags: str) -> AsyncIterator[Program]:
     finally:
         running.serving.cancel()
         await asyncio.wait({running.serving})
+        running.folder.cleanup()
 
 
 async def test_without_sessions_a_server_leaves_at_once():
