@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from p2pinfer.client.chain import Chain
@@ -344,16 +345,15 @@ class Keeper:
         if not splice.fresh:
             return None
         try:
-            await splice.prepare()
-            await splice.feed(self._held(), switch=False)
+            async with AsyncExitStack() as otherwise:
+                otherwise.push_async_callback(splice.abandon)
+                await splice.prepare()
+                await splice.feed(self._held(), switch=False)
+                otherwise.pop_all()
         except (HopFailedError, RefusedError) as error:
-            await splice.abandon()
             logger.info("successor not taken: %s", error)
             self._note(error, route)
             return None
-        except BaseException:
-            await splice.abandon()
-            raise
         return splice
 
     async def _forget_successor(self) -> None:

@@ -10,21 +10,20 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidRecordError, ProtocolError
 from p2pinfer.server import outputs
 from p2pinfer.server.runner import Piece, Runner
 from p2pinfer.server.sessions import ServerSession
 from p2pinfer.swarm import announcement
+from p2pinfer.swarm.waiting import ended, undisturbed
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
 from p2pinfer.wire.lanes import Hello, Lane, Role, deliver, lane_to
 from p2pinfer.wire.opening import check_downstream
 from p2pinfer.wire.status import Reason, Refused
 from p2pinfer.wire.ways import Address, Tunnel
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +132,7 @@ class NextHops:
             if spare is None:
                 spare = downstream.spare = await self._dial(target)
                 await _push(spare.lane, _hello(spare).pack())
-                await _finished(self._runner.begin_replay(session, held))
+                await undisturbed(self._runner.begin_replay(session, held))
             return await self._replay(downstream, spare, switch, target.pass_history_on)
         except BaseException:  # also a cancellation: a frame may be sent by half
             await self._drop_spare(downstream)
@@ -156,7 +155,7 @@ class NextHops:
             downstream.session, spare.lane if switch else None, pass_history_on=pass_history_on
         )
         try:
-            return await _finished(asked)
+            return await undisturbed(asked)
         finally:  # cancelled or not: whose lane it is now has been decided
             if switch and not asked.cancelled() and asked.exception() is None and asked.result() is None:
                 former, downstream.current = downstream.current, spare
@@ -199,28 +198,8 @@ async def _push(lane: Lane, frame: bytes) -> None:
         raise Refused(Reason.NEXT_HOP_UNREACHABLE, f"the next hop took no history: {error}") from error
 
 
-async def _finished(asked: asyncio.Future[T]) -> T:
-    """What was asked, also if we are cancelled meanwhile: the question was put, and has its effect."""
-    await _done(asked)
-    return asked.result()
-
-
 async def _stop(task: asyncio.Task[int] | None) -> None:
     """End a task, and wait until it has cleaned up."""
     if task is not None:
         task.cancel()
-        await _done(task)
-
-
-async def _done(work: asyncio.Future[Any]) -> None:
-    """Wait for it to be done; a cancellation of ours has to wait too."""
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait({work})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if not work.cancelled():
-        work.exception()  # if nobody asks for it, it has been seen
-    if cancelled is not None:
-        raise cancelled
+        await ended(task)

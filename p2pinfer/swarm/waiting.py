@@ -1,4 +1,4 @@
-"""Two ways to wait for work that asyncio doesn't have."""
+"""Ways to wait for work that asyncio doesn't have."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-async def undisturbed(task: asyncio.Task[_T]) -> _T:
-    """Wait until `task` has ended, also if we are cancelled meanwhile: for ends that take bounded time."""
+async def ended(work: asyncio.Future[Any]) -> None:
+    """Wait until `work` has ended, well or not, also if we are cancelled: for what takes bounded time."""
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while not work.done():
         try:
-            await asyncio.wait({task})
+            await asyncio.wait({work})
         except asyncio.CancelledError as error:
             cancelled = error
+    if not work.cancelled():
+        work.exception()  # if nobody asks for it, it has been seen
     if cancelled is not None:
         raise cancelled
-    return task.result()
+
+
+async def undisturbed(work: asyncio.Future[_T]) -> _T:
+    """The result of `work`, which has ended also if we are cancelled meanwhile."""
+    await ended(work)
+    return work.result()
 
 
 async def unless(end: Coroutine[Any, Any, object], work: Coroutine[Any, Any, _T], error: Exception) -> _T:
