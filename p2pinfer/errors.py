@@ -6,6 +6,7 @@ P2PInferError
 |- ModelError                    a model that can't be read or converted
 |  |- UnsupportedModelError      not a decoder family that p2pinfer runs
 |  `- StoreError                 a layer store that is incomplete, altered or can't be written
+|- LedgerError                   a ledger that can't be read or written
 |- EngineError                   the thread that computes has ended, by a fault of ours
 |- SwarmError                    the swarm as a whole can't serve
 |  |- SwarmUnreachableError      nobody answers at the addresses given
@@ -14,6 +15,7 @@ P2PInferError
 |- HopFailedError                a server in use left, hung or broke the protocol
 |  `- LinkFailedError            two neighbours in a route live, but nothing gets from one to the other
 `- ProtocolError                 a peer sent what the protocol forbids
+   |- InvalidReceiptError        a receipt that is forged, altered or malformed
    |- InvalidRecordError         a swarm record that is forged, stale or malformed
    `- InvalidTensorError         a tensor that breaks the session's contract
 """
@@ -57,6 +59,10 @@ class StoreError(ModelError):
 
 class EngineError(P2PInferError):
     """The thread that computes has ended, by a fault of ours: a server without it can't go on."""
+
+
+class LedgerError(P2PInferError):
+    """A ledger that can't be read or written."""
 
 
 class SwarmError(P2PInferError):
@@ -112,6 +118,10 @@ class LinkFailedError(HopFailedError):
 
 class ProtocolError(P2PInferError):
     """A peer sent what the protocol forbids."""
+
+
+class InvalidReceiptError(ProtocolError):
+    """A receipt that is forged, altered or malformed."""
 
 
 class InvalidRecordError(ProtocolError):

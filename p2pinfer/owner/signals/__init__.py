@@ -1,0 +1,1 @@
+"""Where signals come from: this machine, an MQTT broker, Home Assistant, files and commands."""
