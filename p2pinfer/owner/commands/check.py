@@ -1,0 +1,150 @@
+"""`python -m p2pinfer.owner check`: find mistakes in a policy file, or say in plain words what it means."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from p2pinfer.owner.certainty import describe_source
+from p2pinfer.owner.conditions import Condition, InUse
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.plain_text import printable
+from p2pinfer.owner.policy import Action, Policy
+from p2pinfer.owner.policy_file import load_policy
+from p2pinfer.owner.readings import Signal
+from p2pinfer.owner.sources_file import SERVER_SIGNALS
+
+HELP = "check the policy file, and say what it means"
+
+_CONDITION_WORDS: Mapping[Condition, Callable[[Policy], str]] = {
+    Condition.PARKED: lambda policy: "the car is parked",
+    Condition.PLUGGED_IN: lambda policy: "it is plugged in",
+    Condition.UNMETERED: lambda policy: "the network is unmetered",
+    Condition.WIFI: lambda policy: f"the Wi-Fi is {_one_of(policy.wifi)}",
+    Condition.PLACES: lambda policy: f"it is at {_one_of(policy.places)}",
+    Condition.HOURS: lambda policy: f"it is {_one_of([str(window) for window in policy.hours])}",
+    Condition.MAX_PRICE: lambda policy: f"a kWh costs at most {policy.max_price:g} {policy.currency}",
+    Condition.BATTERY_FLOOR_PERCENT: lambda policy: (
+        f"the battery is at {policy.battery_floor_percent:g} % or more, "
+        f"and at {policy.battery_begin_percent:g} % to begin"
+    ),
+    Condition.BATTERY_MAX_CELSIUS: lambda policy: (
+        f"the battery has at most {policy.battery_max_celsius:g} °C, "
+        f"and {policy.battery_begin_celsius:g} °C to begin"
+    ),
+    Condition.MACHINE_MAX_CELSIUS: lambda policy: (
+        f"the machine has at most {policy.machine_max_celsius:g} °C, "
+        f"and {policy.machine_begin_celsius:g} °C to begin"
+    ),
+    Condition.MONTHLY_TRAFFIC_GB: lambda policy: (
+        f"less than {policy.monthly_traffic_gb:g} GB went by this month"
+    ),
+    Condition.EXCLUSIVE_PROGRAMS: lambda policy: _none_runs(policy.exclusive_programs),
+    Condition.IN_USE: lambda policy: "nobody uses it",
+}
+_ENDS = {Action.DRAIN: "others take over first", Action.STOP: "stops at once"}
+_OTHERS = 0o077  # permissions of whoever isn't the file's owner
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own flags."""
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="a policy file (default: policy.toml in the data folder)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what the file means. Raises UsageError with every mistake in it."""
+    path: Path = args.file.expanduser() if args.file else OwnerFiles(args.data_folder).policy
+    policy = load_policy(path)
+    print(f"{path.name} is fine.\n")
+    for line in (*_conditions(policy), *_settings(policy), *_listening(policy), *_remarks(path, policy)):
+        print(line)
+    return 0
+
+
+def _conditions(policy: Policy) -> Iterator[str]:
+    rows = [
+        (_CONDITION_WORDS[condition](policy), f"else: {_ENDS[policy.action_of(condition)]}")
+        for condition in policy.conditions()
+        if condition is not Condition.IN_USE or policy.in_use is not InUse.LIMIT
+    ]
+    if rows:
+        yield "It works only while"
+        yield from _columns(rows)
+    else:
+        yield "It works whenever there is something to do: no condition is in use."
+    if policy.needed_signals():
+        yield f"What it hasn't heard of for {policy.stale_seconds:g} s isn't known, and stops it at once."
+
+
+def _settings(policy: Policy) -> Iterator[str]:
+    if policy.in_use is InUse.LIMIT:
+        share = min(policy.cpu_share, policy.cpu_share_in_use)
+        yield f"While somebody uses the machine, it takes at most {100 * share:.3g} % of the processors."
+    watts = "" if policy.max_watts is None else f", and the machine draws at most {policy.max_watts:g} W"
+    yield f"It takes at most {100 * policy.cpu_share:.3g} % of the processors{watts}."
+    yield f"Where others take over first, they have {policy.drain_seconds:g} s."
+    yield f"A kWh costs {_tariff_words(policy)}."
+    yield f"Energy that nothing measures is estimated: {policy.watts_per_core:g} W for a busy core."
+    if Signal.WATTS in policy.signals.sources:
+        yield f"Of what the meter shows, {policy.idle_watts:g} W are drawn anyway."
+
+
+def _tariff_words(policy: Policy) -> str:
+    tariff = policy.tariff
+    if tariff.from_signal:
+        return f"what the signal `price` says, in {policy.currency}"
+    if tariff.price is None:
+        return "what nobody has told: statements will show no costs"
+    hours = "".join(f", {hours.window}: {hours.price:g} {policy.currency}" for hours in tariff.hours)
+    return f"{tariff.price:g} {policy.currency}{hours}"
+
+
+def _listening(policy: Policy) -> Iterator[str]:
+    rows = [
+        (str(signal), printable(describe_source(source)))
+        for signal, source in sorted(policy.signals.sources.items())
+    ]
+    rows += [(str(signal), "the server counts it") for signal in SERVER_SIGNALS & policy.needed_signals()]
+    if rows:
+        yield ""
+        yield "It listens to"
+        yield from _columns(rows)
+    broker, home_assistant = policy.signals.mqtt, policy.signals.home_assistant
+    if broker is not None:
+        tls = ", by TLS" if broker.tls else ""
+        who = f", as {printable(broker.username)}" if broker.username else ""
+        yield f"  mqtt is the broker {printable(broker.host)}, port {broker.port}{who}{tls}"
+    if home_assistant is not None:
+        yield f"  home_assistant is {printable(home_assistant.url)}"
+
+
+def _remarks(path: Path, policy: Policy) -> Iterator[str]:
+    """What is no mistake, but not wise."""
+    broker, home_assistant = policy.signals.mqtt, policy.signals.home_assistant
+    secrets = (broker.password if broker else "", home_assistant.token if home_assistant else "")
+    text = path.read_text("utf-8-sig")
+    if path.stat().st_mode & _OTHERS and any(secret and secret in text for secret in secrets):
+        yield ""
+        yield f"Others on this machine can read the secrets in it; better: chmod 600 {path}"
+
+
+def _none_runs(programs: Sequence[str]) -> str:
+    if len(programs) == 1:
+        return f"{printable(programs[0])} doesn't run"
+    return f"neither {' nor '.join(printable(program) for program in programs)} runs"
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return " or ".join(printable(word) for word in words)
+
+
+def _columns(rows: list[tuple[str, str]]) -> Iterator[str]:
+    width = max(len(left) for left, _ in rows)
+    return (f"  {left:<{width}}   {right}" for left, right in rows)

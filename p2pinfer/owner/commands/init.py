@@ -1,0 +1,80 @@
+"""`python -m p2pinfer.owner init`: write a policy file with every setting explained."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from pathlib import Path
+
+from p2pinfer.errors import UsageError
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.templates import DESCRIPTIONS, Kind, policy_text
+
+HELP = "write a policy file to begin with, explained line by line"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own flags."""
+    parser.add_argument(
+        "--for",
+        dest="kind",
+        type=Kind,
+        choices=list(Kind),
+        help="what sort of machine this is (default: laptop if it has a battery, else home)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace the policy file that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file and say what it allows. Raises UsageError if there is one, or it can't be written."""
+    kind: Kind = args.kind or (Kind.LAPTOP if has_battery() else Kind.HOME)
+    path = OwnerFiles(args.data_folder).policy
+    try:
+        written = _write(path, policy_text(kind).encode(), replace=args.force)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written ({error.strerror}): choose another --data-folder"
+        ) from error
+    if not written:
+        raise UsageError(f"{path} is there already: change it with an editor, or replace it with --force")
+    print(f"wrote {path}")
+    print(f"for {DESCRIPTIONS[kind]}")
+    print("Read it, change what you like, then look at what it means: python -m p2pinfer.owner check")
+    return 0
+
+
+def has_battery() -> bool:
+    """True if this machine can run on a battery."""
+    import psutil
+
+    try:
+        return psutil.sensors_battery() is not None
+    except (AttributeError, OSError):  # psutil has it for some systems only; no such files in a container
+        return False
+
+
+def _write(path: Path, data: bytes, *, replace: bool) -> bool:
+    """Write a file that only its owner can read, whole or not at all. False if there is one to be kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            os.replace(temporary, path)
+            return True
+        try:
+            os.link(temporary, path)  # unlike a rename, fails if there is a file
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return False
+            os.replace(temporary, path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)

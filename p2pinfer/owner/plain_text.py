@@ -1,0 +1,33 @@
+"""Figures and foreign words as people read them in a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def printable(text: str, most: int = 200) -> str:
+    """`text` in one line that can't steer a terminal: what isn't a plain sign becomes `?`; cut if long."""
+    plain = "".join(sign if sign.isprintable() else "?" for sign in text[: most + 1])
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def short_count(number: int) -> str:
+    """`987`, `12.3k`, `4.56M`: at most five signs up to 999T."""
+    for size, unit in _UNITS:
+        if number >= size:
+            # Cut, not rounded: 999,999 is not 1000k.
+            tenths, hundredths = number * 10 // size, number * 100 // size
+            if number < 10 * size:
+                return f"{hundredths / 100:.2f}{unit}"
+            return f"{tenths / 10:.1f}{unit}" if number < 100 * size else f"{number // size}{unit}"
+    return str(number)
+
+
+def day_of(at: float) -> str:
+    """The date in UTC, of a time that a stranger may have written: `2026-08-01`."""
+    try:
+        return datetime.fromtimestamp(at, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return "a day that no calendar has"

@@ -1,0 +1,138 @@
+"""Where in a TOML file a setting stands: tomllib tells the values only, and a message must name the line.
+
+It reads text that tomllib has accepted already, so it only has to find its way, not to check anything.
+Grammar: https://toml.io/en/v1.0.0
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+
+Place = tuple[str | int, ...]
+"""Keys from the outside to the inside; in a list, the index."""
+
+_BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_STRING = re.compile(
+    r'"""(?:\\.|[^\\])*?"""(?:"{1,2}(?!"))?'
+    r"|'''.*?'''(?:'{1,2}(?!'))?"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'",
+    re.DOTALL,
+)
+_PLAIN_VALUE = re.compile(r"[^,\]}#\n]+")
+
+
+def lines_of(text: str) -> Mapping[Place, int]:
+    """The line, from 1, of every table and every setting of a valid TOML text, nested ones too."""
+    return _Scanner(text).scan()
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+        self._lines: dict[Place, int] = {}
+        self._lengths: dict[Place, int] = {}  # of lists of tables: how many there have been
+
+    def scan(self) -> Mapping[Place, int]:
+        table: Place = ()
+        self._skip(_BLANK)
+        while self._position < len(self._text):
+            if self._at("[["):
+                self._position += 2
+                table = self._list_item(self._key())
+            elif self._at("["):
+                self._position += 1
+                table = self._inside(self._key())
+                self._note(table)
+            else:
+                self._setting(table)
+            self._skip(_BLANK, "]")
+        return self._lines
+
+    def _list_item(self, key: Place) -> Place:
+        """The next table of a list of tables, `[[key]]`."""
+        place = (*self._inside(key[:-1]), key[-1])
+        index = self._lengths.get(place, 0)
+        self._lengths[place] = index + 1
+        self._note(place)
+        self._note((*place, index))
+        return (*place, index)
+
+    def _inside(self, key: Place) -> Place:
+        """A header's key with the index of the last table put in wherever it leads into a list of them."""
+        place: Place = ()
+        for part in key:
+            place = (*place, part)
+            if place in self._lengths:
+                place = (*place, self._lengths[place] - 1)
+        return place
+
+    def _setting(self, table: Place) -> None:
+        start = self._position
+        path = (*table, *self._key())
+        for length in range(len(table) + 1, len(path) + 1):
+            self._note(path[:length], start)
+        self._skip(_BLANK, "=")
+        self._value(path)
+
+    def _key(self) -> Place:
+        parts: list[str | int] = []
+        while True:
+            self._skip(_BLANK)
+            found = _STRING.match(self._text, self._position) or _BARE_KEY.match(self._text, self._position)
+            if found is None:
+                raise ValueError("not a TOML text that tomllib has accepted")
+            self._position = found.end()
+            # tomllib knows the escapes that a quoted key may have.
+            quoted = found[0][0] in "\"'"
+            parts.append(tomllib.loads(f"key = {found[0]}")["key"] if quoted else found[0])
+            self._skip(_BLANK)
+            if not self._at("."):
+                return tuple(parts)
+            self._position += 1
+
+    def _value(self, path: Place) -> None:
+        self._note(path)
+        if self._at("["):
+            self._position += 1
+            self._skip(_BLANK)
+            index = 0
+            while not self._at("]"):
+                self._value((*path, index))
+                index += 1
+                self._skip(_BLANK, ",")
+            self._position += 1
+        elif self._at("{"):
+            self._position += 1
+            self._skip(_BLANK)
+            while not self._at("}"):
+                self._setting(path)
+                self._skip(_BLANK, ",")
+            self._position += 1
+        else:
+            found = _STRING.match(self._text, self._position) or _PLAIN_VALUE.match(
+                self._text, self._position
+            )
+            if found is None:
+                raise ValueError("not a TOML text that tomllib has accepted")
+            self._position = found.end()
+
+    def _at(self, token: str) -> bool:
+        return self._text.startswith(token, self._position)
+
+    def _skip(self, pattern: re.Pattern[str], also: str = "") -> None:
+        """Go on behind blanks and comments, and behind the signs in `also` that are among them."""
+        while True:
+            found = pattern.match(self._text, self._position)
+            self._position = found.end() if found else self._position
+            if not also or self._position >= len(self._text) or self._text[self._position] not in also:
+                return
+            self._position += 1
+
+    def _note(self, path: Place, position: int | None = None) -> None:
+        at = self._position if position is None else position
+        self._lines.setdefault(path, self._text.count("\n", 0, at) + 1)
