@@ -1,0 +1,86 @@
+"""Whether a server may take a receipt for its work: decided from what it did and what it was given before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pinfer.types import PeerId, SessionId, Span
+from p2pinfer.wire.receipts import Receipt, Work
+
+LEAST_VALID_SECONDS = 30 * 86_400.0
+"""What is left of a receipt's life when it is taken: owners don't redeem every day."""
+
+MOST_OFF_SECONDS = 600.0
+"""How far a client's clock may be off. A sponsor pays by the rate of the time that a receipt names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What every receipt of a session must name."""
+
+    server: PeerId
+    client: bytes  # public key, libp2p encoding
+    session_id: SessionId
+    model: str  # manifest hash
+    layers: Span
+
+
+def rejection(
+    receipt: Receipt, *, expected: Expected, last: Receipt | None, done: Work, now: float
+) -> str | None:
+    """Why a server must not take this receipt, in plain words; None if it may.
+
+    `last` is the one of this session that was taken before, `done` the work of the session up to now, and
+    `now` in Unix seconds. That it is signed was checked when it was read.
+    """
+    return (
+        _foreign(receipt, expected)
+        or (first_misstep(receipt) if last is None else misstep(receipt, last.sequence, last.work))
+        or _untrue(receipt, done)
+        or _untimely(receipt, now)
+    )
+
+
+def first_misstep(receipt: Receipt) -> str | None:
+    """What is wrong with a receipt as the first of its session."""
+    return misstep(receipt, 0, Work())
+
+
+def misstep(receipt: Receipt, sequence: int, work: Work) -> str | None:
+    """What is wrong with a receipt that follows one with this number and work in the same session."""
+    if receipt.sequence <= sequence:
+        return f"it is number {receipt.sequence}, but number {sequence} is here already"
+    if not work.within(receipt.work):
+        return "it is for less work than the one before it"
+    if receipt.work == work:
+        return "it adds no work"
+    return None
+
+
+def _foreign(receipt: Receipt, expected: Expected) -> str | None:
+    if receipt.server != expected.server:
+        return "it is for another server"
+    if receipt.client != expected.client:
+        return "it is from another client"
+    if receipt.session_id != expected.session_id:
+        return "it is for another session"
+    if receipt.model != expected.model:
+        return "it is for another model"
+    if receipt.layers != expected.layers:
+        return f"it is for layers {receipt.layers}, but this session's are {expected.layers}"
+    return None
+
+
+def _untrue(receipt: Receipt, done: Work) -> str | None:
+    return None if receipt.work.within(done) else "it is for more work than was done"
+
+
+def _untimely(receipt: Receipt, now: float) -> str | None:
+    if receipt.expires_at <= now:
+        return "it has expired"
+    if receipt.expires_at - now < LEAST_VALID_SECONDS:
+        return f"it expires in less than {LEAST_VALID_SECONDS / 86_400:.0f} days"
+    if abs(receipt.issued_at - now) > MOST_OFF_SECONDS:
+        when = "in the future" if receipt.issued_at > now else "long ago"
+        return f"it says that it was issued {when}: one of the two clocks is wrong"
+    return None

@@ -1,0 +1,102 @@
+"""A bundle: receipts as a text file, for an owner to hand in and a sponsor to read.
+
+    p2pinfer receipts 1
+    {"receipt": "...", "client_signature": "...", "server_signature": "..."}
+    ...
+
+One JSON object a line, its values the bytes that were signed, in base64. A reader ignores other keys and
+empty lines. Whoever reads a bundle doesn't know who made it: nothing in it is believed before it is checked,
+and no more than one line of it is held.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from p2pinfer.errors import UsageError
+from p2pinfer.wire.receipt_pb2 import SignedReceipt
+
+HEADER = "p2pinfer receipts 1"
+
+MAX_LINE_BYTES = 16_384
+MAX_LINES = 1_000_000
+MAX_BYTES = 2**30
+
+_FIELDS = ("receipt", "client_signature", "server_signature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleLine:
+    """One line: a receipt that nobody has checked yet, or why it can't be one."""
+
+    number: int  # from 1, which is the header
+    signed: SignedReceipt | None
+    problem: str = ""
+
+
+def write_bundle(file: TextIO, receipts: Iterable[SignedReceipt]) -> None:
+    """Write them all, behind a header."""
+    file.write(f"{HEADER}\n")
+    for signed in receipts:
+        values = (signed.receipt, signed.client_signature, signed.server_signature)
+        texts = (base64.b64encode(value).decode() for value in values)
+        file.write(json.dumps(dict(zip(_FIELDS, texts, strict=True))) + "\n")
+
+
+def read_bundle(file: BinaryIO, name: str) -> Generator[BundleLine, None, None]:
+    """The lines after the header. Raises UsageError, naming the file, if it is no bundle or too large."""
+    total_bytes = 0
+    for number in range(1, MAX_LINES + 2):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        total_bytes += len(line)
+        is_too_long = len(line) > MAX_LINE_BYTES
+        while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n") and total_bytes <= MAX_BYTES:
+            line = file.readline(MAX_LINE_BYTES + 1)
+            total_bytes += len(line)
+        if total_bytes > MAX_BYTES:
+            raise UsageError(f"{name} has more than {MAX_BYTES >> 20} MiB: split it into several bundles")
+        if number == 1:
+            if is_too_long or line.strip() != HEADER.encode():
+                raise UsageError(f"{name} is not a bundle of receipts: its first line has to be {HEADER!r}")
+        elif is_too_long:
+            problem = f"it has more than {MAX_LINE_BYTES} bytes"
+            yield BundleLine(number=number, signed=None, problem=problem)
+        elif not line:
+            return
+        elif line.strip():
+            yield _parse(number, line)
+    if file.read(1):
+        raise UsageError(f"{name} has more than {MAX_LINES:,} lines: split it into several bundles")
+
+
+def open_bundle(path: Path) -> BinaryIO:
+    """Open a bundle for reading. Raises UsageError, naming the file."""
+    try:
+        return path.expanduser().open("rb")
+    except OSError as error:
+        raise UsageError(f"bundle {path} can't be read ({error.strerror})") from error
+
+
+def _parse(number: int, line: bytes) -> BundleLine:
+    try:
+        values = json.loads(line)
+        if not isinstance(values, dict):
+            raise ValueError("not an object")
+        data = [_decoded(values.get(name)) for name in _FIELDS]
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, not base64; or nested a thousandfold
+        problem = f"it is not an object with {', '.join(_FIELDS)} in base64"
+        return BundleLine(number=number, signed=None, problem=problem)
+    receipt, by_client, by_server = data
+    signed = SignedReceipt(receipt=receipt, client_signature=by_client, server_signature=by_server)
+    return BundleLine(number=number, signed=signed)
+
+
+def _decoded(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("not a text")
+    return base64.b64decode(text, validate=True)

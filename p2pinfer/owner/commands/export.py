@@ -1,0 +1,124 @@
+"""`export`: the newest receipt of every session as a file, to be handed in to who signed them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from p2pinfer.errors import InvalidReceiptError, UsageError
+from p2pinfer.owner.bundle import write_bundle
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.ledger import Ledger
+from p2pinfer.owner.plain_text import short_count
+from p2pinfer.owner.statement import Month
+from p2pinfer.swarm.identity import peer_id_of, public_key_of, verify
+from p2pinfer.types import PeerId
+from p2pinfer.wire.receipt_pb2 import SignedReceipt
+from p2pinfer.wire.receipts import read_receipt
+
+HELP = "write signed receipts to a file, for a sponsor to redeem"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this command."""
+    parser.description = (
+        "Write the newest receipt of every session to a file. A receipt says all that those before it said: "
+        "the same work is never in a file twice, and a sponsor who is handed it again doesn't pay again."
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="a new file")
+    parser.add_argument("--client", metavar="PEER_ID", help="only what this client has signed (default: all)")
+    parser.add_argument(
+        "--month", metavar="YYYY-MM", help="only sessions that were signed for in that month (default: all)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file. Returns 1 if there is nothing to write. Raises UsageError and LedgerError."""
+    files = OwnerFiles(args.data_folder)
+    since, until = float("-inf"), float("inf")
+    if args.month:
+        month = Month.parse(args.month)
+        since, until = month.first.timestamp(), month.following.first.timestamp()
+    client = _client(args.client) if args.client else None
+    if not files.ledger.exists():
+        raise UsageError(f"no ledger in {files.folder} yet: it begins with the first work of a server")
+    out: Path = args.out.expanduser()
+    tally = _Tally(now=time.time())
+    with Ledger.open(files.ledger) as ledger:
+        receipts = tally.watch(ledger.newest_receipts(since=since, until=until, client=client))
+        _write(out, receipts)
+    print(tally.report(out), end="")
+    if not tally.sessions:
+        out.unlink()
+        return 1
+    return 0
+
+
+class _Tally:
+    """Counts what goes into the bundle, and keeps out what nobody would take any more."""
+
+    def __init__(self, *, now: float) -> None:
+        self.sessions: Counter[PeerId] = Counter()
+        self._layer_tokens: Counter[PeerId] = Counter()
+        self._expired = 0
+        self._damaged = 0
+        self._now = now
+
+    def watch(self, receipts: Iterator[SignedReceipt]) -> Iterator[SignedReceipt]:
+        for signed in receipts:
+            try:
+                receipt = read_receipt(signed, verify)
+            except InvalidReceiptError:
+                self._damaged += 1
+                continue
+            if receipt.expires_at <= self._now:
+                self._expired += 1
+                continue
+            client = peer_id_of(receipt.client)
+            self.sessions[client] += 1
+            self._layer_tokens[client] += receipt.prefill_layer_tokens + receipt.decode_layer_tokens
+            yield signed
+
+    def report(self, out: Path) -> str:
+        lines = [f"{out}: receipts of {self.sessions.total()} sessions, signed by"]
+        if not self.sessions:
+            lines = ["There is nothing to be handed in: no such receipt is in the ledger."]
+        for client, sessions in self.sessions.most_common():
+            amount = short_count(self._layer_tokens[client])
+            lines.append(f"  {client}  {sessions:>6} sessions  {amount:>6} layer-tokens")
+        if len(self.sessions) > 1:
+            lines.append("A sponsor takes only his own: --client PEER_ID writes a file for one of them.")
+        if self._expired:
+            lines.append(f"Left out: {self._expired} that have expired.")
+        if self._damaged:
+            lines.append(f"Left out: {self._damaged} whose signature doesn't hold: the ledger was altered.")
+        return "\n".join(lines) + "\n"
+
+
+def _client(text: str) -> bytes:
+    try:
+        return public_key_of(text)
+    except ValueError as error:
+        raise UsageError(f"--client takes a peer id (12D3Koo...), not {text!r}") from error
+
+
+def _write(out: Path, receipts: Iterator[SignedReceipt]) -> None:
+    try:
+        with out.open("x", encoding="ascii") as file:
+            try:
+                write_bundle(file, receipts)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:  # half a bundle is none
+                with contextlib.suppress(OSError):
+                    out.unlink()
+                raise
+    except FileExistsError as error:
+        raise UsageError(f"{out} is there already: choose a new file") from error
+    except OSError as error:
+        raise UsageError(f"{out} can't be written ({error.strerror})") from error

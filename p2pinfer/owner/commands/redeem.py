@@ -1,0 +1,184 @@
+"""`redeem`: a sponsor finds out which receipts of a bundle to pay, and how much, each piece of work once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from contextlib import closing
+from decimal import Decimal
+from itertools import chain, islice
+from pathlib import Path
+from typing import Protocol
+
+from p2pinfer.errors import LedgerError, P2PInferError, UsageError
+from p2pinfer.owner.bundle import open_bundle, read_bundle
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.plain_text import short_count
+from p2pinfer.owner.rates import rates_in_use
+from p2pinfer.owner.redeemed import Redeemed
+from p2pinfer.owner.redemption import Claim, Verdict, examine, in_batches
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.types import PeerId, short_id
+
+HELP = "for sponsors: check a file of receipts and say what to pay"
+
+_BATCH = 500
+
+_LIMITS = """\
+What no receipt can prevent: a sponsor who also runs servers can sign for his own and pay himself. A
+signature proves that the client has said that the work was done; not that the answer was right, nor that
+anybody needed it.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this command."""
+    parser.description = (
+        "Check the receipts of a bundle that a server's owner has handed in, and say what each adds to what "
+        "was redeemed before. What is reported as valid has been remembered: run it again, and it is worth "
+        "nothing. Keep one data folder for all redeeming, and back it up. Status 0: all were valid; 1: some "
+        "were not."
+    )
+    parser.epilog = _LIMITS
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a file that `export` wrote")
+    parser.add_argument(
+        "--identity",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="KEYFILE",
+        help="the identity of your client that has signed; repeat it if you have several",
+    )
+    parser.add_argument(
+        "--rates",
+        type=Path,
+        metavar="FILE",
+        help="what you pay (default: rates.toml in the data folder, if it is there; without any, work is "
+        "only counted)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="remember nothing")
+    parser.add_argument(
+        "--json", action="store_true", help="a JSON object per receipt, and one of the totals"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Redeem a bundle. Returns 0 if all of it was valid, else 1. Raises UsageError and LedgerError."""
+    files = OwnerFiles(args.data_folder)
+    clients = frozenset(_identity(path).public_key for path in args.identity)
+    rates = rates_in_use(args.rates, files)
+    report: _Report = _JsonReport() if args.json else _TextReport()
+    totals = _Totals()
+    opening = Redeemed.rehearse if args.dry_run else Redeemed.open
+    stopped_by: P2PInferError | None = None
+    with open_bundle(args.bundle) as file, closing(read_bundle(file, str(args.bundle))) as lines:
+        first = list(islice(lines, 1))  # before anything is made: a file that is no bundle says so here
+        with opening(files.redeemed) as redeemed:
+            try:
+                for batch in in_batches(chain(first, lines), _BATCH):
+                    now = time.time()
+                    examined = [examine(line, clients=clients, rates=rates, now=now) for line in batch]
+                    for claim in redeemed.pay(examined, now=now):
+                        totals.add(claim)
+                        report.claim(claim)
+            except (UsageError, LedgerError) as error:
+                stopped_by = error
+    report.end(totals, remembered_in=None if args.dry_run else files.redeemed)
+    if stopped_by is not None:
+        raise stopped_by  # what was reported before stays paid
+    return 0 if set(totals.verdicts) <= {Verdict.VALID} else 1
+
+
+class _Totals:
+    """What comes out at the end. Only valid claims take memory, and those the sponsor has signed himself."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.layer_tokens: Counter[PeerId] = Counter()
+        self.amounts: dict[PeerId, dict[str, Decimal]] = {}  # by currency
+
+    def add(self, claim: Claim) -> None:
+        self.verdicts[claim.verdict] += 1
+        if claim.verdict is not Verdict.VALID or claim.receipt is None:
+            return
+        server = claim.receipt.server
+        self.layer_tokens[server] += claim.prefill_layer_tokens + claim.decode_layer_tokens
+        if claim.rate is not None and claim.amount is not None:
+            amounts = self.amounts.setdefault(server, {})
+            amounts[claim.rate.currency] = amounts.get(claim.rate.currency, Decimal(0)) + claim.amount
+
+
+class _Report(Protocol):
+    def claim(self, claim: Claim) -> None: ...
+
+    def end(self, totals: _Totals, *, remembered_in: Path | None) -> None: ...
+
+
+class _TextReport:
+    """Of a bundle's own words only peer ids are shown, which have been checked to be some."""
+
+    def claim(self, claim: Claim) -> None:
+        if claim.verdict is not Verdict.VALID or claim.receipt is None:
+            print(f"line {claim.line}: {claim.verdict} ({claim.words})")
+            return
+        amount = "" if claim.rate is None else f", {claim.amount or 0:.6f} {claim.rate.currency}"
+        print(
+            f"line {claim.line}: valid, server {short_id(claim.receipt.server)}, "
+            f"session {claim.receipt.session_id.hex()[:8]}, layer-tokens "
+            f"{claim.prefill_layer_tokens:,} prefill {claim.decode_layer_tokens:,} decode{amount}"
+        )
+
+    def end(self, totals: _Totals, *, remembered_in: Path | None) -> None:
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in totals.verdicts.most_common())
+        print(f"\n{totals.verdicts.total()} receipts: {counts}" if counts else "\nThe bundle is empty.")
+        if totals.layer_tokens:
+            print("To pay:" if totals.amounts else "Work, without rates to price it by:")
+        for server, layer_tokens in totals.layer_tokens.most_common():
+            amounts = "".join(
+                f"  {amount:.6f} {currency}" for currency, amount in totals.amounts.get(server, {}).items()
+            )
+            print(f"  {server}  {short_count(layer_tokens):>6} layer-tokens{amounts}")
+        if remembered_in is None:
+            print("A dry run: nothing was remembered.")
+        elif totals.layer_tokens:
+            print(f"Remembered in {remembered_in}: handed in again, the same is worth nothing.")
+        print(f"\n{_LIMITS}", end="")
+
+
+class _JsonReport:
+    def claim(self, claim: Claim) -> None:
+        values: dict[str, object] = {"line": claim.line, "verdict": claim.verdict.value}
+        if claim.words:
+            values["words"] = claim.words
+        if claim.verdict is Verdict.VALID and claim.receipt is not None:
+            values |= {
+                "server": claim.receipt.server,
+                "session": claim.receipt.session_id.hex(),
+                "prefill_layer_tokens": claim.prefill_layer_tokens,
+                "decode_layer_tokens": claim.decode_layer_tokens,
+                "currency": claim.rate.currency if claim.rate else None,
+                "amount": f"{claim.amount:f}" if claim.amount is not None else None,
+            }
+        print(json.dumps(values))
+
+    def end(self, totals: _Totals, *, remembered_in: Path | None) -> None:
+        servers = {
+            server: {
+                "layer_tokens": layer_tokens,
+                "amounts": {
+                    currency: f"{amount:f}" for currency, amount in totals.amounts.get(server, {}).items()
+                },
+            }
+            for server, layer_tokens in totals.layer_tokens.items()
+        }
+        verdicts = {verdict.value: count for verdict, count in totals.verdicts.items()}
+        print(json.dumps({"verdicts": verdicts, "servers": servers, "remembered": remembered_in is not None}))
+
+
+def _identity(path: Path) -> Identity:
+    path = path.expanduser()
+    if not path.exists():  # or a new key would be made, which has signed nothing
+        raise UsageError(f"identity file {path} is not there: give the key file of your client")
+    return Identity.load_or_create(path)

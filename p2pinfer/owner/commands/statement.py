@@ -1,0 +1,63 @@
+"""`statement`: what the servers of this machine did in a month, what it cost, and what it earned."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.ledger import Ledger
+from p2pinfer.owner.rates import Rate, rates_in_use
+from p2pinfer.owner.statement import Month, Statement, make_statement
+from p2pinfer.owner.statement_text import as_csv, as_table
+
+HELP = "show a month's work, energy, cost and credit, day by day"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this command."""
+    parser.add_argument("--month", metavar="YYYY-MM", help="which month (default: this one)")
+    parser.add_argument(
+        "--csv", action="store_true", help="exact numbers for a spreadsheet instead of a table"
+    )
+    parser.add_argument(
+        "--rates",
+        type=Path,
+        metavar="FILE",
+        help="what sponsors pay (default: rates.toml in the data folder, if it is there)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the statement. Raises UsageError, and LedgerError if the ledger can't be read."""
+    files = OwnerFiles(args.data_folder)
+    month = Month.parse(args.month) if args.month else Month.of(datetime.now())
+    rates = rates_in_use(args.rates, files)
+    if not files.ledger.exists():
+        if not args.csv:
+            print(f"No receipts yet: the ledger in {files.folder} begins with the first work of a server.")
+            return 0
+        statement = Statement(month=month, days=(), changes=())
+    else:
+        with Ledger.open(files.ledger) as ledger:
+            statement = _of_month(ledger, month, rates)
+    if args.csv:
+        sys.stdout.write(as_csv(statement))
+    else:
+        sys.stdout.write(as_table(statement, datetime.fromtimestamp))
+    return 0
+
+
+def _of_month(ledger: Ledger, month: Month, rates: tuple[Rate, ...]) -> Statement:
+    since, until = month.first.timestamp(), month.following.first.timestamp()
+    return make_statement(
+        month,
+        receipts=ledger.receipts(since=since, until=until),
+        sessions=ledger.sessions(since=since, until=until),
+        intervals=ledger.intervals(since=since, until=until),
+        transitions=ledger.transitions(since=since, until=until),
+        rates=rates,
+        to_local=datetime.fromtimestamp,
+    )

@@ -1,0 +1,181 @@
+"""An SQLite file that survives being killed at any moment, and that several processes write to.
+
+What a transaction has committed is on the disk. A new file appears whole or not at all: it is made beside its
+place and linked there, so that nobody ever meets one that is half made.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from p2pinfer.errors import LedgerError
+
+BUSY_SECONDS = 10.0
+"""How long to wait for another process that is writing; a write takes milliseconds."""
+
+_OLDEST_SQLITE = (3, 37, 0)  # knows STRICT tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What such a file is."""
+
+    name: str  # as messages call it: `ledger`
+    application_id: int  # tells it from every other SQLite file
+    version: int
+    schema: str
+
+
+class Database:
+    """One file, open for reading and writing. For one thread at a time, whichever that is."""
+
+    def __init__(self, path: Path, kind: Kind, connection: sqlite3.Connection) -> None:
+        """For `open` and `copy_of`."""
+        self.path = path
+        self._kind = kind
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path, kind: Kind) -> Database:
+        """Open the file at `path`, or make it, readable by its owner only.
+
+        Raises LedgerError, naming the file, if it is something else, damaged, newer, or can't be written.
+        """
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise LedgerError(f"{kind.name} {path}: SQLite 3.37 is needed, not {sqlite3.sqlite_version}")
+        with _errors(path, kind):
+            if not path.exists():
+                _create(path, kind)
+            connection = _connect(path)
+        try:
+            with _errors(path, kind):
+                _check(connection, path, kind)
+        except LedgerError:
+            connection.close()
+            raise
+        return cls(path, kind, connection)
+
+    @classmethod
+    def copy_of(cls, path: Path, kind: Kind) -> Database:
+        """A copy that is gone when it is closed; empty if there is no file at `path`, which isn't touched."""
+        connection = sqlite3.connect("", isolation_level=None)  # in a temporary file, if it is large
+        if path.exists():
+            with closing(cls.open(path, kind)) as original, _errors(path, kind):
+                original._connection.backup(connection)
+        else:
+            connection.executescript(kind.schema)
+        return cls(path, kind, connection)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write all of it onto the disk, or nothing if an exception is raised. Nobody else writes meanwhile.
+
+        Raises LedgerError if it can't be written.
+        """
+        with _errors(self.path, self._kind):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """What a query finds, one row at a time. Raises LedgerError if it can't be read."""
+        with _errors(self.path, self._kind), closing(self._connection.execute(query, values)) as cursor:
+            yield from cursor
+
+
+def _create(path: Path, kind: Kind) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(_connect(temporary)) as connection:
+            connection.executescript(
+                f"BEGIN; PRAGMA application_id = {kind.application_id}; PRAGMA user_version = {kind.version};"
+                f"{kind.schema}; COMMIT;"
+            )
+            # Written into the file, once: to change it later would need everybody else to be gone.
+            connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            os.link(temporary, path)  # unlike rename, fails if another process was faster
+        except FileExistsError:
+            return
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=rw",  # never makes a file
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,  # transactions begin and end where it is written
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA synchronous = FULL")  # what is committed is on the disk; NORMAL is not enough
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: through the disk's own cache too
+    connection.execute("PRAGMA recursive_triggers = ON")  # the deletes of INSERT OR REPLACE are deletes
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
+    [application_id] = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != kind.application_id:
+        raise LedgerError(f"{path} is not a {kind.name} of p2pinfer: move it away, or choose another folder")
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version != kind.version:
+        raise LedgerError(
+            f"{kind.name} {path} is of version {version}, and this p2pinfer knows version {kind.version}: "
+            "install the p2pinfer that wrote it, or a newer one"
+        )
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if damage != ("ok",):
+        raise sqlite3.DatabaseError(damage[0].splitlines()[-1])
+
+
+@contextmanager
+def _errors(path: Path, kind: Kind) -> Iterator[None]:
+    """Turn what SQLite and the system complain about into LedgerError, with what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise LedgerError(
+            f"{kind.name} {path} can't be made or opened ({error.strerror}): check its folder"
+        ) from error
+    except sqlite3.IntegrityError as error:
+        raise LedgerError(f"{kind.name} {path} does not take this ({error})") from error
+    except sqlite3.ProgrammingError:
+        raise  # ours
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"{kind.name} {path} {_what_to_do(error)}") from error
+
+
+def _what_to_do(error: sqlite3.DatabaseError) -> str:
+    reason = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # without the details
+    if reason == sqlite3.SQLITE_BUSY:
+        return f"has been held by another process for {BUSY_SECONDS:.0f} s: look for one that hangs"
+    if reason == sqlite3.SQLITE_NOTADB:
+        return "is not an SQLite file: move it away, or choose another folder"
+    if reason == sqlite3.SQLITE_CORRUPT:
+        return f"is damaged ({error}): restore a backup, or move it away with its -wal and -shm files"
+    return f"can't be read or written ({error}): check its permissions and the disk"
