@@ -42,7 +42,7 @@ class Done:
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class QueuedStep:
     """One step of one of a client's sessions; all rows have caches for the same layers.
 
     Rows are run in order, each from where the last batch left off. `answer` is called once, on the
@@ -110,9 +110,10 @@ class Batcher:
 
     def __init__(self, engine: Engine, speed: Speed) -> None:
         self._engine = engine
-        self._backlog: list[Work] = []
+        self._backlog: list[QueuedStep] = []
         self._shares = FairShares()
         self._last_decode = float("-inf")
+        self.duty = 1.0  # the fraction of time that batches may take
         self.decode_seconds_per_layer = speed.decode_seconds_per_layer
         self.prefill_tokens_per_second = speed.prefill_tokens_per_second
 
@@ -121,7 +122,7 @@ class Batcher:
         """Steps that wait or run. Any thread may ask."""
         return len(self._backlog)
 
-    def add(self, work: Work) -> None:
+    def add(self, work: QueuedStep) -> None:
         """Let a step wait for its turn."""
         self._backlog.append(work)
 
@@ -151,7 +152,7 @@ class Batcher:
         self._measure(chunks, now - started)
         self._answer([(work, work.outcome(now)) for work in finished])
 
-    def _choose(self) -> list[tuple[Work, int]]:
+    def _choose(self) -> list[tuple[QueuedStep, int]]:
         """The next batch: steps, and how many tokens of each.
 
         Sessions of other layers than the oldest step's have to wait for another batch.
@@ -164,11 +165,12 @@ class Batcher:
         budget = prefill_budget(
             tokens_per_second=self.prefill_tokens_per_second,
             decoding=now - self._last_decode < _DECODING_SECONDS,
+            duty=self.duty,
         )
         taken = plan_batch([work.demand for work in alike], self._shares, budget)
         return [(work, tokens) for work, tokens in zip(alike, taken, strict=True) if tokens]
 
-    def _answer(self, outcomes: Sequence[tuple[Work, Done | Exception]]) -> None:
+    def _answer(self, outcomes: Sequence[tuple[QueuedStep, Done | Exception]]) -> None:
         answered = {id(work) for work, _ in outcomes}
         self._backlog = [work for work in self._backlog if id(work) not in answered]
         for work, outcome in outcomes:

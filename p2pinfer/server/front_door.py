@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.wire.lanes import Lane, accept_lane, is_lane, ready
+from p2pinfer.wire.lanes import Lane, accept_lane, is_lane, ready, traffic_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,16 +84,18 @@ class FrontDoor:
         with socket.socket(socket.AF_UNIX) as service:
             service.setblocking(False)
             await loop.sock_connect(service, self._service_path)
+            traffic = traffic_of(guest)
             async with asyncio.TaskGroup() as directions:
-                directions.create_task(_copy(guest, service))
-                directions.create_task(_copy(service, guest))
+                directions.create_task(_copy(guest, service, traffic.count_received))
+                directions.create_task(_copy(service, guest, traffic.count_sent))
 
 
-async def _copy(source: socket.socket, target: socket.socket) -> None:
-    """Copy one direction until it ends; what breaks it ends both."""
+async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:
+    """Copy one direction until it ends, and count the bytes; what breaks it ends both."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
         while data := await loop.sock_recv(source, _COPY_BYTES):
+            count(len(data))
             await loop.sock_sendall(target, data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

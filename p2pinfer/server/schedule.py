@@ -51,11 +51,13 @@ class FairShares:
             self._served.popitem(last=False)
 
 
-def prefill_budget(*, tokens_per_second: float, decoding: bool) -> int:
-    """Prefill tokens that may run in one batch, when sessions are decoding or not."""
-    if not decoding:
-        return MAX_BATCH_TOKENS
-    return max(MIN_PREFILL_TOKENS, min(MAX_BATCH_TOKENS, int(tokens_per_second * STALL_SECONDS)))
+def prefill_budget(*, tokens_per_second: float, decoding: bool, duty: float = 1.0) -> int:
+    """Prefill tokens that may run in one batch, when sessions are decoding or not.
+
+    With a `duty` below 1 every batch is followed by a pause in proportion, so batches are shorter.
+    """
+    tokens = min(MAX_BATCH_TOKENS, int(tokens_per_second * STALL_SECONDS)) if decoding else MAX_BATCH_TOKENS
+    return max(MIN_PREFILL_TOKENS, int(tokens * duty))
 
 
 def plan_batch(demands: Sequence[Demand], shares: FairShares, prefill_tokens: int) -> list[int]:

@@ -10,10 +10,12 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from p2pinfer.errors import EngineError
 from p2pinfer.server.batcher import Batcher
+from p2pinfer.server.throttle import Throttle, checked_duty
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.status import Refused
 
@@ -27,6 +29,8 @@ class Worker:
 
     def __init__(self, batcher: Batcher, loop: asyncio.AbstractEventLoop) -> None:
         self._batcher = batcher
+        self._throttle = Throttle()
+        self._duty = self._throttle.duty
         self._loop = loop
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._selector = selectors.DefaultSelector()
@@ -61,6 +65,21 @@ class Worker:
         self._inbox.put(work)
         with contextlib.suppress(OSError):  # full: it will wake anyway; closed: the thread has ended
             self._waker.send(b"\0")
+
+    @property
+    def duty(self) -> float:
+        """The fraction of time that batches may take."""
+        return self._duty
+
+    @property
+    def busy_seconds(self) -> float:
+        """That batches have taken so far."""
+        return self._throttle.busy_seconds
+
+    def set_duty(self, duty: float) -> None:
+        """Change it, at once, also while the thread pauses. Raises ValueError unless 0 < duty <= 1."""
+        self._duty = checked_duty(duty)
+        self.call(partial(self._obey, duty))
 
     def ask(self, question: Callable[[], T]) -> asyncio.Future[T]:
         """Have a question answered on the thread; it may raise Refused. Cancelled if the thread ends."""
@@ -104,15 +123,23 @@ class Worker:
     def _run_forever(self) -> None:
         try:
             while self._running:
-                for key, _ in self._selector.select(0 if self._batcher.depth else None):
+                for key, _ in self._selector.select(self._pause_seconds()):
                     key.data()
-                if self._running:
-                    self._batcher.run()
+                if self._running and self._pause_seconds() == 0:
+                    self._throttle.run(self._batcher.run)
             self._drain_inbox()
         except Exception as error:  # a fault of ours: without this thread nothing is served any more
             logger.exception("the computing thread failed")
             self.tell(self._fail, error)
         self._close()
+
+    def _obey(self, duty: float) -> None:
+        self._throttle.set_duty(duty)
+        self._batcher.duty = duty
+
+    def _pause_seconds(self) -> float | None:
+        """How long to wait before the next batch; None: until there is something to put into one."""
+        return self._throttle.pause_seconds() if self._batcher.depth else None
 
     def _close(self) -> None:
         for lane in self._watched:

@@ -41,6 +41,39 @@ _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 18
 
 
+class Traffic:
+    """Bytes of this process so far, over connections of one kind.
+
+    Threads count without a lock: at worst one of two at the same moment isn't counted.
+    """
+
+    __slots__ = ("received_bytes", "sent_bytes")
+
+    def __init__(self) -> None:
+        self.sent_bytes = 0
+        self.received_bytes = 0
+
+    def count_sent(self, number: int) -> None:
+        """So many went out."""
+        self.sent_bytes += number
+
+    def count_received(self, number: int) -> None:
+        """So many came in."""
+        self.received_bytes += number
+
+
+DIRECT = Traffic()
+"""With other machines. Of lanes it is what TLS carries; TLS, TCP and IP add a tenth to a decode step."""
+
+TUNNELLED = Traffic()
+"""With p2pd, which carries it on."""
+
+
+def traffic_of(sock: socket.socket) -> Traffic:
+    """Where the bytes of a connection are counted. Unix sockets lead to p2pd."""
+    return TUNNELLED if sock.family == socket.AF_UNIX else DIRECT
+
+
 class Role(IntEnum):
     """What the side that dials wants a lane for."""
 
@@ -74,6 +107,7 @@ class Lane:
     def __init__(self, sock: ssl.SSLSocket, *, max_frame_bytes: int = HELLO_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
         self._socket = sock
+        self._traffic = traffic_of(sock)
         self._received: bytes | bytearray = b""
         self._unsent = b""
         self._sent = 0
@@ -97,7 +131,9 @@ class Lane:
         view = memoryview(self._unsent)
         try:
             while self._sent < len(view):
-                self._sent += self._socket.send(view[self._sent :])
+                sent = self._socket.send(view[self._sent :])
+                self._sent += sent
+                self._traffic.count_sent(sent)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return False
         self._unsent, self._sent = b"", 0
@@ -127,6 +163,7 @@ class Lane:
                 return None
             if not data:
                 raise EOFError("the other side closed the lane")
+            self._traffic.count_received(len(data))
             # Mostly a read is a frame; only what comes in parts is put together, in place.
             if not received:
                 self._received = data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2pinfer.server.batcher import Batcher, Done, Rows, Work
+from p2pinfer.server.batcher import Batcher, Done, QueuedStep, Rows
 from p2pinfer.types import Span
 from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
 
@@ -17,7 +17,7 @@ class Waiting:
 
     def __init__(self, batcher: Batcher, *rows: Rows, client: bytes = CLIENT) -> None:
         self.outcomes: list[Done | Exception] = []
-        batcher.add(Work(client, rows, self.outcomes.append))
+        batcher.add(QueuedStep(client, rows, self.outcomes.append))
 
     @property
     def done(self) -> Done:

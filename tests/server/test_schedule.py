@@ -83,3 +83,10 @@ def test_prefill_runs_at_full_width_when_nobody_decodes_and_yields_when_somebody
     assert prefill_budget(tokens_per_second=1000, decoding=False) == MAX_BATCH_TOKENS
     assert prefill_budget(tokens_per_second=2000, decoding=True) == 60
     assert prefill_budget(tokens_per_second=1, decoding=True) == MIN_PREFILL_TOKENS
+
+
+def test_who_may_compute_for_a_part_of_the_time_only_does_so_in_shorter_batches():
+    """A batch is followed by a pause, and others wait for both."""
+    assert prefill_budget(tokens_per_second=1000, decoding=False, duty=0.25) == MAX_BATCH_TOKENS // 4
+    assert prefill_budget(tokens_per_second=4000, decoding=True, duty=0.5) == 60
+    assert prefill_budget(tokens_per_second=4000, decoding=True, duty=0.01) == MIN_PREFILL_TOKENS

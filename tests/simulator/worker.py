@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from p2pinfer.model.engine.base import Chunk
-from p2pinfer.server.batcher import Batcher, Work
+from p2pinfer.server.batcher import Batcher, QueuedStep
 from p2pinfer.wire.status import Refused
 from tests.simulator.lanes import SimLane
 
@@ -24,7 +24,7 @@ class SimBatcher(Batcher):
     seconds_per_layer = 0.001
     seconds_per_layer_token = 0.0
 
-    def add(self, work: Work) -> None:
+    def add(self, work: QueuedStep) -> None:
         work.arrived = asyncio.get_running_loop().time()
         super().add(work)
 
