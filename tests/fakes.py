@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2pinfer.errors import SwarmError
+from p2pinfer.errors import LedgerError, SwarmError
 from p2pinfer.model.engine.base import Chunk, Hidden
 from p2pinfer.model.manifest import Manifest
+from p2pinfer.owner.acceptance import Expected
+from p2pinfer.server.accounts import Accounts
 from p2pinfer.server.admission import Load
 from p2pinfer.server.batcher import Batcher
 from p2pinfer.server.front_door import listen_on
@@ -31,6 +33,8 @@ from p2pinfer.swarm import announcement
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import PeerId, Span
+from p2pinfer.wire.receipt_pb2 import SignedReceipt
+from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused
 
 MODEL = "ab" * 32
@@ -99,13 +103,38 @@ class FakeEngine:
         return np.stack(outputs)
 
 
+@dataclass(slots=True)
+class MemoryBook:
+    """A ledger that is forgotten."""
+
+    receipts: list[SignedReceipt] = field(default_factory=list)
+    sessions: list[tuple[Expected, Work]] = field(default_factory=list)
+
+    full: bool = False
+
+    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
+        if self.full:
+            raise LedgerError("the disk is full")
+        self.receipts.append(receipt)
+        return None
+
+    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
+        self.sessions.append((expected, work))
+
+
 class FakeServer:
     """One server: the real handler, sessions and batcher over the fake engine."""
 
-    def __init__(self, layers: Span, num_layers: int, cache_tokens: int, idle_seconds: float) -> None:
+    def __init__(
+        self, layers: Span, num_layers: int, cache_tokens: int, idle_seconds: float, receipt_tokens: int
+    ) -> None:
         self.identity = Identity.ephemeral()
         self.engine = FakeEngine(layers)
-        self.sessions = SessionTable(self.engine, cache_tokens=cache_tokens, idle_seconds=idle_seconds)
+        self.book = MemoryBook()
+        self.accounts = Accounts(self.identity, self.book, receipt_tokens=receipt_tokens)
+        self.sessions = SessionTable(
+            self.engine, cache_tokens=cache_tokens, idle_seconds=idle_seconds, accounts=self.accounts
+        )
         self.batcher = Batcher(self.engine, SPEED)
         self.runner = Runner(self.batcher, self.sessions.find, asyncio.get_running_loop())
         self.draining = False
@@ -191,9 +220,9 @@ class FakeServer:
 class FakeSwarm:
     """A list of servers with the reading half of Swarm's interface."""
 
-    def __init__(self, num_layers: int, cache_tokens: int, idle_seconds: float) -> None:
+    def __init__(self, num_layers: int, cache_tokens: int, idle_seconds: float, receipt_tokens: int) -> None:
         self.members: list[FakeServer] = []
-        self._shape = (num_layers, cache_tokens, idle_seconds)
+        self._shape = (num_layers, cache_tokens, idle_seconds, receipt_tokens)
 
     async def add(self, span: Span) -> FakeServer:
         """Start one more server."""
@@ -219,10 +248,15 @@ class FakeSwarm:
 
 @asynccontextmanager
 async def fake_swarm(
-    spans: Sequence[Span], *, cache_tokens: int = 4096, idle_seconds: float = 60.0
+    spans: Sequence[Span],
+    *,
+    cache_tokens: int = 4096,
+    idle_seconds: float = 60.0,
+    receipt_tokens: int = 1_000_000,
 ) -> AsyncIterator[FakeSwarm]:
     """Start one server per span."""
-    swarm = FakeSwarm(max(span.end for span in spans), cache_tokens, idle_seconds)
+    num_layers = max(span.end for span in spans)
+    swarm = FakeSwarm(num_layers, cache_tokens, idle_seconds, receipt_tokens)
     try:
         for span in spans:
             await swarm.add(span)

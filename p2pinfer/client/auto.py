@@ -39,6 +39,7 @@ class AutoDistributedModelForCausalLM:
         step_timeout: float = 30.0,
         join_timeout: float = 20.0,
         wire_dtype: str = "float32",
+        identity: str | os.PathLike[str] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> DistributedCausalLM:
         """Load embeddings, final norm and head of `model`, and join the swarm that has its layers.
@@ -54,6 +55,9 @@ class AutoDistributedModelForCausalLM:
             wire_dtype: how activations travel. "float32" loses nothing. "int8" sends a quarter of the bytes,
                 for slow uplinks, and rounds: the text may differ, also between routes that are cut at other
                 layers (docs/accuracy.md has the measured effect).
+            identity: key file under which this client signs receipts for the servers' work, made if it isn't
+                there. Sponsors keep one, to know later what they have signed; default: a new key in every
+                process, whose receipts nobody redeems.
             progress: called with a line per step of a conversion.
 
         Raises:
@@ -72,7 +76,8 @@ class AutoDistributedModelForCausalLM:
         join = partial(_join, tuple(initial_peers), join_timeout)
         folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
         store = open_model(os.fspath(model), cache_folder=folder, progress=progress or (lambda line: None))
-        network = Network(join, store.manifest)
+        payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
+        network = Network(join, store.manifest, payer)
         try:
             ends = ClientEnds.load(store)
             # Here and not above: it loads torch and transformers, which takes seconds.

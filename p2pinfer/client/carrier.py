@@ -76,6 +76,9 @@ class Carrier(Protocol):
     async def progress(self, address: Address, request: pb.ProgressRequest) -> pb.ProgressReply:
         """See the protocol."""
 
+    async def settle(self, address: Address, request: pb.SettleRequest) -> pb.SettleReply:
+        """See the protocol."""
+
     async def ping(self, address: Address) -> float:
         """Seconds of a round trip, connecting not counted."""
 

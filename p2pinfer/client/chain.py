@@ -19,6 +19,7 @@ from p2pinfer.client.recovery import Silent, Stuck, Working, diagnose
 from p2pinfer.client.routing import CLIENT
 from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError, RefusedError
 from p2pinfer.types import PeerId
+from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.status import Reason
 from p2pinfer.wire.steps import (
     Outputs,
@@ -117,6 +118,9 @@ class Chain:
         assert self.steps is not None
         self._last_step_id += 1
         step = pack_step(self._last_step_id, chunks, outputs, self.shape.wire_dtype)
+        work = work_of((len(chunk.hidden) for chunk in chunks), history=False)
+        for hop in self.hops:
+            hop.tally.ask(work)
         try:
             self._unsent = not self.steps.lane.send(step)
         except OSError as error:

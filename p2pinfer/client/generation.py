@@ -21,6 +21,7 @@ from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.model.store import LayerStore
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.receipt_pb2 import SignedReceipt
 
 _current_session: ContextVar[InferenceSession | None] = ContextVar("p2pinfer_session", default=None)
 
@@ -110,6 +111,11 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
     def route_report(self) -> list[HopReport]:
         """Hops of the latest finished generate() or forward call, and the time each took."""
         return list(self._latest)
+
+    def receipts(self) -> list[SignedReceipt]:
+        """What this client has signed for, and servers have signed as well: the newest receipt of each
+        session at each server. `read_receipt` of p2pinfer.wire.receipts tells what is in one."""
+        return self._network.payer.receipts
 
     def close(self) -> None:
         """Leave the swarm."""

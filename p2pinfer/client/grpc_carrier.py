@@ -57,6 +57,10 @@ class GrpcCarrier:
         """How far a hop is."""
         return await self._ask(address, lambda stub: stub.Progress(request))
 
+    async def settle(self, address: Address, request: pb.SettleRequest) -> pb.SettleReply:
+        """Give a hop a receipt."""
+        return await self._ask(address, lambda stub: stub.Settle(request))
+
     async def ping(self, address: Address) -> float:
         """Seconds of a round trip; the first one pays for connecting."""
 

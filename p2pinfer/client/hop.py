@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from p2pinfer.client.carrier import Carrier, HopCall
 from p2pinfer.client.deadlines import Pace
+from p2pinfer.client.payer import Payer
 from p2pinfer.client.recovery import HopProgress
 from p2pinfer.client.routing import RouteHop
-from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
+from p2pinfer.client.tally import Tally
+from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, RefusedError
 from p2pinfer.swarm.announcement import Announcement
-from p2pinfer.swarm.identity import Identity
-from p2pinfer.types import SESSION_ID_BYTES, PeerId
+from p2pinfer.types import SESSION_ID_BYTES, PeerId, SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import KEY_BYTES, sign_opening
+from p2pinfer.wire.receipts import VALID_SECONDS, Receipt, Work
 from p2pinfer.wire.ways import Address
+
+logger = logging.getLogger(__name__)
 
 OPENING_SECONDS = 6.0
 """For an opening, in which the server dials the next hop (4 s at most)."""
@@ -28,6 +33,7 @@ OPENING_SECONDS = 6.0
 _PROBE_SECONDS = 1.2
 _PROBE_ROUND_TRIPS = 4
 _REASON_SECONDS = 0.5
+_SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,9 @@ class Hop:
     compute_seconds: float = 0.0
     steps: int = 0
     pace: Pace = field(default_factory=Pace)
+    tally: Tally = field(default_factory=Tally)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _settling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def peer_id(self) -> PeerId:
@@ -99,7 +107,7 @@ class Hop:
     async def open(
         self,
         shape: SessionShape,
-        identity: Identity,
+        payer: Payer,
         downstream: pb.Downstream | None,
         on_news: Callable[[], None],
     ) -> AsyncIterator[None]:
@@ -126,18 +134,22 @@ class Hop:
             terms.results_key = self.results_key
         else:
             terms.downstream.CopyFrom(downstream)
-        opening = sign_opening(terms, identity.public_key, identity.sign)
-        async with self.carrier.open(self.server.address, opening) as call:
+        opening = sign_opening(terms, payer.identity.public_key, payer.identity.sign)
+        async with AsyncExitStack() as session:
+            call = await session.enter_async_context(self.carrier.open(self.server.address, opening))
             frame = await self._first_frame(call)
             if not frame.HasField("opened"):
                 raise HopFailedError(self.peer_id, "it did not answer the opening")
             self.max_step_tokens = max(1, frame.opened.max_step_tokens)
-            listener = asyncio.create_task(self._listen(call, on_news))
+            listener = asyncio.create_task(self._listen(call, payer, on_news))
             try:
                 yield
             finally:
                 listener.cancel()
                 await asyncio.gather(listener, return_exceptions=True)
+                await session.aclose()  # its memory is free; the last receipt may come later
+                if not isinstance(self.failure, HopFailedError):
+                    payer.settle_soon(self._settle(payer, self.tally.most))
 
     def count(self, queue_seconds: float, compute_seconds: float, *, decode: bool) -> None:
         """Note that it took part in a step, for one token per row if that is a `decode` step."""
@@ -198,7 +210,7 @@ class Hop:
             answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
 
-    async def _listen(self, call: HopCall, on_news: Callable[[], None]) -> None:
+    async def _listen(self, call: HopCall, payer: Payer, on_news: Callable[[], None]) -> None:
         """Hear the call for as long as the session lives."""
         try:
             while True:
@@ -210,11 +222,57 @@ class Hop:
                         self.outputs_lost = frame.outputs_lost.detail
                     case "caught_up":
                         self.caught_up = frame.caught_up.tokens
+                    case "receipt_due":
+                        payer.settle_soon(self._settle(payer, _work(frame.receipt_due)))
                 self._tell(on_news)
         except (HopFailedError, RefusedError) as error:
             self.failure = error
             self._tell(on_news)
 
+    async def _settle(self, payer: Payer, claimed: Work) -> None:
+        """Sign for what it has done.
+
+        What can't be settled, because the server has gone, stays unsigned: the loss is the server's, and at
+        most what it has let be unsigned.
+        """
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS), self._settling:
+                done = await self._offer(payer, claimed)
+                if done is not None:
+                    await self._offer(payer, done)
+        except (HopFailedError, RefusedError, ProtocolError, TimeoutError) as error:
+            logger.debug("not settled with %s: %s", self.peer_id, error)
+
+    async def _offer(self, payer: Payer, claimed: Work) -> Work | None:
+        """Sign for this much, as far as it is believed. Returns what was done if that is less."""
+        work = self.tally.to_sign(claimed)
+        if work is None:
+            return None
+        now = time.time()
+        receipt = Receipt(
+            session_id=SessionId(self.session_id),
+            server=self.peer_id,
+            client=payer.identity.public_key,
+            model=self.server.record.model,
+            layers=self.server.hop.layers,
+            work=work,
+            sequence=self.tally.next_sequence(),
+            issued_at=now,
+            expires_at=now + VALID_SECONDS,
+        )
+        signed = payer.sign(receipt)
+        request = pb.SettleRequest(session=self.ref, receipt=signed)
+        reply = await self.carrier.settle(self.server.address, request)
+        if not reply.server_signature:
+            return _work(reply.done)
+        self.tally.signed = work
+        payer.keep(receipt, signed, reply.server_signature)
+        return None
+
     def _tell(self, on_news: Callable[[], None]) -> None:
         self._news.set()
         on_news()
+
+
+def _work(due: pb.ReceiptDue) -> Work:
+    return Work(due.prefill_tokens, due.decode_tokens)

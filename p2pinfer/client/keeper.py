@@ -272,7 +272,7 @@ class Keeper:
 
     def _splice(self, chain: Chain, route: Sequence[HopServer], *, warm: bool) -> Splice:
         parts = [self._hop_of(chain, server) or server for server in route]
-        return Splice(chain, parts, identity=self._network.identity, embed=self._embed, warm=warm)
+        return Splice(chain, parts, payer=self._network.payer, embed=self._embed, warm=warm)
 
     def _hop_of(self, chain: Chain, server: HopServer) -> Hop | None:
         """The hop that a route means to keep; None if it is to be a new one, or was lost meanwhile."""

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from p2pinfer.client.carrier import Carrier
 from p2pinfer.client.directory import Directory
 from p2pinfer.client.grpc_carrier import GrpcCarrier
+from p2pinfer.client.payer import Payer
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.model.manifest import Manifest
 from p2pinfer.swarm.dht import Swarm
@@ -35,9 +36,9 @@ _OPEN: weakref.WeakSet[Network] = weakref.WeakSet()
 class Network:
     """Joined to one swarm, for one model, until closed. Any thread may use it."""
 
-    def __init__(self, join: Join, manifest: Manifest) -> None:
+    def __init__(self, join: Join, manifest: Manifest, identity: Identity) -> None:
         """Join as `join` says. Raises SwarmUnreachableError if nobody answers."""
-        self.identity = Identity.ephemeral()
+        self.payer = Payer(identity)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="p2pinfer-network", daemon=True)
         self._stack = AsyncExitStack()
@@ -94,9 +95,10 @@ class Network:
                 self._loop.close()
 
     async def _join(self, join: Join, manifest: Manifest) -> tuple[Carrier, Directory]:
-        swarm = await self._stack.enter_async_context(join(self.identity))
+        swarm = await self._stack.enter_async_context(join(self.payer.identity))
         carrier = GrpcCarrier(tunnel=partial(dial, swarm))
         self._stack.push_async_callback(carrier.close)
+        self._stack.push_async_callback(self.payer.close)
         directory = Directory(swarm, carrier, manifest.hash, manifest.num_layers)
         self._stack.push_async_callback(directory.close)
         return carrier, directory

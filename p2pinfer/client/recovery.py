@@ -30,6 +30,8 @@ _ASK_ELSEWHERE = {
     Reason.TOO_LONG,
     Reason.NEXT_HOP_UNREACHABLE,
     Reason.LEAVING,
+    Reason.UNSIGNED,
+    Reason.BAD_RECEIPT,
     Reason.BAD_STEP,
     Reason.FAILED,
 }

@@ -25,9 +25,9 @@ from p2pinfer.client.carrier import ClientLane
 from p2pinfer.client.chain import Chain, End, Link, blame
 from p2pinfer.client.feed import history_steps
 from p2pinfer.client.hop import Hop, HopServer
+from p2pinfer.client.payer import Payer
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.model.engine.base import Hidden
-from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Role
@@ -54,13 +54,13 @@ class Splice:
         chain: Chain,
         route: Sequence[Hop | HopServer],
         *,
-        identity: Identity,
+        payer: Payer,
         embed: Callable[[Sequence[int]], Hidden],
         warm: bool,
     ) -> None:
         """`route` has those of the chain's hops that stay, and the servers of those to come."""
         self._chain = chain
-        self._identity = identity
+        self._payer = payer
         self._embed = embed
         self._warm = warm
         self._hops = [part if isinstance(part, Hop) else Hop(part, chain.carrier) for part in route]
@@ -118,12 +118,31 @@ class Splice:
 
         With `switch` the old hops get nothing more. Raises HopFailedError, RefusedError.
         """
+        self._expect_to_owe(held)
         feeding = asyncio.ensure_future(self._feed_all(held, switch=switch))
         try:
             await self._watch(feeding)
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
+
+    def _expect_to_owe(self, held: Tokens) -> None:
+        """Note how much history the new hops can be fed at most.
+
+        A hop that stays sends all that it has computed, also what wasn't answered when the chain broke.
+        """
+        left: Hop | None = None
+        for hop in self._hops:
+            if hop in self._fresh:
+                if left is None:
+                    tokens = sum(map(len, held))
+                elif left in self._fresh:
+                    tokens = left.tally.history_tokens
+                else:
+                    shape = self._chain.shape
+                    tokens = min(left.tally.most.tokens, shape.rows * shape.max_tokens)
+                hop.tally.feed(tokens)
+            left = hop
 
     async def commit(self, held: Tokens) -> None:
         """Make the new hops part of the chain; no step may be under way.
@@ -173,7 +192,7 @@ class Splice:
             downstream = following.downstream(pass_history_on=following in self._fresh)
         async with AsyncExitStack() as resources:
             await resources.enter_async_context(
-                hop.open(self._chain.shape, self._identity, downstream, self._chain.on_news)
+                hop.open(self._chain.shape, self._payer, downstream, self._chain.on_news)
             )
             self._opened[hop] = resources.pop_all()
 

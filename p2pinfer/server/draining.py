@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from p2pinfer.server.sessions import SessionTable
 
+SETTLE_SECONDS = 2.0
+"""How long a server that leaves waits for the last receipts: a round trip, and a moment."""
+
 
 async def drain(
     sessions: SessionTable, seconds: float, hurry: asyncio.Event, say: Callable[[str], None]

@@ -12,11 +12,11 @@ from p2pinfer.server.next_hops import NextHops
 from p2pinfer.server.runner import Runner
 from p2pinfer.server.sessions import ServerSession, SessionTable
 from p2pinfer.swarm.identity import verify
+from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
 from p2pinfer.wire.opening import KEY_BYTES, read_opening
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
-from p2pinfer.wire.steps import MAX_STEP_TOKENS
 from p2pinfer.wire.ways import Tunnel
 
 Context = Any
@@ -58,7 +58,9 @@ class Handler(InferenceServicer):
                 try:
                     async with self._next_hops.connected(session, terms):
                         opened = pb.Opened(
-                            max_step_tokens=MAX_STEP_TOKENS, idle_seconds=self._sessions.idle_seconds
+                            max_step_tokens=self._sessions.max_step_tokens,
+                            idle_seconds=self._sessions.idle_seconds,
+                            receipt_tokens=self._sessions.accounts.receipt_tokens,
                         )
                         await context.write(pb.ServerFrame(opened=opened))
                         raise await _end_of(session, context)
@@ -95,6 +97,14 @@ class Handler(InferenceServicer):
             sent=session.sent_step_id,
             history_tokens=session.history_tokens,
         )
+
+    async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleReply:
+        """Take a receipt, also for a session that has just ended."""
+        async with errors_as_status(context):
+            accounts = self._sessions.accounts
+            reply = await accounts.settle(accounts.find_for(request.session), request.receipt)
+            self._runner.go_on(SessionId(request.session.session_id))
+        return reply
 
 
 async def _end_of(session: ServerSession, context: Context) -> Refused:

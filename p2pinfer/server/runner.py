@@ -18,13 +18,15 @@ from functools import partial
 from typing import NoReturn
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.server.batcher import Batcher, Done, Rows, Work
+from p2pinfer.server.accounts import RECEIPT_SECONDS
+from p2pinfer.server.batcher import Batcher, Done, QueuedStep, Rows
 from p2pinfer.server.outputs import OutputLanes
 from p2pinfer.server.sessions import ServerSession
 from p2pinfer.server.worker import Worker
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Lane, Role
+from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused, as_refused
 from p2pinfer.wire.steps import (
     Outputs,
@@ -72,12 +74,16 @@ class Runner:
         self._worker = Worker(batcher, loop)
         self._outputs = OutputLanes(self._worker, loop, self._resume)
         self._strangers: dict[Lane, None] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
 
     def __enter__(self) -> Runner:
         self._worker.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for timer in self._timers:  # they would hold the engine in memory
+            timer.cancel()
+        self._timers.clear()
         self._worker.__exit__(*exception)
 
     async def wait_failed(self) -> NoReturn:
@@ -89,12 +95,26 @@ class Runner:
         """Steps that wait or run."""
         return self._batcher.depth
 
+    @property
+    def duty(self) -> float:
+        """The fraction of time that batches may take."""
+        return self._worker.duty
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long batches have run so far."""
+        return self._worker.busy_seconds
+
     # Called in the event loop.
+
+    def set_duty(self, duty: float) -> None:
+        """Let batches take no more than this fraction of the time from now on."""
+        self._worker.set_duty(duty)
 
     def adopt(self, lane: Lane) -> None:
         """Take a lane that was accepted, and find out which session's it is."""
         self._worker.call(partial(self._meet, lane))
-        self._loop.call_later(_STRANGER_SECONDS, self._worker.call, partial(self._forget_stranger, lane))
+        self._later(_STRANGER_SECONDS, lambda: self._worker.call(partial(self._forget_stranger, lane)))
 
     def lead(self, session: ServerSession, lane: Lane, hello: Hello) -> None:
         """Send the session's outputs on this lane, after the hello."""
@@ -119,6 +139,10 @@ class Runner:
         Refused.
         """
         return self._worker.ask(partial(self._next_piece, session, switch_to, pass_history_on))
+
+    def go_on(self, session_id: SessionId) -> None:
+        """A receipt has come: begin the step that waited for it."""
+        self._worker.call(partial(self._go_on, session_id))
 
     def release(self, session: ServerSession) -> None:
         """Close the session's lanes and free its caches, once no running batch can be using them."""
@@ -192,7 +216,7 @@ class Runner:
                 if step_id == 0 or step_id > session.last_step_id:  # else it was seen before
                     step = self._check_step(session, frame)
                     if step is not None:
-                        self._begin(session, step)
+                        self._begin_signed(session, step)
                         return
             self._worker.watch(lane, partial(self._read_step, session, lane))
         except (OSError, EOFError) as error:  # why is for the client to find out, from that side's own call
@@ -220,11 +244,26 @@ class Runner:
             raise ProtocolError("the id of steps of the history, and of no others, is 0")
         return step
 
+    def _begin_signed(self, session: ServerSession, step: Step) -> None:
+        """Begin a step, or let it wait for the receipt that has to come before."""
+        if session.account.may_run(step.tokens):
+            session.unsigned_step = None
+            self._begin(session, step)
+        else:
+            session.busy = True
+            session.unsigned_step = step
+            self._worker.tell(self._wait_for_receipt, session)
+
+    def _go_on(self, session_id: SessionId) -> None:
+        session = self._find_session(session_id)
+        if session is not None and not session.released and session.unsigned_step is not None:
+            self._begin_signed(session, session.unsigned_step)
+
     def _begin(self, session: ServerSession, step: Step) -> None:
         rows = [Rows(session.caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
         session.begin(step)
         session.busy = True
-        self._batcher.add(Work(session.client, rows, partial(self._answer, session, step)))
+        self._batcher.add(QueuedStep(session.client, rows, partial(self._answer, session, step)))
 
     def _answer(self, session: ServerSession, step: Step, outcome: Done | Exception) -> None:
         if isinstance(outcome, Exception):  # the engine's own failure; the session can't go on
@@ -232,6 +271,9 @@ class Runner:
             self._end(session, Refused(Reason.FAILED, detail))
             return
         session.touch()
+        session.account.count(step.work)
+        if session.account.is_due():
+            self._worker.tell(self._ask_for_receipt, session)
         is_history = step.outputs is Outputs.HISTORY
         if is_history:
             self._count_history(session, step)
@@ -308,6 +350,32 @@ class Runner:
         if lane is not None:
             self._worker.unwatch(lane)
             lane.close()
+
+    # In the event loop again: receipts.
+
+    def _ask_for_receipt(self, session: ServerSession) -> None:
+        session.outbox.put(session.account.ask())
+
+    def _wait_for_receipt(self, session: ServerSession) -> None:
+        self._ask_for_receipt(session)
+        signed = session.account.signed
+        self._later(RECEIPT_SECONDS, lambda: self._give_up_receipt(session, signed))
+
+    def _give_up_receipt(self, session: ServerSession, signed: Work) -> None:
+        if session.unsigned_step is not None and session.account.signed == signed:
+            tokens = session.account.unsigned_tokens
+            detail = f"{tokens} tokens of work are not signed for: this server does no more for nothing"
+            session.end(Refused(Reason.UNSIGNED, detail))
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something later, if we are still there."""
+
+        def due() -> None:
+            self._timers.discard(timer)
+            work()
+
+        timer = self._loop.call_later(seconds, due)
+        self._timers.add(timer)
 
     def _end(self, session: ServerSession, refused: Refused) -> None:
         self._worker.tell(session.end, refused)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Engine, SequenceCache
+from p2pinfer.server.accounts import Account, Accounts
 from p2pinfer.server.admission import leased_tokens
 from p2pinfer.server.history import History
 from p2pinfer.server.outbox import Outbox
@@ -20,7 +21,7 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Lane
 from p2pinfer.wire.opening import MAX_CLOCK_SKEW_SECONDS
 from p2pinfer.wire.status import Reason, Refused
-from p2pinfer.wire.steps import Contract, Step
+from p2pinfer.wire.steps import MAX_STEP_TOKENS, Contract, Step
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class ServerSession:
     layers: Span
     contract: Contract
     control_key: bytes
+    account: Account
     results_key: bytes  # empty: another hop follows
     caches: list[SequenceCache]
     history: History | None  # None: the client takes the outputs, and keeps them as tokens
@@ -58,7 +60,8 @@ class ServerSession:
     lengths: list[int] = field(default_factory=list)
     tokens_run: int = 0
     last_active: float = field(default_factory=time.monotonic)
-    busy: bool = False  # a step is computed, or its outputs are not yet taken
+    busy: bool = False  # a step waits for a receipt, or is computed, or its outputs are not yet taken
+    unsigned_step: Step | None = None  # that waits for a receipt
     gap_expected: bool = False  # the upstream has changed: what it was sent before may have gone astray
     steps: Lane | None = None
     next_steps: Lane | None = None
@@ -134,6 +137,7 @@ class SessionTable:
         *,
         cache_tokens: int,
         idle_seconds: float,
+        accounts: Accounts,
     ) -> None:
         self._engine = engine
         self._sessions: dict[SessionId, ServerSession] = {}
@@ -144,6 +148,7 @@ class SessionTable:
         self._emptied.set()
         self.cache_tokens = cache_tokens
         self.idle_seconds = idle_seconds
+        self.accounts = accounts
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -153,6 +158,11 @@ class SessionTable:
         """Tokens through the whole span that no session has leased."""
         num_layers = len(self._engine.span)
         return (self.cache_tokens * num_layers - self._leased_layer_tokens) // num_layers
+
+    @property
+    def max_step_tokens(self) -> int:
+        """No step may have more: one must fit into what may be unsigned."""
+        return min(MAX_STEP_TOKENS, self.accounts.receipt_tokens)
 
     def count_of(self, client: bytes) -> int:
         """Open sessions of this client."""
@@ -179,8 +189,10 @@ class SessionTable:
                 max_tokens=terms.max_tokens,
                 hidden_size=self._engine.hidden_size,
                 wire_dtype=terms.wire_dtype,
+                max_step_tokens=self.max_step_tokens,
             ),
             control_key=terms.control_key,
+            account=self.accounts.open(client, terms),
             steps_key=terms.steps_key,
             results_key=terms.results_key,
             pass_history_on=terms.downstream.pass_history_on,
@@ -199,6 +211,7 @@ class SessionTable:
         finally:
             session.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
             del self._sessions[session_id]
+            self.accounts.close(session.account)
             if not self._sessions:
                 self._emptied.set()
             self._leased_layer_tokens -= layer_tokens
@@ -241,9 +254,10 @@ class SessionTable:
             session.end(refused)
 
     async def expire_forever(self) -> None:
-        """End sessions that have had no step for `idle_seconds`."""
+        """End sessions that have had no step for `idle_seconds`, and close accounts that nobody settles."""
         while True:
             await asyncio.sleep(min(self.idle_seconds / 4, 5.0))
+            self.accounts.retire()
             deadline = time.monotonic() - self.idle_seconds
             for session in list(self._sessions.values()):
                 if session.last_active < deadline:

@@ -1,3 +1,4 @@
+from p2pinfer.wire import receipt_pb2 as _receipt_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -15,16 +16,18 @@ FLOAT32: WireDtype
 INT8: WireDtype
 
 class ServerFrame(_message.Message):
-    __slots__ = ("opened", "draining", "outputs_lost", "caught_up")
+    __slots__ = ("opened", "draining", "outputs_lost", "caught_up", "receipt_due")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_LOST_FIELD_NUMBER: _ClassVar[int]
     CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_DUE_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
     draining: Draining
     outputs_lost: OutputsLost
     caught_up: CaughtUp
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., outputs_lost: _Optional[_Union[OutputsLost, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ...) -> None: ...
+    receipt_due: ReceiptDue
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., outputs_lost: _Optional[_Union[OutputsLost, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., receipt_due: _Optional[_Union[ReceiptDue, _Mapping]] = ...) -> None: ...
 
 class Opening(_message.Message):
     __slots__ = ("terms", "client_public_key", "signature")
@@ -81,12 +84,14 @@ class Downstream(_message.Message):
     def __init__(self, record: _Optional[bytes] = ..., session_id: _Optional[bytes] = ..., steps_key: _Optional[bytes] = ..., pass_history_on: _Optional[bool] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("max_step_tokens", "idle_seconds")
+    __slots__ = ("max_step_tokens", "idle_seconds", "receipt_tokens")
     MAX_STEP_TOKENS_FIELD_NUMBER: _ClassVar[int]
     IDLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     max_step_tokens: int
     idle_seconds: float
-    def __init__(self, max_step_tokens: _Optional[int] = ..., idle_seconds: _Optional[float] = ...) -> None: ...
+    receipt_tokens: int
+    def __init__(self, max_step_tokens: _Optional[int] = ..., idle_seconds: _Optional[float] = ..., receipt_tokens: _Optional[int] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = ("seconds",)
@@ -105,6 +110,14 @@ class CaughtUp(_message.Message):
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     tokens: int
     def __init__(self, tokens: _Optional[int] = ...) -> None: ...
+
+class ReceiptDue(_message.Message):
+    __slots__ = ("prefill_tokens", "decode_tokens")
+    PREFILL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DECODE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    prefill_tokens: int
+    decode_tokens: int
+    def __init__(self, prefill_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ...) -> None: ...
 
 class SessionRef(_message.Message):
     __slots__ = ("session_id", "control_key")
@@ -163,6 +176,22 @@ class ProgressReply(_message.Message):
     sent: int
     history_tokens: int
     def __init__(self, received: _Optional[int] = ..., computed: _Optional[int] = ..., sent: _Optional[int] = ..., history_tokens: _Optional[int] = ...) -> None: ...
+
+class SettleRequest(_message.Message):
+    __slots__ = ("session", "receipt")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    session: SessionRef
+    receipt: _receipt_pb2.SignedReceipt
+    def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., receipt: _Optional[_Union[_receipt_pb2.SignedReceipt, _Mapping]] = ...) -> None: ...
+
+class SettleReply(_message.Message):
+    __slots__ = ("server_signature", "done")
+    SERVER_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    server_signature: bytes
+    done: ReceiptDue
+    def __init__(self, server_signature: _Optional[bytes] = ..., done: _Optional[_Union[ReceiptDue, _Mapping]] = ...) -> None: ...
 
 class PingRequest(_message.Message):
     __slots__ = ()

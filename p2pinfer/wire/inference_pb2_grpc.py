@@ -54,6 +54,11 @@ class InferenceStub:
                 request_serializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressRequest.SerializeToString,
                 response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressReply.FromString,
                 _registered_method=True)
+        self.Settle = channel.unary_unary(
+                '/p2pinfer.wire.Inference/Settle',
+                request_serializer=p2pinfer_dot_wire_dot_inference__pb2.SettleRequest.SerializeToString,
+                response_deserializer=p2pinfer_dot_wire_dot_inference__pb2.SettleReply.FromString,
+                _registered_method=True)
         self.Ping = channel.unary_unary(
                 '/p2pinfer.wire.Inference/Ping',
                 request_serializer=p2pinfer_dot_wire_dot_inference__pb2.PingRequest.SerializeToString,
@@ -94,6 +99,13 @@ class InferenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Settle(self, request, context):
+        """Client -> hop of a session, or of one that has ended within the last minute: this I sign for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Ping(self, request, context):
         """Anybody -> hop: is it there, how far, how busy.
         """
@@ -123,6 +135,11 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.Progress,
                     request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressRequest.FromString,
                     response_serializer=p2pinfer_dot_wire_dot_inference__pb2.ProgressReply.SerializeToString,
+            ),
+            'Settle': grpc.unary_unary_rpc_method_handler(
+                    servicer.Settle,
+                    request_deserializer=p2pinfer_dot_wire_dot_inference__pb2.SettleRequest.FromString,
+                    response_serializer=p2pinfer_dot_wire_dot_inference__pb2.SettleReply.SerializeToString,
             ),
             'Ping': grpc.unary_unary_rpc_method_handler(
                     servicer.Ping,
@@ -238,6 +255,33 @@ class Inference:
             '/p2pinfer.wire.Inference/Progress',
             p2pinfer_dot_wire_dot_inference__pb2.ProgressRequest.SerializeToString,
             p2pinfer_dot_wire_dot_inference__pb2.ProgressReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Settle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/p2pinfer.wire.Inference/Settle',
+            p2pinfer_dot_wire_dot_inference__pb2.SettleRequest.SerializeToString,
+            p2pinfer_dot_wire_dot_inference__pb2.SettleReply.FromString,
             options,
             channel_credentials,
             insecure,

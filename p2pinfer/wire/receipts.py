@@ -7,7 +7,7 @@ times layers is what owners are paid for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -58,6 +58,20 @@ class Work:
         return Work(
             min(self.prefill_tokens, other.prefill_tokens), min(self.decode_tokens, other.decode_tokens)
         )
+
+
+def work_of(chunk_tokens: Iterable[int], *, history: bool) -> Work:
+    """How a step counts, of which each row brings so many tokens: a row that brings one is decoding.
+
+    History is prefill, however it comes: it is fed to a server that takes another's place.
+    """
+    prefill = decode = 0
+    for tokens in chunk_tokens:
+        if history or tokens > 1:
+            prefill += tokens
+        else:
+            decode += tokens
+    return Work(prefill, decode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     NEXT_HOP_UNREACHABLE = "next-hop-unreachable"
     UNKNOWN_SESSION = "unknown-session"
     BAD_STEP = "bad-step"
+    UNSIGNED = "unsigned"
+    BAD_RECEIPT = "bad-receipt"
     IDLE = "idle"
     LEAVING = "leaving"
     FAILED = "failed"
@@ -49,6 +51,8 @@ _STATUS = {
     Reason.NEXT_HOP_UNREACHABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.UNKNOWN_SESSION: grpc.StatusCode.PERMISSION_DENIED,
     Reason.BAD_STEP: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.UNSIGNED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.BAD_RECEIPT: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.IDLE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.LEAVING: grpc.StatusCode.UNAVAILABLE,
     Reason.FAILED: grpc.StatusCode.INTERNAL,

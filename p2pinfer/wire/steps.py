@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.receipts import Work, work_of
 from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
 
 MAX_STEP_TOKENS = 512
@@ -80,6 +81,17 @@ class Step:
     outputs: Outputs
     chunks: list[RowChunk]
     times: bytes
+
+    @property
+    def tokens(self) -> int:
+        """Of all rows."""
+        return sum(len(chunk.hidden) for chunk in self.chunks)
+
+    @property
+    def work(self) -> Work:
+        """How it counts in receipts."""
+        lengths = (len(chunk.hidden) for chunk in self.chunks)
+        return work_of(lengths, history=self.outputs is Outputs.HISTORY)
 
 
 @dataclass(frozen=True, slots=True)

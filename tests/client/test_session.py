@@ -18,6 +18,7 @@ from p2pinfer.client.network import Network
 from p2pinfer.client.prefill import PREFILL_STEP_TOKENS
 from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
+from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import Span
 from tests.fakes import FakeEnds, FakeSwarm, fake_manifest, fake_swarm, greedy_locally, run_locally
 
@@ -33,7 +34,7 @@ async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: 
         yield swarm
 
     def program() -> T:
-        network = Network(join, fake_manifest(num_layers))
+        network = Network(join, fake_manifest(num_layers), Identity.ephemeral())
         try:
             return work(network)
         finally:

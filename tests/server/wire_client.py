@@ -109,7 +109,7 @@ class WireClient:
         self.openings: list[pb.Opening] = []
         self._stack = stack
         self._pool = pool
-        self._identity = identity
+        self.identity = identity
 
     async def stub(self, member: FakeServer) -> Any:
         channel = await self._stack.enter_async_context(self._pool.connected(address_of(member)))
@@ -143,7 +143,7 @@ class WireClient:
         else:
             usual["downstream"] = outputs
         signed = pb.Terms(**usual | terms)
-        opening = sign_opening(signed, self._identity.public_key, self._identity.sign)
+        opening = sign_opening(signed, self.identity.public_key, self.identity.sign)
         self.openings.append(opening)
         stub = await self.stub(member)
         call = stub.Session(opening)

@@ -19,6 +19,7 @@ REPLIES = {
     "SetUpstream": pb.SetUpstreamReply,
     "SetDownstream": pb.SetDownstreamReply,
     "Progress": pb.ProgressReply,
+    "Settle": pb.SettleReply,
     "Ping": pb.PingReply,
     "Session": pb.ServerFrame,
 }
@@ -26,6 +27,7 @@ REQUESTS = {
     "SetUpstream": pb.SetUpstreamRequest,
     "SetDownstream": pb.SetDownstreamRequest,
     "Progress": pb.ProgressRequest,
+    "Settle": pb.SettleRequest,
     "Ping": pb.PingRequest,
     "Session": pb.Opening,
 }

@@ -121,6 +121,10 @@ class SimCarrier:
         reply: pb.ProgressReply = await self._ask(address, "Progress", request)
         return reply
 
+    async def settle(self, address: Address, request: pb.SettleRequest) -> pb.SettleReply:
+        reply: pb.SettleReply = await self._ask(address, "Settle", request)
+        return reply
+
     async def ping(self, address: Address) -> float:
         await self._ask(address, "Ping", pb.PingRequest())
         started = self._loop.time()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from p2pinfer.client.directory import Directory
+from p2pinfer.client.payer import Payer
 from p2pinfer.swarm.identity import Identity
 from tests.simulator.arithmetic import MODEL
 from tests.simulator.carrier import SimCarrier
@@ -23,7 +24,7 @@ class SimClient:
     def __init__(
         self, host: Host, loop: HostLoop, swarm: SimSwarm, identity: Identity, num_layers: int
     ) -> None:
-        self.identity = identity
+        self.payer = Payer(identity)
         self.carrier = SimCarrier(host, loop)
         self.directory = Directory(swarm, self.carrier, MODEL, num_layers)
         self._loop = loop

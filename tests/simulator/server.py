@@ -8,8 +8,9 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from p2pinfer.server.accounts import Accounts
 from p2pinfer.server.admission import Load
-from p2pinfer.server.draining import drain
+from p2pinfer.server.draining import SETTLE_SECONDS, drain
 from p2pinfer.server.handler import Handler
 from p2pinfer.server.runner import Runner
 from p2pinfer.server.sessions import ServerSession, SessionTable
@@ -20,6 +21,7 @@ from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import Span
 from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Reason, Refused
+from tests.fakes import MemoryBook
 from tests.simulator.arithmetic import MAX_POSITIONS, MODEL, NUMERICS, NumberEngine
 from tests.simulator.calls import ServerChannel
 from tests.simulator.clock import Clock
@@ -43,6 +45,7 @@ class ServerShape:
     seconds_per_layer_token: float = 0.0002
     cache_tokens: int = 100_000
     idle_seconds: float = 120.0
+    receipt_tokens: int = 256
 
 
 class SimServer:
@@ -70,8 +73,12 @@ class SimServer:
         self.batcher = SimBatcher(self.engine, Speed(shape.seconds_per_layer, 1000.0))
         self.batcher.seconds_per_layer = shape.seconds_per_layer
         self.batcher.seconds_per_layer_token = shape.seconds_per_layer_token
+        self.accounts = Accounts(identity, MemoryBook(), receipt_tokens=shape.receipt_tokens, now=clock.time)
         self.sessions: SessionTable = TouchedSessions(
-            self.engine, cache_tokens=shape.cache_tokens, idle_seconds=shape.idle_seconds
+            self.engine,
+            cache_tokens=shape.cache_tokens,
+            idle_seconds=shape.idle_seconds,
+            accounts=self.accounts,
         )
         self._swarm = swarm
         self._clock = clock
@@ -119,6 +126,7 @@ class SimServer:
             self._leaves_at = self._clock.time() + self._drain_seconds
             self._announce(ServerState.DRAINING)
             await drain(self.sessions, self._drain_seconds, asyncio.Event(), self._on_event)
+            await self.accounts.wait_settled(SETTLE_SECONDS)
             self._announce(ServerState.LEFT)
             self.sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
             with contextlib.suppress(TimeoutError):
