@@ -29,7 +29,7 @@ from p2pinfer.swarm.listing import (
     encode_listing,
     summarize,
 )
-from p2pinfer.swarm.membership import Membership
+from p2pinfer.swarm.membership import Membership, Remembered
 from p2pinfer.swarm.presence import StreamHandler
 from p2pinfer.swarm.validator import Record
 from p2pinfer.swarm.waiting import undisturbed
@@ -64,6 +64,16 @@ class Swarm:
         """A folder for sockets that only this user may enter; it vanishes when the swarm is left."""
         return self._membership.private_folder
 
+    @property
+    def remembered(self) -> Remembered:
+        """What the next stay in this swarm begins with."""
+        return self._membership.remembered
+
+    @property
+    def daemon_pid(self) -> int | None:
+        """The process of p2pd, to see what it uses; None between its end and its next start."""
+        return self._membership.daemon_pid
+
     @classmethod
     @asynccontextmanager
     async def join(
@@ -74,13 +84,16 @@ class Swarm:
         listen_maddrs: Sequence[str] = ("/ip4/0.0.0.0/tcp/0",),
         announce_maddrs: Sequence[str] = (),
         client_only: bool = False,
+        remembered: Remembered | None = None,
         startup_timeout_seconds: float = 20.0,
     ) -> AsyncIterator[Swarm]:
         """Join the swarm at `initial_peers`, or begin a new one if there are none.
 
         `listen_maddrs` may be empty: then nobody can dial us, only answer. `client_only` reads but keeps
-        nothing for others, and doesn't listen. Raises UsageError for a malformed address or an identity in
-        use, SwarmUnreachableError if nobody answers, SwarmError if the node can't be started.
+        nothing for others, and doesn't listen. `remembered` is what a former stay in this swarm ended with:
+        whoever is still there is found, and we are found where we were. Raises UsageError for a malformed
+        address or an identity in use, SwarmUnreachableError if nobody answers, SwarmError if the node can't
+        be started.
         """
         for address in (*listen_maddrs, *announce_maddrs):
             check_address(address)
@@ -95,7 +108,7 @@ class Swarm:
             use_relays=public,
             startup_timeout_seconds=startup_timeout_seconds,
         )
-        membership = Membership(identity, config)
+        membership = Membership(identity, config, remembered)
         with identity.in_use():
             leave = asyncio.Event()
             joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,24 @@ _STARTS_AT_OLD_PORTS = 5  # then somebody else has them: better at another port 
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a member takes from one stay in a swarm to the next: whom it knew, and where others knew it."""
+
+    peers: Mapping[PeerId, tuple[str, ...]] = field(default_factory=dict)  # by multiaddresses
+    listen_maddrs: tuple[str, ...] = ()  # with the ports that the system chose; empty: as it is told
+
+
 class Membership:
     """One identity's place in one swarm, through any number of p2pd processes."""
 
-    def __init__(self, identity: Identity, config: DaemonConfig) -> None:
-        """Nothing happens before `run`. Raises UsageError for a malformed initial peer."""
+    def __init__(
+        self, identity: Identity, config: DaemonConfig, remembered: Remembered | None = None
+    ) -> None:
+        """Nothing happens before `run`. Raises UsageError for a malformed initial peer.
+
+        Those `remembered` from before are greeted like initial peers, but needn't be there.
+        """
         initial: dict[PeerId, list[str]] = {}
         for address in config.initial_peers:
             initial.setdefault(PeerId(check_peer_address(address)), []).append(address)
@@ -50,7 +63,9 @@ class Membership:
         self._acquaintances = Acquaintances(initial)
         self._identity = identity
         self._config = config
-        self._opened_ports = config.listen_maddrs
+        self._former = remembered or Remembered()
+        self._acquaintances.saw(self._former.peers, time.monotonic())
+        self._opened_ports = self._former.listen_maddrs or config.listen_maddrs
         self._handlers: dict[str, StreamHandler] = {}
         self._present: Presence | None = None
         self._before: Presence | None = None
@@ -62,12 +77,22 @@ class Membership:
         self.addresses: tuple[str, ...] = ()
         self.private_folder: Path
 
+    @property
+    def remembered(self) -> Remembered:
+        """For the next stay in the same swarm."""
+        return Remembered(self._acquaintances.addresses(), self._opened_ports)
+
     def presence(self) -> Presence:
         """The presence that stands now. Raises SwarmError, instead of waiting, if there is none."""
         self._check_not_left()
         if self._present is None or not self._present.daemon.running:
             raise lost()
         return self._present
+
+    @property
+    def daemon_pid(self) -> int | None:
+        """The process that is p2pd now."""
+        return None if self._present is None else self._present.daemon.process.pid
 
     async def wait_rejoined(self) -> None:
         """Return after the next time that we are back: p2pd runs again, or others answer again."""
@@ -158,7 +183,9 @@ class Membership:
         owner = TaskOwner()
         current_owner.set(owner)
         config = self._config
-        if not first:
+        if first:
+            config = replace(config, listen_maddrs=self._opened_ports)
+        else:
             config = replace(config, bootstrap=False, listen_maddrs=self._listen_again())
         self._failed_starts += 1
         async with run_daemon(self._identity, config, self.private_folder) as daemon:
@@ -193,6 +220,9 @@ class Membership:
         return self._opened_ports
 
     async def _meet_initial_peers(self, presence: Presence) -> None:
+        if self._former.peers:
+            self._acquaintances.greeted(self._former.peers, time.monotonic())
+            await presence.greet(self._former.peers, connected=set())
         if not self._config.initial_peers:
             return
         node = presence.node
@@ -201,6 +231,8 @@ class Membership:
                 peers = [PeerID(peer_id_to_bytes(peer)) for peer in self._initial]
                 differences = sorted(await node.meet(peers))
                 if not differences:
+                    if not presence.alone:
+                        return
                     raise unreachable(self._config.initial_peers)
                 _check_clock(differences[len(differences) // 2])
                 await node.find_nearest_nodes([node.node_id])

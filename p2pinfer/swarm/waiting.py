@@ -41,3 +41,16 @@ async def unless(end: Coroutine[Any, Any, object], work: Coroutine[Any, Any, _T]
         working.cancel()
         ending.cancel()
         await asyncio.gather(working, ending, return_exceptions=True)
+
+
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Do all of it until one ends, for the others never do; raises what it raises."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

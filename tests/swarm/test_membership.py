@@ -16,6 +16,7 @@ import pytest
 from p2pinfer.errors import SwarmError
 from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
+from p2pinfer.swarm.membership import Remembered
 from p2pinfer.swarm.tunnel import dial, expose
 from p2pinfer.types import PeerId
 from tests.swarm.conftest import MODEL, describe, join_here, lose_p2pd, p2pd_of, until
@@ -416,3 +417,35 @@ async def test_a_p2pd_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
         await swarm.announce(describe(server))
         assert await sees(first, server)
         assert swarm.addresses == addresses
+
+
+async def test_who_began_a_swarm_left_it_and_comes_back_finds_it_where_it_was_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has no initial peers: without its memory it would begin another swarm."""
+    monkeypatch.setattr("p2pinfer.swarm.membership._LOOK_SECONDS", 0.5)
+    door, bob = Identity.ephemeral(), Identity.ephemeral()
+    async with AsyncExitStack() as others:
+        async with join_here(identity=door) as first:
+            addresses = first.addresses
+            swarm = await others.enter_async_context(join_here(addresses, bob))
+
+            async def remembers() -> bool:
+                return bob.peer_id in first.remembered.peers
+
+            await until(remembers, 15)
+            remembered = first.remembered
+        await swarm.announce(describe(bob))
+        async with join_here(identity=door, remembered=remembered) as back:
+            assert back.addresses == addresses
+            await until(lambda: sees(back, bob), 15)
+
+
+async def test_remembered_peers_that_are_gone_hinder_nobody() -> None:
+    gone = Identity.ephemeral().peer_id
+    remembered = Remembered({gone: (f"/ip4/127.0.0.1/tcp/9/p2p/{gone}",)})
+    async with join_here() as first:
+        async with join_here(first.addresses, remembered=remembered) as swarm:
+            assert await swarm.servers(MODEL) == []
+    async with join_here(remembered=remembered) as swarm:
+        assert swarm.addresses
