@@ -16,10 +16,11 @@ PACKAGE = ROOT / "p2pinfer"
 
 SHARED = {"types", "errors", "folders", "hadamard"}
 FORBIDDEN = {
-    "model": {"wire", "swarm", "client", "server", "demo"},
-    "wire": {"model", "swarm", "client", "server", "demo"},
-    "swarm": {"model", "wire", "client", "server", "demo"},
-    "client": {"server", "demo"},
+    "model": {"wire", "swarm", "owner", "client", "server", "demo"},
+    "wire": {"model", "swarm", "owner", "client", "server", "demo"},
+    "swarm": {"model", "wire", "owner", "client", "server", "demo"},
+    "owner": {"model", "client", "server", "demo"},
+    "client": {"owner", "server", "demo"},
     "server": {"client", "demo"},
 }
 TOP_LEVEL = {
@@ -78,6 +79,21 @@ def test_only_swarm_imports_hivemind():
 def test_only_quantization_imports_bitsandbytes():
     """One INT8 format, one place that knows whose it is."""
     assert importers("bitsandbytes") <= {"model/quantization.py"}
+
+
+def test_each_way_to_learn_signals_has_one_place_that_knows_its_library():
+    """A library that isn't there, or changes, is one file's matter."""
+    assert importers("aiomqtt") == {"owner/signals/mqtt.py"}
+    assert importers("hass_client") == {"owner/signals/home_assistant.py"}
+    assert importers("dbus_fast") <= {"owner/signals/system_bus.py", "owner/signals/network_manager.py"}
+
+
+def test_of_the_swarm_an_owner_needs_identities_only():
+    """Statements and redemption are for machines that serve nothing, too."""
+    owners = (PACKAGE / "owner").rglob("*.py")
+    imported = {module for path in owners for module in imported_modules(path)}
+    swarm = {module for module in imported if module.startswith("p2pinfer.swarm.")}
+    assert {module.split(".")[2] for module in swarm} == {"identity"}
 
 
 def test_importing_the_package_loads_neither_torch_nor_grpc():

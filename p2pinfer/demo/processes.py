@@ -213,7 +213,7 @@ class LocalSwarm:
         # still gets into `servers`, and so is ended.
         self._launcher = ThreadPoolExecutor(max_workers=1)
         self._launcher.submit(lambda: None).result()  # its thread runs before there is anything to lose
-        self._identities = tempfile.TemporaryDirectory(prefix="p2pinfer-identities-")
+        self._folder = tempfile.TemporaryDirectory(prefix="p2pinfer-servers-")
 
     def __enter__(self) -> Self:
         return self
@@ -227,6 +227,10 @@ class LocalSwarm:
     def peer_ids(self) -> list[PeerId]:
         """Of `servers`, in their order; a restarted server keeps its own."""
         return [recipe.peer_id for recipe in self._recipes]
+
+    def data_folder(self, index: int) -> Path:
+        """Where one server keeps its owner's files, over all its restarts."""
+        return Path(self._folder.name) / str(index)
 
     @property
     def fixed_addresses(self) -> list[str]:
@@ -271,8 +275,10 @@ class LocalSwarm:
             ]
             if place.dht_port:
                 arguments += ["--dht-listen", f"/ip4/{place.address}/tcp/{place.dht_port}"]
-            key_file = Path(self._identities.name) / f"{len(self.servers)}.key"
-            arguments += ["--identity", str(key_file)]
+            key_file = Path(self._folder.name) / f"{len(self.servers)}.key"
+            data_folder = self.data_folder(len(self.servers))
+            # Only this machine is served, whose owner has started us: nobody has to be asked.
+            arguments += ["--identity", str(key_file), "--data-folder", str(data_folder), "--accept"]
             if threads is not None:
                 arguments += ["--threads", str(threads)]
             recipe = _Recipe(
@@ -335,7 +341,7 @@ class LocalSwarm:
         finally:
             for server in self.servers:
                 server.close()
-            self._identities.cleanup()
+            self._folder.cleanup()
 
 
 def _started(recipe: _Recipe, initial_peers: Sequence[str]) -> ServerProcess:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from p2pinfer.errors import P2PInferError, UsageError
+from p2pinfer.owner.consent import ask, consented
+from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.server.config import ServerConfig
 
 
@@ -18,7 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = ServerConfig.from_args(argv)
     _quiet(config)
     try:
+        if not consented(OwnerFiles(config.data_folder).consent, accept=config.accept, ask=ask, say=say):
+            say("nothing was started, and nothing will be before you agree")
+            return 1
         asyncio.run(_run(config))
+    except KeyboardInterrupt:  # before there was anything to leave
+        say("stopped before it was ready")
     except UsageError as error:
         print(f"p2pinfer.server: {error}", file=sys.stderr)
         return 2
@@ -36,20 +43,20 @@ def say(line: str) -> None:
 
 
 async def _run(config: ServerConfig) -> None:
-    from p2pinfer.server.lifecycle import Controls, serve  # after the environment is set: it loads libraries
+    from p2pinfer.server.lifecycle import Ending, serve  # after the environment is set: it loads libraries
 
-    controls = Controls(say, ready=asyncio.Event(), stopping=asyncio.Event(), leaving=asyncio.Event())
+    ending = Ending()
     serving = asyncio.current_task()
     assert serving is not None
 
     def stop() -> None:
-        if not controls.urge():  # asked a third time, or there is nothing to leave yet
+        if not ending.urge():  # asked a third time
             serving.cancel()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await serve(config, controls)
+    await serve(config, say, ending)
 
 
 def _quiet(config: ServerConfig) -> None:

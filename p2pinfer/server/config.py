@@ -11,6 +11,9 @@ from p2pinfer import __version__
 from p2pinfer.folders import user_cache_folder, user_data_folder
 from p2pinfer.types import Span
 
+LEAST_RECEIPT_TOKENS = 256
+"""As many as a session has rows at most: one step may bring a token of each."""
+
 _DESCRIPTION = """\
 Serve some layers of a language model to the swarm, in INT8.
 
@@ -48,7 +51,10 @@ class ServerConfig:
     cache_folder: Path
     data_folder: Path
     idle_seconds: float
-    drain_seconds: float
+    drain_seconds: float | None  # None: as the policy says
+    receipt_tokens: int
+    policy: Path | None
+    accept: bool
     verbose: bool
     heartbeat_seconds: float = 15.0
     record_seconds: float = 60.0
@@ -87,9 +93,12 @@ class ServerConfig:
             engine=args.engine,
             threads=args.threads,
             cache_folder=args.cache_folder,
-            data_folder=user_data_folder(),
+            data_folder=args.data_folder,
             idle_seconds=args.idle_seconds,
             drain_seconds=args.drain_seconds,
+            receipt_tokens=args.receipt_tokens,
+            policy=args.policy,
+            accept=args.accept,
             verbose=args.verbose,
         )
 
@@ -142,10 +151,37 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument(
         "--drain-seconds",
         type=_drain_seconds,
-        default=60.0,
         metavar="S",
         help="when asked to leave, serve on for so long at most, while clients move their sessions to other "
-        "servers (default: 60; 0: leave at once)",
+        "servers (default: what the policy says, 60 without one; 0: leave at once)",
+    )
+    share.add_argument(
+        "--receipt-tokens",
+        type=_receipt_tokens,
+        default=2048,
+        metavar="N",
+        help="do at most so many tokens of work in a session that its client hasn't signed for "
+        f"(default: %(default)s; at least {LEAST_RECEIPT_TOKENS})",
+    )
+    owner = parser.add_argument_group("owner")
+    owner.add_argument(
+        "--accept",
+        action="store_true",
+        help="agree to what the first start explains, without being asked; for scripts",
+    )
+    owner.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="when this machine may work (default: policy.toml in the data folder, which "
+        "`python -m p2pinfer.owner init` writes; without one: always)",
+    )
+    owner.add_argument(
+        "--data-folder",
+        type=Path,
+        default=user_data_folder(),
+        metavar="FOLDER",
+        help="where identity, policy, consent and ledger are (default: %(default)s)",
     )
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -205,6 +241,14 @@ def _span(text: str) -> Span:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number of at least 1 is expected, not {text!r}")
+    return int(text)
+
+
+def _receipt_tokens(text: str) -> int:
+    if not text.isdecimal() or not LEAST_RECEIPT_TOKENS <= int(text) <= 10**9:
+        raise argparse.ArgumentTypeError(
+            f"a whole number from {LEAST_RECEIPT_TOKENS}, which one step may have, is expected, not {text!r}"
+        )
     return int(text)
 
 

@@ -1,246 +1,221 @@
-"""A server's life: open the model, join, take layers, serve, leave."""
+"""A server's life: with its owner's consent, in and out of the swarm as the owner's policy says.
+
+    OFF -> PAUSED <-> JOINING -> SERVING -> DRAINING -> PAUSED ... -> OFF
+
+While paused there is no model, no p2pd and no connection but those that signals come from.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import time
+import gc
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from p2pinfer import __version__
-from p2pinfer.errors import UsageError
-from p2pinfer.model.engine import load_engine
-from p2pinfer.model.engine.base import Engine
-from p2pinfer.model.manifest import Manifest
-from p2pinfer.model.source import open_model
-from p2pinfer.model.store import LayerStore
-from p2pinfer.server.admission import Load
-from p2pinfer.server.announcing import Heartbeats, announce_first, withdraw
-from p2pinfer.server.batcher import Batcher
-from p2pinfer.server.budget import default_cache_tokens, default_num_layers, history_bytes_per_token
+from p2pinfer.errors import P2PInferError, SwarmError
+from p2pinfer.owner.book import Book
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.governor import NO_CONSENT, Governor
+from p2pinfer.owner.policy import Action, Verdict
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.owner.zone import local_zone
+from p2pinfer.server.attendant import Attendant
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.draining import counted, drain
-from p2pinfer.server.handler import Handler
-from p2pinfer.server.listening import listening
-from p2pinfer.server.machine import available_memory_bytes, in_thread, owned_identity
-from p2pinfer.server.placement import choose_span
-from p2pinfer.server.runner import Runner
-from p2pinfer.server.sessions import SessionTable
-from p2pinfer.server.speed import Speed, measure_speed
-from p2pinfer.swarm.announcement import Announcement, ServerState
-from p2pinfer.swarm.dht import Swarm
-from p2pinfer.swarm.tunnel import dial
-from p2pinfer.swarm.view import coverage
-from p2pinfer.types import Span, short_id
-from p2pinfer.wire.status import Reason, Refused
+from p2pinfer.server.machine import owned_identity, return_memory
+from p2pinfer.server.monthly_traffic import MonthlyTraffic
+from p2pinfer.server.stay import Controls, stay
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.swarm.membership import Remembered
+from p2pinfer.swarm.waiting import first_of
+
+_OWNER = "its owner asked for it"
+_FIRST_SIGNALS_SECONDS = 3.0
+_FIRST_RETRY_SECONDS = 5.0
+_LONGEST_RETRY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Controls:
-    """How the program that runs a server and the server talk to each other."""
+class Ending:
+    """The owner asks that the server ends: once to leave politely, again to leave now."""
 
-    say: Callable[[str], None]  # prints a line for the owner
-    ready: asyncio.Event  # set by the server once it is announced
-    stopping: asyncio.Event  # set by the program: take no new sessions, let those there are move, and leave
-    leaving: asyncio.Event  # set by the program: leave now
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.urgent = asyncio.Event()
 
     def urge(self) -> bool:
-        """The owner asks (again) that the server ends. False: it has been asked all that it can be asked."""
-        for event in (self.stopping, self.leaving):
-            if self.ready.is_set() and not event.is_set():
+        """Ask (again). False: it has been asked all that it can be asked."""
+        for event in (self.asked, self.urgent):
+            if not event.is_set():
                 event.set()
                 return True
         return False
 
 
-async def serve(config: ServerConfig, controls: Controls) -> None:
-    """Run one server until it is told to stop.
+async def serve(config: ServerConfig, say: Callable[[str], None], ending: Ending) -> None:
+    """Run one server until it is told to end, or its owner takes the consent back.
 
     Raises P2PInferError with what the owner can do about it if it can't start or go on.
     """
-    with owned_identity(config.identity, config.data_folder) as identity:
-        opening = asyncio.ensure_future(
-            in_thread(
-                partial(open_model, config.model, cache_folder=config.cache_folder, progress=controls.say)
-            )
-        )
+    files, zone = OwnerFiles(config.data_folder), local_zone()
+    with owned_identity(config.identity, config.data_folder) as identity, Book(files.ledger) as book:
+        traffic = await MonthlyTraffic.of(book, zone)
+        governor = Governor(files, zone=zone, policy=config.policy, own_readings=traffic.readings)
+        attendant = Attendant(config, identity.peer_id, files, book, governor, traffic)
+        life = Life(config, identity, book, governor, attendant, say, ending)
         try:
-            async with Swarm.join(
-                config.initial_peers,
-                identity,
-                listen_maddrs=config.dht_listen,
-                announce_maddrs=config.announced_maddrs,
-            ) as swarm:
-                if not config.initial_peers:
-                    controls.say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
-                store = await opening
-                await _serve_model(config, swarm, store, controls)
+            await first_of(governor.run_forever(), attendant.attend_forever(), life.live())
+        except P2PInferError as error:
+            life.last_words = str(error)
+            raise
         finally:
-            opening.cancel()
+            attendant.enter(OwnerState.OFF, life.last_words)
 
 
-async def _serve_model(config: ServerConfig, swarm: Swarm, store: LayerStore, controls: Controls) -> None:
-    """Claim layers, load them, serve; the claim is withdrawn however it ends."""
-    manifest = store.manifest
-    layers = await _choose_layers(config, swarm, store)
-    controls.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
-    claim = _claim(config, swarm, store, layers)
-    await announce_first(swarm, lambda: claim)  # so that others who join now choose other layers
-    try:
-        engine = await in_thread(partial(_load, config, store, layers))
-        speed = await in_thread(partial(measure_speed, engine))
-        await _serve_sessions(config, swarm, store.manifest, claim, engine, speed, controls)
-    except BaseException:
-        await withdraw(swarm, claim)
-        raise
+class Life:
+    """Stays in the swarm, one after the other, while the owner's policy allows it."""
 
+    def __init__(
+        self,
+        config: ServerConfig,
+        identity: Identity,
+        book: Book,
+        governor: Governor,
+        attendant: Attendant,
+        say: Callable[[str], None],
+        ending: Ending,
+    ) -> None:
+        self.last_words = "it has ended"
+        self._config = config
+        self._identity = identity
+        self._book = book
+        self._governor = governor
+        self._attendant = attendant
+        self._say = say
+        self._ending = ending
+        self._has_served = False
+        self._remembered: Remembered | None = None
 
-async def _serve_sessions(
-    config: ServerConfig,
-    swarm: Swarm,
-    manifest: Manifest,
-    claim: Announcement,
-    engine: Engine,
-    speed: Speed,
-    controls: Controls,
-) -> None:
-    """Listen, announce, serve until told to stop, let the sessions move, tell those that are left."""
-    sessions = SessionTable(
-        engine, cache_tokens=_cache_tokens(config, engine), idle_seconds=config.idle_seconds
-    )
-    batcher = Batcher(engine, speed)
+    async def live(self) -> None:
+        """Return when the owner asks for the end. Raises P2PInferError."""
+        retry_seconds = _FIRST_RETRY_SECONDS
+        await self._until(first_of(self._governor.wait_for(_is_clear), asyncio.sleep(_FIRST_SIGNALS_SECONDS)))
+        while not self._is_over():
+            verdict = self._governor.verdict
+            if verdict.action is not Action.RUN:
+                self._pause(reasons(verdict))
+                await self._until(self._governor.wait_for(partial(_has_changed, verdict)))
+                continue
+            try:
+                await self._stay()
+                retry_seconds = _FIRST_RETRY_SECONDS
+            except SwarmError as error:
+                if not self._has_served:
+                    raise
+                if self._remembered is not None:  # the old port may be another's now
+                    self._remembered = Remembered(self._remembered.peers)
+                self._pause(f"{error}; trying again in {retry_seconds:.0f} s")
+                await self._until(asyncio.sleep(retry_seconds))
+                retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
 
-    def load() -> Load:
-        return Load(
-            peer_id=swarm.peer_id,
-            model=manifest.hash,
-            numerics=engine.numerics,
-            layers=claim.layers,
-            max_positions=manifest.max_positions,
-            cache_tokens=sessions.cache_tokens,
-            free_cache_tokens=sessions.free_cache_tokens,
-            sessions=len(sessions),
-            draining=controls.stopping.is_set(),
+    def _pause(self, words: str) -> None:
+        self._say(f"paused: {words}")
+        self._attendant.enter(OwnerState.PAUSED, words)
+
+    async def _stay(self) -> None:
+        """Be in the swarm until the policy, or the owner, ends it."""
+        controls = Controls(
+            say=self._say,
+            drain_seconds=self._drain_seconds,
+            ends_at=lambda: self._governor.verdict.leaves_at,
+            remembered=self._remembered,
         )
+        self._governor.working = True
+        self._attendant.enter(OwnerState.JOINING, "the policy allows it")
+        staying = asyncio.create_task(stay(self._config, self._identity, self._book, controls))
+        try:
+            with self._attendant.serving(controls):
+                await self._until_over(staying, controls)
+            self._has_served = self._has_served or controls.ready.is_set()
+        finally:
+            self._governor.working = False
+            staying.cancel()
+            await asyncio.gather(staying, return_exceptions=True)
+            self._remembered = controls.remembered
+            del staying, controls
+            gc.collect()  # sessions, callbacks and the engine refer to each other
+            return_memory()
 
-    with Runner(batcher, sessions.find, asyncio.get_running_loop()) as runner:
-        handler = Handler(sessions, runner, load, tunnel=partial(dial, swarm))
-        async with listening(config.listen, config.announce, handler, runner, swarm) as reachable:
-            leaves_at: float | None = None  # Unix seconds
+    async def _until_over(self, staying: asyncio.Task[None], controls: Controls) -> None:
+        """Pass on what the policy and the owner want, until the stay has ended. Raises what it raises."""
+        passing_on = asyncio.create_task(self._pass_on(controls))
+        try:
+            await asyncio.wait({staying, passing_on}, return_when=asyncio.FIRST_COMPLETED)
+            if controls.ready.is_set():
+                await asyncio.wait({staying})
+            elif not staying.done():
+                self._say("stopped before it was ready")
+                return
+            staying.result()
+        finally:
+            passing_on.cancel()
+            await asyncio.gather(passing_on, return_exceptions=True)
 
-            def describe() -> Announcement:
-                now = time.time()
-                return dataclasses.replace(
-                    claim,
-                    state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
-                    leaves_at=leaves_at,
-                    numerics=engine.numerics,
-                    endpoints=reachable.endpoints,
-                    certificate=reachable.certificate.der,
-                    decode_seconds_per_layer=batcher.decode_seconds_per_layer,
-                    prefill_tokens_per_second=batcher.prefill_tokens_per_second,
-                    queue_depth=runner.queue_depth,
-                    free_cache_tokens=sessions.free_cache_tokens,
-                    announced_at=now,
-                    expires_at=now + config.record_seconds,
-                )
+    async def _pass_on(self, controls: Controls) -> None:
+        """Return when everything was passed on that can be."""
+        ending, governor = self._ending, self._governor
+        await first_of(controls.ready.wait(), ending.asked.wait(), governor.wait_for(_forbids))
+        if controls.ready.is_set():
+            self._attendant.enter(OwnerState.SERVING, "the policy allows it")
+            await first_of(ending.asked.wait(), governor.wait_for(_forbids))
+        stops = not ending.asked.is_set() and governor.verdict.action is Action.STOP
+        words = _OWNER if ending.asked.is_set() else reasons(governor.verdict)
+        if not ending.asked.is_set():
+            self._say(f"{'stopping' if stops else 'draining'}: {words}")
+        if controls.ready.is_set() and not stops:
+            self._attendant.enter(OwnerState.DRAINING, words)
+            controls.stopping.set()
+            await first_of(ending.urgent.wait(), governor.wait_for(_forbids_at_once))
+        controls.stopping.set()
+        controls.leaving.set()
 
-            await announce_first(swarm, describe)
-            controls.say(
-                f"ready: layers {claim.layers} of {manifest.num_layers}, peer {short_id(swarm.peer_id)}, "
-                f"{engine.numerics}, {engine.weight_bytes / 1e6:.0f} MB of weights, "
-                f"{sessions.cache_tokens} cache tokens"
-            )
-            controls.ready.set()
-            heartbeats = Heartbeats(swarm, describe, config.heartbeat_seconds)
+    async def _until(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for it, or for the owner to ask for the end."""
+        await first_of(work, self._ending.asked.wait())
 
-            async def until_drained() -> None:
-                nonlocal leaves_at
-                await controls.stopping.wait()
-                leaves_at = time.time() + config.drain_seconds
-                if len(sessions):  # else the next announcement withdraws it
-                    heartbeats.hasten()
-                await drain(sessions, config.drain_seconds, controls.leaving, controls.say)
+    def _is_over(self) -> bool:
+        if self._ending.asked.is_set():
+            self.last_words = _OWNER
+            return True
+        if not self._governor.consents:
+            self.last_words = reasons(self._governor.verdict)
+            self._say(f"ending: {self.last_words}")
+            return True
+        return False
 
-            await _first_of(
-                until_drained(),
-                heartbeats.beat_forever(),
-                heartbeats.hasten_after_rejoining(),
-                sessions.expire_forever(),
-                runner.wait_failed(),
-            )
-            controls.say(f"leaving: {counted(len(sessions), 'session is told', 'sessions are told')}")
-            await withdraw(swarm, describe())  # first, so that nobody is sent here again
-            sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
-
-
-def _claim(config: ServerConfig, swarm: Swarm, store: LayerStore, layers: Span) -> Announcement:
-    """The record of a server that is still loading: it counts for placement, not for routes."""
-    now = time.time()
-    return Announcement(
-        peer_id=swarm.peer_id,
-        model=store.manifest.hash,
-        model_name=store.manifest.name,
-        num_layers=store.manifest.num_layers,
-        layers=layers,
-        state=ServerState.JOINING,
-        numerics="pending",
-        version=__version__,
-        public_name=config.public_name,
-        announced_at=now,
-        expires_at=now + config.record_seconds,
-    )
-
-
-async def _choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) -> Span:
-    manifest = store.manifest
-    whole = Span(0, manifest.num_layers)
-    if config.layers is not None:
-        if not config.layers.within(whole):
-            raise UsageError(f"--layers {config.layers}: {manifest.name} has layers {whole}")
-        return config.layers
-    number = config.num_layers or default_num_layers(
-        largest_layer_bytes=max(
-            store.layer_bytes(Span(layer, layer + 1)) for layer in range(manifest.num_layers)
-        ),
-        free_bytes=available_memory_bytes(),
-        num_layers=manifest.num_layers,
-    )
-    servers = await swarm.servers(manifest.hash)
-    return choose_span(coverage(servers, manifest.num_layers), min(number, manifest.num_layers))
+    def _drain_seconds(self) -> float:
+        if self._config.drain_seconds is not None:
+            return self._config.drain_seconds
+        return self._governor.policy.drain_seconds
 
 
-def _load(config: ServerConfig, store: LayerStore, layers: Span) -> Engine:
-    return load_engine(
-        store,
-        layers,
-        device=config.device,
-        threads=config.threads,
-        engine=config.engine,
-        max_cache_tokens=config.max_cache_tokens,
-    )
+def reasons(verdict: Verdict) -> str:
+    """Why a policy doesn't say RUN, in one line."""
+    return "; ".join(cause.words for cause in verdict.causes)
 
 
-def _cache_tokens(config: ServerConfig, engine: Engine) -> int:
-    if config.max_cache_tokens is not None:
-        return config.max_cache_tokens
-    return default_cache_tokens(
-        bytes_per_token=engine.cache_bytes_per_token + history_bytes_per_token(engine.hidden_size),
-        free_bytes=available_memory_bytes(),
-    )
+def _is_clear(verdict: Verdict) -> bool:
+    """False while it may only be that signals have not been heard yet."""
+    return verdict.action is Action.RUN or any(cause.code == NO_CONSENT for cause in verdict.causes)
 
 
-async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
-    """Do all of it until one ends, for the others never do; raises what it raises."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _forbids(verdict: Verdict) -> bool:
+    return verdict.action is not Action.RUN
+
+
+def _forbids_at_once(verdict: Verdict) -> bool:
+    return verdict.action is Action.STOP
+
+
+def _has_changed(before: Verdict, verdict: Verdict) -> bool:
+    """True if there is something new to say: not if only seconds in words have passed."""
+    return [cause.code for cause in verdict.causes] != [cause.code for cause in before.causes]

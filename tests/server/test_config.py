@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.admission import MAX_ROWS
+from p2pinfer.server.config import LEAST_RECEIPT_TOKENS, ServerConfig
 from p2pinfer.types import Span
 
 
@@ -34,9 +35,15 @@ def test_layers_are_given_as_a_span():
     assert ServerConfig.from_args(["m", "--layers", "10:20"]).layers == Span(10, 20)
 
 
-def test_a_minute_is_given_for_leaving_unless_another_time_is():
-    assert ServerConfig.from_args(["m"]).drain_seconds == 60
+def test_the_policy_says_how_long_leaving_may_take_unless_a_flag_does():
+    assert ServerConfig.from_args(["m"]).drain_seconds is None
     assert ServerConfig.from_args(["m", "--drain-seconds", "0"]).drain_seconds == 0
+
+
+def test_no_step_is_larger_than_what_may_be_unsigned():
+    """A session with as many rows as may be brings a token of each in one step."""
+    assert LEAST_RECEIPT_TOKENS == MAX_ROWS
+    assert ServerConfig.from_args(["m"]).receipt_tokens == 2048
 
 
 @pytest.mark.parametrize(

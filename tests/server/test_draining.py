@@ -15,13 +15,24 @@ import pytest
 
 from p2pinfer.errors import RefusedError, SwarmError
 from p2pinfer.server import announcing
+from p2pinfer.server.accounts import Accounts
 from p2pinfer.server.announcing import Heartbeats, withdraw
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.lifecycle import Controls, _serve_sessions
+from p2pinfer.server.lifecycle import Ending
+from p2pinfer.server.stay import Controls, _serve_sessions
 from p2pinfer.swarm.announcement import Announcement, ServerState
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.types import Span
-from tests.fakes import HIDDEN_SIZE, MODEL, SPEED, FakeEngine, FakeServer, fake_manifest, fake_swarm
+from tests.fakes import (
+    HIDDEN_SIZE,
+    MODEL,
+    SPEED,
+    FakeEngine,
+    FakeServer,
+    MemoryBook,
+    fake_manifest,
+    fake_swarm,
+)
 from tests.server.wire_client import ONE, SECONDS, opened, until, wire_client
 
 
@@ -85,26 +96,47 @@ class Program:
 
     def __init__(self, *flags: str) -> None:
         self.lines: list[str] = []
-        events = [asyncio.Event() for _ in range(3)]
-        self.controls = Controls(self.lines.append, *events)
+        self.book = MemoryBook()
         self.folder = tempfile.TemporaryDirectory()
         self.board = Board(private_folder=Path(self.folder.name))
         config = ServerConfig.from_args(
             ["m", "--listen", "127.0.0.1:0", "--max-cache-tokens", "4096", *flags]
         )
+        self.controls = Controls(
+            say=self.lines.append,
+            drain_seconds=lambda: 60.0 if config.drain_seconds is None else config.drain_seconds,
+            ends_at=lambda: self.ends_at,
+        )
+        self.ends_at: float | None = None
         claim = claim_of(self.board)
+        accounts = Accounts(self.board.identity, self.book, receipt_tokens=config.receipt_tokens)
         swarm: Any = self.board
         self.serving = asyncio.create_task(
             _serve_sessions(
-                config, swarm, fake_manifest(2), claim, FakeEngine(Span(0, 2)), SPEED, self.controls
+                config,
+                swarm,
+                fake_manifest(2),
+                claim,
+                FakeEngine(Span(0, 2)),
+                SPEED,
+                accounts,
+                self.controls,
             )
         )
+
+    def stop(self) -> None:
+        """As when the owner asks for the end."""
+        self.controls.stopping.set()
+
+    def leave_now(self) -> None:
+        """As when the owner asks again."""
+        self.controls.leaving.set()
 
     @property
     def member(self) -> FakeServer:
         """Enough of a server for a client to find it."""
         record = self.board.announced[-1]
-        member = FakeServer(Span(0, 2), 2, 0, 0.0)
+        member = FakeServer(Span(0, 2), 2, 0, 0.0, 4096)
         member.identity = self.board.identity
         member.port = int(record.endpoints[0].rpartition(":")[2])
         member.certificate_der = record.certificate
@@ -129,7 +161,7 @@ async def program(*flags: str) -> AsyncIterator[Program]:
 
 async def test_without_sessions_a_server_leaves_at_once():
     async with program() as running:
-        assert running.controls.urge()
+        running.stop()
         await running.ended()
     assert running.board.states == ["SERVING", "LEFT"]
     assert running.lines[-1] == "leaving: 0 sessions are told"
@@ -141,7 +173,7 @@ async def test_a_draining_server_tells_everybody_serves_on_and_leaves_with_its_l
         route = await client.route(running.member)
         await route.run(ONE, 0)
         running.board.news.clear()
-        running.controls.urge()
+        running.stop()
         assert (await route.hops[0].frame()).draining.seconds == 50
         await asyncio.wait_for(running.board.news.wait(), SECONDS)
         announced = running.board.announced[-1]
@@ -165,7 +197,7 @@ async def test_a_draining_server_tells_everybody_serves_on_and_leaves_with_its_l
 async def test_after_the_time_given_sessions_that_are_left_are_told(flags):
     async with program(*flags) as running, wire_client() as client:
         route = await client.route(running.member)
-        running.controls.urge()
+        running.stop()
         with pytest.raises(RefusedError, match="move to another") as refused:
             await route.hops[0].caught_up(1)  # never: it has no history
         await running.ended()
@@ -176,21 +208,31 @@ async def test_after_the_time_given_sessions_that_are_left_are_told(flags):
 async def test_asked_twice_a_server_leaves_at_once_but_not_without_a_word():
     async with program() as running, wire_client() as client:
         route = await client.route(running.member)
-        assert running.controls.urge()
+        running.stop()
         assert (await route.hops[0].frame()).draining.seconds == 60
-        assert running.controls.urge()
+        running.leave_now()
         with pytest.raises(RefusedError) as refused:
             await route.hops[0].frame()
         await running.ended()
-        assert not running.controls.urge()  # asked a third time there is nothing gentle left
     assert refused.value.reason == "leaving"
     assert running.board.states[-1] == "LEFT"
 
 
-async def test_a_server_that_is_not_ready_has_nothing_to_leave():
-    controls = Controls(print, asyncio.Event(), asyncio.Event(), asyncio.Event())
-    assert not controls.urge()
-    assert not controls.stopping.is_set()
+async def test_asked_a_third_time_there_is_nothing_gentle_left():
+    ending = Ending()
+    assert [ending.urge(), ending.urge(), ending.urge()] == [True, True, False]
+    assert ending.asked.is_set()
+    assert ending.urgent.is_set()
+
+
+async def test_when_the_policy_knows_its_end_the_record_says_so():
+    async with program() as running:
+        running.ends_at = time.time() + 3600
+        running.controls.serving.hasten()
+        running.board.news.clear()
+        await asyncio.wait_for(running.board.news.wait(), SECONDS)
+    announced = running.board.announced[-1]
+    assert (announced.state, announced.leaves_at) == (ServerState.SERVING, running.ends_at)
 
 
 async def test_a_server_whose_swarm_is_lost_serves_on_and_leaves_as_if_it_were_not():
@@ -198,8 +240,8 @@ async def test_a_server_whose_swarm_is_lost_serves_on_and_leaves_as_if_it_were_n
         route = await client.route(running.member)
         running.board.lost = True
         await route.run(ONE, 0)
-        running.controls.urge()
-        running.controls.urge()
+        running.stop()
+        running.leave_now()
         with pytest.raises(RefusedError) as refused:
             await route.hops[0].caught_up(1)  # never: it has no history
         await running.ended()
@@ -284,8 +326,8 @@ async def test_a_fake_server_drains_like_a_real_one():
 
 
 def test_the_history_counts_in_what_a_server_takes_of_memory(monkeypatch):
-    from p2pinfer.server import lifecycle
+    from p2pinfer.server import stay
 
-    monkeypatch.setattr(lifecycle, "available_memory_bytes", lambda: 4 * 1000 * (1 + 4 * HIDDEN_SIZE))
+    monkeypatch.setattr(stay, "available_memory_bytes", lambda: 4 * 1000 * (1 + 4 * HIDDEN_SIZE))
     config = ServerConfig.from_args(["m", "--identity", str(Path("key"))])
-    assert lifecycle._cache_tokens(config, FakeEngine(Span(0, 2))) == 1000
+    assert stay._cache_tokens(config, FakeEngine(Span(0, 2))) == 1000

@@ -1,0 +1,24 @@
+"""`python -m p2pinfer.owner revoke`: take the consent back."""
+
+from __future__ import annotations
+
+import argparse
+
+from p2pinfer.owner.consent import revoke_consent
+from p2pinfer.owner.files import OwnerFiles
+
+HELP = "take your consent back: servers of this machine stop within seconds, and none starts again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There is nothing to choose."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Delete the consent. Running servers see that."""
+    if revoke_consent(OwnerFiles(args.data_folder).consent):
+        print("taken back: servers that run stop within seconds, and none starts before you agree again")
+    else:
+        print("there was no consent to take back")
+    print("identity, policy and ledger stay where they are:", args.data_folder)
+    return 0

@@ -1,0 +1,82 @@
+"""`python -m p2pinfer.owner status`: how this machine's servers are, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+
+from p2pinfer.owner.consent import read_consent
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.liveness import runs
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.owner.status import Status, read_statuses
+from p2pinfer.types import short_id
+
+HELP = "show what this machine's servers are doing, and why"
+
+_RECENT_SECONDS = 7 * 86_400.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which servers, and for whom."""
+    parser.add_argument("--all", action="store_true", help="also those that ended more than a week ago")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every server's latest status."""
+    files, now = OwnerFiles(args.data_folder), time.time()
+    statuses = [
+        status
+        for status in read_statuses(files.statuses)
+        if args.all or runs(status) or now - status.written_at < _RECENT_SECONDS
+    ]
+    if args.json:
+        print(json.dumps([asdict(status) | {"runs": runs(status)} for status in statuses], indent=2))
+        return 0
+    consent = read_consent(files.consent)
+    if consent is None:
+        print("consent: none; nothing runs before you agree")
+    else:
+        print(f"consent: given on {consent.accepted_at[:10]}")
+    print(f"policy:  {files.policy if files.policy.exists() else 'none: servers work whenever they run'}")
+    for status in statuses:
+        print()
+        print("\n".join(_lines(status, now)))
+    if not statuses:
+        print("\nno server has run here: python -m p2pinfer.server MODEL")
+    return 0
+
+
+def _lines(status: Status, now: float) -> Iterator[str]:
+    name = f"{status.public_name} " if status.public_name else ""
+    yield f"server {name}{short_id(status.peer_id)}, {status.model}"
+    if status.state is not OwnerState.OFF and not runs(status):
+        yield f"  off since some time after {_clock(status.written_at)}: it ended without saying why"
+        return
+    yield f"  {status.state} since {_clock(status.since)}: {status.words}"
+    if status.leaves_at is not None:
+        yield f"  will pause at {_clock(status.leaves_at)}"
+    if status.state in (OwnerState.SERVING, OwnerState.DRAINING):
+        unsigned = f"{status.unsigned_tokens} tokens not signed for yet"
+        yield f"  layers {status.layers}, {status.sessions} sessions, {unsigned}"
+        watts = "" if status.watts is None else f", about {status.watts:.1f} W"
+        yield f"  may compute {status.duty:.0%} of the time{watts}"
+    if status.state is OwnerState.OFF:
+        return
+    for signal, line in sorted(status.signals.items()):
+        age = max(0.0, now - line.at)
+        origin = f" ({line.origin})" if line.origin else ""
+        yield f"  {signal:<16} {line.value}, {age:.0f} s ago{origin}"
+    for origin, trouble in sorted(status.troubles.items()):
+        yield f"  trouble          {origin}: {trouble}"
+
+
+def _clock(at: float) -> str:
+    """Local time, with the day if it is another one."""
+    then = datetime.fromtimestamp(at)
+    return then.strftime("%H:%M:%S" if then.date() == datetime.now().date() else "%Y-%m-%d %H:%M")

@@ -1,0 +1,165 @@
+"""Decides again and again whether this machine may work, and says so when it changes.
+
+The decision itself is policy.py's; here are the clock, the owner's files, and the sources of signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from pathlib import Path
+
+from p2pinfer.errors import UsageError
+from p2pinfer.owner.consent import read_consent
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.policy import Action, Cause, Limits, Policy, Verdict, decide
+from p2pinfer.owner.policy_file import load_policy
+from p2pinfer.owner.readings import Reading, Readings, Signal
+from p2pinfer.owner.signals.listening import Signals, listening
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 2.0
+"""How often what only time changes is looked at: hours, signals that grow stale, the owner's files."""
+
+NO_CONSENT = "no-consent"
+BAD_POLICY = "bad-policy"
+
+OwnReadings = Callable[[], Mapping[Signal, Reading]]
+"""What the server knows of itself, such as its traffic."""
+
+
+class Governor:
+    """The owner's will, as it is now. For the event loop."""
+
+    def __init__(
+        self,
+        files: OwnerFiles,
+        *,
+        zone: tzinfo,
+        policy: Path | None = None,
+        own_readings: OwnReadings = dict,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`policy` is a file that must be there; None: the one among `files`, if there is one.
+
+        Raises UsageError if there is one and it can't be used.
+        """
+        self._files = files
+        self.zone = zone
+        self._given = policy
+        self._own_readings = own_readings
+        self._now = now
+        self._had_policy = policy is not None or files.policy.exists()
+        self._fault: str | None = None
+        self._stamps: object = self._look_at_files()
+        self._signals: Signals | None = None
+        self._decided = asyncio.Event()
+        self._woken = asyncio.Event()
+        self.working = False
+        """Set by whoever obeys: what is needed to go on may be less than what is needed to begin."""
+        self.policy = load_policy(self._policy_path) if self._had_policy else Policy()
+        self.verdict = Verdict(
+            action=Action.STOP,
+            causes=(Cause(code="starting", words="it has just started", action=Action.STOP),),
+            leaves_at=None,
+            limits=Limits(),
+        )
+
+    @property
+    def consents(self) -> bool:
+        """False: nothing may run, and this program should end."""
+        return not any(cause.code == NO_CONSENT for cause in self.verdict.causes)
+
+    @property
+    def readings(self) -> Readings:
+        """What is known now."""
+        known = {} if self._signals is None else dict(self._signals.readings())
+        return known | dict(self._own_readings())
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What is wrong with where signals come from, by origin."""
+        return {} if self._signals is None else self._signals.troubles()
+
+    async def wait_for(self, wanted: Callable[[Verdict], bool]) -> Verdict:
+        """Return the first verdict that is wanted, which may be the present one."""
+        while not wanted(self.verdict):
+            self._decided.clear()
+            await self._decided.wait()
+        return self.verdict
+
+    async def run_forever(self) -> None:
+        """Listen to the signals that the policy names, and decide; begin anew when its file has changed."""
+        while True:
+            async with listening(self.policy.signals, now=self._now, on_change=self._woken.set) as signals:
+                self._signals = signals
+                policy = self.policy
+                while self.policy.signals == policy.signals:
+                    self._decide()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(TICK_SECONDS):
+                            await self._woken.wait()
+                    self._woken.clear()
+                    self._reload_changed()
+
+    @property
+    def _policy_path(self) -> Path:
+        return self._given or self._files.policy
+
+    def _decide(self) -> None:
+        now = self._now()
+        verdict = decide(self.policy, self.readings, now=now, zone=self.zone, running=self.working)
+        objections = self._objections()
+        if objections:
+            causes = (*objections, *verdict.causes)
+            verdict = Verdict(action=Action.STOP, causes=causes, leaves_at=None, limits=verdict.limits)
+        changed = verdict != self.verdict
+        self.verdict = verdict
+        if changed:
+            self._decided.set()
+
+    def _objections(self) -> list[Cause]:
+        """What stands before any policy."""
+        objections = []
+        try:
+            consent = read_consent(self._files.consent)
+            agreed = consent is not None and consent.is_current
+            words = "" if agreed else "its owner has not consented, or has taken it back"
+        except UsageError as error:
+            words = str(error)
+        if words:
+            objections.append(Cause(code=NO_CONSENT, words=words, action=Action.STOP))
+        if self._fault is not None:
+            objections.append(Cause(code=BAD_POLICY, words=self._fault, action=Action.STOP))
+        return objections
+
+    def _reload_changed(self) -> None:
+        """Read the policy again if its file has changed. One with mistakes stops everything until mended."""
+        stamps = self._look_at_files()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        self._had_policy = self._had_policy or self._policy_path.exists()
+        try:
+            if self._had_policy:
+                self.policy = load_policy(self._policy_path)
+            self._fault = None
+        except UsageError as error:
+            self._fault = str(error)
+            logger.error("%s", error)
+        else:
+            logger.info("read %s again", self._policy_path)
+
+    def _look_at_files(self) -> object:
+        """Different whenever the policy's file is another."""
+        try:
+            stat = os.stat(self._policy_path)
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,20 @@
+"""Whether the server that wrote a status still runs."""
+
+from __future__ import annotations
+
+import psutil
+
+from p2pinfer.owner.status import Status
+
+_CLOCK_SECONDS = 5.0
+
+
+def runs(status: Status) -> bool:
+    """True if its process is there, and not another one that got its number later."""
+    try:
+        process = psutil.Process(status.process)
+        return process.create_time() <= status.written_at + _CLOCK_SECONDS and (
+            process.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.Error:
+        return False

@@ -1,0 +1,76 @@
+"""How a server of this machine is, in a file for `python -m p2pinfer.owner status`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from p2pinfer.errors import UsageError
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.types import PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalLine:
+    """A signal as it was when the status was written."""
+
+    value: str
+    at: float  # Unix seconds
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One server, at one moment."""
+
+    peer_id: PeerId
+    process: int
+    written_at: float  # Unix seconds; every few seconds while it runs
+    state: OwnerState
+    since: float
+    words: str  # why it is in this state
+    model: str
+    layers: str = ""
+    public_name: str = ""
+    leaves_at: float | None = None
+    sessions: int = 0
+    unsigned_tokens: int = 0
+    duty: float = 1.0  # share of the time that it may compute
+    watts: float | None = None
+    signals: Mapping[str, SignalLine] = field(default_factory=dict)
+    troubles: Mapping[str, str] = field(default_factory=dict)  # by origin
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Put it in place of the one before. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{status.peer_id}.json"
+    temporary = folder / f".{status.peer_id}.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(status)))
+    os.replace(temporary, path)
+
+
+def read_statuses(folder: Path) -> list[Status]:
+    """All that are there, the newest first; what is damaged is left out. Raises UsageError."""
+    statuses = []
+    try:
+        for path in folder.glob("*.json"):
+            with contextlib.suppress(ValueError, TypeError, KeyError, FileNotFoundError):
+                statuses.append(_parse(json.loads(path.read_bytes())))
+    except OSError as error:
+        raise UsageError(f"{folder} can't be read ({error.strerror}): check its permissions") from error
+    return sorted(statuses, key=lambda status: -status.written_at)
+
+
+def _parse(said: dict[str, object]) -> Status:
+    known = {one.name for one in fields(Status)}
+    given = {key: value for key, value in said.items() if key in known}
+    signals = given.get("signals", {})
+    assert isinstance(signals, dict)
+    given["signals"] = {name: SignalLine(**line) for name, line in signals.items()}
+    given["state"] = OwnerState(str(given["state"]))
+    return Status(**given)  # type: ignore[arg-type]
