@@ -218,12 +218,11 @@ version = 1
 #   max_age_seconds = 3600       what was published longer ago doesn't count
 # The topics here are TeslaMate's, of the first car.
 
-# Yes or no: the car is parked. A car that sleeps has no gear ("" means that), and the broker doesn't keep
-# that for who connects later: a server that is started then waits until the car wakes up. By the car's
-# state it needn't wait:
-#   parked = { mqtt = "teslamate/cars/1/state", true_when = ["online", "asleep", "suspended", "charging"] }
+# Yes or no: the car is parked. By its gear ("" means that the car sleeps) you see the change sooner, but the
+# broker doesn't keep an empty text: a server that is started while the car sleeps would wait for it to wake.
+#   parked = { mqtt = "teslamate/cars/1/shift_state", true_when = ["P", ""], called = "gear" }
 #   parked = { home_assistant = "binary_sensor.car_parking_brake", called = "parking brake" }
-#parked = { mqtt = "teslamate/cars/1/shift_state", true_when = ["P", ""], called = "gear" }
+#parked = { mqtt = "teslamate/cars/1/state", true_when = ["online", "asleep", "suspended", "charging"] }
 
 # Yes or no: it is plugged in.
 #   plugged_in = { host = true }

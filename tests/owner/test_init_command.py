@@ -94,7 +94,7 @@ def test_a_car_is_listened_to_as_teslamate_publishes_it():
     assert policy.parked and policy.plugged_in and policy.in_use is InUse.DRAIN
     assert policy.signals.mqtt is not None and policy.signals.mqtt.host == "localhost"
     assert topics == {
-        Signal.PARKED: "teslamate/cars/1/shift_state",
+        Signal.PARKED: "teslamate/cars/1/state",
         Signal.PLUGGED_IN: "teslamate/cars/1/plugged_in",
         Signal.BATTERY_PERCENT: "teslamate/cars/1/battery_level",
         Signal.IN_USE: "teslamate/cars/1/is_user_present",

@@ -1,0 +1,153 @@
+"""What all sources together know now, and what is wrong with them.
+
+Sources tell; whoever decides is called when that changes something. Everything here runs in the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from p2pinfer.owner.readings import Reading, Readings, Signal
+from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.trouble import SourceError
+
+logger = logging.getLogger(__name__)
+
+LOG_AGAIN_SECONDS = 3600.0
+"""What comes and goes all day (a car's Wi-Fi, a sensor at the edge) is logged once in that time."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A reading, and what decides whether it still counts."""
+
+    reading: Reading
+    arrived_at: float
+    max_age_seconds: float | None
+    expiry: asyncio.TimerHandle | None
+    lost: bool = False  # nobody vouches for it now
+
+
+class Known:
+    """Readings by signal, troubles by origin."""
+
+    def __init__(self, *, now: Callable[[], float], on_change: Callable[[], None]) -> None:
+        self._now = now
+        self._on_change = on_change
+        self._entries: dict[Signal, _Entry] = {}
+        self._troubles: dict[tuple[str, Signal | None], SourceError] = {}
+        self._logged: dict[tuple[str, str], float] = {}
+
+    def readings(self) -> Readings:
+        """What is known now."""
+        return {signal: entry.reading for signal, entry in self._entries.items()}
+
+    def troubles(self) -> Mapping[str, str]:
+        """Origin -> what is wrong with it."""
+        words: dict[str, list[str]] = {}
+        for (origin, _), error in self._troubles.items():
+            said = words.setdefault(origin, [])
+            if str(error) not in said:
+                said.append(str(error))
+        return {origin: "; ".join(said) for origin, said in words.items()}
+
+    def tell(
+        self,
+        signal: Signal,
+        told: Told,
+        *,
+        origin: str,
+        max_age_seconds: float | None = None,
+    ) -> None:
+        """A source has said this now, and until `max_age_seconds` are over it may be vouched for."""
+        before = self._entries.get(signal)
+        if before is not None and before.expiry is not None:
+            before.expiry.cancel()
+        now = self._now()
+        expiry = None
+        if max_age_seconds is not None:
+            expiry = asyncio.get_running_loop().call_later(max_age_seconds, self._expire, signal)
+        self._entries[signal] = _Entry(
+            reading=Reading(value=told.value, at=now, words=told.words, origin=origin),
+            arrived_at=now,
+            max_age_seconds=max_age_seconds,
+            expiry=expiry,
+        )
+        mended = self._mend(origin, signal)
+        if before is None or before.lost or before.reading.value != told.value or mended:
+            self._on_change()
+
+    def vouch(self, signals: Collection[Signal]) -> None:
+        """What was said of these still holds: their source can be reached, and says nothing else."""
+        now = self._now()
+        changed = False
+        for signal in signals:
+            entry = self._entries.get(signal)
+            if entry is None:
+                continue
+            # The timer alone won't do: it stands still while the machine sleeps.
+            if entry.max_age_seconds is not None and now - entry.arrived_at > entry.max_age_seconds:
+                self._expire(signal)
+                continue
+            mended = self._mend(entry.reading.origin, signal)
+            changed = changed or entry.lost or mended
+            entry.lost = False
+            entry.reading = replace(entry.reading, at=now)
+        if changed:
+            self._on_change()
+
+    def withdraw(self, signal: Signal, *, origin: str, error: SourceError) -> None:
+        """The signal is known no longer, and that is why."""
+        entry = self._entries.pop(signal, None)
+        if entry is not None and entry.expiry is not None:
+            entry.expiry.cancel()
+        news = self._complain(origin, signal, error)
+        if entry is not None or news:
+            self._on_change()
+
+    def complain(self, signal: Signal, *, origin: str, error: SourceError) -> None:
+        """Something is wrong with the signal; what was known of it ages."""
+        if self._complain(origin, signal, error):
+            self._on_change()
+
+    def lose(self, signals: Collection[Signal], *, origin: str, error: SourceError) -> None:
+        """The source of all these can't be reached: what was known of them ages."""
+        news = self._complain(origin, None, error)
+        for signal in signals:
+            entry = self._entries.get(signal)
+            if entry is not None and not entry.lost:
+                entry.lost = news = True
+        if news:
+            self._on_change()
+
+    def well(self, origin: str) -> None:
+        """The source of several signals can be reached (again)."""
+        if self._mend(origin, None):
+            logger.info("%s answers again", origin)
+            self._on_change()
+
+    def close(self) -> None:
+        """No timer goes off after this."""
+        for entry in self._entries.values():
+            if entry.expiry is not None:
+                entry.expiry.cancel()
+
+    def _expire(self, signal: Signal) -> None:
+        entry = self._entries[signal]
+        words = f"nothing new has been published for {entry.max_age_seconds:g} s"
+        self.withdraw(signal, origin=entry.reading.origin, error=SourceError(words, kind="old"))
+
+    def _mend(self, origin: str, signal: Signal | None) -> bool:
+        return self._troubles.pop((origin, signal), None) is not None
+
+    def _complain(self, origin: str, signal: Signal | None, error: SourceError) -> bool:
+        before = self._troubles.get((origin, signal))
+        self._troubles[origin, signal] = error
+        logged_at = self._logged.get((origin, error.kind))
+        if logged_at is None or self._now() - logged_at >= LOG_AGAIN_SECONDS:
+            self._logged[origin, error.kind] = self._now()
+            logger.warning("%s: %s", origin, error)
+        return before is None or before.kind != error.kind

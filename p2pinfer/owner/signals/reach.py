@@ -1,0 +1,45 @@
+"""Whether somebody listens at an address: asked before a library connects there.
+
+The libraries resolve names and connect in asyncio's executor, where it can't be interrupted; after this they
+are done with it at once. It also says what is wrong more clearly than they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from functools import partial
+
+from p2pinfer.owner.signals.aside import aside
+from p2pinfer.owner.signals.trouble import SourceError
+
+
+async def reach(host: str, port: int, *, timeout_seconds: float) -> None:
+    """Open a TCP connection and close it. Raises SourceError that says why it can't be done."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            found = await aside(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
+            await _connect_to_any(list(dict.fromkeys(str(address[0]) for *_, address in found)), port)
+    except TimeoutError:
+        raise SourceError(f"nobody answers within {timeout_seconds:g} s", kind="no answer") from None
+    except ConnectionRefusedError:
+        raise SourceError("connection refused", kind="refused") from None
+    except (socket.gaierror, UnicodeError, OverflowError):
+        raise SourceError(f"{host} can't be found by name", kind="no name") from None
+    except OSError as error:
+        raise SourceError(f"it can't be reached ({error.strerror or error})", kind="unreachable") from None
+
+
+async def _connect_to_any(addresses: list[str], port: int) -> None:
+    for number, address in enumerate(addresses, start=1):
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            if number == len(addresses):
+                raise
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return
