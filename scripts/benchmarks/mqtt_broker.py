@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiomqtt
+from free_port import free_port
 
 from p2pinfer.errors import UsageError
 
@@ -42,8 +43,7 @@ class Broker:
 @contextlib.contextmanager
 def running_broker(folder: Path) -> Iterator[Broker]:
     """Start one; it has ended when the block has. Its files are in `folder`. Raises UsageError."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
     mosquitto = shutil.which("mosquitto", path=path)
     if mosquitto is not None:

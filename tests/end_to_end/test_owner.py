@@ -1,0 +1,58 @@
+"""The owner's rules and share, on real processes: the benchmarks' scenes in their short form."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pinfer.model.store import LayerStore
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, folder: Path, *flags: str) -> dict[str, Any]:
+    """What a benchmark recorded; what it printed is shown if the test fails."""
+    json_file = folder / "measured.json"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/benchmarks" / script), "--json", str(json_file), *flags],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stderr, done.stdout, sep="\n")
+    assert done.returncode == 0
+    measured: dict[str, Any] = json.loads(json_file.read_text())
+    return measured
+
+
+@pytest.mark.timeout(300)
+def test_a_car_that_drives_off_in_mid_answer_changes_no_text_says_why_and_comes_back(
+    smollm2: LayerStore, tmp_path: Path
+):
+    """Gear D comes from a real MQTT broker. The script itself fails if the text differs, or the car stays."""
+    measured = run("owner.py", tmp_path, "--rounds", "1")
+
+    [one] = measured["rounds"]
+    assert one["words"].startswith("gear is D")
+    assert one["signal_to_draining"] <= one["signal_to_drained"]
+    assert measured["signed_layer_tokens"] > 0
+    assert "stopped: gear is D" in measured["statement"]
+    assert " valid" in measured["redeemed"]
+
+
+@pytest.mark.timeout(300)
+def test_a_server_killed_while_it_writes_its_ledger_loses_no_receipt_that_it_has_acknowledged(
+    smollm2: LayerStore, tmp_path: Path
+):
+    """SIGKILL, three times here; scripts/bench_ledger does it twenty times."""
+    measured = run("ledger.py", tmp_path, "--kills", "3")
+
+    assert len(measured["sessions"]) == 3
+    assert measured["failed"] == []
