@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,7 +33,10 @@ _OPENING_SECONDS = 0.1
 _ASSUMED_SECONDS_PER_LAYER = 0.001
 _ASSUMED_PREFILL_TOKENS_PER_SECOND = 500.0
 _LAST_RESORT_SECONDS = 10.0
-"""What a doubted peer or a broken link costs in the search: more than any way around it."""
+"""What a doubted peer, or one about to leave, or a broken link costs in the search: more than any way
+around it."""
+_LEAVES_SOON_SECONDS = 60.0
+"""Nobody begins with a server that says that it will be gone so soon, unless there is no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,13 +193,13 @@ class Directory:
         return self.experience.round_trip(run_of(record))
 
     def _candidate(self, record: Announcement, wish: _Wish) -> Candidate:
-        doubted = self.experience.is_doubted(run_of(record))
+        last_resort = self.experience.is_doubted(run_of(record)) or _leaves_soon(record)
         return Candidate(
             peer_id=record.peer_id,
             layers=record.layers,
             numerics=record.numerics,
             seconds_per_layer=self._seconds_per_layer(record),
-            opening_seconds=wish.price_seconds(record) + (_LAST_RESORT_SECONDS if doubted else 0.0),
+            opening_seconds=wish.price_seconds(record) + (_LAST_RESORT_SECONDS if last_resort else 0.0),
         )
 
     def _held_candidate(self, server: HopServer) -> Candidate:
@@ -216,6 +220,10 @@ def _feeding_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) 
     """What it costs per token to come to open a session and feed it the history."""
     rate = record.prefill_tokens_per_second or _ASSUMED_PREFILL_TOKENS_PER_SECOND
     return (_OPENING_SECONDS + tokens / rate) / tokens_to_come
+
+
+def _leaves_soon(record: Announcement) -> bool:
+    return record.leaves_at is not None and record.leaves_at - time.time() < _LEAVES_SOON_SECONDS
 
 
 def _now() -> float:

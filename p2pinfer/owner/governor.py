@@ -61,6 +61,8 @@ class Governor:
         self._signals: Signals | None = None
         self._decided = asyncio.Event()
         self._woken = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called in the event loop with every new verdict."""
         self.working = False
         """Set by whoever obeys: what is needed to go on may be less than what is needed to begin."""
         self.policy = load_policy(self._policy_path) if self._had_policy else Policy()
@@ -123,6 +125,7 @@ class Governor:
         self.verdict = verdict
         if changed:
             self._decided.set()
+            self.on_change()
 
     def _objections(self) -> list[Cause]:
         """What stands before any policy."""

@@ -50,6 +50,7 @@ def write_status(folder: Path, status: Status) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{status.peer_id}.json"
     temporary = folder / f".{status.peer_id}.{os.getpid()}"
+    temporary.touch(mode=0o600)  # where somebody is, and when nobody is at home
     temporary.write_text(json.dumps(asdict(status)))
     os.replace(temporary, path)
 

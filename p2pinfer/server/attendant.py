@@ -65,6 +65,7 @@ class Attendant:
         self._capped_duty: float | None = None
         self._busy_seconds = 0.0  # of the runner there is, up to the last look
         self._news = asyncio.Event()
+        governor.on_change = self._news.set  # limits may have changed: somebody has come to use the machine
 
     def enter(self, state: OwnerState, words: str) -> None:
         """The server is in another state now, for this reason."""

@@ -1,0 +1,33 @@
+"""Which servers are chosen, by what their records say."""
+
+from __future__ import annotations
+
+import time
+
+from p2pinfer.client.network import Network
+from p2pinfer.types import PeerId, Span
+from tests.client.test_session import in_client, session_of
+from tests.fakes import fake_swarm
+
+
+def chosen(network: Network) -> PeerId:
+    """Who serves a short session."""
+    with session_of(network, num_layers=2) as session:
+        session.compute([[1, 2, 3]], [1])
+        return session.report()[0].peer_id
+
+
+async def test_nobody_begins_with_a_server_that_will_soon_be_gone():
+    """Its owner's hours end in half a minute; the other's end in an hour."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        leaving, staying = swarm.members
+        leaving.leaves_at, staying.leaves_at = time.time() + 30, time.time() + 3600
+        for _ in range(3):
+            assert await in_client(swarm, chosen, num_layers=2) == staying.peer_id
+
+
+async def test_unless_there_is_no_other():
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [only] = swarm.members
+        only.leaves_at = time.time() + 5
+        assert await in_client(swarm, chosen, num_layers=2) == only.peer_id
