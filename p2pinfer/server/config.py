@@ -44,6 +44,7 @@ class ServerConfig:
     announce: tuple[str, ...]
     identity: Path | None
     public_name: str
+    region: str
     max_cache_tokens: int | None
     device: str
     engine: str
@@ -88,6 +89,7 @@ class ServerConfig:
             announce=tuple(_host_port(parser, "--announce", address) for address in args.announce),
             identity=args.identity,
             public_name=args.public_name,
+            region=args.region,
             max_cache_tokens=args.max_cache_tokens,
             device=args.device,
             engine=args.engine,
@@ -121,6 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     swarm.add_argument(
         "--public-name", default="", metavar="NAME", help="a name that others see beside the peer id"
+    )
+    swarm.add_argument(
+        "--region",
+        default="",
+        metavar="TEXT",
+        help="country or region that public pages may show for this server (default: none)",
     )
     swarm.add_argument(
         "--identity",

@@ -237,6 +237,7 @@ def _claim(config: ServerConfig, swarm: Swarm, store: LayerStore, layers: Span) 
         numerics="pending",
         version=__version__,
         public_name=config.public_name,
+        region=config.region,
         announced_at=now,
         expires_at=now + config.record_seconds,
     )

@@ -63,6 +63,7 @@ class Announcement:
     leaves_at: float | None = None  # Unix seconds
     version: str = ""
     public_name: str = ""
+    region: str = ""  # country or region, if the owner wants it shown
     announced_at: float  # Unix seconds
     expires_at: float  # Unix seconds
     record: bytes = field(default=b"", repr=False, compare=False)  # the signed bytes it was read from
@@ -99,6 +100,7 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
         leaves_at=announcement.leaves_at,
         version=announcement.version,
         public_name=announcement.public_name,
+        region=announcement.region,
         announced_at=announcement.announced_at,
         expires_at=announcement.expires_at,
     )
@@ -147,6 +149,7 @@ def decode(data: bytes) -> Announcement:
             leaves_at=record.leaves_at if record.HasField("leaves_at") else None,
             version=record.version,
             public_name=record.public_name,
+            region=record.region,
             announced_at=record.announced_at,
             expires_at=record.expires_at,
             record=data,
@@ -172,6 +175,7 @@ def check(announcement: Announcement) -> None:
     check_text("numerics", announcement.numerics, max_characters=64, required=True)
     check_text("version", announcement.version, max_characters=32)
     check_text("public_name", announcement.public_name, max_characters=64)
+    check_text("region", announcement.region, max_characters=32)
     if len(announcement.endpoints) > MAX_ENDPOINTS:
         raise InvalidRecordError(f"endpoints: at most {MAX_ENDPOINTS}")
     for endpoint in announcement.endpoints:

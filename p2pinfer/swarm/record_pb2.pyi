@@ -42,7 +42,7 @@ class SignedRecord(_message.Message):
     def __init__(self, payload: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., kind: _Optional[_Union[RecordKind, str]] = ...) -> None: ...
 
 class ServerRecord(_message.Message):
-    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "decode_seconds_per_layer", "prefill_tokens_per_second", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at")
+    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "decode_seconds_per_layer", "prefill_tokens_per_second", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at", "region")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class ServerRecord(_message.Message):
     PUBLIC_NAME_FIELD_NUMBER: _ClassVar[int]
     ANNOUNCED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     model: str
     model_name: str
     num_layers: int
@@ -81,7 +82,8 @@ class ServerRecord(_message.Message):
     public_name: str
     announced_at: float
     expires_at: float
-    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., decode_seconds_per_layer: _Optional[float] = ..., prefill_tokens_per_second: _Optional[float] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ...) -> None: ...
+    region: str
+    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., decode_seconds_per_layer: _Optional[float] = ..., prefill_tokens_per_second: _Optional[float] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ..., region: _Optional[str] = ...) -> None: ...
 
 class NextHop(_message.Message):
     __slots__ = ("peer_id", "seconds")

@@ -54,6 +54,7 @@ def announcements(draw: st.DrawFn) -> Announcement:
         leaves_at=draw(st.none() | st.floats(0, 4e9)),
         version=draw(printable),
         public_name=draw(printable),
+        region=draw(printable)[:32],
         announced_at=announced_at,
         expires_at=announced_at + draw(st.floats(1, 599)),
     )
@@ -142,6 +143,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("version", "x" * 33),
     ("public_name", "turned \u202e round"),
     ("public_name", "\u0000"),
+    ("region", "x" * 33),
     ("announced_at", math.nan),
     ("expires_at", math.inf),
     ("expires_at", 0.0),
