@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2pinfer.client.joining import joining
 from p2pinfer.client.keeper import Patience
 from p2pinfer.client.network import Network
 from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.source import open_model
-from p2pinfer.swarm.dht import Swarm
 from p2pinfer.swarm.identity import Identity
 from p2pinfer.wire import inference_pb2 as pb
 
@@ -65,15 +63,9 @@ class AutoDistributedModelForCausalLM:
             UnsupportedModelError: not a decoder family that p2pinfer runs.
             ModelError: the model can't be found or read.
         """
-        if isinstance(initial_peers, str):
-            initial_peers = [initial_peers]
-        if not initial_peers:
-            raise UsageError(
-                "initial_peers is empty: give the addresses that a server prints after `join this swarm:`"
-            )
+        join = joining(initial_peers, seconds=join_timeout)
         if wire_dtype not in _WIRE_DTYPES:
             raise UsageError(f"wire_dtype={wire_dtype!r}: it is one of {', '.join(_WIRE_DTYPES)}")
-        join = partial(_join, tuple(initial_peers), join_timeout)
         folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
         store = open_model(os.fspath(model), cache_folder=folder, progress=progress or (lambda line: None))
         payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
@@ -88,9 +80,3 @@ class AutoDistributedModelForCausalLM:
         except BaseException:
             network.close()
             raise
-
-
-def _join(
-    initial_peers: Sequence[str], seconds: float, identity: Identity
-) -> AbstractAsyncContextManager[Swarm]:
-    return Swarm.join(initial_peers, identity, client_only=True, startup_timeout_seconds=seconds)

@@ -20,9 +20,10 @@ Before this machine serves others:
 
   What runs     Some layers of a language model, for strangers' texts. No program of theirs runs here, and
                 nothing of yours is read. It takes processor, memory, and disk for the model.
-  What leaves   Results of those layers; and, for everybody in the swarm to see: your IP address, what you
-                serve and how fast, and the name that you choose. Whoever serves layers could find out the
-                texts that go through them: don't, they are not yours.
+  What leaves   Results of those layers; and, for everybody in the swarm to see: your IP address, when this
+                machine is there and when it leaves, what it serves and how fast, and the name that you
+                choose. Whoever serves layers could find out the texts that go through them: don't, they are
+                not yours.
   What it costs Electricity, and traffic: some GB in a month of busy nights. `python -m p2pinfer.owner
                 statement` shows it day by day.
   What you get  Receipts, signed by those whose work you did. Some sponsors pay for theirs; nobody must.
@@ -62,7 +63,7 @@ def write_consent(path: Path) -> Consent:
     consent = Consent(version=VERSION, accepted_at=datetime.now(UTC).replace(microsecond=0).isoformat())
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.write_text(json.dumps(asdict(consent)) + "\n")
         os.replace(temporary, path)
     except OSError as error:
@@ -92,9 +93,14 @@ def ask(question: str) -> str | None:
 
 
 def consented(
-    path: Path, *, accept: bool, ask: Callable[[str], str | None], say: Callable[[str], None]
+    path: Path,
+    *,
+    accept: bool,
+    ask: Callable[[str], str | None],
+    say: Callable[[str], None],
+    flag: str = "--accept",
 ) -> bool:
-    """True if the owner has agreed, or does so now. With `accept` nobody is asked.
+    """True if the owner has agreed, or does so now. With `accept`, which the `flag` sets, nobody is asked.
 
     `ask` returns the answer to a question, None if nobody is there. Raises UsageError then, and if the
     answer can't be kept.
@@ -110,7 +116,7 @@ def consented(
         if answer is None:
             raise UsageError(
                 "the owner of this machine has to agree first, and nobody is here to be asked: start it once "
-                "in a terminal, or add --accept if you are the owner and agree to the above"
+                f"in a terminal, or add {flag} if you are the owner and agree to the above"
             )
         if answer.strip().lower() not in ("y", "yes"):
             return False

@@ -154,8 +154,7 @@ class Governor:
                 self.policy = load_policy(self._policy_path)
             self._fault = None
         except UsageError as error:
-            self._fault = str(error)
-            logger.error("%s", error)
+            self._fault = "; ".join(str(error).splitlines())
         else:
             logger.info("read %s again", self._policy_path)
 

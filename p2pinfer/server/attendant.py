@@ -61,6 +61,7 @@ class Attendant:
         self._written = self._last = self._look()
         self._meter = Meter(peer_id, self._written, processors=processors())
         self._state, self._since, self._words = OwnerState.OFF, time.time(), "it starts"
+        self._model = config.model  # as it is called, once that is known
         self._watts: float | None = None
         self._capped_duty: float | None = None
         self._busy_seconds = 0.0  # of the runner there is, up to the last look
@@ -69,10 +70,14 @@ class Attendant:
 
     def enter(self, state: OwnerState, words: str) -> None:
         """The server is in another state now, for this reason."""
-        self._write_interval()
-        self._state, self._since, self._words = state, time.time(), words
-        peer_id, at = self._peer_id, self._since
-        self._book.note(lambda ledger: ledger.add_transition(server=peer_id, at=at, state=state, words=words))
+        self._words = words
+        if state is not self._state:
+            self._write_interval()
+            self._state, self._since = state, time.time()
+            peer_id, at = self._peer_id, self._since
+            self._book.note(
+                lambda ledger: ledger.add_transition(server=peer_id, at=at, state=state, words=words)
+            )
         self._write_status()
         self._news.set()
 
@@ -172,6 +177,8 @@ class Attendant:
     def _write_status(self) -> None:
         controls, governor = self._controls, self._governor
         serving = None if controls is None else controls.serving
+        if serving is not None:
+            self._model = serving.model_name
         status = Status(
             peer_id=self._peer_id,
             process=os.getpid(),
@@ -179,7 +186,7 @@ class Attendant:
             state=self._state,
             since=self._since,
             words=self._words,
-            model=self._config.model if serving is None else serving.model_name,
+            model=self._model,
             layers="" if serving is None else str(serving.layers),
             public_name=self._config.public_name,
             leaves_at=governor.verdict.leaves_at if self._state is OwnerState.SERVING else None,

@@ -94,6 +94,7 @@ class Life:
         self._ending = ending
         self._has_served = False
         self._remembered: Remembered | None = None
+        self._said: set[str] = set()  # why it is paused, as codes
 
     async def live(self) -> None:
         """Return when the owner asks for the end. Raises P2PInferError."""
@@ -102,9 +103,10 @@ class Life:
         while not self._is_over():
             verdict = self._governor.verdict
             if verdict.action is not Action.RUN:
-                self._pause(reasons(verdict))
+                self._pause_for(verdict)
                 await self._until(self._governor.wait_for(partial(_has_changed, verdict)))
                 continue
+            self._said.clear()
             try:
                 await self._stay()
                 retry_seconds = _FIRST_RETRY_SECONDS
@@ -116,6 +118,15 @@ class Life:
                 self._pause(f"{error}; trying again in {retry_seconds:.0f} s")
                 await self._until(asyncio.sleep(retry_seconds))
                 retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
+
+    def _pause_for(self, verdict: Verdict) -> None:
+        """Say what is new; that something doesn't stand in the way any more is for the status to show."""
+        codes = {cause.code for cause in verdict.causes}
+        if codes <= self._said:
+            self._attendant.enter(OwnerState.PAUSED, reasons(verdict))
+        else:
+            self._pause(reasons(verdict))
+        self._said |= codes
 
     def _pause(self, words: str) -> None:
         self._say(f"paused: {words}")

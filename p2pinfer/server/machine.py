@@ -18,11 +18,30 @@ from p2pinfer.swarm.identity import Identity
 T = TypeVar("T")
 
 _MAX_SERVERS_PER_MACHINE = 64
+_OWN_CGROUP = Path("/proc/self/cgroup")
 _FALLBACK_MEMORY_BYTES = 2 << 30
 
 
-def available_memory_bytes() -> int:
-    """Memory that programs can still take, as the kernel estimates it."""
+def available_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Memory that this program can still take: the machine's, or less in a container or a limited service."""
+    return min([_machine_memory_bytes(), *_cgroup_memory_bytes(cgroups)])
+
+
+def _cgroup_memory_bytes(cgroups: Path) -> Iterator[int]:
+    """What is left of each limit that we are under (Linux, control groups version 2)."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = _OWN_CGROUP.read_text().splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+        for group in (own, *map(str, Path(own).parents)):
+            folder = cgroups / group.lstrip("/")
+            with contextlib.suppress(OSError, ValueError):
+                limit = int((folder / "memory.max").read_text())  # `max` where there is none
+                used = int((folder / "memory.current").read_text())
+                yield max(0, limit - used)
+
+
+def _machine_memory_bytes() -> int:
+    """As the kernel estimates it."""
     with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/meminfo") as lines:
         for line in lines:
             if line.startswith("MemAvailable:"):
@@ -89,7 +108,7 @@ def owned_identity(path: Path | None, data_folder: Path) -> Iterator[Identity]:
     for number in range(1, _MAX_SERVERS_PER_MACHINE + 1):
         slot = data_folder / f"server-{number}.slot"
         try:
-            data_folder.mkdir(parents=True, exist_ok=True)
+            data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = slot.open("w")
         except OSError as error:
             raise UsageError(f"{slot} can't be written ({error.strerror}): give --identity FILE") from error

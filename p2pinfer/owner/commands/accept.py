@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, unless the owner has agreed already; 1 if the answer is no."""
-    if consented(OwnerFiles(args.data_folder).consent, accept=args.yes, ask=ask, say=print):
+    if consented(OwnerFiles(args.data_folder).consent, accept=args.yes, ask=ask, say=print, flag="--yes"):
         print("you have agreed: servers may run on this machine as your policy says")
         return 0
     print("then nothing will run", file=sys.stderr)

@@ -62,9 +62,10 @@ def _lines(status: Status, now: float) -> Iterator[str]:
     if status.leaves_at is not None:
         yield f"  will pause at {_clock(status.leaves_at)}"
     if status.state in (OwnerState.SERVING, OwnerState.DRAINING):
+        sessions = f"{status.sessions} session{'' if status.sessions == 1 else 's'}"
         unsigned = f"{status.unsigned_tokens} tokens not signed for yet"
-        yield f"  layers {status.layers}, {status.sessions} sessions, {unsigned}"
-        watts = "" if status.watts is None else f", about {status.watts:.1f} W"
+        yield f"  layers {status.layers}, {sessions}, {unsigned}"
+        watts = "" if status.watts is None else f"; the machine draws about {status.watts:.1f} W"
         yield f"  may compute {status.duty:.0%} of the time{watts}"
     if status.state is OwnerState.OFF:
         return

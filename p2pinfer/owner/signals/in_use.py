@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2pinfer.owner.signals.aside import Aside
@@ -27,6 +29,7 @@ _LOGIND = "org.freedesktop.login1"
 _MANAGER = "/org/freedesktop/login1"
 _SESSIONS = "a(susso)"
 _GRAPHICAL = frozenset({"x11", "wayland", "mir"})
+_UTMP = Path("/run/utmp")  # who is logged in; containers have none
 _AGAIN_SECONDS = 30.0  # before logind is looked for again where it isn't
 
 
@@ -62,6 +65,8 @@ class InUse:
     def _look_at_terminals(self, sessions: Sequence[dict[str, object]] | None) -> Told:
         """Those that the machine lists, and those that logind does; may block."""
         found = terminals()
+        if sessions is None and not found and sys.platform == "linux" and not _UTMP.exists():
+            raise SourceError("nothing here can tell: there are no terminals, and no logind", kind="blind")
         if sessions is None and any(not terminal.device for terminal in found):
             return Told(value=True, words="somebody is logged in at the screen")
         found += [Terminal(tty, f"/dev/{tty}") for tty in map(_terminal, sessions or ()) if tty]

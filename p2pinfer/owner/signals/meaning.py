@@ -62,6 +62,7 @@ def make_sense(text: str, meaning: Meaning, kind: type[Value], *, subject: str) 
     if meaning.json_path and text:
         text = _dug(text, meaning.json_path)
     value = _value(text, meaning, kind)
+    subject = subject.replace("_", " ").removeprefix("is ")  # `is_user_present`
     called = meaning.called or (meaning.json_path[-1] if meaning.json_path else subject)
     said = f"{value:g}" if isinstance(value, float) else text
     return Told(value=value, words=f"{shown(called).replace('_', ' ')} is {shown(said, 40) or 'empty'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -14,6 +15,7 @@ from p2pinfer.owner.signals import in_use
 from p2pinfer.owner.signals.host import Terminal
 from p2pinfer.owner.signals.in_use import InUse
 from p2pinfer.owner.signals.system_bus import SystemBus
+from p2pinfer.owner.signals.trouble import SourceError
 from tests.owner.signals.buses import Daemon, Service, needs_dbus_daemon
 
 LOGIND = "org.freedesktop.login1"
@@ -30,8 +32,9 @@ async def looking(address: str) -> AsyncIterator[InUse]:
 
 
 @pytest.fixture
-def log_in(monkeypatch):
-    """Who is logged in at terminals; nobody unless it is called."""
+def log_in(monkeypatch, tmp_path):
+    """Who is logged in at terminals; nobody unless it is called. The machine keeps a list of them."""
+    monkeypatch.setattr(in_use, "_UTMP", tmp_path)
 
     def at(*terminals: Terminal) -> None:
         monkeypatch.setattr(in_use, "terminals", lambda: list(terminals))
@@ -147,3 +150,13 @@ async def test_logind_that_comes_later_is_asked_then(tmp_path, log_in, monkeypat
         async with logind(session()).on(daemon.address):
             assert (await looker.look()).value is True
         assert (await looker.look()).value is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the list of terminals is always there")
+async def test_where_nothing_could_tell_nobody_is_not_said_to_be_there(log_in, monkeypatch, tmp_path):
+    """As in a container: no list of who is logged in, and no logind."""
+    monkeypatch.setattr(in_use, "_UTMP", tmp_path / "absent")
+    looker = InUse(idle_seconds=300.0, now=lambda: NOW, connect=None)
+    with pytest.raises(SourceError, match="nothing here can tell"):
+        await looker.look()
+    await looker.close()

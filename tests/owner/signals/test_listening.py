@@ -46,7 +46,8 @@ def values(signals: Signals) -> dict[Signal, object]:
     return {signal: reading.value for signal, reading in signals.readings().items()}
 
 
-async def test_every_kind_of_source_at_once(tmp_path):
+async def test_every_kind_of_source_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("p2pinfer.owner.signals.in_use._UTMP", tmp_path)  # containers have none
     (tmp_path / "celsius").write_text("21")
     port, waiter = free_port(), Waiter()
     async with amqtt_broker(port, PARKED_AT_HOME), Home.at_home({"sensor.price": ("0.3", {})}) as home:
