@@ -18,7 +18,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import Governor
 from p2pinfer.owner.interval import Interval
 from p2pinfer.owner.policy import price_at
-from p2pinfer.owner.power_cap import first_duty, next_duty
+from p2pinfer.owner.power_cap import MIN_DUTY, first_duty, next_duty
 from p2pinfer.owner.readings import Signal
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import SignalLine, Status, write_status
@@ -65,6 +65,7 @@ class Attendant:
         self._watts: float | None = None
         self._capped_duty: float | None = None
         self._busy_seconds = 0.0  # of the runner there is, up to the last look
+        self._beyond: str | None = None  # why the power cap isn't held, if it isn't
         self._news = asyncio.Event()
         governor.on_change = self._news.set  # limits may have changed: somebody has come to use the machine
 
@@ -144,6 +145,11 @@ class Attendant:
             )
         else:
             duty = min(most, self._capped_duty)
+        self._beyond = None
+        if watts is not None and limits.watts is not None and watts > limits.watts and duty <= MIN_DUTY:
+            self._beyond = (
+                f"{limits.watts:g} W can't be held: the machine draws {watts:.0f} W, hardly any ours"
+            )
         if duty != runner.duty:
             runner.set_duty(duty)
             serving.hasten()  # others count on what we have said of our speed
@@ -200,7 +206,7 @@ class Attendant:
                 )
                 for signal, reading in governor.readings.items()
             },
-            troubles=governor.troubles,
+            troubles=dict(governor.troubles) | ({"power cap": self._beyond} if self._beyond else {}),
         )
         try:
             write_status(self._files.statuses, status)
