@@ -148,7 +148,7 @@ class Attendant:
         self._beyond = None
         if watts is not None and limits.watts is not None and watts > limits.watts and duty <= MIN_DUTY:
             self._beyond = (
-                f"{limits.watts:g} W can't be held: the machine draws {watts:.0f} W, hardly any ours"
+                f"{limits.watts:g} W can't be held: it draws {watts:.0f} W, hardly any of it ours"
             )
         if duty != runner.duty:
             runner.set_duty(duty)
