@@ -24,9 +24,17 @@ from p2pinfer.types import Span, short_id
 from tests.end_to_end.conftest import PROMPTS
 
 
-def run_server(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+def server_command(folder: Path, *arguments: str) -> list[str]:
+    """A server of an owner who has agreed, whose files are in `folder`."""
+    return [
+        *(sys.executable, "-u", "-m", "p2pinfer.server", *arguments),
+        *("--accept", "--data-folder", str(folder)),
+    ]
+
+
+def run_server(folder: Path, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "p2pinfer.server", *arguments], capture_output=True, text=True, timeout=seconds
+        server_command(folder, *arguments), capture_output=True, text=True, timeout=seconds, check=False
     )
 
 
@@ -191,11 +199,11 @@ def test_a_server_needs_no_other_layers_than_its_own_and_takes_those_the_swarm_l
     with LocalSwarm() as swarm:
         swarm.start(smollm2.folder, [Span(0, 10), Span(20, 30)], threads=1)
         joining = subprocess.Popen(
-            [
-                *(sys.executable, "-u", "-m", "p2pinfer.server", str(own), "--num-layers", "10"),
-                *("--listen", "127.0.0.1:0", "--threads", "1"),
-                *("--identity", str(tmp_path / "key"), "--initial-peers", *swarm.initial_peers),
-            ],
+            server_command(
+                tmp_path,
+                *(str(own), "--num-layers", "10", "--listen", "127.0.0.1:0", "--threads", "1"),
+                *("--initial-peers", *swarm.initial_peers),
+            ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -241,7 +249,7 @@ def test_ctrl_c_withdraws_the_record_at_once_and_a_waiting_client_goes_on_when_l
     assert "no server for layers 15-29; waiting for servers to join" in caplog.text
 
 
-def test_nobody_at_the_address_is_said_within_the_time_given(smollm2):
+def test_nobody_at_the_address_is_said_within_the_time_given(smollm2, tmp_path):
     address = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWHHzSeKaY8xuZVzkLbKFfvNgPPeKhFBGrMbNzbm5akpqu"
     started = time.monotonic()
     with pytest.raises(SwarmUnreachableError, match=r"127\.0\.0\.1"):
@@ -249,7 +257,7 @@ def test_nobody_at_the_address_is_said_within_the_time_given(smollm2):
             smollm2.folder, initial_peers=[address], join_timeout=5
         )
     assert time.monotonic() - started < 30
-    program = run_server(str(smollm2.folder), "--initial-peers", address, "--listen", "127.0.0.1:0")
+    program = run_server(tmp_path, str(smollm2.folder), "--initial-peers", address, "--listen", "127.0.0.1:0")
     assert program.returncode == 1
     assert "Traceback" not in program.stderr
     assert "127.0.0.1" in program.stderr
@@ -285,7 +293,7 @@ def test_what_an_owner_gets_wrong_is_one_clear_line(smollm2, tmp_path, arguments
         arguments = [meaning.get(word, word) for word in arguments]
         if "--listen" not in arguments:
             arguments += ["--listen", "127.0.0.1:0"]
-        program = run_server(*arguments, "--identity", str(tmp_path / "key"))
+        program = run_server(tmp_path, *arguments)
     assert program.returncode == status, program.stderr
     assert message in program.stderr
     assert len(program.stderr.strip().splitlines()) == 1
