@@ -16,12 +16,13 @@ PACKAGE = ROOT / "p2pinfer"
 
 SHARED = {"types", "errors", "folders", "hadamard"}
 FORBIDDEN = {
-    "model": {"wire", "swarm", "owner", "client", "server", "demo"},
-    "wire": {"model", "swarm", "owner", "client", "server", "demo"},
-    "swarm": {"model", "wire", "owner", "client", "server", "demo"},
-    "owner": {"model", "client", "server", "demo"},
-    "client": {"owner", "server", "demo"},
-    "server": {"client", "demo"},
+    "model": {"wire", "swarm", "owner", "client", "server", "demo", "health"},
+    "wire": {"model", "swarm", "owner", "client", "server", "demo", "health"},
+    "swarm": {"model", "wire", "owner", "client", "server", "demo", "health"},
+    "owner": {"model", "client", "server", "demo", "health"},
+    "client": {"owner", "server", "demo", "health"},
+    "server": {"client", "demo", "health"},
+    "health": {"model", "server", "demo"},
 }
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "docs", "p2pinfer", "proto",

@@ -1,0 +1,122 @@
+"""`python -m p2pinfer.health`: a public page about a swarm, or with --once a report on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+
+from p2pinfer.errors import P2PInferError, UsageError
+from p2pinfer.health.config import HealthConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the page; 0 when it ended as asked, 1 when it could not start, 2 for wrong usage."""
+    config = HealthConfig.from_args(argv)
+    _quiet()
+    try:
+        asyncio.run(_report(config) if config.once else _serve(config))
+    except UsageError as error:
+        print(f"p2pinfer.health: {error}", file=sys.stderr)
+        return 2
+    except P2PInferError as error:
+        print(f"p2pinfer.health: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass  # it ends as it was asked to
+    return 0
+
+
+async def _report(config: HealthConfig) -> None:
+    """Read the swarm once, probe it if asked to, and print what is there."""
+    from p2pinfer.health.json_form import as_json
+    from p2pinfer.health.keeping import keeping
+    from p2pinfer.health.probe import open_client, probe_once
+    from p2pinfer.health.terminal import as_text
+    from p2pinfer.health.watcher import Watcher
+
+    with keeping(config.data_folder) as (history, contributions):
+        watcher = Watcher(config, history, contributions)
+        await watcher.watch_once()
+        for model in config.probe_models:
+            client = await asyncio.to_thread(open_client, config, model)
+            with closing(client):
+                view = await asyncio.to_thread(probe_once, client, config.probe_tokens)
+            watcher.note_probe(client.manifest.hash, view)
+    if config.as_json:
+        print(json.dumps(as_json(watcher.state()), indent=2))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        print(as_text(watcher.state(), width=width, color=sys.stdout.isatty()), end="")
+
+
+async def _serve(config: HealthConfig) -> None:
+    """Watch the swarm and serve the page until told to end."""
+    import uvicorn
+
+    from p2pinfer.health.keeping import keeping
+    from p2pinfer.health.probe import probing
+    from p2pinfer.health.watcher import Watcher
+    from p2pinfer.health.web.app import create_app
+
+    with ExitStack() as resources:
+        listener = resources.enter_context(_listen(config))
+        history, contributions = resources.enter_context(keeping(config.data_folder))
+        watcher = Watcher(config, history, contributions)
+        app = create_app(watcher)
+
+        class Server(uvicorn.Server):
+            """Ends the streams of events before it waits for open requests: these would never end."""
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                app.state.events.close()
+                await super().shutdown(sockets)
+
+        settings = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        )
+        server = Server(settings)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        watching = asyncio.create_task(watcher.watch_forever())
+        host, port = listener.getsockname()[:2]
+        print(f"the page is at http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+        try:
+            with probing(config, watcher.note_probe):
+                await asyncio.wait({watching, serving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True
+            watching.cancel()
+            await asyncio.gather(watching, serving, return_exceptions=True)
+        if not watching.cancelled():
+            watching.result()
+        serving.result()
+
+
+def _listen(config: HealthConfig) -> socket.socket:
+    """Where visitors come in. Raises UsageError if that can't be had."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family, backlog=512)
+    except OSError as error:
+        raise UsageError(
+            f"--host {config.host} --port {config.port}: can't listen there ({error.strerror or error}); "
+            "choose another port, or end what is there"
+        ) from error
+
+
+def _quiet() -> None:
+    """Keep libraries from talking, before they are imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("p2pinfer").setLevel(logging.ERROR)  # the page itself says what it can't reach
+    logging.getLogger("p2pinfer.health").setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

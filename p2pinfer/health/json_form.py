@@ -1,0 +1,63 @@
+"""The state as JSON, for `/api/v1/state` and `--json`.
+
+Names are those of the dataclasses in state.py, which say what each means; enumerations are their words,
+layers are half-open, times are Unix seconds. A program may rely on this:
+
+- It is strict JSON: a number that is none is null, as is what isn't known. Whole numbers are within 2^53,
+  where JavaScript is exact.
+- No text has a control character, a line break or a mark that turns the writing direction, and none is
+  longer than 300 characters; no list has more than 4,096 items. What a stranger has chosen is still a
+  stranger's: escape it where it goes into markup.
+- Fields may be added. None is taken away or changes its meaning within /api/v1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+from p2pinfer.health.plain import clean_text
+from p2pinfer.health.state import (
+    ContributionView,
+    HealthState,
+    ModelView,
+    ProbeView,
+    ServerView,
+    Stretch,
+)
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | int | bool | None"
+
+MAX_ITEMS = 4096
+MAX_CHARACTERS = 300
+
+_MOST_EXACT = 2**53 - 1
+_NAMES = {
+    kind: tuple(field.name for field in fields(kind))
+    for kind in (HealthState, ModelView, Stretch, ServerView, ProbeView, ContributionView)
+}
+
+
+def as_json(state: HealthState) -> dict[str, Json]:
+    """What `json.dumps(..., allow_nan=False)` takes, whatever is in the state."""
+    return _fields(state)
+
+
+def _fields(value: Any) -> dict[str, Json]:
+    return {name: _plain(getattr(value, name)) for name in _NAMES[type(value)]}
+
+
+def _plain(value: object) -> Json:
+    # In the order of how many there are: 2,000 servers are 34,000 values.
+    if isinstance(value, str):  # words of an enumeration are texts too
+        return clean_text(value, MAX_CHARACTERS)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return max(-_MOST_EXACT, min(value, _MOST_EXACT))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value[:MAX_ITEMS]]
+    return _fields(value)

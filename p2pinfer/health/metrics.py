@@ -1,0 +1,162 @@
+"""The state for Prometheus, in its text format.
+
+Labels are few and short: a model is the first twelve digits of its hash, its name stands beside it once, and
+there is nothing per server. Whatever servers call themselves, there are at most some 1,500 series. What isn't
+known has no sample.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from p2pinfer.health.estimates import weakest
+from p2pinfer.health.plain import LATEST_TIME, MOST_TOKENS_PER_SECOND, clean_count, clean_number, clean_text
+from p2pinfer.health.state import Activity, Answer, HealthState, ModelView
+
+MAX_MODELS = 64
+
+_HASH_CHARACTERS = 12
+_MOST = 2**53
+
+
+def metrics_text(state: HealthState) -> tuple[bytes, str]:
+    """The body, and its content type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(state))
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+class _Snapshot(Collector):
+    """One state, as the library asks for it."""
+
+    def __init__(self, state: HealthState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        state = self._state
+        yield InfoMetricFamily(
+            "p2pinfer_page", "The page's own software.", value={"version": clean_text(state.version)}
+        )
+        # Not its age: that would be right at one moment only. An alert asks for time() minus this.
+        yield _gauge(
+            "p2pinfer_snapshot_timestamp_seconds",
+            "When the swarm was last read, Unix seconds.",
+            clean_number(state.generated_at, 0.0, LATEST_TIME),
+        )
+        yield _gauge(
+            "p2pinfer_snapshot_fresh", "1 if the swarm could be read lately.", float(bool(state.fresh))
+        )
+        yield _gauge("p2pinfer_models", "Models in the swarm.", float(len(state.models)))
+        yield from _model_metrics(_distinct(state.models))
+
+
+def _distinct(models: Iterable[ModelView]) -> dict[str, ModelView]:
+    """By label: two series with the same labels would have the whole answer refused."""
+    distinct: dict[str, ModelView] = {}
+    for model in models:
+        distinct.setdefault(clean_text(model.model, _HASH_CHARACTERS + 1)[:_HASH_CHARACTERS], model)
+        if len(distinct) == MAX_MODELS:
+            break
+    return distinct
+
+
+def _model_metrics(models: dict[str, ModelView]) -> Iterator[Metric]:
+    works = GaugeMetricFamily(
+        "p2pinfer_model_can_generate",
+        "1 if servers that compute alike hold all layers. The name is whatever its servers chose.",
+        labels=["model", "name"],
+    )
+    servers = GaugeMetricFamily(
+        "p2pinfer_servers", "Servers of a model, by their own word.", labels=["model", "state"]
+    )
+    for label, model in models.items():
+        works.add_metric([label, clean_text(model.name)], float(model.answer is not Answer.NO))
+        counts = Counter(server.state for server in model.servers)
+        for activity in Activity:
+            servers.add_metric([label, activity.value], counts[activity])
+    yield works
+    yield servers
+    for name, about, values in _FIGURES:
+        family = GaugeMetricFamily(f"p2pinfer_{name}", about, labels=["model"])
+        for label, model in models.items():
+            value = values(model)
+            if value is not None:
+                family.add_metric([label], value)
+        yield family
+
+
+def _gauge(name: str, about: str, value: float | None) -> Metric:
+    family = GaugeMetricFamily(name, about)
+    if value is not None:
+        family.add_metric([], value)
+    return family
+
+
+def _rate(value: float | None) -> float | None:
+    return clean_number(value, 0.0, 1e12)
+
+
+def _missing_layers(model: ModelView) -> float:
+    return float(sum(clean_count(end - start, _MOST) for start, end in model.missing))
+
+
+def _probe_ok(model: ModelView) -> float | None:
+    return float(bool(model.probe.works)) if model.probe else None
+
+
+def _probe_at(model: ModelView) -> float | None:
+    return clean_number(model.probe.at, 0.0, LATEST_TIME) if model.probe else None
+
+
+def _first_token(model: ModelView) -> float | None:
+    return clean_number(model.probe.first_token_seconds, 0.0, 86_400.0) if model.probe else None
+
+
+def _probe_rate(model: ModelView) -> float | None:
+    return clean_number(model.probe.tokens_per_second, 0.0, MOST_TOKENS_PER_SECOND) if model.probe else None
+
+
+_FIGURES = (
+    (
+        "model_thin",
+        "1 if it can generate, but not once a certain one of its servers leaves.",
+        lambda model: float(model.answer is Answer.THIN),
+    ),
+    ("model_layers", "Layers of the whole model.", lambda model: float(clean_count(model.num_layers, _MOST))),
+    ("layers_missing", "Layers that nobody serves.", _missing_layers),
+    (
+        "layer_replicas_min",
+        "Servers of the layer that fewest serve.",
+        lambda model: float(clean_count(weakest(model.coverage), _MOST)),
+    ),
+    (
+        "best_route_tokens_per_second",
+        "Of one stream, by what servers say of their speed, without the network.",
+        lambda model: _rate(model.best_route_tokens_per_second),
+    ),
+    (
+        "swarm_tokens_per_second",
+        "Of many streams: what the weakest layer lets through, by what servers say of their speed.",
+        lambda model: _rate(model.swarm_tokens_per_second),
+    ),
+    (
+        "queued_steps",
+        "Steps that wait at its servers.",
+        lambda model: float(sum(clean_count(server.queue_depth, _MOST) for server in model.servers)),
+    ),
+    (
+        "free_cache_layer_tokens",
+        "Room for sessions at its servers, in tokens times layers.",
+        lambda model: float(sum(clean_count(server.free_cache_tokens, _MOST) for server in model.servers)),
+    ),
+    ("probe_ok", "1 if the page's own last try to generate worked.", _probe_ok),
+    ("probe_timestamp_seconds", "When that ended, Unix seconds.", _probe_at),
+    ("probe_first_token_seconds", "How long its first token took.", _first_token),
+    ("probe_tokens_per_second", "Its tokens per second after the first.", _probe_rate),
+)

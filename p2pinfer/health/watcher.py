@@ -1,0 +1,247 @@
+"""Watches a swarm: reads every model's records again and again, and keeps the newest snapshot.
+
+It is a client: it announces nothing, and servers neither know of it nor need it. Who hasn't announced itself
+when it should have is asked whether it is there, so that a server without a goodbye is gone from the page
+long before its record expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+
+from p2pinfer import __version__
+from p2pinfer.client.grpc_carrier import GrpcCarrier
+from p2pinfer.errors import (
+    HopFailedError,
+    LedgerError,
+    P2PInferError,
+    RefusedError,
+    SwarmError,
+    UsageError,
+)
+from p2pinfer.health.config import HealthConfig
+from p2pinfer.health.contributions import Contributions
+from p2pinfer.health.history import History
+from p2pinfer.health.report import SwarmReading, make_sample, make_state
+from p2pinfer.health.source import Submission
+from p2pinfer.health.state import HealthState, ProbeView, Sample
+from p2pinfer.swarm.announcement import Announcement
+from p2pinfer.swarm.dht import Swarm
+from p2pinfer.swarm.identity import Identity
+from p2pinfer.swarm.listing import ModelListing
+from p2pinfer.swarm.tunnel import dial
+from p2pinfer.types import PeerId
+from p2pinfer.wire.ways import Address
+
+logger = logging.getLogger(__name__)
+
+MAX_BUNDLE_BYTES = 8_000_000
+
+_STALE_SECONDS = 30.0
+_PING_SECONDS = 3.0
+_MOST_PINGS = 64  # at a time
+_BELIEVED_SECONDS = 10.0
+"""Who has answered a ping isn't asked again for so long."""
+
+_SAMPLE_SECONDS = 60.0
+_NEXT_SECONDS = 0.001
+"""Between snapshots of one reading, as when a probe has ended: the later one is the newer one."""
+
+_RETRY_SECONDS = 5.0
+
+
+class Watcher:
+    """The page's `HealthSource`. For the event loop."""
+
+    def __init__(
+        self,
+        config: HealthConfig,
+        history: History,
+        contributions: Contributions,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._history = history
+        self._contributions = contributions
+        self._now = now
+        self._reading = SwarmReading(models={})
+        self._read_at = now()
+        self._trouble = "the swarm hasn't been read yet"
+        self._first_seen: dict[str, float] = {}
+        self._names: dict[str, str] = {}
+        self._probes: dict[str, ProbeView] = {}
+        self._answered: dict[PeerId, float] = {}
+        self._sampled_at = 0.0
+        self._newer = asyncio.Event()
+        self._published_at = self._read_at
+        self._state = self._make_state()
+
+    def state(self) -> HealthState:
+        """The newest snapshot."""
+        return self._state
+
+    def history(self, model: str, hours: float) -> Sequence[Sample]:
+        """Of a model, oldest first."""
+        try:
+            return self._history.samples(model, since=self._now() - hours * 3600)
+        except LedgerError as error:
+            logger.error("history can't be read: %s", error)
+            return ()
+
+    async def wait_newer(self, than: float) -> HealthState:
+        """The next snapshot that was generated after that time."""
+        while self._state.generated_at <= than:
+            self._newer.clear()
+            await self._newer.wait()
+        return self._state
+
+    async def submit(self, bundle: AsyncIterator[bytes]) -> Submission:
+        """Take receipts for the leaderboard. Raises UsageError for what is no bundle, or too large."""
+        with tempfile.TemporaryFile() as file:
+            async for part in bundle:
+                if file.tell() + len(part) > MAX_BUNDLE_BYTES:
+                    raise UsageError(
+                        f"a bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB: send a month at a time"
+                    )
+                file.write(part)
+            file.seek(0)
+            submission = await asyncio.to_thread(self._contributions.submit, file)
+        self._publish()
+        return submission
+
+    def note_probe(self, model: str, probe: ProbeView) -> None:
+        """A probe has ended."""
+        self._probes[model] = probe
+        self._publish()
+
+    async def watch_forever(self) -> None:
+        """Join, look, and look again; when the swarm can't be reached say so, and go on trying."""
+        while True:
+            try:
+                async with Swarm.join(
+                    self._config.initial_peers, Identity.ephemeral(), client_only=True
+                ) as swarm:
+                    await self._watch(swarm)
+            except UsageError:
+                raise
+            except SwarmError as error:
+                self._fail(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def watch_once(self) -> None:
+        """Join, look, and leave. Raises SwarmError."""
+        async with Swarm.join(self._config.initial_peers, Identity.ephemeral(), client_only=True) as swarm:
+            carrier = GrpcCarrier(tunnel=partial(dial, swarm))
+            try:
+                await self._look(swarm, carrier)
+            finally:
+                await carrier.close()
+
+    async def _look(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
+        """Read everything once. Raises SwarmError."""
+        models: dict[ModelListing, Sequence[Announcement]] = {}
+        for listing in await swarm.models():
+            models[listing] = await self._present(await swarm.servers(listing.model), carrier)
+        self._reading = SwarmReading(models=models)
+        self._read_at, self._trouble = self._now(), ""
+        self._note_servers(server for servers in models.values() for server in servers)
+        self._publish()
+        self._sample()
+
+    async def _watch(self, swarm: Swarm) -> None:
+        carrier = GrpcCarrier(tunnel=partial(dial, swarm))
+        try:
+            while True:
+                try:
+                    await self._look(swarm, carrier)
+                except SwarmError as error:  # the membership heals itself
+                    self._fail(error)
+                await asyncio.sleep(self._config.refresh_seconds)
+        finally:
+            await carrier.close()
+
+    async def _present(self, servers: Sequence[Announcement], carrier: GrpcCarrier) -> list[Announcement]:
+        """Those that are there: who announced itself lately, or answers."""
+        late = [server for server in servers if self._is_late(server)]
+        slots = asyncio.Semaphore(_MOST_PINGS)
+
+        async def answers(server: Announcement) -> bool:
+            address = Address(server.peer_id, server.endpoints, server.certificate)
+            try:
+                async with slots, asyncio.timeout(_PING_SECONDS):
+                    await carrier.ping(address)
+            except (HopFailedError, RefusedError, TimeoutError):
+                return False
+            self._answered[server.peer_id] = self._now()
+            return True
+
+        there = await asyncio.gather(*(answers(server) for server in late))
+        gone = {server.peer_id for server, answered in zip(late, there, strict=True) if not answered}
+        return [server for server in servers if server.peer_id not in gone]
+
+    def _is_late(self, server: Announcement) -> bool:
+        """True for one that has endpoints to ask at, and hasn't been heard of when it should have been."""
+        now = self._now()
+        return (
+            bool(server.certificate)
+            and now - server.announced_at > self._config.late_seconds
+            and now - self._answered.get(server.peer_id, 0.0) > _BELIEVED_SECONDS
+        )
+
+    def _note_servers(self, servers: Iterable[Announcement]) -> None:
+        """When each was first seen without a break, and what it calls itself."""
+        now = self._now()
+        present = {server.peer_id: server.public_name for server in servers}
+        self._first_seen = {peer_id: self._first_seen.get(peer_id, now) for peer_id in present}
+        self._answered = {peer: at for peer, at in self._answered.items() if peer in present}
+        self._names.update({peer_id: name for peer_id, name in present.items() if name})
+        while len(self._names) > 10_000:
+            self._names.pop(next(iter(self._names)))
+
+    def _fail(self, error: P2PInferError) -> None:
+        told, self._trouble = self._trouble, str(error)
+        fresh = self._is_fresh()
+        if fresh != self._state.fresh or (not fresh and told != self._trouble):
+            self._publish()
+
+    def _is_fresh(self) -> bool:
+        """False if the swarm can't be read, and what is known of it is old."""
+        return not self._trouble or (
+            bool(self._reading.models) and self._now() - self._read_at < _STALE_SECONDS
+        )
+
+    def _publish(self) -> None:
+        self._published_at = max(self._read_at, self._published_at + _NEXT_SECONDS)
+        self._state = self._make_state()
+        self._newer.set()
+
+    def _make_state(self) -> HealthState:
+        fresh = self._is_fresh()
+        return make_state(
+            self._reading,
+            first_seen=self._first_seen,
+            probes=self._probes,
+            contributions=self._contributions.views(self._names),
+            generated_at=self._published_at,
+            fresh=fresh,
+            detail="" if fresh else self._trouble,
+            version=__version__,
+            join_addresses=self._config.shown_addresses,
+        )
+
+    def _sample(self) -> None:
+        """Keep a point of history for every model now and then."""
+        if self._now() - self._sampled_at < _SAMPLE_SECONDS:
+            return
+        self._sampled_at = self._now()
+        samples = {model.model: make_sample(model, self._sampled_at) for model in self._state.models}
+        try:
+            self._history.add_all(samples)
+        except LedgerError as error:  # a full disk: the page goes on without new history
+            logger.error("history isn't kept: %s", error)

@@ -1,0 +1,160 @@
+"""The health page on a real swarm, in a real browser: it tells the truth, soon, and without a reload."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from p2pinfer.demo.processes import LocalSwarm
+from p2pinfer.demo.shares import split_layers
+from p2pinfer.model.store import LayerStore
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+SECONDS = 30.0
+
+
+class Page:
+    """A running `python -m p2pinfer.health`."""
+
+    def __init__(self, *flags: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "p2pinfer.health", "--port", "0", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.lines = [self._process.stdout.readline()]
+        self.url = self.lines[0].split()[-1]
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        self.lines += self._process.stdout
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url.rstrip("/") + path, timeout=10) as answer:
+            body: bytes = answer.read()
+            return body
+
+    def model(self) -> dict[str, Any]:
+        """The one model that is served; empty while none is known."""
+        models = json.loads(self.get("/api/v1/state"))["models"]
+        return models[0] if models else {}
+
+    def probe_works(self) -> bool:
+        """True if the page generated something the last time that it tried."""
+        probe = self.model().get("probe")
+        return bool(probe and probe["works"])
+
+    def close(self) -> int:
+        """End it by Ctrl-C's signal; returns its status."""
+        self._process.send_signal(2)
+        try:
+            return self._process.wait(15)
+        finally:
+            self._process.kill()
+
+
+@contextmanager
+def running(*flags: str) -> Iterator[Page]:
+    page = Page(*flags)
+    try:
+        yield page
+    finally:
+        page.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = SECONDS) -> float:
+    """Wait for it, and say how long that took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.2)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def swarm(smollm2: LayerStore) -> Iterator[LocalSwarm]:
+    with LocalSwarm() as swarm:
+        swarm.start(
+            smollm2.folder, split_layers(30, 3), threads=1, server_arguments=("--public-name", "garage <3>")
+        )
+        yield swarm
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_when_a_server_is_killed_the_page_says_so_within_half_a_minute_and_without_a_reload(
+    smollm2: LayerStore, swarm: LocalSwarm, tmp_path: Path
+):
+    """Its record lives for another minute: who is late is asked. The probe finds it out for itself."""
+    flags = ["--initial-peers", *swarm.initial_peers, "--data-folder", str(tmp_path)]
+    with running(*flags, "--probe", str(smollm2.folder), "--probe-seconds", "5") as page:
+        until(lambda: len(page.model().get("servers", ())) == 3)
+        until(page.probe_works)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            tab = browser.new_page()
+            tab.goto(page.url)
+            tab.evaluate("window.notReloaded = true")
+            said = tab.inner_text("main")
+            assert "SmolLM2-135M-Instruct" in said
+            assert "garage <3>" in said
+
+            swarm.kill(1)
+            seconds = until(lambda: "cannot generate" in tab.inner_text("main"))
+            print(f"the page said so after {seconds:.1f} s")
+            assert page.model()["missing"] == [[10, 20]]
+            assert tab.evaluate("window.notReloaded") is True
+            until(lambda: not page.probe_works())
+            browser.close()
+        assert b"p2pinfer_" in page.get("/metrics")
+        assert json.loads(page.get("/healthz"))["ok"] is True
+        assert page.close() == 0
+        assert len(page.lines) == 1  # what libraries have to say is kept from whoever runs it
+
+
+@pytest.mark.timeout(100)
+def test_a_report_for_the_terminal(swarm: LocalSwarm, tmp_path: Path):
+    """The same, printed once; and as JSON."""
+    command = [sys.executable, "-m", "p2pinfer.health", "--initial-peers", *swarm.initial_peers]
+    command += ["--data-folder", str(tmp_path), "--once"]
+
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    state = json.loads(as_json)
+
+    print(printed.stdout)
+    assert "SmolLM2-135M-Instruct" in printed.stdout
+    assert printed.stderr == ""
+    assert [model["answer"] for model in state["models"]] == ["thin"]
+    assert len(state["models"][0]["servers"]) == 3
+
+
+def test_where_nobody_answers_the_report_says_so(tmp_path: Path):
+    address = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWKrxghex4d8r3ytG8GmgdenmZY35fKqY54GVYbd9LMeak"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "p2pinfer.health", "--once"),
+            *("--initial-peers", address, "--data-folder", str(tmp_path)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no peer of the swarm answers" in done.stderr

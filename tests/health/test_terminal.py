@@ -1,0 +1,247 @@
+"""The report on a terminal: aligned, within its width, in plain words, and harmless."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pinfer.health.columns import Column, display_width, fit, table
+from p2pinfer.health.state import Activity, Answer, HealthState
+from p2pinfer.health.terminal import MOST_SERVERS, as_text
+from p2pinfer.health.words import duration_in_words, layers_in_words, rate_in_words
+from tests.health.states import (
+    HOSTILE_TEXTS,
+    NOW,
+    hostile_state,
+    large_state,
+    make_contribution,
+    make_model,
+    make_probe,
+    make_server,
+    make_state,
+)
+
+COLORS = re.compile(r"\x1b\[\d+m")
+
+
+def picture(text: str) -> str:
+    """The line of replicas."""
+    return next(line for line in text.splitlines() if re.fullmatch(r"  [.0-9+]{20,}", line)).strip()
+
+
+def test_the_whole_report():
+    """What a stranger sees: can it, how fast, where it is thin, who serves it, who has done most."""
+    servers = [
+        make_server(0, (0, 15), public_name="Golf in the garage"),
+        make_server(1, (15, 30), leaves_at=NOW + 900, state=Activity.SERVING),
+        make_server(2, (0, 30), state=Activity.JOINING, decode_tokens_per_second=None),
+    ]
+    state = make_state(servers=servers, probe=make_probe(), contributions=[make_contribution(1)])
+    lines = as_text(state).splitlines()
+
+    assert lines[0].startswith("The swarm as of 2026-07-2")
+    assert lines[2] == "THIN  HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert lines[3:6] == [
+        "  It can generate now, but would stop if one particular server left.",
+        "  30 layers, 2 servers serve them; manifest f728b4fa424…",
+        "  By what servers say: 38.5 tokens/s for one text, 77.0 for many together",
+    ]
+    assert "it works, first token after 0.42 s, then 31.0 tokens/s" in lines[6]
+    assert picture("\n".join(lines)) == "1" * 90
+    table_at = next(number for number, line in enumerate(lines) if line.startswith("  name"))
+    assert lines[table_at + 1].split("  ")[1] == "Golf in the garage"
+    assert lines[table_at + 2].endswith("in 15 min")
+    assert "joining         -" in lines[table_at + 3]
+    assert lines[-1].split() == ["1", "Car", "1", "…22ib1y", "3.70M", "1.23M", "2"]
+
+
+def test_missing_layers_are_said_and_drawn():
+    """As people count them, the last one included."""
+    text = as_text(make_state(servers=[make_server(0, (0, 10)), make_server(1, (20, 25))]))
+
+    assert "NO  HuggingFaceTB" in text
+    assert "It can't generate now: nobody serves layers 10-19 and 25-29." in text
+    assert picture(text) == "1" * 30 + "." * 30 + "1" * 15 + "." * 15
+
+
+def test_classes_that_cannot_work_together_are_said():
+    """Nothing is missing, and it doesn't work all the same."""
+    text = as_text(make_state([make_model(answer=Answer.NO)]))
+
+    assert "every layer is served, but no servers that compute alike hold all of them" in text
+
+
+def test_a_long_model_is_drawn_by_its_weakest_layers():
+    """One layer of a thousand that nobody serves is seen."""
+    servers = [make_server(0, (0, 500)), make_server(1, (501, 1000))]
+    text = as_text(make_state(servers=servers, num_layers=1000))
+
+    assert picture(text).count(".") == 1
+    assert "stands for several layers" in text
+
+
+def test_more_than_nine_servers_are_many():
+    """One sign each."""
+    servers = [make_server(number) for number in range(12)]
+
+    assert set(picture(as_text(make_state(servers=servers)))) == {"+"}
+
+
+def test_a_swarm_that_cannot_be_read_is_said_to_be_old():
+    """With the reason."""
+    text = as_text(make_state(fresh=False, detail="nobody answers"))
+
+    assert "This is old: the swarm can't be read now (nobody answers)." in text
+
+
+def test_an_empty_swarm():
+    """Is no error."""
+    assert "No model is served." in as_text(make_state([]))
+
+
+def test_a_failed_probe_says_why():
+    """In the words of the probe."""
+    probe = make_probe(works=False, detail="no server for layer 7", first_token_seconds=None)
+
+    assert "Tried 20 s ago: it failed (no server for layer 7)" in as_text(make_state(probe=probe))
+
+
+def test_what_does_not_fit_is_left_out_in_order():
+    """Who, where and which layers stay; on a wide terminal there is all of it."""
+    state = make_state()
+    narrow, wide = as_text(state, width=50), as_text(state, width=160)
+    titles = [next(line for line in text.splitlines() if "name" in line) for text in (narrow, wide)]
+
+    assert titles[0].split()[:4] == ["name", "peer", "layers", "state"]
+    assert "class" not in titles[0]
+    assert {"queue", "region", "version", "class", "leaves"} <= set(titles[1].split())
+
+
+def test_a_large_swarm_is_cut_and_says_so():
+    """The rest is in --json."""
+    text = as_text(large_state(500))
+
+    assert f"and {500 - MOST_SERVERS} more: --json has all of them" in text
+
+
+def test_colours_come_only_if_they_are_asked_for():
+    """And change nothing else."""
+    state = make_state(probe=make_probe(), contributions=[make_contribution()])
+    plain, coloured = as_text(state), as_text(state, color=True)
+
+    assert "\x1b" not in plain
+    assert COLORS.sub("", coloured) == plain != coloured
+
+
+@pytest.mark.parametrize("width", [0, 40, 57, 100, 240])
+@pytest.mark.parametrize(
+    "state", [hostile_state(), large_state(500), make_state()], ids=["hostile", "large", "plain"]
+)
+def test_no_state_steers_the_terminal_or_leaves_its_width(state: HealthState, width: int):
+    """No control character but the ends of lines, and of colours ours."""
+    for color in (False, True):
+        text = as_text(state, width=width, color=color)
+        assert text.endswith("\n")
+        for line in COLORS.sub("", text).splitlines() if color else text.split("\n"):
+            assert line.isprintable()
+            assert display_width(line) <= max(40, width)
+        assert text.encode("utf-8")
+
+
+def test_columns_are_aligned_under_wide_letters():
+    """A Japanese name takes two columns a letter."""
+    servers = [make_server(0, public_name="漢字かな"), make_server(1, public_name="e\u0301te\u0301")]
+    lines = as_text(make_state(servers=servers)).splitlines()
+    rows = [line for line in lines if "serving" in line]
+
+    assert len({display_width(line[: line.index("serving")]) for line in rows}) == 1
+    assert rows[0].index("serving") == rows[1].index("serving") - 6  # four wide letters, two marks
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("Golf", 4),
+        ("漢字", 4),
+        ("ｶﾅ", 2),
+        ("Ａ", 2),
+        ("กั", 1),
+        ("e\u0301", 1),
+        ("é…", 2),
+        ("🚗", 2),
+        ("☂\ufe0e", 1),
+    ],
+)
+def test_how_wide_letters_are(text: str, columns: int):
+    """As terminals draw them."""
+    assert display_width(text) == columns
+
+
+@given(st.sampled_from(HOSTILE_TEXTS[:15]) | st.text(max_size=30), st.integers(0, 40), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_what_is_fitted_has_exactly_its_columns(text: str, columns: int, align_right: bool):
+    """Filled or cut, never in the middle of a wide letter."""
+    assert display_width(fit(text, columns, align_right=align_right)) == columns
+
+
+@given(
+    st.lists(
+        st.lists(st.text(alphabet="ab漢e\u0301", max_size=30), min_size=2, max_size=2), min_size=1, max_size=6
+    ),
+    st.integers(10, 60),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_table_fits(cells: list[list[str]], width: int):
+    """However wide its cells are."""
+    columns = [Column(title=f"t{rank}", cells=column, rank=rank) for rank, column in enumerate(cells)]
+    lines = table(columns, width)
+
+    assert len(lines) == 3
+    assert all(display_width(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("spans", "words"),
+    [
+        ([(10, 20), (25, 26)], "layers 10-19 and 25"),
+        ([(7, 8)], "layer 7"),
+        ([(0, 2), (3, 5), (6, 8)], "layers 0-1, 3-4 and 6-7"),
+        ([(n, n + 1) for n in range(0, 20, 2)], "layers 0, 2, 4, 6, 8, 10 and 4 more stretches"),
+        ([(5, 5), (-1, 3)], "some layers"),
+        ([], "some layers"),
+    ],
+)
+def test_layers_in_words(spans: list[tuple[int, int]], words: str):
+    """As people count them, and not too many."""
+    assert layers_in_words(spans) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0 s"),
+        (59.9, "59 s"),
+        (60.0, "1 min"),
+        (5400.0, "1.5 h"),
+        (86_400.0 * 12, "12 d"),
+        (-1.0, "-"),
+        (float("nan"), "-"),
+        (1e308, "-"),
+    ],
+)
+def test_durations_in_words(seconds: float, words: str):
+    """Short, in the largest unit that fits."""
+    assert duration_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(None, "-"), (0.0, "0"), (-0.0, "0"), (0.42, "0.42"), (38.54, "38.5"), (99.96, "100"),
+     (12345.6, "12,346"), (float("nan"), "-"), (-1.0, "-"), (1e308, "-")],
+)  # fmt: skip
+def test_rates_in_words(rate: float | None, words: str):
+    """Two figures or more, and nothing that isn't a rate."""
+    assert rate_in_words(rate) == words
