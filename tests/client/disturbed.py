@@ -1,0 +1,52 @@
+"""What tests of a text under which servers come and go share: whom to disturb, and what was computed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from p2pinfer.types import Span
+from tests.fakes import (
+    FakeServer,
+    FakeSwarm,
+)
+
+THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
+PROMPT = [4, 5, 6, 7]
+TOKENS = 12
+
+
+def in_use(swarm: FakeSwarm, span: Span) -> FakeServer:
+    return next(member for member in swarm.members if member.engine.span == span and len(member.sessions))
+
+
+def computed(member: FakeServer) -> int:
+    """Tokens that went through its layers."""
+    return sum(member.engine.batch_tokens)
+
+
+class Script:
+    """Does things to the swarm's servers from the client's thread, at certain tokens."""
+
+    def __init__(self, swarm: FakeSwarm) -> None:
+        self.swarm = swarm
+        self.loop = asyncio.get_running_loop()
+
+    def kill(self, *spans: Span) -> None:
+        for span in spans:
+            victim = in_use(self.swarm, span)
+            asyncio.run_coroutine_threadsafe(self.swarm.kill(victim), self.loop).result()
+
+    def drain(self, span: Span) -> FakeServer:
+        leaving = in_use(self.swarm, span)
+        self.loop.call_soon_threadsafe(leaving.drain)
+        return leaving
+
+
+def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait in a thread for what another one does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)

@@ -1,0 +1,154 @@
+"""Servers drain or become slow in the middle of a text, and others take over between two tokens.
+
+Servers are the real handler and runner over real sockets; how often each computed what is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from p2pinfer.client.network import Network
+from p2pinfer.client.splice import Splice
+from p2pinfer.types import Span
+from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until
+from tests.client.test_session import decode, in_client, session_of
+from tests.fakes import (
+    FakeServer,
+    fake_swarm,
+    greedy_locally,
+)
+
+
+async def test_a_draining_server_is_left_between_two_tokens_and_nothing_is_computed_twice():
+    async with fake_swarm(THREE) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+                leaving: list[FakeServer] = []
+
+                def drain(index: int) -> None:
+                    if index == 3:
+                        asyncio.run_coroutine_threadsafe(swarm.add(THREE[1]), script.loop).result()
+                        network.run(network.directory._refresh())
+                        leaving.append(script.drain(THREE[1]))
+                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+                    if index > 3:
+                        assert not leaving[0].open_sessions or index == 4
+
+                text = decode(session, PROMPT, TOKENS, after=drain)
+                assert session.replaced_hops == 1
+                until(lambda: not leaving[0].open_sessions)
+                return text
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
+        fed = len(PROMPT) + TOKENS - 1
+        assert computed(swarm.members[0]) == computed(swarm.members[2]) == fed
+        assert computed(swarm.members[1]) + computed(swarm.members[3]) == fed + len(PROMPT) + 3
+
+
+@pytest.mark.parametrize("span", THREE, ids=["first", "middle", "last"])
+async def test_an_idle_session_leaves_a_draining_server_by_itself(span):
+    """Between two generate() calls: the server need not wait for the next one."""
+    async with fake_swarm([*THREE, span]) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+                text = decode(session, PROMPT, 5)
+                leaving = script.drain(span)
+                until(lambda: not leaving.open_sessions)
+                assert session.replaced_hops == 1
+                return text + decode(session, [*PROMPT, *text], 5)
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, 10, 6)
+
+
+async def test_a_draining_server_serves_on_while_there_is_no_other_and_hands_over_when_there_is():
+    async with fake_swarm(THREE) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+                text = decode(session, PROMPT, 3)
+                leaving = script.drain(THREE[2])
+                text += decode(session, [*PROMPT, *text], 3)
+                assert session.replaced_hops == 0
+                asyncio.run_coroutine_threadsafe(swarm.add(THREE[2]), script.loop).result()
+                until(lambda: not leaving.open_sessions)
+                return text + decode(session, [*PROMPT, *text], 3)
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, 9, 6)
+
+
+async def test_a_server_that_becomes_five_times_slower_is_left_while_it_still_serves():
+    async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+                slow: list[FakeServer] = []
+
+                def become_slow(index: int) -> None:
+                    if index == 10:
+                        slow.append(in_use(swarm, THREE[1]))
+                        slow[0].engine.before_forward = lambda: time.sleep(0.05)
+                    if index == 24:
+                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+
+                text = decode(session, PROMPT, 30, after=become_slow)
+                assert not slow[0].open_sessions
+                return text
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, 30, 6)
+
+
+async def test_two_hops_drain_one_after_the_other_and_each_hands_over():
+    async with fake_swarm([*THREE, THREE[0], THREE[2]]) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+                text = decode(session, PROMPT, 3)
+                leaving = [script.drain(THREE[0]), script.drain(THREE[2])]
+                text += decode(session, [*PROMPT, *text], 3)
+                until(lambda: not any(member.open_sessions for member in leaving))
+                return text + decode(session, [*PROMPT, *text], 3)
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, 9, 6)
+
+
+async def test_while_a_successor_takes_over_no_second_one_is_prepared(monkeypatch):
+    """However long that takes: the second would tell the hops that stay to expect it instead."""
+    warm = []
+
+    class Slow(Splice):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            warm.append(kwargs["warm"])
+
+        async def commit(self, held):
+            if warm[-1]:
+                await asyncio.sleep(0.7)
+            await super().commit(held)
+
+    monkeypatch.setattr("p2pinfer.client.keeper.Splice", Slow)
+    async with fake_swarm([*THREE, THREE[1], THREE[1]]) as swarm:
+        script = Script(swarm)
+
+        def work(network: Network) -> list[int]:
+            with session_of(network) as session:
+
+                def drain(index: int) -> None:
+                    if index == 3:
+                        script.drain(THREE[1])
+                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+
+                text = decode(session, PROMPT, TOKENS, after=drain)
+                assert session.replaced_hops == 1
+                return text
+
+        assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
+    assert warm == [False, True]
