@@ -58,30 +58,17 @@ async def _report(config: HealthConfig) -> None:
 
 async def _serve(config: HealthConfig) -> None:
     """Watch the swarm and serve the page until told to end."""
-    import uvicorn
-
     from p2pinfer.health.keeping import keeping
     from p2pinfer.health.probe import probing
     from p2pinfer.health.watcher import Watcher
     from p2pinfer.health.web.app import create_app
+    from p2pinfer.health.web.server import PageServer
 
     with ExitStack() as resources:
         listener = resources.enter_context(_listen(config))
         history, contributions = resources.enter_context(keeping(config.data_folder))
         watcher = Watcher(config, history, contributions)
-        app = create_app(watcher)
-
-        class Server(uvicorn.Server):
-            """Ends the streams of events before it waits for open requests: these would never end."""
-
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                app.state.events.close()
-                await super().shutdown(sockets)
-
-        settings = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
-        )
-        server = Server(settings)
+        server = PageServer(create_app(watcher))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         watching = asyncio.create_task(watcher.watch_forever())
         host, port = listener.getsockname()[:2]

@@ -10,7 +10,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from p2pinfer.health.columns import Column, display_width, fit, table
+from p2pinfer.health import words
+from p2pinfer.health.columns import Column, display_width, table
+from p2pinfer.health.durations import ago_in_words, duration_in_words, time_in_words
 from p2pinfer.health.plain import clean_count, clean_text
 from p2pinfer.health.state import (
     Activity,
@@ -20,14 +22,6 @@ from p2pinfer.health.state import (
     ModelView,
     ProbeView,
     ServerView,
-)
-from p2pinfer.health.words import (
-    ago_in_words,
-    answer_in_words,
-    duration_in_words,
-    layers_in_words,
-    rate_in_words,
-    time_in_words,
 )
 from p2pinfer.owner.plain_text import short_count
 
@@ -66,10 +60,10 @@ def _head(state: HealthState, width: int) -> Iterator[str]:
 
 
 def _model(model: ModelView, now: float, width: int, color: bool) -> Iterator[str]:
-    name = clean_text(model.name, 128) or "a model without a name"
     badge = _BADGES[model.answer]
-    shown = fit(name, min(display_width(name), width - len(badge) - 2))
-    yield f"{_painted(badge, _COLORS[model.answer], color)}  {_painted(shown, '1', color)}"
+    first, *rest = _wrapped(f"{badge}  {words.headline(model)}", width)
+    yield _painted(badge, _COLORS[model.answer], color) + _painted(first.removeprefix(badge), "1", color)
+    yield from rest
     inner = width - len(_INDENT)
     for line in _facts(model, now, inner):
         yield _INDENT + line
@@ -86,14 +80,14 @@ def _model(model: ModelView, now: float, width: int, color: bool) -> Iterator[st
 
 
 def _facts(model: ModelView, now: float, width: int) -> Iterator[str]:
-    yield from _wrapped(answer_in_words(model), width)
+    yield from _wrapped(words.explanation(model), width)
     serving = sum(server.state is Activity.SERVING for server in model.servers)
     layers = f"{_count(model.num_layers)} {'layer' if model.num_layers == 1 else 'layers'}"
     served = f"{serving:,} {'server serves' if serving == 1 else 'servers serve'} them"
     yield from _wrapped(f"{layers}, {served}; manifest {clean_text(model.model, 12)}", width)
-    best = rate_in_words(model.best_route_tokens_per_second)
-    together = rate_in_words(model.swarm_tokens_per_second)
-    if (best, together) != ("-", "-"):
+    best = words.rate(model.best_route_tokens_per_second)
+    together = words.rate(model.swarm_tokens_per_second)
+    if (best, together) != (words.NOTHING, words.NOTHING):
         yield from _wrapped(
             f"By what servers say: {best} tokens/s for one text, {together} for many together", width
         )
@@ -106,11 +100,12 @@ def _probe(probe: ProbeView, now: float) -> str:
     if not probe.works:
         return f"{when}: it failed ({clean_text(probe.detail, 200) or 'no reason is known'})"
     hops = ", ".join(
-        f"{clean_text(peer, 12)} {layers_in_words([(start, end)])}" for peer, start, end in probe.route[:32]
+        f"{clean_text(peer, 12)} {words.layer_ranges([(start, end)])}"
+        for peer, start, end in probe.route[:32]
     )
     return (
-        f"{when}: it works, first token after {rate_in_words(probe.first_token_seconds)} s, "
-        f"then {rate_in_words(probe.tokens_per_second)} tokens/s, by {hops or 'an unknown route'}"
+        f"{when}: it works, first token after {words.seconds(probe.first_token_seconds)}, "
+        f"then {words.rate(probe.tokens_per_second)} tokens/s, by {hops or 'an unknown route'}"
     )
 
 
@@ -158,8 +153,8 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
             return ""
         if server.leaves_at <= now:
             return "now"
-        words = duration_in_words(server.leaves_at - now)
-        return f"in {words}" if words != "-" else ""
+        left = duration_in_words(server.leaves_at - now)
+        return f"in {left}" if left != "-" else ""
 
     def column(title: str, cells: Iterable[str], *, rank: int, most: int = 12, right: bool = True) -> Column:
         return Column(title=title, cells=list(cells), align_right=right, rank=rank, most=most)
@@ -169,8 +164,8 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         column("peer", (clean_text(one.short_id, 12) for one in servers), rank=0, right=False),
         column("layers", (_layers(one) for one in servers), rank=0, most=13),
         column("state", (one.state.value for one in servers), rank=0, right=False),
-        column("tokens/s", (rate_in_words(one.decode_tokens_per_second) for one in servers), rank=1),
-        column("prefill/s", (rate_in_words(one.prefill_tokens_per_second) for one in servers), rank=4),
+        column("tokens/s", (words.rate(one.decode_tokens_per_second) for one in servers), rank=1),
+        column("prefill/s", (words.rate(one.prefill_tokens_per_second) for one in servers), rank=4),
         column("queue", (_count(one.queue_depth) for one in servers), rank=3),
         column("free cache", (_count(one.free_cache_tokens) for one in servers), rank=5),
         column("since", (duration_in_words(max(now - one.since, 0.0)) for one in servers), rank=2),

@@ -1,0 +1,86 @@
+"""Takes bundles of receipts that strangers send in, as they come: nothing of them is held here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+from p2pinfer.errors import UsageError
+from p2pinfer.health.source import HealthSource, Submission
+
+MOST_BYTES = 8_000_000
+_MOST_AT_A_TIME = 4
+_MOST_SECONDS = 60.0
+_SMALLER = "Hand in a month at a time: python -m p2pinfer.owner export --month YYYY-MM --out FILE"
+
+
+class RequestError(Exception):
+    """Why a request wasn't answered as it wished."""
+
+    def __init__(self, *, status: int, error: str, what_to_do: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.what_to_do = what_to_do
+
+
+class BundleTooLargeError(UsageError):
+    """More bytes than one bundle may have."""
+
+
+class Intake:
+    """Where bundles are handed in."""
+
+    def __init__(self, source: HealthSource, *, most_seconds: float = _MOST_SECONDS) -> None:
+        self._source = source
+        self._most_seconds = most_seconds
+        self._busy = 0
+
+    async def take(self, request: Request) -> Submission:
+        """Raises RequestError, with what to do."""
+        if self._busy >= _MOST_AT_A_TIME:
+            raise RequestError(
+                status=503,
+                error="Others are handing in receipts just now.",
+                what_to_do="Try again in a minute.",
+            )
+        self._busy += 1
+        try:
+            async with asyncio.timeout(self._most_seconds):
+                return await self._source.submit(_parts(request))
+        except BundleTooLargeError as error:
+            raise RequestError(
+                status=413,
+                error=str(error),
+                what_to_do=_SMALLER,
+            ) from error
+        except UsageError as error:
+            raise RequestError(
+                status=400,
+                error=str(error),
+                what_to_do="Send a file that python -m p2pinfer.owner export --out FILE wrote.",
+            ) from error
+        except (TimeoutError, ClientDisconnect) as error:
+            raise RequestError(
+                status=408,
+                error=f"The bundle wasn't here within {self._most_seconds:.0f} seconds.",
+                what_to_do=_SMALLER,
+            ) from error
+        finally:
+            self._busy -= 1
+
+
+async def _parts(request: Request) -> AsyncIterator[bytes]:
+    """The body, as long as it isn't too long."""
+    too_large = BundleTooLargeError(f"A bundle may have {MOST_BYTES // 10**6} MB.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > MOST_BYTES:
+        raise too_large
+    total_bytes = 0
+    async for part in request.stream():
+        total_bytes += len(part)
+        if total_bytes > MOST_BYTES:
+            raise too_large
+        yield part

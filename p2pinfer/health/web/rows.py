@@ -1,0 +1,94 @@
+"""The servers and contributors of a snapshot as rows of tables: text to read, numbers to sort by. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pinfer.health import words
+from p2pinfer.health.state import Activity, ContributionView, ServerView
+
+_SORTED_STATES = {Activity.SERVING: 0, Activity.DRAINING: 1, Activity.JOINING: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRow:
+    """One server. `*_order` is what a column is sorted by; empty: at the end."""
+
+    key: str
+    name: str  # empty: it has chosen none
+    short_id: str
+    region: str
+    layers: str
+    layers_order: int
+    state: str
+    state_order: int
+    decode: str
+    decode_order: str
+    prefill: str
+    prefill_order: str
+    queue: str
+    queue_order: str
+    cache: str
+    cache_order: str
+    version: str
+    numerics: str
+    since: words.Moment | None
+    leaves: words.Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContributorRow:
+    """One line of the leaderboard."""
+
+    rank: int
+    key: str
+    name: str
+    short_id: str
+    decode: str
+    decode_order: str
+    prefill: str
+    prefill_order: str
+    sponsors: str
+    sponsors_order: str
+
+
+def server_row(server: ServerView) -> ServerRow:
+    """As the table of servers shows it."""
+    return ServerRow(
+        key=words.plain(server.peer_id),
+        name=words.plain(server.public_name, 40),
+        short_id=words.plain(server.short_id, 12),
+        region=words.plain(server.region, 24),
+        layers=words.layers(server.start, server.end),
+        layers_order=max(-1, min(server.start, 10**12)),
+        state=words.activity_word(server.state),
+        state_order=_SORTED_STATES[server.state],
+        decode=words.rate(server.decode_tokens_per_second),
+        decode_order=words.number_to_sort_by(server.decode_tokens_per_second),
+        prefill=words.rate(server.prefill_tokens_per_second),
+        prefill_order=words.number_to_sort_by(server.prefill_tokens_per_second),
+        queue=words.count(server.queue_depth),
+        queue_order=words.number_to_sort_by(server.queue_depth),
+        cache=words.count(server.free_cache_tokens),
+        cache_order=words.number_to_sort_by(server.free_cache_tokens),
+        version=words.plain(server.version, 16),
+        numerics=words.plain(server.numerics, 24),
+        since=words.moment(server.since),
+        leaves=words.moment(server.leaves_at),
+    )
+
+
+def contributor_row(rank: int, view: ContributionView) -> ContributorRow:
+    """As the leaderboard shows it."""
+    return ContributorRow(
+        rank=rank,
+        key=words.plain(view.peer_id),
+        name=words.plain(view.public_name, 40),
+        short_id=words.plain(view.short_id, 12),
+        decode=words.count(view.decode_layer_tokens),
+        decode_order=words.number_to_sort_by(view.decode_layer_tokens),
+        prefill=words.count(view.prefill_layer_tokens),
+        prefill_order=words.number_to_sort_by(view.prefill_layer_tokens),
+        sponsors=words.count(view.sponsors),
+        sponsors_order=words.number_to_sort_by(view.sponsors),
+    )

@@ -1,0 +1,109 @@
+"""Renders every snapshot of the swarm once, as page, JSON and metrics; requests get bytes from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from p2pinfer.health import words
+from p2pinfer.health.json_form import as_json
+from p2pinfer.health.metrics import metrics_text
+from p2pinfer.health.source import HealthSource
+from p2pinfer.health.state import HealthState, Sample
+from p2pinfer.health.web.body import Body
+from p2pinfer.health.web.page import HISTORY_HOURS, render_page, shown_models
+
+_CHECK_SECONDS = 1.0
+"""A snapshot that isn't newer may still say more (that the swarm can't be read), or have become old."""
+
+_LEAST_PAUSE_SECONDS = 0.25
+"""Between two renderings, however often the source changes."""
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One snapshot in all its forms."""
+
+    id: str
+    state: HealthState
+    is_old: bool
+    page: Body
+    json: Body
+    metrics: Body
+
+
+class Snapshots:
+    """The newest one, rendered. For the event loop; rendering itself is done in a thread."""
+
+    def __init__(self, source: HealthSource, *, now: Callable[[], float] = time.time) -> None:
+        self._source = source
+        self._now = now
+        self._changed = asyncio.Event()
+        self._current: Rendered | None = None
+
+    @property
+    def current(self) -> Rendered:
+        """The newest. Only after `renew`."""
+        assert self._current is not None
+        return self._current
+
+    def age_seconds(self) -> float:
+        """How long ago the swarm was read; infinite if the source doesn't say."""
+        return words.age_seconds(self._source.state(), self._now())
+
+    async def renew(self) -> None:
+        """Render what the source has now, unless that is what was rendered last."""
+        state = self._source.state()
+        is_old = self.age_seconds() > words.OLD_SECONDS
+        last = self._current
+        if last is not None and last.state is state and last.is_old == is_old:
+            return
+        histories = {
+            model.model: self._source.history(model.model, HISTORY_HOURS) for model in shown_models(state)
+        }
+        rendered = await asyncio.to_thread(_render, state, histories, self._now())
+        self._current = rendered
+        if last is None or rendered.id != last.id:
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
+
+    async def renew_forever(self) -> None:
+        """Follow the source."""
+        while True:
+            generated_at = self.current.state.generated_at
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await self._source.wait_newer(
+                        generated_at if math.isfinite(generated_at) else self._now()
+                    )
+            await self.renew()
+            await asyncio.sleep(_LEAST_PAUSE_SECONDS)
+
+    async def wait_other(self, known_id: str) -> Rendered:
+        """The newest snapshot that isn't that one."""
+        while self.current.id == known_id:
+            await self._changed.wait()
+        return self.current
+
+
+def _render(state: HealthState, histories: Mapping[str, Sequence[Sample]], now: float) -> Rendered:
+    is_old = words.age_seconds(state, now) > words.OLD_SECONDS
+    text = json.dumps(as_json(state), allow_nan=False, separators=(",", ":"))
+    snapshot_id = hashlib.sha256(f"{is_old}{text}".encode(errors="replace")).hexdigest()[:16]
+    return Rendered(
+        id=snapshot_id,
+        state=state,
+        is_old=is_old,
+        page=Body.of(render_page(state, histories, snapshot_id=snapshot_id, now=now), HTML),
+        json=Body.of(text, JSON),
+        metrics=Body.of(*metrics_text(state)),
+    )
