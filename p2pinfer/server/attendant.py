@@ -147,9 +147,7 @@ class Attendant:
             duty = min(most, self._capped_duty)
         self._beyond = None
         if watts is not None and limits.watts is not None and watts > limits.watts and duty <= MIN_DUTY:
-            self._beyond = (
-                f"{limits.watts:g} W can't be held: it draws {watts:.0f} W, hardly any of it ours"
-            )
+            self._beyond = f"{limits.watts:g} W can't be held: it draws {watts:.0f} W, hardly any of it ours"
         if duty != runner.duty:
             runner.set_duty(duty)
             serving.hasten()  # others count on what we have said of our speed

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from p2pinfer.health import words
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.state import Activity, HealthState
-from p2pinfer.health.web import page
+from p2pinfer.health.web import security
 from p2pinfer.health.web.page import render_page
 from p2pinfer.health.web.receipts import MOST_BYTES
 from tests.health.states import (
@@ -365,7 +365,7 @@ def test_two_thousand_servers_are_rendered_within_a_second():
 
 def test_templates_escape_everything():
     """No template says that a text is safe, and nothing stands inline that the policy would forbid."""
-    folder = Path(page.__file__).parent
+    folder = Path(security.__file__).parent
     for path in (folder / "templates").iterdir():
         text = path.read_text()
         for forbidden in (
