@@ -70,8 +70,8 @@ def check(measured: dict[str, Any], kinds: set[str]) -> None:
 
 @pytest.mark.timeout(600)
 def test_no_text_changes_while_servers_are_killed_stopped_and_drained(smollm2: LayerStore, tmp_path: Path):
-    """For a minute, every six seconds another one of nine servers on loopback; four sessions."""
-    measured = run(tmp_path, "--minutes", "1", "--every", "6", "--seed", "1")
+    """For 45 s, every five seconds another one of nine servers on loopback; four sessions."""
+    measured = run(tmp_path, "--minutes", "0.75", "--every", "5", "--seed", "1")
 
     check(measured, {"killed", "stopped", "drained"})
 
