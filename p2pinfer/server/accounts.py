@@ -33,7 +33,8 @@ SETTLING_SECONDS = 60.0
 
 _MAX_ENDED = 10_000
 _SMALLEST_PART = 8
-"""While a session is open each receipt must be for 1/8 of the limit at least: each is a write to the disk."""
+"""While a session is open each receipt must be for what was asked, or for 1/8 of the limit at least: each is a
+write to the disk."""
 
 
 class Book(Protocol):
@@ -204,7 +205,8 @@ class Accounts:
 
     def _too_small(self, account: Account, receipt: Receipt) -> str | None:
         added = receipt.work.tokens - account.signed.tokens
-        if account.ended_at is None and added < account.limit_tokens // _SMALLEST_PART:
+        asked = account.asked.tokens > account.signed.tokens and account.asked.within(receipt.work)
+        if account.ended_at is None and not asked and added < account.limit_tokens // _SMALLEST_PART:
             return f"it adds {added} tokens while the session is open: sign when asked, or at its end"
         return None
 

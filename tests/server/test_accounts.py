@@ -226,6 +226,18 @@ async def test_crumbs_are_not_taken_while_the_session_is_open_but_after_its_end(
         assert len(member.book.receipts) == 1
 
 
+async def test_a_crumb_that_was_asked_for_is_taken():
+    """A step as large as the limit has to wait for a receipt even for one token before it."""
+    async with fake_swarm([SPAN], receipt_tokens=256) as swarm, wire_client() as client:
+        route, hop, _ = await one_hop(swarm, client)
+        hidden = random_hidden(257)
+        await route.run(hidden[:1], 0)
+        step = await route.send([RowChunk(0, 1, hidden[1:])])
+        assert await receipt_due(hop) == Work(0, 1)
+        await settle(hop, signed(hop, client.identity, Work(0, 1)))
+        assert len(await route.receive(step, 256)) == 256
+
+
 async def test_an_ended_session_is_written_down_once_it_is_signed_for():
     async with fake_swarm([SPAN]) as swarm, wire_client() as client:
         route, hop, member = await one_hop(swarm, client)
