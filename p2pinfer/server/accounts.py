@@ -33,8 +33,8 @@ SETTLING_SECONDS = 60.0
 
 _MAX_ENDED = 10_000
 _SMALLEST_PART = 8
-"""While a session is open each receipt must be for what was asked, or for 1/8 of the limit at least: each is a
-write to the disk."""
+"""While a session is open each receipt must be for what was asked, or for 1/8 of the limit at least: each
+is a write to the disk."""
 
 
 class Book(Protocol):
