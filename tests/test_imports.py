@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "p2pinfer"
 
-SHARED = {"types", "errors", "folders", "hadamard"}
+SHARED = {"types", "errors", "folders", "hadamard", "private_files"}
 FORBIDDEN = {
     "model": {"wire", "swarm", "owner", "client", "server", "demo", "health"},
     "wire": {"model", "swarm", "owner", "client", "server", "demo", "health"},

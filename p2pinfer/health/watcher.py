@@ -12,6 +12,7 @@ import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 from p2pinfer import __version__
@@ -124,10 +125,8 @@ class Watcher:
         """Join, look, and look again; when the swarm can't be reached say so, and go on trying."""
         while True:
             try:
-                async with Swarm.join(
-                    self._config.initial_peers, Identity.ephemeral(), client_only=True
-                ) as swarm:
-                    await self._watch(swarm)
+                async with self._joined() as (swarm, carrier):
+                    await self._watch(swarm, carrier)
             except UsageError:
                 raise
             except SwarmError as error:
@@ -136,10 +135,16 @@ class Watcher:
 
     async def watch_once(self) -> None:
         """Join, look, and leave. Raises SwarmError."""
+        async with self._joined() as (swarm, carrier):
+            await self._look(swarm, carrier)
+
+    @asynccontextmanager
+    async def _joined(self) -> AsyncIterator[tuple[Swarm, GrpcCarrier]]:
+        """A client's place in the swarm, and a way to ask its servers. Raises SwarmError."""
         async with Swarm.join(self._config.initial_peers, Identity.ephemeral(), client_only=True) as swarm:
             carrier = GrpcCarrier(tunnel=partial(dial, swarm))
             try:
-                await self._look(swarm, carrier)
+                yield swarm, carrier
             finally:
                 await carrier.close()
 
@@ -154,17 +159,13 @@ class Watcher:
         self._publish()
         self._sample()
 
-    async def _watch(self, swarm: Swarm) -> None:
-        carrier = GrpcCarrier(tunnel=partial(dial, swarm))
-        try:
-            while True:
-                try:
-                    await self._look(swarm, carrier)
-                except SwarmError as error:  # the membership heals itself
-                    self._fail(error)
-                await asyncio.sleep(self._config.refresh_seconds)
-        finally:
-            await carrier.close()
+    async def _watch(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
+        while True:
+            try:
+                await self._look(swarm, carrier)
+            except SwarmError as error:  # the membership heals itself
+                self._fail(error)
+            await asyncio.sleep(self._config.refresh_seconds)
 
     async def _present(self, servers: Sequence[Announcement], carrier: GrpcCarrier) -> list[Announcement]:
         """Those that are there: who announced itself lately, or answers."""

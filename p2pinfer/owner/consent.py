@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.private_files import write_private
 
 VERSION = 1
 """Of the text below. When its meaning changes this is raised, and everybody is asked again."""
@@ -61,11 +61,8 @@ def read_consent(path: Path) -> Consent | None:
 def write_consent(path: Path) -> Consent:
     """Note that the owner agrees to the text as it is now. Raises UsageError if it can't be written."""
     consent = Consent(version=VERSION, accepted_at=datetime.now(UTC).replace(microsecond=0).isoformat())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(asdict(consent)) + "\n")
-        os.replace(temporary, path)
+        write_private(path, f"{json.dumps(asdict(consent))}\n".encode(), replace=True)
     except OSError as error:
         raise UsageError(f"{path} can't be written ({error.strerror}): choose another folder") from error
     return consent

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.states import OwnerState
+from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
 
 
@@ -47,12 +47,9 @@ class Status:
 
 def write_status(folder: Path, status: Status) -> None:
     """Put it in place of the one before. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{status.peer_id}.json"
-    temporary = folder / f".{status.peer_id}.{os.getpid()}"
-    temporary.touch(mode=0o600)  # where somebody is, and when nobody is at home
-    temporary.write_text(json.dumps(asdict(status)))
-    os.replace(temporary, path)
+    # Private: it tells where somebody is, and when nobody is at home.
+    data = json.dumps(asdict(status)).encode()
+    write_private(folder / f"{status.peer_id}.json", data, replace=True, durable=False)
 
 
 def read_statuses(folder: Path) -> list[Status]:
@@ -67,11 +64,15 @@ def read_statuses(folder: Path) -> list[Status]:
     return sorted(statuses, key=lambda status: -status.written_at)
 
 
-def _parse(said: dict[str, object]) -> Status:
+def _parse(said: object) -> Status:
+    """Raises ValueError, TypeError or KeyError for what is no status."""
+    if not isinstance(said, dict):
+        raise TypeError("a status is a table")
     known = {one.name for one in fields(Status)}
     given = {key: value for key, value in said.items() if key in known}
     signals = given.get("signals", {})
-    assert isinstance(signals, dict)
+    if not isinstance(signals, dict):
+        raise TypeError("signals are no table")
     given["signals"] = {name: SignalLine(**line) for name, line in signals.items()}
     given["state"] = OwnerState(str(given["state"]))
-    return Status(**given)  # type: ignore[arg-type]
+    return Status(**given)

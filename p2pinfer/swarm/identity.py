@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from p2pinfer.errors import UsageError
+from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
 
 # Protobuf by hand, because the encoding is fixed: field 1 is the key type (1 = Ed25519), field 2 the bytes.
@@ -64,7 +64,7 @@ class Identity:
                 f"identity file {path} can't be read ({error.strerror}): check its permissions"
             ) from error
         try:
-            _write_once(path, cls.ephemeral().to_bytes())
+            write_private(path, cls.ephemeral().to_bytes(), replace=False)
             return cls._parse(path.read_bytes(), path)  # ours, or that of a process that was faster
         except OSError as error:
             raise UsageError(
@@ -152,24 +152,3 @@ def peer_id_from_bytes(raw: bytes) -> PeerId:
     if len(raw) != PEER_ID_BYTES or not raw.startswith(prefix):
         raise ValueError("not an Ed25519 peer id")
     return PeerId(base58.b58encode(raw).decode())
-
-
-def _write_once(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all, mode 0600; an existing file wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)  # unlike rename, fails if another process was faster
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            if not path.exists():
-                os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import secrets
-from pathlib import Path
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.templates import DESCRIPTIONS, Kind, policy_text
+from p2pinfer.private_files import write_private
 
 HELP = "write a policy file to begin with, explained line by line"
 
@@ -31,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     kind: Kind = args.kind or (Kind.LAPTOP if has_battery() else Kind.HOME)
     path = OwnerFiles(args.data_folder).policy
     try:
-        written = _write(path, policy_text(kind).encode(), replace=args.force)
+        written = write_private(path, policy_text(kind).encode(), replace=args.force)
     except OSError as error:
         raise UsageError(
             f"{path} can't be written ({error.strerror}): choose another --data-folder"
@@ -52,29 +50,3 @@ def has_battery() -> bool:
         return psutil.sensors_battery() is not None
     except (AttributeError, OSError):  # psutil has it for some systems only; no such files in a container
         return False
-
-
-def _write(path: Path, data: bytes, *, replace: bool) -> bool:
-    """Write a file that only its owner can read, whole or not at all. False if there is one to be kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(temporary, path)
-            return True
-        try:
-            os.link(temporary, path)  # unlike a rename, fails if there is a file
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
-            if path.exists():
-                return False
-            os.replace(temporary, path)
-        return True
-    finally:
-        temporary.unlink(missing_ok=True)

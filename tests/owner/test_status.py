@@ -1,0 +1,65 @@
+"""The status of servers: what is written is read, and what is damaged disturbs nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from p2pinfer.owner.commands import status as command
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.owner.status import SignalLine, Status, read_statuses, write_status
+from p2pinfer.types import PeerId
+
+SERVING = Status(
+    peer_id=PeerId("12D3KooWabcdef"),
+    process=os.getpid(),
+    written_at=2_000_000_000.0,
+    state=OwnerState.SERVING,
+    since=2_000_000_000.0,
+    words="the policy allows it",
+    model="small",
+    layers="0:10",
+    sessions=1,
+    signals={"parked": SignalLine(value="gear is P", at=2_000_000_000.0, origin="mqtt a/b")},
+    troubles={"host wifi": "nobody tells"},
+)
+
+
+def test_what_is_written_is_read_and_is_its_owners_alone(tmp_path: Path):
+    write_status(tmp_path, SERVING)
+    assert read_statuses(tmp_path) == [SERVING]
+    [path] = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"signals": []}',
+        json.dumps({"state": "elsewhere"}),
+        json.dumps({"signals": {"parked": {"value": "x"}}}),
+    ],
+)
+def test_a_damaged_one_is_left_out(tmp_path: Path, damaged: str):
+    write_status(tmp_path, SERVING)
+    (tmp_path / "other.json").write_text(damaged)
+    assert read_statuses(tmp_path) == [SERVING]
+
+
+def test_a_stranger_can_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_status(OwnerFiles(tmp_path).statuses, SERVING)
+    assert command.run(Namespace(data_folder=tmp_path, all=False, json=False)) == 0
+    printed = capsys.readouterr().out
+    assert "consent: none" in printed
+    assert "layers 0:10, 1 session, 0 tokens not signed for yet" in printed
+    assert "gear is P" in printed
+    assert "host wifi: nobody tells" in printed
