@@ -84,9 +84,9 @@ def test_only_quantization_imports_bitsandbytes():
 
 def test_each_way_to_learn_signals_has_one_place_that_knows_its_library():
     """A library that isn't there, or changes, is one file's matter."""
-    assert importers("aiomqtt") == {"owner/signals/mqtt.py"}
-    assert importers("hass_client") == {"owner/signals/home_assistant.py"}
-    assert importers("dbus_fast") <= {"owner/signals/system_bus.py", "owner/signals/network_manager.py"}
+    assert importers("aiomqtt") == {"owner/signals/sources/mqtt.py"}
+    assert importers("hass_client") == {"owner/signals/sources/home_assistant.py"}
+    assert importers("dbus_fast") <= {"owner/signals/sources/system_bus.py", "owner/signals/sources/network_manager.py"}
 
 
 def test_of_the_swarm_an_owner_needs_identities_only():

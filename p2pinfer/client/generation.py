@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from transformers import Cache, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from p2pinfer.client.keeper import Patience
+from p2pinfer.client.chain.failover import Patience
 from p2pinfer.client.network import Network
-from p2pinfer.client.session import HopReport, InferenceSession
+from p2pinfer.client.chain.session import HopReport, InferenceSession
 from p2pinfer.errors import UsageError
 from p2pinfer.model.ends import ClientEnds
-from p2pinfer.model.manifest import Manifest
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from p2pinfer.client.network import Join
 from p2pinfer.errors import UsageError
-from p2pinfer.swarm.dht import Swarm
+from p2pinfer.swarm.swarm import Swarm
 
 
 def joining(initial_peers: str | Sequence[str], *, seconds: float) -> Join:

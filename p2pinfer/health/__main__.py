@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _report(config: HealthConfig) -> None:
     """Read the swarm once, probe it if asked to, and print what is there."""
     from p2pinfer.health.json_form import as_json
-    from p2pinfer.health.keeping import keeping
+    from p2pinfer.health.kept.keeping import keeping
     from p2pinfer.health.probe import open_client, probe_once
     from p2pinfer.health.terminal import as_text
     from p2pinfer.health.watcher import Watcher
@@ -58,7 +58,7 @@ async def _report(config: HealthConfig) -> None:
 
 async def _serve(config: HealthConfig) -> None:
     """Watch the swarm and serve the page until told to end."""
-    from p2pinfer.health.keeping import keeping
+    from p2pinfer.health.kept.keeping import keeping
     from p2pinfer.health.probe import probing
     from p2pinfer.health.watcher import Watcher
     from p2pinfer.health.web.app import create_app

@@ -17,8 +17,8 @@ import math
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from p2pinfer.health.plain import clean_text
-from p2pinfer.health.state import (
+from p2pinfer.health.snapshot.plain import clean_text
+from p2pinfer.health.snapshot.state import (
     ContributionView,
     HealthState,
     ModelView,

@@ -15,9 +15,9 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from p2pinfer.health.estimates import weakest
-from p2pinfer.health.plain import LATEST_TIME, MOST_TOKENS_PER_SECOND, clean_count, clean_number, clean_text
-from p2pinfer.health.state import Activity, Answer, HealthState, ModelView
+from p2pinfer.health.snapshot.estimates import weakest
+from p2pinfer.health.snapshot.plain import LATEST_TIME, MOST_TOKENS_PER_SECOND, clean_count, clean_number, clean_text
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView
 
 MAX_MODELS = 64
 

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from p2pinfer.client.greedy import GreedyClient
-from p2pinfer.client.keeper import Patience
+from p2pinfer.client.chain.failover import Patience
 from p2pinfer.errors import P2PInferError
 from p2pinfer.health.config import HealthConfig
-from p2pinfer.health.state import ProbeView
-from p2pinfer.owner.plain_text import printable
+from p2pinfer.health.snapshot.state import ProbeView
+from p2pinfer.plain_text import printable
 from p2pinfer.types import short_id
 
 logger = logging.getLogger(__name__)

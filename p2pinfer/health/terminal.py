@@ -10,11 +10,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from p2pinfer.health import words
-from p2pinfer.health.columns import Column, display_width, table
-from p2pinfer.health.durations import ago_in_words, duration_in_words, time_in_words
-from p2pinfer.health.plain import clean_count, clean_text
-from p2pinfer.health.state import (
+from p2pinfer.health.snapshot import words
+from p2pinfer.command_line.tables import Column, display_width, table
+from p2pinfer.health.snapshot.durations import ago_in_words, duration_in_words, time_in_words
+from p2pinfer.health.snapshot.plain import clean_count, clean_text
+from p2pinfer.health.snapshot.state import (
     Activity,
     Answer,
     ContributionView,
@@ -23,7 +23,7 @@ from p2pinfer.health.state import (
     ProbeView,
     ServerView,
 )
-from p2pinfer.owner.plain_text import short_count
+from p2pinfer.plain_text import short_count
 
 LEAST_WIDTH = 40
 MOST_WIDTH = 250

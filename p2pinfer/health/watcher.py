@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from p2pinfer import __version__
-from p2pinfer.client.grpc_carrier import GrpcCarrier
+from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
 from p2pinfer.errors import (
     HopFailedError,
     LedgerError,
@@ -26,18 +26,18 @@ from p2pinfer.errors import (
     UsageError,
 )
 from p2pinfer.health.config import HealthConfig
-from p2pinfer.health.contributions import Contributions
-from p2pinfer.health.history import History
-from p2pinfer.health.report import SwarmReading, make_sample, make_state
-from p2pinfer.health.source import Submission
-from p2pinfer.health.state import HealthState, ProbeView, Sample
-from p2pinfer.swarm.announcement import Announcement
-from p2pinfer.swarm.dht import Swarm
-from p2pinfer.swarm.identity import Identity
-from p2pinfer.swarm.listing import ModelListing
+from p2pinfer.health.kept.contributions import Contributions
+from p2pinfer.health.kept.history import History
+from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
+from p2pinfer.health.snapshot.source import Submission
+from p2pinfer.health.snapshot.state import HealthState, ProbeView, Sample
+from p2pinfer.swarm.records.announcement import Announcement
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.types import PeerId
-from p2pinfer.wire.ways import Address
+from p2pinfer.wire.dialling import Address
 
 logger = logging.getLogger(__name__)
 

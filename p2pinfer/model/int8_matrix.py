@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.model.engine import native_library
-from p2pinfer.model.engine.native_matrix import NativeInt8Matrix
+from p2pinfer.model.engine.native.engine import library as native_library
+from p2pinfer.model.engine.native.matrix import NativeInt8Matrix
 from p2pinfer.model.quantization import Int8Rows, RowScales
 
 
@@ -25,7 +25,7 @@ class TorchInt8Matrix:
     def __init__(self, quantized: Int8Rows, scales: RowScales) -> None:
         import torch
 
-        from p2pinfer.model.engine.int8_linear import Int8Linear
+        from p2pinfer.model.engine.reference.int8_linear import Int8Linear
 
         self._linear = Int8Linear(torch.from_numpy(quantized), torch.from_numpy(scales), None)
 

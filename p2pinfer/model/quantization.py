@@ -1,4 +1,4 @@
-"""Rotated row-wise absmax INT8: how a weight becomes bytes, and what runs those bytes on a CUDA device.
+"""Rotated row-wise absmax INT8: how a weight becomes bytes.
 
 A row's groups of 64 columns are rotated (p2pinfer/hadamard.py; whoever multiplies rotates the other
 side, too), and what comes out is stored in the format of bitsandbytes' `int8_vectorwise_quant`: with
@@ -13,16 +13,11 @@ writes the same bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import ModelError
 from p2pinfer.hadamard import rotate
-
-if TYPE_CHECKING:
-    import torch
 
 Int8Rows = NDArray[np.int8]
 RowScales = NDArray[np.float32]
@@ -60,29 +55,3 @@ def quantize_rows(weight: NDArray[np.float32]) -> tuple[Int8Rows, RowScales]:
 def dequantize_rows(quantized: Int8Rows, scales: RowScales) -> NDArray[np.float32]:
     """The float32 weights that a quantized matrix stands for, rotated back."""
     return rotate(quantized.astype(np.float32) * scales[:, None])
-
-
-def bitsandbytes_linear(
-    quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, device: torch.device
-) -> torch.nn.Module:
-    """A `bitsandbytes.nn.Linear8bitLt` that runs stored rows on a CUDA device, as they are.
-
-    Its inputs have to be rotated. `quantized` is int8 [out, in], `scales` float32 [out]. The outlier
-    threshold is 6, as in the LLM.int8 paper (Dettmers et al. 2022): without it activations with outliers
-    lose most accuracy.
-    """
-    import torch
-    from bitsandbytes.nn.modules import Int8Params, Linear8bitLt
-
-    out_features, in_features = quantized.shape
-    linear = Linear8bitLt(
-        in_features, out_features, bias=bias is not None, has_fp16_weights=False, threshold=6.0, device="meta"
-    )
-    rows = quantized.to(device).contiguous()
-    weight = Int8Params(rows, requires_grad=False, has_fp16_weights=False)
-    weight.CB, weight.SCB = rows, (scales * 127.0).to(device)
-    linear.weight = weight
-    linear.state.CB, linear.state.SCB = weight.CB, weight.SCB
-    if bias is not None:
-        linear.bias = torch.nn.Parameter(bias.to(device), requires_grad=False)
-    return linear.eval()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from p2pinfer.swarm import lean_hivemind
+from p2pinfer.swarm.kademlia import lean_hivemind
 
 lean_hivemind.install()  # before any module here imports hivemind

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hivemind.utils.multiaddr import Multiaddr
 
 from p2pinfer.errors import UsageError
-from p2pinfer.swarm.identity import peer_id_to_bytes
+from p2pinfer.identity import peer_id_to_bytes
 
 _EXAMPLE = "/ip4/192.0.2.7/tcp/31330"
 

@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.swarm.daemon import Stream
-from p2pinfer.swarm.dht import Swarm
+from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import PeerId, short_id
 
 PROTOCOL = "/p2pinfer/tunnel/1"

@@ -13,7 +13,7 @@ import grpc
 from p2pinfer.errors import HopFailedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
-from p2pinfer.wire.ways import Address, Tunnel, first_way
+from p2pinfer.wire.dialling import Address, Tunnel, first_way
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """Of gRPC: openings with a record of 4 KB inside, and less. Activations travel on lanes."""

@@ -32,7 +32,7 @@ from p2pinfer.errors import HopFailedError, ProtocolError
 from p2pinfer.types import SESSION_ID_BYTES
 from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
 from p2pinfer.wire.opening import KEY_BYTES
-from p2pinfer.wire.ways import Address, Tunnel, first_way
+from p2pinfer.wire.dialling import Address, Tunnel, first_way
 
 PREAMBLE = b"p2pinfer lane 1\n"
 HELLO_BYTES = 1 + SESSION_ID_BYTES + KEY_BYTES

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from chaos_faults import RESTART_SECONDS, SILENT_SECONDS, Fault, FaultKind
 from wan_hosts import Hosts
 
-from p2pinfer.demo.processes import LocalSwarm
-from p2pinfer.demo.shares import split_layers
-from p2pinfer.model.store import LayerStore
+from p2pinfer.local_swarm.processes import LocalSwarm
+from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.model.layer_store.store import LayerStore
 
 STAGES = 3
 REPLICAS = 3

@@ -13,7 +13,7 @@ from clock import Clock
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk, Engine
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 
 
 def load(store: str) -> dict[str, Callable[..., dict[str, Any]]]:

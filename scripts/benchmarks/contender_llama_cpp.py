@@ -14,7 +14,7 @@ import numpy as np
 from clock import Clock
 from numpy.typing import NDArray
 
-from p2pinfer.model.engine.native_library import default_threads
+from p2pinfer.model.engine.native.library import default_threads
 
 BATCH_TOKENS = 512
 CONTEXT_STEP_TOKENS = 256  # what llama.cpp pads a sequence's share of the context to

@@ -12,8 +12,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from p2pinfer.health.source import Submission
-from p2pinfer.health.state import HealthState, Sample
+from p2pinfer.health.snapshot.source import Submission
+from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.app import create_app
 from p2pinfer.health.web.server import PageServer
 from tests.health.states import large_state, make_samples

@@ -18,7 +18,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 from report import say
 
-from p2pinfer.health.state import Activity, Answer, HealthState, Sample, ServerView
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, Sample, ServerView
 from tests.health.states import (
     make_contribution,
     make_model,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 
 QUESTION = "Explain in detail how a bicycle stays upright while it is moving."
 
@@ -42,7 +42,7 @@ def random_ids(store: LayerStore, tokens: int) -> list[int]:
 
 
 def _encoded(store: LayerStore, text: str) -> list[int]:
-    from p2pinfer.demo.answer import encode_prompt
+    from p2pinfer.local_swarm.answer import encode_prompt
 
     ids: list[int] = encode_prompt(_tokenizer(str(store.folder)), text)[0].tolist()
     return ids

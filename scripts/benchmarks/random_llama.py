@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import StoreError
 from p2pinfer.model.conversion import convert
-from p2pinfer.model.manifest import FORMAT
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.manifest import FORMAT
+from p2pinfer.model.layer_store.store import LayerStore
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",

@@ -26,11 +26,11 @@ from wan_speech import Speech, listen
 
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.client.generation import DistributedCausalLM
-from p2pinfer.demo.shares import split_layers
+from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk, Engine
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 
 TIMED = 8
 

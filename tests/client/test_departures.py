@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.client.network import Network
-from p2pinfer.client.session import InferenceSession
+from p2pinfer.client.chain.session import InferenceSession
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.types import Span
 from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until

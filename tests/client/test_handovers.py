@@ -11,7 +11,7 @@ import time
 import pytest
 
 from p2pinfer.client.network import Network
-from p2pinfer.client.splice import Splice
+from p2pinfer.client.chain.splice import Splice
 from p2pinfer.types import Span
 from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until
 from tests.client.test_session import decode, in_client, session_of
@@ -133,7 +133,7 @@ async def test_while_a_successor_takes_over_no_second_one_is_prepared(monkeypatc
                 await asyncio.sleep(0.7)
             await super().commit(held)
 
-    monkeypatch.setattr("p2pinfer.client.keeper.Splice", Slow)
+    monkeypatch.setattr("p2pinfer.client.chain.failover.Splice", Slow)
     async with fake_swarm([*THREE, THREE[1], THREE[1]]) as swarm:
         script = Script(swarm)
 

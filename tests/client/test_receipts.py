@@ -9,8 +9,8 @@ import pytest
 
 from p2pinfer.client.network import Network
 from p2pinfer.errors import NoRouteError
-from p2pinfer.server.accounts import Account
-from p2pinfer.swarm.identity import verify
+from p2pinfer.server.sessions.accounts import Account
+from p2pinfer.identity import verify
 from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Work, read_receipt
 from tests.client.test_session import THREE, in_client, session_of
@@ -68,7 +68,7 @@ async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(mon
 
 async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypatch):
     """And since it then does no more without a receipt for its lie, another takes its place."""
-    monkeypatch.setattr("p2pinfer.server.runner.RECEIPT_SECONDS", 0.2)
+    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.RECEIPT_SECONDS", 0.2)
     async with fake_swarm([Span(0, 2)], receipt_tokens=256) as swarm:
         liar = swarm.members[0]
         count = Account.count
@@ -94,8 +94,8 @@ async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypa
 
 async def test_a_session_whose_client_cannot_settle_ends_with_a_clear_word(monkeypatch):
     """A client that signs nothing gets what the limit allows, everywhere, and then an error that says why."""
-    monkeypatch.setattr("p2pinfer.server.runner.RECEIPT_SECONDS", 0.1)
-    monkeypatch.setattr("p2pinfer.client.tally.Tally.to_sign", lambda tally, claimed: None)
+    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.RECEIPT_SECONDS", 0.1)
+    monkeypatch.setattr("p2pinfer.client.pay.tally.Tally.to_sign", lambda tally, claimed: None)
 
     def work(network: Network) -> None:
         with session_of(network, num_layers=2, max_length=2048, route=1.0) as session:

@@ -10,12 +10,12 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from p2pinfer import AutoDistributedModelForCausalLM, DistributedCausalLM
-from p2pinfer.demo.processes import LocalSwarm
-from p2pinfer.demo.shares import split_layers
+from p2pinfer.local_swarm.processes import LocalSwarm
+from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk, Hidden
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 
 PROMPTS = (

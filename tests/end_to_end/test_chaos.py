@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 
 ROOT = Path(__file__).parents[2]
 UNAVAILABLE_STATUS = 77

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from p2pinfer.demo.processes import LocalSwarm
-from p2pinfer.demo.shares import split_layers
-from p2pinfer.model.store import LayerStore
+from p2pinfer.local_swarm.processes import LocalSwarm
+from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.model.layer_store.store import LayerStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SECONDS = 30.0

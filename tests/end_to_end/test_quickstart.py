@@ -17,7 +17,7 @@ from typing import Self
 import psutil
 import pytest
 
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 
 ROOT = Path(__file__).parents[2]
 LONG_ENOUGH_SECONDS = 120
@@ -30,7 +30,7 @@ class Demo:
         self.mark = uuid.uuid4().hex
         self.output = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "p2pinfer.demo", *arguments],
+            [sys.executable, "-m", "p2pinfer.local_swarm", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -134,7 +134,7 @@ def test_more_peers_than_layers_is_one_line(smollm2: LayerStore):
         assert demo.finish() == 1
 
     assert demo.output.splitlines()[-1] == (
-        "p2pinfer.demo: 30 layers can't be shared among 50 peers: choose 1 to 30"
+        "p2pinfer.local_swarm: 30 layers can't be shared among 50 peers: choose 1 to 30"
     )
 
 
@@ -150,7 +150,7 @@ def test_a_server_that_cannot_start_is_shown_with_its_own_words(smollm2: LayerSt
     with Demo("--model", str(store)) as demo:
         assert demo.finish() == 1
 
-    assert "p2pinfer.demo: the server of layers 10:20 ended" in demo.output
+    assert "p2pinfer.local_swarm: the server of layers 10:20 ended" in demo.output
     assert "00012.safetensors" in demo.output
     assert "Traceback" not in demo.output
     assert demo.left_behind() == []

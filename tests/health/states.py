@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import groupby
 
-from p2pinfer.health.state import (
+from p2pinfer.health.snapshot.state import (
     Activity,
     Answer,
     ContributionView,

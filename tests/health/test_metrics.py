@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from p2pinfer.health.metrics import metrics_text
-from p2pinfer.health.state import Activity, Answer, HealthState
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState
 from tests.health.states import (
     HOSTILE_TEXTS,
     NOW,

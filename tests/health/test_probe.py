@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from p2pinfer.client.greedy import Generation
-from p2pinfer.client.session import HopReport
+from p2pinfer.client.chain.session import HopReport
 from p2pinfer.errors import NoRouteError, SwarmUnreachableError
 from p2pinfer.health import probe
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.probe import PROMPT, probe_once, probing
-from p2pinfer.health.state import ProbeView
+from p2pinfer.health.snapshot.state import ProbeView
 from p2pinfer.types import PeerId, Span
 
 

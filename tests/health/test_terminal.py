@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.health.columns import Column, display_width, fit, table
-from p2pinfer.health.durations import duration_in_words
-from p2pinfer.health.state import Activity, Answer, HealthState
+from p2pinfer.command_line.tables import Column, display_width, fit, table
+from p2pinfer.health.snapshot.durations import duration_in_words
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState
 from p2pinfer.health.terminal import MOST_SERVERS, as_text
 from tests.health.states import (
     HOSTILE_TEXTS,

@@ -14,15 +14,15 @@ import pytest
 from p2pinfer.errors import HopFailedError, SwarmError, UsageError
 from p2pinfer.health import watcher as watching
 from p2pinfer.health.config import HealthConfig
-from p2pinfer.health.keeping import keeping
-from p2pinfer.health.source import Submission
-from p2pinfer.health.state import Answer, ProbeView
+from p2pinfer.health.kept.keeping import keeping
+from p2pinfer.health.snapshot.source import Submission
+from p2pinfer.health.snapshot.state import Answer, ProbeView
 from p2pinfer.health.watcher import Watcher
-from p2pinfer.swarm.announcement import Announcement, ServerState
-from p2pinfer.swarm.identity import Identity
-from p2pinfer.swarm.listing import ModelListing
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import Span
-from p2pinfer.wire.ways import Address
+from p2pinfer.wire.dialling import Address
 
 MODEL = "ab" * 32
 NOW = 1_800_000_000.0

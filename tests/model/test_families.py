@@ -11,7 +11,7 @@ from p2pinfer.errors import UnsupportedModelError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Chunk
 from p2pinfer.model.families import FAMILIES, ends_recipe, family_of, normalised_config
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 from tests.model.tiny_models import (
     ALL_FAMILIES,

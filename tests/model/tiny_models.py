@@ -16,7 +16,7 @@ from p2pinfer.model.engine.base import Chunk, Engine, Hidden
 from p2pinfer.model.families import FAMILIES
 from p2pinfer.model.quantization import dequantize_rows
 from p2pinfer.model.source import open_model
-from p2pinfer.model.store import LayerStore
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 
 NUM_LAYERS = 4

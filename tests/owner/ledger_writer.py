@@ -11,8 +11,8 @@ import random
 import sys
 from pathlib import Path
 
-from p2pinfer.owner.interval import EnergySource, Interval
-from p2pinfer.owner.ledger import Ledger
+from p2pinfer.owner.ledger.interval import EnergySource, Interval
+from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.receipts import Work

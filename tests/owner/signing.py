@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.identity import Identity
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import VALID_SECONDS, Receipt, Work, countersign, sign_receipt

@@ -16,13 +16,13 @@ import pytest
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.commands import check, init
-from p2pinfer.owner.conditions import Condition, InUse
-from p2pinfer.owner.policy import Action, decide
-from p2pinfer.owner.policy_file import load_policy, parse_policy
-from p2pinfer.owner.readings import Signal
+from p2pinfer.owner.policy.conditions import Condition, InUse
+from p2pinfer.owner.policy.policy import Action, decide
+from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
+from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.config import Host, MqttTopic
-from p2pinfer.owner.templates import Kind, policy_text
-from p2pinfer.owner.toml_table import TomlTable
+from p2pinfer.owner.policy.templates import Kind, policy_text
+from p2pinfer.owner.policy.toml_table import TomlTable
 
 # `#key = value` isn't in use; `#   key = value` is another way to say the next one.
 UNUSED = re.compile(r"#([a-z_]+ = .*)")

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
-from p2pinfer.owner.ledger import Ledger
+from p2pinfer.owner.ledger.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 20

@@ -94,7 +94,7 @@ async def test_the_last_hop_is_replaced_and_answers_the_client():
 @pytest.mark.parametrize("wire_dtype", [pb.FLOAT32, pb.INT8])
 async def test_rows_of_different_lengths_are_replayed_in_small_steps(monkeypatch, wire_dtype):
     """Also where INT8 travels: what was rounded once is rounded the same again."""
-    monkeypatch.setattr("p2pinfer.server.runner.REPLAY_STEP_TOKENS", 3)
+    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.REPLAY_STEP_TOKENS", 3)
     rows = [random_hidden(length, seed=length) for length in (3, 8, 2)]
     terms = {"rows": 3, "wire_dtype": wire_dtype}
     outputs = []

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from p2pinfer.errors import HopFailedError, RefusedError
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.identity import Identity
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from tests.fakes import FakeEngine, fake_swarm, random_hidden
@@ -85,7 +85,7 @@ async def test_a_session_without_steps_expires_and_its_memory_is_free_again():
 
 
 async def test_a_client_with_too_many_sessions_is_told_so_and_others_still_get_in(monkeypatch):
-    monkeypatch.setattr("p2pinfer.server.admission.MAX_CLIENT_SESSIONS", 2)
+    monkeypatch.setattr("p2pinfer.server.door.admission.MAX_CLIENT_SESSIONS", 2)
     identity = Identity.ephemeral()
     async with fake_swarm([Span(0, 2)]) as swarm:
         async with opened(swarm, identity=identity), opened(swarm, identity=identity):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.server.budget import default_cache_tokens, default_num_layers
-from p2pinfer.server.listening import announced_endpoints
+from p2pinfer.server.compute.budget import default_cache_tokens, default_num_layers
+from p2pinfer.server.door.listeners import announced_endpoints
 from p2pinfer.server.placement import choose_span
 from p2pinfer.types import Span
 

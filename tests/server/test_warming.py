@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.errors import RefusedError
-from p2pinfer.server import outputs
+from p2pinfer.server.sessions.session_table import output_lanes as outputs
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Lane
@@ -262,7 +262,7 @@ async def test_a_step_that_the_former_next_hop_has_half_taken_is_dropped_at_the_
 
 async def test_steps_that_come_during_a_replay_and_the_switch_leave_no_gap_and_come_once(monkeypatch):
     """A client that doesn't wait: its steps and the change of hops meet in any order."""
-    monkeypatch.setattr("p2pinfer.server.runner.REPLAY_STEP_TOKENS", 5)
+    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.REPLAY_STEP_TOKENS", 5)
     hidden = random_hidden(60)
     async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm, wire_client() as client:
         *members, successor = swarm.members

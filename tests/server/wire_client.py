@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 
 from p2pinfer.errors import HopFailedError, RefusedError
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.identity import Identity
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
@@ -24,7 +24,7 @@ from p2pinfer.wire.lanes import Hello, Lane, Role, lane_to, ready
 from p2pinfer.wire.opening import sign_opening
 from p2pinfer.wire.status import refusal_of
 from p2pinfer.wire.steps import Outputs, RowChunk, max_result_bytes, pack_step, read_result, step_id_of
-from p2pinfer.wire.ways import Address
+from p2pinfer.wire.dialling import Address
 from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, Hidden
 
 SECONDS = 5.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from p2pinfer.model.engine.base import Chunk, Hidden
-from p2pinfer.model.manifest import Manifest
+from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.types import Span
 
 MODEL = "cd" * 32

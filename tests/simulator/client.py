@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from p2pinfer.client.directory import Directory
-from p2pinfer.client.payer import Payer
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.client.route.directory import Directory
+from p2pinfer.client.pay.payer import Payer
+from p2pinfer.identity import Identity
 from tests.simulator.arithmetic import MODEL
 from tests.simulator.carrier import SimCarrier
 from tests.simulator.dialling import HostLoop

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from p2pinfer.errors import HopFailedError
-from p2pinfer.wire.ways import Address
+from p2pinfer.wire.dialling import Address
 from tests.simulator.clock import VirtualLoop
 from tests.simulator.host import Host
 from tests.simulator.lanes import SimLane

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from p2pinfer.client.keeper import Patience
+from p2pinfer.client.chain.failover import Patience
 from p2pinfer.errors import NoRouteError
 from tests.simulator.clock import DeadlockError
 from tests.simulator.faults import START_SECONDS, Happened, Misfortune

@@ -16,12 +16,12 @@ def simulated(clock: Clock) -> Iterator[None]:
     """Time, the computing thread and the dialling of lanes are the simulator's within this block."""
     with contextlib.ExitStack() as patches:
         for name, replacement in (
-            ("p2pinfer.client.hop.time", clock),
-            ("p2pinfer.server.handler.time", clock),
-            ("p2pinfer.server.sessions.time", clock),
-            ("p2pinfer.server.batcher.time", clock),
-            ("p2pinfer.server.runner.Worker", SimWorker),
-            ("p2pinfer.server.next_hops.lane_to", lane_to),
+            ("p2pinfer.client.chain.hop.time", clock),
+            ("p2pinfer.server.door.handler.time", clock),
+            ("p2pinfer.server.sessions.session_table.time", clock),
+            ("p2pinfer.server.compute.batcher.time", clock),
+            ("p2pinfer.server.sessions.session_steps.Worker", SimWorker),
+            ("p2pinfer.server.sessions.next_hops.lane_to", lane_to),
         ):
             patches.enter_context(patch(name, replacement))
         yield

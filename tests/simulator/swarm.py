@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
-from p2pinfer.swarm.announcement import Announcement, ServerState
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import PeerId
 from tests.simulator.arithmetic import MODEL
 from tests.simulator.clock import Clock

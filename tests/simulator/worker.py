@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from p2pinfer.model.engine.base import Chunk
-from p2pinfer.server.batcher import Batcher, QueuedStep
+from p2pinfer.server.compute.batcher import Batcher, QueuedStep
 from p2pinfer.wire.status import Refused
 from tests.simulator.lanes import SimLane
 
@@ -39,7 +39,7 @@ class SimBatcher(Batcher):
 
 
 class SimWorker:
-    """Stands in for p2pinfer.server.worker.Worker."""
+    """Stands in for p2pinfer.server.compute.compute_thread.Worker."""
 
     def __init__(self, batcher: SimBatcher, loop: asyncio.AbstractEventLoop) -> None:
         self._batcher = batcher

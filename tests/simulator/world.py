@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.identity import Identity
 from p2pinfer.types import PeerId
 from tests.simulator.client import SimClient
 from tests.simulator.clock import Clock, DeadlockError, VirtualLoop

@@ -14,7 +14,7 @@ from p2pinfer.swarm.addresses import (
     with_ports,
     with_quic,
 )
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.identity import Identity
 
 PEER = Identity.ephemeral().peer_id
 

@@ -23,13 +23,13 @@ from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.swarm import record_pb2
-from p2pinfer.swarm.announcement import Announcement, ServerState, decode, encode, model_key
-from p2pinfer.swarm.dht import Swarm
-from p2pinfer.swarm.hardening import bounded_loads
-from p2pinfer.swarm.identity import Identity
-from p2pinfer.swarm.protocol import node_id_of
-from p2pinfer.swarm.signed import seal
-from p2pinfer.swarm.validator import RecordValidator
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.swarm.kademlia.hardening import bounded_loads
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.kademlia.protocol import node_id_of
+from p2pinfer.swarm.records.signed import seal
+from p2pinfer.swarm.kademlia.validator import RecordValidator
 from p2pinfer.types import Span
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
 
@@ -258,8 +258,8 @@ async def test_a_nested_bomb_kills_nobody() -> None:
             node_of(node).protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
             program = (
                 "import asyncio, sys\n"
-                "from p2pinfer.swarm.dht import Swarm\n"
-                "from p2pinfer.swarm.identity import Identity\n"
+                "from p2pinfer.swarm.swarm import Swarm\n"
+                "from p2pinfer.identity import Identity\n"
                 "async def main():\n"
                 "    async with Swarm.join(sys.argv[1:2], Identity.ephemeral(), client_only=True) as swarm:\n"
                 "        print(*[server.peer_id for server in await swarm.servers(sys.argv[2])])\n"
@@ -363,7 +363,7 @@ def test_the_validator_speaks_hiveminds_interface() -> None:
 
 
 def test_the_validators_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2pinfer.swarm.validator._MAX_REMEMBERED", 2)
+    monkeypatch.setattr("p2pinfer.swarm.kademlia.validator._MAX_REMEMBERED", 2)
     validator = RecordValidator()
     for identity in (Identity.ephemeral() for _ in range(5)):
         validator.accept(KEY, encode(describe(identity), identity))

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from p2pinfer.swarm.__main__ import main
-from p2pinfer.swarm.identity import Identity
+from p2pinfer.identity import Identity
 from tests.swarm.conftest import join_here, until
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.errors import InvalidReceiptError
-from p2pinfer.swarm.identity import Identity, verify
+from p2pinfer.identity import Identity, verify
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.receipt_pb2 import Receipt as ReceiptMessage
 from p2pinfer.wire.receipt_pb2 import SignedReceipt

@@ -20,9 +20,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from p2pinfer import __version__
-from p2pinfer.health import words
-from p2pinfer.health.source import HealthSource, Submission
-from p2pinfer.health.state import HealthState, Sample
+from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.source import HealthSource, Submission
+from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.body import Body
 from p2pinfer.health.web.events import Events, EventStream
 from p2pinfer.health.web.page import render_api, render_problem

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from p2pinfer.health import words
-from p2pinfer.health.state import Activity, ModelView, ServerView, Stretch
+from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.state import Activity, ModelView, ServerView, Stretch
 
 MOST_BARS = 60
 """With more servers than this no reader tells them apart: they are counted per layer instead."""

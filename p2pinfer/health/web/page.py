@@ -10,8 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from p2pinfer.health import words
-from p2pinfer.health.state import Answer, HealthState, ModelView, Sample
+from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.state import Answer, HealthState, ModelView, Sample
 from p2pinfer.health.web.coverage import Picture, picture_of
 from p2pinfer.health.web.plots import Course, course_of
 from p2pinfer.health.web.rows import ContributorRow, ServerRow, contributor_row, server_row

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from p2pinfer.health import words
-from p2pinfer.health.state import Sample
+from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.state import Sample
 
 WIDTH, HEIGHT = 1000, 100
 _WINDOWS_HOURS = (1, 6, 24)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 
 from p2pinfer.errors import UsageError
-from p2pinfer.health.source import HealthSource, Submission
+from p2pinfer.health.snapshot.source import HealthSource, Submission
 
 MOST_BYTES = 8_000_000
 _MOST_AT_A_TIME = 4

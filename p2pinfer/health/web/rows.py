@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2pinfer.health import words
-from p2pinfer.health.state import Activity, ContributionView, ServerView
+from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.state import Activity, ContributionView, ServerView
 
 _SORTED_STATES = {Activity.SERVING: 0, Activity.DRAINING: 1, Activity.JOINING: 2}
 

@@ -8,7 +8,7 @@ from p2pinfer.errors import UsageError
 
 if TYPE_CHECKING:
     from p2pinfer.model.engine.base import Engine
-    from p2pinfer.model.store import LayerStore
+    from p2pinfer.model.layer_store.store import LayerStore
     from p2pinfer.types import Span
 
 ENGINES = ("auto", "native", "reference")
@@ -42,13 +42,13 @@ def load_engine(
         raise UsageError(f"the native engine can't be used: {reason}; use --engine auto or reference")
     if engine == "reference" or reason is not None:
         return _load_reference(store, span, "cpu", threads)
-    from p2pinfer.model.engine.native import NativeEngine
+    from p2pinfer.model.engine.native.engine import NativeEngine
 
     return NativeEngine.load(store, span, threads=threads, max_cache_tokens=max_cache_tokens)
 
 
 def _why_not_native(store: LayerStore) -> str | None:
-    from p2pinfer.model.engine import native
+    from p2pinfer.model.engine.native.engine import engine as native
 
     return native.unavailable_reason() or native.supports(store.config_fields)
 
@@ -56,7 +56,7 @@ def _why_not_native(store: LayerStore) -> str | None:
 def _load_reference(store: LayerStore, span: Span, device: str, threads: int | None) -> Engine:
     import torch
 
-    from p2pinfer.model.engine.reference import ReferenceEngine
+    from p2pinfer.model.engine.reference.engine import ReferenceEngine
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here that torch can use: leave out --device cuda")

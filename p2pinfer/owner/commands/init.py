@@ -6,7 +6,7 @@ import argparse
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.owner.templates import DESCRIPTIONS, Kind, policy_text
+from p2pinfer.owner.policy.templates import DESCRIPTIONS, Kind, policy_text
 from p2pinfer.private_files import write_private
 
 HELP = "write a policy file to begin with, explained line by line"

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.owner.ledger import Ledger
-from p2pinfer.owner.rates import Rate, rates_in_use
-from p2pinfer.owner.statement import Month, Statement, make_statement
-from p2pinfer.owner.statement_text import as_csv, as_table
+from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.owner.statement.rates import Rate, rates_in_use
+from p2pinfer.owner.statement.statement import Month, Statement, make_statement
+from p2pinfer.owner.statement.text import as_csv, as_table
 
 HELP = "show a month's work, energy, cost and credit, day by day"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from p2pinfer.owner.readings import Signal
+from p2pinfer.owner.signals.readings import Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2pinfer.owner.readings import Value
+from p2pinfer.owner.signals.readings import Value
 from p2pinfer.owner.signals.config import Meaning
 from p2pinfer.owner.signals.trouble import SourceError, shown
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from p2pinfer.errors import UsageError
-from p2pinfer.health.source import Submission
-from p2pinfer.health.state import HealthState, Sample
+from p2pinfer.health.snapshot.source import Submission
+from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.app import create_app
 from p2pinfer.health.web.server import PageServer
 from tests.health.states import NOW, make_samples

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from p2pinfer.health.state import Activity, HealthState
+from p2pinfer.health.snapshot.state import Activity, HealthState
 from tests.health.states import (
     hostile_state,
     large_state,

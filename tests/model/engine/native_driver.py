@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
-from p2pinfer.model.engine.native_build import COMPILE_FLAGS, LINK_FLAGS, SOURCE_FOLDER, BuildError, build
-from p2pinfer.model.engine.native_library import library
+from p2pinfer.model.engine.native.build import COMPILE_FLAGS, LINK_FLAGS, SOURCE_FOLDER, BuildError, build
+from p2pinfer.model.engine.native.library import library
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 

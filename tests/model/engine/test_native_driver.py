@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.model.engine.native_library import available_isas, unavailable_reason
+from p2pinfer.model.engine.native.library import available_isas, unavailable_reason
 from tests.model.engine.native_driver import compile_driver, installed_engine
 
 if reason := unavailable_reason():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from p2pinfer.owner.readings import Signal
+from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.known import LOG_AGAIN_SECONDS, Known
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.trouble import SourceError

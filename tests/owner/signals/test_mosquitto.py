@@ -12,7 +12,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from p2pinfer.owner.readings import Signal
+from p2pinfer.owner.signals.readings import Signal
 from tests.owner.signals.brokers import PARKED_AT_HOME, publish
 from tests.owner.signals.test_mqtt import CAR, GEAR, TOPICS, listener
 from tests.owner.signals.watching import PATIENCE_SECONDS, Watch, free_port, running

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from p2pinfer.owner.readings import Signal, Value
+from p2pinfer.owner.signals.readings import Signal, Value
 from p2pinfer.owner.signals.known import Known
 
 PATIENCE_SECONDS = 5.0

@@ -1,0 +1,92 @@
+"""What one call of `compute` still needs: which tokens have to go through the chain, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from p2pinfer.client.chain.prefill import PREFILL_STEP_TOKENS, PlannedStep, common_prefix, plan_steps
+from p2pinfer.model.engine.base import Hidden
+from p2pinfer.wire.steps import Outputs, RowChunk
+
+Embed = Callable[[Sequence[int]], Hidden]
+
+
+class Feed:
+    """Rows on their way through a chain. `held` says, after every answer, what all hops have of them.
+
+    Steps can be planned anew at any time, for the tokens that no answer came for: after a hop was
+    replaced, or for one that takes smaller steps.
+    """
+
+    def __init__(
+        self, rows: Sequence[list[int]], wanted: Sequence[int], held: Sequence[list[int]], embed: Embed
+    ) -> None:
+        """Of each row the hidden states of its last `wanted` tokens are asked for."""
+        self._rows = rows
+        self._wanted = wanted
+        self._embed = embed
+        self._done = [
+            min(common_prefix(had, row), len(row) - count)
+            for had, row, count in zip(held, rows, wanted, strict=True)
+        ]
+        self._everything = any(count > 1 for count in wanted)
+        self._collected: list[list[Hidden]] = [[] for _ in rows]
+
+    @property
+    def held(self) -> list[list[int]]:
+        """The tokens of each row that every hop has: all that hops may have beyond them is overwritten."""
+        return [row[:done] for row, done in zip(self._rows, self._done, strict=True)]
+
+    def plan(self, max_step_tokens: int) -> list[PlannedStep]:
+        """The steps that are still to be answered, none longer than that."""
+        chunks = [
+            RowChunk(index, done, self._embed(row[done:]))
+            for index, (row, done) in enumerate(zip(self._rows, self._done, strict=True))
+            if done < len(row)
+        ]
+        return plan_steps(chunks, max_step_tokens)
+
+    def outputs(self, step: PlannedStep) -> Outputs:
+        """What has to be answered to this step."""
+        if self._everything:
+            return Outputs.ALL
+        return Outputs.LAST if any(step.final) else Outputs.NONE
+
+    def answered_tokens(self, step: PlannedStep) -> int:
+        """How many hidden states that are."""
+        outputs = self.outputs(step)
+        if outputs is Outputs.NONE:
+            return 0
+        return len(step.chunks) if outputs is Outputs.LAST else step.tokens
+
+    def take(self, step: PlannedStep, hidden: Hidden) -> None:
+        """Note the answer to a step: its tokens are held from here on."""
+        outputs, start = self.outputs(step), 0
+        for chunk, final in zip(step.chunks, step.final, strict=True):
+            self._done[chunk.row] = chunk.position + len(chunk.hidden)
+            if outputs is Outputs.NONE:
+                continue
+            size = len(chunk.hidden) if outputs is Outputs.ALL else 1
+            if outputs is Outputs.ALL or final:
+                self._collected[chunk.row].append(hidden[start : start + size])
+            start += size
+
+    def collected(self) -> list[Hidden]:
+        """What was asked for, when every step is answered."""
+        return [
+            np.concatenate(parts)[-count:] if len(parts) > 1 else parts[0][-count:]
+            for parts, count in zip(self._collected, self._wanted, strict=True)
+        ]
+
+
+def history_steps(
+    held: Sequence[list[int]], sent: Sequence[list[int]], embed: Embed, max_step_tokens: int
+) -> Iterator[list[RowChunk]]:
+    """Steps that bring a first hop, to which `sent` was sent before, to what the others hold."""
+    size = min(PREFILL_STEP_TOKENS, max_step_tokens)
+    for index, row in enumerate(held):
+        start = common_prefix(sent[index], row) if sent else 0
+        for position in range(start, len(row), size):
+            yield [RowChunk(index, position, embed(row[position : position + size]))]

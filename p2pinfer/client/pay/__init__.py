@@ -1,0 +1,1 @@
+"""What a client owes, and its signatures for it."""

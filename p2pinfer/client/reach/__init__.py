@@ -1,0 +1,1 @@
+"""What a client asks of the network, and how that is really done."""

@@ -1,0 +1,186 @@
+"""Reaches servers as they really are: gRPC channels and TLS lanes, dialled or through a tunnel."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+
+from p2pinfer.client.reach.carrier import ClientLane, Waiter
+from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
+from p2pinfer.types import PeerId
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.inference_pb2_grpc import InferenceStub
+from p2pinfer.wire.lanes import Lane, deliver, lane_to
+from p2pinfer.wire.status import refusal_of
+from p2pinfer.wire.dialling import Address, Tunnel
+
+Reply = TypeVar("Reply")
+_SessionCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
+
+
+class GrpcCarrier:
+    """The client's `Carrier`: one channel per server, shared by all sessions."""
+
+    def __init__(self, tunnel: Tunnel | None) -> None:
+        self._pool = ChannelPool(tunnel=tunnel)
+
+    @asynccontextmanager
+    async def open(self, address: Address, opening: pb.Opening) -> AsyncIterator[GrpcHopCall]:
+        """Begin a session."""
+        async with self._pool.connected(address) as channel:
+            stub: Any = InferenceStub(channel)
+            call = GrpcHopCall(address.peer_id, stub.Session(opening), self._pool)
+            try:
+                yield call
+            finally:
+                await call.close()
+
+    async def set_upstream(self, address: Address, request: pb.SetUpstreamRequest) -> None:
+        """Let a hop take its steps from somebody else."""
+        await self._ask(address, lambda stub: stub.SetUpstream(request))
+
+    async def set_downstream(
+        self, address: Address, request: pb.SetDownstreamRequest
+    ) -> pb.SetDownstreamReply:
+        """Let a hop send its outputs elsewhere."""
+        return await self._ask(address, lambda stub: stub.SetDownstream(request))
+
+    async def progress(self, address: Address, request: pb.ProgressRequest) -> pb.ProgressReply:
+        """How far a hop is."""
+        return await self._ask(address, lambda stub: stub.Progress(request))
+
+    async def settle(self, address: Address, request: pb.SettleRequest) -> pb.SettleReply:
+        """Give a hop a receipt."""
+        return await self._ask(address, lambda stub: stub.Settle(request))
+
+    async def ping(self, address: Address) -> float:
+        """Seconds of a round trip; the first one pays for connecting."""
+
+        async def measure(stub: Any) -> float:
+            await stub.Ping(pb.PingRequest())
+            started = time.perf_counter()
+            await stub.Ping(pb.PingRequest())
+            return time.perf_counter() - started
+
+        return await self._ask(address, measure)
+
+    @asynccontextmanager
+    async def lane(self, address: Address) -> AsyncIterator[ClientLane]:
+        """Dial a lane."""
+        async with lane_to(address, self._pool.tunnel, self._pool.connect_seconds) as lane:
+            with contextlib.closing(lane):
+                yield lane
+
+    async def deliver(self, lane: ClientLane, frame: bytes) -> None:
+        """Send a frame, and wait for the network where it has to be waited for."""
+        assert isinstance(lane, Lane)
+        await deliver(lane, frame)
+
+    def waiter(self) -> Waiter:
+        """One for a thread that polls sockets."""
+        return PollWaiter()
+
+    async def close(self) -> None:
+        """Close every channel."""
+        await self._pool.close()
+
+    async def _ask(self, address: Address, ask: Callable[[Any], Awaitable[Reply]]) -> Reply:
+        """Make a call; a connection that fails is not used again."""
+        async with self._pool.connected(address) as channel:
+            try:
+                return await ask(InferenceStub(channel))
+            except grpc.aio.AioRpcError as error:
+                if refusal_of(error) is None:
+                    await self._pool.forget(address.peer_id)
+                raise _failure(address.peer_id, error) from error
+
+
+class GrpcHopCall:
+    """An open session's call."""
+
+    def __init__(self, peer_id: PeerId, call: _SessionCall, pool: ChannelPool) -> None:
+        self._peer_id = peer_id
+        self._call = call
+        self._pool = pool
+
+    async def frame(self) -> pb.ServerFrame:
+        """What the hop says next. Raises HopFailedError or RefusedError when the call has ended."""
+        try:
+            frame = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            if refusal_of(error) is None:
+                await self._pool.forget(self._peer_id)
+            raise _failure(self._peer_id, error) from error
+        if frame is grpc.aio.EOF:
+            raise await self._why_ended()
+        assert isinstance(frame, pb.ServerFrame)
+        return frame
+
+    async def close(self) -> None:
+        """End the call."""
+        self._call.cancel()
+
+    async def _why_ended(self) -> P2PInferError:
+        code, details = await self._call.code(), await self._call.details()
+        initial, trailing = await self._call.initial_metadata(), await self._call.trailing_metadata()
+        return _failure(self._peer_id, grpc.aio.AioRpcError(code, initial, trailing, details))
+
+
+class PollWaiter:
+    """Polls the lanes' sockets, and one that other threads write to."""
+
+    def __init__(self) -> None:
+        self._ear, self._voice = socket.socketpair()
+        self._ear.setblocking(False)
+        self._voice.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._ear, select.POLLIN)
+        self._watched: tuple[ClientLane | None, ClientLane | None] = (None, None)
+        self._descriptors: list[int] = []
+
+    def wait(self, results: ClientLane, unsent: ClientLane | None, seconds: float) -> None:
+        """Return when results can be read, `unsent` can take more, somebody woke us, or time is over."""
+        if self._watched != (results, unsent):
+            self._watch(results, unsent)
+        events = self._poll.poll(max(0.0, seconds) * 1000)
+        if any(descriptor == self._ear.fileno() for descriptor, _ in events):
+            with contextlib.suppress(BlockingIOError):
+                self._ear.recv(4096)
+
+    def wake(self) -> None:
+        """End the wait of whoever waits, or the next one."""
+        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody waits any more
+            self._voice.send(b"\0")
+
+    def close(self) -> None:
+        """Close the sockets of its own."""
+        self._ear.close()
+        self._voice.close()
+
+    def _watch(self, results: ClientLane, unsent: ClientLane | None) -> None:
+        """Poll these lanes instead of those before, which may be closed, and their descriptors taken."""
+        for descriptor in self._descriptors:
+            self._poll.unregister(descriptor)
+        self._descriptors.clear()
+        for lane, event in ((results, select.POLLIN), (unsent, select.POLLOUT)):
+            if isinstance(lane, Lane) and lane.fileno() >= 0:
+                self._poll.register(lane, event)
+                self._descriptors.append(lane.fileno())
+        self._watched = (results, unsent)
+
+
+def _failure(peer_id: PeerId, error: grpc.aio.AioRpcError) -> P2PInferError:
+    refused = refusal_of(error)
+    if refused is not None:
+        return RefusedError(peer_id, refused.reason, refused.detail, refused.retry_after_seconds)
+    # Not even "internal" proves guilt: gRPC says so too when we wrote to a stream that was just refused.
+    detail = f"{error.code().name.lower()}: {error.details() or 'the stream ended'}"
+    return HopFailedError(peer_id, detail, certain=False)

@@ -1,0 +1,1 @@
+"""Which servers to use: records, measurements, and the best route through them."""

@@ -1,0 +1,23 @@
+"""A place in a route that was found, with what it takes to go there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pinfer.client.route.routing import RouteHop
+from p2pinfer.swarm.records.announcement import Announcement
+from p2pinfer.wire.dialling import Address
+
+
+@dataclass(frozen=True, slots=True)
+class HopServer:
+    """A hop of the route with the signed record that says how to reach it."""
+
+    hop: RouteHop
+    record: Announcement
+    round_trip_seconds: float = 0.0
+
+    @property
+    def address(self) -> Address:
+        """Where it is, by its own record."""
+        return Address(self.record.peer_id, self.record.endpoints, self.record.certificate)

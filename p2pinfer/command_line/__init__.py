@@ -1,0 +1,1 @@
+"""What all programs share on a command line: flags, output, tables."""

@@ -1,0 +1,1 @@
+"""What the page keeps across restarts: history and contributions."""

@@ -1,0 +1,1 @@
+"""One look at the swarm as plain data, and the words for it."""

@@ -1,0 +1,242 @@
+"""From what the servers of a swarm say to what the page shows. Pure: no network, no clock.
+
+What the swarm let through was checked there already. It is cleaned here once more all the same, for all
+renderings at once: texts are short and in one line, numbers finite and believable or None, and of what is too
+much there is less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from p2pinfer.health.snapshot.estimates import Runner, best_route_seconds, replicas, throughput, weakest
+from p2pinfer.health.snapshot.plain import (
+    LATEST_TIME,
+    MOST_TOKENS_PER_SECOND,
+    clean_count,
+    clean_number,
+    clean_text,
+    without_addresses,
+)
+from p2pinfer.health.snapshot.state import (
+    Activity,
+    Answer,
+    ContributionView,
+    HealthState,
+    ModelView,
+    ProbeView,
+    Sample,
+    ServerView,
+)
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.records.bounds import MAX_LAYERS
+from p2pinfer.swarm.records.listing import ModelListing
+from p2pinfer.types import PeerId, short_id
+
+MAX_MODELS = 64
+MAX_SERVERS = 4096
+"""Listed, in all models together. Coverage and estimates are of all there are."""
+
+MAX_CONTRIBUTIONS = 100
+
+_MODEL_NAME_CHARACTERS = 128
+_DETAIL_CHARACTERS = 300
+_ADDRESS_CHARACTERS = 300
+_MAX_ADDRESSES = 16
+_MAX_HOPS = 256
+_FASTEST_SECONDS_PER_LAYER = 1e-6  # no machine is so fast; who says so spoils every estimate
+_YEAR_SECONDS = 366 * 86_400.0
+
+_ACTIVITIES = {
+    ServerState.JOINING: Activity.JOINING,
+    ServerState.SERVING: Activity.SERVING,
+    ServerState.DRAINING: Activity.DRAINING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmReading:
+    """Every model of the swarm and its servers, as they were read together."""
+
+    models: Mapping[ModelListing, Sequence[Announcement]]
+
+
+def make_state(
+    reading: SwarmReading,
+    *,
+    first_seen: Mapping[str, float],
+    probes: Mapping[str, ProbeView],
+    contributions: Sequence[ContributionView],
+    generated_at: float,
+    fresh: bool,
+    detail: str,
+    version: str,
+    join_addresses: Sequence[str],
+) -> HealthState:
+    """The snapshot of a reading that was made at `generated_at`, Unix seconds.
+
+    `first_seen` says since when a peer has been seen without a break (one that isn't in it: since now), and
+    `probes` has the last probe of models, by manifest hash. Models come largest first, servers by their
+    layers. Of more than MAX_MODELS the largest are kept; where there are more than MAX_SERVERS to be listed
+    the largest models are cut, those who serve last.
+    """
+    found: dict[str, tuple[ModelListing, list[Announcement]]] = {}
+    for listing, announcements in reading.models.items():
+        if 1 <= listing.num_layers <= MAX_LAYERS:
+            present = _present(listing, announcements, generated_at)
+            found.setdefault(clean_text(listing.model), (listing, present))
+    largest = sorted(found.items(), key=lambda item: _rank(*item[1]))[:MAX_MODELS]
+    shares = _shares([len(present) for _, (_, present) in largest], MAX_SERVERS)
+    models = [
+        _model_view(model, listing, present, most, first_seen, probes.get(listing.model), generated_at)
+        for (model, (listing, present)), most in zip(largest, shares, strict=True)
+    ]
+    return HealthState(
+        generated_at=generated_at,
+        fresh=fresh,
+        detail=clean_text(without_addresses(detail[: 2 * _DETAIL_CHARACTERS]), _DETAIL_CHARACTERS),
+        version=clean_text(version),
+        join_addresses=tuple(
+            clean_text(address, _ADDRESS_CHARACTERS) for address in join_addresses[:_MAX_ADDRESSES]
+        ),
+        models=tuple(models),
+        contributions=tuple(_clean_contribution(view) for view in contributions[:MAX_CONTRIBUTIONS]),
+    )
+
+
+def make_sample(model: ModelView, at: float) -> Sample:
+    """What is kept of a model for its history."""
+    probe = model.probe
+    return Sample(
+        at=at,
+        servers=sum(server.state is Activity.SERVING for server in model.servers),
+        weakest_replicas=0 if model.answer is Answer.NO else weakest(model.coverage),
+        swarm_tokens_per_second=model.swarm_tokens_per_second or 0.0,
+        probe_tokens_per_second=probe.tokens_per_second if probe and probe.works else None,
+    )
+
+
+def _present(listing: ModelListing, announcements: Iterable[Announcement], now: float) -> list[Announcement]:
+    """Those who are there, each once. Who contradicts the model's number of layers no client uses either."""
+    newest: dict[PeerId, Announcement] = {}
+    for announcement in announcements:
+        if announcement.num_layers != listing.num_layers or announcement.layers.end > listing.num_layers:
+            continue
+        if not announcement.expires_at > now:
+            continue
+        other = newest.get(announcement.peer_id)
+        if other is None or announcement.announced_at > other.announced_at:
+            newest[announcement.peer_id] = announcement
+    return [announcement for announcement in newest.values() if announcement.state in _ACTIVITIES]
+
+
+def _rank(listing: ModelListing, present: Sequence[Announcement]) -> tuple[int, str, str]:
+    """Largest first, in powers of two: two that are about alike don't change places all the time."""
+    serving = sum(announcement.state is ServerState.SERVING for announcement in present)
+    return -serving.bit_length(), clean_text(listing.model_name, _MODEL_NAME_CHARACTERS), listing.model
+
+
+def _shares(wanted: Sequence[int], total: int) -> list[int]:
+    """How many of `total` each gets: what it wants, unless it wants more than its part of what is left."""
+    shares = [0] * len(wanted)
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    for done, index in enumerate(order):
+        shares[index] = min(wanted[index], total // (len(order) - done))
+        total -= shares[index]
+    return shares
+
+
+def _model_view(
+    model: str,
+    listing: ModelListing,
+    present: Sequence[Announcement],
+    most: int,
+    first_seen: Mapping[str, float],
+    probe: ProbeView | None,
+    now: float,
+) -> ModelView:
+    num_layers = listing.num_layers
+    serving = [announcement for announcement in present if announcement.state is ServerState.SERVING]
+    classes: dict[str, list[Runner]] = {}
+    for announcement in serving:
+        runner = Runner(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
+        classes.setdefault(announcement.numerics, []).append(runner)
+    complete = {
+        numerics: spare
+        for numerics, runners in classes.items()
+        if (spare := weakest(replicas((runner.layers for runner in runners), num_layers)))
+    }
+    coverage = replicas((announcement.layers for announcement in serving), num_layers)
+    routes = [best_route_seconds(classes[numerics], num_layers) for numerics in complete]
+    fastest = min((seconds for seconds in routes if seconds), default=None)
+    together = sum(throughput(classes[numerics], num_layers) for numerics in complete)
+    listed = sorted(
+        sorted(present, key=lambda one: (one.state is not ServerState.SERVING, one.layers, one.peer_id))[
+            :most
+        ],
+        key=lambda one: (one.layers, one.peer_id),
+    )
+    return ModelView(
+        model=model,
+        name=clean_text(listing.model_name, _MODEL_NAME_CHARACTERS),
+        num_layers=num_layers,
+        answer=_answer(complete.values()),
+        missing=tuple((stretch.start, stretch.end) for stretch in coverage if not stretch.replicas),
+        coverage=coverage,
+        best_route_tokens_per_second=1.0 / fastest if fastest else None,
+        swarm_tokens_per_second=together or None,
+        servers=tuple(_server_view(one, first_seen.get(one.peer_id, now), now) for one in listed),
+        probe=_clean_probe(probe) if probe else None,
+    )
+
+
+def _answer(spares: Iterable[int]) -> Answer:
+    """From the replicas of the weakest layer of every numerics class that holds all layers.
+
+    A server is in one class, so that two classes, however thin each is, outlive any one server; a text that
+    was begun in the other can't be gone on with there, but is soon begun anew.
+    """
+    return (Answer.NO, Answer.THIN, Answer.YES)[min(sum(spares), 2)]
+
+
+def _seconds_per_layer(announcement: Announcement) -> float | None:
+    return clean_number(announcement.decode_seconds_per_layer, _FASTEST_SECONDS_PER_LAYER, 3600.0)
+
+
+def _server_view(announcement: Announcement, since: float, now: float) -> ServerView:
+    runner = Runner(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
+    peer_id = clean_text(announcement.peer_id)
+    since = clean_number(since, 0.0, LATEST_TIME) or now
+    return ServerView(
+        peer_id=peer_id,
+        short_id=short_id(peer_id),
+        public_name=clean_text(announcement.public_name),
+        region=clean_text(announcement.region, 32),
+        start=announcement.layers.start,
+        end=announcement.layers.end,
+        state=_ACTIVITIES[announcement.state],
+        decode_tokens_per_second=runner.tokens_per_second or None,
+        prefill_tokens_per_second=clean_number(announcement.prefill_tokens_per_second, 1e-6, 1e9),
+        queue_depth=clean_count(announcement.queue_depth, 1_000_000),
+        free_cache_tokens=clean_count(announcement.free_cache_tokens, 2**40),
+        version=clean_text(announcement.version, 32),
+        numerics=clean_text(announcement.numerics),
+        since=min(since, now),
+        leaves_at=clean_number(announcement.leaves_at, now - _YEAR_SECONDS, now + _YEAR_SECONDS),
+    )
+
+
+def _clean_probe(probe: ProbeView) -> ProbeView:
+    """A server's own words may be in it: why it refused."""
+    return replace(
+        probe,
+        detail=clean_text(without_addresses(probe.detail[: 2 * _DETAIL_CHARACTERS]), _DETAIL_CHARACTERS),
+        first_token_seconds=clean_number(probe.first_token_seconds, 0.0, 86_400.0),
+        tokens_per_second=clean_number(probe.tokens_per_second, 0.0, MOST_TOKENS_PER_SECOND),
+        route=tuple((clean_text(peer), start, end) for peer, start, end in probe.route[:_MAX_HOPS]),
+    )
+
+
+def _clean_contribution(view: ContributionView) -> ContributionView:
+    return replace(view, public_name=clean_text(view.public_name))

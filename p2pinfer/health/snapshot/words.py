@@ -1,0 +1,219 @@
+"""What the page and the terminal say, in words and figures. Pure, and total.
+
+Whatever a stranger wrote comes out short and plain. Markup is not this file's matter: templates escape it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from p2pinfer.health.snapshot.plain import LATEST_TIME, NAME_CHARACTERS, clean_text
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView, Stretch
+from p2pinfer.plain_text import short_count
+
+NOTHING = "–"
+OLD_SECONDS = 120.0
+"""A snapshot older than this is no news: the page says so, and /healthz answers 503."""
+
+_LARGEST_RATE = 1e6
+_LARGEST_COUNT = 10**15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One time, for machines and for people."""
+
+    iso: str  # 2026-07-25T17:20:00Z
+    day: str  # 25 Jul 17:20 UTC
+    clock: str  # 17:20:00 UTC
+    seconds: int  # Unix
+
+
+def plain(text: str, most: int = NAME_CHARACTERS) -> str:
+    """`text` in one line of at most `most` signs, nothing in it that steers anything."""
+    return clean_text(text, most)
+
+
+def layers(start: int, end: int) -> str:
+    """Half-open [start, end) as people count: `10–19`, or `7`."""
+    if end <= start:
+        return NOTHING
+    return str(start) if end == start + 1 else f"{_whole(start)}–{_whole(end - 1)}"
+
+
+def layer_ranges(ranges: Iterable[tuple[int, int]], most: int = 4) -> str:
+    """`layer 7`, `layers 0–9 and 20–29`, `layers 0–9, 12, 14, 16 and more`."""
+    all_texts = [(layers(start, end), end - start) for start, end in ranges if end > start]
+    texts = [text for text, _ in all_texts[:most]]
+    if not texts:
+        return "some layers"
+    if len(all_texts) > most:
+        texts.append("more")
+    noun = "layer" if len(all_texts) == 1 and all_texts[0][1] == 1 else "layers"
+    return f"{noun} {_and(texts)}"
+
+
+def rate(value: float | None) -> str:
+    """Tokens per second: `8.1`, `38.5`, `1,240`. A number that can't be one is none."""
+    if value is None or not math.isfinite(value) or value < 0:
+        return NOTHING
+    if value >= _LARGEST_RATE:
+        return "> 1M"
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    """`0.42 s`."""
+    if value is None or not math.isfinite(value) or not 0 <= value < 1e5:
+        return NOTHING
+    return f"{value:.2f} s" if value < 10 else f"{value:,.0f} s"
+
+
+def count(value: int) -> str:
+    """`987`, `120k`, `4.56M`."""
+    if value < 0:
+        return NOTHING
+    return "> 999T" if value >= _LARGEST_COUNT else short_count(value)
+
+
+def number_to_sort_by(value: float | None) -> str:
+    """For machines: a plain number, empty where there is none."""
+    if value is None or not math.isfinite(value) or value < 0:
+        return ""
+    return f"{min(value, 1e18):.6g}"
+
+
+def several(number: int, noun: str) -> str:
+    """`1 server`, `3 servers`."""
+    return f"{count(number)} {noun if number == 1 else f'{noun}s'}"
+
+
+def moment(at: float | None) -> Moment | None:
+    """None for what is no time of a calendar."""
+    if at is None or not math.isfinite(at) or not 0 < at <= LATEST_TIME:
+        return None
+    day = datetime.fromtimestamp(at, UTC)
+    return Moment(
+        iso=day.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        day=f"{day.day} {day:%b %H:%M} UTC",
+        clock=f"{day:%H:%M:%S} UTC",
+        seconds=int(at),
+    )
+
+
+def age_seconds(state: HealthState, now: float) -> float:
+    """How long ago the swarm was read; infinite if the snapshot doesn't say."""
+    age = now - state.generated_at
+    return max(0.0, age) if math.isfinite(age) else math.inf
+
+
+def answer_word(answer: Answer) -> str:
+    """For a badge."""
+    return {Answer.YES: "works", Answer.THIN: "thin", Answer.NO: "down"}[answer]
+
+
+def activity_word(activity: Activity) -> str:
+    """For a badge."""
+    return str(activity)
+
+
+def headline(model: ModelView) -> str:
+    """Whether it can generate text, for who has never heard of layers' replicas."""
+    name = model_name(model)
+    match model.answer:
+        case Answer.YES:
+            return f"{name} can generate text now"
+        case Answer.THIN:
+            return f"{name} is thin: {_depends(model)}"
+        case Answer.NO:
+            return f"{name} cannot generate: {_why_not(model)}"
+
+
+def explanation(model: ModelView) -> str:
+    """One sentence behind the headline."""
+    match model.answer:
+        case Answer.YES:
+            return "Every layer is served more than once: any one server may leave."
+        case Answer.THIN:
+            return "It generates text now, but would stop if one particular server left."
+        case Answer.NO if not model.missing:
+            return "A text stays with one numerics class, so that it comes out the same wherever it goes."
+        case Answer.NO:
+            return "A text needs every layer. It works again as soon as somebody serves what is missing."
+
+
+def model_name(model: ModelView) -> str:
+    """What its servers call it, or its hash."""
+    return plain(model.name) or f"model {plain(model.model, 12)}"
+
+
+def summary(models: Sequence[ModelView], *, is_fresh: bool) -> str:
+    """The whole swarm in one line."""
+    if not models:
+        return "Nobody serves a model yet" if is_fresh else "The swarm can't be seen"
+    can, can_not, now = ("can", "cannot", "now") if is_fresh else ("could", "could not", "when last seen")
+    working = sum(model.answer is not Answer.NO for model in models)
+    if len(models) == 1:
+        return f"The model {can if working else can_not} generate text {now}"
+    who = (
+        f"All {working} models" if working == len(models) else f"{working or 'None'} of {len(models)} models"
+    )
+    return f"{who} {can} generate text {now}"
+
+
+def probe_sentence(probe: ProbeView) -> str:
+    """What came out of the last try."""
+    if not probe.works:
+        return f"failed: {plain(probe.detail, 200) or 'it did not say why'}"
+    return "worked"
+
+
+def cut_to(start: int, end: int, num_layers: int) -> tuple[int, int]:
+    """What of [start, end) lies in the model; empty if nothing does."""
+    start = min(max(start, 0), max(num_layers, 0))
+    return start, max(start, min(end, num_layers))
+
+
+def _depends(model: ModelView) -> str:
+    thin = _merged(stretch for stretch in model.coverage if stretch.replicas == 1)
+    if not thin:
+        return "it depends on one server"
+    words = layer_ranges(thin)
+    holders = {
+        server.peer_id
+        for server in model.servers
+        if server.state is Activity.SERVING
+        and any(server.start < end and start < server.end for start, end in thin)
+    }
+    verb = "depends" if words.startswith("layer ") else "depend"
+    return f"{words} {verb} on one server" if len(holders) <= 1 else f"{words} {verb} on one server each"
+
+
+def _why_not(model: ModelView) -> str:
+    missing = [(start, end) for start, end in model.missing if end > start]
+    if not missing:
+        return "every layer is served, but not by servers that compute alike"
+    if any(start <= 0 and end >= model.num_layers for start, end in missing):
+        return "nobody serves any of its layers"
+    return f"nobody serves {layer_ranges(missing)}"
+
+
+def _merged(stretches: Iterable[Stretch]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for stretch in stretches:
+        if merged and merged[-1][1] == stretch.start:
+            merged[-1] = (merged[-1][0], stretch.end)
+        else:
+            merged.append((stretch.start, stretch.end))
+    return merged
+
+
+def _and(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _whole(number: int) -> str:
+    return str(number) if abs(number) < 10**12 else f"{number:.1e}"

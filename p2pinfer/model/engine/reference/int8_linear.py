@@ -1,0 +1,95 @@
+"""INT8 linear layers for torch: on a CPU by `_weight_int8pack_mm`, on CUDA by bitsandbytes.
+
+The stored rows are rotated (model/quantization.py), so the inputs are rotated here.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+
+from p2pinfer.hadamard import GROUP, rotate
+from p2pinfer.model.engine.reference.bitsandbytes_linear import bitsandbytes_linear
+
+_BLOCK_COLUMNS = 16
+
+
+def rotated(x: torch.Tensor) -> torch.Tensor:
+    """`hadamard.rotate` of float32 [rows, columns], as a matrix product: its sums run in another order.
+
+    Each row is a product of its own in a batch, so that its bits can't depend on how many there are.
+    For one row that takes a ninth of the butterflies' time.
+    """
+    rows, columns = x.shape
+    groups = columns // GROUP
+    if groups == 0:
+        return x
+    whole = x[:, : groups * GROUP].reshape(rows, groups, GROUP)
+    turned = torch.bmm(whole, _hadamard(x.device).expand(rows, GROUP, GROUP)).view(rows, groups * GROUP)
+    return turned if columns % GROUP == 0 else torch.cat((turned, x[:, groups * GROUP :]), dim=1)
+
+
+@functools.cache
+def _hadamard(device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(rotate(np.eye(GROUP, dtype=np.float32))).to(device)
+
+
+class Int8Linear(torch.nn.Module):
+    """y = x W^T + b with W as INT8 rows; x is rotated and cast to bfloat16, sums and scales are float32.
+
+    The kernel was chosen by measurement (`scripts/bench_kernels`): it reads the stored rows as they
+    are, is the fastest for one token, and gives a row of x the same bits whatever other rows are
+    there. Its own scales are bfloat16, which would be wrong by up to 0.4 % for a whole row, so it is
+    given ones, and the float32 scales are applied to its result. It reads columns in blocks of 16 and
+    past the end of rows that are no multiple of that (torch 2.13: it may crash), so such rows are
+    padded with zeros; no published model has any.
+    """
+
+    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.padding = -quantized.shape[1] % _BLOCK_COLUMNS
+        if self.padding:
+            quantized = torch.nn.functional.pad(quantized, (0, self.padding))
+        self.quantized = quantized
+        self.scales = scales
+        self.bias = bias
+        self.ones = torch.ones(len(scales), dtype=torch.bfloat16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [..., in] to [..., out], both float32."""
+        rows = rotated(x.reshape(-1, x.shape[-1])).to(torch.bfloat16)
+        if self.padding:
+            rows = torch.nn.functional.pad(rows, (0, self.padding))
+        product: torch.Tensor = torch.ops.aten._weight_int8pack_mm(rows, self.quantized, self.ones)
+        out = product * self.scales  # bfloat16 * float32 is float32
+        if self.bias is not None:
+            out += self.bias
+        return out.view(*x.shape[:-1], -1)
+
+
+class Float16Linear(torch.nn.Module):
+    """A layer that takes rotated inputs in float16, between layers of float32.
+
+    The casts are done here, as bitsandbytes logs each one that it has to do.
+    """
+
+    def __init__(self, linear: torch.nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [..., in] to [..., out], both float32."""
+        rows = rotated(x.reshape(-1, x.shape[-1])).half()
+        out: torch.Tensor = self.linear(rows)
+        return out.float().view(*x.shape[:-1], -1)
+
+
+def int8_linear(
+    quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, device: torch.device
+) -> torch.nn.Module:
+    """The INT8 linear layer for a device."""
+    if device.type == "cuda":
+        return Float16Linear(bitsandbytes_linear(quantized, scales, bias, device))
+    return Int8Linear(quantized, scales, bias)

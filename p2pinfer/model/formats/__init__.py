@@ -1,0 +1,1 @@
+"""The formats that models come in: Hugging Face folders and GGUF files."""

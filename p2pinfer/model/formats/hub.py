@@ -1,0 +1,76 @@
+"""Finds a model id on the Hugging Face hub: in the local cache first, so that no network is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from p2pinfer.errors import ModelError
+from p2pinfer.model.formats.hf_folder import INDEX_FILE, TOKENIZER_FILES, WEIGHTS_FILE, HfFolder
+
+_CONFIG_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+_PROBE_SECONDS = 5.0
+
+
+def fetch(model_id: str, progress: Callable[[str], None]) -> Path:
+    """The folder of a model's snapshot, downloaded unless the cache has it whole.
+
+    Raises ModelError if there is no such model, or no hub to ask.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        cached = Path(snapshot_download(model_id, local_files_only=True))
+    except HFValidationError as error:
+        raise ModelError(f"{model_id!r} is neither a folder, nor a .gguf file, nor a model id") from error
+    except (LocalEntryNotFoundError, OSError):
+        return _download(model_id, progress)
+    try:
+        HfFolder(cached, model_id)
+    except ModelError:
+        return _download(model_id, progress)
+    return cached
+
+
+def _download(model_id: str, progress: Callable[[str], None]) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        # asked once, before the downloader's patient retries
+        names = {
+            entry.rfilename for entry in HfApi().model_info(model_id, timeout=_PROBE_SECONDS).siblings or []
+        }
+        patterns = [
+            *_CONFIG_FILES,
+            INDEX_FILE,
+            WEIGHTS_FILE if WEIGHTS_FILE in names else "model-*.safetensors",
+        ]
+        progress(f"downloading {model_id}")
+        return Path(snapshot_download(model_id, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise ModelError(f"{model_id} asks you to accept its terms: do so on its page and log in") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"the Hugging Face hub has no model {model_id}, or it is private") from error
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise _unreachable(model_id, error) from error
+    except Exception as error:
+        if (
+            type(error).__module__.partition(".")[0].startswith("httpx")
+        ):  # whichever httpx the hub client uses
+            raise _unreachable(model_id, error) from error
+        raise
+
+
+def _unreachable(model_id: str, error: Exception) -> ModelError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ModelError(
+        f"{model_id} is no folder here, is not in the local Hugging Face cache, and the hub can't be reached "
+        f"({reason}): give a folder, a .gguf file, or a model id where there is a network"
+    )

@@ -1,0 +1,1 @@
+"""A model on disk as INT8 layers: files, hashes, manifest."""

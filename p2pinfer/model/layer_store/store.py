@@ -1,0 +1,109 @@
+"""A model on disk as INT8 layers: one file per decoder layer, one for both ends, and a manifest.
+
+Opening reads the manifest and the config only. A server then reads the files of its own layers, a
+client that of the ends; whatever is read is compared with the manifest's SHA-256 first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2pinfer.errors import StoreError
+from p2pinfer.model.layer_store.manifest import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, Manifest, layer_file
+from p2pinfer.model.layer_store.tensors import Tensors, read_tensors, read_verified
+from p2pinfer.types import Span
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_MAX_MANIFEST_BYTES = 16 << 20
+
+
+class LayerStore:
+    """The INT8 layers of one model. Make one with `open`."""
+
+    def __init__(self, folder: Path, manifest: Manifest, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.config_fields = config
+        """config.json as it is: every field of the family spelled out, so that no library is needed."""
+
+    @classmethod
+    def open(cls, folder: Path) -> LayerStore:
+        """Read manifest and config. Raises StoreError if they are missing, altered or don't agree."""
+        path = folder / MANIFEST_FILE
+        try:
+            if path.stat().st_size > _MAX_MANIFEST_BYTES:
+                raise StoreError(f"{path} is too large to be a manifest")
+            manifest = Manifest.from_json(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"{folder} is no layer store: {MANIFEST_FILE} can't be read ({error})"
+            ) from error
+        config = json.loads(read_verified(folder / CONFIG_FILE, manifest.files[CONFIG_FILE]).tobytes())
+        store = cls(folder, manifest, config)
+        store._check_config()
+        return store
+
+    @staticmethod
+    def is_store(folder: Path) -> bool:
+        """True if the folder claims to be a layer store."""
+        return (folder / MANIFEST_FILE).is_file()
+
+    @property
+    def span(self) -> Span:
+        """All layers of the model."""
+        return Span(0, self.manifest.num_layers)
+
+    def layer_tensors(self, layer: int) -> Tensors:
+        """Weights of one decoder layer; opens only that layer's file.
+
+        Keys are the parameter names within the layer. A linear weight is int8 [out, in] and has a
+        `<name>_scale`, float32 [out], beside it: weight = int8 * scale. All others are float32.
+        """
+        if layer not in self.span:
+            raise StoreError(f"{self.manifest.name} has layers {self.span}, not layer {layer}")
+        return self._tensors(layer_file(layer))
+
+    def ends_tensors(self) -> Tensors:
+        """Embeddings, final norm and, where it isn't the embeddings again, the head."""
+        return self._tensors(ENDS_FILE)
+
+    def layer_bytes(self, span: Span) -> int:
+        """Bytes on disk of the layers of a span, which is what their weights take in memory."""
+        return sum(self.manifest.files[layer_file(layer)].bytes for layer in range(span.start, span.end))
+
+    def verify(self, span: Span | None = None) -> None:
+        """Compare files with the manifest: one span's layers, or without a span every file.
+
+        Raises StoreError naming the first file that is missing or altered.
+        """
+        for name in self._files_of(span):
+            read_verified(self.folder / name, self.manifest.files[name])
+
+    def config(self) -> PreTrainedConfig:
+        """The config as an object of `transformers`, which is imported only now."""
+        from p2pinfer.model.families import transformers_config
+
+        return transformers_config(self.config_fields)
+
+    def _tensors(self, name: str) -> Tensors:
+        return read_tensors(self.folder / name, self.manifest.files[name])
+
+    def _files_of(self, span: Span | None) -> Iterator[str]:
+        if span is None:
+            yield from self.manifest.files
+        elif not span.within(self.span):
+            raise StoreError(f"{self.manifest.name} has layers {self.span}, not {span}")
+        else:
+            yield from (layer_file(layer) for layer in range(span.start, span.end))
+
+    def _check_config(self) -> None:
+        manifest, config = self.manifest, self.config_fields
+        said = (manifest.model_type, manifest.num_layers, manifest.hidden_size, manifest.vocab_size)
+        fields = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
+        if said != tuple(config.get(field) for field in fields):
+            raise StoreError(f"{self.folder}: {MANIFEST_FILE} and {CONFIG_FILE} describe different models")

@@ -1,0 +1,95 @@
+"""Writes a layer store's files one by one and, at last, the manifest that makes it a store."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from p2pinfer.errors import StoreError
+from p2pinfer.model.layer_store.manifest import (
+    CONFIG_FILE,
+    GENERATION_CONFIG_FILE,
+    MANIFEST_FILE,
+    FileEntry,
+    Manifest,
+    hash_of,
+)
+from p2pinfer.model.layer_store.tensors import write_tensors
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class StoreWriter:
+    """An unfinished store in a folder of its own. Without `finish` it is never taken for a store."""
+
+    def __init__(self, folder: Path, needed_bytes: int) -> None:
+        """Raises StoreError if the disk has less than `needed_bytes` free."""
+        self.folder = folder
+        self._needed_bytes = needed_bytes
+        self.entries: dict[str, FileEntry] = {}
+        with self.writing():
+            (folder / "layers").mkdir(parents=True, exist_ok=True)
+            free_bytes = shutil.disk_usage(folder).free
+        if free_bytes < needed_bytes:
+            raise self._full(free_bytes)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn a failed write into a StoreError that names the bytes needed and free."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise self._full(shutil.disk_usage(self.folder).free) from error
+            raise StoreError(f"{self.folder} can't be written: {error.strerror}") from error
+
+    def add_tensors(self, name: str, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Write one safetensors file."""
+        with self.writing():
+            self.entries[name] = write_tensors(self.folder / name, tensors)
+
+    def add_json(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Write one JSON file, keys sorted."""
+        with self.writing():
+            (self.folder / name).write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", "utf-8")
+            self.add_written(name)
+
+    def add_written(self, name: str) -> None:
+        """Take up a file that someone else wrote into the folder."""
+        data = (self.folder / name).read_bytes()
+        self.entries[name] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+    def finish(self, name: str, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> Manifest:
+        """Write both configs and the manifest: from now on the folder is a store."""
+        self.add_json(CONFIG_FILE, config)
+        self.add_json(GENERATION_CONFIG_FILE, generation_config)
+        manifest = Manifest(
+            hash=hash_of(self.entries),
+            name=name,
+            model_type=config["model_type"],
+            num_layers=config["num_hidden_layers"],
+            hidden_size=config["hidden_size"],
+            vocab_size=config["vocab_size"],
+            max_positions=config["max_position_embeddings"],
+            files=self.entries,
+        )
+        with self.writing(), (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
+            file.write(manifest.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        return manifest
+
+    def _full(self, free_bytes: int) -> StoreError:
+        return StoreError(
+            f"the disk is too full for the converted model: it needs {self._needed_bytes:,} bytes and "
+            f"{self.folder} has {free_bytes:,} free"
+        )

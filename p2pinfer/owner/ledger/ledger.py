@@ -1,0 +1,308 @@
+"""The ledger: every receipt, session, interval and change of state of this machine's servers, on the disk.
+
+What an `add_*` has returned for is there after a SIGKILL and, as far as the disk keeps its promises, after a
+power cut. Nothing in it is ever changed or deleted. Servers of one machine may share it.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from p2pinfer.errors import InvalidReceiptError, LedgerError
+from p2pinfer.owner.ledger.acceptance import misstep
+from p2pinfer.database import Database
+from p2pinfer.owner.ledger.interval import EnergySource, Interval
+from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
+from p2pinfer.owner.ledger.schema import LEDGER
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.identity import public_key_of, verify
+from p2pinfer.types import PeerId, SessionId, Span, short_id
+from p2pinfer.wire.receipt_pb2 import SignedReceipt
+from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt
+
+_ACCOUNT = "accounts.server, session_id, client, model, first_layer, end_layer"
+
+
+class Ledger:
+    """One machine's. Any thread may use it, one at a time; every method that writes waits for the disk."""
+
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+        """For `open`."""
+        self._database = database
+        self._now = now
+
+    @classmethod
+    def open(cls, path: Path, *, now: Callable[[], float] = time.time) -> Self:
+        """Open the ledger at `path`; make it if there is none.
+
+        Raises LedgerError, naming the file, if it is no ledger, damaged, newer, or can't be written.
+        """
+        return cls(Database.open(path, LEDGER), now)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_receipts(self, receipts: Sequence[SignedReceipt]) -> list[str | None]:
+        """Keep those that are good, in one write. For each: None, or why it was not taken.
+
+        Both signatures are checked again. Raises LedgerError if nothing could be written.
+        """
+        read = [_read(signed) for signed in receipts]  # before the write, which others wait for
+        with self._database.transaction() as connection:
+            return [
+                receipt if isinstance(receipt, str) else self._add_receipt(connection, receipt, signed)
+                for receipt, signed in zip(read, receipts, strict=True)
+            ]
+
+    def add_session(
+        self,
+        *,
+        server: PeerId,
+        session_id: SessionId,
+        client: bytes,
+        model: str,
+        layers: Span,
+        work: Work,
+        started_at: float,
+        ended_at: float,
+    ) -> None:
+        """Note a session that has ended, with all the work that was done, signed or not.
+
+        Raises LedgerError if it can't be written, or contradicts what is there about this session.
+        """
+        with self._database.transaction() as connection:
+            account = _account(connection, server, session_id, client, model, layers)
+            if account is None or _exists(connection, "sessions", account):
+                raise LedgerError(
+                    f"session {session_id.hex()[:8]} of server {short_id(server)} is in the ledger already, "
+                    + ("as another client's" if account is None else "as one that has ended")
+                )
+            connection.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
+                (account, work.prefill_tokens, work.decode_tokens, started_at, ended_at),
+            )
+
+    def add_interval(self, interval: Interval) -> None:
+        """Note what running has cost for a while. Raises LedgerError for one that ends before it begins."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO intervals VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    interval.server,
+                    interval.started_at,
+                    interval.ended_at,
+                    interval.state,
+                    interval.joules,
+                    interval.energy_source.value,
+                    interval.cpu_seconds,
+                    interval.price,
+                    interval.currency,
+                    interval.sent_bytes,
+                    interval.received_bytes,
+                ),
+            )
+
+    def add_transition(self, *, server: PeerId, at: float, state: OwnerState, words: str) -> None:
+        """Note that a server went into a state, and why."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO transitions VALUES (NULL, ?, ?, ?, ?)", (server, at, state.value, words)
+            )
+
+    def receipts(
+        self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
+    ) -> Iterator[SignedWork]:
+        """What the receipts of a time, [since, until) by this machine's clock, have added, as they came.
+
+        While it runs through them, nothing may be written with this object; the same holds for the others.
+        """
+        query = (
+            f"SELECT {_ACCOUNT}, added_prefill_tokens, added_decode_tokens, issued_at, added_at "
+            "FROM receipts JOIN accounts ON accounts.id = account "
+            "WHERE added_at >= ? AND added_at < ? AND (? IS NULL OR server = ?) "
+            "ORDER BY added_at, receipts.id"
+        )
+        for row in self._database.rows(query, (since, until, server, server)):
+            peer_id, session_id, client, model, first, end, prefill, decode, issued_at, added_at = row
+            yield SignedWork(
+                server=peer_id,
+                session_id=session_id,
+                client=client,
+                model=model,
+                layers=Span(first, end),
+                added=Work(prefill, decode),
+                issued_at=issued_at,
+                added_at=added_at,
+            )
+
+    def newest_receipts(
+        self, *, since: float = -math.inf, until: float = math.inf, client: bytes | None = None
+    ) -> Iterator[SignedReceipt]:
+        """The newest receipt of every session that was signed for in that time, by that client."""
+        query = (
+            "SELECT receipt, client_signature, server_signature "
+            "FROM accounts JOIN receipts AS newest ON account = accounts.id "
+            "WHERE sequence = (SELECT max(sequence) FROM receipts WHERE account = accounts.id) "
+            "AND EXISTS ("
+            "SELECT 1 FROM receipts WHERE account = accounts.id AND added_at >= ? AND added_at < ?"
+            ") AND (? IS NULL OR client = ?) ORDER BY accounts.id"
+        )
+        for receipt, by_client, by_server in self._database.rows(query, (since, until, client, client)):
+            yield SignedReceipt(receipt=receipt, client_signature=by_client, server_signature=by_server)
+
+    def sessions(
+        self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
+    ) -> Iterator[EndedSession]:
+        """The sessions that ended in [since, until), in that order."""
+        query = (
+            f"SELECT {_ACCOUNT}, sessions.prefill_tokens, sessions.decode_tokens, started_at, ended_at, "
+            "ifnull(newest.prefill_tokens, 0), ifnull(newest.decode_tokens, 0) "
+            "FROM sessions JOIN accounts ON accounts.id = sessions.account "
+            "LEFT JOIN receipts AS newest ON newest.account = accounts.id "
+            "AND sequence = (SELECT max(sequence) FROM receipts WHERE account = accounts.id) "
+            "WHERE ended_at >= ? AND ended_at < ? AND (? IS NULL OR server = ?) "
+            "ORDER BY ended_at, accounts.id"
+        )
+        for row in self._database.rows(query, (since, until, server, server)):
+            peer_id, session_id, client, model, first, end, *work, started_at, ended_at = row[:-2]
+            yield EndedSession(
+                server=peer_id,
+                session_id=session_id,
+                client=client,
+                model=model,
+                layers=Span(first, end),
+                work=Work(*work),
+                signed=Work(*row[-2:]),
+                started_at=started_at,
+                ended_at=ended_at,
+            )
+
+    def intervals(
+        self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
+    ) -> Iterator[Interval]:
+        """The intervals that began in [since, until), in that order."""
+        query = (
+            "SELECT server, started_at, ended_at, state, joules, energy_source, cpu_seconds, price, "
+            "currency, sent_bytes, received_bytes FROM intervals "
+            "WHERE started_at >= ? AND started_at < ? AND (? IS NULL OR server = ?) ORDER BY started_at, id"
+        )
+        for row in self._database.rows(query, (since, until, server, server)):
+            peer_id, started_at, ended_at, state, joules, source, cpu, price, currency, sent, received = row
+            yield Interval(
+                server=peer_id,
+                started_at=started_at,
+                ended_at=ended_at,
+                state=state,
+                joules=joules,
+                energy_source=EnergySource(source),
+                cpu_seconds=cpu,
+                price=price,
+                currency=currency,
+                sent_bytes=sent,
+                received_bytes=received,
+            )
+
+    def transitions(
+        self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
+    ) -> Iterator[Transition]:
+        """The changes of state in [since, until), in that order."""
+        query = (
+            "SELECT server, at, state, words FROM transitions "
+            "WHERE at >= ? AND at < ? AND (? IS NULL OR server = ?) ORDER BY at, id"
+        )
+        for peer_id, at, state, words in self._database.rows(query, (since, until, server, server)):
+            yield Transition(server=peer_id, at=at, state=OwnerState(state), words=words)
+
+    def traffic_bytes(self, *, since: float) -> int:
+        """Sent and received by all servers in the intervals that ended after `since`."""
+        query = "SELECT total(sent_bytes + received_bytes) FROM intervals WHERE ended_at > ?"
+        [(total,)] = self._database.rows(query, (since,))
+        return int(total)
+
+    def _add_receipt(
+        self, connection: sqlite3.Connection, receipt: Receipt, signed: SignedReceipt
+    ) -> str | None:
+        account = _account(
+            connection, receipt.server, receipt.session_id, receipt.client, receipt.model, receipt.layers
+        )
+        if account is None:
+            return "an earlier one of this session names another client, model or layers"
+        sequence, *tokens = connection.execute(
+            "SELECT sequence, prefill_tokens, decode_tokens FROM receipts WHERE account = ? "
+            "ORDER BY sequence DESC LIMIT 1",
+            (account,),
+        ).fetchone() or (0, 0, 0)
+        before = Work(*tokens)
+        if reason := misstep(receipt, sequence, before):
+            return reason
+        added = receipt.work - before
+        connection.execute(
+            "INSERT INTO receipts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                account,
+                receipt.sequence,
+                receipt.work.prefill_tokens,
+                receipt.work.decode_tokens,
+                added.prefill_tokens,
+                added.decode_tokens,
+                receipt.issued_at,
+                self._now(),
+                signed.receipt,
+                signed.client_signature,
+                signed.server_signature,
+            ),
+        )
+        return None
+
+
+def _read(signed: SignedReceipt) -> Receipt | str:
+    try:
+        receipt = read_receipt(signed, verify)
+    except InvalidReceiptError as error:
+        return str(error)
+    try:
+        server_key = public_key_of(receipt.server)
+    except ValueError:
+        return "it names a server that can't be"
+    if not is_countersigned(signed, server_key, verify):
+        return "it is not countersigned by the server that it names"
+    return receipt
+
+
+def _account(
+    connection: sqlite3.Connection,
+    server: PeerId,
+    session_id: SessionId,
+    client: bytes,
+    model: str,
+    layers: Span,
+) -> int | None:
+    """The row of who owes for a session, made if need be; None if it is there and says something else."""
+    terms = (client, model, layers.start, layers.end)
+    found = connection.execute(
+        "SELECT id, client, model, first_layer, end_layer FROM accounts WHERE server = ? AND session_id = ?",
+        (server, session_id),
+    ).fetchone()
+    if found is not None:
+        account, *known = found
+        return int(account) if tuple(known) == terms else None
+    made = connection.execute(
+        "INSERT INTO accounts VALUES (NULL, ?, ?, ?, ?, ?, ?)", (server, session_id, *terms)
+    )
+    return made.lastrowid
+
+
+def _exists(connection: sqlite3.Connection, table: str, account: int) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} WHERE account = ?", (account,)).fetchone() is not None

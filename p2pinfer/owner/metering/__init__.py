@@ -1,0 +1,1 @@
+"""What the machine draws, and how that is held below a cap."""

@@ -1,0 +1,202 @@
+"""Reads settings out of a TOML file, checks each, and collects what is wrong with the line it stands in."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from p2pinfer.errors import UsageError
+from p2pinfer.owner.policy.certainty import finite_number
+from p2pinfer.owner.policy.toml_lines import Place, lines_of
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+_SHOWN_CHARACTERS = 60  # of a wrong value
+_DECODE_ERROR = re.compile(r"(.*) \((?:at line (\d+), column \d+|at end of document)\)", re.DOTALL)
+
+
+class TomlFile:
+    """A parsed file, and the problems found in it so far. `name` is how messages call it."""
+
+    def __init__(self, text: str, name: str) -> None:
+        """Raises UsageError, naming the line, if `text` isn't TOML."""
+        self._name = name
+        self._problems: list[tuple[int, str]] = []
+        try:
+            self._values: Mapping[str, object] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            found = _DECODE_ERROR.fullmatch(str(error))
+            line = int(found[2]) if found and found[2] else text.count("\n") + 1
+            raise UsageError(f"{name} line {line}: {found[1] if found else error}") from error
+        self._lines = lines_of(text)
+        self.root = TomlTable(self, (), self._values)  # what stands outside of all tables, and the tables
+
+    def line(self, place: Place) -> int:
+        """Where `place` stands; of something that isn't there, its table."""
+        while place and place not in self._lines:
+            place = place[:-1]
+        return self._lines.get(place, 1)
+
+    def problem(self, place: Place, words: str) -> None:
+        """Note what is wrong at `place`."""
+        self._problems.append((self.line(place), words))
+
+    def raise_problems(self) -> None:
+        """Raise UsageError with every problem in the order of the lines, if there is any."""
+        if self._problems:
+            lines = (f"{self._name} line {line}: {words}" for line, words in sorted(set(self._problems)))
+            raise UsageError("\n".join(lines))
+
+
+class TomlTable:
+    """A table whose settings are taken one by one; `finish` then complains about what nobody has taken.
+
+    Every method that takes a setting notes a problem and returns the default if it isn't as expected.
+    """
+
+    def __init__(self, file: TomlFile, place: Place, values: Mapping[str, object]) -> None:
+        self._file = file
+        self._place = place
+        self._values = values
+        self._known: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def complain(self, key: str, words: str) -> None:
+        """Note a problem in the line of `key`, or in the table's if it doesn't have that key."""
+        self._file.problem((*self._place, key), words)
+
+    def shown(self, key: str) -> str:
+        """`key = value`, as it could stand in the file, cut if it is long."""
+        value = _as_toml(self._values.get(key))
+        cut = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+        return f"{key} = {cut}"
+
+    def expected(self, key: str, what: str) -> None:
+        """Note that the value of `key` isn't what it should be."""
+        self.complain(key, f"{self.shown(key)}: {what} is expected")
+
+    def table(self, key: str, example: str = "") -> TomlTable:
+        """The table `key`; an empty one if it isn't there."""
+        value = self._take(key)
+        if value is not None and not isinstance(value, dict):
+            self.expected(key, f"a table, such as {example or f'[{key}]'},")
+            value = None
+        return TomlTable(self._file, (*self._place, key), value or {})
+
+    def tables(self, key: str, example: str) -> tuple[TomlTable, ...]:
+        """The list of tables `key`; empty if it isn't there."""
+        value = self._take(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+            self.expected(key, f"a list such as {example}")
+            return ()
+        return tuple(
+            TomlTable(self._file, (*self._place, key, index), item) for index, item in enumerate(value)
+        )
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """true or false."""
+        value = self._take(key)
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        self.expected(key, "true or false")
+        return default
+
+    def number(
+        self, key: str, what: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
+    ) -> float | None:
+        """A finite number from `low` to `high`, which `what` says in words."""
+        value = self._take(key)
+        if value is None:
+            return None
+        number = finite_number(value)
+        if number is None or not low <= number <= high or (whole and number % 1):
+            self.expected(key, what)
+            return None
+        return number
+
+    def text(self, key: str, what: str, *, pattern: str = r"[^\x00-\x1f]+", secret: bool = False) -> str:
+        """A text that matches all of `pattern`; empty if it isn't there. A secret isn't shown."""
+        value = self._take(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            if secret:
+                self.complain(key, f"{key}: {what} is expected")
+            else:
+                self.expected(key, what)
+            return ""
+        return value
+
+    def texts(self, key: str, what: str, *, empty_ones: bool = False) -> tuple[str, ...]:
+        """A list of at least one text, or a single text; () if it isn't there."""
+        value = self._take(key)
+        if value is None:
+            return ()
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not items:
+            self.expected(key, what)
+            return ()
+        for index, item in enumerate(items):
+            if not isinstance(item, str) or not (item or empty_ones):
+                self._file.problem(
+                    (*self._place, key, index),
+                    f"{key}: {_as_toml(item)} is among them, but {what} is expected",
+                )
+                return ()
+        return tuple(items)
+
+    def choice(self, key: str, words: type[Choice], among: Collection[Choice] | None = None) -> Choice | None:
+        """One of a few words."""
+        value = self._take(key)
+        allowed = tuple(among or words)
+        if value is None:
+            return None
+        if value not in [str(word) for word in allowed]:
+            hint = _closest(str(value), [str(word) for word in allowed])
+            choices = " or ".join(f'"{word}"' for word in allowed)
+            self.complain(key, f"{self.shown(key)}: {choices} is expected{hint}")
+            return None
+        return words(str(value))
+
+    def raw(self, key: str) -> object:
+        """Whatever stands there; the caller checks it."""
+        return self._take(key)
+
+    def item_problem(self, key: str, index: int, words: str) -> None:
+        """Note what is wrong with an item of the list `key`."""
+        self._file.problem((*self._place, key, index), words)
+
+    def finish(self, also: Collection[str] = ()) -> None:
+        """Complain about every key that hasn't been taken and isn't among `also`."""
+        self._known.update(also)
+        for key in self._values:
+            if key not in self._known:
+                hint = _closest(key, self._known)
+                where = f"[{'.'.join(map(str, self._place))}]" if self._place else "the file"
+                self.complain(key, f"{key}: {where} has no such setting{hint}")
+
+    def _take(self, key: str) -> object:
+        self._known.add(key)
+        return self._values.get(key)
+
+
+def _closest(word: str, known: Collection[str]) -> str:
+    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f" (do you mean {found[0]}?)" if found else ""
+
+
+def _as_toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

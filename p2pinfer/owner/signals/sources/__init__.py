@@ -1,0 +1,1 @@
+"""The sources themselves, a file for each kind."""

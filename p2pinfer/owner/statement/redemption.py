@@ -1,0 +1,146 @@
+"""The sponsor's side: which receipts of a bundle he has to pay, how much, and which not, and why.
+
+Receipts are cumulative, so that of each session at a server only what is new since the last payment is paid.
+What was paid is remembered by `redeemed.py`, on the disk, before anybody is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+
+from p2pinfer.errors import InvalidReceiptError
+from p2pinfer.owner.statement.bundle import BundleLine
+from p2pinfer.plain_text import day_of
+from p2pinfer.owner.statement.rates import Rate, rate_of
+from p2pinfer.identity import peer_id_of, public_key_of, verify
+from p2pinfer.types import Span
+from p2pinfer.wire.receipt_pb2 import SignedReceipt
+from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt
+
+
+class Verdict(StrEnum):
+    """What becomes of a line. All but the first are reasons not to pay."""
+
+    VALID = "valid"
+    MALFORMED = "malformed"
+    ALTERED = "altered"
+    NOT_SIGNED_BY_YOU = "not signed by you"
+    NOT_COUNTERSIGNED = "not countersigned"
+    EXPIRED = "expired"
+    NO_RATE = "no rate"
+    ALREADY_REDEEMED = "already redeemed"
+    OVERLAPS = "overlaps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """The newest receipt of a session at a server that was paid."""
+
+    client: bytes
+    model: str
+    layers: Span
+    work: Work
+    sequence: int
+    redeemed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One line of a bundle, and what is thought of it."""
+
+    line: int
+    verdict: Verdict
+    words: str = ""  # for people: more about the verdict
+    signed: SignedReceipt | None = None  # where it might be paid
+    receipt: Receipt | None = None
+    rate: Rate | None = None
+    added: Work = field(default_factory=Work)
+
+    @property
+    def prefill_layer_tokens(self) -> int:
+        """To be paid, of prompts."""
+        return self.added.prefill_tokens * len(self.receipt.layers) if self.receipt else 0
+
+    @property
+    def decode_layer_tokens(self) -> int:
+        """To be paid, of answers."""
+        return self.added.decode_tokens * len(self.receipt.layers) if self.receipt else 0
+
+    @property
+    def amount(self) -> Decimal | None:
+        """To be paid, in the rate's currency; None if there are no rates at all."""
+        if self.rate is None:
+            return None
+        return self.rate.credit(self.prefill_layer_tokens, self.decode_layer_tokens)
+
+
+def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rate], now: float) -> Claim:
+    """What can be said of a line without knowing what was paid: VALID, if nothing is wrong so far.
+
+    `clients` are the sponsor's public keys. Without any `rates` work is only counted; with some, a receipt
+    that none of them is for is left for later.
+    """
+    if line.signed is None:
+        return Claim(line=line.number, verdict=Verdict.MALFORMED, words=line.problem)
+    try:
+        receipt = read_receipt(line.signed, verify)
+    except InvalidReceiptError as error:
+        return Claim(line=line.number, verdict=Verdict.ALTERED, words=str(error))
+    rate = rate_of(rates, peer_id_of(receipt.client), receipt.issued_at)
+    verdict, words = Verdict.VALID, ""
+    if not receipt.work.tokens:
+        verdict, words = Verdict.MALFORMED, "it is for no work"
+    elif receipt.client not in clients:
+        verdict, words = Verdict.NOT_SIGNED_BY_YOU, f"but by {peer_id_of(receipt.client)}"
+    elif not _has_server_signature(line.signed, receipt):
+        verdict, words = Verdict.NOT_COUNTERSIGNED, "by the server that it names"
+    elif receipt.expires_at <= now:
+        verdict, words = Verdict.EXPIRED, f"on {day_of(receipt.expires_at)}"
+    elif rates and rate is None:
+        verdict, words = Verdict.NO_RATE, f"for {day_of(receipt.issued_at)}; it can be redeemed when there is"
+    if verdict is not Verdict.VALID:
+        return Claim(line=line.number, verdict=verdict, words=words)
+    return Claim(line=line.number, verdict=verdict, signed=line.signed, receipt=receipt, rate=rate)
+
+
+def settle(claim: Claim, paid: Paid | None) -> Claim:
+    """The same claim in the light of what was paid for its session: with the work it adds, or turned down."""
+    receipt = claim.receipt
+    if claim.verdict is not Verdict.VALID or receipt is None:
+        return claim
+    if paid is None:
+        return replace(claim, added=receipt.work)
+    if (paid.client, paid.model, paid.layers) != (receipt.client, receipt.model, receipt.layers):
+        words = "one of the same session with another client, model or layers was paid"
+        return Claim(line=claim.line, verdict=Verdict.OVERLAPS, words=words)
+    is_later = receipt.sequence > paid.sequence
+    if receipt.work == paid.work or (not is_later and receipt.work.within(paid.work)):
+        words = f"on {day_of(paid.redeemed_at)}"
+        return Claim(line=claim.line, verdict=Verdict.ALREADY_REDEEMED, words=words)
+    if not is_later or not paid.work.within(receipt.work):
+        words = "one of the same session was paid that can't be true beside this one"
+        return Claim(line=claim.line, verdict=Verdict.OVERLAPS, words=words)
+    return replace(claim, added=receipt.work - paid.work)
+
+
+def in_batches(lines: Iterable[BundleLine], size: int) -> Iterator[list[BundleLine]]:
+    """So many at a time: each batch is one write to the disk."""
+    batch: list[BundleLine] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _has_server_signature(signed: SignedReceipt, receipt: Receipt) -> bool:
+    try:
+        server_key = public_key_of(receipt.server)
+    except ValueError:
+        return False
+    return is_countersigned(signed, server_key, verify)

@@ -1,0 +1,209 @@
+"""A statement as people read it, in 100 columns, and as programs do, in CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from p2pinfer.owner.ledger.interval import EnergySource
+from p2pinfer.plain_text import printable, short_count
+from p2pinfer.owner.statement.statement import Figures, Money, Statement
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.types import short_id
+
+CSV_COLUMNS = (
+    "day",
+    "sessions",
+    "prefill_layer_tokens_signed",
+    "decode_layer_tokens_signed",
+    "layer_tokens_signed_without_rate",
+    "layer_tokens_unsigned",
+    "seconds_served",
+    "joules_rapl",
+    "joules_signal",
+    "joules_estimate",
+    "currency",
+    "cost",
+    "cost_is_complete",
+    "credit",
+    "net",
+)
+"""A day with several currencies has a line for each; all but day and money is empty in the later ones."""
+
+_MAX_CHANGES = 12
+_JOULES_PER_KWH = 3_600_000
+_SOURCES = {
+    EnergySource.RAPL: "measured by the processor (RAPL)",
+    EnergySource.SIGNAL: "measured by your meter",
+    EnergySource.ESTIMATE: "estimated (~) from computing time",
+}
+
+
+_TOLD = {OwnerState.SERVING: "serving", OwnerState.PAUSED: "stopped", OwnerState.OFF: "ended"}
+"""What an owner looks for; joining and draining are on the way there."""
+
+
+def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str:
+    """The month's table, the latest changes of state, and what the figures mean."""
+    total = statement.total
+    parts = [f"{statement.month.first:%B %Y}", ""]
+    if statement.days:
+        parts += _table(statement, total)
+        parts += ["", *_notes(total)]
+    else:
+        parts.append("No receipts in this month, and nothing else was noted.")
+    if statement.changes:
+        parts += ["", "Latest changes"]
+        several = len({change.server for change in statement.changes}) > 1
+        changes = [change for change in statement.changes if change.state in _TOLD]
+        for change in changes[-_MAX_CHANGES:]:
+            who = f"  {short_id(change.server)}" if several else ""
+            why = f": {printable(change.words, 80)}" if change.words else ""
+            parts.append(f"  {to_local(change.at):%a %d %H:%M}{who}  {_TOLD[change.state]}{why}")
+    if statement.days:
+        parts += ["", *_MEANING]
+    return "\n".join(parts) + "\n"
+
+
+_MEANING = (
+    "A signature proves that the client has said so: not that anybody pays, nor that the client is",
+    "somebody else than the server's owner. Credit is what the published rates come to; it becomes money",
+    "when the sponsor redeems the receipts: python -m p2pinfer.owner export --out FILE",
+)
+
+
+def as_csv(statement: Statement) -> str:
+    """One line per day and currency, with exact numbers, as RFC 4180 has it. Money has six decimal places."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for day, figures in statement.days:
+        work: tuple[object, ...] = (
+            figures.sessions,
+            figures.prefill_layer_tokens,
+            figures.decode_layer_tokens,
+            figures.unrated_layer_tokens,
+            figures.unsigned_layer_tokens,
+            f"{figures.seconds_served:.1f}",
+            *(f"{figures.joules.get(source, 0.0):.1f}" for source in EnergySource),
+        )
+        for currency, money in sorted(figures.money.items()) or [("", Money())]:
+            writer.writerow((day.isoformat(), *work, currency, *_exact(money)))
+            work = ("",) * len(work)
+    return text.getvalue()
+
+
+def _exact(money: Money) -> tuple[str, ...]:
+    complete = "no" if money.unpriced else "yes"
+    known = money.priced or not money.unpriced
+    cost, net = (f"{amount:.6f}" if known else "" for amount in (money.cost, money.net))
+    return cost, complete, f"{money.credit:.6f}", net
+
+
+def _table(statement: Statement, total: Figures) -> list[str]:
+    rows = [row for day, figures in statement.days for row in _rows(_day_name(day), figures)]
+    rows_of_total = _rows("total", total)
+    titles = [
+        ("", "day"),
+        ("", "sessions"),
+        ("signed", "prefill"),
+        ("signed", "decode"),
+        ("no", "rate"),
+        ("", "unsigned"),
+        ("hours", "served"),
+        ("energy", "kWh"),
+        ("", "cost"),
+        ("", "credit"),
+        ("", "net"),
+        ("", ""),
+    ]
+    widths = [
+        max(len(text) for text in column)
+        for column in zip(*rows, *rows_of_total, *zip(*titles, strict=True), strict=True)
+    ]
+    ruler = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    upper, lower = zip(*titles, strict=True)
+    return [
+        _line(upper, widths),
+        _line(lower, widths),
+        *(_line(row, widths) for row in rows),
+        ruler,
+        *(_line(row, widths) for row in rows_of_total),
+    ]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *numbers, last = (
+        cell.ljust(width) if index in (0, len(cells) - 1) else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"{first}  {'  '.join(numbers)} {last}".rstrip()
+
+
+def _day_name(day: date) -> str:
+    return f"{day:%a %d}"
+
+
+def _rows(name: str, figures: Figures) -> list[list[str]]:
+    """One for each currency; the first has all the rest."""
+    energy = _kwh(figures.total_joules)
+    work = [
+        name,
+        str(figures.sessions),
+        short_count(figures.prefill_layer_tokens),
+        short_count(figures.decode_layer_tokens),
+        short_count(figures.unrated_layer_tokens),
+        short_count(figures.unsigned_layer_tokens),
+        f"{figures.seconds_served / 3600:.1f}",
+        f"~{energy}" if figures.is_estimated else energy,
+    ]
+    rows = []
+    for currency, money in sorted(figures.money.items()) or [("", Money())]:
+        rows.append([*work, *_amounts(money), printable(currency, 8)])
+        work = [""] * len(work)
+    return rows
+
+
+def _amounts(money: Money) -> list[str]:
+    credit = _short(money.credit)
+    if not money.unpriced:
+        return [_short(money.cost), credit, _short(money.net, sign=True)]
+    if not money.priced:
+        return ["-", credit, "-"]
+    return [f">{_short(money.cost)}", credit, f"<{_short(money.net, sign=True)}"]
+
+
+def _short(amount: Decimal, *, sign: bool = False) -> str:
+    """To a cent; finer below one unit, where cents are much, and coarser where they are nothing."""
+    if not amount:
+        return "0.00"
+    places = 4 if abs(amount) < 1 else 2 if abs(amount) < 10_000 else 0
+    return f"{amount:+.{places}f}" if sign else f"{amount:.{places}f}"
+
+
+def _kwh(joules: float) -> str:
+    kwh = joules / _JOULES_PER_KWH
+    return f"{kwh:.2f}" if kwh >= 0.1 else f"{kwh:.4f}"
+
+
+def _notes(total: Figures) -> list[str]:
+    notes = []
+    found = [
+        f"{_kwh(joules)} kWh {_SOURCES[source]}"
+        for source in EnergySource
+        if (joules := total.joules.get(source, 0.0)) > 0
+    ]
+    if found:
+        notes.append(f"Energy: {', '.join(found)}.")
+    if any(money.unpriced for money in total.money.values()):
+        notes.append("- and >: some energy had no known price, so cost is more than shown (policy.toml).")
+    if total.unrated_layer_tokens:
+        notes.append("No rate: of the signed, by clients that have published none for it (rates.toml).")
+    if total.unsigned_layer_tokens:
+        notes.append("Unsigned: work that no client has signed for; nobody owes it.")
+    if not total.prefill_layer_tokens + total.decode_layer_tokens:
+        notes.append("No receipts in this month: your servers had no clients, or none that signed.")
+    return [*notes, "Work is in layer-tokens: tokens, times the layers of yours that each went through."]

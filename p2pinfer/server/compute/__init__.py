@@ -1,0 +1,1 @@
+"""What runs when: the thread that computes, its batches, and its share of the time."""

@@ -1,0 +1,190 @@
+"""The steps that wait, and the batches made of them. Which tokens run when is decided in schedule.py.
+
+While a batch runs, steps gather, and the next batch takes them together (continuous batching). A session
+has one step here at a time, so what waits is bounded by the sessions that were admitted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
+from p2pinfer.server.compute.schedule import MIN_PREFILL_TOKENS, Demand, FairShares, plan_batch, prefill_budget
+from p2pinfer.server.compute.speed import Speed
+from p2pinfer.wire.steps import all_tokens
+
+logger = logging.getLogger(__name__)
+
+_DECODING_SECONDS = 0.5
+"""Sessions count as decoding for so long after their last step: a step that is away at the other hops
+comes back, and would find the engine busy with a prefill of any length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The new tokens of one row, from `position` on; what is cached beyond it is forgotten."""
+
+    cache: SequenceCache
+    position: int
+    hidden: Hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The outputs of one step, and how long it waited and ran."""
+
+    outputs: list[Hidden]
+    queue_seconds: float
+    compute_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class QueuedStep:
+    """One step of one of a client's sessions; all rows have caches for the same layers.
+
+    Rows are run in order, each from where the last batch left off. `answer` is called once, on the
+    thread that runs the batches, with the outcome or with what the engine raised.
+    """
+
+    client: bytes
+    rows: Sequence[Rows]
+    answer: Callable[[Done | Exception], None]
+    arrived: float = field(default_factory=time.perf_counter)
+    tokens: int = field(init=False)
+    done_tokens: int = 0
+    compute_seconds: float = 0.0
+    _taken: list[int] = field(default_factory=list)  # rows of the chunks in the batch that runs
+    _parts: dict[int, list[Hidden]] = field(default_factory=dict)  # outputs by row
+
+    def __post_init__(self) -> None:
+        self.tokens = sum(len(row.hidden) for row in self.rows)
+
+    @property
+    def decoding(self) -> bool:
+        """True if it brings one token per row."""
+        return self.tokens == len(self.rows)
+
+    @property
+    def demand(self) -> Demand:
+        """What is left of it."""
+        return Demand(self.client, self.tokens - self.done_tokens, self.decoding)
+
+    def take(self, tokens: int) -> list[Chunk]:
+        """The next `tokens` tokens, row by row."""
+        chunks = []
+        self._taken = []
+        skipped, end = 0, self.done_tokens + tokens
+        for index, row in enumerate(self.rows):
+            length = len(row.hidden)
+            first, last = max(self.done_tokens - skipped, 0), min(end - skipped, length)
+            if first < last:
+                if first == 0 and row.position < row.cache.length:
+                    row.cache.rewind(row.position)
+                chunks.append(
+                    Chunk(row.cache, row.hidden if last - first == length else row.hidden[first:last])
+                )
+                self._taken.append(index)
+            skipped += length
+        self.done_tokens = end
+        return chunks
+
+    def collect(self, outputs: Iterator[Hidden], seconds: float) -> bool:
+        """Keep the outputs of the chunks that were taken. True: the step is finished."""
+        self.compute_seconds += seconds
+        for index in self._taken:
+            self._parts.setdefault(index, []).append(next(outputs))
+        return self.done_tokens == self.tokens
+
+    def outcome(self, now: float) -> Done:
+        """The whole step's, when it is finished."""
+        waited = max(0.0, now - self.arrived - self.compute_seconds)
+        outputs = [all_tokens(self._parts[index]) for index in range(len(self.rows))]
+        return Done(outputs, waited, self.compute_seconds)
+
+
+class Batcher:
+    """Owns the engine; one thread uses both. `speed` is where the averages of both rates begin."""
+
+    def __init__(self, engine: Engine, speed: Speed) -> None:
+        self._engine = engine
+        self._backlog: list[QueuedStep] = []
+        self._shares = FairShares()
+        self._last_decode = float("-inf")
+        self.duty = 1.0  # the fraction of time that batches may take
+        self.decode_seconds_per_layer = speed.decode_seconds_per_layer
+        self.prefill_tokens_per_second = speed.prefill_tokens_per_second
+
+    @property
+    def depth(self) -> int:
+        """Steps that wait or run. Any thread may ask."""
+        return len(self._backlog)
+
+    def add(self, work: QueuedStep) -> None:
+        """Let a step wait for its turn."""
+        self._backlog.append(work)
+
+    def release(self, caches: Sequence[SequenceCache]) -> None:
+        """Free a session's caches; a step of it that still waits is dropped without an answer."""
+        freed = {id(cache) for cache in caches}
+        self._backlog = [work for work in self._backlog if id(work.rows[0].cache) not in freed]
+        for cache in caches:
+            cache.release()
+
+    def run(self) -> None:
+        """Run one batch of what waits, and answer the steps that are finished by it or failed in it."""
+        if not self._backlog:
+            return
+        batch = self._choose()
+        started = time.perf_counter()
+        try:
+            chunks = [chunk for work, tokens in batch for chunk in work.take(tokens)]
+            outputs = self._engine.forward(chunks)
+        except Exception as error:  # whatever the engine raises is the answer to these steps
+            logger.exception("a batch of %d steps failed", len(batch))
+            self._answer([(work, error) for work, _ in batch])
+            return
+        now = time.perf_counter()
+        left = iter(outputs)
+        finished = [work for work, _ in batch if work.collect(left, now - started)]
+        self._measure(chunks, now - started)
+        self._answer([(work, work.outcome(now)) for work in finished])
+
+    def _choose(self) -> list[tuple[QueuedStep, int]]:
+        """The next batch: steps, and how many tokens of each.
+
+        Sessions of other layers than the oldest step's have to wait for another batch.
+        """
+        layers = self._backlog[0].rows[0].cache.layers
+        alike = [work for work in self._backlog if work.rows[0].cache.layers == layers]
+        now = time.perf_counter()
+        if any(work.decoding for work in alike):
+            self._last_decode = now
+        budget = prefill_budget(
+            tokens_per_second=self.prefill_tokens_per_second,
+            decoding=now - self._last_decode < _DECODING_SECONDS,
+            duty=self.duty,
+        )
+        taken = plan_batch([work.demand for work in alike], self._shares, budget)
+        return [(work, tokens) for work, tokens in zip(alike, taken, strict=True) if tokens]
+
+    def _answer(self, outcomes: Sequence[tuple[QueuedStep, Done | Exception]]) -> None:
+        answered = {id(work) for work, _ in outcomes}
+        self._backlog = [work for work in self._backlog if id(work) not in answered]
+        for work, outcome in outcomes:
+            work.answer(outcome)
+
+    def _measure(self, chunks: Sequence[Chunk], seconds: float) -> None:
+        tokens = sum(len(chunk.hidden) for chunk in chunks)
+        layers = len(chunks[0].cache.layers)
+        if tokens == 1:
+            self.decode_seconds_per_layer = _smooth(self.decode_seconds_per_layer, seconds / layers)
+        elif tokens >= MIN_PREFILL_TOKENS:
+            whole_span = seconds / layers * len(self._engine.span)
+            self.prefill_tokens_per_second = _smooth(self.prefill_tokens_per_second, tokens / whole_span)
+
+
+def _smooth(old: float, new: float) -> float:
+    return 0.9 * old + 0.1 * new

@@ -1,0 +1,1 @@
+"""How sessions come in: connections, openings, and whether they are taken."""

@@ -1,0 +1,104 @@
+"""Where a server is reached: a TCP address, and through the tunnel; behind both, gRPC and lanes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from p2pinfer.errors import UsageError
+from p2pinfer.server.door.front_door import FrontDoor, listen_on
+from p2pinfer.server.door.handler import Handler
+from p2pinfer.server.sessions.session_steps import Runner
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.swarm.tunnel import expose
+from p2pinfer.wire.certificates import Certificate, new_certificate
+from p2pinfer.wire.channels import SERVER_OPTIONS
+from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
+
+_LEAVE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """Where others dial this server, and what certificate they find there."""
+
+    endpoints: tuple[str, ...]
+    certificate: Certificate
+
+
+@asynccontextmanager
+async def listening(
+    listen: str | None,
+    announce: tuple[str, ...],
+    handler: Handler,
+    runner: Runner,
+    swarm: Swarm,
+) -> AsyncIterator[Reachable]:
+    """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
+
+    Raises UsageError if the address can't be bound.
+    """
+    endpoints: tuple[str, ...] = ()
+    listeners = []
+    if listen is not None:
+        try:
+            listeners.append(listen_on(listen))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--listen {listen}: the address can't be bound ({error}); is it in use?"
+            ) from error
+        port = listeners[0].getsockname()[1]
+        endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
+    folder = swarm.private_folder  # cleared away by others if we are killed
+    tunnelled = f"{folder}/door.sock"
+    listeners.append(listen_on(tunnelled))
+    async with serving(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
+        async with expose(swarm, tunnelled):
+            yield Reachable(endpoints, certificate)
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler,
+    runner: Runner,
+    listeners: Sequence[socket.socket],
+    service_path: str,
+    leave_seconds: float = _LEAVE_SECONDS,
+) -> AsyncIterator[Certificate]:
+    """Serve on sockets that listen already; yields the certificate that is found there.
+
+    In the end, calls under way have `leave_seconds` to be told why they end.
+    """
+    certificate = new_certificate()
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    add_InferenceServicer_to_server(handler, server)
+    server.add_secure_port(f"unix:{service_path}", certificate.credentials)
+    await server.start()
+    try:
+        async with FrontDoor(service_path, certificate.lanes, runner.adopt).open(listeners):
+            try:
+                yield certificate
+            finally:  # before the door closes: calls under way are told why they end
+                await server.stop(leave_seconds)
+    finally:
+        await server.stop(None)
+
+
+def announced_endpoints(host: str, port: int, swarm_addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The HOST:PORT that others dial: the listening host, or where the swarm sees this machine.
+
+    >>> announced_endpoints("0.0.0.0", 7, ("/ip4/192.0.2.4/tcp/9/p2p/Qm",))
+    ('192.0.2.4:7',)
+    """
+    if host.strip("[]") not in ("0.0.0.0", "::"):
+        return (f"{host}:{port}",)
+    hosts: dict[str, None] = {}
+    for maddr in swarm_addresses:
+        _, kind, address, *_ = maddr.split("/")
+        if kind in ("ip4", "ip6"):
+            hosts[address if kind == "ip4" else f"[{address}]"] = None
+    return tuple(f"{address}:{port}" for address in hosts)

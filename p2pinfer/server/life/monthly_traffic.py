@@ -1,0 +1,57 @@
+"""How many bytes this machine's servers have sent and received since the month began."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Self
+
+from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.metering.energy import Look
+from p2pinfer.owner.ledger.interval import Interval
+from p2pinfer.owner.signals.readings import Reading, Signal
+
+
+class MonthlyTraffic:
+    """The signal that a traffic cap is held against. For the event loop."""
+
+    def __init__(self, book: Book, zone: tzinfo) -> None:
+        self._book = book
+        self._zone = zone
+        self._written_bytes = 0
+        self._unwritten_bytes = 0
+
+    @classmethod
+    async def of(cls, book: Book, zone: tzinfo) -> Self:
+        """What the ledger knows. Raises LedgerError."""
+        traffic = cls(book, zone)
+        await traffic.refresh()
+        return traffic
+
+    def readings(self) -> Mapping[Signal, Reading]:
+        """The signal, as fresh as can be."""
+        total = self._written_bytes + self._unwritten_bytes
+        return {
+            Signal.TRAFFIC_BYTES: Reading(
+                value=float(total), at=time.time(), words=f"{total / 1e9:.1f} GB of traffic this month"
+            )
+        }
+
+    def count(self, since: Look, now: Look) -> None:
+        """What was used since the last look that was written down."""
+        self._unwritten_bytes = (now.sent_bytes - since.sent_bytes) + (
+            now.received_bytes - since.received_bytes
+        )
+
+    def written(self, interval: Interval) -> None:
+        """The ledger has this much more."""
+        self._written_bytes += interval.sent_bytes + interval.received_bytes
+        self._unwritten_bytes = 0
+
+    async def refresh(self) -> None:
+        """Read the ledger, as when a month has begun: other servers write there too. Raises LedgerError."""
+        begin = datetime.now(self._zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        since = begin.timestamp()
+        self._written_bytes = await self._book.ask(lambda ledger: ledger.traffic_bytes(since=since))
+        self._unwritten_bytes = 0

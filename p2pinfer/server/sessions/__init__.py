@@ -1,0 +1,1 @@
+"""The sessions that are open: their leases, steps, outputs, and what clients owe for them."""

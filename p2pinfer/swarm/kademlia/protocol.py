@@ -1,0 +1,224 @@
+"""What nodes say to each other: hivemind's Kademlia messages, with every answer bounded and checked.
+
+hivemind's DHTProtocol decodes msgpack that peers sent and stores what anyone sends for anyone. This one keeps
+its transport, messages and routing table, and replaces what happens with keys and values:
+- only the owner stores a record (libp2p authenticates the sender); no copies, caches or handovers by others
+- values are sets of signed records in protobuf, never msgpack; each is validated on both sides
+- a node's place in the key space is the hash of its peer id; whoever claims another isn't remembered
+Its handlers are called SwarmProtocol.rpc_*: nodes of other hivemind networks can't call them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from hivemind.dht.protocol import DHTProtocol
+from hivemind.dht.routing import DHTID
+from hivemind.p2p import P2PContext, PeerID
+from hivemind.proto import dht_pb2
+from hivemind.utils.timed_storage import get_dht_time
+
+from p2pinfer.errors import InvalidRecordError
+from p2pinfer.swarm.kademlia.hardening import spawn
+from p2pinfer.identity import PEER_ID_BYTES
+from p2pinfer.swarm.record_pb2 import RecordSet
+from p2pinfer.swarm.kademlia.store import RecordStore
+from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
+
+MAX_KEYS_PER_REQUEST = 16
+MAX_ANSWER_BYTES = 3_500_000  # hivemind's unary messages end at 4 MiB; what is longer vanishes silently
+MAX_NEIGHBOURS_PER_ANSWER = 64
+MAX_KNOWN_NODES = 4096
+
+_logger = logging.getLogger(__name__)
+
+
+def node_id_of(peer_id: PeerID) -> DHTID:
+    """A node's place in the key space. Derived, so that nobody can choose to sit beside a key."""
+    return DHTID(int.from_bytes(hashlib.sha256(b"p2pinfer node\0" + peer_id.to_bytes()).digest()[:20], "big"))
+
+
+class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
+    """One node's side of every conversation."""
+
+    # hivemind caches these on the class that is asked first; without our own, its names would be used.
+    _rpc_handlers = None
+    _stub_type = None
+
+    record_validator: RecordValidator
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.records = RecordStore()  # before the handlers are up, which is inside `create`
+
+    async def put(self, peer: PeerID, key: DHTID, record: Record) -> bool | None:
+        """Ask `peer` to keep our record. None if it doesn't answer, False if it refuses."""
+        request = dht_pb2.StoreRequest(
+            keys=[key.to_bytes()],
+            subkeys=[record.peer_id.encode()],
+            values=[record.data],
+            expiration_time=[record.expires_at],
+            in_cache=[False],
+            peer=self.node_info,
+        )
+        try:
+            response = await self.get_stub(peer).rpc_store(request, timeout=self.wait_timeout)
+        except Exception as error:  # noqa: BLE001 - whatever a peer's failure looks like, it is no answer
+            await self._no_answer(peer, error)
+            return None
+        await self._answered(peer, response.peer)
+        return bool(response.store_ok and response.store_ok[0])
+
+    async def rpc_store(self, request: dht_pb2.StoreRequest, context: P2PContext) -> dht_pb2.StoreResponse:
+        """A peer asks us to keep its records. The answer says of each whether we do."""
+        await self._answered(context.remote_id, request.peer)
+        count = len(request.keys)
+        if not (
+            0 < count <= MAX_KEYS_PER_REQUEST
+            and count == len(request.subkeys) == len(request.values) == len(request.expiration_time)
+        ):
+            raise ValueError(f"store 1 to {MAX_KEYS_PER_REQUEST} records, each with key, subkey and expiry")
+        sender = context.remote_id.to_base58()
+        response = dht_pb2.StoreResponse(peer=self.node_info)
+        for key, subkey, value, expires_at in zip(
+            request.keys, request.subkeys, request.values, request.expiration_time, strict=True
+        ):
+            response.store_ok.append(self._store(sender, key, subkey, value, expires_at))
+        return response
+
+    def _store(self, sender: str, key: bytes, subkey: bytes, value: bytes, expires_at: float) -> bool:
+        if subkey != sender.encode():
+            return False  # not the owner: a replay, a relay or a forgery
+        try:
+            record = self.record_validator.check(key, subkey, value, expires_at)
+        except InvalidRecordError as error:
+            _logger.debug("refused a record peer=%s reason=%s", sender, error)
+            return False
+        return self.keep(key, record)
+
+    def keep(self, key: bytes, record: Record) -> bool:
+        """Keep a verified record here."""
+        return self.records.put(key, record.peer_id, record.data, record.expires_at)
+
+    async def call_find(
+        self, peer: PeerID, keys: Collection[DHTID]
+    ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
+        """Ask `peer` for records and nearer nodes. None if it doesn't answer, or answers nonsense."""
+        request = dht_pb2.FindRequest(keys=[key.to_bytes() for key in keys], peer=self.node_info)
+        try:
+            response = await self.get_stub(peer).rpc_find(request, timeout=self.wait_timeout)
+            if len(response.results) != len(keys):
+                raise ValueError("an answer that doesn't match the question")
+            found = {
+                key: (self._verified(key, result), self._neighbours(result))
+                for key, result in zip(keys, response.results, strict=True)
+            }
+        except Exception as error:  # noqa: BLE001 - as in put
+            await self._no_answer(peer, error)
+            return None
+        await self._answered(peer, response.peer)
+        return found
+
+    async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
+        """A peer searches: give it our records under its keys, and the nodes we know nearest to them."""
+        await self._answered(context.remote_id, request.peer)
+        if not 0 < len(request.keys) <= MAX_KEYS_PER_REQUEST:
+            raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys")
+        asker = node_id_of(context.remote_id)
+        response = dht_pb2.FindResponse(peer=self.node_info)
+        budget = MAX_ANSWER_BYTES
+        for key in map(DHTID.from_bytes, request.keys):
+            value, expires_at = self._packed(key, budget)
+            budget -= len(value)
+            response.results.append(
+                dht_pb2.FindResult(
+                    type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
+                    value=value,
+                    expiration_time=expires_at,
+                )
+            )
+            neighbours = self.routing_table.get_nearest_neighbors(key, k=self.bucket_size, exclude=asker)
+            response.results[-1].nearest_node_ids.extend(node.to_bytes() for node, _ in neighbours)
+            response.results[-1].nearest_peer_ids.extend(peer.to_bytes() for _, peer in neighbours)
+        return response
+
+    async def update_routing_table(
+        self, node_id: DHTID | None, peer_id: PeerID, responded: bool = True
+    ) -> None:
+        """Remember a node that answered, forget one that doesn't. Called by hivemind's ping as well."""
+        if not responded:
+            known = self.routing_table.get(peer_id=peer_id)
+            if known is not None:
+                del self.routing_table[known]
+            return
+        if node_id is None or node_id != node_id_of(peer_id) or node_id == self.node_id:
+            return
+        if node_id not in self.routing_table and len(self.routing_table.uid_to_peer_id) >= MAX_KNOWN_NODES:
+            return
+        stale = self.routing_table.add_or_update_node(node_id, peer_id)
+        if stale is not None:  # the bucket is full: is the one heard of least recently still there?
+            spawn(self.clock_difference(stale[1]))
+
+    async def clock_difference(self, peer: PeerID) -> float | None:
+        """Ping `peer` and remember it. Returns by how many seconds its clock is ahead; None: no answer."""
+        request = dht_pb2.PingRequest(peer=self.node_info, validate=False)
+        asked_at = get_dht_time()
+        try:
+            response = await self.get_stub(peer).rpc_ping(request, timeout=self.wait_timeout)
+        except Exception as error:  # noqa: BLE001 - as in put
+            await self._no_answer(peer, error)
+            return None
+        await self._answered(peer, response.peer)
+        return float(response.dht_time - (asked_at + get_dht_time()) / 2)
+
+    async def _answered(self, peer: PeerID, info: Any) -> None:
+        if info.node_id:  # clients have none: they answer nobody, so nobody should remember them
+            await self.update_routing_table(_node_id(info.node_id), peer, responded=True)
+
+    async def _no_answer(self, peer: PeerID, error: Exception) -> None:
+        _logger.debug("no answer peer=%s reason=%r", peer, error)
+        await self.update_routing_table(None, peer, responded=False)
+
+    def _packed(self, key: DHTID, budget_bytes: int) -> tuple[bytes, float]:
+        records = self.records.get(key.to_bytes())
+        if not records:
+            return b"", 0.0
+        kept: list[bytes] = []
+        for record in records:
+            budget_bytes -= len(record) + 4  # tag and length
+            if budget_bytes < 0:
+                break
+            kept.append(record)
+        return RecordSet(records=kept).SerializeToString(), get_dht_time()
+
+    def _verified(self, key: DHTID, result: Any) -> list[Record]:
+        """The records of an answer that hold. Bad ones are left out, they don't spoil the others."""
+        if len(result.value) > MAX_ANSWER_BYTES:
+            return []
+        try:
+            values = RecordSet.FromString(result.value).records
+        except DecodeError:
+            return []
+        records = []
+        for value in values:
+            try:
+                records.append(self.record_validator.accept(key.to_bytes(), value))
+            except InvalidRecordError as error:
+                _logger.debug("left out a record reason=%s", error)
+        return records
+
+    @staticmethod
+    def _neighbours(result: Any) -> dict[DHTID, PeerID]:
+        peers = result.nearest_peer_ids[:MAX_NEIGHBOURS_PER_ANSWER]
+        # The length first: base58 takes quadratic time.
+        return {
+            node_id_of(peer): peer for peer in (PeerID(raw) for raw in peers if len(raw) == PEER_ID_BYTES)
+        }
+
+
+def _node_id(raw: bytes) -> DHTID | None:
+    return DHTID.from_bytes(raw) if len(raw) == 20 else None

@@ -1,0 +1,171 @@
+"""Our presence in the swarm from one start of p2pd to its end: the process, and our node of the DHT on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Set
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from hivemind.p2p import PeerID
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.swarm.addresses import tcp_endpoint
+from p2pinfer.swarm.membership.daemon import Daemon, Stream
+from p2pinfer.swarm.kademlia.hardening import TaskOwner
+from p2pinfer.identity import peer_id_to_bytes
+from p2pinfer.swarm.kademlia.node import SwarmNode
+from p2pinfer.tasks import unless
+from p2pinfer.types import PeerId
+
+StreamHandler = Callable[[PeerId, Stream], Awaitable[None]]
+
+_PROBE_SECONDS = 3.0
+_CONNECT_SECONDS = 5.0
+_LEAVE_SECONDS = 3.0
+
+_logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Presence:
+    """A p2pd that runs, and a node on it. Made inside a task whose `current_owner` is `owner`."""
+
+    def __init__(self, daemon: Daemon, node: SwarmNode, owner: TaskOwner) -> None:
+        self.daemon = daemon
+        self.node = node
+        self._owner = owner
+        self._context: Context = copy_context()
+
+    @classmethod
+    async def begin(
+        cls, daemon: Daemon, client_only: bool, before: Presence | None, owner: TaskOwner
+    ) -> Presence:
+        """Open the node; what the presence `before` kept for others is kept on. Raises SwarmError."""
+        predecessor = before.node.protocol if before is not None else None
+        opening = SwarmNode.open(daemon.p2p, client_only=client_only, predecessor=predecessor)
+        # Hivemind waits for ever for the answers of a p2pd that is gone.
+        node = await unless(daemon.process.wait(), opening, SwarmError("p2pd ended at its start"))
+        return cls(daemon, node, owner)
+
+    def known(self) -> Set[PeerId]:
+        """The other nodes in our routing table: they answered when last asked."""
+        return {PeerId(peer.to_base58()) for peer in self.node.protocol.routing_table.peer_id_to_uid}
+
+    @property
+    def alone(self) -> bool:
+        """True if we know nobody."""
+        return not self.node.protocol.routing_table.uid_to_peer_id
+
+    @property
+    def cut_off(self) -> bool:
+        """True if we are a client, which keeps nothing itself, and know nobody who could keep it."""
+        return self.alone and bool(self.node.protocol.client_mode)
+
+    async def connected(self) -> dict[PeerId, list[str]]:
+        """Who is connected now, and at which addresses. Raises SwarmError if p2pd doesn't say."""
+        addresses: dict[PeerId, list[str]] = {}
+        for peer_id, address in await self.daemon.connections():
+            addresses.setdefault(peer_id, []).append(address)
+        return addresses
+
+    async def visible_addresses(self) -> tuple[str, ...]:
+        """Full multiaddresses of ours, as p2pd knows them."""
+        return tuple(map(str, await self.daemon.p2p.get_visible_maddrs()))
+
+    async def greet(self, peers: Mapping[PeerId, Collection[str]], connected: Set[PeerId]) -> list[float]:
+        """Connect to `peers` and ping them, all at once.
+
+        Returns the clock differences of those that answered, or of the first and what comes soon after it.
+        """
+
+        async def connect(peer: PeerID) -> bool:
+            peer_id = PeerId(peer.to_base58())
+            if peer_id in connected:
+                return True
+            addresses = peers[peer_id]
+            if not await _anybody_at(addresses):
+                return False
+            try:
+                transports = [address.removesuffix(f"/p2p/{peer}") for address in addresses]
+                await self.daemon.connect(peer_id, transports, _CONNECT_SECONDS)
+            except SwarmError as error:
+                _logger.debug("still out of reach: %s", error)
+                return False
+            return True
+
+        was_alone = self.alone
+        answers = await self.node.meet([PeerID(peer_id_to_bytes(peer)) for peer in peers], connect)
+        if answers and was_alone:
+            await self.node.find_nearest_nodes([self.node.node_id])
+        return answers
+
+    async def take_streams(self, protocol: str, handler: StreamHandler) -> None:
+        """Let `handler` take the streams that peers open for `protocol`."""
+
+        async def on_stream(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await handler(PeerId(info.peer_id.to_base58()), (reader, writer))
+
+        await self.daemon.p2p.add_binary_stream_handler(protocol, on_stream)
+
+    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run `work` where hivemind's tasks find their owner. Raises SwarmError if p2pd ends meanwhile."""
+        if not self.daemon.running:
+            work.close()
+            raise lost()
+        task = asyncio.get_running_loop().create_task(work, context=self._context)
+        self._owner.adopt(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        if task.cancelled():  # by its owner: this presence has ended
+            raise lost()
+        return task.result()
+
+    async def say_goodbye(self) -> None:
+        """Take our request handlers back, so that peers hear an error instead of nothing."""
+        if not self.daemon.running:
+            return
+        try:
+            await asyncio.wait_for(self.node.shutdown(), _LEAVE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - p2pd may be gone already; we leave anyway
+            _logger.debug("left without taking back handlers: %r", error)
+
+
+def lost() -> SwarmError:
+    """What is raised while there is no presence."""
+    return SwarmError("the connection to the swarm is being restored (p2pd has ended): try again in a moment")
+
+
+async def _anybody_at(addresses: Collection[str]) -> bool:
+    """False if no TCP connection can be made to any of `addresses`, where that can be tried.
+
+    libp2p waits longer after every failed dial before it really dials that address again: 5 s and the square
+    of the number of failures (measured: 5, 6, 9, 14 s), up to 5 minutes. A peer that comes back after an hour
+    would stay out for these. So p2pd isn't asked before somebody is there.
+    """
+    endpoints = [endpoint for address in addresses if (endpoint := tcp_endpoint(address)) is not None]
+    if not endpoints:
+        return True
+    probes = [asyncio.create_task(_accepts(host, port)) for host, port in endpoints]
+    try:
+        for probe in asyncio.as_completed(probes):
+            if await probe:
+                return True
+        return False
+    finally:
+        for task in probes:
+            task.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+
+
+async def _accepts(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.transport.abort()
+    return True

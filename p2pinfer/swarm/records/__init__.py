@@ -1,0 +1,1 @@
+"""What is said in the swarm: signed records, their bounds, and lists of models."""

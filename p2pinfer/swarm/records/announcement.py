@@ -1,0 +1,197 @@
+"""What a server announces about itself, and the one way in and out of its signed bytes.
+
+Every field is bounded here, for the one who writes and the one who reads. The lifetime is checked against
+the clock elsewhere (validator.py): this file has no clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+
+from google.protobuf.message import DecodeError
+
+from p2pinfer.errors import InvalidRecordError
+from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.records.bounds import (
+    MAX_LAYERS,
+    check_endpoint,
+    check_model,
+    check_number,
+    check_text,
+    check_times,
+)
+from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.swarm.records.signed import check_signature, dht_key, parse_envelope, seal
+from p2pinfer.types import PeerId, Span
+
+MAX_ENDPOINTS = 8
+MAX_CERTIFICATE_BYTES = 1536
+MAX_NEXT_HOPS = 24
+
+
+class ServerState(enum.Enum):
+    """Where a server is in its life. Values are those of record.proto."""
+
+    JOINING = 1
+    SERVING = 2
+    DRAINING = 3
+    LEFT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a server says about itself and one model. Self-reported: a routing hint, not a promise."""
+
+    peer_id: PeerId
+    model: str  # manifest hash, 64 hex digits
+    model_name: str
+    num_layers: int  # of the whole model
+    layers: Span
+    state: ServerState
+    numerics: str  # engine and recipe; routes stay inside one class
+    endpoints: tuple[str, ...] = ()  # host:port of gRPC over TLS; none means reachable by tunnel only
+    certificate: bytes = b""  # DER, what the endpoints present
+    decode_seconds_per_layer: float = 0.0  # one token, batch of one, measured while serving
+    prefill_tokens_per_second: float = 0.0
+    queue_depth: int = 0  # steps waiting
+    free_cache_tokens: int = 0  # tokens x layers, see model/memory.py
+    next_hop_seconds: Mapping[PeerId, float] = field(default_factory=dict)  # measured round trips
+    leaves_at: float | None = None  # Unix seconds
+    version: str = ""
+    public_name: str = ""
+    region: str = ""  # country or region, if the owner wants it shown
+    announced_at: float  # Unix seconds
+    expires_at: float  # Unix seconds
+    record: bytes = field(default=b"", repr=False, compare=False)  # the signed bytes it was read from
+
+
+def model_key(model: str) -> bytes:
+    """The DHT key under which all servers of a model are found."""
+    return dht_key("servers", model)
+
+
+def encode(announcement: Announcement, identity: Identity) -> bytes:
+    """Sign an announcement: at most 4096 bytes. Raises InvalidRecordError, naming what is out of bounds."""
+    check(announcement)
+    if announcement.peer_id != identity.peer_id:
+        raise InvalidRecordError("peer_id: a record can only be signed by the peer it is about")
+    record = record_pb2.ServerRecord(
+        model=announcement.model,
+        model_name=announcement.model_name,
+        num_layers=announcement.num_layers,
+        first_layer=announcement.layers.start,
+        end_layer=announcement.layers.end,
+        state=record_pb2.ServerState.Name(announcement.state.value),
+        numerics=announcement.numerics,
+        endpoints=announcement.endpoints,
+        certificate=announcement.certificate,
+        decode_seconds_per_layer=announcement.decode_seconds_per_layer,
+        prefill_tokens_per_second=announcement.prefill_tokens_per_second,
+        queue_depth=announcement.queue_depth,
+        free_cache_tokens=announcement.free_cache_tokens,
+        next_hops=[
+            record_pb2.NextHop(peer_id=peer_id_to_bytes(peer_id), seconds=seconds)
+            for peer_id, seconds in announcement.next_hop_seconds.items()
+        ],
+        leaves_at=announcement.leaves_at,
+        version=announcement.version,
+        public_name=announcement.public_name,
+        region=announcement.region,
+        announced_at=announcement.announced_at,
+        expires_at=announcement.expires_at,
+    )
+    return seal(
+        identity,
+        record_pb2.RECORD_KIND_SERVER,
+        model_key(announcement.model),
+        announcement.expires_at,
+        record.SerializeToString(deterministic=True),
+    )
+
+
+@lru_cache(maxsize=1024)  # a reader meets the same record once per replica; verifying takes 0.15 ms
+def decode(data: bytes) -> Announcement:
+    """Read and verify a record. Raises InvalidRecordError, and nothing else, whatever the bytes are."""
+    envelope, peer_id = parse_envelope(data)
+    if envelope.kind != record_pb2.RECORD_KIND_SERVER:
+        raise InvalidRecordError("not the record of a server")
+    record = record_pb2.ServerRecord()
+    try:
+        record.ParseFromString(envelope.payload)
+    except DecodeError as error:
+        raise InvalidRecordError("not the record of a server") from error
+    # The signature first: nothing that follows costs more, and a forger learns nothing from the errors.
+    check_signature(envelope, model_key(record.model), record.expires_at)
+    if len(record.next_hops) > MAX_NEXT_HOPS:
+        raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
+    try:
+        announcement = Announcement(
+            peer_id=peer_id,
+            model=record.model,
+            model_name=record.model_name,
+            num_layers=record.num_layers,
+            layers=Span(record.first_layer, record.end_layer),
+            state=ServerState(record.state),
+            numerics=record.numerics,
+            endpoints=tuple(record.endpoints),
+            certificate=record.certificate,
+            decode_seconds_per_layer=record.decode_seconds_per_layer,
+            prefill_tokens_per_second=record.prefill_tokens_per_second,
+            queue_depth=record.queue_depth,
+            free_cache_tokens=record.free_cache_tokens,
+            next_hop_seconds=MappingProxyType(
+                {peer_id_from_bytes(hop.peer_id): hop.seconds for hop in record.next_hops}
+            ),
+            leaves_at=record.leaves_at if record.HasField("leaves_at") else None,
+            version=record.version,
+            public_name=record.public_name,
+            region=record.region,
+            announced_at=record.announced_at,
+            expires_at=record.expires_at,
+            record=data,
+        )
+    except ValueError as error:
+        raise InvalidRecordError(f"the record of a server: {error}") from error
+    check(announcement)
+    return announcement
+
+
+def check(announcement: Announcement) -> None:
+    """Raise InvalidRecordError, naming the field, unless every field is within its bounds."""
+    try:
+        peer_id_to_bytes(announcement.peer_id)
+        for peer_id in announcement.next_hop_seconds:
+            peer_id_to_bytes(peer_id)
+    except ValueError as error:
+        raise InvalidRecordError(f"peer_id: {error}") from error
+    check_model(announcement.model)
+    check_text("model_name", announcement.model_name, max_characters=128, required=True)
+    check_number("num_layers", announcement.num_layers, 1, MAX_LAYERS)
+    check_number("layers", announcement.layers.end, 1, announcement.num_layers)
+    check_text("numerics", announcement.numerics, max_characters=64, required=True)
+    check_text("version", announcement.version, max_characters=32)
+    check_text("public_name", announcement.public_name, max_characters=64)
+    check_text("region", announcement.region, max_characters=32)
+    if len(announcement.endpoints) > MAX_ENDPOINTS:
+        raise InvalidRecordError(f"endpoints: at most {MAX_ENDPOINTS}")
+    for endpoint in announcement.endpoints:
+        check_endpoint(endpoint)
+    if len(announcement.certificate) > MAX_CERTIFICATE_BYTES:
+        raise InvalidRecordError(f"certificate: at most {MAX_CERTIFICATE_BYTES} bytes")
+    if announcement.endpoints and not announcement.certificate and announcement.state is not ServerState.LEFT:
+        raise InvalidRecordError("certificate: endpoints need one, or nobody can trust them")
+    check_number("decode_seconds_per_layer", announcement.decode_seconds_per_layer, 0.0, 3600.0)
+    check_number("prefill_tokens_per_second", announcement.prefill_tokens_per_second, 0.0, 1e9)
+    check_number("queue_depth", announcement.queue_depth, 0, 1_000_000)
+    check_number("free_cache_tokens", announcement.free_cache_tokens, 0, 2**40)
+    if len(announcement.next_hop_seconds) > MAX_NEXT_HOPS:
+        raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
+    for seconds in announcement.next_hop_seconds.values():
+        check_number("next_hop_seconds", seconds, 0.0, 600.0)
+    if announcement.leaves_at is not None:
+        check_number("leaves_at", announcement.leaves_at, 0.0, 2.0**40)
+    check_times(announcement.announced_at, announcement.expires_at)

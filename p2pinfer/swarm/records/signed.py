@@ -1,0 +1,73 @@
+"""The signed envelope around every record: who says it, where it belongs, until when. See record.proto."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from google.protobuf.message import DecodeError
+
+from p2pinfer.errors import InvalidRecordError
+from p2pinfer.identity import SIGNATURE_BYTES, Identity, peer_id_of, verify
+from p2pinfer.swarm.record_pb2 import RecordKind, SignedRecord
+from p2pinfer.types import PeerId
+
+MAX_RECORD_BYTES = 4096
+MAX_LIFETIME_SECONDS = 600.0
+KEY_BYTES = 20  # the width of hivemind's Kademlia space
+
+_DOMAIN = b"p2pinfer swarm record 1\0"
+
+
+def dht_key(*words: str) -> bytes:
+    """The 20-byte DHT key of a name of several words."""
+    name = "\0".join(("p2pinfer", "1", *words))
+    return hashlib.sha256(name.encode()).digest()[:KEY_BYTES]
+
+
+def seal(identity: Identity, kind: RecordKind, key: bytes, expires_at: float, payload: bytes) -> bytes:
+    """Sign `payload` for `key` until `expires_at`. Raises InvalidRecordError if that exceeds 4096 bytes."""
+    record = SignedRecord(
+        payload=payload,
+        public_key=identity.public_key,
+        signature=identity.sign(_signed_bytes(kind, key, expires_at, payload)),
+        kind=kind,
+    )
+    data: bytes = record.SerializeToString(deterministic=True)
+    if len(data) > MAX_RECORD_BYTES:
+        raise InvalidRecordError(f"a record has at most {MAX_RECORD_BYTES} bytes, this one has {len(data)}")
+    return data
+
+
+def parse_envelope(data: bytes) -> tuple[SignedRecord, PeerId]:
+    """Read the envelope and say who claims to have signed it; nothing is verified yet.
+
+    Raises InvalidRecordError for anything that isn't exactly what `seal` would have written.
+    """
+    if len(data) > MAX_RECORD_BYTES:
+        raise InvalidRecordError(f"a record has at most {MAX_RECORD_BYTES} bytes, this one has {len(data)}")
+    record = SignedRecord()
+    try:
+        record.ParseFromString(data)
+    except DecodeError as error:
+        raise InvalidRecordError("not a signed record") from error
+    record.DiscardUnknownFields()  # type: ignore[no-untyped-call, unused-ignore]
+    if record.SerializeToString(deterministic=True) != data:
+        raise InvalidRecordError("a record in a form that isn't canonical")
+    if len(record.signature) != SIGNATURE_BYTES:
+        raise InvalidRecordError("a record without a signature")
+    try:
+        return record, peer_id_of(record.public_key)
+    except ValueError as error:
+        raise InvalidRecordError(f"a record whose public key is {error}") from error
+
+
+def check_signature(record: SignedRecord, key: bytes, expires_at: float) -> None:
+    """Raise InvalidRecordError unless the record was signed for this key and this expiry."""
+    signed = _signed_bytes(record.kind, key, expires_at, record.payload)
+    if not verify(record.public_key, signed, record.signature):
+        raise InvalidRecordError("a record whose signature is wrong")
+
+
+def _signed_bytes(kind: RecordKind, key: bytes, expires_at: float, payload: bytes) -> bytes:
+    return _DOMAIN + struct.pack(">B20sd", kind, key, expires_at) + payload

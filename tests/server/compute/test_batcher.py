@@ -1,0 +1,154 @@
+"""Steps that wait run together; a long one stalls nobody, and a dropped one is not run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from p2pinfer.server.compute.batcher import Batcher, Done, QueuedStep, Rows
+from p2pinfer.types import Span
+from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
+
+CLIENT = b"client"
+
+
+class Waiting:
+    """A step that was added, and its outcome once there is one."""
+
+    def __init__(self, batcher: Batcher, *rows: Rows, client: bytes = CLIENT) -> None:
+        self.outcomes: list[Done | Exception] = []
+        batcher.add(QueuedStep(client, rows, self.outcomes.append))
+
+    @property
+    def done(self) -> Done:
+        (outcome,) = self.outcomes
+        assert isinstance(outcome, Done)
+        return outcome
+
+
+def run_all(batcher: Batcher) -> None:
+    while batcher.depth:
+        batcher.run()
+
+
+def test_steps_that_wait_are_run_together():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    hidden = [random_hidden(1, seed) for seed in range(5)]
+    steps = [Waiting(batcher, Rows(engine.new_cache(), 0, row)) for row in hidden]
+    assert batcher.depth == 5
+    batcher.run()
+
+    assert engine.batch_sizes == [5]
+    assert batcher.depth == 0
+    for step, row in zip(steps, hidden, strict=True):
+        assert np.array_equal(step.done.outputs[0], run_locally(row, 2))
+
+
+def test_steps_of_other_layers_run_in_another_batch():
+    engine = FakeEngine(Span(0, 4))
+    batcher = Batcher(engine, SPEED)
+    whole = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    half = Waiting(batcher, Rows(engine.new_cache(Span(0, 2)), 0, random_hidden(1)))
+    run_all(batcher)
+
+    assert engine.batch_sizes == [1, 1]
+    assert np.array_equal(whole.done.outputs[0], run_locally(random_hidden(1), 4))
+    assert np.array_equal(half.done.outputs[0], run_locally(random_hidden(1), 2))
+
+
+def test_an_engine_that_fails_fails_the_steps_of_its_batch_and_no_others(caplog):
+    failures = iter([MemoryError("no room")])
+
+    def fail_once() -> None:
+        if error := next(failures, None):
+            raise error
+
+    engine = FakeEngine(Span(0, 1), before_forward=fail_once)
+    batcher = Batcher(engine, SPEED)
+    failing = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    batcher.run()
+    other = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    batcher.run()
+
+    assert isinstance(failing.outcomes[0], MemoryError)
+    assert np.array_equal(other.done.outputs[0], run_locally(random_hidden(1), 1))
+    assert "a batch of 1 steps failed" in caplog.text
+
+
+def test_a_step_whose_session_ends_while_it_waits_is_not_run_on_freed_memory():
+    engine = FakeEngine(Span(0, 1))
+    batcher = Batcher(engine, SPEED)
+    cache = engine.new_cache()
+    dropped = Waiting(batcher, Rows(cache, 0, random_hidden(1)))
+    batcher.release([cache])
+    batcher.run()
+
+    assert cache.released
+    assert engine.batch_sizes == [] and dropped.outcomes == []
+
+
+@pytest.mark.parametrize("lengths", [[400], [150, 3, 200], [1, 1, 390]])
+def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same(lengths):
+    """The decoding session waits for a slice of the documents, not for all of them."""
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    documents = [random_hidden(length, seed) for seed, length in enumerate(lengths)]
+    rows = [Rows(engine.new_cache(), 0, document) for document in documents]
+    prefill = Waiting(batcher, *rows, client=b"writer")
+    tokens, cache = random_hidden(3, 9), engine.new_cache()
+    outputs = []
+    for position in range(3):
+        step = Waiting(batcher, Rows(cache, position, tokens[position : position + 1]), client=b"reader")
+        batcher.run()
+        outputs.append(step.done.outputs[0])
+        batcher.prefill_tokens_per_second = 1000.0  # whatever was measured
+    assert not prefill.outcomes
+    run_all(batcher)
+
+    assert np.array_equal(np.concatenate(outputs), run_locally(tokens, 2))
+    assert max(engine.batch_tokens) < sum(lengths)
+    for output, document in zip(prefill.done.outputs, documents, strict=True):
+        assert np.array_equal(output, run_locally(document, 2))
+
+
+def test_a_prefill_alone_is_not_cut():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(400)))
+    batcher.run()
+    assert engine.batch_tokens == [400]
+
+
+def test_a_row_that_begins_before_its_caches_end_is_rewound_once():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    cache, hidden = engine.new_cache(), random_hidden(300)
+    Waiting(batcher, Rows(cache, 0, random_hidden(20, 5)))
+    Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    run_all(batcher)
+    again = Waiting(batcher, Rows(cache, 0, hidden))
+    while batcher.depth:
+        Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))  # somebody decodes: it is cut
+        batcher.run()
+
+    assert max(engine.batch_tokens[2:]) < 300
+    assert np.array_equal(again.done.outputs[0], run_locally(hidden, 2))
+
+
+def test_times_are_those_of_waiting_and_of_computing():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    step = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    batcher.run()
+    assert step.done.compute_seconds > 0 and step.done.queue_seconds >= 0
+
+
+def test_speeds_are_measured_while_serving():
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    for tokens in (64, 1):
+        Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(tokens)))
+        batcher.run()
+    assert 0 < batcher.decode_seconds_per_layer != SPEED.decode_seconds_per_layer
+    assert 0 < batcher.prefill_tokens_per_second != SPEED.prefill_tokens_per_second

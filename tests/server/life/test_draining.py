@@ -1,0 +1,333 @@
+"""A server that was asked to leave: whom it tells, how long it waits, and what ends the waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pinfer.errors import RefusedError, SwarmError
+from p2pinfer.server.life import announcing
+from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.server.life.announcing import Heartbeats, withdraw
+from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.life.lifecycle import Ending
+from p2pinfer.server.life.serving import Controls, _serve_sessions
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.identity import Identity
+from p2pinfer.types import Span
+from tests.fakes import (
+    HIDDEN_SIZE,
+    MODEL,
+    SPEED,
+    FakeEngine,
+    FakeServer,
+    MemoryBook,
+    fake_manifest,
+    fake_swarm,
+)
+from tests.server.wire_client import ONE, SECONDS, opened, until, wire_client
+
+
+@dataclass
+class Board:
+    """The announcing half of a swarm's interface: a list of what was announced."""
+
+    identity: Identity = field(default_factory=Identity.ephemeral)
+    addresses: tuple[str, ...] = ()
+    private_folder: Path = Path()
+    announced: list[Announcement] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    rejoined: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: bool = False
+
+    @property
+    def peer_id(self):
+        return self.identity.peer_id
+
+    async def announce(self, announcement: Announcement) -> Announcement:
+        if self.lost:
+            raise SwarmError("p2pd has ended")
+        self.announced.append(announcement)
+        self.news.set()
+        return announcement
+
+    async def withdraw(self, announcement: Announcement) -> None:
+        await self.announce(replace(announcement, state=ServerState.LEFT, leaves_at=None))
+
+    async def wait_rejoined(self) -> None:
+        await self.rejoined.wait()
+        self.rejoined.clear()
+
+    async def add_stream_handler(self, protocol: str, handler: object) -> None:
+        pass
+
+    async def remove_stream_handler(self, protocol: str) -> None:
+        pass
+
+    @property
+    def states(self) -> list[str]:
+        return [announcement.state.name for announcement in self.announced]
+
+
+def claim_of(board: Board) -> Announcement:
+    return Announcement(
+        peer_id=board.peer_id,
+        model=MODEL,
+        model_name="fake",
+        num_layers=2,
+        layers=Span(0, 2),
+        state=ServerState.JOINING,
+        numerics="pending",
+        announced_at=time.time(),
+        expires_at=time.time() + 60,
+    )
+
+
+class Program:
+    """A server with its controls, as `__main__` runs it, in a swarm that is a list."""
+
+    def __init__(self, *flags: str) -> None:
+        self.lines: list[str] = []
+        self.book = MemoryBook()
+        self.folder = tempfile.TemporaryDirectory()
+        self.board = Board(private_folder=Path(self.folder.name))
+        config = ServerConfig.from_args(
+            ["m", "--listen", "127.0.0.1:0", "--max-cache-tokens", "4096", *flags]
+        )
+        self.controls = Controls(
+            say=self.lines.append,
+            drain_seconds=lambda: 60.0 if config.drain_seconds is None else config.drain_seconds,
+            ends_at=lambda: self.ends_at,
+        )
+        self.ends_at: float | None = None
+        claim = claim_of(self.board)
+        accounts = Accounts(self.board.identity, self.book, receipt_tokens=config.receipt_tokens)
+        swarm: Any = self.board
+        self.serving = asyncio.create_task(
+            _serve_sessions(
+                config,
+                swarm,
+                fake_manifest(2),
+                claim,
+                FakeEngine(Span(0, 2)),
+                SPEED,
+                accounts,
+                self.controls,
+            )
+        )
+
+    def stop(self) -> None:
+        """As when the owner asks for the end."""
+        self.controls.stopping.set()
+
+    def leave_now(self) -> None:
+        """As when the owner asks again."""
+        self.controls.leaving.set()
+
+    @property
+    def member(self) -> FakeServer:
+        """Enough of a server for a client to find it."""
+        record = self.board.announced[-1]
+        member = FakeServer(Span(0, 2), 2, 0, 0.0, 4096)
+        member.identity = self.board.identity
+        member.port = int(record.endpoints[0].rpartition(":")[2])
+        member.certificate_der = record.certificate
+        return member
+
+    async def ended(self) -> None:
+        """Wait until it has left, without an error."""
+        await asyncio.wait_for(self.serving, SECONDS)
+
+
+@asynccontextmanager
+async def program(*flags: str) -> AsyncIterator[Program]:
+    running = Program(*flags)
+    try:
+        await asyncio.wait_for(running.controls.ready.wait(), SECONDS)
+        yield running
+    finally:
+        running.serving.cancel()
+        await asyncio.wait({running.serving})
+        running.folder.cleanup()
+
+
+async def test_without_sessions_a_server_leaves_at_once():
+    async with program() as running:
+        running.stop()
+        await running.ended()
+    assert running.board.states == ["SERVING", "LEFT"]
+    assert running.lines[-1] == "leaving: 0 sessions are told"
+    assert not any("draining" in line for line in running.lines)
+
+
+async def test_a_draining_server_tells_everybody_serves_on_and_leaves_with_its_last_session():
+    async with program("--drain-seconds", "50") as running, wire_client() as client:
+        route = await client.route(running.member)
+        await route.run(ONE, 0)
+        running.board.news.clear()
+        running.stop()
+        assert (await route.hops[0].frame()).draining.seconds == 50
+        await asyncio.wait_for(running.board.news.wait(), SECONDS)
+        announced = running.board.announced[-1]
+        assert announced.state is ServerState.DRAINING
+        assert 0 < announced.leaves_at - time.time() <= 50
+        with pytest.raises(RefusedError) as refused:
+            await client.open(running.member)
+        assert refused.value.reason == "draining"
+        await route.run(ONE, 1)
+        assert not running.serving.done()
+        route.hops[0].call.cancel()
+        await running.ended()
+    assert running.board.states == ["SERVING", "DRAINING", "LEFT"]
+    assert running.lines[-2:] == [
+        "draining: 1 session moves to other servers (at most 50 s; Ctrl-C again leaves at once)",
+        "leaving: 0 sessions are told",
+    ]
+
+
+@pytest.mark.parametrize("flags", [("--drain-seconds", "0.1"), ("--drain-seconds", "0")])
+async def test_after_the_time_given_sessions_that_are_left_are_told(flags):
+    async with program(*flags) as running, wire_client() as client:
+        route = await client.route(running.member)
+        running.stop()
+        with pytest.raises(RefusedError, match="move to another") as refused:
+            await route.hops[0].caught_up(1)  # never: it has no history
+        await running.ended()
+    assert refused.value.reason == "leaving"
+    assert running.lines[-1] == "leaving: 1 session is told"
+
+
+async def test_asked_twice_a_server_leaves_at_once_but_not_without_a_word():
+    async with program() as running, wire_client() as client:
+        route = await client.route(running.member)
+        running.stop()
+        assert (await route.hops[0].frame()).draining.seconds == 60
+        running.leave_now()
+        with pytest.raises(RefusedError) as refused:
+            await route.hops[0].frame()
+        await running.ended()
+    assert refused.value.reason == "leaving"
+    assert running.board.states[-1] == "LEFT"
+
+
+async def test_asked_a_third_time_there_is_nothing_gentle_left():
+    ending = Ending()
+    assert [ending.urge(), ending.urge(), ending.urge()] == [True, True, False]
+    assert ending.asked.is_set()
+    assert ending.urgent.is_set()
+
+
+async def test_when_the_policy_knows_its_end_the_record_says_so():
+    async with program() as running:
+        running.ends_at = time.time() + 3600
+        running.controls.serving.hasten()
+        running.board.news.clear()
+        await asyncio.wait_for(running.board.news.wait(), SECONDS)
+    announced = running.board.announced[-1]
+    assert (announced.state, announced.leaves_at) == (ServerState.SERVING, running.ends_at)
+
+
+async def test_a_server_whose_swarm_is_lost_serves_on_and_leaves_as_if_it_were_not():
+    async with program() as running, wire_client() as client:
+        route = await client.route(running.member)
+        running.board.lost = True
+        await route.run(ONE, 0)
+        running.stop()
+        running.leave_now()
+        with pytest.raises(RefusedError) as refused:
+            await route.hops[0].caught_up(1)  # never: it has no history
+        await running.ended()
+    assert refused.value.reason == "leaving"
+
+
+async def test_a_server_announces_itself_as_soon_as_it_has_rejoined():
+    async with program() as running:
+        running.board.news.clear()
+        running.board.rejoined.set()
+        await asyncio.wait_for(running.board.news.wait(), SECONDS)
+    assert running.board.states == ["SERVING", "SERVING"]
+
+
+async def test_heartbeats_go_on_when_announcing_fails(caplog):
+    board = Board()
+    board.lost = True
+    described = []
+
+    def describe():
+        described.append(1)
+
+    swarm: Any = board
+    heartbeats: Any = Heartbeats
+    beating = asyncio.create_task(heartbeats(swarm, describe, 0.001).beat_forever())
+    await until(lambda: len(described) > 2)
+    beating.cancel()
+    assert board.announced == []
+    assert "p2pd has ended" in caplog.text
+
+
+async def test_the_first_word_is_said_again_until_somebody_keeps_it(monkeypatch):
+    """p2pd may die while a server loads its layers: that is no reason not to serve."""
+    monkeypatch.setattr(announcing, "_RETRY_SECONDS", 0.001)
+    board = Board(lost=True)
+
+    tries = 0
+
+    def describe() -> Announcement:
+        nonlocal tries
+        tries += 1
+        board.lost = tries < 3
+        return claim_of(board)
+
+    await announcing.announce_first(board, describe)
+    assert (tries, len(board.announced)) == (3, 1)
+    board.lost = True
+    monkeypatch.setattr(announcing, "_FIRST_SECONDS", -1.0)
+    with pytest.raises(SwarmError):
+        await announcing.announce_first(board, lambda: claim_of(board))
+
+
+async def test_a_record_that_nobody_takes_back_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(announcing, "_WITHDRAW_SECONDS", 0.01)
+
+    class Stuck:
+        async def withdraw(self, _):
+            await asyncio.Event().wait()
+
+    stuck: Any = Stuck()
+    announcement: Any = None
+    async with asyncio.timeout(SECONDS):
+        await withdraw(stuck, announcement)
+
+
+async def test_a_fake_server_drains_like_a_real_one():
+    """What tests of clients build on."""
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm) as route:
+        (member,) = swarm.members
+        await route.run(ONE, 0)
+        member.drain(7)
+        assert (await route.hops[0].frame()).draining.seconds == 7
+        (record,) = await swarm.servers(MODEL)
+        assert record.state is ServerState.DRAINING
+        with pytest.raises(RefusedError, match="leaving"):
+            async with opened(swarm):
+                pass
+        await route.run(ONE, 1)
+        await member.leave()
+        with pytest.raises(RefusedError, match="move to another"):
+            await route.hops[0].frame()
+
+
+def test_the_history_counts_in_what_a_server_takes_of_memory(monkeypatch):
+    from p2pinfer.server.life import serving as stay
+
+    monkeypatch.setattr(stay, "available_memory_bytes", lambda: 4 * 1000 * (1 + 4 * HIDDEN_SIZE))
+    config = ServerConfig.from_args(["m", "--identity", str(Path("key"))])
+    assert stay._cache_tokens(config, FakeEngine(Span(0, 2))) == 1000

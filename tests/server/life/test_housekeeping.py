@@ -1,0 +1,165 @@
+"""The limits that the owner sets, held by duty; meters and signals are what a test says."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.metering.energy import Look
+from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.governor import Governor
+from p2pinfer.owner.ledger.interval import EnergySource
+from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.owner.policy.policy import Action, Limits, Verdict
+from p2pinfer.owner.metering.power_cap import MIN_DUTY
+from p2pinfer.owner.states import OwnerState
+from p2pinfer.owner.status import read_statuses
+from p2pinfer.server.life import housekeeping as attendant
+from p2pinfer.server.life.housekeeping import Attendant
+from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.life.monthly_traffic import MonthlyTraffic
+from p2pinfer.server.life.serving import Controls, Serving
+from p2pinfer.types import Span
+from tests.fakes import FakeServer
+from tests.owner.signing import SERVER
+
+
+class Machine:
+    """Its counters, as a test moves them on."""
+
+    def __init__(self) -> None:
+        self.at = time.time()
+        self.awake = self.cpu = self.busy = 0.0
+        self.watts: float | None = None
+        self.sent = 0
+
+    def look(self, watts: float | None = None) -> Look:
+        return Look(
+            at=self.at,
+            awake_seconds=self.awake,
+            cpu_seconds=self.cpu,
+            busy_seconds=self.busy,
+            watts=self.watts,
+            sent_bytes=self.sent,
+        )
+
+    def go_on(self, seconds: float, *, ours: float, sent: int = 0) -> None:
+        self.at += seconds
+        self.awake += seconds
+        self.cpu += ours
+        self.busy += ours
+        self.sent += sent
+
+
+class Scene:
+    """An attendant of a server that serves."""
+
+    def __init__(self, folder: Path, book: Book, machine: Machine, *flags: str) -> None:
+        self.files = OwnerFiles(folder)
+        self.machine = machine
+        self.governor = Governor(self.files, zone=UTC)
+        config = ServerConfig.from_args(["m", "--data-folder", str(folder), *flags])
+        self.traffic = MonthlyTraffic(book, UTC)
+        self.attendant = Attendant(config, SERVER.peer_id, self.files, book, self.governor, self.traffic)
+        member = FakeServer(Span(0, 2), 2, 4096, 60.0, 4096)
+        self.runner = member.runner
+        self.hastened = 0
+        swarm: Any = type("Swarm", (), {"daemon_pid": None})()
+        self.controls = Controls(say=print, drain_seconds=lambda: 60.0, ends_at=lambda: None)
+        self.controls.serving = Serving(
+            swarm, Span(0, 2), "fake", member.sessions, member.runner, self._hasten
+        )
+
+    def _hasten(self) -> None:
+        self.hastened += 1
+
+    def limit(self, **limits: float) -> None:
+        self.governor.verdict = Verdict(action=Action.RUN, causes=(), leaves_at=None, limits=Limits(**limits))
+
+    def look(self, seconds: float = 5.0, *, ours: float = 5.0) -> None:
+        """Some time passes, with so much computing."""
+        self.machine.go_on(seconds, ours=ours)
+        self.attendant._measure()
+        self.attendant._write_status()
+
+
+@pytest.fixture
+async def scene(tmp_path, monkeypatch):
+    machine = Machine()
+    monkeypatch.setattr(attendant.Usage, "look", lambda usage, watts=None: machine.look(watts))
+    monkeypatch.setattr(attendant, "processors", lambda: 4)
+    with Book(tmp_path / "ledger.sqlite") as book:
+        scene = Scene(tmp_path, book, machine, "--threads", "2")
+        with scene.attendant.serving(scene.controls), scene.runner:
+            yield scene
+
+
+async def test_a_share_of_the_processors_becomes_a_duty_and_is_announced(scene):
+    """A quarter of four processors is half the time of two threads."""
+    scene.limit(cpu_share=0.25)
+    scene.look()
+    assert scene.runner.duty == 0.5
+    assert scene.hastened == 1
+    scene.limit(cpu_share=1.0)
+    scene.look()
+    assert scene.runner.duty == 1.0
+
+
+async def test_a_power_cap_begins_with_a_guess_and_is_then_held_by_what_is_measured(scene):
+    """Four cores at 8 W each can draw 32 W; the cap is half of it."""
+    scene.limit(watts=16.0)
+    scene.look()
+    assert scene.runner.duty == 0.5
+    scene.machine.watts = 24.0
+    scene.look()
+    assert scene.runner.duty < 0.5
+    lower = scene.runner.duty
+    scene.machine.watts = 15.5  # within the band
+    scene.look()
+    scene.look()
+    assert scene.runner.duty <= lower
+
+
+async def test_a_cap_that_cannot_be_held_is_told(scene):
+    scene.machine.watts = 90.0
+    scene.limit(watts=60.0)
+    for _ in range(60):
+        scene.look()
+    assert scene.runner.duty == pytest.approx(MIN_DUTY)
+    [status] = read_statuses(scene.files.statuses)
+    assert "60 W can't be held" in status.troubles["power cap"]
+
+
+async def test_what_a_stay_has_used_is_in_the_ledger_when_its_state_changes(scene):
+    scene.attendant.enter(OwnerState.SERVING, "the policy allows it")
+    scene.machine.go_on(600.0, ours=100.0, sent=5000)
+    scene.attendant.enter(OwnerState.DRAINING, "gear is D")
+    await scene.attendant._book.ask(lambda ledger: None)
+    with Ledger.open(scene.files.ledger) as ledger:
+        interval = list(ledger.intervals(since=0.0, until=1e12))[-1]
+        states = [change.state for change in ledger.transitions(since=0.0, until=1e12)]
+    assert (interval.state, interval.cpu_seconds, interval.sent_bytes) == (OwnerState.SERVING, 100.0, 5000)
+    assert (interval.joules, interval.energy_source) == (800.0, EnergySource.ESTIMATE)
+    assert states == [OwnerState.SERVING, OwnerState.DRAINING]
+    assert scene.traffic.readings()["traffic_bytes"].value == 5000.0
+
+
+async def test_traffic_counts_before_it_is_written_down(scene):
+    scene.machine.go_on(5.0, ours=1.0, sent=700)
+    scene.attendant._measure()
+    assert scene.traffic.readings()["traffic_bytes"].value == 700.0
+
+
+async def test_the_same_state_for_another_reason_is_no_change_for_the_ledger(scene):
+    scene.attendant.enter(OwnerState.PAUSED, "gear is D")
+    scene.attendant.enter(OwnerState.PAUSED, "plugged in is false")
+    await scene.attendant._book.ask(lambda ledger: None)
+    with Ledger.open(scene.files.ledger) as ledger:
+        assert [change.words for change in ledger.transitions(since=0.0, until=1e12)] == ["gear is D"]
+    [status] = read_statuses(scene.files.statuses)
+    assert status.words == "plugged in is false"

@@ -1,0 +1,253 @@
+"""The signed record: what goes in comes out, and nothing else comes in."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pinfer.errors import InvalidRecordError
+from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.records.listing import (
+    LISTING_KEY,
+    ListingEntry,
+    ModelListing,
+    decode_listing,
+    encode_listing,
+    summarize,
+)
+from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
+from p2pinfer.types import Span
+from tests.swarm.conftest import MODEL, describe
+
+IDENTITY = Identity.ephemeral()
+OTHERS = [Identity.ephemeral().peer_id for _ in range(3)]
+printable = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=32)
+
+
+@st.composite
+def announcements(draw: st.DrawFn) -> Announcement:
+    num_layers = draw(st.integers(1, 4096))
+    start = draw(st.integers(0, num_layers - 1))
+    announced_at = draw(st.floats(1e9, 4e9))
+    return Announcement(
+        peer_id=IDENTITY.peer_id,
+        model=draw(st.text("0123456789abcdef", min_size=64, max_size=64)),
+        model_name=draw(printable),
+        num_layers=num_layers,
+        layers=Span(start, draw(st.integers(start + 1, num_layers))),
+        state=draw(st.sampled_from(ServerState)),
+        numerics=draw(printable),
+        endpoints=draw(st.sampled_from([(), ("192.0.2.7:4600",), ("a.example:1", "[2001:db8::7]:65535")])),
+        certificate=draw(st.binary(min_size=1, max_size=1000)),
+        decode_seconds_per_layer=draw(st.floats(0, 3600)),
+        prefill_tokens_per_second=draw(st.floats(0, 1e9)),
+        queue_depth=draw(st.integers(0, 1_000_000)),
+        free_cache_tokens=draw(st.integers(0, 2**40)),
+        next_hop_seconds=draw(st.dictionaries(st.sampled_from(OTHERS), st.floats(0, 600))),
+        leaves_at=draw(st.none() | st.floats(0, 4e9)),
+        version=draw(printable),
+        public_name=draw(printable),
+        region=draw(printable)[:32],
+        announced_at=announced_at,
+        expires_at=announced_at + draw(st.floats(1, 599)),
+    )
+
+
+@given(announcements())
+def test_what_is_announced_is_read(announcement: Announcement) -> None:
+    data = encode(announcement, IDENTITY)
+
+    assert decode(data) == announcement
+    assert decode(data).record == data
+    assert len(data) <= MAX_RECORD_BYTES
+
+
+def test_every_flipped_byte_is_noticed() -> None:
+    """All of them, each with one bit flipped and with all."""
+    data = encode(describe(IDENTITY, endpoints=("192.0.2.7:4600",), certificate=b"der"), IDENTITY)
+
+    for position in range(len(data)):
+        for mask in (1, 0x80, 0xFF):
+            altered = data[:position] + bytes([data[position] ^ mask]) + data[position + 1 :]
+            with pytest.raises(InvalidRecordError):
+                decode(altered)
+
+
+@given(st.data())
+def test_cut_or_lengthened_records_are_refused(data: st.DataObject) -> None:
+    record = encode(describe(IDENTITY), IDENTITY)
+    cut = data.draw(st.integers(0, len(record) - 1))
+    added = data.draw(st.binary(min_size=1, max_size=50))
+
+    for altered in (record[:cut], record + added, added + record):
+        with pytest.raises(InvalidRecordError):
+            decode(altered)
+
+
+@given(st.binary(max_size=5000))
+def test_random_bytes_raise_one_error_only(data: bytes) -> None:
+    for read in (decode, decode_listing):
+        with pytest.raises(InvalidRecordError):
+            read(data)
+
+
+@given(st.binary(max_size=300))
+def test_a_signed_payload_of_nonsense_raises_one_error_only(payload: bytes) -> None:
+    """A peer may sign what it likes."""
+    server = seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, model_key(""), 0.0, payload)
+    listing = seal(IDENTITY, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, 0.0, payload)
+
+    with pytest.raises(InvalidRecordError):
+        decode(server)
+    with pytest.raises(InvalidRecordError):
+        decode_listing(listing)
+
+
+BAD_FIELDS: list[tuple[str, Any]] = [
+    ("model", "ab"),
+    ("model", "AB" * 32),
+    ("model", "ab" * 31 + "\n\n"),
+    ("model_name", ""),
+    ("model_name", "x" * 1_000_000),
+    ("model_name", "line\nbreak"),
+    ("model_name", "escape\x1b[2J"),
+    ("num_layers", 0),
+    ("num_layers", 1_000_000_000),
+    ("layers", Span(0, 31)),
+    ("numerics", "x" * 65),
+    ("endpoints", ("192.0.2.7:0",)),
+    ("endpoints", ("192.0.2.7:65536",)),
+    ("endpoints", ("unix:/etc/passwd",)),
+    ("endpoints", ("dns:///evil:1",)),
+    ("endpoints", ("a b:1",)),
+    ("endpoints", ("192.0.2.7:1",) * 9),
+    ("endpoints", ("x" * 300 + ":1",)),
+    ("certificate", b"x" * 1_000_000),
+    ("decode_seconds_per_layer", math.nan),
+    ("decode_seconds_per_layer", -1.0),
+    ("decode_seconds_per_layer", 1e308),
+    ("prefill_tokens_per_second", math.inf),
+    ("queue_depth", 1_000_001),
+    ("free_cache_tokens", 2**41),
+    ("next_hop_seconds", {OTHERS[0]: math.nan}),
+    ("next_hop_seconds", {"nobody": 1.0}),
+    ("next_hop_seconds", {Identity.ephemeral().peer_id: 1.0 for _ in range(25)}),
+    ("leaves_at", math.nan),
+    ("version", "x" * 33),
+    ("public_name", "turned \u202e round"),
+    ("public_name", "\u0000"),
+    ("region", "x" * 33),
+    ("announced_at", math.nan),
+    ("expires_at", math.inf),
+    ("expires_at", 0.0),
+    ("expires_at", 1e300),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_FIELDS)
+def test_a_field_out_of_bounds_is_named(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRecordError, match=f"^(peer_id|{name}|expires_at)"):
+        encode(describe(IDENTITY, **{"certificate": b"der", name: value}), IDENTITY)
+
+
+def test_endpoints_without_a_certificate_are_refused() -> None:
+    with pytest.raises(InvalidRecordError, match="certificate"):
+        encode(describe(IDENTITY, endpoints=("192.0.2.7:1",)), IDENTITY)
+
+
+def test_bounds_hold_for_the_reader_too() -> None:
+    """Whoever writes with other software is checked just the same."""
+    announcement = describe(IDENTITY)
+    good = record_pb2.ServerRecord(
+        model=MODEL,
+        model_name="m",
+        num_layers=30,
+        first_layer=0,
+        end_layer=10,
+        state=record_pb2.SERVER_STATE_SERVING,
+        numerics="x",
+        announced_at=announcement.announced_at,
+        expires_at=announcement.expires_at,
+    )
+
+    def sealed(**changes: Any) -> bytes:
+        record = record_pb2.ServerRecord()
+        record.CopyFrom(good)
+        for name, value in changes.items():
+            setattr(record, name, value)
+        payload = record.SerializeToString()
+        return seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, model_key(MODEL), record.expires_at, payload)
+
+    assert decode(sealed()).layers == Span(0, 10)
+    for changes in (
+        {"decode_seconds_per_layer": math.nan},
+        {"prefill_tokens_per_second": 1e308},
+        {"num_layers": 4_000_000_000},
+        {"end_layer": 0},
+        {"end_layer": 31},
+        {"state": 0},
+        {"state": 99},
+        {"public_name": "a\x07bell"},
+        {"expires_at": announcement.expires_at + 3600},
+        {"leaves_at": math.inf},
+    ):
+        with pytest.raises(InvalidRecordError):
+            decode(sealed(**changes))
+
+
+def test_a_record_over_4_kb_cant_be_made() -> None:
+    hops = {Identity.ephemeral().peer_id: 0.1 for _ in range(24)}
+    big = describe(
+        IDENTITY, certificate=b"x" * 1536, next_hop_seconds=hops, endpoints=("x" * 240 + ":1",) * 8
+    )
+
+    with pytest.raises(InvalidRecordError, match="4096"):
+        encode(big, IDENTITY)
+
+
+def test_nobody_signs_for_another() -> None:
+    with pytest.raises(InvalidRecordError, match="peer_id"):
+        encode(describe(IDENTITY), Identity.ephemeral())
+
+
+def test_a_record_cant_be_taken_for_another_kind() -> None:
+    with pytest.raises(InvalidRecordError):
+        decode_listing(encode(describe(IDENTITY), IDENTITY))
+
+
+def entry(identity: Identity, **changes: Any) -> ListingEntry:
+    listing = ModelListing(model=MODEL, model_name="m", num_layers=30)
+    base = ListingEntry(
+        peer_id=identity.peer_id, listing=listing, left=False, announced_at=1e9, expires_at=1e9 + 60
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def test_a_listing_comes_back_and_a_flipped_byte_is_noticed() -> None:
+    data = encode_listing(entry(IDENTITY), IDENTITY)
+
+    assert decode_listing(data) == entry(IDENTITY)
+    for position in range(len(data)):
+        with pytest.raises(InvalidRecordError):
+            decode_listing(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+
+
+def test_the_list_has_each_model_once_under_its_most_common_name() -> None:
+    wrong = ModelListing(model=MODEL, model_name="a lie", num_layers=3)
+    other = ModelListing(model="cd" * 32, model_name="other", num_layers=2)
+    entries = [
+        entry(IDENTITY),
+        entry(IDENTITY),
+        entry(IDENTITY, listing=wrong),
+        entry(IDENTITY, listing=other),
+        entry(IDENTITY, listing=dataclasses.replace(other, model="ef" * 32), left=True),
+    ]
+
+    assert [listing.model_name for listing in summarize(entries)] == ["m", "other"]
