@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.folders import user_cache_folder
-from p2pinfer.model.source import open_model
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 
 
 @pytest.fixture(scope="session")

@@ -17,21 +17,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from p2pinfer.errors import LedgerError, SwarmError
+from p2pinfer.identity import Identity
 from p2pinfer.model.engine.base import Chunk, Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.owner.ledger.acceptance import Expected
-from p2pinfer.server.sessions.accounts import Accounts
-from p2pinfer.server.door.admission import Load
 from p2pinfer.server.compute.batcher import Batcher
+from p2pinfer.server.compute.speed import Speed
+from p2pinfer.server.door.admission import Load
 from p2pinfer.server.door.front_door import listen_on
 from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.listeners import serving
+from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.session_steps import Runner
 from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
-from p2pinfer.server.compute.speed import Speed
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.identity import Identity
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work

@@ -6,6 +6,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,19 +15,32 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "p2pinfer"
 
-SHARED = {"types", "errors", "folders", "hadamard", "private_files"}
-FORBIDDEN = {
-    "model": {"wire", "swarm", "owner", "client", "server", "demo", "health"},
-    "wire": {"model", "swarm", "owner", "client", "server", "demo", "health"},
-    "swarm": {"model", "wire", "owner", "client", "server", "demo", "health"},
-    "owner": {"model", "client", "server", "demo", "health"},
-    "client": {"owner", "server", "demo", "health"},
-    "server": {"client", "demo", "health"},
-    "health": {"model", "server", "demo"},
+GROUND_FLOOR = {
+    "backoff", "command_line", "database", "errors", "folders", "hadamard", "identity", "plain_text",
+    "private_files", "tasks", "threads", "types",
+}  # fmt: skip
+"""Words and small tools that every folder may use; they use nothing but each other."""
+
+SHELVES = ("model", "wire", "swarm", "owner", "client", "server", "health", "local_swarm")
+MAY_USE = {
+    "model": set(),
+    "wire": set(),
+    "swarm": set(),
+    "owner": {"wire"},
+    "client": {"model", "wire", "swarm"},
+    "server": {"model", "wire", "swarm", "owner"},
+    "health": {"wire", "swarm", "owner", "client"},
+    "local_swarm": {"model", "client"},
 }
+PUBLIC_NAMES = {"__version__", "AutoDistributedModelForCausalLM"}
+"""Of the package itself."""
+
+MOST_FILES = 14
+MOST_LINES = 400
+GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
 TOP_LEVEL = {
-    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "docs", "p2pinfer", "proto",
-    "pyproject.toml", "scripts", "setup.cfg", "tests",
+    ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "docs",
+    "p2pinfer", "proto", "pyproject.toml", "scripts", "setup.cfg", "tests",
 }  # fmt: skip
 
 
@@ -52,24 +66,104 @@ def importers(library: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("folder", FORBIDDEN)
-def test_a_folder_imports_only_where_its_arrows_point(folder: str):
+def modules() -> dict[str, Path]:
+    """The package's modules by name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def arrows(among: dict[str, Path]) -> dict[str, set[str]]:
+    """Which of the package's modules each module imports."""
+    return {name: set(imported_modules(path)) & set(among) - {name} for name, path in among.items()}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """What is left of a graph when everything that leads to no circle is taken away."""
+    left = dict(graph)
+    while leaves := [node for node, targets in left.items() if not targets & left.keys()]:
+        for node in leaves:
+            del left[node]
+    return sorted(left)
+
+
+def room_of(path: Path) -> str:
+    """A folder within a shelf is a room; a file that lies directly on its shelf is a room by itself."""
+    within = path.relative_to(PACKAGE)
+    return within.parent.as_posix() if len(within.parts) > 2 else within.as_posix()
+
+
+@pytest.mark.parametrize("shelf", SHELVES)
+def test_a_folder_imports_only_where_its_arrows_point(shelf: str):
     """model, wire and swarm stand alone; client and server meet only on the wire."""
+    allowed = GROUND_FLOOR | MAY_USE[shelf] | {shelf}
     wrong = {
         f"{path.relative_to(ROOT)} imports {module}"
-        for path in (PACKAGE / folder).rglob("*.py")
+        for path in (PACKAGE / shelf).rglob("*.py")
         for module in imported_modules(path)
-        if module.startswith("p2pinfer.") and module.split(".")[1] in FORBIDDEN[folder]
+        if module.startswith("p2pinfer.") and module.split(".")[1] not in {*allowed, *PUBLIC_NAMES}
     }
 
     assert wrong == set()
 
 
-def test_the_words_that_all_folders_share_import_none_of_them():
+def test_the_ground_floor_uses_nothing_but_itself():
     """Otherwise importing an exception would import a folder."""
-    for name in SHARED:
-        own = {module for module in imported_modules(PACKAGE / f"{name}.py") if module.startswith("p2pinfer")}
-        assert {module.split(".")[1] for module in own} <= SHARED
+    wrong = {
+        f"{name} imports {module}"
+        for name, path in modules().items()
+        if name != "p2pinfer" and name.split(".")[1] in GROUND_FLOOR
+        for module in imported_modules(path)
+        if module.startswith("p2pinfer.") and module.split(".")[1] not in {*GROUND_FLOOR, "__version__"}
+    }
+
+    assert wrong == set()
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    among = {name: path for name, path in modules().items() if path.name != "__init__.py"}
+
+    assert circle(arrows(among)) == []
+
+
+def test_no_room_uses_itself_by_way_of_others():
+    """Arrows between folders go one way, within a shelf as well."""
+    among = modules()
+    rooms: dict[str, set[str]] = {}
+    for name, targets in arrows(among).items():
+        if among[name].name in ("__init__.py", "__main__.py"):
+            continue
+        here = room_of(among[name])
+        there = {room_of(among[target]) for target in targets if among[target].name != "__init__.py"}
+        rooms.setdefault(here, set()).update(there - {here})
+
+    assert circle(rooms) == []
+
+
+def written_files(*endings: str) -> Iterator[Path]:
+    """The files that people write, with these endings."""
+    for top in ("p2pinfer", "tests", "scripts"):
+        for path in (ROOT / top).rglob("*"):
+            if path.suffix in endings and not path.name.endswith(GENERATED):
+                yield path
+
+
+def test_no_folder_is_a_heap():
+    """A folder with more files than that is asking for rooms; `__init__.py` is its door and doesn't count."""
+    files = Counter(path.parent for path in written_files(".py") if path.name != "__init__.py")
+    heaps = {folder.relative_to(ROOT).as_posix(): n for folder, n in files.items() if n > MOST_FILES}
+
+    assert heaps == {}
+
+
+def test_no_file_is_two_files():
+    """A longer file holds more than one noun."""
+    lengths = {path: path.read_text().count("\n") for path in written_files(".py", ".cpp", ".hpp", ".inl")}
+    long = {path.relative_to(ROOT).as_posix(): n for path, n in lengths.items() if n > MOST_LINES}
+
+    assert long == {}
 
 
 def test_only_swarm_imports_hivemind():
@@ -79,22 +173,17 @@ def test_only_swarm_imports_hivemind():
 
 def test_only_quantization_imports_bitsandbytes():
     """One INT8 format, one place that knows whose it is."""
-    assert importers("bitsandbytes") <= {"model/quantization.py"}
+    assert importers("bitsandbytes") <= {"model/engine/reference/bitsandbytes_linear.py"}
 
 
 def test_each_way_to_learn_signals_has_one_place_that_knows_its_library():
     """A library that isn't there, or changes, is one file's matter."""
     assert importers("aiomqtt") == {"owner/signals/sources/mqtt.py"}
     assert importers("hass_client") == {"owner/signals/sources/home_assistant.py"}
-    assert importers("dbus_fast") <= {"owner/signals/sources/system_bus.py", "owner/signals/sources/network_manager.py"}
-
-
-def test_of_the_swarm_an_owner_needs_identities_only():
-    """Statements and redemption are for machines that serve nothing, too."""
-    owners = (PACKAGE / "owner").rglob("*.py")
-    imported = {module for path in owners for module in imported_modules(path)}
-    swarm = {module for module in imported if module.startswith("p2pinfer.swarm.")}
-    assert {module.split(".")[2] for module in swarm} == {"identity"}
+    assert importers("dbus_fast") <= {
+        "owner/signals/sources/system_bus.py",
+        "owner/signals/sources/network_manager.py",
+    }
 
 
 def test_importing_the_package_loads_neither_torch_nor_grpc():

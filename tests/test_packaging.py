@@ -7,7 +7,7 @@ import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
-from p2pinfer.model.engine.native.engine import build as native_build
+from p2pinfer.model.engine.native import build as native_build
 
 ROOT = Path(__file__).parent.parent
 

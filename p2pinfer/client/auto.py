@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2pinfer.client.joining import joining
 from p2pinfer.client.chain.failover import Patience
+from p2pinfer.client.joining import joining
 from p2pinfer.client.network import Network
 from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_cache_folder
+from p2pinfer.identity import Identity
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.source import open_model
-from p2pinfer.identity import Identity
 from p2pinfer.wire import inference_pb2 as pb
 
 if TYPE_CHECKING:

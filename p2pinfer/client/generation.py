@@ -14,8 +14,8 @@ from transformers import Cache, GenerationConfig, GenerationMixin, PreTrainedMod
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.network import Network
 from p2pinfer.client.chain.session import HopReport, InferenceSession
+from p2pinfer.client.network import Network
 from p2pinfer.errors import UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.layer_store.manifest import Manifest

@@ -10,15 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2pinfer.client.joining import joining
 from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.network import Network
 from p2pinfer.client.chain.session import HopReport, InferenceSession
+from p2pinfer.client.joining import joining
+from p2pinfer.client.network import Network
 from p2pinfer.folders import user_cache_folder
+from p2pinfer.identity import Identity
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.source import open_model
-from p2pinfer.identity import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

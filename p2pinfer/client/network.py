@@ -12,14 +12,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from p2pinfer.client.reach.carrier import Carrier
-from p2pinfer.client.route.directory import Directory
-from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
 from p2pinfer.client.pay.payer import Payer
+from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
+from p2pinfer.client.route.directory import Directory
 from p2pinfer.errors import SwarmError, UsageError
+from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.identity import Identity
 from p2pinfer.swarm.tunnel import dial
 
 T = TypeVar("T")

@@ -16,7 +16,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from p2pinfer.health.snapshot.estimates import weakest
-from p2pinfer.health.snapshot.plain import LATEST_TIME, MOST_TOKENS_PER_SECOND, clean_count, clean_number, clean_text
+from p2pinfer.health.snapshot.plain import (
+    LATEST_TIME,
+    MOST_TOKENS_PER_SECOND,
+    clean_count,
+    clean_number,
+    clean_text,
+)
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView
 
 MAX_MODELS = 64

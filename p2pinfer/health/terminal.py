@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from p2pinfer.health.snapshot import words
 from p2pinfer.command_line.tables import Column, display_width, table
+from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.durations import ago_in_words, duration_in_words, time_in_words
 from p2pinfer.health.snapshot.plain import clean_count, clean_text
 from p2pinfer.health.snapshot.state import (

@@ -31,10 +31,10 @@ from p2pinfer.health.kept.history import History
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import HealthState, ProbeView, Sample
-from p2pinfer.swarm.records.announcement import Announcement
-from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.records.listing import ModelListing
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.types import PeerId
 from p2pinfer.wire.dialling import Address

@@ -1,4 +1,4 @@
-"""`python -m p2pinfer.local_swarm`: a swarm on this machine answers one question. scripts/quickstart runs it."""
+"""`python -m p2pinfer.local_swarm`: a swarm on this machine answers one question, for scripts/quickstart."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from p2pinfer.errors import P2PInferError
 from p2pinfer.local_swarm.config import DemoConfig
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
 from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.errors import P2PInferError
 from p2pinfer.types import Span
 
 

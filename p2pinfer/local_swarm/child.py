@@ -1,4 +1,6 @@
-"""Run a module as a child that never outlives its parent: `python -m p2pinfer.local_swarm.child FD MODULE ARGS...`
+"""Run a module as a child that never outlives its parent.
+
+    python -m p2pinfer.local_swarm.child FD MODULE ARGS...
 
 FD is the reading end of a pipe whose writing end only the parent holds. When the parent is gone, however
 it went, the pipe closes; the child is then asked to leave (SIGTERM) and, if it hasn't after a grace

@@ -62,7 +62,15 @@ class ServerProcess:
         parent_reads, self._alive_pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [*prefix, sys.executable, "-u", "-m", "p2pinfer.local_swarm.child", str(parent_reads), *arguments],
+                [
+                    *prefix,
+                    sys.executable,
+                    "-u",
+                    "-m",
+                    "p2pinfer.local_swarm.child",
+                    str(parent_reads),
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

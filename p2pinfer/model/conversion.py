@@ -15,11 +15,11 @@ import numpy as np
 from p2pinfer.errors import ModelError
 from p2pinfer.model.blueprint import Blueprint, Shape, blueprint
 from p2pinfer.model.families import family_of, normalised_config, transformers_config
-from p2pinfer.model.layer_store.manifest import ENDS_FILE, Manifest, layer_file
-from p2pinfer.model.quantization import quantize_rows
-from p2pinfer.model.layer_store.writer import StoreWriter
-from p2pinfer.model.layer_store.tensors import Tensors
 from p2pinfer.model.formats.weights import WeightSource
+from p2pinfer.model.layer_store.manifest import ENDS_FILE, Manifest, layer_file
+from p2pinfer.model.layer_store.tensors import Tensors
+from p2pinfer.model.layer_store.writer import StoreWriter
+from p2pinfer.model.quantization import quantize_rows
 
 Progress = Callable[[str], None]
 

@@ -13,9 +13,9 @@ from p2pinfer.errors import StoreError, UsageError
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.families import EndsRecipe, ends_recipe
 from p2pinfer.model.int8_matrix import Int8Matrix, int8_matrix
-from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.layer_store.tensors import let_pages_go
+from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows
 
 Logits = NDArray[np.float32]
 

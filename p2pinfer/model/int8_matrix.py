@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.model.engine.native.engine import library as native_library
+from p2pinfer.model.engine.native import library as native_library
 from p2pinfer.model.engine.native.matrix import NativeInt8Matrix
 from p2pinfer.model.quantization import Int8Rows, RowScales
 

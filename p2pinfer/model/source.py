@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from p2pinfer.errors import ModelError, StoreError
-from p2pinfer.model.formats import hub
 from p2pinfer.model.conversion import convert
+from p2pinfer.model.formats import hub
 from p2pinfer.model.formats.gguf_file import GgufFile
 from p2pinfer.model.formats.hf_folder import HfFolder
+from p2pinfer.model.formats.weights import WeightSource
 from p2pinfer.model.layer_store.manifest import FORMAT
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.model.formats.weights import WeightSource
 
 Progress = Callable[[str], None]
 

@@ -19,8 +19,8 @@ from p2pinfer.owner.consent import read_consent
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.policy import Action, Cause, Limits, Policy, Verdict, decide
 from p2pinfer.owner.policy.policy_file import load_policy
-from p2pinfer.owner.signals.readings import Reading, Readings, Signal
 from p2pinfer.owner.signals.all_sources import Signals, listening
+from p2pinfer.owner.signals.readings import Reading, Readings, Signal
 
 logger = logging.getLogger(__name__)
 

@@ -43,7 +43,10 @@ def say(line: str) -> None:
 
 
 async def _run(config: ServerConfig) -> None:
-    from p2pinfer.server.life.lifecycle import Ending, serve  # after the environment is set: it loads libraries
+    from p2pinfer.server.life.lifecycle import (  # after the environment is set: it loads libraries
+        Ending,
+        serve,
+    )
 
     ending = Ending()
     serving = asyncio.current_task()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pinfer.errors import P2PInferError, UsageError
-from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import short_id
 
 _HELP = """\

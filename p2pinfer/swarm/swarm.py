@@ -16,11 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2pinfer.errors import SwarmError
+from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import check_address, is_loopback, with_quic
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
+from p2pinfer.swarm.membership.membership import Membership, Remembered
+from p2pinfer.swarm.membership.presence import StreamHandler
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.bounds import check_model
-from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
-from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.listing import (
     LISTING_KEY,
     ListingEntry,
@@ -29,9 +32,6 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
     summarize,
 )
-from p2pinfer.swarm.membership.membership import Membership, Remembered
-from p2pinfer.swarm.membership.presence import StreamHandler
-from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.tasks import undisturbed
 from p2pinfer.types import PeerId
 

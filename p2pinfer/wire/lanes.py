@@ -7,7 +7,7 @@ thread that reads its TLS socket itself 0.08 to 0.17. So the thread that compute
 
 A lane has one direction, one writer and one reader. The side that dials says what it wants:
 
-    "p2pinfer lane 1\\n"                        in the clear: the port is gRPC's, whose TLS begins with 0x16
+    "p2pinfer lane 2\\n"                        in the clear: the port is gRPC's, whose TLS begins with 0x16
     TLS 1.3, the server's pinned certificate   from here on
     hello: role u8, session id 16, key 32      the key was given to the server in the session's opening
     frames                                     to the server (STEPS), or from it (RESULTS)
@@ -31,10 +31,10 @@ from typing import Any, Literal
 from p2pinfer.errors import HopFailedError, ProtocolError
 from p2pinfer.types import SESSION_ID_BYTES
 from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
-from p2pinfer.wire.opening import KEY_BYTES
 from p2pinfer.wire.dialling import Address, Tunnel, first_way
+from p2pinfer.wire.opening import KEY_BYTES
 
-PREAMBLE = b"p2pinfer lane 1\n"
+PREAMBLE = b"p2pinfer lane 2\n"
 HELLO_BYTES = 1 + SESSION_ID_BYTES + KEY_BYTES
 
 _LENGTH = struct.Struct("<I")

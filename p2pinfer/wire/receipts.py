@@ -7,7 +7,7 @@ times layers is what owners are paid for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -16,6 +16,7 @@ from p2pinfer.errors import InvalidReceiptError
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import Receipt as ReceiptMessage
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
+from p2pinfer.wire.step_kind import StepKind
 
 VALID_SECONDS = 90 * 86_400.0
 """How long a client lets a receipt be redeemed."""
@@ -60,18 +61,9 @@ class Work:
         )
 
 
-def work_of(chunk_tokens: Iterable[int], *, history: bool) -> Work:
-    """How a step counts, of which each row brings so many tokens: a row that brings one is decoding.
-
-    History is prefill, however it comes: it is fed to a server that takes another's place.
-    """
-    prefill = decode = 0
-    for tokens in chunk_tokens:
-        if history or tokens > 1:
-            prefill += tokens
-        else:
-            decode += tokens
-    return Work(prefill, decode)
+def work_of(kind: StepKind, tokens: int) -> Work:
+    """How a step of so many tokens counts: as decode if a reader waited for it, as prefill otherwise."""
+    return Work(decode_tokens=tokens) if kind.is_urgent else Work(prefill_tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

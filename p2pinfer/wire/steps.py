@@ -3,12 +3,13 @@
 Steps and results are the frames of lanes, and the bulk of what travels: a fixed header, then arrays, all
 little-endian.
 
-    header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, 7 bytes of zeros
+    header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, kind u8, 6 bytes of zeros
     chunks   row u32, position u32, tokens u32 each
     times    queue u32, compute u32 each, in microseconds, one per hop passed
     hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
 
-A result is a step without chunks. Step ids grow within a session; those of HISTORY steps are 0.
+A result is a step without chunks and of no kind (0). Step ids grow within a session; those of HISTORY steps
+are 0.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from p2pinfer.errors import ProtocolError
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipts import Work, work_of
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
 
 MAX_STEP_TOKENS = 512
@@ -32,10 +34,11 @@ MAX_STEP_TOKENS = 512
 MAX_HOPS = 256
 """Of a route."""
 
-_HEADER = struct.Struct("<QIHHB7x")
+_HEADER = struct.Struct("<QIHHBB6x")
 _CHUNK = struct.Struct("<III")
 _TIME = struct.Struct("<II")
 _MAX_TIME = 2**32 - 1
+_NO_KIND = 0
 
 
 class Outputs(IntEnum):
@@ -43,8 +46,7 @@ class Outputs(IntEnum):
 
     ALL = 0  # hidden states of every token
     LAST = 1  # of the last token of every chunk
-    NONE = 2  # only that it was done
-    HISTORY = 3  # nothing: the step fills the caches of a hop that came later, and goes no further than it
+    NONE = 2  # only that it was done; to a step of the HISTORY nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ class Step:
     """A step as it came: `times` are those of the hops before, as bytes to be sent on."""
 
     step_id: int
+    kind: StepKind
     outputs: Outputs
     chunks: list[RowChunk]
     times: bytes
@@ -90,8 +93,7 @@ class Step:
     @property
     def work(self) -> Work:
         """How it counts in receipts."""
-        lengths = (len(chunk.hidden) for chunk in self.chunks)
-        return work_of(lengths, history=self.outputs is Outputs.HISTORY)
+        return work_of(self.kind, self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Result:
 
 def pack_step(
     step_id: int,
+    kind: StepKind,
     chunks: Sequence[RowChunk],
     outputs: Outputs,
     dtype: pb.WireDtype,
@@ -114,7 +117,7 @@ def pack_step(
     hidden = all_tokens([chunk.hidden for chunk in chunks])
     return b"".join(
         (
-            _HEADER.pack(step_id, len(hidden), len(chunks), len(times) // _TIME.size, outputs),
+            _HEADER.pack(step_id, len(hidden), len(chunks), len(times) // _TIME.size, outputs, kind),
             *(_CHUNK.pack(chunk.row, chunk.position, len(chunk.hidden)) for chunk in chunks),
             times,
             encode_hidden(hidden, dtype),
@@ -124,7 +127,7 @@ def pack_step(
 
 def pack_result(step_id: int, hidden: NDArray[np.float32], dtype: pb.WireDtype, times: bytes) -> bytes:
     """The last hop's answer: hidden states [tokens, hidden_size], of which there may be none."""
-    header = _HEADER.pack(step_id, len(hidden), 0, len(times) // _TIME.size, Outputs.ALL)
+    header = _HEADER.pack(step_id, len(hidden), 0, len(times) // _TIME.size, Outputs.ALL, _NO_KIND)
     return b"".join((header, times, encode_hidden(hidden, dtype)))
 
 
@@ -144,13 +147,18 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     Nothing is allocated before its size was checked; float32 chunks are views of the message. Raises
     ProtocolError naming the first thing that is wrong.
     """
-    step_id, tokens, chunk_count, hops, outputs = _header(data)
+    step_id, tokens, chunk_count, hops, outputs, kind_number = _header(data)
     if chunk_count < 1:
         raise ProtocolError("a step without chunks")
     if chunk_count > contract.rows:
         raise ProtocolError(f"{chunk_count} chunks in a session of {contract.rows} rows")
-    if outputs > Outputs.HISTORY:
+    if outputs > Outputs.NONE:
         raise ProtocolError(f"outputs {outputs} is none of those that are known")
+    kind = _kind(kind_number)
+    if kind is StepKind.HISTORY and outputs != Outputs.NONE:
+        raise ProtocolError("a step of the history that asks for an answer")
+    if (step_id == 0) is not (kind is StepKind.HISTORY):
+        raise ProtocolError("the id of steps of the history, and of no others, is 0")
     if hops > MAX_HOPS:
         raise ProtocolError(f"a step that passed {hops} hops, at most {MAX_HOPS} are taken")
     heads_end = _HEADER.size + chunk_count * _CHUNK.size
@@ -158,7 +166,7 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     if len(data) < times_end:
         raise ProtocolError("a step that ends before its chunks and times do")
     heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
-    _check_chunks(heads, contract, lengths)
+    _check_chunks(heads, kind, contract, lengths)
     if sum(count for _, _, count in heads) != tokens:
         raise ProtocolError(f"the chunks have other than the {tokens} tokens that the header says")
     if tokens > contract.max_step_tokens:
@@ -168,17 +176,29 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     for row, position, count in heads:
         chunks.append(RowChunk(row, position, hidden[start : start + count]))
         start += count
-    return Step(step_id, Outputs(outputs), chunks, data[heads_end:times_end])
+    return Step(step_id, kind, Outputs(outputs), chunks, data[heads_end:times_end])
 
 
-def _check_chunks(heads: Sequence[tuple[int, int, int]], contract: Contract, lengths: Sequence[int]) -> None:
+def _kind(number: int) -> StepKind:
+    try:
+        return StepKind(number)
+    except ValueError:
+        raise ProtocolError(f"a step of kind {number}, which is none of those that are known") from None
+
+
+def _check_chunks(
+    heads: Sequence[tuple[int, int, int]], kind: StepKind, contract: Contract, lengths: Sequence[int]
+) -> None:
     seen: set[int] = set()
+    most = kind.most_row_tokens
     for row, position, count in heads:
         if row >= contract.rows or row in seen:
             raise ProtocolError(f"row {row} is not one of {contract.rows} rows, or comes twice")
         seen.add(row)
         if count < 1:
             raise ProtocolError(f"row {row} comes with no tokens")
+        if most is not None and count > most:
+            raise ProtocolError(f"row {row} comes with {count} tokens, a {kind.name} step has at most {most}")
         if position > lengths[row]:
             raise ProtocolError(
                 f"row {row} continues at {position} but only {lengths[row]} tokens are cached"
@@ -192,7 +212,7 @@ def _check_chunks(heads: Sequence[tuple[int, int, int]], contract: Contract, len
 
 def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> Result:
     """Check a result of `tokens` hidden states, through `hops` hops. Raises ProtocolError."""
-    step_id, got, chunk_count, got_hops, _ = _header(data)
+    step_id, got, chunk_count, got_hops, _, _ = _header(data)
     if got_hops != hops:
         raise ProtocolError(f"{got_hops} of {hops} hops say they ran the step")
     if chunk_count or got != tokens:
@@ -208,7 +228,7 @@ def max_result_bytes(tokens: int, hops: int, hidden_size: int, dtype: pb.WireDty
     return _HEADER.size + hops * _TIME.size + hidden_bytes(tokens, hidden_size, dtype)
 
 
-def _header(data: bytes) -> tuple[int, int, int, int, int]:
+def _header(data: bytes) -> tuple[int, int, int, int, int, int]:
     if len(data) < _HEADER.size:
         raise ProtocolError(f"a step of {len(data)} bytes has no header")
     return _HEADER.unpack_from(data)
@@ -216,7 +236,7 @@ def _header(data: bytes) -> tuple[int, int, int, int, int]:
 
 def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> NDArray[np.float32]:
     """What the last hop answers: every token, the last of each chunk, or nothing."""
-    if wanted in (Outputs.NONE, Outputs.HISTORY):
+    if wanted is Outputs.NONE:
         return outputs[0][:0]
     if wanted is Outputs.LAST:
         return all_tokens([hidden[-1:] for hidden in outputs])

@@ -26,14 +26,14 @@ from report import machine, say, verdict, write_json
 from scored_models import RouteModel, ScoredModel, TransformersModel
 from transformers import AutoTokenizer
 
-from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
-from p2pinfer.model.source import open_model
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 from p2pinfer.wire import inference_pb2 as pb
 
 EXACT = "transformers fp32"

@@ -22,8 +22,8 @@ from transformers.generation.streamers import BaseStreamer
 from wan_speech import Speech, listen
 
 from p2pinfer import AutoDistributedModelForCausalLM
-from p2pinfer.client.generation import DistributedCausalLM
 from p2pinfer.client.chain.session import InferenceSession
+from p2pinfer.client.generation import DistributedCausalLM
 from p2pinfer.errors import P2PInferError
 from p2pinfer.model.engine.base import Hidden
 

@@ -18,11 +18,11 @@ from tokenizers import Tokenizer
 from turns import Contender
 from wan_hosts import LOOPBACK, Hosts
 
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.local_swarm.processes import LocalSwarm
-from p2pinfer.folders import user_cache_folder
-from p2pinfer.model.source import open_model
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 from p2pinfer.types import short_id
 
 POLL_SECONDS = 0.05

@@ -27,12 +27,12 @@ from program import status_of
 from report import machine, say, verdict, write_json
 from turns import Contender
 
-from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import READY_PREFIX, LocalSwarm, ServerProcess
 from p2pinfer.errors import SwarmError
 from p2pinfer.folders import user_cache_folder
-from p2pinfer.model.source import open_model
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.local_swarm.processes import READY_PREFIX, LocalSwarm, ServerProcess
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 
 SHARES = (1.0, 0.5, 0.25)
 PROMPT_TOKENS = 512

@@ -19,13 +19,13 @@ import psutil
 from report import machine, say, verdict, write_json
 from turns import Contender, Turn, take_turns
 
+from p2pinfer.errors import P2PInferError
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
 from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.errors import P2PInferError
-from p2pinfer.folders import user_cache_folder
-from p2pinfer.model.source import open_model
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 
 BASELINE = "transformers bf16, one process"
 GOAL_RATIOS = {"p2pinfer, three peers": 1.0, "p2pinfer, six peers": 0.8}

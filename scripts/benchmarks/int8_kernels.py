@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from p2pinfer.model.engine.native.engine import library as native_library
-from p2pinfer.model.engine.reference.int8_linear import Float16Linear, Int8Linear
+from p2pinfer.model.engine.native import library as native_library
 from p2pinfer.model.engine.native.matrix import NativeInt8Matrix
-from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows, quantize_rows
 from p2pinfer.model.engine.reference.bitsandbytes_linear import bitsandbytes_linear
+from p2pinfer.model.engine.reference.int8_linear import Float16Linear, Int8Linear
+from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows, quantize_rows
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 Build = Callable[[Int8Rows, RowScales], Product]

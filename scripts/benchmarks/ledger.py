@@ -23,14 +23,14 @@ from free_port import free_port
 from program import status_of
 from report import machine, say, write_json
 
-from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import LocalSwarm, Place
 from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
+from p2pinfer.identity import verify
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.local_swarm.processes import LocalSwarm, Place
 from p2pinfer.model.source import open_model
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.identity import verify
 from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import read_receipt

@@ -26,10 +26,10 @@ from mqtt_broker import Broker, running_broker
 from program import status_of
 from report import Spread, machine, say, write_json
 
-from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
 from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
 from p2pinfer.model.source import open_model
 from p2pinfer.types import PeerId, Span, short_id
 

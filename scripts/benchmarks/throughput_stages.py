@@ -34,13 +34,13 @@ from throughput_plan import (
 )
 from turns import Contender, ContenderError, Runs, Turn, take_turns
 
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.engine.native.library import default_threads
-from p2pinfer.model.source import open_model
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 
 MEMORY_MEGABYTES = 512  # far more than the caches hold
 LARGE_PROMPT_TOKENS = 16

@@ -22,12 +22,12 @@ from wan_plan import (
 )
 from wan_process import HostProcess
 
+from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.folders import user_cache_folder
-from p2pinfer.model.source import open_model
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.tensors import hidden_bytes
 from scripts.lab import HostCounters, LabError, WanLab

@@ -13,12 +13,12 @@ import time
 import numpy as np
 import pytest
 
-from p2pinfer.client.network import Network
 from p2pinfer.client.chain.session import InferenceSession
+from p2pinfer.client.network import Network
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.types import Span
+from tests.client.chain.test_session import decode, in_client, session_of
 from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until
-from tests.client.test_session import decode, in_client, session_of
 from tests.fakes import (
     FakeEnds,
     FakeServer,

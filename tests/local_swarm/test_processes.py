@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from p2pinfer.local_swarm.processes import LocalSwarm, Place, ServerProcess
 from p2pinfer.errors import SwarmError
+from p2pinfer.local_swarm.processes import LocalSwarm, Place, ServerProcess
 from p2pinfer.types import Span
 
 ANNOUNCES = """
@@ -92,7 +92,8 @@ def test_a_server_and_what_it_started_end_when_the_parent_is_killed(tmp_path: Pa
     """SIGKILL leaves the parent no time to clean up; the closing pipe tells the child."""
     (tmp_path / "stand_in.py").write_text(ANNOUNCES)
     parent_program = (
-        "import time; from p2pinfer.local_swarm.processes import ServerProcess; from p2pinfer.types import Span\n"
+        "import time; from p2pinfer.types import Span\n"
+        "from p2pinfer.local_swarm.processes import ServerProcess\n"
         "server = ServerProcess(['stand_in'], layers=Span(0, 1)); server.wait_ready(time.monotonic() + 30)\n"
         "print(server.pid, server.lines[-1].split()[-1], flush=True); time.sleep(600)"
     )

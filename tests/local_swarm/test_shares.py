@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.errors import UsageError
+from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.types import Span
 
 

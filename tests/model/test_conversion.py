@@ -18,9 +18,9 @@ import torch
 from p2pinfer.errors import ModelError, StoreError, UnsupportedModelError
 from p2pinfer.model.conversion import convert
 from p2pinfer.model.formats.hf_folder import HfFolder
+from p2pinfer.model.layer_store.writer import StoreWriter
 from p2pinfer.model.quantization import quantize_rows
 from p2pinfer.model.source import convert_model, open_model
-from p2pinfer.model.layer_store.writer import StoreWriter
 from tests.model.tiny_models import save_tiny_model
 
 

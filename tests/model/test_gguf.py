@@ -15,8 +15,8 @@ from transformers import AutoTokenizer
 from p2pinfer.errors import ModelError, UnsupportedModelError
 from p2pinfer.model.formats.gguf_file import GgufFile
 from p2pinfer.model.formats.gguf_reader import read_header
-from p2pinfer.model.source import convert_model
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import convert_model
 from tests.model.tiny_models import save_tiny_model, tiny_config
 
 _NAMES = {

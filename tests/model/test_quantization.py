@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as arrays
 
 from p2pinfer.errors import ModelError
 from p2pinfer.hadamard import rotate
+from p2pinfer.model.engine.reference.bitsandbytes_linear import bitsandbytes_linear
 from p2pinfer.model.engine.reference.int8_linear import Float16Linear, Int8Linear, rotated
 from p2pinfer.model.quantization import dequantize_rows, quantize_rows
-from p2pinfer.model.engine.reference.bitsandbytes_linear import bitsandbytes_linear
 from tests.model.tiny_models import relative_difference
 
 

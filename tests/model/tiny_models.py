@@ -14,9 +14,9 @@ from p2pinfer.hadamard import rotate
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden
 from p2pinfer.model.families import FAMILIES
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.quantization import dequantize_rows
 from p2pinfer.model.source import open_model
-from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 
 NUM_LAYERS = 4

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.owner import commands
-from p2pinfer.owner.policy.conditions import Condition
 from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.policy.conditions import Condition
 from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
-from p2pinfer.owner.statement.rates import parse_rates
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.config import MqttTopic
+from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.statement.rates import parse_rates
 from p2pinfer.server.config import ServerConfig
 
 ROOT = Path(__file__).parents[2]

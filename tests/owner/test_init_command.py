@@ -19,10 +19,10 @@ from p2pinfer.owner.commands import check, init
 from p2pinfer.owner.policy.conditions import Condition, InUse
 from p2pinfer.owner.policy.policy import Action, decide
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
-from p2pinfer.owner.signals.readings import Signal
-from p2pinfer.owner.signals.config import Host, MqttTopic
 from p2pinfer.owner.policy.templates import Kind, policy_text
 from p2pinfer.owner.policy.toml_table import TomlTable
+from p2pinfer.owner.signals.config import Host, MqttTopic
+from p2pinfer.owner.signals.readings import Signal
 
 # `#key = value` isn't in use; `#   key = value` is another way to say the next one.
 UNUSED = re.compile(r"#([a-z_]+ = .*)")

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from p2pinfer.server.sessions.session_table import next_hops
+from p2pinfer.identity import Identity
 from p2pinfer.server.door.front_door import listen_on
+from p2pinfer.server.sessions import next_hops
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.identity import Identity
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import new_certificate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2pinfer.server.door.admission import MAX_ROWS
 from p2pinfer.server.config import LEAST_RECEIPT_TOKENS, ServerConfig
+from p2pinfer.server.door.admission import MAX_ROWS
 from p2pinfer.types import Span
 
 

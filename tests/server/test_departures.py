@@ -12,6 +12,7 @@ import pytest
 from p2pinfer.errors import RefusedError
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk, pack_step
 from tests.fakes import FakeServer, fake_swarm, random_hidden, run_locally
 from tests.server.wire_client import (
@@ -68,7 +69,7 @@ async def test_the_first_hop_is_replaced_by_one_that_the_client_tells_the_histor
         route.steps = await client.steps_lane(route.hops[0])
         for start in (0, 3):
             chunk = RowChunk(0, start, hidden[start : min(start + 3, 5)])
-            await send(route.steps, pack_step(0, [chunk], Outputs.HISTORY, pb.FLOAT32))
+            await send(route.steps, pack_step(0, StepKind.HISTORY, [chunk], Outputs.NONE, pb.FLOAT32))
         output = await route.run(hidden[5:], 5)
         await route.hops[0].caught_up(5)
 
@@ -262,7 +263,8 @@ async def test_a_step_that_follows_one_that_went_astray_is_dropped_and_not_held_
         next(route.ids)  # the step with the third token never came here
         await route.send([RowChunk(0, 3, hidden[3:])])
         output = await route.run(hidden[2:], 2)
-        await send(route.steps, pack_step(9, [RowChunk(0, 7, ONE * np.float32("nan"))], Outputs.ALL, 0))
+        nan = RowChunk(0, 7, ONE * np.float32("nan"))
+        await send(route.steps, pack_step(9, StepKind.DECODE, [nan], Outputs.ALL, pb.FLOAT32))
         with pytest.raises(RefusedError, match="NaN"):  # what else is wrong is held against it
             await route.hops[0].frame()
 

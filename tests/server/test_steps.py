@@ -15,6 +15,7 @@ from p2pinfer.errors import RefusedError
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk, pack_result, pack_step
 from tests.fakes import fake_swarm, random_hidden, run_locally
 from tests.server.wire_client import ONE, opened, send, until, wire_client
@@ -59,8 +60,10 @@ async def test_rows_of_unequal_length_share_a_session_and_do_not_mix():
     assert np.array_equal(last[1], run_locally(long, 4)[-1])
 
 
-def step_bytes(*chunks: RowChunk, dtype=pb.FLOAT32, step_id=1, outputs=Outputs.ALL) -> bytes:
-    return pack_step(step_id, chunks, outputs, dtype)
+def step_bytes(
+    *chunks: RowChunk, dtype=pb.FLOAT32, step_id=1, kind=StepKind.PREFILL, outputs=Outputs.ALL
+) -> bytes:
+    return pack_step(step_id, kind, chunks, outputs, dtype)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,15 @@ def step_bytes(*chunks: RowChunk, dtype=pb.FLOAT32, step_id=1, outputs=Outputs.A
         (step_bytes(RowChunk(0, 0, ONE)) + b"x", "bytes of hidden states"),
         (step_bytes(RowChunk(0, 0, ONE * np.float32("nan"))), "NaN"),
         (step_bytes(RowChunk(0, 0, ONE), step_id=0), "the id of steps of the history"),
-        (step_bytes(RowChunk(0, 0, ONE), outputs=Outputs.HISTORY), "the id of steps of the history"),
+        (
+            step_bytes(RowChunk(0, 0, ONE), kind=StepKind.HISTORY, outputs=Outputs.NONE),
+            "the id of steps of the history",
+        ),
+        (step_bytes(RowChunk(0, 0, ONE), kind=StepKind.HISTORY, step_id=0), "asks for an answer"),
+        (step_bytes(RowChunk(0, 0, ONE), kind=0), "kind 0"),
+        (step_bytes(RowChunk(0, 0, ONE), kind=6), "kind 6"),
+        (step_bytes(RowChunk(0, 0, np.tile(ONE, (2, 1))), kind=StepKind.DECODE), "DECODE step has at most 1"),
+        (step_bytes(RowChunk(0, 0, np.tile(ONE, (33, 1))), kind=StepKind.DRAFT), "DRAFT step has at most 32"),
     ],
 )
 async def test_a_step_that_breaks_the_contract_ends_the_session_with_the_reason(step, message):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.errors import RefusedError
-from p2pinfer.server.sessions.session_table import output_lanes as outputs
+from p2pinfer.server.sessions import output_lanes as outputs
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Lane

@@ -19,12 +19,13 @@ from p2pinfer.identity import Identity
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.lanes import Hello, Lane, Role, lane_to, ready
 from p2pinfer.wire.opening import sign_opening
 from p2pinfer.wire.status import refusal_of
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk, max_result_bytes, pack_step, read_result, step_id_of
-from p2pinfer.wire.dialling import Address
 from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, Hidden
 
 SECONDS = 5.0
@@ -204,8 +205,10 @@ class Route:
     ids: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     async def send(self, chunks: Sequence[RowChunk], outputs: Outputs = Outputs.ALL) -> int:
+        """A decode step where every row brings one token, else prefill."""
         step_id = next(self.ids)
-        await send(self.steps, pack_step(step_id, chunks, outputs, self.wire_dtype))
+        kind = StepKind.DECODE if all(len(chunk.hidden) == 1 for chunk in chunks) else StepKind.PREFILL
+        await send(self.steps, pack_step(step_id, kind, chunks, outputs, self.wire_dtype))
         return step_id
 
     async def receive(self, step_id: int, tokens: int) -> Hidden:

@@ -13,8 +13,8 @@ from p2pinfer.errors import HopFailedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
-from p2pinfer.wire.lanes import deliver
 from p2pinfer.wire.dialling import Address
+from p2pinfer.wire.lanes import deliver
 from tests.simulator.calls import Call, ClientChannel
 from tests.simulator.dialling import connect, lane_to
 from tests.simulator.host import Host

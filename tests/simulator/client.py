@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from p2pinfer.client.route.directory import Directory
 from p2pinfer.client.pay.payer import Payer
+from p2pinfer.client.route.directory import Directory
 from p2pinfer.identity import Identity
 from tests.simulator.arithmetic import MODEL
 from tests.simulator.carrier import SimCarrier

@@ -8,16 +8,16 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.identity import Identity
+from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.door.admission import Load
-from p2pinfer.server.life.draining import SETTLE_SECONDS, drain
 from p2pinfer.server.door.handler import Handler
+from p2pinfer.server.life.draining import SETTLE_SECONDS, drain
+from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.session_steps import Runner
 from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
-from p2pinfer.server.compute.speed import Speed
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.identity import Identity
 from p2pinfer.types import Span
 from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Reason, Refused

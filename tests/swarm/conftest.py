@@ -14,10 +14,10 @@ import pytest
 from hypothesis import settings
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.kademlia.node import SwarmNode
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 
 settings.register_profile("p2pinfer-swarm", deadline=None, derandomize=True, max_examples=100)

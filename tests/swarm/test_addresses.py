@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pinfer.errors import UsageError
+from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import (
     check_address,
     check_peer_address,
@@ -14,7 +15,6 @@ from p2pinfer.swarm.addresses import (
     with_ports,
     with_quic,
 )
-from p2pinfer.identity import Identity
 
 PEER = Identity.ephemeral().peer_id
 

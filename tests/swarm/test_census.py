@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.census import coverage, missing_layers
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
 from tests.swarm.conftest import describe
 

@@ -22,14 +22,14 @@ from hivemind.proto import dht_pb2
 from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.swarm import record_pb2
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
-from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.kademlia.hardening import bounded_loads
 from p2pinfer.identity import Identity
+from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.kademlia.hardening import bounded_loads
 from p2pinfer.swarm.kademlia.protocol import node_id_of
-from p2pinfer.swarm.records.signed import seal
 from p2pinfer.swarm.kademlia.validator import RecordValidator
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.records.signed import seal
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
 

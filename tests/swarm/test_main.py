@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from p2pinfer.swarm.__main__ import main
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.__main__ import main
 from tests.swarm.conftest import join_here, until
 
 

@@ -16,9 +16,9 @@ import pytest
 from hivemind.p2p import PeerID
 
 from p2pinfer.errors import InvalidRecordError, SwarmError, SwarmUnreachableError, UsageError
+from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.identity import Identity
 from p2pinfer.types import Span
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
 

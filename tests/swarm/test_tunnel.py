@@ -12,8 +12,8 @@ import grpc
 import psutil
 import pytest
 
-from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial, expose
 from p2pinfer.wire.certificates import SERVER_NAME, new_certificate, pinned
 from tests.swarm.conftest import join_here

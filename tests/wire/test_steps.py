@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.receipts import Work
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Contract,
     Outputs,
@@ -47,9 +49,13 @@ def check(data: bytes) -> None:
 chunks = st.builds(RowChunk, st.integers(0, 4), st.integers(0, 12), st.integers(0, 9).map(hidden))
 
 
-@given(st.lists(chunks, min_size=1, max_size=5), st.sampled_from([pb.FLOAT32, pb.INT8]))
-def test_whatever_step_comes_its_chunks_fit_the_contract_or_it_is_an_error(parts, dtype):
-    check(pack_step(1, parts, Outputs.ALL, dtype))
+@given(
+    st.sampled_from(StepKind),
+    st.lists(chunks, min_size=1, max_size=5),
+    st.sampled_from([pb.FLOAT32, pb.INT8]),
+)
+def test_whatever_step_comes_its_chunks_fit_the_contract_or_it_is_an_error(kind, parts, dtype):
+    check(pack_step(1, kind, parts, Outputs.ALL, dtype))
 
 
 @given(st.binary(max_size=200))
@@ -60,19 +66,26 @@ def test_any_bytes_are_a_step_or_an_error(data):
 @given(st.integers(0, 100), st.integers(0, 255))
 def test_a_step_with_one_byte_changed_is_a_step_or_an_error(where, value):
     data = bytearray(
-        pack_step(9, [RowChunk(1, 4, hidden(3)), RowChunk(0, 0, hidden(2))], Outputs.LAST, pb.FLOAT32)
+        pack_step(
+            9,
+            StepKind.PREFILL,
+            [RowChunk(1, 4, hidden(3)), RowChunk(0, 0, hidden(2))],
+            Outputs.LAST,
+            pb.FLOAT32,
+        )
     )
     data[where % len(data)] = value
     check(bytes(data))
 
 
-def test_a_step_is_read_as_it_was_packed():
+@pytest.mark.parametrize("kind", [StepKind.PREFILL, StepKind.DRAFT, StepKind.AUDIT])
+def test_a_step_is_read_as_it_was_packed(kind):
     times = hop_time(0.25, 0.5)
     sent = [RowChunk(1, 4, hidden(3)), RowChunk(0, 0, hidden(2, 1))]
-    data = pack_step(77, sent, Outputs.LAST, pb.FLOAT32, times)
+    data = pack_step(77, kind, sent, Outputs.LAST, pb.FLOAT32, times)
     step = read_step(data, CONTRACT, LENGTHS)
     assert step_id_of(data) == step.step_id == 77
-    assert step.outputs is Outputs.LAST and step.times == times
+    assert step.kind is kind and step.outputs is Outputs.LAST and step.times == times
     for got, was in zip(step.chunks, sent, strict=True):
         assert (got.row, got.position) == (was.row, was.position)
         assert got.hidden.tobytes() == was.hidden.tobytes()
@@ -116,3 +129,15 @@ def test_the_last_hop_answers_with_what_was_asked_for():
     assert select_outputs(outputs, Outputs.ALL).shape == (4, 2)
     assert select_outputs(outputs, Outputs.LAST).tolist() == [[4, 5], [9, 9]]
     assert select_outputs(outputs, Outputs.NONE).shape == (0, 2)
+
+
+def test_a_step_counts_as_what_its_client_says_it_is():
+    """A prompt of one token is a prompt; of a draft every token is decoded for a reader who waits."""
+    row = RowChunk(0, 0, hidden(1))
+
+    def work(kind: StepKind, step_id: int = 1, outputs: Outputs = Outputs.ALL) -> Work:
+        return read_step(pack_step(step_id, kind, [row], outputs, pb.FLOAT32), CONTRACT, LENGTHS).work
+
+    assert work(StepKind.DECODE) == work(StepKind.DRAFT) == Work(decode_tokens=1)
+    assert work(StepKind.PREFILL) == work(StepKind.AUDIT) == Work(prefill_tokens=1)
+    assert work(StepKind.HISTORY, 0, Outputs.NONE) == Work(prefill_tokens=1)

@@ -12,15 +12,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from p2pinfer.client.reach.carrier import Carrier, ClientLane
 from p2pinfer.client.chain.hop import Hop, SessionShape
 from p2pinfer.client.chain.prefill import step_tokens
 from p2pinfer.client.chain.recovery import Silent, Stuck, Working, diagnose
+from p2pinfer.client.reach.carrier import Carrier, ClientLane
 from p2pinfer.client.route.routing import CLIENT
 from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError, RefusedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.status import Reason
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Outputs,
     Result,
@@ -109,7 +110,7 @@ class Chain:
         self._waiter.wake()
         self._on_news()
 
-    def send(self, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
+    def send(self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
         """Begin to send one step to the first hop, and return its id; `receive` goes on with it.
 
         Raises HopFailedError, RefusedError.
@@ -117,8 +118,8 @@ class Chain:
         self._check()
         assert self.steps is not None
         self._last_step_id += 1
-        step = pack_step(self._last_step_id, chunks, outputs, self.shape.wire_dtype)
-        work = work_of((len(chunk.hidden) for chunk in chunks), history=False)
+        step = pack_step(self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype)
+        work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2pinfer.wire.step_kind import StepKind
+
 FIRST_SECONDS = 3.0
 """For steps of a kind that was never seen on this route."""
 
@@ -34,29 +36,29 @@ class _Estimate:
 
 @dataclass(slots=True)
 class StepTimes:
-    """How long a route's steps take, of both kinds apart: one token per row, and pieces of prompts.
+    """How long a route's steps take: those that a reader waits for, and apart from them pieces of prompts.
 
     To find a step overdue costs a question to every hop and harms nobody, so the bounds are tight: what
     is measured is who answers it, not how long the step took.
     """
 
-    _decode: _Estimate = field(default_factory=_Estimate)
+    _urgent: _Estimate = field(default_factory=_Estimate)
     _prefill: _Estimate = field(default_factory=_Estimate)  # per token
 
-    def add(self, *, tokens: int, rows: int, seconds: float) -> None:
+    def add(self, kind: StepKind, *, tokens: int, seconds: float) -> None:
         """Note that a step of so many tokens was answered so long after it, or the one before, was sent."""
-        if tokens > rows:
-            self._prefill.add(seconds / tokens)
+        if kind.is_urgent:
+            self._urgent.add(seconds)
         else:
-            self._decode.add(seconds)
+            self._prefill.add(seconds / tokens)
 
-    def overdue_seconds(self, *, tokens: int, rows: int) -> float:
+    def overdue_seconds(self, kind: StepKind, *, tokens: int) -> float:
         """How long to wait for an answer to this step before asking what became of it."""
-        if tokens > rows:
+        if kind.is_urgent:
+            bound = self._urgent.bound()
+        else:
             per_token = self._prefill.bound()
             bound = None if per_token is None else per_token * tokens
-        else:
-            bound = self._decode.bound()
         return FIRST_SECONDS if bound is None else min(max(bound, _SHORTEST_SECONDS), _LONGEST_SECONDS)
 
 

@@ -14,13 +14,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from p2pinfer.client.chain.chain import Chain
-from p2pinfer.client.route.experience import run_of
-from p2pinfer.client.chain.row_progress import Embed
 from p2pinfer.client.chain.hop import Hop, SessionShape
-from p2pinfer.client.route.hop_server import HopServer
-from p2pinfer.client.network import Network
 from p2pinfer.client.chain.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, after_failure
+from p2pinfer.client.chain.row_progress import Embed
 from p2pinfer.client.chain.splice import Splice
+from p2pinfer.client.network import Network
+from p2pinfer.client.route.experience import run_of
+from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.types import PeerId

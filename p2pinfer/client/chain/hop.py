@@ -11,17 +11,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.chain.deadlines import Pace
-from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.chain.recovery import HopProgress
-from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.pay.tally import Tally
+from p2pinfer.client.reach.carrier import Carrier, HopCall
+from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, RefusedError
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import KEY_BYTES, sign_opening
 from p2pinfer.wire.receipts import VALID_SECONDS, Receipt, Work
+from p2pinfer.wire.step_kind import StepKind
 
 logger = logging.getLogger(__name__)
 
@@ -135,12 +136,12 @@ class Hop:
                 if not isinstance(self.failure, HopFailedError):
                     payer.settle_soon(self._settle(payer, self.tally.most))
 
-    def count(self, queue_seconds: float, compute_seconds: float, *, decode: bool) -> None:
-        """Note that it took part in a step, for one token per row if that is a `decode` step."""
+    def count(self, kind: StepKind, queue_seconds: float, compute_seconds: float) -> None:
+        """Note that it took part in a step. Its pace is that of decode steps, which are all alike."""
         self.steps += 1
         self.queue_seconds += queue_seconds
         self.compute_seconds += compute_seconds
-        if decode:
+        if kind is StepKind.DECODE:
             self.pace.add(queue_seconds + compute_seconds)
 
     async def progress(self) -> HopProgress | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import RowChunk
 
 PREFILL_STEP_TOKENS = 128
@@ -31,6 +32,7 @@ def step_tokens(round_trip_seconds: float) -> int:
 class PlannedStep:
     """The chunks of one step; `final` tells for each whether it holds the row's last token."""
 
+    kind: StepKind
     chunks: list[RowChunk]
     final: list[bool]
 
@@ -41,16 +43,20 @@ class PlannedStep:
 
 
 def plan_steps(rows: Sequence[RowChunk], max_tokens: int) -> list[PlannedStep]:
-    """Cut rows into steps of at most `max_tokens`, in order; a row is at most once in a step."""
+    """Cut rows into steps of at most `max_tokens`, in order; a row is at most once in a step.
+
+    Rows that lack one token each are being decoded; where any lacks more, all of it is prefill.
+    """
+    kind = StepKind.DECODE if all(len(row.hidden) == 1 for row in rows) else StepKind.PREFILL
     steps: list[PlannedStep] = []
-    current = PlannedStep([], [])
+    current = PlannedStep(kind, [], [])
     room = max_tokens
     for row in rows:
         start = 0
         while start < len(row.hidden):
             if room == 0:
                 steps.append(current)
-                current, room = PlannedStep([], []), max_tokens
+                current, room = PlannedStep(kind, [], []), max_tokens
             end = min(len(row.hidden), start + room)
             current.chunks.append(RowChunk(row.row, row.position + start, row.hidden[start:end]))
             current.final.append(end == len(row.hidden))

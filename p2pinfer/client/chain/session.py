@@ -12,17 +12,18 @@ import numpy as np
 
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.deadlines import StepTimes
-from p2pinfer.client.chain.row_progress import Feed
-from p2pinfer.client.chain.hop import SessionShape
 from p2pinfer.client.chain.failover import Keeper, Patience
-from p2pinfer.client.network import Network
+from p2pinfer.client.chain.hop import SessionShape
 from p2pinfer.client.chain.prefill import MAX_TOKENS_AHEAD, PlannedStep
+from p2pinfer.client.chain.row_progress import Feed
+from p2pinfer.client.network import Network
 from p2pinfer.errors import HopFailedError, P2PInferError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.step_kind import StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,30 +173,29 @@ class InferenceSession:
         def take_one() -> None:
             nonlocal tokens_ahead, last_answer
             step, step_id, sent_at = under_way.popleft()
-            rows = len(step.chunks)
-            overdue = self._times.overdue_seconds(tokens=step.tokens, rows=rows)
+            overdue = self._times.overdue_seconds(step.kind, tokens=step.tokens)
             result = chain.receive(step_id, tokens=feed.answered_tokens(step), overdue_seconds=overdue)
             now = self._network.now()
-            self._times.add(tokens=step.tokens, rows=rows, seconds=now - max(sent_at, last_answer))
+            self._times.add(step.kind, tokens=step.tokens, seconds=now - max(sent_at, last_answer))
             last_answer = now
             tokens_ahead -= step.tokens
             feed.take(step, result.hidden)
             self._keeper.progressed()
-            self._count(chain, result.hop_seconds, decode=step.tokens == rows)
+            self._count(chain, result.hop_seconds, step.kind)
 
         for step in feed.plan(chain.max_step_tokens):
             while under_way and tokens_ahead + step.tokens > MAX_TOKENS_AHEAD:
                 take_one()
             tokens_ahead += step.tokens
-            step_id = chain.send(step.chunks, feed.outputs(step))
+            step_id = chain.send(step.kind, step.chunks, feed.outputs(step))
             under_way.append(_Sent(step, step_id, self._network.now()))
         while under_way:
             take_one()
 
-    def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], *, decode: bool) -> None:
+    def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
         slow = False
         for hop, (queue, compute) in zip(chain.hops, hop_seconds, strict=True):
-            hop.count(queue, compute, decode=decode)
+            hop.count(kind, queue, compute)
             slow = slow or hop.pace.slow_seconds is not None
         if slow:
             self._network.call_soon(self._keeper.look_at_pace)

@@ -21,18 +21,19 @@ from contextlib import AsyncExitStack
 from itertools import pairwise
 from typing import Any
 
-from p2pinfer.client.reach.carrier import ClientLane
 from p2pinfer.client.chain.chain import Chain, End, Link, blame
-from p2pinfer.client.chain.row_progress import history_steps
 from p2pinfer.client.chain.hop import Hop
-from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.client.chain.row_progress import history_steps
 from p2pinfer.client.pay.payer import Payer
+from p2pinfer.client.reach.carrier import ClientLane
+from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Role
 from p2pinfer.wire.opening import KEY_BYTES
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, pack_step
 
 _ANSWER_SECONDS = 5.0
@@ -255,7 +256,7 @@ class Splice:
         shape = self._chain.shape
         try:
             for step in history_steps(held, self._sent, self._embed, right.max_step_tokens):
-                frame = pack_step(0, step, Outputs.HISTORY, shape.wire_dtype)
+                frame = pack_step(0, StepKind.HISTORY, step, Outputs.NONE, shape.wire_dtype)
                 await self._chain.carrier.deliver(self._steps.lane, frame)
                 self._expect_history(right, sum(len(chunk.hidden) for chunk in step))
         except OSError as error:

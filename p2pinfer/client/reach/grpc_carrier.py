@@ -17,10 +17,10 @@ from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.dialling import Address, Tunnel
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.lanes import Lane, deliver, lane_to
 from p2pinfer.wire.status import refusal_of
-from p2pinfer.wire.dialling import Address, Tunnel
 
 Reply = TypeVar("Reply")
 _SessionCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"

@@ -25,16 +25,16 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from p2pinfer.database import Database, Kind
 from p2pinfer.errors import InvalidReceiptError, InvalidRecordError
-from p2pinfer.health.snapshot.plain import clean_text
 from p2pinfer.health.kept.setting_aside import open_or_set_aside
+from p2pinfer.health.snapshot.plain import clean_text
 from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import ContributionView
+from p2pinfer.identity import peer_id_of, public_key_of, verify
 from p2pinfer.owner.ledger.acceptance import first_misstep, misstep
 from p2pinfer.owner.statement.bundle import BundleLine, open_bundle, read_bundle
-from p2pinfer.database import Database, Kind
 from p2pinfer.swarm.records.bounds import MAX_LAYERS, check_model
-from p2pinfer.identity import peer_id_of, public_key_of, verify
 from p2pinfer.types import short_id
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from p2pinfer.health.snapshot.plain import LATEST_TIME, clean_count, clean_number
-from p2pinfer.health.kept.setting_aside import open_or_set_aside
-from p2pinfer.health.snapshot.state import Sample
 from p2pinfer.database import Database, Kind
+from p2pinfer.health.kept.setting_aside import open_or_set_aside
+from p2pinfer.health.snapshot.plain import LATEST_TIME, clean_count, clean_number
+from p2pinfer.health.snapshot.state import Sample
 
 MAX_MODELS = 64
 KEPT_MINUTES = 8 * 24 * 60

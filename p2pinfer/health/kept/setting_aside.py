@@ -6,8 +6,8 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from p2pinfer.errors import LedgerError
 from p2pinfer.database import Database, Kind
+from p2pinfer.errors import LedgerError
 
 logger = logging.getLogger(__name__)
 

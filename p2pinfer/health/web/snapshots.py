@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from p2pinfer.health.snapshot import words
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.metrics import metrics_text
+from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.source import HealthSource
 from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.body import Body

@@ -48,7 +48,7 @@ def load_engine(
 
 
 def _why_not_native(store: LayerStore) -> str | None:
-    from p2pinfer.model.engine.native.engine import engine as native
+    from p2pinfer.model.engine.native import engine as native
 
     return native.unavailable_reason() or native.supports(store.config_fields)
 

@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.certainty import describe_source
 from p2pinfer.owner.policy.conditions import Condition, InUse
-from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.plain_text import printable
 from p2pinfer.owner.policy.policy import Action, Policy
 from p2pinfer.owner.policy.policy_file import load_policy
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.policy.sources_file import SERVER_SIGNALS
+from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.plain_text import printable
 
 HELP = "check the policy file, and say what it means"
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2pinfer.errors import InvalidReceiptError, UsageError
-from p2pinfer.owner.statement.bundle import write_bundle
+from p2pinfer.identity import peer_id_of, public_key_of, verify
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.plain_text import short_count
+from p2pinfer.owner.statement.bundle import write_bundle
 from p2pinfer.owner.statement.statement import Month
-from p2pinfer.identity import peer_id_of, public_key_of, verify
+from p2pinfer.plain_text import short_count
 from p2pinfer.types import PeerId
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import read_receipt

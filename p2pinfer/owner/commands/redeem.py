@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 from p2pinfer.errors import LedgerError, P2PInferError, UsageError
-from p2pinfer.owner.statement.bundle import open_bundle, read_bundle
+from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.plain_text import short_count
+from p2pinfer.owner.statement.bundle import open_bundle, read_bundle
 from p2pinfer.owner.statement.rates import rates_in_use
 from p2pinfer.owner.statement.redeemed import Redeemed
 from p2pinfer.owner.statement.redemption import Claim, Verdict, examine, in_batches
-from p2pinfer.identity import Identity
+from p2pinfer.plain_text import short_count
 from p2pinfer.types import PeerId, short_id
 
 HELP = "for sponsors: check a file of receipts and say what to pay"

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from p2pinfer.errors import InvalidReceiptError, LedgerError
-from p2pinfer.owner.ledger.acceptance import misstep
 from p2pinfer.database import Database
-from p2pinfer.owner.ledger.interval import EnergySource, Interval
+from p2pinfer.errors import InvalidReceiptError, LedgerError
+from p2pinfer.identity import public_key_of, verify
+from p2pinfer.owner.ledger.acceptance import misstep
 from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
+from p2pinfer.owner.ledger.interval import EnergySource, Interval
 from p2pinfer.owner.ledger.schema import LEDGER
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.identity import public_key_of, verify
 from p2pinfer.types import PeerId, SessionId, Span, short_id
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from p2pinfer.plain_text import printable
-from p2pinfer.owner.signals.readings import KINDS, Reading, Signal, Value
 from p2pinfer.owner.signals.config import Command, Entity, FileText, Host, MqttTopic, Source
+from p2pinfer.owner.signals.readings import KINDS, Reading, Signal, Value
+from p2pinfer.plain_text import printable
 
 _FUTURE_SECONDS = 5.0  # by so much may a source's clock be ahead of ours
 

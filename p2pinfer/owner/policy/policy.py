@@ -15,10 +15,10 @@ from enum import StrEnum
 from p2pinfer.owner.policy.certainty import Doubt, certain_value
 from p2pinfer.owner.policy.conditions import HAZARDS, SIGNAL_OF, Condition, InUse
 from p2pinfer.owner.policy.hours import DAYS, Window, edges, next_time
-from p2pinfer.plain_text import printable
-from p2pinfer.owner.signals.readings import Readings, Signal, Value
-from p2pinfer.owner.signals.config import SignalsConfig
 from p2pinfer.owner.policy.tariff import Tariff
+from p2pinfer.owner.signals.config import SignalsConfig
+from p2pinfer.owner.signals.readings import Readings, Signal, Value
+from p2pinfer.plain_text import printable
 
 GIGABYTE = 1_000_000_000
 

@@ -12,11 +12,11 @@ from p2pinfer.errors import UsageError
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
 from p2pinfer.owner.policy.policy import Action, Policy
-from p2pinfer.owner.signals.readings import Signal
-from p2pinfer.owner.signals.config import Host, Source
 from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable
+from p2pinfer.owner.signals.config import Host, Source
+from p2pinfer.owner.signals.readings import Signal
 
 VERSION = 1
 """Of the file's format."""

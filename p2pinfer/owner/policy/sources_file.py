@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from p2pinfer.owner.policy.certainty import describe_source
-from p2pinfer.owner.signals.readings import KINDS, Signal
+from p2pinfer.owner.policy.toml_table import TomlTable
 from p2pinfer.owner.signals.config import (
     Command,
     Entity,
@@ -21,7 +21,7 @@ from p2pinfer.owner.signals.config import (
     SignalsConfig,
     Source,
 )
-from p2pinfer.owner.policy.toml_table import TomlTable
+from p2pinfer.owner.signals.readings import KINDS, Signal
 
 HOST_SIGNALS = frozenset(
     {

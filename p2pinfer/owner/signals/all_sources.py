@@ -16,14 +16,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from functools import partial
 from typing import Any
 
-from p2pinfer.owner.signals.readings import Readings, Signal
 from p2pinfer.owner.signals.aside import Aside
 from p2pinfer.owner.signals.config import Command, Entity, FileText, Host, MqttTopic, SignalsConfig
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.persistence import keep_looking
+from p2pinfer.owner.signals.readings import Readings, Signal
 from p2pinfer.owner.signals.sources.texts import look_at_file, look_by_command
 from p2pinfer.owner.signals.trouble import SourceError
-from p2pinfer.owner.signals.persistence import keep_looking
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from p2pinfer.owner.signals.readings import Reading, Readings, Signal
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.readings import Reading, Readings, Signal
 from p2pinfer.owner.signals.trouble import SourceError
 
 logger = logging.getLogger(__name__)

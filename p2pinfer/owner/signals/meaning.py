@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2pinfer.owner.signals.readings import Value
 from p2pinfer.owner.signals.config import Meaning
+from p2pinfer.owner.signals.readings import Value
 from p2pinfer.owner.signals.trouble import SourceError, shown
 
 MAX_PAYLOAD_BYTES = 64 * 1024

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.trouble import SourceError
 
 _VOUCH_SECONDS = 15.0

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from p2pinfer.errors import UsageError
-from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.identity import public_key_of
+from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.types import PeerId
 
 _MILLION = Decimal(1_000_000)

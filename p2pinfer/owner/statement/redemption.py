@@ -12,10 +12,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from p2pinfer.errors import InvalidReceiptError
-from p2pinfer.owner.statement.bundle import BundleLine
-from p2pinfer.plain_text import day_of
-from p2pinfer.owner.statement.rates import Rate, rate_of
 from p2pinfer.identity import peer_id_of, public_key_of, verify
+from p2pinfer.owner.statement.bundle import BundleLine
+from p2pinfer.owner.statement.rates import Rate, rate_of
+from p2pinfer.plain_text import day_of
 from p2pinfer.types import Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt

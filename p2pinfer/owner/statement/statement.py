@@ -8,11 +8,11 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from p2pinfer.errors import UsageError
-from p2pinfer.owner.ledger.interval import EnergySource, Interval
+from p2pinfer.identity import public_key_of
 from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
+from p2pinfer.owner.ledger.interval import EnergySource, Interval
 from p2pinfer.owner.statement.rates import Rate, rate_of
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.identity import public_key_of
 from p2pinfer.types import PeerId, SessionId
 
 SERVING_STATES = frozenset({OwnerState.SERVING, OwnerState.DRAINING})

@@ -9,9 +9,9 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from p2pinfer.owner.ledger.interval import EnergySource
-from p2pinfer.plain_text import printable, short_count
 from p2pinfer.owner.statement.statement import Figures, Money, Statement
 from p2pinfer.owner.states import OwnerState
+from p2pinfer.plain_text import printable, short_count
 from p2pinfer.types import short_id
 
 CSV_COLUMNS = (

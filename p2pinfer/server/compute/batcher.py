@@ -12,8 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
-from p2pinfer.server.compute.schedule import MIN_PREFILL_TOKENS, Demand, FairShares, plan_batch, prefill_budget
+from p2pinfer.server.compute.schedule import (
+    MIN_PREFILL_TOKENS,
+    Demand,
+    FairShares,
+    plan_batch,
+    prefill_budget,
+)
 from p2pinfer.server.compute.speed import Speed
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import all_tokens
 
 logger = logging.getLogger(__name__)
@@ -50,6 +57,7 @@ class QueuedStep:
     """
 
     client: bytes
+    kind: StepKind
     rows: Sequence[Rows]
     answer: Callable[[Done | Exception], None]
     arrived: float = field(default_factory=time.perf_counter)
@@ -63,14 +71,9 @@ class QueuedStep:
         self.tokens = sum(len(row.hidden) for row in self.rows)
 
     @property
-    def decoding(self) -> bool:
-        """True if it brings one token per row."""
-        return self.tokens == len(self.rows)
-
-    @property
     def demand(self) -> Demand:
         """What is left of it."""
-        return Demand(self.client, self.tokens - self.done_tokens, self.decoding)
+        return Demand(self.client, self.tokens - self.done_tokens, self.kind.is_urgent)
 
     def take(self, tokens: int) -> list[Chunk]:
         """The next `tokens` tokens, row by row."""
@@ -160,7 +163,7 @@ class Batcher:
         layers = self._backlog[0].rows[0].cache.layers
         alike = [work for work in self._backlog if work.rows[0].cache.layers == layers]
         now = time.perf_counter()
-        if any(work.decoding for work in alike):
+        if any(work.kind.is_urgent for work in alike):
             self._last_decode = now
         budget = prefill_budget(
             tokens_per_second=self.prefill_tokens_per_second,

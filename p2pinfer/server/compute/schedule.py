@@ -23,11 +23,11 @@ _MAX_REMEMBERED_CLIENTS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one waiting step still wants; `decoding` steps bring one token per row."""
+    """What one waiting step still wants; for `urgent` steps a reader waits."""
 
     client: bytes
     tokens: int
-    decoding: bool
+    urgent: bool
 
 
 class FairShares:
@@ -71,7 +71,7 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, prefill_tokens: in
     for index in _fair_order(demands, shares) if len(demands) > 1 else (0,):
         demand = demands[index]
         tokens = min(demand.tokens, room)
-        if not demand.decoding:
+        if not demand.urgent:
             tokens = min(tokens, budget)
             budget -= tokens
         room -= tokens
@@ -88,5 +88,5 @@ def _fair_order(demands: Sequence[Demand], shares: FairShares) -> list[int]:
     for index, demand in enumerate(demands):
         before = promised.get(demand.client, shares.served(demand.client))
         promised[demand.client] = before + demand.tokens
-        keys.append((not demand.decoding, before, index))
+        keys.append((not demand.urgent, before, index))
     return [index for *_, index in sorted(keys)]

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from p2pinfer.identity import verify
 from p2pinfer.server.door.admission import Load, admit
 from p2pinfer.server.sessions.next_hops import NextHops
 from p2pinfer.server.sessions.session_steps import Runner
 from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
-from p2pinfer.identity import verify
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.dialling import Tunnel
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
 from p2pinfer.wire.opening import KEY_BYTES, read_opening
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
-from p2pinfer.wire.dialling import Tunnel
 
 Context = Any
 """grpc.aio.ServicerContext, whose generics exist for type checkers only."""

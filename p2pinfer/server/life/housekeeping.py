@@ -12,21 +12,21 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from p2pinfer.errors import LedgerError
-from p2pinfer.owner.ledger.ledger_writer import Book
-from p2pinfer.owner.metering.energy import Look, Meter, machine_watts
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import Governor
 from p2pinfer.owner.ledger.interval import Interval
-from p2pinfer.owner.policy.policy import price_at
+from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.metering.energy import Look, Meter, machine_watts
 from p2pinfer.owner.metering.power_cap import MIN_DUTY, first_duty, next_duty
+from p2pinfer.owner.policy.policy import price_at
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import SignalLine, Status, write_status
+from p2pinfer.server.compute.throttle import duty_for_share
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.machine import processors
 from p2pinfer.server.life.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.life.serving import Controls, Serving
-from p2pinfer.server.compute.throttle import duty_for_share
 from p2pinfer.server.life.usage import Usage
 from p2pinfer.types import PeerId
 

@@ -14,18 +14,18 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.errors import P2PInferError, SwarmError
-from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
+from p2pinfer.owner.ledger.ledger_writer import Book
 from p2pinfer.owner.policy.policy import Action, Verdict
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.zone import local_zone
-from p2pinfer.server.life.housekeeping import Attendant
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.life.housekeeping import Attendant
 from p2pinfer.server.life.machine import owned_identity, return_memory
 from p2pinfer.server.life.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.life.serving import Controls, stay
-from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.membership import Remembered
 from p2pinfer.tasks import first_of
 

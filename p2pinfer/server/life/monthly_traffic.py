@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Self
 
+from p2pinfer.owner.ledger.interval import Interval
 from p2pinfer.owner.ledger.ledger_writer import Book
 from p2pinfer.owner.metering.energy import Look
-from p2pinfer.owner.ledger.interval import Interval
 from p2pinfer.owner.signals.readings import Reading, Signal
 
 

@@ -12,31 +12,31 @@ from functools import partial
 
 from p2pinfer import __version__
 from p2pinfer.errors import UsageError
+from p2pinfer.identity import Identity
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.source import open_model
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.server.sessions.accounts import Accounts, Book
-from p2pinfer.server.door.admission import Load
-from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.model.source import open_model
 from p2pinfer.server.compute.batcher import Batcher
 from p2pinfer.server.compute.budget import default_cache_tokens, default_num_layers, history_bytes_per_token
+from p2pinfer.server.compute.speed import Speed, measure_speed
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
+from p2pinfer.server.door.admission import Load
 from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.listeners import listening
+from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.machine import available_memory_bytes, in_thread
 from p2pinfer.server.placement import choose_span
+from p2pinfer.server.sessions.accounts import Accounts, Book
 from p2pinfer.server.sessions.session_steps import Runner
 from p2pinfer.server.sessions.session_table import SessionTable
-from p2pinfer.server.compute.speed import Speed, measure_speed
+from p2pinfer.swarm.census import coverage
+from p2pinfer.swarm.membership.membership import Remembered
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.identity import Identity
-from p2pinfer.swarm.membership.membership import Remembered
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.swarm.census import coverage
 from p2pinfer.tasks import first_of
 from p2pinfer.types import Span, short_id
 from p2pinfer.wire.status import Reason, Refused

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from p2pinfer.errors import InvalidReceiptError, LedgerError
-from p2pinfer.owner.ledger.acceptance import Expected, rejection
 from p2pinfer.identity import Identity, verify
+from p2pinfer.owner.ledger.acceptance import Expected, rejection
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipt_pb2 import SignedReceipt

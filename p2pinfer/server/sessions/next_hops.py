@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidRecordError, ProtocolError
-from p2pinfer.server.sessions.session_table import output_lanes as outputs
+from p2pinfer.server.sessions import output_lanes as outputs
 from p2pinfer.server.sessions.session_steps import Piece, Runner
 from p2pinfer.server.sessions.session_table import ServerSession
 from p2pinfer.swarm.records import announcement
 from p2pinfer.tasks import ended, undisturbed
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
+from p2pinfer.wire.dialling import Address, Tunnel
 from p2pinfer.wire.lanes import Hello, Lane, Role, deliver, lane_to
 from p2pinfer.wire.opening import check_downstream
 from p2pinfer.wire.status import Reason, Refused
-from p2pinfer.wire.dialling import Address, Tunnel
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from p2pinfer.server.sessions.session_table import ServerSession
 from p2pinfer.server.compute.compute_thread import Worker
+from p2pinfer.server.sessions.session_table import ServerSession
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Lane
 

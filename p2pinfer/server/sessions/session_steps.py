@@ -18,16 +18,17 @@ from functools import partial
 from typing import NoReturn
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.server.sessions.accounts import RECEIPT_SECONDS
 from p2pinfer.server.compute.batcher import Batcher, Done, QueuedStep, Rows
+from p2pinfer.server.compute.compute_thread import Worker
+from p2pinfer.server.sessions.accounts import RECEIPT_SECONDS
 from p2pinfer.server.sessions.output_lanes import OutputLanes
 from p2pinfer.server.sessions.session_table import ServerSession
-from p2pinfer.server.compute.compute_thread import Worker
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Lane, Role
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused, as_refused
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Outputs,
     RowChunk,
@@ -234,15 +235,12 @@ class Runner:
         """
         contract = session.contract
         try:
-            step = read_step(frame, contract, session.lengths)
+            return read_step(frame, contract, session.lengths)
         except ProtocolError:
             if not session.gap_expected:
                 raise
             read_step(frame, contract, [contract.max_tokens] * contract.rows)  # is the gap all that is wrong?
             return None
-        if (step.step_id == 0) is not (step.outputs is Outputs.HISTORY):
-            raise ProtocolError("the id of steps of the history, and of no others, is 0")
-        return step
 
     def _begin_signed(self, session: ServerSession, step: Step) -> None:
         """Begin a step, or let it wait for the receipt that has to come before."""
@@ -263,7 +261,7 @@ class Runner:
         rows = [Rows(session.caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
         session.begin(step)
         session.busy = True
-        self._batcher.add(QueuedStep(session.client, rows, partial(self._answer, session, step)))
+        self._batcher.add(QueuedStep(session.client, step.kind, rows, partial(self._answer, session, step)))
 
     def _answer(self, session: ServerSession, step: Step, outcome: Done | Exception) -> None:
         if isinstance(outcome, Exception):  # the engine's own failure; the session can't go on
@@ -274,7 +272,7 @@ class Runner:
         session.account.count(step.work)
         if session.account.is_due():
             self._worker.tell(self._ask_for_receipt, session)
-        is_history = step.outputs is Outputs.HISTORY
+        is_history = step.kind is StepKind.HISTORY
         if is_history:
             self._count_history(session, step)
         else:
@@ -288,7 +286,7 @@ class Runner:
             ]
             session.history.record(chunks)
             if not is_history or session.pass_history_on:
-                session.unsent = pack_step(step.step_id, chunks, step.outputs, dtype, times)
+                session.unsent = pack_step(step.step_id, step.kind, chunks, step.outputs, dtype, times)
         elif not is_history:
             hidden = select_outputs(outcome.outputs, step.outputs)
             session.unsent = pack_result(step.step_id, hidden, dtype, times)
@@ -333,7 +331,7 @@ class Runner:
         session.touch()
         chunks = session.history.take(REPLAY_STEP_TOKENS)
         if chunks:
-            frame = pack_step(0, chunks, Outputs.HISTORY, session.contract.wire_dtype)
+            frame = pack_step(0, StepKind.HISTORY, chunks, Outputs.NONE, session.contract.wire_dtype)
             return Piece(frame, sum(len(chunk.hidden) for chunk in chunks))
         if switch_to is not None:
             session.history.end_replay()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Engine, SequenceCache
 from p2pinfer.server.sessions.accounts import Account, Accounts
-from p2pinfer.server.sessions.lease import leased_tokens
 from p2pinfer.server.sessions.history import History
+from p2pinfer.server.sessions.lease import leased_tokens
 from p2pinfer.server.sessions.outbox import Outbox
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb

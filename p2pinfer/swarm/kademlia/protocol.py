@@ -23,11 +23,11 @@ from hivemind.proto import dht_pb2
 from hivemind.utils.timed_storage import get_dht_time
 
 from p2pinfer.errors import InvalidRecordError
-from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.identity import PEER_ID_BYTES
-from p2pinfer.swarm.record_pb2 import RecordSet
+from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.store import RecordStore
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
+from p2pinfer.swarm.record_pb2 import RecordSet
 
 MAX_KEYS_PER_REQUEST = 16
 MAX_ANSWER_BYTES = 3_500_000  # hivemind's unary messages end at 4 MiB; what is longer vanishes silently

@@ -30,8 +30,8 @@ from hivemind.utils.multiaddr import Multiaddr
 from hivemind.utils.multiaddr.exceptions import Error as MultiaddrError
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
-from p2pinfer.swarm.kademlia.hardening import current_owner
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.swarm.kademlia.hardening import current_owner
 from p2pinfer.tasks import undisturbed
 from p2pinfer.types import PeerId, short_id
 

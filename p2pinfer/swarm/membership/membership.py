@@ -18,13 +18,13 @@ from typing import Any
 from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.swarm.membership.acquaintances import Acquaintances, restart_delay_seconds
-from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports
-from p2pinfer.swarm.membership.daemon import DaemonConfig, run_daemon, unreachable
-from p2pinfer.swarm.membership.socket_folder import private_folder
-from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports
+from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
+from p2pinfer.swarm.membership.acquaintances import Acquaintances, restart_delay_seconds
+from p2pinfer.swarm.membership.daemon import DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
+from p2pinfer.swarm.membership.socket_folder import private_folder
 from p2pinfer.tasks import undisturbed, unless
 from p2pinfer.types import PeerId
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.swarm.addresses import tcp_endpoint
-from p2pinfer.swarm.membership.daemon import Daemon, Stream
-from p2pinfer.swarm.kademlia.hardening import TaskOwner
 from p2pinfer.identity import peer_id_to_bytes
+from p2pinfer.swarm.addresses import tcp_endpoint
+from p2pinfer.swarm.kademlia.hardening import TaskOwner
 from p2pinfer.swarm.kademlia.node import SwarmNode
+from p2pinfer.swarm.membership.daemon import Daemon, Stream
 from p2pinfer.tasks import unless
 from p2pinfer.types import PeerId
 

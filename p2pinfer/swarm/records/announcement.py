@@ -15,6 +15,7 @@ from types import MappingProxyType
 from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import InvalidRecordError
+from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.bounds import (
     MAX_LAYERS,
@@ -24,7 +25,6 @@ from p2pinfer.swarm.records.bounds import (
     check_text,
     check_times,
 )
-from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
 from p2pinfer.swarm.records.signed import check_signature, dht_key, parse_envelope, seal
 from p2pinfer.types import PeerId, Span
 

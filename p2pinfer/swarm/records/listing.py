@@ -10,9 +10,9 @@ from functools import lru_cache
 from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import InvalidRecordError
+from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.bounds import MAX_LAYERS, check_model, check_number, check_text, check_times
-from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.signed import check_signature, dht_key, parse_envelope, seal
 from p2pinfer.types import PeerId
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.network import Network
 from p2pinfer.client.chain.prefill import PREFILL_STEP_TOKENS
 from p2pinfer.client.chain.session import InferenceSession
+from p2pinfer.client.network import Network
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.types import Span
@@ -239,7 +239,7 @@ async def test_several_threads_generate_at_once_each_its_own_text():
 
 async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monkeypatch):
     """Counted in bytes, for one hop and for three: the chain does not return to the client between."""
-    from p2pinfer.client.chain.chain import chain
+    from p2pinfer.client.chain import chain
 
     counts: dict[int, tuple[int, int]] = {}
     for spans in ([Span(0, 6)], THREE):
@@ -282,7 +282,9 @@ def meeting(barrier: threading.Barrier, meets: Iterable[bool]) -> Callable[[], N
 
 async def test_the_pieces_of_a_prompt_are_computed_by_all_stages_at_the_same_time(monkeypatch):
     """The second server runs a piece while the first runs the next: neither passes the barrier alone."""
-    monkeypatch.setattr("p2pinfer.client.chain.chain.step_tokens", lambda _: PREFILL_STEP_TOKENS)  # however busy
+    monkeypatch.setattr(
+        "p2pinfer.client.chain.chain.step_tokens", lambda _: PREFILL_STEP_TOKENS
+    )  # however busy
     prompt = [index % 30 for index in range(PREFILL_STEP_TOKENS * 3)]
     barrier = threading.Barrier(2)
     async with fake_swarm([Span(0, 3), Span(3, 6)]) as swarm:

@@ -16,9 +16,9 @@ from p2pinfer.errors import UsageError
 from p2pinfer.health.kept import contributions as module
 from p2pinfer.health.kept.contributions import Contributions
 from p2pinfer.health.snapshot.source import Submission
-from p2pinfer.owner.statement.bundle import HEADER, write_bundle
-from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.identity import Identity
+from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.owner.statement.bundle import HEADER, write_bundle
 from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work, sign_receipt

@@ -21,7 +21,7 @@ from p2pinfer.health.snapshot.state import Sample
 from p2pinfer.owner.statement.redeemed import Redeemed
 from tests.health.states import HOSTILE_TEXTS, make_samples, model_hash
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 MINUTE = 60.0
 NOW = 30_000_000 * MINUTE
 MODEL = model_hash(0)
@@ -255,7 +255,7 @@ _WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from p2pinfer.health.kept.history import History
-from tests.health.test_history import MINUTE, NOW, sample
+from tests.health.kept.test_history import MINUTE, NOW, sample
 
 history = History.open(Path(sys.argv[1]))
 for minute in range(10**6):

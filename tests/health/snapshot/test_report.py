@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.health.snapshot.estimates import HOP_SECONDS, Runner, best_route_seconds, replicas, throughput
 from p2pinfer.health.json_form import as_json
+from p2pinfer.health.snapshot.estimates import HOP_SECONDS, Runner, best_route_seconds, replicas, throughput
 from p2pinfer.health.snapshot.plain import clean_text, without_addresses
 from p2pinfer.health.snapshot.report import MAX_MODELS, MAX_SERVERS, SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView

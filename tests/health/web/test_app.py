@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from p2pinfer.health.snapshot import words
 from p2pinfer.health.json_form import as_json
+from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.state import Activity, HealthState
 from p2pinfer.health.web import security
 from p2pinfer.health.web.page import render_page

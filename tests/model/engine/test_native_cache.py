@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from p2pinfer.model.engine.base import Chunk
-from p2pinfer.model.engine.native.engine import NativeCache, NativeEngine
 from p2pinfer.model.engine.native.config import LLAMA_NORMS, LayerShape
+from p2pinfer.model.engine.native.engine import NativeCache, NativeEngine
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 from tests.model.engine.native_oracle import random_hidden, run_in_pieces, small_engine, small_shape

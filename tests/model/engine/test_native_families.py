@@ -10,9 +10,9 @@ import torch
 
 from p2pinfer.errors import StoreError, UnsupportedModelError
 from p2pinfer.hadamard import rotate
-from p2pinfer.model.engine.native.engine import engine as native
-from p2pinfer.model.engine.native.engine import NativeEngine
+from p2pinfer.model.engine.native import engine as native
 from p2pinfer.model.engine.native.config import FAMILIES, read_shape
+from p2pinfer.model.engine.native.engine import NativeEngine
 from p2pinfer.types import Span
 from tests.model.engine.native_oracle import (
     quantized,

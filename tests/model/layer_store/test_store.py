@@ -13,10 +13,10 @@ import safetensors.numpy
 
 from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.manifest import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, Manifest, layer_file
-from p2pinfer.model.source import convert_model
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.model.layer_store.writer import StoreWriter
 from p2pinfer.model.layer_store.tensors import read_tensors, write_tensors
+from p2pinfer.model.layer_store.writer import StoreWriter
+from p2pinfer.model.source import convert_model
 from p2pinfer.types import Span
 from tests.model.tiny_models import NUM_LAYERS, save_tiny_model, tiny_store
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.errors import LedgerError
 from p2pinfer import database
 from p2pinfer.database import Database
+from p2pinfer.errors import LedgerError
 from p2pinfer.owner.ledger.interval import EnergySource, Interval
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.ledger.schema import LEDGER

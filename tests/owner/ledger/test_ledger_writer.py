@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.errors import LedgerError
-from p2pinfer.owner.ledger.ledger_writer import Book
 from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.owner.ledger.ledger_writer import Book
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from tests.owner.signing import CLIENT, SERVER, receipt, signed

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.owner.metering.energy import Look, Meter, joules_between, machine_watts, quiet_package_watts
 from p2pinfer.owner.ledger.interval import EnergySource
+from p2pinfer.owner.metering.energy import Look, Meter, joules_between, machine_watts, quiet_package_watts
 from p2pinfer.owner.metering.rapl import MAX_PACKAGE_WATTS, PackageEnergy, joules_drawn, read_packages
 from p2pinfer.types import PeerId
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Condition, InUse
 from p2pinfer.owner.policy.hours import Window, parse_window
 from p2pinfer.owner.policy.policy import Action, Cause, Limits, Policy, Verdict, decide, price_at
-from p2pinfer.owner.signals.readings import KINDS, Reading, Readings, Signal, Value
-from p2pinfer.owner.signals.config import Host, MqttTopic, SignalsConfig
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
+from p2pinfer.owner.signals.config import Host, MqttTopic, SignalsConfig
+from p2pinfer.owner.signals.readings import KINDS, Reading, Readings, Signal, Value
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 3, 28, 23, 30, tzinfo=BERLIN).timestamp()  # a Saturday; summer time begins that night

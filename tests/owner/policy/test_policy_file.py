@@ -14,7 +14,8 @@ from p2pinfer.owner.policy.conditions import Condition, InUse
 from p2pinfer.owner.policy.hours import parse_window
 from p2pinfer.owner.policy.policy import Action, Policy
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
-from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.policy.tariff import PricedHours, Tariff
+from p2pinfer.owner.policy.toml_lines import lines_of
 from p2pinfer.owner.signals.config import (
     Command,
     Entity,
@@ -26,8 +27,7 @@ from p2pinfer.owner.signals.config import (
     MqttTopic,
     SignalsConfig,
 )
-from p2pinfer.owner.policy.tariff import PricedHours, Tariff
-from p2pinfer.owner.policy.toml_lines import lines_of
+from p2pinfer.owner.signals.readings import Signal
 
 EVERYTHING = """
 version = 1

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.signals.all_sources import Signals, listening
 from p2pinfer.owner.signals.config import (
     Command,
     Entity,
@@ -20,7 +20,7 @@ from p2pinfer.owner.signals.config import (
     MqttTopic,
     SignalsConfig,
 )
-from p2pinfer.owner.signals.all_sources import Signals, listening
+from p2pinfer.owner.signals.readings import Signal
 from tests.owner.signals.brokers import PARKED_AT_HOME, amqtt_broker, publish
 from tests.owner.signals.home import TOKEN, Home
 from tests.owner.signals.watching import PATIENCE_SECONDS, eventually, free_port

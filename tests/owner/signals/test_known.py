@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.known import LOG_AGAIN_SECONDS, Known
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.trouble import SourceError
 
 PARKED = Told(value=True, words="gear is P")

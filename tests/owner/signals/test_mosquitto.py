@@ -14,7 +14,7 @@ import pytest
 
 from p2pinfer.owner.signals.readings import Signal
 from tests.owner.signals.brokers import PARKED_AT_HOME, publish
-from tests.owner.signals.test_mqtt import CAR, GEAR, TOPICS, listener
+from tests.owner.signals.sources.test_mqtt import CAR, GEAR, TOPICS, listener
 from tests.owner.signals.watching import PATIENCE_SECONDS, Watch, free_port, running
 
 _BINARY = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")

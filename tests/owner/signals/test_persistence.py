@@ -8,12 +8,12 @@ from functools import partial
 
 import pytest
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.aside import aside
 from p2pinfer.owner.signals.meaning import Told
-from p2pinfer.owner.signals.reach import reach
-from p2pinfer.owner.signals.trouble import SourceError
 from p2pinfer.owner.signals.persistence import Pauses, keep_connected, keep_looking, together
+from p2pinfer.owner.signals.reach import reach
+from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.signals.trouble import SourceError
 from tests.owner.signals.watching import Watch, eventually, free_port, running
 
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from p2pinfer.owner.signals.readings import Signal, Value
 from p2pinfer.owner.signals.known import Known
+from p2pinfer.owner.signals.readings import Signal, Value
 
 PATIENCE_SECONDS = 5.0
 

@@ -17,22 +17,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.errors import UsageError
-from p2pinfer.owner.statement.statement import bundle
+from p2pinfer.identity import Identity
 from p2pinfer.owner.__main__ import main
-from p2pinfer.owner.statement.bundle import HEADER, BundleLine, read_bundle, write_bundle
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.owner.statement import bundle
+from p2pinfer.owner.statement.bundle import HEADER, BundleLine, read_bundle, write_bundle
 from p2pinfer.owner.statement.rates import parse_rates
 from p2pinfer.owner.statement.redeemed import Redeemed
 from p2pinfer.owner.statement.redemption import Claim, Paid, Verdict, examine, settle
-from p2pinfer.identity import Identity
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work, sign_receipt
 from tests.owner.signing import CLIENT, NOW, SERVER, SESSION, STRANGER, chain, receipt, signed
-from tests.owner.test_statement import RATES_TEXT
+from tests.owner.statement.test_statement import RATES_TEXT
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 RATES = parse_rates(RATES_TEXT, "rates.toml")
 MINE = frozenset({CLIENT.public_key})
 TODAY = time.time()

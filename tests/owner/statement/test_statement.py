@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.__main__ import main
 from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
 from p2pinfer.owner.ledger.interval import EnergySource, Interval
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
-from p2pinfer.plain_text import printable, short_count
 from p2pinfer.owner.statement.rates import Rate, parse_rates, rate_of, read_rates
 from p2pinfer.owner.statement.statement import Month, Statement, make_statement
 from p2pinfer.owner.statement.text import CSV_COLUMNS, as_csv, as_table
 from p2pinfer.owner.states import OwnerState
+from p2pinfer.plain_text import printable, short_count
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.receipts import Work
 from tests.owner.signing import CLIENT, SERVER, SESSION, STRANGER, chain

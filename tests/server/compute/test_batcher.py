@@ -7,6 +7,7 @@ import pytest
 
 from p2pinfer.server.compute.batcher import Batcher, Done, QueuedStep, Rows
 from p2pinfer.types import Span
+from p2pinfer.wire.step_kind import StepKind
 from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
 
 CLIENT = b"client"
@@ -17,7 +18,8 @@ class Waiting:
 
     def __init__(self, batcher: Batcher, *rows: Rows, client: bytes = CLIENT) -> None:
         self.outcomes: list[Done | Exception] = []
-        batcher.add(QueuedStep(client, rows, self.outcomes.append))
+        kind = StepKind.DECODE if all(len(row.hidden) == 1 for row in rows) else StepKind.PREFILL
+        batcher.add(QueuedStep(client, kind, rows, self.outcomes.append))
 
     @property
     def done(self) -> Done:

@@ -24,7 +24,7 @@ demands = st.lists(
 @given(demands, st.integers(1, MAX_BATCH_TOKENS))
 def test_a_batch_keeps_its_limits_and_never_runs_empty(waiting, budget):
     taken = plan_batch(waiting, FairShares(), budget)
-    prefill = sum(tokens for tokens, demand in zip(taken, waiting, strict=True) if not demand.decoding)
+    prefill = sum(tokens for tokens, demand in zip(taken, waiting, strict=True) if not demand.urgent)
     assert sum(taken) > 0
     assert prefill <= budget
     assert sum(taken) <= MAX_BATCH_TOKENS
@@ -39,7 +39,7 @@ def test_every_step_is_run_in_the_end_even_while_others_go_on_decoding(waiting, 
     for _ in range(2 + 2 * sum(left) // budget + len(left)):
         backlog = [index for index, tokens in enumerate(left) if tokens]
         endless = [Demand(b"endless", 1, True)] * 8
-        now = [Demand(waiting[i].client, left[i], waiting[i].decoding) for i in backlog] + endless
+        now = [Demand(waiting[i].client, left[i], waiting[i].urgent) for i in backlog] + endless
         for index, tokens in zip(backlog, plan_batch(now, shares, budget), strict=False):
             left[index] -= tokens
     assert not any(left)

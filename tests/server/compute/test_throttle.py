@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep, Rows
-from p2pinfer.server.compute.throttle import BURST_SECONDS, Throttle, duty_for_share
 from p2pinfer.server.compute.compute_thread import Worker
+from p2pinfer.server.compute.throttle import BURST_SECONDS, Throttle, duty_for_share
 from p2pinfer.types import Span
+from p2pinfer.wire.step_kind import StepKind
 from tests.fakes import SPEED, FakeEngine, random_hidden
 
 
@@ -135,7 +136,8 @@ class Steps:
 
     def add(self, answer) -> None:
         """On the thread: one step."""
-        self.batcher.add(QueuedStep(b"client", [Rows(self.engine.new_cache(), 0, random_hidden(1))], answer))
+        rows = [Rows(self.engine.new_cache(), 0, random_hidden(1))]
+        self.batcher.add(QueuedStep(b"client", StepKind.DECODE, rows, answer))
 
     async def done(self, worker: Worker) -> asyncio.Future[None]:
         """A step that was added; the future is done when it is."""

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from p2pinfer.errors import RefusedError, SwarmError
-from p2pinfer.server.life import announcing
-from p2pinfer.server.sessions.accounts import Accounts
-from p2pinfer.server.life.announcing import Heartbeats, withdraw
+from p2pinfer.identity import Identity
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.life import announcing
+from p2pinfer.server.life.announcing import Heartbeats, withdraw
 from p2pinfer.server.life.lifecycle import Ending
 from p2pinfer.server.life.serving import Controls, _serve_sessions
+from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.identity import Identity
 from p2pinfer.types import Span
 from tests.fakes import (
     HIDDEN_SIZE,

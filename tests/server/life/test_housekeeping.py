@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from p2pinfer.owner.ledger.ledger_writer import Book
-from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import Governor
 from p2pinfer.owner.ledger.interval import EnergySource
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.owner.policy.policy import Action, Limits, Verdict
+from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.metering.power_cap import MIN_DUTY
+from p2pinfer.owner.policy.policy import Action, Limits, Verdict
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import read_statuses
+from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life import housekeeping as attendant
 from p2pinfer.server.life.housekeeping import Attendant
-from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.life.serving import Controls, Serving
 from p2pinfer.types import Span

@@ -17,8 +17,8 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import Status, read_statuses
-from p2pinfer.server.life import lifecycle
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.life import lifecycle
 from p2pinfer.server.life.lifecycle import Ending, serve
 from p2pinfer.server.life.serving import Controls
 from p2pinfer.swarm.membership.membership import Remembered

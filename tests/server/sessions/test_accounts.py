@@ -8,12 +8,13 @@ import time
 import pytest
 
 from p2pinfer.errors import RefusedError
-from p2pinfer.server.sessions.session_table import session_steps as runner
 from p2pinfer.identity import Identity, verify
+from p2pinfer.server.sessions import session_steps as runner
 from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt, sign_receipt
+from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk, pack_step
 from tests.fakes import MODEL, FakeServer, FakeSwarm, fake_swarm, random_hidden, run_locally
 from tests.server.wire_client import HopSession, Route, WireClient, send, until, wire_client
@@ -292,5 +293,5 @@ async def test_history_counts_as_prefill_though_it_comes_token_by_token():
         hidden = random_hidden(2)
         for position in range(2):
             chunk = RowChunk(0, position, hidden[position : position + 1])
-            await send(route.steps, pack_step(0, [chunk], Outputs.HISTORY, pb.FLOAT32))
+            await send(route.steps, pack_step(0, StepKind.HISTORY, [chunk], Outputs.NONE, pb.FLOAT32))
         await until(lambda: member.open_sessions[0].account.done == Work(prefill_tokens=2))

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.membership import Remembered
+from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial, expose
 from p2pinfer.types import PeerId
 from tests.swarm.conftest import MODEL, describe, join_here, lose_p2pd, p2pd_of, until

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pinfer.errors import InvalidRecordError
+from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
-from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.listing import (
     LISTING_KEY,
     ListingEntry,

@@ -16,7 +16,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-SOURCE_FOLDER = FOLDER / "native_src"
+SOURCE_FOLDER = FOLDER / "src"
 SOURCES = (
     "abi.cpp",
     "cache.cpp",

@@ -1,7 +1,7 @@
 """The fast engine on CPUs: a whole span in compiled code, exact to the bit.
 
 The same tokens give the same bytes, whoever else is in the call, however a prefill was cut, on any
-number of threads and on every instruction set: all of them round alike (see native_src/kernels.hpp).
+number of threads and on every instruction set: all of them round alike (see src/kernels.hpp).
 This file loads tensors, keeps caches, and checks every bound before the compiled code sees it.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import StoreError, UnsupportedModelError
-from p2pinfer.model.engine.native.engine import library as native_library
 from p2pinfer.model.engine.base import Chunk, Hidden, SequenceCache
+from p2pinfer.model.engine.native import library as native_library
 from p2pinfer.model.engine.native.config import ACTIVATIONS, NativeShape, read_shape
 from p2pinfer.model.engine.native.library import LINEARS, NORMS, check
 from p2pinfer.types import Span

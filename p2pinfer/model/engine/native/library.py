@@ -1,6 +1,6 @@
 """Finds the compiled engine and declares its C functions; nothing here knows what a model is.
 
-The contract is native_src/p2pinfer_native.h. The functions trust their arguments: every pointer, shape
+The contract is src/p2pinfer_native.h. The functions trust their arguments: every pointer, shape
 and dtype is checked by the callers in native.py and native_matrix.py.
 """
 

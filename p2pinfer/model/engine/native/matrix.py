@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.model.engine.native.engine import library as native_library
+from p2pinfer.model.engine.native import library as native_library
 
 
 class NativeInt8Matrix:

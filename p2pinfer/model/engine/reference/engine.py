@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from p2pinfer.errors import StoreError
-from p2pinfer.model.engine.reference.engine import attention
 from p2pinfer.model.engine.base import Chunk, Hidden, SequenceCache
+from p2pinfer.model.engine.reference import attention
 from p2pinfer.model.engine.reference.int8_linear import int8_linear
 from p2pinfer.model.engine.reference.rotary import RotaryTable
 from p2pinfer.model.engine.reference.torch_cache import TorchCache, steps_of
 from p2pinfer.model.families import FAMILIES
-from p2pinfer.model.memory import cache_bytes_per_token
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.layer_store.tensors import Tensors
+from p2pinfer.model.memory import cache_bytes_per_token
 from p2pinfer.types import Span
 
 NUMERICS_CPU = "reference-w8h64-1"

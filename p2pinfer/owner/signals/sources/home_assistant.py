@@ -15,13 +15,13 @@ import aiohttp
 from hass_client import HomeAssistantClient
 from hass_client.exceptions import AuthenticationFailed, BaseHassClientError, CannotConnect, FailedCommand
 
-from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.config import Entity, HomeAssistant
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import make_sense, text_of_json
-from p2pinfer.owner.signals.reach import reach
-from p2pinfer.owner.signals.trouble import SourceError
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
+from p2pinfer.owner.signals.reach import reach
+from p2pinfer.owner.signals.readings import KINDS, Signal
+from p2pinfer.owner.signals.trouble import SourceError
 
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # all states of our entities at once
 _NOTHING_KNOWN = frozenset({"unavailable", "unknown"})

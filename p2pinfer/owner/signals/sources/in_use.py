@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2pinfer.owner.signals.aside import Aside
-from p2pinfer.owner.signals.sources.host import Terminal, terminals
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.sources.host import Terminal, terminals
 from p2pinfer.owner.signals.trouble import SourceError, shown
 
 if TYPE_CHECKING:  # its library is there on Linux only

@@ -22,14 +22,14 @@ from aiomqtt import Client, Message, MqttError, Wildcard
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.reasoncodes import ReasonCode
 
-from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.aside import aside
 from p2pinfer.owner.signals.config import MqttBroker, MqttTopic
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import counts_when_empty, make_sense, text_of
-from p2pinfer.owner.signals.reach import reach
-from p2pinfer.owner.signals.trouble import SourceError
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
+from p2pinfer.owner.signals.reach import reach
+from p2pinfer.owner.signals.readings import KINDS, Signal
+from p2pinfer.owner.signals.trouble import SourceError
 
 _KEEPALIVE_SECONDS = 15  # the broker takes us for gone after one and a half of it
 _CLOSING_SECONDS = 0.25

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
+from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.sources.system_bus import AbsentError, SystemBus
 from p2pinfer.owner.signals.trouble import SourceError, shown
-from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
 
 _SERVICE = "org.freedesktop.NetworkManager"
 _PATH = "/org/freedesktop/NetworkManager"

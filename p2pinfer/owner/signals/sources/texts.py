@@ -9,9 +9,9 @@ import signal as signals
 import stat
 from collections.abc import Callable
 
-from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.config import Command, FileText
 from p2pinfer.owner.signals.meaning import MAX_PAYLOAD_BYTES, Told, make_sense, text_of
+from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.trouble import SourceError
 
 _REAPING_SECONDS = 0.5

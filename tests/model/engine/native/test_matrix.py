@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2pinfer.errors import StoreError, UsageError
 from p2pinfer.hadamard import rotate
-from p2pinfer.model.engine.native.engine import library as native_library
+from p2pinfer.model.engine.native import library as native_library
 from p2pinfer.model.engine.native.matrix import NativeInt8Matrix
 from p2pinfer.model.quantization import quantize_rows
 from tests.model.engine.native_oracle import ISAS, Array, quantized, random_hidden, relative_difference

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.config import Entity, HomeAssistant, Meaning
-from p2pinfer.owner.signals.sources.home_assistant import HomeAssistantListener
 from p2pinfer.owner.signals.persistence import Pauses
+from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.signals.sources.home_assistant import HomeAssistantListener
 from tests.owner.signals.home import TOKEN, Home
 from tests.owner.signals.watching import Relay, Watch, eventually, free_port, running
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.config import Meaning, MqttBroker, MqttTopic
-from p2pinfer.owner.signals.sources.mqtt import MqttListener
 from p2pinfer.owner.signals.persistence import Pauses
+from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.signals.sources.mqtt import MqttListener
 from tests.owner.signals.brokers import (
     PARKED_AT_HOME,
     PASSWORD,

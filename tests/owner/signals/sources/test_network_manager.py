@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from dbus_fast import Variant
 
+from p2pinfer.owner.signals.persistence import Pauses
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.sources.network_manager import NetworkListener
-from p2pinfer.owner.signals.persistence import Pauses
 from tests.owner.signals.buses import Daemon, Service, needs_dbus_daemon
 from tests.owner.signals.watching import Watch, eventually, running
 

@@ -10,12 +10,12 @@ from functools import partial
 
 import pytest
 
-from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.aside import aside
 from p2pinfer.owner.signals.config import Command, FileText, Meaning
+from p2pinfer.owner.signals.persistence import keep_looking
+from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.sources.texts import look_at_file, look_by_command
 from p2pinfer.owner.signals.trouble import SourceError
-from p2pinfer.owner.signals.persistence import keep_looking
 from tests.owner.signals.watching import Watch, eventually, running
 
 
