@@ -1,8 +1,17 @@
 """A whole swarm on a virtual clock: the client's and the server's own code over simulated wires.
 
-What runs unchanged: sessions, keepers, chains, splices, hops, directories, routing and recovery of the
-client; handler, session table, runner, batcher, outputs and next hops of the server. What is simulated: time
-(clock.py), sockets (sockets.py), gRPC (calls.py, carrier.py), the server's thread (worker.py), the engine
-(arithmetic.py), the DHT (swarm.py). A schedule (schedule.py) is what a seed stands for: servers, texts and
-faults (faults.py). run.py runs one and says what was wrong; `scripts/simulate --seed N --trace` shows it.
+What runs unchanged: the client's sessions, chains, splices, hops, directories, routing and recovery; the
+server's handler, session table, step streams, batcher, outputs and next hops.
+
+What is simulated, folder by folder:
+
+- the ground floor: time (clock.py), the engine (arithmetic.py), the DHT (swarm.py)
+- network/: machines, paths and sockets between them, lanes, gRPC calls
+- server/: a server's process and its computing thread
+- client/: the client's network, its carrier, and its blocking program
+- world/: all of that together, and where it takes the place of the real parts
+- schedules/: what a seed stands for: servers, texts and faults
+- runs/: run a schedule, check what must always hold, report
+
+`scripts/simulate --seed N --trace` shows one run.
 """

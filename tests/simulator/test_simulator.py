@@ -8,12 +8,12 @@ import pytest
 
 from p2pinfer.errors import NoRouteError
 from p2pinfer.types import Span
-from tests.simulator.faults import Fault, Moment
-from tests.simulator.network import Wires
-from tests.simulator.run import Outcome, run_schedule
-from tests.simulator.schedule import Schedule, schedule_of
-from tests.simulator.script import Act, Script
-from tests.simulator.server import ServerShape
+from tests.simulator.network.network import Wires
+from tests.simulator.runs.run import Outcome, run_schedule
+from tests.simulator.schedules.faults import Fault, Moment
+from tests.simulator.schedules.schedule import Schedule, schedule_of
+from tests.simulator.schedules.script import Act, Script
+from tests.simulator.server.server import ServerShape
 
 BLOCKS = 20
 SCHEDULES_PER_BLOCK = 100

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from p2pinfer.types import PeerId
-from tests.simulator.sockets import Socket
+from tests.simulator.network.sockets import Socket
 
 if TYPE_CHECKING:
-    from tests.simulator.network import Network
+    from tests.simulator.network.network import Network
 
 
 class Process(Protocol):

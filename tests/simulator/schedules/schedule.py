@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from p2pinfer.types import Span
-from tests.simulator.faults import KINDS, Fault, Moment
-from tests.simulator.network import Wires
-from tests.simulator.script import LEASED_TOKENS, Act, Script
-from tests.simulator.server import ServerShape
+from tests.simulator.network.network import Wires
+from tests.simulator.schedules.faults import KINDS, Fault, Moment
+from tests.simulator.schedules.script import LEASED_TOKENS, Act, Script
+from tests.simulator.server.server import ServerShape
 
 _EVENTS = (
     "computes", "computes", "computes", "Session", "SetUpstream", "SetDownstream", "Progress", "accepts lane",

@@ -23,14 +23,14 @@ from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Reason, Refused
 from tests.fakes import MemoryBook
 from tests.simulator.arithmetic import MAX_POSITIONS, MODEL, NUMERICS, NumberEngine
-from tests.simulator.calls import ServerChannel
 from tests.simulator.clock import Clock
-from tests.simulator.dialling import HostLoop
-from tests.simulator.host import Host
-from tests.simulator.lanes import SimLane
-from tests.simulator.sockets import Socket
+from tests.simulator.network.calls import ServerChannel
+from tests.simulator.network.dialling import HostLoop
+from tests.simulator.network.host import Host
+from tests.simulator.network.lanes import SimLane
+from tests.simulator.network.sockets import Socket
+from tests.simulator.server.worker import SimBatcher
 from tests.simulator.swarm import RECORD_SECONDS, SimSwarm
-from tests.simulator.worker import SimBatcher
 
 HEARTBEAT_SECONDS = 15.0
 

@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.simulator.run import Outcome, run_schedule
-from tests.simulator.schedule import schedule_of
+from tests.simulator.runs.run import Outcome, run_schedule
+from tests.simulator.schedules.schedule import schedule_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:

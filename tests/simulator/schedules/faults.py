@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from tests.simulator.host import Host
-from tests.simulator.world import World
+from tests.simulator.network.host import Host
+from tests.simulator.world.world import World
 
 Kind = Literal[
     "kill", "vanish", "stop", "cut", "one-way", "reset", "drain", "slow", "twice", "swarm", "delay"

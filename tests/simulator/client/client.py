@@ -9,10 +9,10 @@ from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.route.directory import Directory
 from p2pinfer.identity import Identity
 from tests.simulator.arithmetic import MODEL
-from tests.simulator.carrier import SimCarrier
-from tests.simulator.dialling import HostLoop
-from tests.simulator.host import Host
-from tests.simulator.program import Program
+from tests.simulator.client.carrier import SimCarrier
+from tests.simulator.client.program import Program
+from tests.simulator.network.dialling import HostLoop
+from tests.simulator.network.host import Host
 from tests.simulator.swarm import SimSwarm
 
 T = TypeVar("T")

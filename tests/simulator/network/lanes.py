@@ -10,7 +10,7 @@ from p2pinfer.errors import ProtocolError
 from p2pinfer.wire.lanes import HELLO_BYTES
 from p2pinfer.wire.steps import step_id_of
 from tests.simulator.clock import VirtualLoop
-from tests.simulator.sockets import Socket
+from tests.simulator.network.sockets import Socket
 
 _descriptors = count(3)
 

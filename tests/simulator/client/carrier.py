@@ -15,11 +15,11 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
 from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.lanes import deliver
-from tests.simulator.calls import Call, ClientChannel
-from tests.simulator.dialling import connect, lane_to
-from tests.simulator.host import Host
-from tests.simulator.lanes import SimLane
-from tests.simulator.program import Program
+from tests.simulator.client.program import Program
+from tests.simulator.network.calls import Call, ClientChannel
+from tests.simulator.network.dialling import connect, lane_to
+from tests.simulator.network.host import Host
+from tests.simulator.network.lanes import SimLane
 
 _SHORTEST_WAIT_SECONDS = 0.001
 """As poll has it. Else a wait that is over but for a rounding error would end at once, for ever."""

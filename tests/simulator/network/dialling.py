@@ -10,9 +10,9 @@ from typing import Literal
 from p2pinfer.errors import HopFailedError
 from p2pinfer.wire.dialling import Address
 from tests.simulator.clock import VirtualLoop
-from tests.simulator.host import Host
-from tests.simulator.lanes import SimLane
-from tests.simulator.sockets import Socket
+from tests.simulator.network.host import Host
+from tests.simulator.network.lanes import SimLane
+from tests.simulator.network.sockets import Socket
 
 Kind = Literal["lane", "calls"]
 

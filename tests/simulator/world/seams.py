@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 from tests.simulator.clock import Clock
-from tests.simulator.dialling import lane_to
-from tests.simulator.worker import SimWorker
+from tests.simulator.network.dialling import lane_to
+from tests.simulator.server.worker import SimWorker
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import REASON_KEY, RETRY_KEY
-from tests.simulator.sockets import Socket
+from tests.simulator.network.sockets import Socket
 
 KEEPALIVE_SECONDS = 10.0  # as CHANNEL_OPTIONS and SERVER_OPTIONS have it
 

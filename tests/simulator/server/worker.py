@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from p2pinfer.model.engine.base import Chunk
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep
 from p2pinfer.wire.status import Refused
-from tests.simulator.lanes import SimLane
+from tests.simulator.network.lanes import SimLane
 
 T = TypeVar("T")
 

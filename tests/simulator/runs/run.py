@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from p2pinfer.client.chain.failover import Patience
 from p2pinfer.errors import NoRouteError
+from tests.simulator.client.program import Program
 from tests.simulator.clock import DeadlockError
-from tests.simulator.faults import START_SECONDS, Happened, Misfortune
-from tests.simulator.program import Program
-from tests.simulator.schedule import Schedule
-from tests.simulator.script import Answered, Diary, Reader
-from tests.simulator.seams import simulated
-from tests.simulator.world import World
+from tests.simulator.schedules.faults import START_SECONDS, Happened, Misfortune
+from tests.simulator.schedules.schedule import Schedule
+from tests.simulator.schedules.script import Answered, Diary, Reader
+from tests.simulator.world.seams import simulated
+from tests.simulator.world.world import World
 
 _STEP_SECONDS = 30.0
 _UNDISTURBED_SECONDS = 60.0

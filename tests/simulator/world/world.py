@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pinfer.identity import Identity
 from p2pinfer.types import PeerId
-from tests.simulator.client import SimClient
+from tests.simulator.client.client import SimClient
 from tests.simulator.clock import Clock, DeadlockError, VirtualLoop
-from tests.simulator.dialling import HostLoop
-from tests.simulator.host import Host
-from tests.simulator.network import Network, Wires
-from tests.simulator.server import ServerShape, SimServer
+from tests.simulator.network.dialling import HostLoop
+from tests.simulator.network.host import Host
+from tests.simulator.network.network import Network, Wires
+from tests.simulator.server.server import ServerShape, SimServer
 from tests.simulator.swarm import SimSwarm
 
 _MOST_TURNS_AT_ONCE = 20_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from p2pinfer.types import PeerId
 from tests.simulator.clock import VirtualLoop
-from tests.simulator.host import Host
-from tests.simulator.sockets import Path, Socket
+from tests.simulator.network.host import Host
+from tests.simulator.network.sockets import Path, Socket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

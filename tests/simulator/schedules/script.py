@@ -11,7 +11,7 @@ from p2pinfer.client.chain.failover import Patience
 from p2pinfer.client.chain.session import InferenceSession
 from p2pinfer.errors import P2PInferError
 from tests.simulator.arithmetic import NumberEnds, Oracle, number_manifest
-from tests.simulator.world import World
+from tests.simulator.world.world import World
 
 LEASED_TOKENS = 1024
 """By every row of every session."""

@@ -1,0 +1,1 @@
+"""The client's side: its network, its carrier, and its blocking program."""

@@ -1,0 +1,1 @@
+"""Machines, the paths between them, and what travels on the paths: sockets, lanes, calls."""

@@ -1,0 +1,1 @@
+"""Run a schedule, check what must always hold, report."""

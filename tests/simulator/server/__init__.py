@@ -1,0 +1,1 @@
+"""The server's side: a process, and its computing thread."""
