@@ -29,7 +29,7 @@ from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.kept.contributions import Contributions
 from p2pinfer.health.kept.history import History
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
-from p2pinfer.health.snapshot.source import Submission
+from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, Submission
 from p2pinfer.health.snapshot.state import HealthState, ProbeView, Sample
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement
@@ -40,8 +40,6 @@ from p2pinfer.types import PeerId
 from p2pinfer.wire.dialling import Address
 
 logger = logging.getLogger(__name__)
-
-MAX_BUNDLE_BYTES = 8_000_000
 
 _STALE_SECONDS = 30.0
 _PING_SECONDS = 3.0

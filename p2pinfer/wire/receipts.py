@@ -1,25 +1,25 @@
-"""Receipts: what a client signs for the work of a server, and the server signs too.
+"""Receipts: a client signs for the work that a server has done, and the server countersigns.
 
-Work is counted in tokens; every token of a session runs through the same layers of the server, and tokens
-times layers is what owners are paid for.
+A receipt counts tokens. Every token of a session runs through the same layers of the server, and owners are
+paid for tokens times layers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import InvalidReceiptError
+from p2pinfer.identity import Identity, peer_id_of, public_key_of, verify
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import Receipt as ReceiptMessage
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.step_kind import StepKind
 
 VALID_SECONDS = 90 * 86_400.0
-"""How long a client lets a receipt be redeemed."""
+"""From the moment that a client signs a receipt to the last moment at which it can be redeemed."""
 
 MAX_TOKENS = 2**62
 MAX_LAYERS = 2**20
@@ -27,14 +27,10 @@ MAX_LAYERS = 2**20
 _CLIENT_DOMAIN = b"p2pinfer receipt 1\0"
 _SERVER_DOMAIN = b"p2pinfer countersigned receipt 1\0"
 
-Sign = Callable[[bytes], bytes]
-Verify = Callable[[bytes, bytes, bytes], bool]
-"""`verify(public_key, data, signature)` says whether a signature is genuine."""
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Tokens that went through a server's layers, those of prompts and those of answers apart."""
+    """Tokens that went through a server's layers; prompts (prefill) and answers (decode) count apart."""
 
     prefill_tokens: int = 0
     decode_tokens: int = 0
@@ -47,28 +43,28 @@ class Work:
 
     @property
     def tokens(self) -> int:
-        """Of both kinds."""
+        """Prefill and decode together."""
         return self.prefill_tokens + self.decode_tokens
 
     def within(self, other: Work) -> bool:
-        """True if there is no more of either kind than in `other`."""
+        """True if neither count is larger than in `other`."""
         return self.prefill_tokens <= other.prefill_tokens and self.decode_tokens <= other.decode_tokens
 
     def at_most(self, other: Work) -> Work:
-        """Of each kind the smaller number."""
+        """The smaller count of each kind."""
         return Work(
             min(self.prefill_tokens, other.prefill_tokens), min(self.decode_tokens, other.decode_tokens)
         )
 
 
 def work_of(kind: StepKind, tokens: int) -> Work:
-    """How a step of so many tokens counts: as decode if a reader waited for it, as prefill otherwise."""
+    """How a step counts: as decode if a reader waits for its tokens, as prefill otherwise."""
     return Work(decode_tokens=tokens) if kind.is_urgent else Work(prefill_tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """That a server did this work for a client, all of one session up to now."""
+    """A client's statement: this server has done this work in one session, from its start until now."""
 
     session_id: SessionId
     server: PeerId
@@ -82,17 +78,17 @@ class Receipt:
 
     @property
     def prefill_layer_tokens(self) -> int:
-        """Tokens of prompts times layers."""
+        """Prefill tokens times layers."""
         return self.work.prefill_tokens * len(self.layers)
 
     @property
     def decode_layer_tokens(self) -> int:
-        """Tokens of answers times layers."""
+        """Decode tokens times layers."""
         return self.work.decode_tokens * len(self.layers)
 
 
-def sign_receipt(receipt: Receipt, sign: Sign) -> SignedReceipt:
-    """Put the client's name to it."""
+def sign_receipt(receipt: Receipt, client: Identity) -> SignedReceipt:
+    """The receipt with the client's signature."""
     data = ReceiptMessage(
         session_id=receipt.session_id,
         server=receipt.server,
@@ -106,19 +102,22 @@ def sign_receipt(receipt: Receipt, sign: Sign) -> SignedReceipt:
         issued_at=receipt.issued_at,
         expires_at=receipt.expires_at,
     ).SerializeToString()
-    return SignedReceipt(receipt=data, client_signature=sign(_CLIENT_DOMAIN + data))
+    return SignedReceipt(receipt=data, client_signature=client.sign(_CLIENT_DOMAIN + data))
 
 
-def countersign(signed: SignedReceipt, sign: Sign) -> SignedReceipt:
-    """Put the server's name to it as well. Read and check it first."""
-    signature = sign(_SERVER_DOMAIN + signed.receipt + signed.client_signature)
+def countersign(signed: SignedReceipt, server: Identity) -> SignedReceipt:
+    """The receipt with the server's signature added. Read and check the receipt first."""
+    signature = server.sign(_SERVER_DOMAIN + signed.receipt + signed.client_signature)
     return SignedReceipt(
         receipt=signed.receipt, client_signature=signed.client_signature, server_signature=signature
     )
 
 
-def read_receipt(signed: SignedReceipt, verify: Verify) -> Receipt:
-    """What the client has signed. Raises InvalidReceiptError if it has not, or if it can't be a receipt."""
+def read_receipt(signed: SignedReceipt) -> Receipt:
+    """What the client has signed; the server's signature is not looked at.
+
+    Raises InvalidReceiptError if the client's signature is wrong, or if a value is out of range.
+    """
     message = ReceiptMessage()
     try:
         message.ParseFromString(signed.receipt)
@@ -129,13 +128,13 @@ def read_receipt(signed: SignedReceipt, verify: Verify) -> Receipt:
     if len(message.session_id) != SESSION_ID_BYTES or not message.server:
         raise InvalidReceiptError("it names no session and server")
     if not message.first_layer < message.end_layer <= MAX_LAYERS:
-        raise InvalidReceiptError(f"layers {message.first_layer}:{message.end_layer} can't be")
+        raise InvalidReceiptError(f"there are no layers {message.first_layer}:{message.end_layer}")
     if not 1 <= message.sequence < MAX_TOKENS:
-        raise InvalidReceiptError("receipts are counted from 1")
+        raise InvalidReceiptError(f"it has the number {message.sequence}, but receipts are counted from 1")
     if message.prefill_tokens + message.decode_tokens > MAX_TOKENS:
-        raise InvalidReceiptError("more tokens than there can be")
+        raise InvalidReceiptError("it is for more tokens than there can be")
     if not (math.isfinite(message.issued_at) and math.isfinite(message.expires_at)):
-        raise InvalidReceiptError("its times are no times")
+        raise InvalidReceiptError("its times are not finite numbers")
     return Receipt(
         session_id=SessionId(message.session_id),
         server=PeerId(message.server),
@@ -149,7 +148,26 @@ def read_receipt(signed: SignedReceipt, verify: Verify) -> Receipt:
     )
 
 
-def is_countersigned(signed: SignedReceipt, server_public_key: bytes, verify: Verify) -> bool:
-    """True if that server has signed it too."""
+def read_countersigned(signed: SignedReceipt) -> Receipt:
+    """What the client has signed and the server has countersigned.
+
+    Raises InvalidReceiptError as `read_receipt` does, and if the server's signature is missing or wrong.
+    """
+    receipt = read_receipt(signed)
+    if not is_countersigned(signed, receipt.server):
+        raise InvalidReceiptError("it is not countersigned by the server that it names")
+    return receipt
+
+
+def is_countersigned(signed: SignedReceipt, server: str) -> bool:
+    """True if the server with this peer id has countersigned the receipt. Never raises.
+
+    False for every text that is not exactly a peer id, also for a peer id with blanks around it: the same
+    server must not appear under two names.
+    """
+    try:
+        public_key = public_key_of(server)
+    except ValueError:
+        return False
     data = _SERVER_DOMAIN + signed.receipt + signed.client_signature
-    return verify(server_public_key, data, signed.server_signature)
+    return peer_id_of(public_key) == server and verify(public_key, data, signed.server_signature)

@@ -25,7 +25,6 @@ from report import machine, say, write_json
 
 from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
-from p2pinfer.identity import verify
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.local_swarm.processes import LocalSwarm, Place
 from p2pinfer.model.source import open_model
@@ -85,7 +84,7 @@ def newest(receipts: Sequence[SignedReceipt], server: PeerId) -> dict[SessionId,
     """By session, the number of the newest receipt for that server."""
     found: dict[SessionId, int] = {}
     for signed in receipts:
-        receipt = read_receipt(signed, verify)
+        receipt = read_receipt(signed)
         if receipt.server == server:
             found[receipt.session_id] = max(receipt.sequence, found.get(receipt.session_id, 0))
     return found
@@ -98,7 +97,7 @@ def check_ledger(path: Path, acknowledged: dict[SessionId, int]) -> int:
     if verdict != "ok":
         raise LostError(f"the ledger isn't whole: {verdict}")
     with Ledger.open(path) as ledger:
-        receipts = (read_receipt(signed, verify) for signed in ledger.newest_receipts())
+        receipts = (read_receipt(signed) for signed in ledger.newest_receipts())
         kept = {receipt.session_id: receipt.sequence for receipt in receipts}
     for session_id, sequence in acknowledged.items():
         if kept.get(session_id, 0) < sequence:

@@ -9,7 +9,6 @@ import pytest
 
 from p2pinfer.client.network import Network
 from p2pinfer.errors import NoRouteError
-from p2pinfer.identity import verify
 from p2pinfer.server.sessions.accounts import Account
 from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Work, read_receipt
@@ -22,7 +21,7 @@ SECONDS = 5.0
 
 def signed_work(member: FakeServer) -> dict[bytes, Work]:
     """By session, what this server has receipts for."""
-    receipts = [read_receipt(signed, verify) for signed in member.book.receipts]
+    receipts = [read_receipt(signed) for signed in member.book.receipts]
     return {receipt.session_id: receipt.work for receipt in sorted(receipts, key=lambda one: one.sequence)}
 
 

@@ -35,7 +35,7 @@ def receipt(prefill_tokens: int = 10, decode_tokens: int = 5, **changes: Any) ->
 
 def signed(wanted: Receipt, *, client: Identity = CLIENT, server: Identity = SERVER) -> SignedReceipt:
     """With both signatures, of whoever is meant to have signed."""
-    return countersign(sign_receipt(wanted, client.sign), server.sign)
+    return countersign(sign_receipt(wanted, client), server)
 
 
 def chain(*works: Work, **changes: Any) -> list[SignedReceipt]:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.identity import Identity, public_key_of, verify
+from p2pinfer.identity import Identity
 from p2pinfer.types import PeerId, SessionId
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, is_countersigned, sign_receipt
@@ -31,7 +31,7 @@ class Payer:
 
     def sign(self, receipt: Receipt) -> SignedReceipt:
         """Promise to pay for this."""
-        return sign_receipt(receipt, self.identity.sign)
+        return sign_receipt(receipt, self.identity)
 
     def keep(self, receipt: Receipt, signed: SignedReceipt, server_signature: bytes) -> None:
         """Keep a receipt that its server has taken. Raises ProtocolError if that hasn't signed it."""
@@ -40,7 +40,7 @@ class Payer:
             client_signature=signed.client_signature,
             server_signature=server_signature,
         )
-        if not is_countersigned(countersigned, public_key_of(receipt.server), verify):
+        if not is_countersigned(countersigned, receipt.server):
             raise ProtocolError("a server has put a wrong signature under a receipt")
         key = (receipt.server, receipt.session_id)
         self._receipts[key] = countersigned

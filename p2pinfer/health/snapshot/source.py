@@ -8,6 +8,9 @@ from typing import Protocol
 
 from p2pinfer.health.snapshot.state import HealthState, Sample
 
+MAX_BUNDLE_BYTES = 8_000_000
+"""The largest bundle of receipts that the page takes: months of one server's sessions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 
 from p2pinfer.errors import UsageError
-from p2pinfer.health.snapshot.source import HealthSource, Submission
+from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, HealthSource, Submission
 
-MOST_BYTES = 8_000_000
 _MOST_AT_A_TIME = 4
 _MOST_SECONDS = 60.0
 _SMALLER = "Hand in a month at a time: python -m p2pinfer.owner export --month YYYY-MM --out FILE"
@@ -74,13 +73,13 @@ class Intake:
 
 async def _parts(request: Request) -> AsyncIterator[bytes]:
     """The body, as long as it isn't too long."""
-    too_large = BundleTooLargeError(f"A bundle may have {MOST_BYTES // 10**6} MB.")
+    too_large = BundleTooLargeError(f"A bundle may have {MAX_BUNDLE_BYTES // 10**6} MB.")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > MOST_BYTES:
+    if declared.isdecimal() and int(declared[:20]) > MAX_BUNDLE_BYTES:
         raise too_large
     total_bytes = 0
     async for part in request.stream():
         total_bytes += len(part)
-        if total_bytes > MOST_BYTES:
+        if total_bytes > MAX_BUNDLE_BYTES:
             raise too_large
         yield part

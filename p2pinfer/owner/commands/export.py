@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2pinfer.errors import InvalidReceiptError, UsageError
-from p2pinfer.identity import peer_id_of, public_key_of, verify
+from p2pinfer.identity import peer_id_of, public_key_of
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.statement.bundle import write_bundle
@@ -72,7 +72,7 @@ class _Tally:
     def watch(self, receipts: Iterator[SignedReceipt]) -> Iterator[SignedReceipt]:
         for signed in receipts:
             try:
-                receipt = read_receipt(signed, verify)
+                receipt = read_receipt(signed)
             except InvalidReceiptError:
                 self._damaged += 1
                 continue

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from p2pinfer.errors import InvalidReceiptError
-from p2pinfer.identity import peer_id_of, public_key_of, verify
+from p2pinfer.identity import peer_id_of
 from p2pinfer.owner.statement.bundle import BundleLine
 from p2pinfer.owner.statement.rates import Rate, rate_of
 from p2pinfer.plain_text import day_of
@@ -86,7 +86,7 @@ def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rat
     if line.signed is None:
         return Claim(line=line.number, verdict=Verdict.MALFORMED, words=line.problem)
     try:
-        receipt = read_receipt(line.signed, verify)
+        receipt = read_receipt(line.signed)
     except InvalidReceiptError as error:
         return Claim(line=line.number, verdict=Verdict.ALTERED, words=str(error))
     rate = rate_of(rates, peer_id_of(receipt.client), receipt.issued_at)
@@ -95,7 +95,7 @@ def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rat
         verdict, words = Verdict.MALFORMED, "it is for no work"
     elif receipt.client not in clients:
         verdict, words = Verdict.NOT_SIGNED_BY_YOU, f"but by {peer_id_of(receipt.client)}"
-    elif not _has_server_signature(line.signed, receipt):
+    elif not is_countersigned(line.signed, receipt.server):
         verdict, words = Verdict.NOT_COUNTERSIGNED, "by the server that it names"
     elif receipt.expires_at <= now:
         verdict, words = Verdict.EXPIRED, f"on {day_of(receipt.expires_at)}"
@@ -136,11 +136,3 @@ def in_batches(lines: Iterable[BundleLine], size: int) -> Iterator[list[BundleLi
             batch = []
     if batch:
         yield batch
-
-
-def _has_server_signature(signed: SignedReceipt, receipt: Receipt) -> bool:
-    try:
-        server_key = public_key_of(receipt.server)
-    except ValueError:
-        return False
-    return is_countersigned(signed, server_key, verify)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from p2pinfer.errors import InvalidReceiptError, LedgerError
-from p2pinfer.identity import Identity, verify
+from p2pinfer.identity import Identity
 from p2pinfer.owner.ledger.acceptance import Expected, rejection
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
@@ -169,7 +169,7 @@ class Accounts:
         The reply to one that says more than was done tells what was.
         """
         try:
-            receipt = read_receipt(signed, verify)
+            receipt = read_receipt(signed)
         except InvalidReceiptError as error:
             raise Refused(Reason.BAD_RECEIPT, f"the receipt can't be taken: {error}") from error
         done = account.done
@@ -179,7 +179,7 @@ class Accounts:
             receipt, expected=account.expected, last=account.last, done=done, now=self._now()
         ) or self._too_small(account, receipt)
         if reason is None:
-            countersigned = countersign(signed, self._identity.sign)
+            countersigned = countersign(signed, self._identity)
             try:
                 reason = await self._book.add_receipt(countersigned)
             except LedgerError as error:

@@ -126,7 +126,7 @@ SELF = signed(receipt(client=SERVER.public_key), client=SERVER)
 REFUSED = {
     "not signed by the client": altered(signed(receipt()), client_signature=bytes(64)),
     "signed by another client": signed(receipt(), client=STRANGER),
-    "not countersigned": sign_receipt(receipt(), CLIENT.sign),
+    "not countersigned": sign_receipt(receipt(), CLIENT),
     "countersigned by another": signed(receipt(), server=STRANGER),
     "changed": altered(signed(receipt()), receipt=signed(receipt(99)).receipt),
     "signed for itself": SELF,

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES
 from p2pinfer.health.snapshot.state import Activity, HealthState
 from p2pinfer.health.web import security
 from p2pinfer.health.web.page import render_page
-from p2pinfer.health.web.receipts import MOST_BYTES
 from tests.health.states import (
     NOW,
     hostile_state,
@@ -278,12 +278,12 @@ def test_too_large_a_bundle_is_refused_whether_it_says_so_or_not(page: Served):
     connection.close()
     connection = http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20)
     connection.putrequest("POST", "/api/v1/receipts")
-    connection.putheader("Content-Length", str(MOST_BYTES + 1))
+    connection.putheader("Content-Length", str(MAX_BUNDLE_BYTES + 1))
     connection.endheaders()
     answer = Answer(connection.getresponse())
     assert answer.status == 413 and "month" in answer.json["what_to_do"]
     connection.close()
-    parts = (b"x" * 100_000 for _ in range(MOST_BYTES // 100_000 + 1))
+    parts = (b"x" * 100_000 for _ in range(MAX_BUNDLE_BYTES // 100_000 + 1))
     assert ask(page, "/api/v1/receipts", method="POST", body=parts).status == 413
 
 

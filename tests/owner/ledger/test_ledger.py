@@ -91,14 +91,14 @@ def test_each_receipt_of_a_batch_is_judged_by_itself(path: Path):
     good, better, best = chain(Work(10, 0), Work(10, 5), Work(10, 9))
     altered = SignedReceipt.FromString(best.SerializeToString())
     altered.receipt += b"\x38\x7f"  # more prefill tokens
-    half = sign_receipt(receipt(), CLIENT.sign)
+    half = sign_receipt(receipt(), CLIENT)
     batch = {
         "": good,
         "number 1 is here already": good,
         "not signed by the client": altered,
         "not countersigned": half,
         "not countersigned by": signed(receipt(11, 11, sequence=9), server=STRANGER),
-        "a server that can't be": signed(receipt(11, 11, sequence=9, server="me")),
+        "not countersigned by the server": signed(receipt(11, 11, sequence=9, server="me")),
         "another client": signed(receipt(11, 11, sequence=9, client=STRANGER.public_key), client=STRANGER),
         "client, model or layers": signed(receipt(11, 11, sequence=9, layers=Span(10, 21))),
         "another client, model": signed(receipt(11, 11, sequence=9, model="b" * 64)),

@@ -93,7 +93,7 @@ def test_every_receipt_that_isnt_paid_hears_why():
         claim = verdict_on(wrong)
         assert claim.verdict is verdict and claim.words and claim.amount is None
     assert verdict_on(altered).verdict is Verdict.ALTERED
-    assert verdict_on(sign_receipt(receipt(), CLIENT.sign)).verdict is Verdict.NOT_COUNTERSIGNED
+    assert verdict_on(sign_receipt(receipt(), CLIENT)).verdict is Verdict.NOT_COUNTERSIGNED
     assert verdict_on(signed(receipt(server="nobody"))).verdict is Verdict.NOT_COUNTERSIGNED
     assert examine(line(None), clients=MINE, rates=(), now=NOW).verdict is Verdict.MALFORMED
 
