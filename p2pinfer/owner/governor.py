@@ -19,8 +19,8 @@ from p2pinfer.owner.consent import read_consent
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.policy import Action, Cause, Limits, Policy, Verdict, decide
 from p2pinfer.owner.policy.policy_file import load_policy
-from p2pinfer.owner.signals.all_sources import Signals, listening
 from p2pinfer.owner.signals.readings import Reading, Readings, Signal
+from p2pinfer.owner.signals.sources.all_sources import Signals, listen_to_sources
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,9 @@ class Governor:
     async def run_forever(self) -> None:
         """Listen to the signals that the policy names, and decide; begin anew when its file has changed."""
         while True:
-            async with listening(self.policy.signals, now=self._now, on_change=self._woken.set) as signals:
+            async with listen_to_sources(
+                self.policy.signals, now=self._now, on_change=self._woken.set
+            ) as signals:
                 self._signals = signals
                 policy = self.policy
                 while self.policy.signals == policy.signals:

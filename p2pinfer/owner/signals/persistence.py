@@ -1,16 +1,19 @@
-"""Keeping at it: connections that are tried again for ever, looks that are repeated for ever."""
+"""Persistence: a connection that ends is made again, and a look is repeated, until the owner of both ends."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from p2pinfer.backoff import Backoff, Chance, jittered
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.tasks import cancel_and_wait
 
 _VOUCH_SECONDS = 15.0
 _CLOSING_SECONDS = 0.25
@@ -18,18 +21,26 @@ _CLOSING_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pauses:
-    """How long to wait before a connection is tried again: doubled each time."""
+    """How long to wait before a connection is tried again."""
 
-    first_seconds: float = 0.5
-    most_seconds: float = 30.0
-    hopeless_seconds: float = 60.0  # where the other side has refused us
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_seconds=0.5, most_seconds=30.0))
+    hopeless_seconds: float = 60.0  # after the other side has refused us
+
+    def seconds(self, failures: int, *, hopeless: bool, chance: Chance = random.random) -> float:
+        """The wait after this number of failures in a row (1: the first).
+
+        The wait after a refusal never drops to nothing: a server may lock us out for asking too often.
+        """
+        if hopeless:
+            return jittered(max(self.backoff.longest_seconds(failures), self.hopeless_seconds), chance)
+        return self.backoff.seconds(failures, chance)
 
 
 USUAL_PAUSES = Pauses()
 
 Connection = Callable[[Callable[[], None]], Awaitable[None]]
-"""A connection from its beginning to the SourceError that ends it. It is given a function to call once it is
-established."""
+"""One connection, from its start to the SourceError that ends it. Its argument is a function that it calls
+as soon as the connection is established."""
 
 
 async def keep_connected(
@@ -37,11 +48,11 @@ async def keep_connected(
 ) -> None:
     """Make the connection again and again, until cancelled.
 
-    One that held longer than the pause before it earns a fresh start: a source that accepts us only to
-    throw us out isn't hammered.
+    The count of failures starts again after a connection that held longer than the longest pause before it.
+    A source that accepts us only to throw us out is therefore asked less and less often.
     """
     loop = asyncio.get_running_loop()
-    pause = pauses.first_seconds
+    failures = 0
     established_at: float | None = None
 
     def established() -> None:
@@ -51,14 +62,15 @@ async def keep_connected(
 
     while True:
         established_at = None
+        failures += 1
         try:
             await connection(established)
         except SourceError as error:
             known.lose(signals, origin=origin, error=error)
-            if established_at is not None and loop.time() - established_at > pause:
-                pause = pauses.first_seconds
-            await asyncio.sleep(max(pause, pauses.hopeless_seconds) if error.hopeless else pause)
-        pause = min(2 * pause, pauses.most_seconds)
+            longest_pause = pauses.backoff.longest_seconds(failures)
+            if established_at is not None and loop.time() - established_at > longest_pause:
+                failures = 1
+            await asyncio.sleep(pauses.seconds(failures, hopeless=error.hopeless))
 
 
 async def keep_looking(
@@ -71,10 +83,10 @@ async def keep_looking(
     patience_seconds: float = 5.0,
     max_age_seconds: float | None = None,
 ) -> None:
-    """Look again and again, until cancelled; what was seen counts until the next look is due.
+    """Look again and again, until cancelled. The result of a look counts until the next look is due.
 
-    A look that takes longer than `patience_seconds` is complained about and waited for: whatever blocks it
-    would block the next one as well.
+    A look that takes longer than `patience_seconds` is reported as a trouble and waited for: whatever blocks
+    this look would block the next one too.
     """
     while True:
         looking = asyncio.ensure_future(look())
@@ -99,27 +111,22 @@ async def keep_looking(
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run all of a connection's parts until one ends, and raise what it raised. The others end too.
+    """Run the parts of a connection until one of them ends; raise what that part raised, and end the others.
 
-    They are given a moment to part politely, then another one to part at all: whoever doesn't answer us
-    needn't be waited for.
+    Unlike `tasks.first_of` this never waits for ever. The other parts get a moment to say goodbye, and a
+    second moment to stop; a part that still runs then is left alone, because its peer may never answer.
     """
-    tasks = {asyncio.create_task(part) for part in parts}
+    tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in tasks if task.done()]
     finally:
         for _ in range(2):
-            for task in tasks:
-                task.cancel()
-            _, left = await asyncio.wait(tasks, timeout=_CLOSING_SECONDS)
-            if not left:
+            closing = asyncio.ensure_future(cancel_and_wait(*tasks))
+            await asyncio.wait({closing}, timeout=_CLOSING_SECONDS)
+            if closing.done():
                 break
-        errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
-    for task in ended:
-        if not task.cancelled():
+    for task in [*ended, *tasks]:
+        if task.done() and not task.cancelled():
             task.result()
-    for error in errors:
-        if error is not None:
-            raise error
     raise SourceError("the connection was lost", kind="lost")

@@ -11,15 +11,16 @@ import contextlib
 import socket
 from functools import partial
 
-from p2pinfer.owner.signals.aside import aside
 from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.threads import in_thread
 
 
 async def reach(host: str, port: int, *, timeout_seconds: float) -> None:
     """Open a TCP connection and close it. Raises SourceError that says why it can't be done."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            found = await aside(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
+            look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await in_thread(look_up, name="owner-signal")
             await _connect_to_any(list(dict.fromkeys(str(address[0]) for *_, address in found)), port)
     except TimeoutError:
         raise SourceError(f"nobody answers within {timeout_seconds:g} s", kind="no answer") from None

@@ -1,4 +1,4 @@
-"""Trying again."""
+"""Connections are made again after growing pauses; looks are repeated; parts of a connection end together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from functools import partial
 
 import pytest
 
-from p2pinfer.owner.signals.aside import aside
+from p2pinfer.backoff import Backoff
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.persistence import Pauses, keep_connected, keep_looking, together
 from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.threads import in_thread
 from tests.owner.signals.watching import Watch, eventually, free_port, running
 
 
@@ -40,26 +41,50 @@ async def _pauses(
     return slept
 
 
-async def test_pauses_grow(monkeypatch):
+def bounds(slept: list[float], most_seconds: list[float]) -> bool:
+    """Whether every pause is within its bound."""
+    return len(slept) == len(most_seconds) and all(
+        0 <= one <= most for one, most in zip(slept, most_seconds, strict=True)
+    )
+
+
+async def test_pauses_may_grow_twofold_each_time_up_to_half_a_minute(monkeypatch):
     error = SourceError("x", kind="x")
     slept = await _pauses(monkeypatch, [error] * 8, Pauses())
-    assert slept == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert bounds(slept, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0])
+    assert len(set(slept)) == 8  # drawn, so that many machines don't come back at the same moment
+
+
+@pytest.mark.parametrize("failures", [1, 5, 1000])
+def test_a_pause_is_anything_up_to_its_bound(failures):
+    pauses = Pauses()
+    longest = pauses.backoff.longest_seconds(failures)
+    drawn = [pauses.seconds(failures, hopeless=False, chance=lambda c=c: c) for c in (0.0, 0.5, 0.75)]
+    assert drawn == [0.0, longest / 2, longest * 0.75]
 
 
 async def test_whoever_refuses_us_is_asked_rarely(monkeypatch):
     error = SourceError("x", kind="x", hopeless=True)
-    assert await _pauses(monkeypatch, [error] * 2, Pauses()) == [60.0, 60.0]
+    slept = await _pauses(monkeypatch, [error] * 20, Pauses())
+    assert all(48.0 <= one <= 72.0 for one in slept)
 
 
 async def test_a_source_that_takes_us_in_only_to_throw_us_out_is_not_hammered(monkeypatch):
     error = SourceError("x", kind="x")
-    assert await _pauses(monkeypatch, [error] * 4, Pauses(), held=True) == [0.5, 1.0, 2.0, 4.0]
+    asked: list[int] = []
+    monkeypatch.setattr(Backoff, "seconds", lambda self, failures, chance: asked.append(failures) or 0.0)
+    await _pauses(monkeypatch, [error] * 4, Pauses(), held=True)
+    assert asked == [1, 2, 3, 4]
 
 
 async def test_a_connection_that_held_earns_a_fresh_start(monkeypatch):
     error = SourceError("x", kind="x")
-    pauses = Pauses(first_seconds=1e-9)  # whatever held at all held longer than that
-    assert await _pauses(monkeypatch, [error] * 3, pauses, held=True) == [1e-9, 1e-9, 1e-9]
+    # Every connection that held at all held longer than that.
+    pauses = Pauses(backoff=Backoff(first_seconds=1e-9, most_seconds=1e-9 * 2))
+    asked: list[int] = []
+    monkeypatch.setattr(Backoff, "seconds", lambda self, failures, chance: asked.append(failures) or 0.0)
+    await _pauses(monkeypatch, [error] * 3, pauses, held=True)
+    assert asked == [1, 1, 1]
 
 
 async def test_parts_end_together_and_the_first_says_why():
@@ -107,7 +132,7 @@ async def test_a_look_that_blocks_is_named_waited_for_and_holds_nobody_up():
         watch.known,
         Signal.PARKED,
         origin="sensor",
-        look=partial(aside, look),
+        look=partial(in_thread, look),
         every_seconds=0.01,
         patience_seconds=0.05,
     )
@@ -129,7 +154,7 @@ async def test_leaving_does_not_wait_for_a_thread_that_blocks():
         return Told(value=True, words="yes")
 
     looking = keep_looking(
-        Watch().known, Signal.PARKED, origin="sensor", look=partial(aside, block), every_seconds=1.0
+        Watch().known, Signal.PARKED, origin="sensor", look=partial(in_thread, block), every_seconds=1.0
     )
     async with running(looking):
         await eventually(started.is_set)

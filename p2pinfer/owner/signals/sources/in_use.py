@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2pinfer.owner.signals.aside import Aside
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.sources.host import Terminal, terminals
 from p2pinfer.owner.signals.trouble import SourceError, shown
+from p2pinfer.threads import BackgroundThread
 
 if TYPE_CHECKING:  # its library is there on Linux only
     from p2pinfer.owner.signals.sources.system_bus import SystemBus
@@ -40,7 +40,7 @@ class InUse:
         self._idle_seconds = idle_seconds
         self._now = now
         self._connect = connect
-        self._aside = Aside()
+        self._thread = BackgroundThread("owner-signal")
         self._open = contextlib.AsyncExitStack()
         self._bus: SystemBus | None = None
         self._next_try_at = 0.0  # the event loop's clock
@@ -51,11 +51,11 @@ class InUse:
         used = next((who for who, in_use in map(_graphical, sessions or ()) if in_use), None)
         if used is not None:
             return Told(value=True, words=f"{used} uses the machine")
-        return await self._aside.run(lambda: self._look_at_terminals(sessions))
+        return await self._thread.run(lambda: self._look_at_terminals(sessions))
 
     async def close(self) -> None:
         """Leave the bus and the thread."""
-        self._aside.close()
+        self._thread.close()
         await self._leave_bus()
 
     async def _leave_bus(self) -> None:

@@ -22,7 +22,6 @@ from aiomqtt import Client, Message, MqttError, Wildcard
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.reasoncodes import ReasonCode
 
-from p2pinfer.owner.signals.aside import aside
 from p2pinfer.owner.signals.config import MqttBroker, MqttTopic
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import counts_when_empty, make_sense, text_of
@@ -30,6 +29,8 @@ from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connec
 from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.threads import in_thread
 
 _KEEPALIVE_SECONDS = 15  # the broker takes us for gone after one and a half of it
 _CLOSING_SECONDS = 0.25
@@ -87,7 +88,9 @@ class MqttListener:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Client]:
-        context = await aside(ssl.create_default_context) if self._broker.tls else None
+        context = (
+            await in_thread(ssl.create_default_context, name="owner-signal") if self._broker.tls else None
+        )
         client = Client(
             self._broker.host,
             self._broker.port,
@@ -104,19 +107,21 @@ class MqttListener:
             try:
                 await asyncio.shield(entering)
             except asyncio.CancelledError:
-                # Its thread can't be stopped in the midst of connecting; it would leave an open connection.
+                # A thread that connects can't be stopped: it would leave an open connection behind.
                 await asyncio.wait({entering}, timeout=_CLOSING_SECONDS)
                 raise
             yield client
         finally:
-            # Also after a failure to connect, where aiomqtt keeps the socket: whoever accepts us and then
-            # says nothing would cost us one each time. Not before this is done may the entering end: its
-            # cancellation is what aiomqtt trips over when the socket closes.
-            with contextlib.suppress(MqttError, TimeoutError):
-                async with asyncio.timeout(_CLOSING_SECONDS):
-                    await client.__aexit__(None, None, None)
-            if not entering.cancel() and not entering.cancelled():
-                entering.exception()  # so that nobody reports it as never looked at
+            # Also after a failure to connect: aiomqtt keeps the socket then, and a broker that accepts us
+            # and stays silent would cost us one socket each time. `entering` is cancelled last, because
+            # aiomqtt fails on a cancelled `__aenter__` when the socket closes. No asyncio.timeout here:
+            # before Python 3.11.4 it lets the cancellation through in a task that was cancelled before,
+            # and `entering` would live on.
+            leaving = asyncio.ensure_future(client.__aexit__(None, None, None))
+            try:
+                await asyncio.wait({leaving}, timeout=_CLOSING_SECONDS)
+            finally:
+                await cancel_and_wait(leaving, entering)
 
     async def _hear(self, client: Client) -> None:
         async for message in client.messages:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from p2pinfer.backoff import Backoff
 from p2pinfer.owner.signals.config import Entity, HomeAssistant, Meaning
 from p2pinfer.owner.signals.persistence import Pauses
 from p2pinfer.owner.signals.readings import Signal
@@ -21,7 +22,7 @@ ENTITIES = {
     Signal.BATTERY_PERCENT: Entity(entity_id=CAR, attribute="battery"),
     Signal.PRICE: Entity(entity_id=PRICE, meaning=Meaning(called="price of a kWh")),
 }
-QUICK = Pauses(first_seconds=0.02, most_seconds=0.05, hopeless_seconds=0.05)
+QUICK = Pauses(backoff=Backoff(first_seconds=0.02, most_seconds=0.05), hopeless_seconds=0.05)
 
 
 def listener(

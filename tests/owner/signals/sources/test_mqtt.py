@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from p2pinfer.backoff import Backoff
 from p2pinfer.owner.signals.config import Meaning, MqttBroker, MqttTopic
 from p2pinfer.owner.signals.persistence import Pauses
 from p2pinfer.owner.signals.readings import Signal
@@ -38,7 +39,7 @@ TOPICS = {
     Signal.PLACE: MqttTopic(topic=f"{CAR}/geofence"),
     Signal.IN_USE: MqttTopic(topic=f"{CAR}/is_user_present"),
 }
-QUICK = Pauses(first_seconds=0.02, most_seconds=0.05, hopeless_seconds=0.05)
+QUICK = Pauses(backoff=Backoff(first_seconds=0.02, most_seconds=0.05), hopeless_seconds=0.05)
 
 
 def listener(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from dbus_fast import Variant
 
+from p2pinfer.backoff import Backoff
 from p2pinfer.owner.signals.persistence import Pauses
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.sources.network_manager import NetworkListener
@@ -18,7 +19,7 @@ pytestmark = needs_dbus_daemon
 
 NAME, PATH = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
 WIFI, CABLE, POINT = f"{PATH}/ActiveConnection/1", f"{PATH}/ActiveConnection/2", f"{PATH}/AccessPoint/7"
-QUICK = Pauses(first_seconds=0.02, most_seconds=0.05)
+QUICK = Pauses(backoff=Backoff(first_seconds=0.02, most_seconds=0.05))
 
 
 def manager(*, metered: int = 4, primary: str = WIFI, ssid: bytes = b"Home") -> Service:

@@ -10,12 +10,12 @@ from functools import partial
 
 import pytest
 
-from p2pinfer.owner.signals.aside import aside
 from p2pinfer.owner.signals.config import Command, FileText, Meaning
 from p2pinfer.owner.signals.persistence import keep_looking
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.sources.texts import look_at_file, look_by_command
 from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.threads import in_thread
 from tests.owner.signals.watching import Watch, eventually, running
 
 
@@ -82,7 +82,7 @@ async def test_a_file_that_changes_is_told(tmp_path):
         watch.known,
         Signal.PARKED,
         origin="file",
-        look=partial(aside, partial(look_at_file, Signal.PARKED, source, now=time.time)),
+        look=partial(in_thread, partial(look_at_file, Signal.PARKED, source, now=time.time)),
         every_seconds=0.01,
     )
     async with running(looking):

@@ -1,8 +1,8 @@
-"""All sources of the owner's signals, listened to at once.
+"""All sources of the owner's signals, listened to at the same time.
 
-Each one is optional and on its own: what is broken, slow or absent disturbs nobody else, is tried again for
-ever, and shows in `troubles`. Libraries are imported only for the sources that there are: a machine that
-waits for its owner's word should be small.
+Every source is optional and independent: a broken, slow or absent source disturbs no other source, is tried
+again for ever, and shows in `troubles`. A library is imported only if the policy names a source that needs
+it: a paused machine should use little memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from functools import partial
 from typing import Any
 
-from p2pinfer.owner.signals.aside import Aside
 from p2pinfer.owner.signals.config import Command, Entity, FileText, Host, MqttTopic, SignalsConfig
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import Told
@@ -24,54 +23,55 @@ from p2pinfer.owner.signals.persistence import keep_looking
 from p2pinfer.owner.signals.readings import Readings, Signal
 from p2pinfer.owner.signals.sources.texts import look_at_file, look_by_command
 from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.threads import BackgroundThread
 
 logger = logging.getLogger(__name__)
 
-_SLOW_SECONDS = 10.0  # for looks that cost milliseconds
-_IN_USE_SECONDS = 5.0  # for one that asks several others
+_SLOW_SECONDS = 10.0  # between looks that cost milliseconds
+_IN_USE_SECONDS = 5.0  # between looks that ask several programs
 _CLOSING_SECONDS = 0.9
 _NETWORK = frozenset({Signal.UNMETERED, Signal.WIFI})
 
 
 class Signals:
-    """What is known now, and what is wrong."""
+    """What the sources tell: the readings that are known now, and the troubles of the sources."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
 
     def readings(self) -> Readings:
-        """What is known now; a cheap look."""
+        """The readings that are known now, by signal. Costs next to nothing."""
         return self._known.readings()
 
     def troubles(self) -> Mapping[str, str]:
-        """Origin -> what is wrong with it, in plain words; empty when all is well."""
+        """What is wrong, in plain words, by the origin that has the trouble. Empty when all is well."""
         return self._known.troubles()
 
 
 @contextlib.asynccontextmanager
-async def listening(
+async def listen_to_sources(
     config: SignalsConfig, *, now: Callable[[], float] = time.time, on_change: Callable[[], None]
 ) -> AsyncIterator[Signals]:
-    """Listen to all sources until the block is left.
+    """Listen to all sources until the block ends.
 
-    `on_change` is called in the event loop whenever a value has changed, or a source was lost or came back.
+    `on_change` is called in the event loop when a value changes, and when a source is lost or comes back.
+    The end of the block waits for the sources for at most `_CLOSING_SECONDS`.
     """
     known = Known(now=now, on_change=on_change)
-    tasks = {asyncio.create_task(source) for source in _sources(config, known, now)}
+    tasks = [asyncio.create_task(source) for source in _sources(config, known, now)]
     for task in tasks:
         task.add_done_callback(_report_fault)
     try:
         yield Signals(known)
     finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_CLOSING_SECONDS)
+        closing = asyncio.ensure_future(cancel_and_wait(*tasks))
+        await asyncio.wait({closing}, timeout=_CLOSING_SECONDS)
         known.close()
 
 
 def _report_fault(task: asyncio.Task[None]) -> None:
-    """A source that ends by itself has met a fault of ours. Its signals age, which stops the work."""
+    """Log a source that has failed by a fault in p2pinfer. Its signals grow stale, which stops the work."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a source of signals has ended by a fault in p2pinfer: %r", error)
 
@@ -91,7 +91,7 @@ def _sources(
     for signal, source in config.sources.items():
         if isinstance(source, FileText):
             look = partial(look_at_file, signal, source, now=now)
-            yield _look_aside(known, signal, f"file {source.path}", look, config.poll_seconds)
+            yield _look_in_thread(known, signal, f"file {source.path}", look, config.poll_seconds)
         elif isinstance(source, Command):
             yield keep_looking(
                 known,
@@ -145,19 +145,19 @@ def _host(
         origin = f"host {signal.value}"
         if signal in looks:
             look, every_seconds = looks[signal]
-            yield _look_aside(known, signal, origin, look, every_seconds)
+            yield _look_in_thread(known, signal, origin, look, every_seconds)
         elif signal is Signal.IN_USE:
             yield _in_use(known, source, origin, max(_IN_USE_SECONDS, config.poll_seconds), now)
         elif signal not in _NETWORK:
-            error = SourceError("a machine can't tell that of itself: name another source", kind="no look")
+            error = SourceError("this machine can't tell: name another source in [signals]", kind="no look")
             known.withdraw(signal, origin=origin, error=error)
 
 
-async def _look_aside(
+async def _look_in_thread(
     known: Known, signal: Signal, origin: str, look: Callable[[], Told], every_seconds: float
 ) -> None:
-    """Keep looking in a thread."""
-    with contextlib.closing(Aside()) as thread:
+    """Keep looking, with a thread for the looks, which may block."""
+    with contextlib.closing(BackgroundThread("owner-signal")) as thread:
         await keep_looking(
             known, signal, origin=origin, look=lambda: thread.run(look), every_seconds=every_seconds
         )
@@ -169,7 +169,9 @@ async def _network(wanted: Collection[Signal], known: Known) -> None:
 
         await NetworkListener(wanted, known).run()
     for signal in wanted:
-        error = SourceError("only Linux's NetworkManager tells that: name another source", kind="no look")
+        error = SourceError(
+            "only NetworkManager on Linux can tell: name another source in [signals]", kind="no look"
+        )
         known.withdraw(signal, origin=f"host {signal.value}", error=error)
 
 

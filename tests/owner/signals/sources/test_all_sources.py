@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from p2pinfer.owner.signals.all_sources import Signals, listening
 from p2pinfer.owner.signals.config import (
     Command,
     Entity,
@@ -21,6 +20,7 @@ from p2pinfer.owner.signals.config import (
     SignalsConfig,
 )
 from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.signals.sources.all_sources import Signals, listen_to_sources
 from tests.owner.signals.brokers import PARKED_AT_HOME, amqtt_broker, publish
 from tests.owner.signals.home import TOKEN, Home
 from tests.owner.signals.watching import PATIENCE_SECONDS, eventually, free_port
@@ -67,7 +67,7 @@ async def test_every_kind_of_source_at_once(tmp_path, monkeypatch):
             mqtt=MqttBroker(host="127.0.0.1", port=port),
             home_assistant=HomeAssistant(url=home.url, token=TOKEN),
         )
-        async with listening(config, on_change=waiter) as signals:
+        async with listen_to_sources(config, on_change=waiter) as signals:
             await waiter.until(lambda: len(values(signals)) == len(config.sources))
             assert signals.troubles() == {}
             assert values(signals)[Signal.PRICE] == 0.3
@@ -95,14 +95,14 @@ async def test_broken_sources_are_named_and_disturb_nobody(tmp_path, caplog):
         mqtt=MqttBroker(host="127.0.0.1", port=port),
         home_assistant=HomeAssistant(url=f"http://127.0.0.1:{port}", token=TOKEN),
     )
-    async with listening(config, on_change=waiter) as signals:
+    async with listen_to_sources(config, on_change=waiter) as signals:
         await waiter.until(lambda: len(signals.troubles()) == 5 and len(values(signals)) == 2)
         assert signals.troubles() == {
             f"mqtt broker 127.0.0.1:{port}": "connection refused",
             f"home assistant http://127.0.0.1:{port}": "connection refused",
             f"file {tmp_path / 'none'}": "there is no such file",
             "command /no/such/program": "it can't be run (No such file or directory)",
-            "host traffic_bytes": "a machine can't tell that of itself: name another source",
+            "host traffic_bytes": "this machine can't tell: name another source in [signals]",
         }
     assert all("\n" not in record.getMessage() and not record.exc_info for record in caplog.records)
 
@@ -112,7 +112,7 @@ async def test_sources_without_their_server_are_named():
     config = SignalsConfig(
         sources={Signal.PARKED: MqttTopic(topic="gear"), Signal.PRICE: Entity(entity_id="sensor.price")}
     )
-    async with listening(config, on_change=waiter) as signals:
+    async with listen_to_sources(config, on_change=waiter) as signals:
         await waiter.until(lambda: len(signals.troubles()) == 2)
         assert signals.troubles() == {
             "mqtt": "no MQTT broker is configured",
@@ -122,20 +122,20 @@ async def test_sources_without_their_server_are_named():
 
 async def test_where_there_is_no_dbus_library_the_machine_tells_the_rest(monkeypatch):
     """It is installed on Linux only."""
-    monkeypatch.setattr("p2pinfer.owner.signals.all_sources.sys.platform", "darwin")
+    monkeypatch.setattr("p2pinfer.owner.signals.sources.all_sources.sys.platform", "darwin")
     for module in [name for name in sys.modules if name.startswith("dbus_fast")]:
         monkeypatch.setitem(sys.modules, module, None)
     waiter = Waiter()
     config = SignalsConfig(
         sources={signal: Host() for signal in (Signal.WIFI, Signal.IN_USE, Signal.PLUGGED_IN)}
     )
-    async with listening(config, on_change=waiter) as signals:
+    async with listen_to_sources(config, on_change=waiter) as signals:
         await waiter.until(lambda: len(values(signals)) == 2 and len(signals.troubles()) == 1)
-        assert "only Linux's NetworkManager tells that" in signals.troubles()["host wifi"]
+        assert "only NetworkManager on Linux can tell" in signals.troubles()["host wifi"]
 
 
 async def test_nothing_to_listen_to_is_fine():
-    async with listening(SignalsConfig(), on_change=lambda: None) as signals:
+    async with listen_to_sources(SignalsConfig(), on_change=lambda: None) as signals:
         assert signals.readings() == {}
         assert signals.troubles() == {}
 
@@ -170,7 +170,7 @@ async def test_leaving_is_prompt_leaves_nothing_and_keeps_the_blocks_own_error(c
     left_at: list[float] = []
 
     async def leave() -> None:
-        async with listening(config, on_change=lambda: None):
+        async with listen_to_sources(config, on_change=lambda: None):
             await asyncio.wait_for(both_wait.wait(), PATIENCE_SECONDS)
             left_at.append(time.monotonic())
             raise LookupError("the block's own")
@@ -190,9 +190,9 @@ async def test_a_fault_of_ours_in_one_source_is_logged_and_ends_only_that_one(tm
     async def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("p2pinfer.owner.signals.all_sources._mqtt", fail)
+    monkeypatch.setattr("p2pinfer.owner.signals.sources.all_sources._mqtt", fail)
     waiter = Waiter()
     sources = {Signal.PARKED: MqttTopic(topic="gear"), Signal.PLACE: FileText(path=str(tmp_path / "place"))}
-    async with listening(SignalsConfig(sources=sources), on_change=waiter) as signals:
+    async with listen_to_sources(SignalsConfig(sources=sources), on_change=waiter) as signals:
         await waiter.until(lambda: values(signals) == {Signal.PLACE: "Home"})
     assert "ended by a fault in p2pinfer: ZeroDivisionError('ours')" in caplog.text
