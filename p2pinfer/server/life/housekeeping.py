@@ -15,7 +15,7 @@ from p2pinfer.errors import LedgerError
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import Governor
 from p2pinfer.owner.ledger.interval import Interval
-from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.metering.energy import Look, Meter, machine_watts
 from p2pinfer.owner.metering.power_cap import MIN_DUTY, first_duty, next_duty
 from p2pinfer.owner.policy.policy import price_at
@@ -46,7 +46,7 @@ class Attendant:
         config: ServerConfig,
         peer_id: PeerId,
         files: OwnerFiles,
-        book: Book,
+        book: LedgerWriter,
         governor: Governor,
         traffic: MonthlyTraffic,
     ) -> None:

@@ -17,7 +17,7 @@ from p2pinfer.errors import P2PInferError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
-from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.policy.policy import Action, Verdict
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.zone import local_zone
@@ -57,7 +57,7 @@ async def serve(config: ServerConfig, say: Callable[[str], None], ending: Ending
     Raises P2PInferError with what the owner can do about it if it can't start or go on.
     """
     files, zone = OwnerFiles(config.data_folder), local_zone()
-    with owned_identity(config.identity, config.data_folder) as identity, Book(files.ledger) as book:
+    with owned_identity(config.identity, config.data_folder) as identity, LedgerWriter(files.ledger) as book:
         traffic = await MonthlyTraffic.of(book, zone)
         governor = Governor(files, zone=zone, policy=config.policy, own_readings=traffic.readings)
         attendant = Attendant(config, identity.peer_id, files, book, governor, traffic)
@@ -78,7 +78,7 @@ class Life:
         self,
         config: ServerConfig,
         identity: Identity,
-        book: Book,
+        book: LedgerWriter,
         governor: Governor,
         attendant: Attendant,
         say: Callable[[str], None],

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Self
 
 from p2pinfer.owner.ledger.interval import Interval
-from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.signals.readings import Reading, Signal
 
@@ -16,14 +16,14 @@ from p2pinfer.owner.signals.readings import Reading, Signal
 class MonthlyTraffic:
     """The signal that a traffic cap is held against. For the event loop."""
 
-    def __init__(self, book: Book, zone: tzinfo) -> None:
+    def __init__(self, book: LedgerWriter, zone: tzinfo) -> None:
         self._book = book
         self._zone = zone
         self._written_bytes = 0
         self._unwritten_bytes = 0
 
     @classmethod
-    async def of(cls, book: Book, zone: tzinfo) -> Self:
+    async def of(cls, book: LedgerWriter, zone: tzinfo) -> Self:
         """What the ledger knows. Raises LedgerError."""
         traffic = cls(book, zone)
         await traffic.refresh()

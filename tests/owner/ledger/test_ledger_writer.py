@@ -9,7 +9,7 @@ import pytest
 
 from p2pinfer.errors import LedgerError
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from tests.owner.signing import CLIENT, SERVER, receipt, signed
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_receipts_that_come_together_are_all_there_when_their_senders_are_answered(path):
-    with Book(path) as book:
+    with LedgerWriter(path) as book:
         receipts = [number(count) for count in range(1, 30)]
         answers = await asyncio.gather(*(book.add_receipt(receipt) for receipt in receipts))
         with Ledger.open(path) as ledger:
@@ -35,7 +35,7 @@ async def test_receipts_that_come_together_are_all_there_when_their_senders_are_
 
 
 async def test_one_that_is_refused_does_not_stop_the_others(path):
-    with Book(path) as book:
+    with LedgerWriter(path) as book:
         first, again, second = (book.add_receipt(number(count)) for count in (1, 1, 2))
         assert [reason is None for reason in await asyncio.gather(first, again, second)] == [
             True,
@@ -45,7 +45,7 @@ async def test_one_that_is_refused_does_not_stop_the_others(path):
 
 
 async def test_what_was_noted_is_written_when_the_book_is_closed(path):
-    with Book(path) as book:
+    with LedgerWriter(path) as book:
         for at in range(20):
             book.note(
                 lambda ledger, at=at: ledger.add_transition(
@@ -57,7 +57,7 @@ async def test_what_was_noted_is_written_when_the_book_is_closed(path):
 
 
 async def test_a_question_is_answered_after_what_was_noted_before(path):
-    with Book(path) as book:
+    with LedgerWriter(path) as book:
         await book.add_receipt(number(1))
         assert await book.ask(lambda ledger: len(list(ledger.newest_receipts(client=CLIENT.public_key)))) == 1
 
@@ -67,7 +67,7 @@ async def test_a_failure_reaches_who_waits_and_the_thread_goes_on(path, monkeypa
     def fail(*_: object) -> None:
         raise fault
 
-    with Book(path) as book:
+    with LedgerWriter(path) as book:
         with monkeypatch.context() as broken:
             broken.setattr(Ledger, "add_receipts", fail)
             with pytest.raises(LedgerError, match=r"disk|fault"):
@@ -76,12 +76,12 @@ async def test_a_failure_reaches_who_waits_and_the_thread_goes_on(path, monkeypa
             with pytest.raises(LedgerError):
                 await book.ask(fail)
         assert await book.add_receipt(number(1)) is None
-    assert "not written down" in caplog.text
+    assert "not written to the ledger" in caplog.text
 
 
 async def test_a_ledger_that_cannot_be_opened_is_named(tmp_path):
     path = tmp_path / "ledger.sqlite"
     path.write_text("this is no ledger")
     with pytest.raises(LedgerError, match=r"ledger\.sqlite"):
-        with Book(path):
+        with LedgerWriter(path):
             pass

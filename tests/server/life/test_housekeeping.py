@@ -13,7 +13,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import Governor
 from p2pinfer.owner.ledger.interval import EnergySource
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.owner.ledger.ledger_writer import Book
+from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.metering.power_cap import MIN_DUTY
 from p2pinfer.owner.policy.policy import Action, Limits, Verdict
@@ -59,7 +59,7 @@ class Machine:
 class Scene:
     """An attendant of a server that serves."""
 
-    def __init__(self, folder: Path, book: Book, machine: Machine, *flags: str) -> None:
+    def __init__(self, folder: Path, book: LedgerWriter, machine: Machine, *flags: str) -> None:
         self.files = OwnerFiles(folder)
         self.machine = machine
         self.governor = Governor(self.files, zone=UTC)
@@ -93,7 +93,7 @@ async def scene(tmp_path, monkeypatch):
     machine = Machine()
     monkeypatch.setattr(attendant.Usage, "look", lambda usage, watts=None: machine.look(watts))
     monkeypatch.setattr(attendant, "processors", lambda: 4)
-    with Book(tmp_path / "ledger.sqlite") as book:
+    with LedgerWriter(tmp_path / "ledger.sqlite") as book:
         scene = Scene(tmp_path, book, machine, "--threads", "2")
         with scene.attendant.serving(scene.controls), scene.runner:
             yield scene
