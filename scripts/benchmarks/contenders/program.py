@@ -1,9 +1,9 @@
 """A contender: a process that loads once, and works when it is asked.
 
 `python -m scripts.benchmarks.contenders.program KIND PARAMETERS` prints a line when it is ready. Then it
-reads requests, lines of JSON such as `{"work": "decode", "prompts": [[1, 2]], "tokens": 64}`, and answers each
-with a line of JSON. Contenders stay alive so that they can take turns: a machine that slows down for a minute
-slows all of them. turns.py is the other side.
+reads requests, lines of JSON such as `{"work": "decode", "prompts": [[1, 2]], "tokens": 64}`, and answers
+each with a line of JSON. Contenders stay alive so that they can take turns: a machine that slows down for a
+minute slows all of them. turns.py is the other side.
 """
 
 from __future__ import annotations
