@@ -47,7 +47,7 @@ class Link:
             raise ValueError("a link's loss must be a probability")
 
     def in_router_words(self) -> str:
-        """This host's half: `delay_ns jitter_ns up down loss`, as router.cpp reads it."""
+        """This host's half: `delay_ns jitter_ns up down loss`, see router_source/requests.hpp."""
         delay = round(self.delay_seconds / 2 * NANOSECONDS)
         jitter = min(delay, round(self.jitter_seconds / 2 * NANOSECONDS))
         loss = 1 - math.sqrt(1 - self.loss)

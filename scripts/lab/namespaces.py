@@ -23,8 +23,8 @@ from scripts.lab.errors import LabError, LabUnavailableError
 
 DEVICE = b"wan0"
 MTU_BYTES = 1500
-"""Ethernet's and nearly every access line's; router.cpp knows it too. More would make slow links coarse:
-one packet of 64 KB takes a 20 Mbit/s uplink for 26 ms."""
+"""The MTU of Ethernet and of nearly every access line; router_source/packets.hpp has it too. A larger MTU
+would make slow links coarse: one packet of 64 KB takes a 20 Mbit/s uplink for 26 ms."""
 QUEUE_PACKETS = 10_000
 """Between a host and the router, so that only the router's own queues ever drop: the device's default of 500
 packets is less than one TCP connection sends at once."""

@@ -1,4 +1,4 @@
-"""The router's process and the questions it answers, one line each; router.cpp describes them."""
+"""The router's process, and its requests, one line each; router_source/requests.hpp describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The router's program, compiled when it is first needed and kept in the user's cache."""
+"""The router's program: it is compiled at its first use and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from pathlib import Path
 from p2pinfer.folders import user_cache_folder
 from scripts.lab.errors import LabError, LabUnavailableError
 
-SOURCE = Path(__file__).with_name("router.cpp")
+SOURCES = Path(__file__).with_name("router_source")
 COMPILE_FLAGS = ("-O2", "-std=c++17", "-Wall", "-Wextra", "-Werror")
 
 
 def router_program(*, compiler: str | None = None, cache_folder: Path | None = None) -> Path:
     """The compiled router; `compiler` is $CXX or g++ if none is given.
 
-    The file's name holds a hash of the source, so that an altered one is compiled again. Raises
-    LabUnavailableError without a compiler, LabError with what a compiler said that refused.
+    The file's name holds a hash of the sources, so that altered sources are compiled again.
+
+    Raises LabUnavailableError without a compiler, LabError with the compiler's message if it fails.
     """
     compiler = compiler or os.environ.get("CXX", "g++")
     folder = (cache_folder or user_cache_folder()) / "lab"
-    recipe = " ".join([*os.uname()[::4], compiler, *COMPILE_FLAGS]).encode() + SOURCE.read_bytes()
+    recipe = " ".join([*os.uname()[::4], compiler, *COMPILE_FLAGS]).encode()
+    for source in sorted(SOURCES.glob("*.[ch]pp")):
+        recipe += source.name.encode() + source.read_bytes()
     program = folder / f"router-{hashlib.sha256(recipe).hexdigest()[:16]}"
     if program.exists():
         return program
@@ -32,7 +35,7 @@ def router_program(*, compiler: str | None = None, cache_folder: Path | None = N
         made = Path(scratch) / "router"
         try:
             result = subprocess.run(
-                [compiler, *COMPILE_FLAGS, "-o", str(made), str(SOURCE)],
+                [compiler, *COMPILE_FLAGS, "-o", str(made), str(SOURCES / "main.cpp")],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -42,6 +45,6 @@ def router_program(*, compiler: str | None = None, cache_folder: Path | None = N
                 f"the WAN lab needs a C++ compiler: {compiler} was not found (name one with CXX=...)"
             ) from error
         if result.returncode != 0:
-            raise LabError(f"{compiler} can't compile {SOURCE}:\n{result.stderr}")
+            raise LabError(f"{compiler} can't compile {SOURCES}:\n{result.stderr}")
         made.replace(program)
     return program

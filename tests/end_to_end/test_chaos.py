@@ -22,7 +22,7 @@ MARK = "P2PINFER_TEST_MARK"
 
 
 def command(*flags: str) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts/benchmarks/chaos.py"), *flags]
+    return [sys.executable, "-m", "scripts.benchmarks.chaos.command", *flags]
 
 
 def environment(mark: str) -> dict[str, str]:

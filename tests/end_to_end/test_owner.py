@@ -16,11 +16,11 @@ from p2pinfer.model.layer_store.store import LayerStore
 ROOT = Path(__file__).parents[2]
 
 
-def run(script: str, folder: Path, *flags: str) -> dict[str, Any]:
+def run(module: str, folder: Path, *flags: str) -> dict[str, Any]:
     """What a benchmark recorded; what it printed is shown if the test fails."""
     json_file = folder / "measured.json"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/benchmarks" / script), "--json", str(json_file), *flags],
+        [sys.executable, "-m", f"scripts.benchmarks.owner.{module}", "--json", str(json_file), *flags],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -37,7 +37,7 @@ def test_a_car_that_drives_off_in_mid_answer_changes_no_text_says_why_and_comes_
     smollm2: LayerStore, tmp_path: Path
 ):
     """Gear D comes from a real MQTT broker. The script itself fails if the text differs, or the car stays."""
-    measured = run("owner.py", tmp_path, "--rounds", "1")
+    measured = run("command", tmp_path, "--rounds", "1")
 
     [one] = measured["rounds"]
     assert one["words"].startswith("gear is D")
@@ -52,7 +52,7 @@ def test_a_server_killed_while_it_writes_its_ledger_loses_no_receipt_that_it_has
     smollm2: LayerStore, tmp_path: Path
 ):
     """SIGKILL, three times here; scripts/bench_ledger does it twenty times."""
-    measured = run("ledger.py", tmp_path, "--kills", "3")
+    measured = run("ledger", tmp_path, "--kills", "3")
 
     assert len(measured["sessions"]) == 3
     assert measured["failed"] == []

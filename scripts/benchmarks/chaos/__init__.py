@@ -1,0 +1,1 @@
+"""Servers die, fall silent and leave under sessions that generate: the texts must not change."""

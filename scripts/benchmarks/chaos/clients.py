@@ -1,0 +1,135 @@
+"""The clients of bench_chaos: one process and one session at a time each; what they say is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks.chaos.work import tasks_of
+from scripts.benchmarks.shared.host_process import HostProcess, Said
+from scripts.benchmarks.shared.hosts import Hosts
+
+TASKS = 60
+READY_SECONDS = 120.0
+LEAVE_SECONDS = 150.0
+"""For the last generation of every client, which may wait for a route for a minute."""
+
+_PROGRAM = "scripts.benchmarks.chaos.client"
+
+
+class ChaosClient:
+    """One client. Its events are a list that grows while it works."""
+
+    def __init__(
+        self, number: int, parameters: Said, *, prefix: Sequence[str], log: Path | None, stack: ExitStack
+    ) -> None:
+        self.number = number
+        self.events: list[Said] = []
+        self.peers: list[str] = []  # its session's hops now
+        self.done = self.failed = 0
+        self._news = threading.Condition()
+        self._over = False
+        self.process = stack.enter_context(
+            HostProcess(_PROGRAM, parameters, prefix=prefix, log=log, hear=self._hear)
+        )
+
+    def wait(self, what: str, deadline: float) -> bool:
+        """True once it has said so, False when it ends or time is up before."""
+        with self._news:
+            while not (said := any(event["what"] == what for event in self.events)):
+                if self.process.returncode is not None or time.monotonic() > deadline:
+                    break
+                self._news.wait(0.2)
+        return said
+
+    @property
+    def over(self) -> bool:
+        """It has ended, well or not."""
+        return self._over or self.process.returncode is not None
+
+    @property
+    def left(self) -> bool:
+        """It has ended well."""
+        return self._over
+
+    def _hear(self, event: Said) -> None:
+        with self._news:
+            self.events.append(event)
+            match event["what"]:
+                case "hops":
+                    self.peers = event["peers"]
+                case "done":
+                    self.done += 1
+                case "failed":
+                    self.failed += 1
+                case "left":
+                    self._over = True
+            self._news.notify_all()
+
+
+class ChaosClients:
+    """All of them."""
+
+    def __init__(self, stack: ExitStack, problem: Callable[[str], None]) -> None:
+        self.clients: list[ChaosClient] = []
+        self._stack = stack
+        self._problem = problem
+        self._given_up: set[int] = set()
+
+    def start(
+        self,
+        hosts: Hosts,
+        parameters: dict[str, Any],
+        *,
+        count: int,
+        seed: int,
+        logs: Path | None,
+    ) -> bool:
+        """Start them all; they work at once. False if one of them didn't get ready."""
+        for number in range(count):
+            work = [task.as_json() for task in tasks_of(number, seed, count=TASKS)]
+            client = ChaosClient(
+                number,
+                parameters | {"tasks": work},
+                prefix=hosts.client_prefix(f"client-{number}"),
+                log=None if logs is None else logs / f"client-{number}.log",
+                stack=self._stack,
+            )
+            self.clients.append(client)
+        deadline = time.monotonic() + READY_SECONDS
+        for client in self.clients:
+            if not client.wait("ready", deadline):
+                self._give_up(client, "didn't get ready")
+        return not self._given_up
+
+    def users(self, peer_id: str) -> list[int]:
+        """Whose sessions have this server in their route now."""
+        return [client.number for client in self.clients if peer_id in client.peers]
+
+    def check(self) -> None:
+        """Notice those that ended though nobody told them to."""
+        for client in self.clients:
+            if client.process.returncode is not None and not client.left:
+                self._give_up(client, f"ended with status {client.process.returncode}")
+
+    def finish(self, meanwhile: Callable[[], None]) -> None:
+        """Let everyone end after its generation, and wait for that; `meanwhile` is called again and again."""
+        for client in self.clients:
+            client.process.tell(enough=True)
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while not all(client.over for client in self.clients) and time.monotonic() < deadline:
+            meanwhile()
+        self.check()
+        for client in self.clients:
+            if not client.over:
+                self._give_up(client, f"hangs: its last generation isn't done after {LEAVE_SECONDS:.0f} s")
+
+    def _give_up(self, client: ChaosClient, what: str) -> None:
+        if client.number not in self._given_up:
+            self._given_up.add(client.number)
+            client.peers = []
+            self._problem(f"client {client.number} {what}; {client.process.last_words()}")

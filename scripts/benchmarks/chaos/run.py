@@ -1,0 +1,183 @@
+"""Runs bench_chaos: the texts as they should be, then servers and clients, then one fault after the other."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from p2pinfer.folders import user_cache_folder
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.local_swarm.processes import LocalSwarm
+from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
+from p2pinfer.types import short_id
+from scripts.benchmarks.chaos.clients import ChaosClients
+from scripts.benchmarks.chaos.faults import Dealer, Fault, FaultKind, ServerView, direction_of
+from scripts.benchmarks.chaos.servers import REPLICAS, Servers, State, name
+from scripts.benchmarks.chaos.work import MAX_TOKENS, TEXTS
+from scripts.benchmarks.contenders.turns import Contender
+from scripts.benchmarks.shared.hosts import LOOPBACK, Hosts
+from scripts.benchmarks.shared.report import machine, say
+
+POLL_SECONDS = 0.05
+WARM_UP_SECONDS = 5.0
+"""Without faults, so that every session has a route and a pace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the flags say."""
+
+    minutes: float
+    network: str
+    seed: int
+    every_seconds: float
+    kinds: frozenset[FaultKind]
+    sessions: int
+    logs: Path | None
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Everything that happened. Raises P2PInferError for what keeps the benchmark from running."""
+    store = open_model(
+        str(fetch_model_file(SMOLLM2, user_cache_folder(), progress=say)),
+        cache_folder=user_cache_folder(),
+        progress=say,
+    )
+    prompts = encoded(store)
+    if settings.logs is not None:
+        settings.logs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        hosts = stack.enter_context(Hosts(settings.network, seed=settings.seed))
+        say("generating every text in one process, undisturbed")
+        expected = undisturbed(store, prompts)
+        conductor = Conductor(settings, hosts, stack)
+        conductor.start(store, prompts)
+        conductor.conduct()
+        clients = conductor.clients.clients
+        return {
+            "model": store.manifest.name,
+            "machine": machine(),
+            "network": settings.network,
+            "seed": settings.seed,
+            "seconds": 60 * settings.minutes,
+            "every_seconds": settings.every_seconds,
+            "replicas": REPLICAS,
+            "prompt_tokens": [len(prompt) for prompt in prompts],
+            "expected": expected,
+            "faults": [fault.as_json() for fault in conductor.faults],
+            "problems": conductor.problems,
+            "clients": [client.events for client in clients],
+        }
+
+
+def encoded(store: LayerStore) -> list[list[int]]:
+    """The prompts as token ids."""
+    tokenizer = Tokenizer.from_file(str(store.folder / "tokenizer.json"))
+    return [tokenizer.encode(text).ids for text in TEXTS]
+
+
+def undisturbed(store: LayerStore, prompts: list[list[int]]) -> list[list[int]]:
+    """What follows every prompt, greedily: more tokens than any task asks for."""
+    with Contender("engine", store=str(store.folder)) as engine:
+        answer = engine.ask("decode", prompts=prompts, tokens=MAX_TOKENS - min(map(len, prompts)))
+    tokens: list[list[int]] = answer["tokens"]
+    return tokens
+
+
+class Conductor:
+    """Servers, clients, and the faults between them."""
+
+    def __init__(self, settings: Settings, hosts: Hosts, stack: ExitStack) -> None:
+        self.faults: list[Fault] = []
+        self.problems: list[str] = []
+        self._settings = settings
+        self._hosts = hosts
+        self._began = time.monotonic()
+        self.servers = Servers(hosts, stack.enter_context(LocalSwarm()), self._problem)
+        self.clients = ChaosClients(stack, self._problem)
+        self._chance = random.Random(settings.seed)
+        impossible = {FaultKind.CUT} if hosts.lab is None else set()
+        self._dealer = Dealer(settings.kinds - impossible, self._chance)
+
+    def start(self, store: LayerStore, prompts: list[list[int]]) -> None:
+        """Servers, then clients. Raises SwarmError."""
+        settings = self._settings
+        where = "on loopback" if settings.network == LOOPBACK else f"each on a {settings.network} host"
+        say(f"starting {len(self.servers.states)} servers and {settings.sessions} clients, {where}")
+        self.servers.start(store)
+        self.clients.start(
+            self._hosts,
+            {
+                "store": str(store.folder),
+                "initial_peers": self.servers.swarm.fixed_addresses,
+                "prompts": prompts,
+            },
+            count=settings.sessions,
+            seed=settings.seed,
+            logs=settings.logs,
+        )
+
+    def conduct(self) -> None:
+        """All faults, and then peace until the last generation is done."""
+        self._began = time.monotonic()
+        end = self._began + 60 * self._settings.minutes
+        next_at = self._began + WARM_UP_SECONDS
+        while time.monotonic() < end:
+            self._look()
+            if time.monotonic() >= next_at and self._one_fault():
+                next_at = max(next_at + self._settings.every_seconds, time.monotonic())
+        self._report("no more faults: the last generations are awaited")
+        self.clients.finish(self._look)
+        self._report("all clients are done")
+
+    def _look(self) -> None:
+        time.sleep(POLL_SECONDS)
+        self.servers.tend()
+        self.clients.check()
+
+    def _one_fault(self) -> bool:
+        """False if there can't be one now."""
+        peers = self.servers.swarm.peer_ids
+        views = [
+            ServerView(
+                stage=index // REPLICAS,
+                serving=state is State.SERVING,
+                in_use=bool(self.clients.users(peers[index])),
+            )
+            for index, state in enumerate(self.servers.states)
+        ]
+        dealt = self._dealer.deal(views)
+        if dealt is None:
+            return False
+        kind, server = dealt
+        fault = Fault(
+            kind=kind,
+            server=server,
+            peer_id=peers[server],
+            at=time.monotonic(),
+            users=self.clients.users(peers[server]),
+            direction=direction_of(self._chance) if kind is FaultKind.CUT else None,
+        )
+        self.servers.hurt(fault)
+        self.faults.append(fault)
+        one_way = "" if fault.direction is None else f" ({fault.direction.value})"
+        users = f"in use by {', '.join(map(str, fault.users))}" if fault.users else "not in use"
+        self._report(f"{name(server)} {short_id(fault.peer_id)} {kind.value}{one_way}, {users}")
+        return True
+
+    def _problem(self, what: str) -> None:
+        self.problems.append(what)
+        self._report(f"PROBLEM: {what}")
+
+    def _report(self, what: str) -> None:
+        clients = self.clients.clients
+        done, failed = (sum(getattr(client, which) for client in clients) for which in ("done", "failed"))
+        seconds = time.monotonic() - self._began
+        say(f"{time.strftime('%H:%M:%S')} {seconds:6.1f} s  {done:3} done, {failed} failed  {what}")

@@ -1,0 +1,34 @@
+"""A contender: a process that loads once, and works when it is asked.
+
+`python -m scripts.benchmarks.contenders.program KIND PARAMETERS` prints a line when it is ready. Then it
+reads requests, lines of JSON such as `{"work": "decode", "prompts": [[1, 2]], "tokens": 64}`, and answers
+each with a line of JSON. Contenders stay alive so that they can take turns: a machine that slows down for a
+minute slows all of them. turns.py is the other side.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+
+KINDS = ("engine", "llama_cpp", "memory", "swarm", "transformers")
+"""Each is a module of this folder with `load(**parameters)`, which returns works by name: functions of
+the request's other fields."""
+
+
+def main() -> None:
+    """Load, then do what each line read asks for."""
+    kind, parameters = sys.argv[1], json.loads(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    works = importlib.import_module(f"{__package__}.{kind}").load(**parameters)
+    print(json.dumps({"ready": True}), file=answers)
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(works[request.pop("work")](**request)), file=answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benchmarks of one machine: start and memory, accuracy, kernels."""

@@ -1,0 +1,1 @@
+"""The health page under load, and the pictures of it in the documentation."""

@@ -1,0 +1,1 @@
+"""What several benchmarks use: flags, reports, prompts, and processes on any host."""

@@ -1,0 +1,1 @@
+"""What delays, slow uplinks and loss leave of the speed, each figure beside its bound."""

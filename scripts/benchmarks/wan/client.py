@@ -1,0 +1,213 @@
+"""The client of bench_wan, as a process on a host of its own: it works when asked, and answers with times.
+
+`python -m scripts.benchmarks.wan.client PARAMETERS` reads works, lines of JSON such as
+`{"work": "stream", ...}`.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.generation.streamers import BaseStreamer
+
+from p2pinfer import AutoDistributedModelForCausalLM
+from p2pinfer.client.generation import DistributedCausalLM
+from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.model.ends import ClientEnds
+from p2pinfer.model.engine import load_engine
+from p2pinfer.model.engine.base import Chunk, Engine
+from p2pinfer.model.layer_store.store import LayerStore
+from scripts.benchmarks.contenders import hf_generation
+from scripts.benchmarks.contenders.step_times import record_steps
+from scripts.benchmarks.shared.speech import Speech, listen
+
+TIMED = 8
+
+
+class Client:
+    """A member of the swarm, with each way in which activations can travel."""
+
+    def __init__(self, parameters: dict[str, Any], stack: ExitStack) -> None:
+        self._store = LayerStore.open(Path(parameters["store"]))
+        self._ends = ClientEnds.load(self._store)
+        self._models: dict[str, DistributedCausalLM] = {
+            dtype: stack.enter_context(
+                AutoDistributedModelForCausalLM.from_pretrained(
+                    parameters["store"], initial_peers=parameters["initial_peers"], wire_dtype=dtype
+                )
+            )
+            for dtype in parameters["wire_dtypes"]
+        }
+        self._steps = record_steps()
+
+    def compute(self, stages: int, rows: Sequence[int], length: int) -> dict[str, Any]:
+        """Seconds of one step alone on this machine, medians: of every stage's engine, and of the ends.
+
+        For each number of `rows`, whose caches hold `length` tokens; one thread, as the servers.
+        """
+        found: dict[str, Any] = {"stages": {str(count): [] for count in rows}, "ends": {}}
+        for layers in split_layers(self._store.manifest.num_layers, stages):
+            engine = load_engine(self._store, layers, threads=1)
+            for count in rows:
+                found["stages"][str(count)].append(_step_seconds(engine, count, length))
+        noise = np.random.default_rng(0).standard_normal(
+            (max(rows), self._store.manifest.hidden_size), dtype=np.float32
+        )
+        for count in rows:
+            ids = np.zeros(count, np.int64)
+            found["ends"][str(count)] = _median_seconds(
+                lambda count=count, ids=ids: (  # type: ignore[misc]
+                    self._ends.embed(ids),
+                    self._ends.logits(noise[:count]).argmax(axis=1),
+                )
+            )
+        return found
+
+    def stream(self, prompt: list[int], tokens: int) -> dict[str, Any]:
+        """One generation: its seconds after the first token, and what engines and waiting took of them."""
+        self._steps.clear()
+        answer = hf_generation.decode(self._models["float32"], [prompt], tokens)
+        return answer | {"steps": list(self._steps[1:]), "tokens": tokens}
+
+    def batch(self, prompts: list[list[int]], sessions: int, tokens: int) -> dict[str, Any]:
+        """So many sessions at once, in threads, each with its share of the prompts: tokens per second.
+
+        Counted while all of them decode: from the last one's first token to the first one's last.
+        """
+        share = len(prompts) // sessions
+        ticks: list[list[float]] = [[] for _ in range(sessions)]
+        threads = [
+            threading.Thread(
+                target=_generate,
+                args=(self._models["float32"], prompts[number * share : (number + 1) * share], tokens, times),
+            )
+            for number, times in enumerate(ticks)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        began, ended = max(times[0] for times in ticks), min(times[-1] for times in ticks)
+        steps = sum(began < tick <= ended for times in ticks for tick in times)
+        return {
+            "tokens_per_second": share * steps / (ended - began),
+            "rows": share,
+            "step_seconds": median(later - former for times in ticks for former, later in pairwise(times)),
+        }
+
+    def prefill(self, prompt: list[int], wire_dtype: str) -> dict[str, Any]:
+        """Seconds of a prompt on a route that is open and has carried next to nothing, and of one more.
+
+        `engine_seconds` are each hop's, of one of the two.
+        """
+        vocabulary = self._store.manifest.vocab_size
+        model = self._models[wire_dtype]
+        with model.inference_session(max_length=len(prompt)) as session:
+            # Other first tokens: the servers forget what they hold, and compute everything.
+            model(torch.tensor([[(prompt[0] + 2) % vocabulary]]))
+            seconds = []
+            before = [hop.compute_seconds for hop in session.report()]
+            for text in (prompt, [(prompt[0] + 1) % vocabulary, *prompt[1:]]):
+                started = time.perf_counter()
+                model(torch.tensor([text]), logits_to_keep=1).logits.argmax()
+                seconds.append(time.perf_counter() - started)
+            engines = [
+                (hop.compute_seconds - already) / len(seconds)
+                for hop, already in zip(session.report(), before, strict=True)
+            ]
+        return {"first_seconds": seconds[0], "second_seconds": seconds[1], "engine_seconds": engines}
+
+
+class _Ticking(BaseStreamer):
+    """Is given the prompt first, and then the next token of all sequences at once."""
+
+    def __init__(self, times: list[float]) -> None:
+        self._times = times
+        self._prompt_seen = False
+
+    def put(self, value: Any) -> None:
+        if self._prompt_seen:
+            self._times.append(time.perf_counter())
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        pass
+
+
+def _generate(
+    model: DistributedCausalLM, prompts: Sequence[list[int]], tokens: int, times: list[float]
+) -> None:
+    model.generation_config.eos_token_id = None
+    ids = torch.tensor(prompts)
+    model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=tokens,
+        do_sample=False,
+        pad_token_id=0,
+        streamer=_Ticking(times),
+    )
+
+
+def _step_seconds(engine: Engine, rows: int, length: int) -> float:
+    noise = np.random.default_rng(0).standard_normal(
+        (max(rows, length), engine.hidden_size), dtype=np.float32
+    )
+    caches = [engine.new_cache() for _ in range(rows)]
+    for cache in caches:
+        engine.forward([Chunk(cache, noise[:length])])
+    seconds = _median_seconds(
+        lambda: engine.forward([Chunk(cache, noise[row : row + 1]) for row, cache in enumerate(caches)])
+    )
+    for cache in caches:
+        cache.release()
+    return seconds
+
+
+def _median_seconds(work: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(TIMED + 1):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return median(times[1:])
+
+
+def main() -> int:
+    """Join, then do what each line asks for."""
+    parameters = json.loads(sys.argv[1])
+    speech = Speech()
+    requests: queue.Queue[dict[str, Any]] = queue.Queue()
+    listen(requests.put)
+    torch.set_num_threads(1)  # what torch does here is tiny, and the servers need the cores
+    try:
+        with ExitStack() as stack:
+            client = Client(parameters, stack)
+            works: dict[str, Callable[..., dict[str, Any]]] = {
+                "compute": client.compute,
+                "stream": client.stream,
+                "batch": client.batch,
+                "prefill": client.prefill,
+            }
+            speech.say(ready=True)
+            while True:
+                request = requests.get()
+                speech.say(**works[request.pop("work")](**request))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
