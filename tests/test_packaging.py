@@ -22,6 +22,8 @@ def test_pip_and_native_build_compile_the_same_engine():
     found = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("p2pinfer/**/*.cpp")]
     assert sorted(extension["sources"]) == sorted(sources)
     assert sorted(sources) == sorted(found)
+    headers = [path.relative_to(ROOT).as_posix() for path in native_build.SOURCE_FOLDER.rglob("*.[hi]*")]
+    assert sorted(extension["depends"]) == sorted(headers)
     assert sorted(extension["extra-compile-args"]) == sorted(native_build.COMPILE_FLAGS)
     assert extension["extra-link-args"] == list(native_build.LINK_FLAGS)
 

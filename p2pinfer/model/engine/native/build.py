@@ -1,7 +1,6 @@
-"""What the native engine is built from: the package's build and the developer's use the same list.
+"""Compiles the native engine in a checkout, with the flags that pip uses too.
 
-`python -m p2pinfer.model.engine.native.build` compiles it in place with the system's C++ compiler, which
-is how a checkout without an installed build gets the engine.
+`python -m p2pinfer.model.engine.native.build` writes the library beside this file, with $CXX or g++.
 """
 
 from __future__ import annotations
@@ -17,41 +16,34 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 SOURCE_FOLDER = FOLDER / "src"
-SOURCES = (
-    "abi.cpp",
-    "cache.cpp",
-    "dispatch.cpp",
-    "isa_avx2.cpp",
-    "isa_avx512vnni.cpp",
-    "isa_avxvnni.cpp",
-    "isa_neon.cpp",
-    "isa_portable.cpp",
-    "matrix.cpp",
-    "model.cpp",
-    "rotary.cpp",
-    "step.cpp",
-    "team.cpp",
-)
+SOURCES = tuple(sorted(path.relative_to(SOURCE_FOLDER).as_posix() for path in SOURCE_FOLDER.rglob("*.cpp")))
+"""Paths below SOURCE_FOLDER. pyproject.toml has the same list, because setuptools knows no wildcard;
+tests/test_packaging.py compares them. Empty in an installed package, which holds no .cpp files."""
 COMPILE_FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-pthread", "-fvisibility=hidden")
-"""No -march and no -ffast-math: each file names its own instruction set, and exactness needs every
-operation as it is written. -ffp-contract=off keeps compilers from fusing what isn't written fused."""
+"""No -march and no -ffast-math: each file of src/isa names its own instruction set, and exactness needs
+every operation as it is written. -ffp-contract=off keeps compilers from fusing a * b + c."""
 LINK_FLAGS = ("-pthread",)
 
 
 class BuildError(Exception):
-    """The compiler is missing or refused; the message holds what it said."""
+    """The engine was not built. The message holds the compiler's output."""
 
 
 def build(target: Path, *, compiler: str = "g++", extra_flags: Sequence[str] = ()) -> None:
-    """Compile the engine to the shared library `target`, replacing it only when all went well."""
+    """Compile the engine to the shared library `target`. A failed build leaves an older library in place.
+
+    Raises BuildError.
+    """
+    if not SOURCES:
+        raise BuildError(f"there are no C++ sources in {SOURCE_FOLDER}: build in a checkout of p2pinfer")
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         folder = Path(scratch)
 
         def compile_one(source: str) -> Path:
-            made = folder / f"{source}.o"
-            files = ["-c", str(SOURCE_FOLDER / source), "-o", str(made)]
+            compiled = folder / f"{source.replace('/', '-')}.o"
+            files = ["-c", str(SOURCE_FOLDER / source), "-o", str(compiled)]
             _run([compiler, *COMPILE_FLAGS, *extra_flags, "-fPIC", *files])
-            return made
+            return compiled
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
             objects = list(threads.map(compile_one, SOURCES))
@@ -64,7 +56,7 @@ def _run(command: Sequence[str]) -> None:
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise BuildError(f"no C++ compiler: {command[0]} was not found") from error
+        raise BuildError(f"{command[0]} was not found: install a C++17 compiler") from error
     if result.returncode != 0:
         raise BuildError(f"{' '.join(command)}\n{result.stderr}")
 
@@ -74,7 +66,7 @@ def main() -> int:
     try:
         build(FOLDER / f"_native{EXTENSION_SUFFIXES[0]}", compiler=os.environ.get("CXX", "g++"))
     except BuildError as error:
-        print(f"native_build: {error}", file=sys.stderr)
+        print(f"p2pinfer.model.engine.native.build: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from p2pinfer.errors import StoreError, UsageError
 from p2pinfer.hadamard import rotate
-from p2pinfer.model.engine.native import library as native_library
+from p2pinfer.model.engine.native import library
 from p2pinfer.model.engine.native.matrix import NativeInt8Matrix
 from p2pinfer.model.quantization import quantize_rows
-from tests.model.engine.native_oracle import ISAS, Array, quantized, random_hidden, relative_difference
+from tests.model.engine.native.oracle import ISAS, Array, quantized, random_hidden, relative_difference
 
 
 def random_matrix(outputs: int, inputs: int) -> tuple[Array, Array]:
@@ -185,6 +185,6 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.Mon
     weight, scale = random_matrix(3, 8)
     with pytest.raises(UsageError, match="this processor runs portable"):
         NativeInt8Matrix(weight, scale, isa="sse9")
-    monkeypatch.setenv(native_library.ISA_VARIABLE, "sse9")
+    monkeypatch.setenv(library.ISA_VARIABLE, "sse9")
     with pytest.raises(UsageError, match="this processor runs portable"):
         NativeInt8Matrix(weight, scale)

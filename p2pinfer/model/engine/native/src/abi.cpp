@@ -2,8 +2,8 @@
 #include <cmath>
 #include <memory>
 
-#include "matrix.hpp"
-#include "model.hpp"
+#include "model/matrix.hpp"
+#include "model/model.hpp"
 #include "p2pinfer_native.h"
 
 using namespace p2pinfer;

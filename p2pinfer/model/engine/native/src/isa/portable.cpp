@@ -5,8 +5,8 @@
 
 namespace p2pinfer {
 namespace {
-#include "lanes_portable.inl"
-#include "kernels.inl"
+#include "../lanes/portable.inl"
+#include "../kernels/kernels.inl"
 }  // namespace
 const Kernels kPortableKernels{kUnsignedWeights, matmul, quantize, normalize, prepare_head, attend};
 }  // namespace p2pinfer

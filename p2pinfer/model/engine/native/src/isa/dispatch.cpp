@@ -1,5 +1,5 @@
 // Which instruction sets this build and this processor have.
-#include "kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 #ifdef P2PINFER_HAS_NEON_DOT
 #include <sys/auxv.h>

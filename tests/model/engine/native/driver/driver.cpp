@@ -20,8 +20,8 @@
 #include <utility>
 #include <vector>
 
-#include "native_driver_abi.hpp"
-#include "native_driver_cases.hpp"
+#include "abi.hpp"
+#include "cases.hpp"
 
 namespace {
 

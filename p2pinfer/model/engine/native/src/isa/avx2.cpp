@@ -12,8 +12,8 @@
 
 namespace p2pinfer {
 namespace {
-#include "lanes_avx2.inl"
-#include "kernels.inl"
+#include "../lanes/avx2.inl"
+#include "../kernels/kernels.inl"
 }  // namespace
 const Kernels kAvx2Kernels{kUnsignedWeights, matmul, quantize, normalize, prepare_head, attend};
 }  // namespace p2pinfer

@@ -5,11 +5,12 @@
 #include <memory>
 #include <vector>
 
+#include "../kernels/kernels.hpp"
+#include "../p2pinfer_native.h"
+#include "../system/memory.hpp"
+#include "../system/team.hpp"
 #include "cache.hpp"
-#include "kernels.hpp"
-#include "matrix.hpp"
-#include "p2pinfer_native.h"
-#include "team.hpp"
+#include "packed_matrix.hpp"
 
 namespace p2pinfer {
 
@@ -70,7 +71,7 @@ class Model {
   TokenBudget budget_;
   Team team_;
   struct Workspace;
-  std::shared_ptr<Workspace> workspace_;  // shared: its type is complete only in step.cpp
+  std::shared_ptr<Workspace> workspace_;  // shared: its type is complete only in workspace.hpp
 };
 
 }  // namespace p2pinfer

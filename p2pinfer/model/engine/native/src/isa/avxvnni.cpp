@@ -21,8 +21,8 @@
 
 namespace p2pinfer {
 namespace {
-#include "lanes_avx2.inl"
-#include "kernels.inl"
+#include "../lanes/avx2.inl"
+#include "../kernels/kernels.inl"
 }  // namespace
 const Kernels kAvxVnniKernels{kUnsignedWeights, matmul, quantize, normalize, prepare_head, attend};
 }  // namespace p2pinfer

@@ -1,4 +1,4 @@
-// Models, matrices and activations at random, the same on every machine. Part of native_driver.cpp.
+// Models, matrices and activations at random, the same on every machine. Part of driver.cpp.
 #pragma once
 
 #include <cmath>

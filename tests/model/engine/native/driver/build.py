@@ -1,7 +1,7 @@
-"""Compiles native_driver.cpp, the engine's tests that need no Python where they run.
+"""Compiles driver.cpp: tests of the engine that run without Python.
 
-`python -m tests.model.engine.native_driver FOLDER` makes FOLDER/native_driver for the installed engine. With
---compiler or --flags it gets an engine of its own, for another processor or with a sanitizer inside.
+`python -m tests.model.engine.native.driver.build FOLDER` writes FOLDER/native_driver for the installed
+engine. --compiler and --flags also build an engine, for another processor or with a sanitizer inside.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.model.engine.native.build import COMPILE_FLAGS, LINK_FLAGS, SOURCE_FOLDER, BuildError, build
 from p2pinfer.model.engine.native.library import library
 
-SOURCE = Path(__file__).with_suffix(".cpp")
+SOURCE = Path(__file__).with_name("driver.cpp")
 
 
 def compile_driver(target: Path, engine: Path, *, compiler: str = "g++", flags: Sequence[str] = ()) -> None:

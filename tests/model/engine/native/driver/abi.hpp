@@ -1,4 +1,4 @@
-// The engine's C ABI in C++, and all of the driver that calls it. Part of native_driver.cpp.
+// The engine's C ABI in C++, and all of the driver that calls it. Part of driver.cpp.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "native_driver_cases.hpp"
+#include "cases.hpp"
 #include "p2pinfer_native.h"
 
 namespace {

@@ -14,7 +14,7 @@ from p2pinfer.model.engine.native.config import LLAMA_NORMS, LayerShape
 from p2pinfer.model.engine.native.engine import NativeCache, NativeEngine
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
-from tests.model.engine.native_oracle import random_hidden, run_in_pieces, small_engine, small_shape
+from tests.model.engine.native.oracle import random_hidden, run_in_pieces, small_engine, small_shape
 
 SHAPE = small_shape()
 PAGE_TOKENS = 16

@@ -1,11 +1,10 @@
-// Packed INT8 weight matrices, and how outputs of several of them are laid side by side.
+// INT8 weights in the order that the kernels read them in.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels.hpp"
-#include "memory.hpp"
-#include "team.hpp"
+#include "../kernels/kernels.hpp"
+#include "../system/memory.hpp"
 
 namespace p2pinfer {
 
@@ -45,23 +44,5 @@ class PackedMatrix {
 
 // How many blocks a thread takes at a time: enough to stream, few enough to share out evenly.
 int blocks_per_item(int blocks, int rows, int threads);
-
-// One product by itself: the client's head.
-class Matrix {
- public:
-  Matrix(const Kernels& kernels, int outputs, int inputs, int threads);
-  bool fill(const int8_t* weights, const float* scales);
-  // y[rows][outputs] = x[rows][inputs] w^T. Safe to call from several threads.
-  void multiply(const float* x, int rows, float* y);
-  size_t bytes() const { return arena_.bytes(); }
-
- private:
-  const Kernels& kernels_;
-  int outputs_;
-  int inputs_;
-  Arena arena_;
-  PackedMatrix packed_;
-  Team team_;
-};
 
 }  // namespace p2pinfer

@@ -15,7 +15,7 @@ from p2pinfer.model.engine.native.config import GEMMA_NORMS, HEAD_NORMS, LLAMA_N
 from p2pinfer.model.engine.native.engine import NativeEngine
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
-from tests.model.engine.native_oracle import (
+from tests.model.engine.native.oracle import (
     ISAS,
     model_oracle,
     random_hidden,

@@ -13,8 +13,8 @@
 
 namespace p2pinfer {
 namespace {
-#include "lanes_neon.inl"
-#include "kernels.inl"
+#include "../lanes/neon.inl"
+#include "../kernels/kernels.inl"
 }  // namespace
 const Kernels kNeonDotKernels{kUnsignedWeights, matmul, quantize, normalize, prepare_head, attend};
 }  // namespace p2pinfer

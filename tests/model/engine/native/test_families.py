@@ -14,7 +14,7 @@ from p2pinfer.model.engine.native import engine as native
 from p2pinfer.model.engine.native.config import FAMILIES, read_shape
 from p2pinfer.model.engine.native.engine import NativeEngine
 from p2pinfer.types import Span
-from tests.model.engine.native_oracle import (
+from tests.model.engine.native.oracle import (
     quantized,
     relative_difference,
     run_in_pieces,

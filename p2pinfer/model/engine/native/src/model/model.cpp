@@ -1,4 +1,4 @@
-// Holding the weights. Running them is step.cpp.
+// Where the weights lie. forward.cpp runs them.
 #include "model.hpp"
 
 #include <algorithm>

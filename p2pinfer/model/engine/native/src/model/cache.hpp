@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels.hpp"
-#include "memory.hpp"
+#include "../kernels/kernels.hpp"
+#include "../system/memory.hpp"
 
 namespace p2pinfer {
 

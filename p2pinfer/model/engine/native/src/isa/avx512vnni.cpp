@@ -16,8 +16,8 @@
 
 namespace p2pinfer {
 namespace {
-#include "lanes_avx512.inl"
-#include "kernels.inl"
+#include "../lanes/avx512.inl"
+#include "../kernels/kernels.inl"
 }  // namespace
 const Kernels kAvx512VnniKernels{kUnsignedWeights, matmul, quantize, normalize, prepare_head, attend};
 }  // namespace p2pinfer

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.model.engine.native.library import available_isas, unavailable_reason
-from tests.model.engine.native_driver import compile_driver, installed_engine
+from tests.model.engine.native.driver.build import compile_driver, installed_engine
 
 if reason := unavailable_reason():
     pytest.skip(reason, allow_module_level=True)

@@ -1,0 +1,58 @@
+// One round of rows through all layers of the sequences' span.
+#pragma once
+
+#include <vector>
+
+#include "model.hpp"
+#include "workspace.hpp"
+
+namespace p2pinfer {
+
+constexpr int kPhasesPerLayer = 12;  // an upper bound, for Team::run
+
+struct Row {
+  Sequence* sequence;
+  int position;
+};
+
+// Consecutive rows of one sequence, few enough for one attention item.
+struct Tile {
+  int first_row;
+  int rows;
+};
+
+// The rows of one round. All members of the team call run().
+class Step {
+ public:
+  Step(const Model& model, Model::Workspace& space, std::vector<Row> rows);
+  void run(Team::Member& member) const;
+
+ private:
+  using Own = Model::Workspace::Own;
+  struct Source {
+    const float* rows;
+    int stride;
+    const float* norm;  // nullptr: as they are
+  };
+
+  void attention(Team::Member& member, const Layer& layer, int index) const;
+  // `index` counts layers within a page; `layer` is the model's.
+  void append_row(const Layer& layer, int index, int row, int kv_head) const;
+  void attend(const Layer& layer, int index, const Tile& tile, int first_head, int heads, Own& own) const;
+  void product(Team::Member& member, const Source& source, const PackedMatrix& matrix, float* out, int stride,
+               Store store) const;
+  void add_to_hidden(Team::Member& member, const Source& source, const PackedMatrix& matrix, const float* norm) const;
+  void quantize(const Source& source, int row, Own& own, const QuantizedRows& to, int to_row) const;
+  template <class Work>
+  void share_rows(Team::Member& member, Work&& work) const;
+
+  const Model& model_;
+  const Sizes& sizes_;
+  const Kernels& kernels_;
+  Model::Workspace& space_;
+  std::vector<Row> rows_;
+  std::vector<Tile> tiles_;
+  bool decoding_;  // every row is another sequence's
+};
+
+}  // namespace p2pinfer
