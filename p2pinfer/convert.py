@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from p2pinfer.errors import P2PInferError
+from p2pinfer.command_line.flags import path
+from p2pinfer.command_line.output import complain, say
+from p2pinfer.command_line.program import INTERRUPTED, Parser, program_parser, run
 from p2pinfer.model.families import FAMILIES
-from p2pinfer.model.source import convert_model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert and print a summary. Returns the process's exit status."""
+    """Convert and print a summary. Returns the exit status."""
+    return run("convert", lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
-    started = time.monotonic()
     try:
-        store = convert_model(arguments.model, arguments.out, lambda line: print(line, flush=True))
-    except P2PInferError as error:
-        print(f"p2pinfer.convert: {error}", file=sys.stderr)
-        return 1
+        _convert(arguments.model, arguments.out)
     except KeyboardInterrupt:
-        print("p2pinfer.convert: stopped, nothing was kept", file=sys.stderr)
-        return 130
-    manifest = store.manifest
-    size_bytes = sum(entry.bytes for entry in manifest.files.values())
-    print(
-        f"{store.folder}: {manifest.name}, {manifest.num_layers} layers, {size_bytes / 1e6:.0f} MB, "
-        f"{time.monotonic() - started:.1f} s\nmodel hash {manifest.hash}"
-    )
+        complain("p2pinfer.convert: stopped, nothing was kept")
+        return INTERRUPTED
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m p2pinfer.convert",
+def _convert(model: str, out: Path) -> None:
+    from p2pinfer.model.source import convert_model  # after the flags: it loads numpy
+
+    started = time.monotonic()
+    store = convert_model(model, out, say)
+    manifest = store.manifest
+    size_bytes = sum(entry.bytes for entry in manifest.files.values())
+    say(
+        f"{store.folder}: {manifest.name}, {manifest.num_layers} layers, {size_bytes / 1e6:.0f} MB, "
+        f"{time.monotonic() - started:.1f} s\nmodel hash {manifest.hash}"
+    )
+
+
+def _parser() -> Parser:
+    parser = program_parser(
+        "convert",
         description="Convert a model into p2pinfer's INT8 layer store. Servers and clients do this by "
-        "themselves and keep the result in their cache; convert by hand to copy the store to other machines.",
+        "themselves and keep the result in their cache. Convert by hand to copy the store to other machines.",
         epilog=f"Decoder families: {', '.join(sorted(FAMILIES))}.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a Hugging Face model id, a folder with safetensors, or a .gguf file"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", type=Path, required=True, help="a new folder for the store"
+        "--out", metavar="FOLDER", type=path, required=True, help="a new folder for the store"
     )
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -12,29 +13,29 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from p2pinfer.errors import P2PInferError, UsageError
+from p2pinfer.command_line.extras import require
+from p2pinfer.command_line.output import SpokenLog, complain, has_color, say, show
+from p2pinfer.command_line.program import run
+from p2pinfer.errors import UsageError
 from p2pinfer.health.config import HealthConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the page; 0 when it ended as asked, 1 when it could not start, 2 for wrong usage."""
+    return run("health", lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     config = HealthConfig.from_args(argv)
+    require("health")
     _quiet()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
         asyncio.run(_report(config) if config.once else _serve(config))
-    except UsageError as error:
-        print(f"p2pinfer.health: {error}", file=sys.stderr)
-        return 2
-    except P2PInferError as error:
-        print(f"p2pinfer.health: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        pass  # it ends as it was asked to
     return 0
 
 
 async def _report(config: HealthConfig) -> None:
-    """Read the swarm once, probe it if asked to, and print what is there."""
+    """Read the swarm once, probe it if asked to, and print the state."""
     from p2pinfer.health.json_form import as_json
     from p2pinfer.health.kept.keeping import keeping
     from p2pinfer.health.probe import open_client, probe_once
@@ -50,14 +51,15 @@ async def _report(config: HealthConfig) -> None:
                 view = await asyncio.to_thread(probe_once, client, config.probe_tokens)
             watcher.note_probe(client.manifest.hash, view)
     if config.as_json:
-        print(json.dumps(as_json(watcher.state()), indent=2))
+        show(json.dumps(as_json(watcher.state()), indent=2))
     else:
         width = shutil.get_terminal_size((100, 24)).columns
-        print(as_text(watcher.state(), width=width, color=sys.stdout.isatty()), end="")
+        report = as_text(watcher.state(), width=width, color=has_color(sys.stdout))
+        show(report.removesuffix("\n"))
 
 
 async def _serve(config: HealthConfig) -> None:
-    """Watch the swarm and serve the page until told to end."""
+    """Watch the swarm and serve the page until a signal ends it."""
     from p2pinfer.health.kept.keeping import keeping
     from p2pinfer.health.probe import probing
     from p2pinfer.health.watcher import Watcher
@@ -72,7 +74,7 @@ async def _serve(config: HealthConfig) -> None:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         watching = asyncio.create_task(watcher.watch_forever())
         host, port = listener.getsockname()[:2]
-        print(f"the page is at http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+        say(f"the page is at http://{f'[{host}]' if ':' in host else host}:{port}/")
         try:
             with probing(config, watcher.note_probe):
                 await asyncio.wait({watching, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,21 +88,26 @@ async def _serve(config: HealthConfig) -> None:
 
 
 def _listen(config: HealthConfig) -> socket.socket:
-    """Where visitors come in. Raises UsageError if that can't be had."""
+    """The socket that visitors connect to. Raises UsageError if it can't be opened."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         return socket.create_server((config.host, config.port), family=family, backlog=512)
     except OSError as error:
         raise UsageError(
             f"--host {config.host} --port {config.port}: can't listen there ({error.strerror or error}); "
-            "choose another port, or end what is there"
+            "choose another port, or end the program that uses it"
         ) from error
 
 
 def _quiet() -> None:
-    """Keep libraries from talking, before they are imported."""
+    """Keep libraries from logging. Call it before they are imported."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[SpokenLog(complain)],
+    )
     logging.getLogger("p2pinfer").setLevel(logging.ERROR)  # the page itself says what it can't reach
     logging.getLogger("p2pinfer.health").setLevel(logging.INFO)
 

@@ -9,50 +9,58 @@ import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from p2pinfer.errors import P2PInferError
+from p2pinfer.command_line.extras import require
+from p2pinfer.command_line.output import drop_output, say, show
+from p2pinfer.command_line.program import FAILED, INTERRUPTED, run
 from p2pinfer.local_swarm.config import DemoConfig
-from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
-from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.types import Span
+
+if TYPE_CHECKING:
+    from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when an answer came, 1 when it could not, 128 + signal when it was stopped."""
+    """Ask the question; 0 when an answer came, 1 when none could, 128 + signal when it was stopped."""
+    return run("local_swarm", lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     config = DemoConfig.from_args(argv)
+    require("server")
     _quiet_libraries()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _stop)
     try:
-        run(config)
-    except P2PInferError as error:
-        print(f"p2pinfer.local_swarm: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # nobody reads on, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        answer(config)
+    except BrokenPipeError:  # the reader has gone, as with `| head`
+        drop_output(sys.stdout)
+        return FAILED
     except KeyboardInterrupt:
         say("\nstopped")
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     return 0
 
 
-def run(config: DemoConfig) -> None:
-    """Model, swarm, answer. Whatever was started has ended when this returns or raises."""
+def answer(config: DemoConfig) -> None:
+    """Fetch the model, start the swarm, print the answer. Every process has ended when this returns or raises."""
+    from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file  # after the flags
+    from p2pinfer.local_swarm.processes import LocalSwarm
+    from p2pinfer.local_swarm.shares import split_layers
     from p2pinfer.model.source import open_model
 
-    source = config.model or str(fetch_model_file(SMOLLM2, config.cache_folder, progress=say))
-    store = open_model(source, cache_folder=config.cache_folder, progress=say)
+    source = config.model or str(fetch_model_file(SMOLLM2, config.cache_folder, progress=show))
+    store = open_model(source, cache_folder=config.cache_folder, progress=show)
     manifest = store.manifest
     spans = split_layers(manifest.num_layers, config.num_peers)
     with LocalSwarm() as swarm:
         peers = "one peer with all" if len(spans) == 1 else f"{len(spans)} peers, each with a share of the"
-        say(f"starting {peers} {manifest.num_layers} layers")
+        show(f"starting {peers} {manifest.num_layers} layers")
         swarm.launch(store.folder, spans)
-        say("loading the client meanwhile")
+        show("loading the client meanwhile")
         from p2pinfer.local_swarm.answer import stream_answer  # it imports torch and transformers
 
         swarm.wait_ready(_report_ready)
@@ -62,15 +70,15 @@ def run(config: DemoConfig) -> None:
             config.prompt,
             max_new_tokens=config.max_new_tokens,
             wire_dtype=config.wire_dtype,
-            say=say,
+            say=show,
         )
         if config.keep:
-            say(joining_help(str(store.folder), swarm.initial_peers, Span(0, manifest.num_layers)))
+            show(joining_help(str(store.folder), swarm.initial_peers, Span(0, manifest.num_layers)))
             _wait_for_the_end(swarm)
 
 
 def joining_help(model: str, initial_peers: Sequence[str], layers: Span) -> str:
-    """How another terminal joins the swarm, ready to be copied."""
+    """Commands with which another terminal joins the swarm, ready to be copied."""
     python = shlex.quote(sys.executable)
     peers = " ".join(initial_peers)
     return f"""
@@ -89,22 +97,17 @@ as a client, in {python}:
 """
 
 
-def say(line: str) -> None:
-    """Print a line at once, even into a pipe."""
-    print(line, flush=True)
-
-
 def _report_ready(server: ServerProcess) -> None:
-    say(f"  layers {server.layers}: process {server.pid}, ready after {server.seconds_to_ready:.1f} s")
+    show(f"  layers {server.layers}: process {server.pid}, ready after {server.seconds_to_ready:.1f} s")
 
 
 def _wait_for_the_end(swarm: LocalSwarm) -> None:
-    """Return once no server is left; Ctrl-C interrupts it."""
+    """Return when every server has ended; Ctrl-C interrupts it."""
     running = list(swarm.servers)
     while running:
         for server in list(running):
             if server.returncode is not None:
-                say(f"the server of layers {server.layers} ended with status {server.returncode}")
+                show(f"the server of layers {server.layers} ended with status {server.returncode}")
                 running.remove(server)
         time.sleep(0.5)
 
@@ -114,7 +117,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keep libraries from talking over the answer; it must happen before they are imported."""
+    """Keep libraries from logging into the answer. Call it before they are imported."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

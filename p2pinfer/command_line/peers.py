@@ -1,0 +1,92 @@
+"""`--initial-peers`: the addresses through which a program joins a swarm, as people paste them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+FLAG = "--initial-peers"
+EXAMPLE = "/ip4/192.0.2.7/tcp/31330/p2p/12D3Koo..."
+
+_PASTED_IN_FRONT = re.compile(rf"^(?:(?:join this swarm:|{FLAG}[= ]?)\s*)+")
+_AROUND = "\"'`[](),;"
+_ADDRESS = re.compile(r"(?:/[^/\s]+)+/p2p/[^/\s]+")
+_MOST_SHOWN = 100
+
+
+def add_initial_peers(
+    group: argparse._ActionsContainer,
+    *,
+    flag: str = FLAG,
+    dest: str = "initial_peers",
+    required: bool = False,
+    help: str = "join the swarm of these peers; copy the addresses that one of them printed",
+) -> None:
+    """Add a flag for addresses of peers. The namespace gets a tuple of them, empty without the flag."""
+    group.add_argument(
+        flag,
+        dest=dest,
+        nargs="+",
+        action=_PeerAddresses,
+        default=(),
+        required=required,
+        metavar="ADDRESS",
+        help=help,
+    )
+
+
+def peer_addresses(texts: Iterable[str]) -> tuple[str, ...]:
+    """The addresses in `texts`, in their order, each once.
+
+    Blanks, line breaks, commas, quotes, brackets and the words `join this swarm: --initial-peers` in front
+    are forgiven. Raises ValueError, which names what is expected, for anything else that is no address with
+    a peer id, and if there is none at all. Whether a peer id is a real one is checked when joining.
+    """
+    found: dict[str, None] = {}
+    for text in texts:
+        for word in re.split(r"[\s,]+", _PASTED_IN_FRONT.sub("", text.strip(_AROUND + " \t\r\n"))):
+            address = word.strip(_AROUND)
+            if not address:
+                continue
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError(f"{_shown(address)} isn't {_expected(address)}")
+            found[address] = None
+    if not found:
+        raise ValueError(f"no address is given: expected one such as {EXAMPLE}")
+    return tuple(found)
+
+
+def without_doubled_flag(arguments: Sequence[str]) -> list[str]:
+    """`arguments`, where `--initial-peers --initial-peers` counts once: it was pasted with the flag."""
+    return [
+        argument
+        for index, argument in enumerate(arguments)
+        if argument != FLAG or list(arguments[index + 1 : index + 2]) != [FLAG]
+    ]
+
+
+class _PeerAddresses(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            addresses = peer_addresses([values] if isinstance(values, str) else values or ())
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+        setattr(namespace, self.dest, addresses)
+
+
+def _expected(address: str) -> str:
+    if address.startswith("/") and "/p2p/" not in address:
+        return f"complete: the peer id is missing at its end, as in {EXAMPLE}"
+    return f"a peer's address: expected one such as {EXAMPLE}"
+
+
+def _shown(address: str) -> str:
+    return repr(address if len(address) <= _MOST_SHOWN else f"{address[: _MOST_SHOWN - 1]}…")

@@ -1,0 +1,140 @@
+"""How a program begins and ends: its parser, its errors as one line, its exit status.
+
+Exit statuses: 0 done; 1 it could not be done; 2 the user gave something that can't work, or a library is
+missing; 130 interrupted; 141 the reader of its output has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import errno
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import IO, Any
+
+from p2pinfer import __version__
+from p2pinfer.command_line.extras import MissingLibrariesError, missing_library
+from p2pinfer.command_line.output import complain, drop_output, end_quietly, replace_unprintable, say
+from p2pinfer.command_line.peers import without_doubled_flag
+from p2pinfer.errors import P2PInferError, UsageError
+
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+READER_GONE = 141  # 128 + SIGPIPE, likewise
+
+_LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser without abbreviations, whose errors are one line and a hint."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Paragraphs} | settings)
+
+    def parse_known_args(  # type: ignore[override]  # typeshed has overloads for the namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Forgive `--initial-peers --initial-peers`, then parse as usual."""
+        return super().parse_known_args(
+            without_doubled_flag(sys.argv[1:] if args is None else args), namespace
+        )
+
+    def error(self, message: str) -> Any:
+        """Print what is wrong and end the program with status 2."""
+        self.exit(WRONG_USAGE, f"{_dotted(self.prog)}: {message}\nTry: {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        """Where argparse prints help, version and errors. Its own way raises in a locale without `…`."""
+        if message:
+            (complain if file is sys.stderr else say)(message.removesuffix("\n"))
+
+
+def program_parser(name: str, *, description: str, **settings: Any) -> Parser:
+    """The parser of the program `p2pinfer.NAME`, with --version. `settings` are argparse's."""
+    parser = Parser(prog=settings.pop("prog", None) or spoken_name(name), description=description, **settings)
+    parser.add_argument("--version", action="version", version=f"p2pinfer {__version__}")
+    return parser
+
+
+def spoken_name(name: str) -> str:
+    """What the user types to start the program: `python -m p2pinfer.server`, or its console script."""
+    started_as = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if started_as == "p2pinfer":
+        return f"p2pinfer {name}"
+    script = script_name(name)
+    return script if started_as == script else f"python -m p2pinfer.{name}"
+
+
+def script_name(name: str) -> str:
+    """The console script of a program: `p2pinfer-local-swarm` of `local_swarm`."""
+    return f"p2pinfer-{name.replace('_', '-')}"
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The parsed flags as keyword arguments for a frozen dataclass: lists become tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items()
+    }
+
+
+def run(name: str, work: Callable[[], int]) -> int:
+    """Do the program's work and return the exit status. What the user can mend becomes one line.
+
+    `work` returns a status itself if it gets that far. Nothing is printed and the status stays as it is if
+    output is lost while Python ends.
+    """
+    replace_unprintable()
+    atexit.register(end_quietly)
+    try:
+        status = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except MissingLibrariesError as error:
+        complain(f"p2pinfer.{name} {error}")
+        return WRONG_USAGE
+    except P2PInferError as error:
+        complain(f"p2pinfer.{name}: {error}")
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    except ModuleNotFoundError as error:
+        missing = missing_library(error.name or "")
+        if missing is None:
+            raise
+        complain(f"p2pinfer.{name} {missing}")
+        return WRONG_USAGE
+    except BrokenPipeError:
+        drop_output(sys.stdout)
+        return READER_GONE
+    except OSError as error:
+        if error.errno not in _LOST_OUTPUT or error.filename is not None:
+            raise
+        drop_output(sys.stdout)
+        complain(f"p2pinfer.{name}: the output can't be written: {error.strerror}")
+        return FAILED
+    except KeyboardInterrupt:
+        complain(f"p2pinfer.{name}: stopped")
+        return INTERRUPTED
+    return status
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Wraps the paragraphs of a description to the terminal's width, and keeps indented blocks as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            textwrap.indent(block, indent)
+            if "\n  " in f"\n{block}"
+            else textwrap.fill(
+                " ".join(block.split()), width, initial_indent=indent, subsequent_indent=indent
+            )
+            for block in text.strip("\n").split("\n\n")
+        )
+
+
+def _dotted(prog: str) -> str:
+    """`p2pinfer.owner` of `python -m p2pinfer.owner statement`, as the other errors of the program begin."""
+    words = prog.split()
+    return words[2] if words[:2] == ["python", "-m"] else prog
