@@ -1,7 +1,7 @@
-"""An SQLite file that survives being killed at any moment, and that several processes write to.
+"""An SQLite file that survives a kill at any moment, and that several processes may write to.
 
-What a transaction has committed is on the disk. A new file appears whole or not at all: it is made beside its
-place and linked there, so that nobody ever meets one that is half made.
+A committed transaction is on the disk. A new file appears complete or not at all: it is made under another
+name in the same folder and then linked to its own name.
 """
 
 from __future__ import annotations
@@ -16,41 +16,43 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from p2pinfer.errors import LedgerError
+from p2pinfer.errors import DatabaseError
 
 BUSY_SECONDS = 10.0
-"""How long to wait for another process that is writing; a write takes milliseconds."""
+"""How long to wait while another process writes. A write takes milliseconds."""
 
-_OLDEST_SQLITE = (3, 37, 0)  # knows STRICT tables
+_OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What such a file is."""
+    """One kind of database file: how to recognize it and what it contains."""
 
-    name: str  # as messages call it: `ledger`
-    application_id: int  # tells it from every other SQLite file
+    name: str  # the name in messages: `ledger`
+    application_id: int  # differs from the id of every other SQLite file
     version: int
     schema: str
+    error: type[DatabaseError] = DatabaseError  # what is raised about a file of this kind
 
 
 class Database:
-    """One file, open for reading and writing. For one thread at a time, whichever that is."""
+    """One file, open for reading and writing. Any thread may use it, but only one thread at a time."""
 
     def __init__(self, path: Path, kind: Kind, connection: sqlite3.Connection) -> None:
-        """For `open` and `copy_of`."""
+        """Use `open` or `copy_of` instead."""
         self.path = path
         self._kind = kind
         self._connection = connection
 
     @classmethod
     def open(cls, path: Path, kind: Kind) -> Database:
-        """Open the file at `path`, or make it, readable by its owner only.
+        """Open the file at `path`, or make it. Only the file's owner can read a new file.
 
-        Raises LedgerError, naming the file, if it is something else, damaged, newer, or can't be written.
+        Raises the kind's DatabaseError, naming the file, if the file is of another kind, damaged, of another
+        version, or can't be written.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise LedgerError(f"{kind.name} {path}: SQLite 3.37 is needed, not {sqlite3.sqlite_version}")
+            raise kind.error(f"{kind.name} {path}: SQLite 3.37 is needed, not {sqlite3.sqlite_version}")
         with _errors(path, kind):
             if not path.exists():
                 _create(path, kind)
@@ -58,15 +60,15 @@ class Database:
         try:
             with _errors(path, kind):
                 _check(connection, path, kind)
-        except LedgerError:
+        except DatabaseError:
             connection.close()
             raise
         return cls(path, kind, connection)
 
     @classmethod
     def copy_of(cls, path: Path, kind: Kind) -> Database:
-        """A copy that is gone when it is closed; empty if there is no file at `path`, which isn't touched."""
-        connection = sqlite3.connect("", isolation_level=None)  # in a temporary file, if it is large
+        """A temporary copy of the file at `path`, which is not changed. Empty if there is no such file."""
+        connection = sqlite3.connect("", isolation_level=None)  # SQLite moves a large one to a temporary file
         if path.exists():
             with closing(cls.open(path, kind)) as original, _errors(path, kind):
                 original._connection.backup(connection)
@@ -75,14 +77,14 @@ class Database:
         return cls(path, kind, connection)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write all of it onto the disk, or nothing if an exception is raised. Nobody else writes meanwhile.
+        """Write everything in the block to the disk, or nothing if the block raises.
 
-        Raises LedgerError if it can't be written.
+        No other process can write during the block. Raises the kind's DatabaseError if the write fails.
         """
         with _errors(self.path, self._kind):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -94,7 +96,7 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        """What a query finds, one row at a time. Raises LedgerError if it can't be read."""
+        """The rows that a query finds, read one at a time. Raises the kind's DatabaseError."""
         with _errors(self.path, self._kind), closing(self._connection.execute(query, values)) as cursor:
             yield from cursor
 
@@ -109,10 +111,10 @@ def _create(path: Path, kind: Kind) -> None:
                 f"BEGIN; PRAGMA application_id = {kind.application_id}; PRAGMA user_version = {kind.version};"
                 f"{kind.schema}; COMMIT;"
             )
-            # Written into the file, once: to change it later would need everybody else to be gone.
+            # Stored in the file. A later change would fail while another process has the file open.
             connection.execute("PRAGMA journal_mode = WAL")
         try:
-            os.link(temporary, path)  # unlike rename, fails if another process was faster
+            os.link(temporary, path)  # unlike a rename, this fails if another process was faster
         except FileExistsError:
             return
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -129,22 +131,22 @@ def _connect(path: Path) -> sqlite3.Connection:
         f"file:{quote(str(path.absolute()))}?mode=rw",  # never makes a file
         uri=True,
         timeout=BUSY_SECONDS,
-        isolation_level=None,  # transactions begin and end where it is written
+        isolation_level=None,  # transactions begin and end with explicit statements
         check_same_thread=False,
     )
-    connection.execute("PRAGMA synchronous = FULL")  # what is committed is on the disk; NORMAL is not enough
-    connection.execute("PRAGMA fullfsync = ON")  # macOS: through the disk's own cache too
-    connection.execute("PRAGMA recursive_triggers = ON")  # the deletes of INSERT OR REPLACE are deletes
+    connection.execute("PRAGMA synchronous = FULL")  # with NORMAL a committed transaction may be lost
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: flush the disk's own cache too
+    connection.execute("PRAGMA recursive_triggers = ON")  # so that INSERT OR REPLACE fires delete triggers
     return connection
 
 
 def _check(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
     [application_id] = connection.execute("PRAGMA application_id").fetchone()
     if application_id != kind.application_id:
-        raise LedgerError(f"{path} is not a {kind.name} of p2pinfer: move it away, or choose another folder")
+        raise kind.error(f"{path} is not a {kind.name} of p2pinfer: move it away, or choose another folder")
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if version != kind.version:
-        raise LedgerError(
+        raise kind.error(
             f"{kind.name} {path} is of version {version}, and this p2pinfer knows version {kind.version}: "
             "install the p2pinfer that wrote it, or a newer one"
         )
@@ -155,23 +157,23 @@ def _check(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
 
 @contextmanager
 def _errors(path: Path, kind: Kind) -> Iterator[None]:
-    """Turn what SQLite and the system complain about into LedgerError, with what to do about it."""
+    """Turn errors of SQLite and of the system into the kind's DatabaseError, which says what to do."""
     try:
         yield
     except OSError as error:
-        raise LedgerError(
+        raise kind.error(
             f"{kind.name} {path} can't be made or opened ({error.strerror}): check its folder"
         ) from error
     except sqlite3.IntegrityError as error:
-        raise LedgerError(f"{kind.name} {path} does not take this ({error})") from error
+        raise kind.error(f"{kind.name} {path} does not take this ({error})") from error
     except sqlite3.ProgrammingError:
-        raise  # ours
+        raise  # a wrong call, which is a fault of p2pinfer
     except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{kind.name} {path} {_what_to_do(error)}") from error
+        raise kind.error(f"{kind.name} {path} {_what_to_do(error)}") from error
 
 
 def _what_to_do(error: sqlite3.DatabaseError) -> str:
-    reason = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # without the details
+    reason = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the primary code
     if reason == sqlite3.SQLITE_BUSY:
         return f"has been held by another process for {BUSY_SECONDS:.0f} s: look for one that hangs"
     if reason == sqlite3.SQLITE_NOTADB:

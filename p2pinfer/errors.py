@@ -6,7 +6,8 @@ P2PInferError
 |- ModelError                    a model that can't be read or converted
 |  |- UnsupportedModelError      not a decoder family that p2pinfer runs
 |  `- StoreError                 a layer store that is incomplete, altered or can't be written
-|- LedgerError                   a ledger that can't be read or written
+|- DatabaseError                 a database file of p2pinfer that can't be read or written
+|  `- LedgerError                the ledger of signed work
 |- EngineError                   the thread that computes has ended, by a fault of ours
 |- SwarmError                    the swarm as a whole can't serve
 |  |- SwarmUnreachableError      nobody answers at the addresses given
@@ -61,8 +62,12 @@ class EngineError(P2PInferError):
     """The thread that computes has ended, by a fault of ours: a server without it can't go on."""
 
 
-class LedgerError(P2PInferError):
-    """A ledger that can't be read or written."""
+class DatabaseError(P2PInferError):
+    """A database file of p2pinfer that can't be read or written."""
+
+
+class LedgerError(DatabaseError):
+    """A ledger of signed work that can't be read or written."""
 
 
 class SwarmError(P2PInferError):

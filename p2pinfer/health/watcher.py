@@ -18,8 +18,8 @@ from functools import partial
 from p2pinfer import __version__
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
 from p2pinfer.errors import (
+    DatabaseError,
     HopFailedError,
-    LedgerError,
     P2PInferError,
     RefusedError,
     SwarmError,
@@ -89,7 +89,7 @@ class Watcher:
         """Of a model, oldest first."""
         try:
             return self._history.samples(model, since=self._now() - hours * 3600)
-        except LedgerError as error:
+        except DatabaseError as error:
             logger.error("history can't be read: %s", error)
             return ()
 
@@ -242,5 +242,5 @@ class Watcher:
         samples = {model.model: make_sample(model, self._sampled_at) for model in self._state.models}
         try:
             self._history.add_all(samples)
-        except LedgerError as error:  # a full disk: the page goes on without new history
+        except DatabaseError as error:  # a full disk: the page goes on without new history
             logger.error("history isn't kept: %s", error)

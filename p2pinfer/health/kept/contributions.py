@@ -129,7 +129,7 @@ class Contributions:
     def open(cls, path: Path, *, most_sessions: int = MAX_SESSIONS) -> Self:
         """Open the file at `path`, or make it; a damaged one is set aside, with a warning.
 
-        Raises LedgerError, naming the file, if it is something else, newer, or can't be written.
+        Raises DatabaseError, naming the file, if it is something else, newer, or can't be written.
         """
         return cls(open_or_set_aside(path, CONTRIBUTIONS), most_sessions)
 
@@ -148,7 +148,7 @@ class Contributions:
         """Take the receipts of a bundle; `name` is what errors call it. Up to 15 s for a large one.
 
         Raises UsageError if it is no bundle or too large: what was read before has been taken. Raises
-        LedgerError if it can't be written.
+        DatabaseError if it can't be written.
         """
         if isinstance(bundle, Path):
             with open_bundle(bundle) as file:

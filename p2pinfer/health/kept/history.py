@@ -94,7 +94,7 @@ class History:
     def open(cls, path: Path) -> Self:
         """Open the file at `path`, or make it; a damaged one is set aside, with a warning.
 
-        Raises LedgerError, naming the file, if it is something else, newer, or can't be written.
+        Raises DatabaseError, naming the file, if it is something else, newer, or can't be written.
         """
         return cls(open_or_set_aside(path, HISTORY))
 
@@ -110,7 +110,7 @@ class History:
 
     def add(self, model: str, sample: Sample) -> bool:
         """Keep a sample of a model (manifest hash). False if there is no room for its model, or it has no
-        real time. Raises LedgerError if it can't be written.
+        real time. Raises DatabaseError if it can't be written.
         """
         return self.add_all({model: sample}) == 1
 
@@ -123,7 +123,7 @@ class History:
         """From `since` (Unix seconds, to the minute) on: oldest first, at most `most`, which is 2 or more.
 
         Where there are more, each is that of a stretch of time: averages, but of the weakest layer the least,
-        so that an outage, however short, is seen. Empty if the model isn't known. Raises LedgerError if it
+        so that an outage, however short, is seen. Empty if the model isn't known. Raises DatabaseError if it
         can't be read.
         """
         known = next(self._database.rows("SELECT id FROM models WHERE model = ?", (model,)), None)

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from p2pinfer.database import Database, Kind
-from p2pinfer.errors import LedgerError
+from p2pinfer.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +17,11 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 def open_or_set_aside(path: Path, kind: Kind) -> Database:
     """Open the file at `path`, or make it; a damaged one is kept beside it under another name.
 
-    Raises LedgerError, naming the file, if it is something else, newer, or can't be written.
+    Raises DatabaseError, naming the file, if it is something else, newer, or can't be written.
     """
     try:
         return Database.open(path, kind)
-    except LedgerError as error:
+    except DatabaseError as error:
         if not _is_damaged(path, error):
             raise
         aside = _set_aside(path)
@@ -31,7 +31,7 @@ def open_or_set_aside(path: Path, kind: Kind) -> Database:
     return Database.open(path, kind)
 
 
-def _is_damaged(path: Path, error: LedgerError) -> bool:
+def _is_damaged(path: Path, error: DatabaseError) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.DatabaseError):
         # Without a code it is what SQLite's own check of the file has found.

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
-from p2pinfer.errors import LedgerError, P2PInferError, UsageError
+from p2pinfer.errors import DatabaseError, P2PInferError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.statement.bundle import open_bundle, read_bundle
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Redeem a bundle. Returns 0 if all of it was valid, else 1. Raises UsageError and LedgerError."""
+    """Redeem a bundle. Returns 0 if all of it was valid, else 1. Raises UsageError and DatabaseError."""
     files = OwnerFiles(args.data_folder)
     clients = frozenset(_identity(path).public_key for path in args.identity)
     rates = rates_in_use(args.rates, files)
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
                     for claim in redeemed.pay(examined, now=now):
                         totals.add(claim)
                         report.claim(claim)
-            except (UsageError, LedgerError) as error:
+            except (UsageError, DatabaseError) as error:
                 stopped_by = error
     report.end(totals, remembered_in=None if args.dry_run else files.redeemed)
     if stopped_by is not None:

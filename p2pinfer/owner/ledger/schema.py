@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from p2pinfer.database import Kind
+from p2pinfer.errors import LedgerError
 
 _TABLES = """
 -- Who owes for a session: all of its receipts must say the same.
@@ -96,5 +97,6 @@ LEDGER = Kind(
     name="ledger",
     application_id=0x70326C31,  # "p2l1"
     version=1,
+    error=LedgerError,
     schema=_TABLES + append_only("accounts", "receipts", "sessions", "intervals", "transitions"),
 )

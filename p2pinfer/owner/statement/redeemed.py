@@ -54,7 +54,7 @@ class Redeemed:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the file at `path`; make it if there is none. Raises LedgerError, naming the file."""
+        """Open the file at `path`; make it if there is none. Raises DatabaseError, naming the file."""
         return cls(Database.open(path, REDEEMED))
 
     @classmethod
@@ -71,7 +71,7 @@ class Redeemed:
     def pay(self, claims: Sequence[Claim], *, now: float) -> list[Claim]:
         """Settle claims in their order and remember those that are to be paid, all in one write.
 
-        They are on the disk when it returns. Raises LedgerError if they can't be: then none of them is paid.
+        When this returns they are on the disk. If it raises DatabaseError, none of them is paid.
         """
         with self._database.transaction() as connection:
             settled = []

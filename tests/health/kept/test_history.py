@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.errors import LedgerError
+from p2pinfer.errors import DatabaseError
 from p2pinfer.health.kept.history import KEPT_MINUTES, MAX_MODELS, SILENT_MINUTES, History
 from p2pinfer.health.snapshot.state import Sample
 from p2pinfer.owner.statement.redeemed import Redeemed
@@ -245,7 +245,7 @@ def test_what_belongs_to_something_else_is_not_touched(tmp_path: Path):
     path = tmp_path / "redeemed.sqlite"
     with Redeemed.open(path):
         pass
-    with pytest.raises(LedgerError, match="not a history"):
+    with pytest.raises(DatabaseError, match="not a history"):
         History.open(path)
 
     assert [file.name for file in tmp_path.iterdir()] == ["redeemed.sqlite"]
