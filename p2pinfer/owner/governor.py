@@ -17,8 +17,11 @@ from pathlib import Path
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.consent import read_consent
 from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.owner.policy.policy import Action, Cause, Limits, Policy, Verdict, decide
+from p2pinfer.owner.policy.causes import Cause
+from p2pinfer.owner.policy.conditions import Action
+from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.policy_file import load_policy
+from p2pinfer.owner.policy.verdict import Limits, Verdict, decide
 from p2pinfer.owner.signals.readings import Reading, Readings, Signal
 from p2pinfer.owner.signals.sources.all_sources import Signals, listen_to_sources
 

@@ -16,7 +16,8 @@ from p2pinfer.owner import governor
 from p2pinfer.owner.consent import revoke_consent, write_consent
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import BAD_POLICY, NO_CONSENT, Governor
-from p2pinfer.owner.policy.policy import Action, Verdict
+from p2pinfer.owner.policy.conditions import Action
+from p2pinfer.owner.policy.verdict import Verdict
 
 SECONDS = 5.0
 PARKED = """\

@@ -16,11 +16,11 @@ import pytest
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.commands import check, init
-from p2pinfer.owner.policy.conditions import Condition, InUse
-from p2pinfer.owner.policy.policy import Action, decide
+from p2pinfer.owner.policy.conditions import Action, Condition, InUse
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
 from p2pinfer.owner.policy.templates import Kind, policy_text
 from p2pinfer.owner.policy.toml_table import TomlTable
+from p2pinfer.owner.policy.verdict import decide
 from p2pinfer.owner.signals.config import Host, MqttTopic
 from p2pinfer.owner.signals.readings import Signal
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.certainty import describe_source
-from p2pinfer.owner.policy.conditions import Condition, InUse
-from p2pinfer.owner.policy.policy import Action, Policy
+from p2pinfer.owner.policy.conditions import Action, Condition, InUse
+from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.policy_file import load_policy
 from p2pinfer.owner.policy.sources_file import SERVER_SIGNALS
 from p2pinfer.owner.signals.readings import Signal

@@ -1,4 +1,4 @@
-"""The conditions that an owner can set, by the names that they have in the owner's file."""
+"""The conditions that an owner can set, named as in policy.toml, and what to do when one isn't met."""
 
 from __future__ import annotations
 
@@ -17,8 +17,21 @@ class InUse(StrEnum):
     STOP = "stop"
 
 
+class Action(StrEnum):
+    """What to do, from the mildest to the strictest."""
+
+    RUN = "run"
+    DRAIN = "drain"  # sessions move to other servers, then the work ends
+    STOP = "stop"  # at once
+
+    @property
+    def strictness(self) -> int:
+        """Larger is stricter."""
+        return (Action.RUN, Action.DRAIN, Action.STOP).index(self)
+
+
 class Condition(StrEnum):
-    """What an owner can ask for, named as in the owner's file."""
+    """What an owner can ask for."""
 
     PARKED = "parked"
     PLUGGED_IN = "plugged_in"
@@ -48,7 +61,7 @@ SIGNAL_OF: Mapping[Condition, Signal] = {
     Condition.EXCLUSIVE_PROGRAMS: Signal.PROGRAM,
     Condition.IN_USE: Signal.IN_USE,
 }
-"""What a condition needs to know, besides the time. A price limit needs a signal for some tariffs only."""
+"""The signal that a condition depends on. Hours need none; a price limit needs one for some tariffs only."""
 
 HAZARDS = frozenset({Condition.BATTERY_MAX_CELSIUS, Condition.MACHINE_MAX_CELSIUS})
-"""Where something may break: they stop the work at once. At all others a minute more does no harm."""
+"""Conditions that protect hardware: they stop the work at once. For all others a minute more does no harm."""

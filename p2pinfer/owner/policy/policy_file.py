@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
-from p2pinfer.owner.policy.conditions import SIGNAL_OF, Condition, InUse
+from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
-from p2pinfer.owner.policy.policy import Action, Policy
+from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable

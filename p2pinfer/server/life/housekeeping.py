@@ -18,7 +18,7 @@ from p2pinfer.owner.ledger.interval import Interval
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.metering.energy import Look, Meter, machine_watts
 from p2pinfer.owner.metering.power_cap import MIN_DUTY, first_duty, next_duty
-from p2pinfer.owner.policy.policy import price_at
+from p2pinfer.owner.policy.verdict import price_at
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import SignalLine, Status, write_status

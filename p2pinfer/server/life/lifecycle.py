@@ -18,7 +18,8 @@ from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
-from p2pinfer.owner.policy.policy import Action, Verdict
+from p2pinfer.owner.policy.conditions import Action
+from p2pinfer.owner.policy.verdict import Verdict
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.zone import local_zone
 from p2pinfer.server.config import ServerConfig

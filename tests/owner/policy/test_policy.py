@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.owner.policy.conditions import SIGNAL_OF, Condition, InUse
+from p2pinfer.owner.policy.causes import Cause
+from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import Window, parse_window
-from p2pinfer.owner.policy.policy import Action, Cause, Limits, Policy, Verdict, decide, price_at
+from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
+from p2pinfer.owner.policy.verdict import Limits, Verdict, decide, price_at
 from p2pinfer.owner.signals.config import Host, MqttTopic, SignalsConfig
 from p2pinfer.owner.signals.readings import KINDS, Reading, Readings, Signal, Value
 

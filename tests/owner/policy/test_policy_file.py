@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.errors import UsageError
-from p2pinfer.owner.policy.conditions import Condition, InUse
+from p2pinfer.owner.policy.conditions import Action, Condition, InUse
 from p2pinfer.owner.policy.hours import parse_window
-from p2pinfer.owner.policy.policy import Action, Policy
+from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_lines import lines_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from p2pinfer.owner.policy.hours import parse_window
-from p2pinfer.owner.policy.policy import Policy, price_at
+from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
+from p2pinfer.owner.policy.verdict import price_at
 from p2pinfer.owner.signals.readings import Reading, Signal
 
 NIGHT = PricedHours(window=parse_window("22:00-06:00"), price=0.2)

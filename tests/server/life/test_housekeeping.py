@@ -16,7 +16,8 @@ from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.metering.power_cap import MIN_DUTY
-from p2pinfer.owner.policy.policy import Action, Limits, Verdict
+from p2pinfer.owner.policy.conditions import Action
+from p2pinfer.owner.policy.verdict import Limits, Verdict
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import read_statuses
 from p2pinfer.server.config import ServerConfig
