@@ -16,7 +16,7 @@ from typing import IO
 
 from p2pinfer.owner.ledger.ledger import Ledger
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 KILLS = 20
 MOST_IN_A_BATCH = 3
 
@@ -56,7 +56,7 @@ class Writers:
 @contextmanager
 def nursery() -> Iterator[Writers]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.owner.ledger_writer"],
+        [sys.executable, "-m", "tests.owner.ledger.writer_process"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

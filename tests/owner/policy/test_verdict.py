@@ -1,4 +1,4 @@
-"""The owner's rules: what they promise for all policies and readings, and the words for the common cases."""
+"""Whether the machine may work: what holds for every policy and all readings, and when it leaves."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.owner.policy.causes import Cause
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import Window, parse_window
 from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
-from p2pinfer.owner.policy.verdict import Limits, Verdict, decide, price_at
-from p2pinfer.owner.signals.config import Host, MqttTopic, SignalsConfig
+from p2pinfer.owner.policy.verdict import Limits, Verdict, price_at
+from p2pinfer.owner.signals.config import SignalsConfig
 from p2pinfer.owner.signals.readings import KINDS, Reading, Readings, Signal, Value
-
-BERLIN = ZoneInfo("Europe/Berlin")
-NOW = datetime(2026, 3, 28, 23, 30, tzinfo=BERLIN).timestamp()  # a Saturday; summer time begins that night
-
-
-def known(now: float = NOW, **values: Value) -> Readings:
-    return {Signal(name): Reading(value=value, at=now) for name, value in values.items()}
-
+from tests.owner.policy.policies import BERLIN, NOW, known, verdict_of
 
 WITHOUT: Mapping[Condition, Mapping[str, object]] = {
     Condition.PARKED: {"parked": False},
@@ -46,19 +36,23 @@ WITHOUT: Mapping[Condition, Mapping[str, object]] = {
 }
 
 optional = st.none() | st.floats(0, 100)
+
 windows = st.builds(
     Window,
     days=st.frozensets(st.integers(0, 6), min_size=1),
     start_minute=st.integers(0, 719),
     end_minute=st.integers(720, 1440),
 )
+
 tariffs = st.builds(
     Tariff,
     price=optional,
     hours=st.lists(st.builds(PricedHours, window=windows, price=st.floats(0, 100)), max_size=2).map(tuple),
     from_signal=st.booleans(),
 )
+
 overridable = st.sampled_from([condition for condition in Condition if condition is not Condition.IN_USE])
+
 policies = st.builds(
     Policy,
     parked=st.booleans(),
@@ -82,42 +76,40 @@ policies = st.builds(
     actions=st.dictionaries(overridable, st.sampled_from([Action.DRAIN, Action.STOP])),
     signals=st.sampled_from([SignalsConfig(), SignalsConfig(exclusive_programs=("game",))]),
 )
+
 timed_policies = st.builds(
     Policy, hours=st.lists(windows, max_size=3).map(tuple), max_price=optional, tariff=tariffs
 )
+
 GOOD: Mapping[type[Value], st.SearchStrategy[Value]] = {
     bool: st.booleans(),
     float: st.floats(0, 100) | st.integers(0, 100),
     str: st.sampled_from(["home", "work", "game", ""]),
 }
+
 good_readings = st.fixed_dictionaries(
     {
         signal: st.builds(Reading, value=GOOD[kind], at=st.floats(NOW - 59, NOW))
         for signal, kind in KINDS.items()
     }
 )
+
 anything = st.one_of(
     st.booleans(), st.floats(), st.integers(), st.text(max_size=5), st.none(), st.just(10**400), st.binary()
 )
+
 times = st.floats() | st.floats(NOW - 200, NOW + 20) | st.just(10**400)
+
 any_readings = st.dictionaries(
     st.sampled_from(Signal), st.builds(Reading, value=anything, at=times, words=st.text(max_size=5))
 )
+
 now_and_then = st.floats(NOW - 20 * 86400, NOW + 20 * 86400)
 each_time = settings(max_examples=60, deadline=None)
 
 
-def verdict_of(
-    policy: Policy, readings: Readings | None = None, *, now: float = NOW, running: bool = True
-) -> Verdict:
-    return decide(policy, readings or {}, now=now, zone=BERLIN, running=running)
-
-
 def fresh(readings: Readings, now: float) -> Readings:
     return {signal: replace(reading, at=now) for signal, reading in readings.items()}
-
-
-# What holds for every policy.
 
 
 @given(policies, any_readings, st.booleans())
@@ -238,202 +230,6 @@ def test_without_conditions_it_always_runs():
     assert verdict_of(Policy()) == Verdict(action=Action.RUN, causes=(), leaves_at=None, limits=Limits())
 
 
-# What it says.
-
-
-def test_the_words_of_the_source_are_used():
-    policy = Policy(parked=True)
-    readings = {Signal.PARKED: Reading(value=False, at=NOW, words="gear is D")}
-
-    assert verdict_of(policy, readings).causes == (
-        Cause(code="not-parked", words="gear is D", action=Action.DRAIN),
-    )
-
-
-@pytest.mark.parametrize(
-    ("policy", "values", "code", "words", "action"),
-    [
-        (Policy(parked=True), {"parked": False}, "not-parked", "the car isn't parked", "drain"),
-        (Policy(plugged_in=True), {"plugged_in": False}, "unplugged", "it isn't plugged in", "drain"),
-        (Policy(unmetered=True), {"unmetered": False}, "metered", "the network is metered", "drain"),
-        (Policy(wifi=("home",)), {"wifi": "café"}, "other-wifi", "the Wi-Fi is café", "drain"),
-        (Policy(wifi=("home",)), {"wifi": ""}, "other-wifi", "it is on no Wi-Fi", "drain"),
-        (Policy(places=("home",)), {"place": "work"}, "other-place", "it is at work", "drain"),
-        (
-            Policy(places=("home",)),
-            {"place": ""},
-            "other-place",
-            "it is at no place that has a name",
-            "drain",
-        ),
-        (
-            Policy(battery_floor_percent=50),
-            {"battery_percent": 41.0},
-            "battery-low",
-            "battery is at 41 %, the floor is 50 %",
-            "drain",
-        ),
-        (
-            Policy(battery_max_celsius=40),
-            {"battery_celsius": 40.5},
-            "battery-hot",
-            "the battery has 40.5 °C, the limit is 40 °C",
-            "stop",
-        ),
-        (
-            Policy(machine_max_celsius=85),
-            {"machine_celsius": 91},
-            "machine-hot",
-            "the machine has 91 °C, the limit is 85 °C",
-            "stop",
-        ),
-        (
-            Policy(monthly_traffic_gb=100),
-            {"traffic_bytes": 1.0e11},
-            "traffic-cap",
-            "100.0 GB of traffic this month, the cap is 100 GB",
-            "drain",
-        ),
-        (
-            Policy(signals=SignalsConfig(exclusive_programs=("game",))),
-            {"program": "game"},
-            "program-runs",
-            "game runs",
-            "drain",
-        ),
-        (Policy(in_use=InUse.DRAIN), {"in_use": True}, "in-use", "somebody uses it", "drain"),
-        (Policy(in_use=InUse.STOP), {"in_use": True}, "in-use", "somebody uses it", "stop"),
-        (
-            Policy(max_price=0.3, tariff=Tariff(price=0.42)),
-            {},
-            "too-dear",
-            "a kWh costs 0.42 EUR, the limit is 0.3",
-            "drain",
-        ),
-        (
-            Policy(max_price=0.3, tariff=Tariff(from_signal=True), currency="CHF"),
-            {"price": 0.42},
-            "too-dear",
-            "a kWh costs 0.42 CHF, the limit is 0.3",
-            "drain",
-        ),
-        (Policy(max_price=0.3), {}, "no-price", "nobody knows what a kWh costs now", "stop"),
-        (
-            Policy(hours=(parse_window("mon-fri 09:00-17:00"),)),
-            {},
-            "outside-hours",
-            "outside the allowed hours, which begin again Mon 09:00",
-            "drain",
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) and "-" in value else "",
-)
-def test_every_condition_says_what_is_wrong(
-    policy: Policy, values: dict[str, Value], code: str, words: str, action: str
-):
-    verdict = verdict_of(policy, known(**values))
-
-    assert verdict.causes == (Cause(code=code, words=words, action=Action(action)),)
-    assert verdict.action == action
-
-
-def test_what_is_not_known_is_named_with_where_it_comes_from():
-    policy = Policy(
-        parked=True,
-        plugged_in=True,
-        battery_floor_percent=20,
-        unmetered=True,
-        signals=SignalsConfig(sources={Signal.PARKED: MqttTopic(topic="car/gear"), Signal.UNMETERED: Host()}),
-    )
-    readings = {
-        Signal.PLUGGED_IN: Reading(value=True, at=NOW - 75, origin="mqtt car/plug"),
-        Signal.BATTERY_PERCENT: Reading(value=400.0, at=NOW, origin="mqtt car/battery"),
-        Signal.UNMETERED: Reading(value="yes", at=NOW),
-    }
-
-    assert [(cause.code, cause.words) for cause in verdict_of(policy, readings).causes] == [
-        ("missing-signal", "nothing is known of parked (mqtt car/gear)"),
-        ("stale-signal", "nothing heard of plugged_in for 75 s (mqtt car/plug)"),
-        ("bad-signal", "unmetered isn't true or false (this machine)"),
-        ("bad-signal", "battery_percent can't be 400 (mqtt car/battery)"),
-    ]
-
-
-def test_a_silence_of_hours_is_told_in_hours():
-    readings = {Signal.PARKED: Reading(value=True, at=NOW - 3 * 3600)}
-
-    assert "for 3 h (" in verdict_of(Policy(parked=True), readings).causes[0].words
-
-
-def test_a_signal_counts_for_all_of_its_time():
-    policy = Policy(parked=True, stale_seconds=60)
-
-    assert verdict_of(policy, known(NOW - 60, parked=True)).action is Action.RUN
-    assert verdict_of(policy, known(NOW - 60.1, parked=True)).action is Action.STOP
-
-
-def test_a_clock_that_is_a_little_ahead_is_forgiven():
-    policy = Policy(parked=True)
-
-    assert verdict_of(policy, known(NOW + 4, parked=True)).action is Action.RUN
-    assert verdict_of(policy, known(NOW + 6, parked=True)).action is Action.STOP
-
-
-def test_what_a_source_says_stays_in_one_line():
-    readings = {Signal.PARKED: Reading(value=False, at=NOW, words="gear\x1b[2J\nis D" + "!" * 500)}
-    words = verdict_of(Policy(parked=True), readings).causes[0].words
-
-    assert words.isprintable() and len(words) <= 200
-
-
-# Levels.
-
-
-@pytest.mark.parametrize(
-    ("percent", "running", "works"),
-    [(49.9, True, False), (50, True, True), (50, False, False), (59.9, False, False), (60, False, True)],
-)
-def test_a_battery_has_to_charge_up_to_the_resume_level(percent: float, running: bool, works: bool):
-    policy = Policy(battery_floor_percent=50, battery_resume_percent=60)
-    verdict = verdict_of(policy, known(battery_percent=percent), running=running)
-
-    assert (verdict.action is Action.RUN) is works
-
-
-@pytest.mark.parametrize(
-    ("celsius", "running", "action"),
-    [
-        (85.1, True, "stop"),
-        (85, True, "run"),
-        (85, False, "drain"),
-        (75.1, False, "drain"),
-        (75, False, "run"),
-    ],
-)
-def test_a_machine_has_to_cool_down_to_the_resume_level(celsius: float, running: bool, action: str):
-    """Between the two, who doesn't run doesn't begin: no reason to stop who drains."""
-    policy = Policy(machine_max_celsius=85, machine_resume_celsius=75)
-
-    assert verdict_of(policy, known(machine_celsius=celsius), running=running).action == action
-
-
-def test_without_a_resume_level_there_is_a_small_distance():
-    policy = Policy(battery_floor_percent=98, battery_max_celsius=40)
-
-    assert (policy.battery_begin_percent, policy.battery_begin_celsius) == (100, 35)
-
-
-def test_a_resume_level_on_the_wrong_side_counts_as_the_limit():
-    policy = Policy(
-        battery_floor_percent=50, battery_resume_percent=10, battery_max_celsius=40, battery_resume_celsius=60
-    )
-
-    assert (policy.battery_begin_percent, policy.battery_begin_celsius) == (50, 40)
-
-
-# What may be taken, and what is needed.
-
-
 def test_who_uses_the_machine_gets_the_larger_part_of_it():
     policy = Policy(in_use=InUse.LIMIT, cpu_share=0.8, cpu_share_in_use=0.25, max_watts=40)
 
@@ -472,9 +268,6 @@ def test_the_owner_may_choose_how_to_end():
         ("not-parked", Action.STOP),
         ("machine-hot", Action.DRAIN),
     ]
-
-
-# When it leaves.
 
 
 def test_it_leaves_at_the_end_of_the_hours_an_hour_earlier_in_the_night_to_summer_time():
