@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from p2pinfer.errors import NoRouteError
+from p2pinfer.swarm.census import missing_spans
 from p2pinfer.types import PeerId, Span
 
 CLIENT = PeerId("")
@@ -97,18 +98,6 @@ def _exits(candidate: Candidate, reached: int, boundaries: Sequence[int]) -> Ite
         return [candidate.layers.end] if reached == candidate.layers.start else []
     edges = [edge for edge in boundaries if reached < edge <= candidate.layers.end]
     return dict.fromkeys([*edges, candidate.layers.end])
-
-
-def missing_spans(held: Iterable[Span], num_layers: int) -> tuple[Span, ...]:
-    """The stretches of [0, num_layers) that none of the spans covers."""
-    missing, reached = [], 0
-    for span in sorted(held):
-        if span.start > reached:
-            missing.append(Span(reached, min(span.start, num_layers)))
-        reached = max(reached, span.end)
-    if reached < num_layers:
-        missing.append(Span(reached, num_layers))
-    return tuple(span for span in missing if span.start < num_layers)
 
 
 def name_layers(spans: Iterable[Span]) -> str:

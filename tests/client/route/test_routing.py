@@ -13,10 +13,10 @@ from p2pinfer.client.route.routing import (
     Candidate,
     RouteHop,
     find_route,
-    missing_spans,
     name_layers,
 )
 from p2pinfer.errors import NoRouteError
+from p2pinfer.swarm.census import missing_spans
 from p2pinfer.types import PeerId, Span
 
 
