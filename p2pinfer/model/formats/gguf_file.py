@@ -120,7 +120,7 @@ class GgufFile:
         try:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(where, gguf_file=self._path.name)
         except Exception as error:  # the builder is compiled code and raises anything
-            raise ModelError(f"{self._path}: its tokenizer can't be built: {error}") from error
+            raise ModelError(f"{self._path} describes no tokenizer that can be built: {error}") from error
         try:
             tokenizer.save_pretrained(str(folder))
         except Exception as error:
