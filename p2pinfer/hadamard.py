@@ -1,13 +1,14 @@
-"""What is rounded to INT8 is rotated first: a Walsh-Hadamard transform of every group of 64 columns.
+"""The rotation before rounding to INT8: a Walsh-Hadamard transform of every group of 64 columns.
 
-The largest value sets the scale for all that share it. Rotated by an orthonormal H, a few large values
-become many middling ones, so that the scale and with it the rounding error shrink; and a product stays
-what it was, since x W^T = (x H)(W H)^T. H is symmetric: rotating twice gives back what was there, up to
-rounding. (QuaRot, Ashkboos et al. 2024, https://arxiv.org/abs/2404.00456, rotates activations while it
-runs; QuIP#, Tseng et al. 2024, https://arxiv.org/abs/2402.04396, brought Hadamard matrices to weights.)
+The largest value of a group sets its scale. An orthonormal H turns a few large values into many middling
+ones, so that the scale shrinks, and the rounding error with it. A product stays the same, because
+x W^T = (x H)(W H)^T. H is symmetric: rotating twice gives the original values, up to rounding.
 
-The order of the float32 additions is part of the format: weights on disk, activations in the engines and
-hidden states on the wire are rotated in this order, so that every machine gets the same bytes.
+QuaRot (Ashkboos et al. 2024, https://arxiv.org/abs/2404.00456) rotates activations at run time; QuIP# (Tseng
+et al. 2024, https://arxiv.org/abs/2402.04396) introduced Hadamard matrices for weights.
+
+The order of the float32 additions is part of the format. Weights on disk, activations in the engines and
+hidden states on the wire are rotated in this order, so every machine gets the same bytes.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 GROUP = 64
-"""Neighbouring columns that are rotated together. A shorter group at a row's end stays as it is."""
+"""Neighbouring columns that are rotated together. A shorter group at the end of a row stays as it is."""
 
 _SHRINK = np.float32(0.125)
-"""1 / sqrt(GROUP), which is a power of two: multiplying by it rounds nothing."""
+"""1 / sqrt(GROUP), a power of two: multiplying by it rounds nothing."""
 
 
 def rotate(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -30,7 +31,7 @@ def rotate(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     rotated = np.array(x, np.float32)
     whole = rotated.shape[-1] // GROUP * GROUP
-    # Values of equal place in their groups lie side by side, so that a butterfly is one long addition.
+    # Values at the same place of their groups lie side by side, so that a butterfly is one long addition.
     places = np.ascontiguousarray(rotated[..., :whole].reshape(-1, GROUP).T)
     stride = GROUP // 2
     while stride:

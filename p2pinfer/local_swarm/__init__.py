@@ -1,1 +1,1 @@
-"""The local swarm of the README: a small real model, a few server processes, one question."""
+"""A swarm of server processes on one machine. scripts/quickstart, tests and benchmarks start it."""

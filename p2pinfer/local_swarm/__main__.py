@@ -18,7 +18,8 @@ from p2pinfer.local_swarm.config import DemoConfig
 from p2pinfer.types import Span
 
 if TYPE_CHECKING:
-    from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
+    from p2pinfer.local_swarm.server_process import ServerProcess
+    from p2pinfer.local_swarm.swarm import LocalSwarm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +49,8 @@ def _main(argv: Sequence[str] | None) -> int:
 def answer(config: DemoConfig) -> None:
     """Fetch the model, start the swarm, print the answer. Every process has ended when this returns or raises."""
     from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file  # after the flags
-    from p2pinfer.local_swarm.processes import LocalSwarm
     from p2pinfer.local_swarm.shares import split_layers
+    from p2pinfer.local_swarm.swarm import LocalSwarm
     from p2pinfer.model.source import open_model
 
     source = config.model or str(fetch_model_file(SMOLLM2, config.cache_folder, progress=show))

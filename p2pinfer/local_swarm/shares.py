@@ -1,4 +1,4 @@
-"""Which layers each peer of the demo takes (pure)."""
+"""Which layers each server of a local swarm takes. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from p2pinfer.types import Span
 def split_layers(num_layers: int, num_peers: int) -> list[Span]:
     """Cut [0, num_layers) into `num_peers` spans whose lengths differ by at most one, longer ones first.
 
-    Raises UsageError if there is not a layer for every peer.
+    Raises UsageError if there are more peers than layers.
     """
     if not 1 <= num_peers <= num_layers:
         raise UsageError(

@@ -1,1 +1,1 @@
-"""Models as INT8 layers: converting, storing, loading and running them."""
+"""Models as INT8 layers: how they are converted, stored, loaded and run."""

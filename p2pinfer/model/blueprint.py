@@ -1,6 +1,6 @@
-"""What a layer consists of: parameter names, shapes, and which of them are linear weights.
+"""The parts of a layer: parameter names, shapes, and which of them are linear weights.
 
-Read off `transformers`' own layer class, built without memory on the meta device.
+They come from `transformers`' own layer class, which is built without memory on the meta device.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Blueprint:
 
     @property
     def stored_bytes(self) -> int:
-        """What they take in a store, the file's header left out."""
+        """Bytes in a store, without the file's header."""
         return sum(
             math.prod(shape) + 4 * shape[0] if name in self.linear_weights else 4 * math.prod(shape)
             for name, shape in self.shapes.items()

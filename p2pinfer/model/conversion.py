@@ -1,7 +1,7 @@
 """Turns a source of weights into a layer store, one layer at a time.
 
-Memory is bounded by one layer, or by the INT8 embeddings: larger tensors are read and quantized in
-blocks of rows, and the whole model is never there.
+Memory holds at most one layer, or the INT8 embeddings. Tensors are read and quantized in blocks of rows,
+so the whole model is never in memory.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from p2pinfer.model.quantization import quantize_rows
 Progress = Callable[[str], None]
 
 _BLOCK_ELEMENTS = 1 << 22
-"""Rows are read in blocks of at most this many weights, 16 MB of float32."""
+"""Weights in one block of rows: 16 MB of float32."""
 
 _OVERHEAD_BYTES = 1 << 20
-"""Headers, manifest and configs, generously; the tokenizer's size is known once it is written."""
+"""A generous allowance for headers, manifest and configs. The tokenizer is counted once it is written."""
 
 _PROGRESS_LAYERS = 10
 
@@ -36,7 +36,7 @@ def convert(source: WeightSource, folder: Path, progress: Progress) -> Manifest:
     """Write `source` as a layer store into `folder`, which must be empty or absent.
 
     Raises UnsupportedModelError, ModelError if tensors are missing or of a wrong shape, and
-    StoreError if the disk is full. What an error leaves behind is no store.
+    StoreError if the disk is full. After an error the folder is no store.
     """
     progress(f"reading {source.name}")  # and importing transformers, which takes some seconds
     config = normalised_config(source.config)
@@ -89,7 +89,7 @@ def _check_shapes(found: Mapping[str, Shape], layers: list[Blueprint], ends: Map
         wanted |= {f"layers.{layer}.{name}": shape for name, shape in described.shapes.items()}
     for name, shape in wanted.items():
         if name not in found:
-            raise ModelError(f"the model lacks {name}: its files are not those that its config describes")
+            raise ModelError(f"the model lacks {name}: its files don't fit its config")
         if found[name] != shape:
             raise ModelError(f"{name} has the shape {found[name]}, the config says {shape}")
 

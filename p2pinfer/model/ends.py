@@ -1,7 +1,7 @@
-"""A model's two ends, which are the client's: token ids to activations, and activations to logits.
+"""A model's two ends, which the client computes: token ids to activations, and activations to logits.
 
-Numpy in, numpy out. The decoder layers' files are never opened. Embeddings and head are INT8 rows
-with float32 scales; everything else is float32.
+Numpy in, numpy out. The decoder layers' files stay closed. Embeddings and head are INT8 rows with
+float32 scales; everything else is float32.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class ClientEnds:
         except KeyError as error:
             raise StoreError(f"the ends of {store.folder} lack {error.args[0]}: convert again") from error
         matrix = int8_matrix(*head)
-        let_pages_go(embeddings[0])  # a head that was packed has read them all
+        let_pages_go(embeddings[0])  # packing the head has read all of them
         return cls(recipe, embeddings, matrix, norm_weight, norm_bias)
 
     @property
     def vocab_size(self) -> int:
-        """Token ids are below this."""
+        """Number of token ids: they run from 0 to vocab_size - 1."""
         return len(self._scales)
 
     def embed(self, ids: NDArray[np.int64]) -> Hidden:

@@ -1,8 +1,8 @@
-"""Which decoder families p2pinfer runs, and what is particular to each of them.
+"""Which decoder families p2pinfer runs, and how each of them differs.
 
-A family is a plain stack: embeddings, equal decoder layers, a final norm, a head. What happens inside
-a layer is the business of `transformers`' own layer class (or of the native engine); this table says
-what happens outside of it. A family enters the table together with its test.
+A family is a plain stack: embeddings, equal decoder layers, a final norm, a head. `transformers`' own layer
+class (or the native engine) knows what happens inside a layer; this table says what happens around the
+layers. A family enters the table together with its test.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Family:
 
     model_type: str
     module: str  # of transformers.models
-    classes: str  # what its class names begin with: Llama -> LlamaDecoderLayer
+    classes: str  # the start of its class names: Llama -> LlamaDecoderLayer
     rotary_per_layer_type: bool = False
     norm: Literal["rms", "rms_plus_one", "layer"] = "rms"
     norm_eps_field: str = "rms_norm_eps"
@@ -38,7 +38,7 @@ class Family:
 
     @property
     def modeling(self) -> Any:
-        """The modeling module of `transformers`, imported when asked for."""
+        """The modeling module of `transformers`, imported on first use."""
         return importlib.import_module(f"transformers.models.{self.module}.modeling_{self.module}")
 
     def build_layer(self, config: PreTrainedConfig, layer: int) -> torch.nn.Module:
@@ -54,7 +54,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndsRecipe:
-    """What a client computes around the layers, as plain numbers."""
+    """The numbers that a client needs to compute around the layers."""
 
     embedding_scale: float
     norm: Literal["rms", "rms_plus_one", "layer"]
@@ -118,8 +118,8 @@ _FAMILIES = (
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in _FAMILIES}
 
 _STATELESS_ROTARY = frozenset({"default", "linear", "llama3", "yarn", "proportional"})
-"""Rotary kinds whose angles follow from the position alone. `dynamic` and `longrope` also follow from
-how long the longest sequence is by now, so that a token's bytes would depend on its neighbours."""
+"""Rotary kinds whose angles depend on the position alone. With `dynamic` and `longrope` they also depend on
+the longest sequence so far, so a token's bytes would depend on its neighbours."""
 
 
 def family_of(config: ConfigFields) -> Family:
@@ -155,7 +155,7 @@ def _rotary_kinds(parameters: Any) -> list[str]:
 
 
 def text_config(config: ConfigFields) -> ConfigFields:
-    """The language model's part of a config: Gemma 3's vision models keep it under `text_config`."""
+    """The language model's part of a config. Gemma 3's vision models keep it under `text_config`."""
     inner = config.get("text_config")
     if config.get("model_type") == "gemma3" and isinstance(inner, Mapping):
         return {"tie_word_embeddings": True, **inner, "model_type": "gemma3_text"}
@@ -163,10 +163,10 @@ def text_config(config: ConfigFields) -> ConfigFields:
 
 
 def normalised_config(config: ConfigFields) -> dict[str, Any]:
-    """The fields of a source's config that matter, all of them spelled out, in a fixed order.
+    """The fields of a source's config that decide the numbers, in a fixed order.
 
-    Defaults are filled in, so that a reader needs no library; what says how, when and by which version
-    the file was written is left out, so that everyone who converts the model gets the same bytes.
+    Defaults are filled in, so that a reader needs no library. How, when and by which version the file was
+    written is left out, so that every conversion of the model gives the same bytes.
     Raises UnsupportedModelError.
     """
     from transformers import PreTrainedConfig
@@ -194,7 +194,7 @@ def transformers_config(config: ConfigFields) -> PreTrainedConfig:
 
 
 def ends_recipe(config: ConfigFields) -> EndsRecipe:
-    """What the client needs to know, from a normalised config."""
+    """The client's numbers, from a normalised config."""
     family = family_of(config)
     return EndsRecipe(
         embedding_scale=family.embedding_scale(config),

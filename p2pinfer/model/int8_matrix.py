@@ -1,4 +1,4 @@
-"""One INT8 matrix product by itself, the client's head: native where it is built, else torch."""
+"""One INT8 matrix product by itself, for the client's head: native where it is built, else torch."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.model.engine.native import library as native_library
+from p2pinfer.model.engine.native import library
 from p2pinfer.model.engine.native.matrix import NativeInt8Matrix
 from p2pinfer.model.quantization import Int8Rows, RowScales
 
 
 class Int8Matrix(Protocol):
-    """A quantized matrix, ready to multiply. Threads may share it."""
+    """A quantized matrix that is ready to multiply. Threads may share it."""
 
     def multiply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map [tokens, columns] to [tokens, rows]."""
 
 
 class TorchInt8Matrix:
-    """The kernel of the reference engine. Keeps the rows as they are, without a copy."""
+    """The reference engine's kernel. It keeps the rows as they are, without a copy."""
 
     def __init__(self, quantized: Int8Rows, scales: RowScales) -> None:
         import torch
@@ -39,7 +39,7 @@ class TorchInt8Matrix:
 
 
 def int8_matrix(quantized: Int8Rows, scales: RowScales) -> Int8Matrix:
-    """The fastest product for a matrix that this machine can do."""
-    if native_library.unavailable_reason() is None:
+    """The fastest implementation that this machine has."""
+    if library.unavailable_reason() is None:
         return NativeInt8Matrix(quantized, scales)
     return TorchInt8Matrix(quantized, scales)

@@ -1,4 +1,4 @@
-"""How much memory a sequence takes in an engine. Plain arithmetic."""
+"""How much memory a sequence takes in an engine. Pure."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _FLOAT32_BYTES = 4
 
 
 def cache_bytes_per_token(layers: Span, *, kv_heads: int, head_dim: int) -> int:
-    """Keys and values of one token in all layers of a span, as float32."""
+    """Bytes of one token's keys and values in all layers of a span, as float32."""
     return len(layers) * 2 * kv_heads * head_dim * _FLOAT32_BYTES

@@ -1,14 +1,14 @@
 """Rotated row-wise absmax INT8: how a weight becomes bytes.
 
-A row's groups of 64 columns are rotated (p2pinfer/hadamard.py; whoever multiplies rotates the other
-side, too), and what comes out is stored in the format of bitsandbytes' `int8_vectorwise_quant`: with
-absmax the largest magnitude of an output row, a value is stored as round(value * (127 / absmax)), half
-to even. bitsandbytes keeps SCB = absmax; a layer store keeps scale = absmax / 127 instead, so that the
-rotated weight is int8 * scale. The rotation cuts the divergence from float32 to a third, measured on
-SmolLM2-135M; scripts/bench_accuracy has the numbers.
+The groups of 64 columns of a row are rotated (p2pinfer/hadamard.py); a product rotates its other factor
+too. The rotated row is stored in the format of bitsandbytes' `int8_vectorwise_quant`: with absmax the
+largest magnitude of an output row, a value is stored as round(value * (127 / absmax)), half to even.
+bitsandbytes keeps SCB = absmax; a layer store keeps scale = absmax / 127 instead, so that the rotated
+weight is int8 * scale. The rotation cuts the divergence from float32 to a third, measured on SmolLM2-135M;
+scripts/bench_accuracy has the numbers.
 
-Only float32 arithmetic in one fixed order, rounded as IEEE 754 says, takes part, so that every machine
-writes the same bytes.
+All arithmetic is float32 in one fixed order, rounded as IEEE 754 says, so every machine writes the same
+bytes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Int8Rows = NDArray[np.int8]
 RowScales = NDArray[np.float32]
 
 _BLOCK_ELEMENTS = 1 << 20
-"""Rows are taken in blocks of about this many weights: 4 MB of float32 stay in the cache."""
+"""Weights in one block of rows: 4 MB of float32, which stay in the processor's cache."""
 
 _SMALLEST_ABSMAX = np.float32(1e-35)
-"""A row below this is stored as zeros: 127 / absmax would overflow."""
+"""Rows with a smaller absmax are stored as zeros: 127 / absmax would overflow."""
 
 
 def quantize_rows(weight: NDArray[np.float32]) -> tuple[Int8Rows, RowScales]:
@@ -39,7 +39,7 @@ def quantize_rows(weight: NDArray[np.float32]) -> tuple[Int8Rows, RowScales]:
     scales = np.empty(rows, np.float32)
     block_rows = max(1, _BLOCK_ELEMENTS // max(1, columns))
     for start in range(0, rows, block_rows):
-        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # values that aren't finite are refused below
             block = rotate(weight[start : start + block_rows])
         stop = start + len(block)
         absmax = np.maximum(block.max(axis=1), -block.min(axis=1))
@@ -53,5 +53,5 @@ def quantize_rows(weight: NDArray[np.float32]) -> tuple[Int8Rows, RowScales]:
 
 
 def dequantize_rows(quantized: Int8Rows, scales: RowScales) -> NDArray[np.float32]:
-    """The float32 weights that a quantized matrix stands for, rotated back."""
+    """The float32 weights of a quantized matrix, rotated back."""
     return rotate(quantized.astype(np.float32) * scales[:, None])

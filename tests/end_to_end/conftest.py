@@ -10,8 +10,8 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from p2pinfer import AutoDistributedModelForCausalLM, DistributedCausalLM
-from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk, Hidden

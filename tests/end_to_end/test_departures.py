@@ -18,7 +18,8 @@ import pytest
 
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.errors import NoRouteError, SwarmUnreachableError
-from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
+from p2pinfer.local_swarm.server_process import ServerProcess
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.manifest import FileEntry, hash_of, layer_file
 from p2pinfer.types import Span, short_id
 from tests.end_to_end.conftest import PROMPTS

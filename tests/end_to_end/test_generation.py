@@ -21,8 +21,8 @@ from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.client.chain.session import InferenceSession, Patience
 from p2pinfer.errors import PromptTooLongError, UsageError
 from p2pinfer.local_swarm.answer import encode_prompt
-from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from tests.end_to_end.conftest import PROMPTS
 
 

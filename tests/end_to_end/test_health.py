@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

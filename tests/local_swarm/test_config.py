@@ -1,4 +1,4 @@
-"""The demo's command line."""
+"""The command line of scripts/quickstart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching the demo's model: whole, checked, once."""
+"""Fetching the default model: complete, checked, once."""
 
 from __future__ import annotations
 

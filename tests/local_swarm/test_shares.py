@@ -1,4 +1,4 @@
-"""How the demo shares layers among its peers."""
+"""How a local swarm shares layers among its peers."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_gguf_file_cut_anywhere_in_its_header_is_refused(tmp_path: Path):
     data = (tmp_path / "m.gguf").read_bytes()
     for length in (0, 3, 4, 20, 30, 200, 2000):
         (tmp_path / "cut.gguf").write_bytes(data[:length])
-        with pytest.raises(ModelError, match="is no whole GGUF file"):
+        with pytest.raises(ModelError, match="is no complete GGUF file"):
             read_header(tmp_path / "cut.gguf")
 
 

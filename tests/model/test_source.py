@@ -130,7 +130,7 @@ def test_a_model_id_without_a_hub_is_one_clear_error_at_once(tmp_path: Path):
     result = run_without_hub(program, tmp_path)
     seconds, _, message = result.stdout.strip().partition(" ")
 
-    assert message.startswith("nobody/nothing is no folder here, is not in the local Hugging Face cache, and")
+    assert message.startswith("nobody/nothing is no local folder and not in the Hugging Face cache, and")
     assert "\n" not in message
     assert float(seconds) < 3
 

@@ -1,1 +1,1 @@
-"""What the page keeps across restarts: history and contributions."""
+"""Files that a page keeps across restarts."""

@@ -1,9 +1,9 @@
-"""What models were like over the last days: a few numbers a minute, kept across restarts.
+"""The history of models over the last days: a few numbers per minute, kept across restarts.
 
-One row holds a model's minute, however often that is added to; a model has rows for eight days, and there is
-room for 64 models, so that the file stays below some 50 MB whatever a swarm announces. A model that is new
-takes the place of one that hasn't been heard of lately, of those the one with the shortest history: names
-that are made up pass through, and what has been here for days stays.
+One row holds one minute of a model; several samples of a minute share it. A model has rows for eight days,
+and there is room for 64 models, so the file stays below about 50 MB whatever a swarm announces. A new model
+replaces a silent model, the one with the shortest history first. So invented names pass through, and models
+with days of history stay.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from p2pinfer.health.snapshot.state import Sample
 MAX_MODELS = 64
 KEPT_MINUTES = 8 * 24 * 60
 SILENT_MINUTES = 10
-"""A model without a sample for so long may lose its place to a new one."""
+"""A model without samples for this long may lose its place to a new model."""
 
 _MODEL_CHARACTERS = 64  # a manifest hash
 _MAX_SERVERS = 10**6
@@ -35,7 +35,7 @@ CREATE TABLE models (
     newest_minute INTEGER NOT NULL
 ) STRICT;
 
--- Sums of the samples of one minute, and how many there were; of the weakest layer the least.
+-- Sums of the samples of one minute, and their number. For the weakest layer, the minimum.
 CREATE TABLE minutes (
     model INTEGER NOT NULL REFERENCES models (id),
     minute INTEGER NOT NULL,
@@ -69,7 +69,7 @@ ON CONFLICT (model, minute) DO UPDATE SET
     probe_tokens_per_second = probe_tokens_per_second + excluded.probe_tokens_per_second
 """
 
-# Buckets begin at whole multiples of their width, so that points stay where they are while time goes on.
+# Buckets begin at multiples of their width, so that points keep their places as time goes on.
 _READ = """
 SELECT sum(at) / sum(samples), sum(servers) * 1.0 / sum(samples), min(weakest_replicas),
     sum(swarm_tokens_per_second) / sum(samples), sum(probe_tokens_per_second) / nullif(sum(probes), 0)
@@ -84,22 +84,22 @@ ORDER BY (SELECT count(*) FROM minutes WHERE minutes.model = models.id), newest_
 
 
 class History:
-    """One page's. For one thread at a time. What an `add` has returned for outlives a SIGKILL."""
+    """One page's history, for one thread at a time. After `add` returns, its sample survives a SIGKILL."""
 
     def __init__(self, database: Database) -> None:
-        """For `open`."""
+        """Use `open`."""
         self._database = database
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the file at `path`, or make it; a damaged one is set aside, with a warning.
+        """Open the file at `path`, or create it. A damaged file is set aside, with a warning.
 
-        Raises DatabaseError, naming the file, if it is something else, newer, or can't be written.
+        Raises DatabaseError, naming the file, if it is of another kind or a newer version, or can't be written.
         """
         return cls(open_or_set_aside(path, HISTORY))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -109,22 +109,22 @@ class History:
         self.close()
 
     def add(self, model: str, sample: Sample) -> bool:
-        """Keep a sample of a model (manifest hash). False if there is no room for its model, or it has no
-        real time. Raises DatabaseError if it can't be written.
+        """Keep a sample of a model (manifest hash). False if there is no room for the model, or the sample
+        has no valid time. Raises DatabaseError if the file can't be written.
         """
         return self.add_all({model: sample}) == 1
 
     def add_all(self, samples: Mapping[str, Sample]) -> int:
-        """Keep a sample each of several models, in one write; returns how many were kept."""
+        """Keep one sample of each model, in one write. Returns the number that was kept."""
         with self._database.transaction() as connection:
             return sum(_add(connection, model, sample) for model, sample in samples.items())
 
     def samples(self, model: str, since: float, most: int = 300) -> list[Sample]:
-        """From `since` (Unix seconds, to the minute) on: oldest first, at most `most`, which is 2 or more.
+        """Samples since `since` (Unix seconds, to the minute), oldest first, at most `most` (2 or more).
 
-        Where there are more, each is that of a stretch of time: averages, but of the weakest layer the least,
-        so that an outage, however short, is seen. Empty if the model isn't known. Raises DatabaseError if it
-        can't be read.
+        If there are more, each result stands for a stretch of time: averages, but the minimum for the weakest
+        layer, so that a short outage stays visible. Empty for an unknown model. Raises DatabaseError if the
+        file can't be read.
         """
         known = next(self._database.rows("SELECT id FROM models WHERE model = ?", (model,)), None)
         if known is None:
@@ -137,7 +137,7 @@ class History:
         if oldest is None:
             return []
         minutes = newest - oldest + 1
-        # One bucket fewer than there may be, as the first and the last may be cut by the ends.
+        # One bucket fewer than allowed, because the ends may cut the first and the last one.
         width = 1 if minutes <= most else math.ceil(minutes / (max(most, 2) - 1))
         rows = self._database.rows(_READ, (number, first, width))
         return [
@@ -176,7 +176,7 @@ def _add(connection: sqlite3.Connection, model: str, sample: Sample) -> bool:
     )
     connection.execute("UPDATE models SET newest_minute = ? WHERE id = ?", (minute, number))
     connection.execute("DELETE FROM minutes WHERE model = ? AND minute <= ?", (number, minute - KEPT_MINUTES))
-    # Rows of the future are of a clock that was wrong and was set since.
+    # Rows in the future come from a clock that was wrong and has been set.
     connection.execute(
         "DELETE FROM minutes WHERE model = ? AND minute > ?", (number, minute + SILENT_MINUTES)
     )
@@ -184,7 +184,7 @@ def _add(connection: sqlite3.Connection, model: str, sample: Sample) -> bool:
 
 
 def _find_place(connection: sqlite3.Connection, model: str, minute: int) -> int | None:
-    """The model's number; a new one if there is room, or if room can be made."""
+    """The model's number, new if there is room or a silent model can go; else None."""
     known = connection.execute("SELECT id FROM models WHERE model = ?", (model,)).fetchone()
     if known is not None:
         return int(known[0])
@@ -196,7 +196,7 @@ def _find_place(connection: sqlite3.Connection, model: str, minute: int) -> int 
 
 
 def _forget(connection: sqlite3.Connection, query: str, minute: int) -> int:
-    """Delete the models that a query names; how many there were."""
+    """Delete the models that a query selects. Returns their number."""
     found = connection.execute(query, (minute,)).fetchall()
     connection.executemany("DELETE FROM minutes WHERE model = ?", found)
     connection.executemany("DELETE FROM models WHERE id = ?", found)

@@ -1,4 +1,4 @@
-"""What a page keeps across restarts: its history and the leaderboard."""
+"""The files that a page keeps across restarts: its history and the leaderboard."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from p2pinfer.health.kept.history import History
 
 @contextmanager
 def keeping(folder: Path) -> Iterator[tuple[History, Contributions]]:
-    """Open both in this folder, which is made if it isn't there. Raises UsageError if it can't be."""
+    """Open both in `folder`, which is created if it is missing. Raises UsageError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"--data-folder {folder}: it can't be made ({error.strerror}); choose another"
+            f"--data-folder {folder}: the folder can't be created ({error.strerror}); choose another"
         ) from error
     with (
         closing(History.open(folder / "history.sqlite")) as history,

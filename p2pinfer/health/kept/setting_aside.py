@@ -1,4 +1,4 @@
-"""Opens a file that the page can do without: a damaged one is set aside, and an empty one takes its place."""
+"""Opens a file that the page can do without. A damaged file is set aside, and an empty one replaces it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def open_or_set_aside(path: Path, kind: Kind) -> Database:
-    """Open the file at `path`, or make it; a damaged one is kept beside it under another name.
+    """Open the file at `path`, or create it. A damaged file is kept beside it under another name.
 
-    Raises DatabaseError, naming the file, if it is something else, newer, or can't be written.
+    Raises DatabaseError, naming the file, if it is of another kind or a newer version, or can't be written.
     """
     try:
         return Database.open(path, kind)
@@ -34,13 +34,13 @@ def open_or_set_aside(path: Path, kind: Kind) -> Database:
 def _is_damaged(path: Path, error: DatabaseError) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.DatabaseError):
-        # Without a code it is what SQLite's own check of the file has found.
+        # An error without a code comes from SQLite's own check of the file.
         return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED
-    return path.is_file() and path.stat().st_size == 0  # to SQLite, an empty file is a good one
+    return path.is_file() and path.stat().st_size == 0  # SQLite accepts an empty file
 
 
 def _set_aside(path: Path) -> Path:
-    """Move it and what SQLite keeps beside it, which must not be read into a new one."""
+    """Move the file, and the files that SQLite keeps beside it: a new database must not read them."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1

@@ -26,10 +26,10 @@ def load_engine(
 ) -> Engine:
     """Load a span's layers into the fastest engine that can run them.
 
-    `device` auto is the CPU: the native engine runs there, and a GPU is taken only when asked for.
-    `engine` auto is the native one where it is built and runs the model's family, else the reference
-    engine. `max_cache_tokens` bounds what the native engine's caches hold together. Raises UsageError
-    if what was asked for isn't there, and StoreError if a layer's file isn't whole.
+    `device` auto is the CPU, where the native engine runs; a GPU is used only on request. `engine` auto is
+    the native engine if it is built and runs the model's family, else the reference engine.
+    `max_cache_tokens` bounds the tokens that the native engine's caches hold together. Raises UsageError if
+    an engine or a device is missing, and StoreError if a layer's file is incomplete.
     """
     if engine not in ENGINES or device not in DEVICES:
         raise UsageError(f"engines are {', '.join(ENGINES)} and devices {', '.join(DEVICES)}")
@@ -59,7 +59,7 @@ def _load_reference(store: LayerStore, span: Span, device: str, threads: int | N
     from p2pinfer.model.engine.reference.engine import ReferenceEngine
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here that torch can use: leave out --device cuda")
+        raise UsageError("torch finds no CUDA device on this machine: leave out --device cuda")
     if threads is not None:
         torch.set_num_threads(threads)
     return ReferenceEngine(store, span, torch.device(device))

@@ -1,7 +1,7 @@
-"""What an engine is: the layers of one span, run over chunks of sequences.
+"""The interface of engines, which run the layers of one span over chunks of sequences.
 
-Engines speak numpy float32, the residual stream's own precision, so that a server needs no tensor
-library beyond its engine's, and cutting a model in other places changes no bit.
+Engines take and return numpy float32, the precision of the residual stream. So a server needs no tensor
+library besides its engine's, and cutting a model in other places changes no bit.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Hidden = NDArray[np.float32]
 
 
 class SequenceCache(Protocol):
-    """Keys and values of one sequence in the layers that it was made for."""
+    """Keys and values of one sequence in some layers."""
 
     @property
     def layers(self) -> Span:
-        """The layers that chunks of this sequence run through."""
+        """The layers that this sequence runs through."""
 
     @property
     def length(self) -> int:
@@ -34,7 +34,7 @@ class SequenceCache(Protocol):
         """Forget the tokens from `length` on. Raises ValueError if it holds fewer."""
 
     def release(self) -> None:
-        """Give the memory back. The cache can't be used afterwards; releasing twice is harmless."""
+        """Give the memory back. The cache can't be used afterwards. Releasing twice is harmless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Engine(Protocol):
 
     @property
     def span(self) -> Span:
-        """The layers it holds."""
+        """The layers that it holds."""
 
     @property
     def hidden_size(self) -> int:
@@ -58,18 +58,18 @@ class Engine(Protocol):
 
     @property
     def numerics(self) -> str:
-        """The numerics class: engines that name the same give the same bytes."""
+        """The numerics class: engines of one class give the same bytes."""
 
     @property
     def weight_bytes(self) -> int:
-        """Memory that the weights take, scales and norms included."""
+        """Memory for the weights, scales and norms included."""
 
     @property
     def cache_bytes_per_token(self) -> int:
-        """Memory that one token's keys and values take, all layers of the span together."""
+        """Memory for one token's keys and values, in all layers of the span together."""
 
     def new_cache(self, layers: Span | None = None) -> SequenceCache:
-        """An empty cache; memory is taken as tokens come.
+        """An empty cache. It takes memory as tokens come.
 
         `layers` (default: the whole span) lets a route enter or leave a span in the middle.
         """
@@ -77,6 +77,6 @@ class Engine(Protocol):
     def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
         """Run every chunk through the span, append to its cache, and return its outputs.
 
-        A sequence's outputs do not depend on what else is in `chunks`. A cache appears at most
-        once in a call, and all caches of a call have the same `layers`. Input is not modified.
+        A sequence's outputs don't depend on the other chunks. A cache appears at most once in a call, and
+        all caches of a call have the same `layers`. The input isn't modified.
         """

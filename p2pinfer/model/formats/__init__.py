@@ -1,1 +1,1 @@
-"""The formats that models come in: Hugging Face folders and GGUF files."""
+"""The formats of published models: Hugging Face folders and GGUF files. `lookup` chooses one."""

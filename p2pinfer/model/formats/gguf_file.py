@@ -1,8 +1,8 @@
 """A GGUF file as a source of weights: dequantized to float32 a few rows at a time.
 
-llama.cpp's own quantization is undone and the rows are quantized anew, so accuracy is that of the
-file, not that of the model it was made from. Only architectures whose every detail GGUF writes down
-are read; for the others one converts the Hugging Face model.
+llama.cpp's quantization is undone and the rows are quantized again, so the accuracy is that of the file,
+not that of the original model. This reads only architectures that GGUF describes completely; for the
+others, convert the Hugging Face model.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class GgufFile:
     """A `weights.WeightSource`."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ModelError if the file is damaged or of an architecture that isn't read."""
+        """Raises ModelError if the file is damaged or of another architecture."""
         self._path = path
         header = read_header(path)
         self._metadata = header.metadata
         self._architecture = str(header.metadata.get("general.architecture"))
         if self._architecture not in ARCHITECTURES:
             raise UnsupportedModelError(
-                f"p2pinfer reads GGUF files of {', '.join(ARCHITECTURES)}, and this one holds "
+                f"p2pinfer reads GGUF files of {', '.join(ARCHITECTURES)}, not "
                 f"{self._architecture!r}: convert the Hugging Face model instead"
             )
         if "rope_freqs.weight" in header.tensors or self._key("rope.scaling.type", "none") != "none":
@@ -72,7 +72,7 @@ class GgufFile:
 
     @property
     def config(self) -> dict[str, Any]:
-        """A config in `transformers`' words."""
+        """A config with `transformers`' field names."""
         heads = self._key("attention.head_count")
         fields = {
             "model_type": self._architecture,
@@ -95,7 +95,7 @@ class GgufFile:
 
     @property
     def generation_config(self) -> dict[str, Any]:
-        """The special tokens: generation stops at `eos_token_id`."""
+        """The special tokens. Generation stops at `eos_token_id`."""
         keys = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
         return {name: self._metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in keys.items()}
 
@@ -105,7 +105,7 @@ class GgufFile:
         heads = self._permuted_heads(name)
         if heads is None:
             return self._dequantized(tensor, start, stop)
-        # llama.cpp pairs neighbouring rotary rows where transformers pairs the halves of a head
+        # llama.cpp pairs neighbouring rotary rows; transformers pairs the halves of a head
         head_rows = tensor.shape[0] // heads
         first = start // head_rows * head_rows
         values = self._dequantized(tensor, first, -(-stop // head_rows) * head_rows)
@@ -113,13 +113,13 @@ class GgufFile:
         return np.ascontiguousarray(paired.reshape(values.shape)[start - first : stop - first])
 
     def write_tokenizer(self, folder: Path) -> list[str]:
-        """Have `transformers` build the tokenizer that the metadata describes, chat template included."""
+        """Build the tokenizer that the metadata describes, with its chat template, through `transformers`."""
         from transformers import PreTrainedTokenizerFast
 
         where, before = str(self._path.parent), set(folder.iterdir())
         try:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(where, gguf_file=self._path.name)
-        except Exception as error:  # of no particular kind: a tokenizer's builder is compiled code
+        except Exception as error:  # the builder is compiled code and raises anything
             raise ModelError(f"{self._path} describes no tokenizer that can be built: {error}") from error
         try:
             tokenizer.save_pretrained(str(folder))

@@ -1,8 +1,8 @@
-"""The header of a GGUF file: metadata and the place of every tensor.
+"""The header of a GGUF file: metadata and the position of every tensor.
 
-After https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. The
-`gguf` package reads the same, but takes three seconds over a vocabulary of 49,152 words where this
-takes 0.1 s: each of its slices makes a memory-mapped array object.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. The
+`gguf` package reads a vocabulary of 49,152 words in three seconds, because each of its slices makes a
+memory-mapped array object. This takes 0.1 s.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_DIMENSIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """Where a tensor lies. `shape` has the slowest dimension first."""
+    """The position of a tensor. `shape` has the slowest dimension first."""
 
     shape: tuple[int, ...]
     kind: int  # a ggml type id
@@ -31,23 +31,23 @@ class GgufTensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says about itself."""
+    """Metadata and tensor table of a GGUF file."""
 
     metadata: dict[str, Any]
     tensors: dict[str, GgufTensor]
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read metadata and tensor table. Raises ModelError if it isn't a whole GGUF file."""
+    """Read metadata and tensor table. Raises ModelError unless it is a complete GGUF file."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Cursor(data).header()
     except (OSError, ValueError, struct.error, UnicodeDecodeError, IndexError, OverflowError) as error:
-        raise ModelError(f"{path} is no whole GGUF file: {error}") from error
+        raise ModelError(f"{path} is no complete GGUF file: {error}") from error
 
 
 class _Cursor:
-    """A position in the file that moves on with everything read."""
+    """A reading position in the file."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data

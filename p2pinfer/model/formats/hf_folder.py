@@ -1,4 +1,4 @@
-"""A Hugging Face folder as a source of weights: config, tokenizer and safetensors, never pickle."""
+"""A Hugging Face folder as a source of weights: config, tokenizer and safetensors. Never pickle."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HfFolder:
 
     @property
     def generation_config(self) -> dict[str, Any]:
-        """generation_config.json without the version that wrote it, else the config's token ids."""
+        """generation_config.json without its library version, or the token ids of the config."""
         path = self._folder / "generation_config.json"
         if path.is_file():
             fields = _read_json(path)
@@ -82,12 +82,12 @@ class HfFolder:
     def _add(self, path: Path, stored: str) -> None:
         name = _PREFIX.sub("", stored)
         if not _DECODER_NAME.match(name):
-            return  # a vision tower, a rotary buffer: nothing that the decoder layers need
+            return  # a vision tower or a rotary buffer, which the decoder layers don't need
         slice_ = self._readers[path].get_slice(stored)
         if slice_.get_dtype() not in _FLOAT_TYPES:
             raise ModelError(
-                f"{path.name}: {stored} is stored as {slice_.get_dtype()}; p2pinfer converts from "
-                f"{', '.join(_FLOAT_TYPES)}, so take the original model"
+                f"{path.name}: {stored} is stored as {slice_.get_dtype()}, and p2pinfer converts from "
+                f"{', '.join(_FLOAT_TYPES)}: use the original model"
             )
         self._places[name] = (path, stored)
         self.shapes[name] = tuple(slice_.get_shape())
@@ -106,7 +106,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if pickled:
         raise ModelError(
             f"{folder} holds pickled weights ({pickled[0]}). Loading a pickle can run any program, so "
-            "p2pinfer reads safetensors only: use a revision of the model that has them"
+            "p2pinfer reads safetensors only: use a revision of the model that has safetensors"
         )
     raise ModelError(f"{folder} has no {', '.join(missing)}")
 
@@ -117,7 +117,7 @@ def _open_safetensors(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is no whole safetensors file: {error}") from error
+        raise ModelError(f"{path} is no complete safetensors file: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -128,5 +128,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise ModelError(f"{path} holds no object")
+        raise ModelError(f"{path} holds no JSON object")
     return fields

@@ -1,4 +1,4 @@
-"""Finds a model id on the Hugging Face hub: in the local cache first, so that no network is needed."""
+"""Finds a model id: in the local Hugging Face cache, which needs no network, else on the hub."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PROBE_SECONDS = 5.0
 
 
 def fetch(model_id: str, progress: Callable[[str], None]) -> Path:
-    """The folder of a model's snapshot, downloaded unless the cache has it whole.
+    """The folder of a model's snapshot, downloaded unless the cache has all of it.
 
-    Raises ModelError if there is no such model, or no hub to ask.
+    Raises ModelError if there is no such model, or if the hub can't be reached.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -43,7 +43,7 @@ def _download(model_id: str, progress: Callable[[str], None]) -> Path:
     )
 
     try:
-        # asked once, before the downloader's patient retries
+        # One question first: the downloader itself retries for a long time.
         names = {
             entry.rfilename for entry in HfApi().model_info(model_id, timeout=_PROBE_SECONDS).siblings or []
         }
@@ -55,15 +55,13 @@ def _download(model_id: str, progress: Callable[[str], None]) -> Path:
         progress(f"downloading {model_id}")
         return Path(snapshot_download(model_id, allow_patterns=patterns))
     except GatedRepoError as error:
-        raise ModelError(f"{model_id} asks you to accept its terms: do so on its page and log in") from error
+        raise ModelError(f"{model_id}: accept its terms on its Hugging Face page, then log in") from error
     except RepositoryNotFoundError as error:
         raise ModelError(f"the Hugging Face hub has no model {model_id}, or it is private") from error
     except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
         raise _unreachable(model_id, error) from error
     except Exception as error:
-        if (
-            type(error).__module__.partition(".")[0].startswith("httpx")
-        ):  # whichever httpx the hub client uses
+        if type(error).__module__.partition(".")[0].startswith("httpx"):  # any version of httpx
             raise _unreachable(model_id, error) from error
         raise
 
@@ -71,6 +69,6 @@ def _download(model_id: str, progress: Callable[[str], None]) -> Path:
 def _unreachable(model_id: str, error: Exception) -> ModelError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ModelError(
-        f"{model_id} is no folder here, is not in the local Hugging Face cache, and the hub can't be reached "
+        f"{model_id} is no local folder and not in the Hugging Face cache, and the hub can't be reached "
         f"({reason}): give a folder, a .gguf file, or a model id where there is a network"
     )

@@ -1,8 +1,8 @@
-"""What a model is to the swarm: the SHA-256 of every file of its layer store, and one hash over those.
+"""The identity of a model in the swarm: the SHA-256 of every file of its layer store, and one hash over all.
 
-Peers whose manifests differ never share a route. The hash covers what decides the numbers (config,
-ends, every layer) and how text becomes tokens, but neither the folder's place, nor the name shown to
-people, nor the sampling defaults, which are the client's own affair.
+Peers whose manifests differ never share a route. The hash covers everything that decides the numbers
+(config, ends, every layer) and how text becomes tokens. It doesn't cover the folder, the name that people
+see, or the sampling defaults, which are the client's choice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from p2pinfer.errors import StoreError
 
 FORMAT = "p2pinfer-int8-2"
-"""Changes whenever the same source would give other bytes."""
+"""Change this whenever the same source would give other bytes."""
 
 CONFIG_FILE = "config.json"
 ENDS_FILE = "ends.safetensors"
@@ -40,7 +40,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A model in the layer store's form. `hash` identifies it; `name` is only shown."""
+    """A model as a layer store. `hash` identifies it; `name` is only for people."""
 
     hash: str
     name: str
@@ -69,7 +69,7 @@ class Manifest:
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise StoreError(
-                f"{MANIFEST_FILE} has format {found!r}, this version reads {FORMAT!r}: convert again"
+                f"{MANIFEST_FILE} has format {found!r}, and this version reads {FORMAT!r}: convert again"
             )
         fields: dict[str, Any] = {}
         for name in _TEXT_FIELDS:
@@ -94,7 +94,7 @@ _COUNT_FIELDS = ("num_layers", "hidden_size", "vocab_size", "max_positions")
 
 
 def layer_file(layer: int) -> str:
-    """Name of the file that holds one decoder layer."""
+    """The name of one decoder layer's file."""
     return f"layers/{layer:05d}.safetensors"
 
 

@@ -1,7 +1,7 @@
-"""A model on disk as INT8 layers: one file per decoder layer, one for both ends, and a manifest.
+"""A model on disk as INT8 layers: one file per decoder layer, one file for both ends, and a manifest.
 
-Opening reads the manifest and the config only. A server then reads the files of its own layers, a
-client that of the ends; whatever is read is compared with the manifest's SHA-256 first.
+Opening reads only the manifest and the config. A server then reads the files of its own layers, a client
+the file of the ends. Every file is first compared with the manifest's SHA-256.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LayerStore:
         self.folder = folder
         self.manifest = manifest
         self.config_fields = config
-        """config.json as it is: every field of the family spelled out, so that no library is needed."""
+        """config.json, with every field of the family, so that readers need no library."""
 
     @classmethod
     def open(cls, folder: Path) -> LayerStore:
@@ -69,15 +69,15 @@ class LayerStore:
         return self._tensors(layer_file(layer))
 
     def ends_tensors(self) -> Tensors:
-        """Embeddings, final norm and, where it isn't the embeddings again, the head."""
+        """Embeddings, final norm and, unless the embeddings serve as head too, the head."""
         return self._tensors(ENDS_FILE)
 
     def layer_bytes(self, span: Span) -> int:
-        """Bytes on disk of the layers of a span, which is what their weights take in memory."""
+        """Bytes on disk of the layers of a span. Their weights take the same in memory."""
         return sum(self.manifest.files[layer_file(layer)].bytes for layer in range(span.start, span.end))
 
     def verify(self, span: Span | None = None) -> None:
-        """Compare files with the manifest: one span's layers, or without a span every file.
+        """Compare the files of a span's layers, or all files, with the manifest.
 
         Raises StoreError naming the first file that is missing or altered.
         """
@@ -85,7 +85,7 @@ class LayerStore:
             read_verified(self.folder / name, self.manifest.files[name])
 
     def config(self) -> PreTrainedConfig:
-        """The config as an object of `transformers`, which is imported only now."""
+        """The config as an object of `transformers`, which this call imports."""
         from p2pinfer.model.families import transformers_config
 
         return transformers_config(self.config_fields)

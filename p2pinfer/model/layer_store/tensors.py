@@ -1,8 +1,8 @@
-"""Safetensors files as numpy arrays: written the same way by everyone, checked while they are read.
+"""Safetensors files as numpy arrays: written the same way on every machine, checked while they are read.
 
-The format (https://huggingface.co/docs/safetensors) leaves the order of tensors and the padding
-open, and the manifest hashes whole files, so the layer store's files are written here and not by a
-library whose next version may order them differently.
+The format (https://huggingface.co/docs/safetensors) leaves the order of tensors and the padding open, and
+the manifest hashes whole files. So this module writes the files, not a library whose next version may
+order them differently.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _MAX_HEADER_BYTES = 16 << 20
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> FileEntry:
-    """Write float32 and int8 arrays to `path`, synced to disk. Raises OSError, e.g. when it is full."""
+    """Write float32 and int8 arrays to `path`, and sync it to disk.
+
+    Raises OSError, for instance if the disk is full.
+    """
     names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
@@ -46,9 +49,9 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> FileEntry:
 
 
 def read_tensors(path: Path, entry: FileEntry) -> Tensors:
-    """Map the arrays of `path`: views of the file, whose pages are read when they are touched.
+    """Map the arrays of `path`: views of the file, whose pages are read on first use.
 
-    Raises StoreError if the file is missing, or isn't the one that `entry` describes.
+    Raises StoreError if the file is missing or differs from `entry`.
     """
     data = read_verified(path, entry)
     try:
@@ -58,10 +61,10 @@ def read_tensors(path: Path, entry: FileEntry) -> Tensors:
 
 
 def read_verified(path: Path, entry: FileEntry) -> NDArray[np.uint8]:
-    """The bytes of `path`, or StoreError if they are not those that `entry` describes.
+    """The bytes of `path`. Raises StoreError if the file is missing or differs from `entry`.
 
-    They stay in the file: an embedding of which few rows are ever looked up takes the memory of those
-    rows, and processes on one machine share it. Writing to them changes a private copy.
+    The bytes stay in the file: an embedding takes memory only for the rows that are used, and processes on
+    one machine share it. Writing to the array changes a private copy.
     """
     try:
         size = path.stat().st_size
@@ -76,12 +79,12 @@ def read_verified(path: Path, entry: FileEntry) -> NDArray[np.uint8]:
     if hashlib.sha256(mapped).hexdigest() != entry.sha256:
         raise StoreError(f"{path} was altered: its SHA-256 is not the manifest's; convert again")
     data = np.frombuffer(mapped, dtype=np.uint8)
-    let_pages_go(data)  # hashing has touched every one
+    let_pages_go(data)  # hashing has read all of them
     return data
 
 
 def let_pages_go(array: NDArray[Any]) -> None:
-    """Give back the memory of a mapped file's pages until they are touched again. Others are left alone."""
+    """Give back the memory of a mapped file's pages until their next use. Other arrays are left alone."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base

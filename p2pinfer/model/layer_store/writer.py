@@ -1,4 +1,4 @@
-"""Writes a layer store's files one by one and, at last, the manifest that makes it a store."""
+"""Writes a layer store's files one by one, and last the manifest, which makes the folder a store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StoreWriter:
-    """An unfinished store in a folder of its own. Without `finish` it is never taken for a store."""
+    """An unfinished store in a folder of its own. Only `finish` makes it a store."""
 
     def __init__(self, folder: Path, needed_bytes: int) -> None:
         """Raises StoreError if the disk has less than `needed_bytes` free."""
@@ -64,7 +64,7 @@ class StoreWriter:
             self.add_written(name)
 
     def add_written(self, name: str) -> None:
-        """Take up a file that someone else wrote into the folder."""
+        """Add a file that is in the folder already."""
         data = (self.folder / name).read_bytes()
         self.entries[name] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from p2pinfer.local_swarm.processes import LocalSwarm
 from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from scripts.benchmarks.chaos.faults import RESTART_SECONDS, SILENT_SECONDS, Fault, FaultKind
 from scripts.benchmarks.shared.hosts import Hosts

@@ -17,8 +17,9 @@ from typing import Any
 from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import LocalSwarm, ServerProcess
+from p2pinfer.local_swarm.server_process import ServerProcess
 from p2pinfer.local_swarm.shares import split_layers
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
 from scripts.benchmarks.contenders.turns import Contender, Turn, take_turns

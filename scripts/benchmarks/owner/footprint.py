@@ -24,7 +24,8 @@ import psutil
 from p2pinfer.errors import SwarmError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import READY_PREFIX, LocalSwarm, ServerProcess
+from p2pinfer.local_swarm.server_process import READY_PREFIX, ServerProcess
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
 from scripts.benchmarks.contenders.turns import Contender

@@ -21,7 +21,7 @@ from typing import Any
 from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.processes import LocalSwarm, Place
+from p2pinfer.local_swarm.swarm import LocalSwarm, Place
 from p2pinfer.model.source import open_model
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger

@@ -7,7 +7,7 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from p2pinfer.local_swarm.processes import Place
+from p2pinfer.local_swarm.swarm import Place
 from scripts.lab import PROFILES, LabHost, Link, WanLab
 
 LOOPBACK = "loopback"

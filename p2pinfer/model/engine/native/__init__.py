@@ -1,1 +1,1 @@
-"""The engine in C++, exact to the bit on every instruction set."""
+"""The engine in C++: exact to the bit on every instruction set."""

@@ -1,8 +1,8 @@
 """The fast engine on CPUs: a whole span in compiled code, exact to the bit.
 
-The same tokens give the same bytes, whoever else is in the call, however a prefill was cut, on any
-number of threads and on every instruction set: all of them round alike (see src/kernels.hpp).
-This file loads tensors, keeps caches, and checks every bound before the compiled code sees it.
+The same tokens give the same bytes, whatever else is in the call, however a prefill is cut, on any
+number of threads and on every instruction set: all of them round alike (see src/kernels/kernels.hpp).
+This file owns the library's model and checks every bound before the compiled code sees it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.errors import StoreError, UnsupportedModelError
+from p2pinfer.errors import UnsupportedModelError
 from p2pinfer.model.engine.base import Chunk, Hidden, SequenceCache
-from p2pinfer.model.engine.native import library as native_library
+from p2pinfer.model.engine.native import library
+from p2pinfer.model.engine.native.cache import NativeCache, steps_of
 from p2pinfer.model.engine.native.config import ACTIVATIONS, NativeShape, read_shape
-from p2pinfer.model.engine.native.library import LINEARS, NORMS, check
+from p2pinfer.model.engine.native.library import NORMS, check
+from p2pinfer.model.engine.native.tensors import LayerTensors
 from p2pinfer.types import Span
 
 NUMERICS = "native-w8a8h64-1"
 """INT8 weights with a scale per row and INT8 activations with one per group of 64, both rotated within
 groups of 64 before they are rounded (p2pinfer/hadamard.py). Raise the number when any bit changes."""
 
-MAX_TOKENS = 1 << 24
-"""Of one sequence: positions up to here have exact float32 angles."""
 _UNLIMITED = (1 << 63) - 1
-_LINEAR_NAMES = dict(
-    zip(
-        LINEARS,
-        (*(f"self_attn.{x}_proj" for x in "qkvo"), *(f"mlp.{x}_proj" for x in ("gate", "up", "down"))),
-        strict=True,
-    )
-)
 
 
 class TensorStore(Protocol):
@@ -52,11 +45,11 @@ class TensorStore(Protocol):
 
 def unavailable_reason() -> str | None:
     """Why this installation has no native engine, in one line; None if it has."""
-    return native_library.unavailable_reason()
+    return library.unavailable_reason()
 
 
 def available() -> bool:
-    """True if the compiled library is there and loads."""
+    """True if the compiled library exists and loads."""
     return unavailable_reason() is None
 
 
@@ -69,46 +62,8 @@ def supports(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-class NativeCache:
-    """A `SequenceCache` in the library's memory. Made by `NativeEngine.new_cache`.
-
-    May be released by any thread at any time; a release during a running step takes effect after it.
-    """
-
-    def __init__(self, engine: NativeEngine, layers: Span, handle: ctypes.c_void_p) -> None:
-        self._engine = engine
-        self._free = weakref.finalize(self, engine._library.p2p_sequence_free, handle)
-        self._handle = handle
-        self.layers = layers
-        self._length = 0
-        self._running = False
-        self._released = False
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-        return self._length
-
-    def rewind(self, length: int) -> None:
-        """Forget the tokens from `length` on. Raises ValueError if it holds fewer or is in use."""
-        with self._engine._lock:
-            if self._released or self._running:
-                raise ValueError("a released cache or one that a step is using can't be rewound")
-            if not 0 <= length <= self._length:
-                raise ValueError(f"can't go back to {length} tokens: the cache holds {self._length}")
-            check(self._engine._library.p2p_sequence_rewind(self._handle, length))
-            self._length = length
-
-    def release(self) -> None:
-        """Give the memory back. Releasing twice is harmless."""
-        with self._engine._lock:
-            self._released = True
-            if not self._running:
-                self._free()
-
-
 class NativeEngine:
-    """An `Engine` for the families of native_config.FAMILIES. Made by `load`."""
+    """An `Engine` for the families of config.FAMILIES. Make it with `load`."""
 
     def __init__(
         self,
@@ -119,14 +74,14 @@ class NativeEngine:
         max_cache_tokens: int | None = None,
         isa: str | None = None,
     ) -> None:
-        """Set memory aside for the span's weights; `fill_layer` brings them. Prefer `load`."""
+        """Reserve memory for the span's weights. `fill_layer` brings them. Prefer `load`."""
         if span.end > len(shape.layers):
             raise ValueError(f"the model has {len(shape.layers)} layers, not {span}")
-        self._library = native_library.library()
+        self._library = library.library()
         self._shape, self._span = shape, span
         self._lock = threading.Lock()
         limit = _UNLIMITED if max_cache_tokens is None else max_cache_tokens * len(span)
-        described = native_library.Shape(
+        described = library.Shape(
             layers=len(span),
             hidden=shape.hidden,
             intermediate=shape.intermediate,
@@ -138,8 +93,8 @@ class NativeEngine:
             attention_softcap=shape.attention_softcap,
             activation=ACTIVATIONS.index(shape.activation),
             norms=sum(1 << NORMS.index(place) for place in shape.norms),
-            threads=threads or native_library.default_threads(),
-            isa=native_library.isa_value(isa),
+            threads=threads or library.default_threads(),
+            isa=library.isa_value(isa),
             max_cache_layer_tokens=limit,
         )
         handle = ctypes.c_void_p()
@@ -164,9 +119,9 @@ class NativeEngine:
     ) -> NativeEngine:
         """Read and pack the span's layers, and no others.
 
-        `max_cache_tokens` bounds the tokens that whole-span caches hold together (None: only memory
-        does). Raises UnsupportedModelError, StoreError for tensors that don't fit the config,
-        UsageError if the library or the instruction set isn't there, and MemoryError.
+        `max_cache_tokens` bounds the tokens that whole-span caches hold together; with None only memory
+        bounds them. Raises UnsupportedModelError, StoreError for tensors that don't fit the config,
+        UsageError if the library or the instruction set is missing, and MemoryError.
         """
         config = json.loads((store.folder / "config.json").read_text("utf-8"))
         engine = cls(read_shape(config), span, threads=threads, max_cache_tokens=max_cache_tokens, isa=isa)
@@ -186,7 +141,7 @@ class NativeEngine:
 
     @property
     def numerics(self) -> str:
-        """The same on every machine that runs this engine, and so are the bytes."""
+        """The numerics class. Every machine that runs this engine gives the same bytes."""
         return NUMERICS
 
     @property
@@ -202,48 +157,31 @@ class NativeEngine:
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that all caches take now."""
+        """Memory that all caches take at the moment."""
         return int(self._library.p2p_model_cache_bytes(self._handle))
 
     @property
     def cache_layer_tokens(self) -> int:
-        """What all caches hold now: tokens times the layers they hold them for."""
+        """Tokens that all caches hold at the moment, each counted once per layer."""
         return int(self._library.p2p_model_cache_layer_tokens(self._handle))
 
     def fill_layer(self, layer: int, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Pack one layer's tensors. Raises StoreError if they don't fit the config."""
-        shape, left = self._shape, dict(tensors)
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        sizes = {"q": (queries, shape.hidden), "k": (keys, shape.hidden), "v": (keys, shape.hidden)}
-        sizes |= {"o": (shape.hidden, queries), "down": (shape.hidden, shape.intermediate)}
-        sizes |= dict.fromkeys(("gate", "up"), (shape.intermediate, shape.hidden))
-        index = layer - self._span.start
-        for which, linear in enumerate(LINEARS):
-            name, size = _LINEAR_NAMES[linear], sizes[linear]
-            weight = _take(left, f"{name}.weight", np.int8, size)
-            scale = _take(left, f"{name}.weight_scale", np.float32, size[:1])
-            bias = _take(left, f"{name}.bias", np.float32, size[:1]) if f"{name}.bias" in left else None
-            if linear in ("o", "down") and shape.residual_scale != 1.0:
-                scale = scale * np.float32(shape.residual_scale)
-                bias = None if bias is None else bias * np.float32(shape.residual_scale)
+        index, read = layer - self._span.start, LayerTensors(self._shape, tensors)
+        for linear in read.linears():
             check(
                 self._library.p2p_model_set_linear(
                     self._handle,
                     index,
-                    which,
-                    weight.ctypes.data,
-                    scale.ctypes.data,
-                    None if bias is None else bias.ctypes.data,
+                    linear.which,
+                    linear.weight.ctypes.data,
+                    linear.scale.ctypes.data,
+                    None if linear.bias is None else linear.bias.ctypes.data,
                 )
             )
-        for which, place in enumerate(NORMS):
-            if place not in shape.norms:
-                continue
-            width = shape.head_dim if place in ("query", "key") else shape.hidden
-            norm = _take(left, shape.norms[place], np.float32, (width,)) + np.float32(shape.norm_offset)
-            check(self._library.p2p_model_set_norm(self._handle, index, which, norm.ctypes.data))
-        if left:
-            raise StoreError(f"layer {layer} has tensors that its family doesn't: {', '.join(sorted(left))}")
+        for norm in read.norms():
+            check(self._library.p2p_model_set_norm(self._handle, index, norm.which, norm.weight.ctypes.data))
+        read.check_all_used(layer)
 
     def new_cache(self, layers: Span | None = None) -> SequenceCache:
         """An empty cache for the whole span or for some of its layers."""
@@ -253,7 +191,7 @@ class NativeEngine:
         handle = ctypes.c_void_p()
         first = layers.start - self._span.start
         check(self._library.p2p_sequence_create(self._handle, first, len(layers), ctypes.byref(handle)))
-        return NativeCache(self, layers, handle)
+        return NativeCache(self._library, handle, layers, owner=self, lock=self._lock)
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
         """Run every chunk; if this raises, no cache has changed.
@@ -268,26 +206,21 @@ class NativeEngine:
         given = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
         out = np.empty_like(given)
         counts = [len(hidden) for hidden in inputs]
-        self._begin(caches, counts)
-        try:
-            handles = (ctypes.c_void_p * len(caches))(*(cache._handle.value for cache in caches))
+        with steps_of(caches, counts):
+            handles = (ctypes.c_void_p * len(caches))(*(cache.handle for cache in caches))
             tokens = (ctypes.c_int32 * len(caches))(*counts)
             check(
                 self._library.p2p_model_forward(
                     self._handle, len(caches), handles, tokens, given.ctypes.data, out.ctypes.data
                 )
             )
-            for cache, count in zip(caches, counts, strict=True):
-                cache._length += count
-        finally:
-            self._end(caches)
         if len(counts) == 1:
             return [out]
         ends = np.cumsum(counts)
         return [out[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
     def _own(self, cache: SequenceCache) -> NativeCache:
-        if not isinstance(cache, NativeCache) or cache._engine is not self:
+        if not isinstance(cache, NativeCache) or cache.owner is not self:
             raise TypeError("a native engine needs caches that it made itself")
         return cache
 
@@ -297,38 +230,3 @@ class NativeEngine:
                 f"a chunk is float32 [tokens, {self._shape.hidden}], not {hidden.dtype} {hidden.shape}"
             )
         return np.ascontiguousarray(hidden)
-
-    def _begin(self, caches: Sequence[NativeCache], counts: Sequence[int]) -> None:
-        with self._lock:
-            if len(set(map(id, caches))) != len(caches):
-                raise ValueError("a cache appears twice in one call")
-            for cache, count in zip(caches, counts, strict=True):
-                if cache._released or cache._running:
-                    raise ValueError("a cache was released or is part of another call")
-                if cache.layers != caches[0].layers:
-                    raise ValueError("the caches of one call are for different layers")
-                if cache._length + count > MAX_TOKENS:
-                    raise ValueError(f"a sequence has at most {MAX_TOKENS} tokens")
-            for cache in caches:
-                cache._running = True
-
-    def _end(self, caches: Sequence[NativeCache]) -> None:
-        with self._lock:
-            for cache in caches:
-                cache._running = False
-                if cache._released:
-                    cache._free()
-
-
-def _take(
-    tensors: dict[str, NDArray[Any]], name: str, dtype: type[np.generic], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    """Remove a tensor from the dict, checked and contiguous."""
-    tensor = tensors.pop(name, None)
-    if tensor is None:
-        raise StoreError(f"a layer's file lacks {name}: convert again")
-    if tensor.dtype != dtype or tensor.shape != shape:
-        raise StoreError(
-            f"{name} should be {np.dtype(dtype)} {shape}, not {tensor.dtype} {tensor.shape}: convert again"
-        )
-    return np.ascontiguousarray(tensor)

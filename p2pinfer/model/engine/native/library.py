@@ -1,7 +1,7 @@
-"""Finds the compiled engine and declares its C functions; nothing here knows what a model is.
+"""Finds the compiled engine and declares its C functions. Nothing here knows what a model is.
 
-The contract is src/p2pinfer_native.h. The functions trust their arguments: every pointer, shape
-and dtype is checked by the callers in native.py and native_matrix.py.
+The contract is src/p2pinfer_native.h. The functions trust their arguments: the callers (engine.py,
+tensors.py, matrix.py) check every pointer, shape and dtype.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
 
 @functools.cache
 def _find() -> tuple[ctypes.CDLL | None, str]:
-    """The library, or None and one line saying why not."""
+    """The library, or None and the reason in one line."""
     candidates = [_FOLDER / f"_native{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
@@ -115,7 +115,10 @@ def available_isas() -> list[str]:
 
 
 def isa_value(name: str | None) -> int:
-    """P2P_ISA_* for a name, for ISA_VARIABLE's, or for the fastest. Raises UsageError if it's absent."""
+    """P2P_ISA_* for `name`, else for the name in ISA_VARIABLE, else for the fastest.
+
+    Raises UsageError if this processor or this build lacks the instruction set.
+    """
     name = name or os.environ.get(ISA_VARIABLE)
     if name is None:
         return int(library().p2p_best_isa())
@@ -125,14 +128,14 @@ def isa_value(name: str | None) -> int:
 
 
 def default_threads() -> int:
-    """As many threads as this process may use processors."""
+    """One thread for each processor that this process may use, at most 256."""
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), 256)
     return min(os.cpu_count() or 1, 256)
 
 
 def check(code: int) -> None:
-    """Raise what an error code of the library means."""
+    """Raise the exception that an error code of the library stands for."""
     if code == OK:
         return
     if code == ERROR_MEMORY:

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.model.engine.native import library as native_library
+from p2pinfer.model.engine.native import library
 
 
 class NativeInt8Matrix:
@@ -32,17 +32,17 @@ class NativeInt8Matrix:
         if scale.shape != weight.shape[:1] or scale.dtype != np.float32:
             raise ValueError(f"scale must be float32 {weight.shape[:1]}, not {scale.dtype} {scale.shape}")
         weight, scale = np.ascontiguousarray(weight), np.ascontiguousarray(scale)
-        self._library = native_library.library()
+        self._library = library.library()
         self._outputs, self._inputs = weight.shape
         handle = ctypes.c_void_p()
-        native_library.check(
+        library.check(
             self._library.p2p_matrix_create(
                 self._outputs,
                 self._inputs,
                 weight.ctypes.data,
                 scale.ctypes.data,
-                threads or native_library.default_threads(),
-                native_library.isa_value(isa),
+                threads or library.default_threads(),
+                library.isa_value(isa),
                 ctypes.byref(handle),
             )
         )
@@ -60,7 +60,5 @@ class NativeInt8Matrix:
             raise ValueError(f"x must be float32 [tokens, {self._inputs}], not {x.dtype} {x.shape}")
         x = np.ascontiguousarray(x)
         y = np.empty((len(x), self._outputs), np.float32)
-        native_library.check(
-            self._library.p2p_matrix_multiply(self._handle, x.ctypes.data, len(x), y.ctypes.data)
-        )
+        library.check(self._library.p2p_matrix_multiply(self._handle, x.ctypes.data, len(x), y.ctypes.data))
         return y

@@ -1,1 +1,1 @@
-"""The engine that runs transformers' own layers over INT8 weights, for every family."""
+"""The engine for every family: transformers' own layers over INT8 weights."""

@@ -1,12 +1,12 @@
-"""Attention of a packed batch: every sequence against its own cache, with no padding anywhere.
+"""Attention of a packed batch: every sequence against its own cache, without padding.
 
-The chunks of a step are laid end to end as one row of tokens. Norms, rotary and linear layers treat
-each token by itself; only attention must know where a sequence begins. It is registered with
-`transformers` as an attention implementation, so that the layers call it in place of their own.
+The chunks of a step form one row of tokens, one chunk after the other. Norms, rotary and linear layers
+treat each token separately; only attention must know where a sequence begins. This attention is registered
+with `transformers`, so that the layers call it in place of their own.
 
-On a CPU it computes in float64. A float32 sum over the cache rounds differently for one query than
-for many, one such difference in some thousand flips a bit of the next layer's bfloat16 input, and
-then a prefill cut otherwise gives other bytes. In float64 a flip takes about 10^9 tokens.
+On a CPU it computes in float64. A float32 sum over the cache rounds differently for one query than for
+many. One of about a thousand such differences flips a bit of the next layer's bfloat16 input, and then a
+prefill in other pieces gives other bytes. In float64 one flip occurs in about 10^9 tokens.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from p2pinfer.model.engine.reference.torch_cache import TorchCache
 NAME = "p2pinfer_packed"
 
 _QUERY_BLOCK_TOKENS = 128
-"""A long prefill looks at the cache in pieces, so that the scores stay small."""
+"""A long prefill reads the cache in pieces, so that the scores stay small."""
 
 
 class PackedBatch:
-    """Which tokens of the packed row belong to which cache; stands in for `past_key_values`."""
+    """Which tokens of the packed row belong to which cache. The layers take it as `past_key_values`."""
 
     def __init__(self, caches: Sequence[TorchCache], lengths: list[int]) -> None:
         self._caches = caches
@@ -34,7 +34,7 @@ class PackedBatch:
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Called by a layer with [1, heads, tokens, head_dim]: write them into the caches."""
+        """Write [1, heads, tokens, head_dim] into the caches. A layer calls this."""
         pieces = zip(keys[0].split(self._lengths, 1), values[0].split(self._lengths, 1), strict=True)
         for cache, (key, value) in zip(self._caches, pieces, strict=True):
             cache.write(layer_idx, key, value)
@@ -102,7 +102,7 @@ def packed_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The function that `transformers`' layers call. Keys and values are in the caches by now."""
+    """The function that `transformers`' layers call. Keys and values are in the caches already."""
     if scaling is None:
         scaling = float(query.shape[-1]) ** -0.5
     layer_idx: int = module.layer_idx  # type: ignore[assignment]
@@ -111,7 +111,7 @@ def packed_attention(
 
 
 def register() -> str:
-    """Make the implementation known to `transformers`, and return its name for a config."""
+    """Register the implementation with `transformers`, and return its name for a config."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, packed_attention)

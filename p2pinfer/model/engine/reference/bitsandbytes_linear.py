@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 def bitsandbytes_linear(
     quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, device: torch.device
 ) -> torch.nn.Module:
-    """A `bitsandbytes.nn.Linear8bitLt` that runs stored rows on a CUDA device, as they are.
+    """A `bitsandbytes.nn.Linear8bitLt` over stored rows, unchanged, on a CUDA device.
 
-    Its inputs have to be rotated. `quantized` is int8 [out, in], `scales` float32 [out]. The outlier
+    It needs rotated inputs. `quantized` is int8 [out, in], `scales` float32 [out]. The outlier
     threshold is 6, as in the LLM.int8 paper (Dettmers et al. 2022): without it activations with outliers
     lose most accuracy.
     """

@@ -1,8 +1,8 @@
-"""The engine that every supported family runs on: `transformers`' own layers over INT8 weights.
+"""The engine that runs every supported family: `transformers`' own layers over INT8 weights.
 
-Layers are built on the meta device, their linear layers swapped for INT8 ones, and the other
-parameters taken from the store. The residual stream, norms, rotary and attention are float32.
-Slower than the native engine and the oracle for its tests.
+Layers are built on the meta device. INT8 layers replace their linear layers, and the store provides the
+other parameters. The residual stream, norms, rotary and attention are float32. It is slower than the native
+engine, whose tests compare with it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ NUMERICS_CUDA = "reference-llmint8h64-1"
 
 
 class ReferenceEngine:
-    """An `Engine`. Sequences of one call share the linear layers' work, and nothing else.
+    """An `Engine`. Sequences of one call share only the work of the linear layers.
 
-    On CUDA the chunks of a call run one after the other: which columns bitsandbytes treats as
-    outliers depends on every row it is given, and a sequence must not depend on its neighbours.
+    On CUDA the chunks of a call run one after the other: bitsandbytes chooses outlier columns by all rows
+    of a call, and a sequence must not depend on its neighbours.
     """
 
     def __init__(self, store: LayerStore, span: Span, device: torch.device | None = None) -> None:
@@ -74,17 +74,17 @@ class ReferenceEngine:
 
     @property
     def numerics(self) -> str:
-        """The recipe. Same bits only on the same kind of processor and torch version."""
+        """The numerics class. Bits agree only on the same kind of processor and the same torch version."""
         return NUMERICS_CPU if self._device.type == "cpu" else NUMERICS_CUDA
 
     @property
     def weight_bytes(self) -> int:
-        """Memory that weights, scales and norms take."""
+        """Memory for weights, scales and norms."""
         return self._weight_bytes
 
     @property
     def cache_bytes_per_token(self) -> int:
-        """Keys and values of one token in all layers, float32."""
+        """Memory for one token's keys and values in all layers, float32."""
         return cache_bytes_per_token(self._span, kv_heads=self._kv_heads, head_dim=self._head_dim)
 
     def new_cache(self, layers: Span | None = None) -> SequenceCache:
@@ -144,7 +144,7 @@ def _own(cache: SequenceCache) -> TorchCache:
 
 
 def _fill(module: torch.nn.Module, tensors: Tensors, device: torch.device) -> None:
-    """Give a layer on the meta device its weights; linear ones stay the INT8 rows of the store."""
+    """Give a layer on the meta device its weights. Linear weights stay the INT8 rows of the store."""
     left: dict[str, Any] = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     try:
         for name, child in list(module.named_modules()):

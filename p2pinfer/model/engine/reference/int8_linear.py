@@ -17,10 +17,10 @@ _BLOCK_COLUMNS = 16
 
 
 def rotated(x: torch.Tensor) -> torch.Tensor:
-    """`hadamard.rotate` of float32 [rows, columns], as a matrix product: its sums run in another order.
+    """`hadamard.rotate` of float32 [rows, columns] as a matrix product, whose sums run in another order.
 
-    Each row is a product of its own in a batch, so that its bits can't depend on how many there are.
-    For one row that takes a ninth of the butterflies' time.
+    Each row is a separate product of a batch, so that its bits can't depend on the number of rows. For one
+    row this takes a ninth of the butterflies' time.
     """
     rows, columns = x.shape
     groups = columns // GROUP
@@ -39,12 +39,11 @@ def _hadamard(device: torch.device) -> torch.Tensor:
 class Int8Linear(torch.nn.Module):
     """y = x W^T + b with W as INT8 rows; x is rotated and cast to bfloat16, sums and scales are float32.
 
-    The kernel was chosen by measurement (`scripts/bench_kernels`): it reads the stored rows as they
-    are, is the fastest for one token, and gives a row of x the same bits whatever other rows are
-    there. Its own scales are bfloat16, which would be wrong by up to 0.4 % for a whole row, so it is
-    given ones, and the float32 scales are applied to its result. It reads columns in blocks of 16 and
-    past the end of rows that are no multiple of that (torch 2.13: it may crash), so such rows are
-    padded with zeros; no published model has any.
+    The kernel was chosen by measurement (`scripts/bench_kernels`): it reads the stored rows unchanged, is
+    the fastest for one token, and the bits of a row of x don't depend on other rows. Its own scales are
+    bfloat16, with errors up to 0.4 % for a whole row; so its scales are ones, and the float32 scales multiply
+    its result. It reads columns in blocks of 16, and reads past the end of other rows (torch 2.13: it may
+    crash); so those rows are padded with zeros. No published model has such rows.
     """
 
     def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
@@ -70,9 +69,9 @@ class Int8Linear(torch.nn.Module):
 
 
 class Float16Linear(torch.nn.Module):
-    """A layer that takes rotated inputs in float16, between layers of float32.
+    """A layer with rotated inputs in float16, between layers of float32.
 
-    The casts are done here, as bitsandbytes logs each one that it has to do.
+    It casts here, because bitsandbytes logs every cast of its own.
     """
 
     def __init__(self, linear: torch.nn.Module) -> None:

@@ -1,8 +1,8 @@
 """Rotary cosines and sines by position, computed once in blocks and then looked up.
 
-Vectorised cosines may round differently at the end of an array than in its middle. Computing whole
-blocks of positions makes a position's bits independent of what else is in the batch, and a lookup is
-four times cheaper than the module.
+Vectorised cosines may round differently at the end of an array than in its middle. With whole blocks of
+positions, a position's bits don't depend on the rest of the batch. A lookup is also four times cheaper than
+the module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CosSin = tuple[torch.Tensor, torch.Tensor]
 
 
 class RotaryTable:
-    """Cosines and sines for every position met so far, per layer type where the family needs it."""
+    """Cosines and sines of all positions so far, per layer type where the family needs it."""
 
     def __init__(self, family: Family, rotary: torch.nn.Module, layer_types: tuple[str, ...]) -> None:
         self._rotary = rotary
@@ -33,7 +33,7 @@ class RotaryTable:
         return cos[positions][None], sin[positions][None]
 
     def extend(self, end: int) -> None:
-        """Make positions below `end` known."""
+        """Compute the positions below `end` that are missing."""
         while self._positions < end:
             block = torch.arange(self._positions, self._positions + BLOCK_POSITIONS)[None]
             for kind, arguments in self._arguments.items():

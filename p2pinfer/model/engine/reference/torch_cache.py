@@ -16,10 +16,10 @@ GROWTH_TOKENS = 64
 class TorchCache:
     """A `SequenceCache` in one piece of memory: [layers, key or value, heads, tokens, head_dim].
 
-    It grows by a quarter, in pages of 64 tokens: a sequence that doubles is copied three times, and
-    never more than a quarter of the memory waits for tokens.
+    It grows by a quarter, in pages of 64 tokens: a sequence that doubles is copied three times, and at most
+    a quarter of the memory is unused.
 
-    Any thread may release it at any time; a release during a step takes effect when the step ends.
+    Any thread may release it at any time. A release during a step takes effect when the step ends.
     """
 
     def __init__(self, layers: Span, num_heads: int, head_dim: int, device: torch.device) -> None:
@@ -32,7 +32,7 @@ class TorchCache:
 
     @property
     def layers(self) -> Span:
-        """The layers it has room for."""
+        """The layers that it stores."""
         return self._layers
 
     @property
@@ -42,7 +42,7 @@ class TorchCache:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory taken, for tokens held and for those to come."""
+        """Memory taken, with the room for future tokens."""
         return self._store.nbytes
 
     def rewind(self, length: int) -> None:
@@ -60,7 +60,7 @@ class TorchCache:
                 self._drop()
 
     def begin(self, tokens: int) -> None:
-        """Make room for a step of `tokens` more. Raises ValueError if it was released."""
+        """Begin a step that adds `tokens`, and make room for them. Raises ValueError if it was released."""
         with self._lock:
             if self._released or self._in_step:
                 raise ValueError("the cache was released, or appears twice in one call")
@@ -70,7 +70,7 @@ class TorchCache:
             self._in_step = True
 
     def end(self, tokens: int) -> None:
-        """End the step: `tokens` were written in every layer, or none if it failed."""
+        """End the step. `tokens` were written in every layer; 0 if the step failed."""
         with self._lock:
             self._in_step = False
             self._length += tokens
@@ -78,7 +78,7 @@ class TorchCache:
                 self._drop()
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Put [heads, tokens, head_dim] after the tokens held; they count once the step has ended."""
+        """Write [heads, tokens, head_dim] after the tokens held. They count from the end of the step on."""
         end = self._length + keys.shape[1]
         store = self._store[layer - self._layers.start]
         store[0, :, self._length : end] = keys
@@ -103,7 +103,7 @@ class TorchCache:
 
 @contextmanager
 def steps_of(caches: Sequence[TorchCache], tokens: Sequence[int]) -> Iterator[None]:
-    """A step of so many tokens in each cache. If it raises, no cache has changed its length."""
+    """One step that adds tokens[i] to caches[i]. If the block raises, no length changes."""
     begun: list[TorchCache] = []
     done = False
     try:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from p2pinfer.hadamard import GROUP, rotate
 from p2pinfer.model.engine.base import Chunk, Hidden
-from p2pinfer.model.engine.native.config import HEAD_NORMS, LLAMA_NORMS, LayerShape, NativeShape, Rotary
+from p2pinfer.model.engine.native.config import HEAD_NORMS, LLAMA_NORMS, LayerShape, NativeShape
 from p2pinfer.model.engine.native.engine import NativeEngine
 from p2pinfer.model.engine.native.library import available_isas, unavailable_reason
+from p2pinfer.model.engine.native.rotary import Rotary
 from p2pinfer.types import Span
 
 if reason := unavailable_reason():

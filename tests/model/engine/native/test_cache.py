@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from p2pinfer.model.engine.base import Chunk
+from p2pinfer.model.engine.native.cache import NativeCache, steps_of
 from p2pinfer.model.engine.native.config import LLAMA_NORMS, LayerShape
-from p2pinfer.model.engine.native.engine import NativeCache, NativeEngine
+from p2pinfer.model.engine.native.engine import NativeEngine
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 from tests.model.engine.native.oracle import random_hidden, run_in_pieces, small_engine, small_shape
@@ -114,11 +115,10 @@ def test_a_cache_released_during_a_step_is_freed_after_it():
     engine = small_engine(SHAPE)
     cache = engine.new_cache()
     assert isinstance(cache, NativeCache)
-    engine._begin([cache], [1])
-    cache.release()
-    with pytest.raises(ValueError, match="released or is part of another call"):
-        engine.forward([Chunk(cache, tokens(1))])
-    engine._end([cache])
+    with steps_of([cache], [1]):
+        cache.release()
+        with pytest.raises(ValueError, match="released or is part of another call"):
+            engine.forward([Chunk(cache, tokens(1))])
 
     assert engine.cache_bytes == 0
 

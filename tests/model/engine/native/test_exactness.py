@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Chunk, Hidden
-from p2pinfer.model.engine.native.config import GEMMA_NORMS, HEAD_NORMS, LLAMA_NORMS, LayerShape, Rotary
+from p2pinfer.model.engine.native.config import GEMMA_NORMS, HEAD_NORMS, LLAMA_NORMS, LayerShape
 from p2pinfer.model.engine.native.engine import NativeEngine
+from p2pinfer.model.engine.native.rotary import Rotary
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 from tests.model.engine.native.oracle import (
