@@ -22,9 +22,9 @@ def add_initial_peers(
     flag: str = FLAG,
     dest: str = "initial_peers",
     required: bool = False,
-    help: str = "join the swarm of these peers; copy the addresses that one of them printed",
+    purpose: str = "join the swarm of these peers; copy the addresses that one of them printed",
 ) -> None:
-    """Add a flag for addresses of peers. The namespace gets a tuple of them, empty without the flag."""
+    """Add a flag for addresses of peers. The namespace gets them as a tuple, empty without the flag."""
     group.add_argument(
         flag,
         dest=dest,
@@ -33,7 +33,7 @@ def add_initial_peers(
         default=(),
         required=required,
         metavar="ADDRESS",
-        help=help,
+        help=purpose,
     )
 
 

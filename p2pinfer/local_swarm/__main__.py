@@ -46,7 +46,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def answer(config: DemoConfig) -> None:
-    """Fetch the model, start the swarm, print the answer. Every process has ended when this returns or raises."""
+    """Fetch the model, start the swarm, print the answer. Ends every process that it starts, in any case."""
     from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file  # after the flags
     from p2pinfer.local_swarm.processes import LocalSwarm
     from p2pinfer.local_swarm.shares import split_layers

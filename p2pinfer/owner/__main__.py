@@ -28,7 +28,7 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit statuses: 0 done, 1 failed or as the command says, 2 a flag or file that can't work, 141 `| head`."""
+    """Exit statuses: 0 done, 1 failed or as the command says, 2 a flag or file that can't work."""
     return run("owner", lambda: _main(list(sys.argv[1:] if argv is None else argv)))
 
 
