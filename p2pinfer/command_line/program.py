@@ -91,9 +91,7 @@ def run(name: str, work: Callable[[], int]) -> int:
     replace_unprintable()
     atexit.register(end_quietly)
     try:
-        status = work()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        return work()
     except MissingLibrariesError as error:
         complain(f"p2pinfer.{name} {error}")
         return WRONG_USAGE
@@ -118,7 +116,6 @@ def run(name: str, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         complain(f"p2pinfer.{name}: stopped")
         return INTERRUPTED
-    return status
 
 
 class _Paragraphs(argparse.HelpFormatter):

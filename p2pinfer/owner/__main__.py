@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     flags = _parser(_only_needed(arguments)).parse_args(arguments)
-    return cast("Command", flags.command).run(flags)
+    status = cast("Command", flags.command).run(flags)
+    if sys.stdout is not None:  # None: the user closed it
+        sys.stdout.flush()  # here a full disk is still an error, and a reader that has gone ends it
+    return status
 
 
 def _only_needed(arguments: Sequence[str]) -> list[str]:

@@ -144,6 +144,17 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path: Path):
     assert done.stderr == b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_statement_that_does_not_fit_on_the_disk_is_a_failure(tmp_path: Path):
+    """Otherwise a script would keep half of it."""
+    command = [sys.executable, "-m", "p2pinfer.owner", "--data-folder", str(tmp_path), "statement", "--csv"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == b"p2pinfer.owner: the output can't be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("command", [statement, export, redeem])
 def test_the_help_of_a_command_is_one_line(command: ModuleType):
     """It stands in the list of all of them."""
