@@ -82,11 +82,11 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def run(name: str, work: Callable[[], int]) -> int:
+def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) -> int:
     """Do the program's work and return the exit status. What the user can mend becomes one line.
 
-    `work` returns a status itself if it gets that far. Nothing is printed and the status stays as it is if
-    output is lost while Python ends.
+    `work` returns the status if it gets that far; `usage_status` is that of a UsageError. Output that is
+    lost while Python ends changes no status and prints nothing.
     """
     replace_unprintable()
     atexit.register(end_quietly)
@@ -97,7 +97,7 @@ def run(name: str, work: Callable[[], int]) -> int:
         return WRONG_USAGE
     except P2PInferError as error:
         complain(f"p2pinfer.{name}: {error}")
-        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        return usage_status if isinstance(error, UsageError) else FAILED
     except ModuleNotFoundError as error:
         missing = missing_library(error.name or "")
         if missing is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask the question; 0 when an answer came, 1 when none could, 128 + signal when it was stopped."""
-    return run("local_swarm", lambda: _main(argv))
+    return run("local_swarm", lambda: _main(argv), usage_status=FAILED)
 
 
 def _main(argv: Sequence[str] | None) -> int:
