@@ -62,7 +62,7 @@ def _parser() -> Parser:
         "`%(prog)s PROGRAM --help` explains one. Each also has a name of its own: "
         f"`python -m p2pinfer.server` or `{script_name('server')}`.",
     )
-    parser.add_argument("program", nargs="?", choices=(), metavar="PROGRAM", help=argparse.SUPPRESS)
+    parser.add_argument("program", nargs="?", choices=PROGRAMS, metavar="PROGRAM", help=argparse.SUPPRESS)
     return parser
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from p2pinfer.command_line.flags import path
 from p2pinfer.command_line.output import complain, say
-from p2pinfer.command_line.program import INTERRUPTED, Parser, program_parser, run
+from p2pinfer.command_line.program import FAILED, INTERRUPTED, Parser, program_parser, run
 from p2pinfer.model.families import FAMILIES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert and print a summary. Returns the exit status."""
-    return run("convert", lambda: _main(argv))
+    return run("convert", lambda: _main(argv), usage_status=FAILED)
 
 
 def _main(argv: Sequence[str] | None) -> int:

@@ -9,22 +9,18 @@ from pathlib import Path
 from p2pinfer.types import Span
 
 _HIGHEST_PORT = 65_535
+_MOST_DIGITS = 18
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A whole number, from `least` to `most` if there is a `most`."""
+    """A whole number from `least`, which isn't negative, to `most`, if there is a `most`."""
     wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: str) -> int:
-        # int() itself refuses numbers with more than 4300 digits, by ValueError.
-        if (
-            not text.isdecimal()
-            or len(text) > 18
-            or int(text) < least
-            or (most is not None and int(text) > most)
-        ):
+        number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
+        if number < least or (most is not None and number > most):
             raise argparse.ArgumentTypeError(f"a whole number {wanted} is expected, not {text!r}")
-        return int(text)
+        return number
 
     return parse
 
@@ -46,7 +42,7 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
 
 def port(text: str) -> int:
     """A TCP port; 0 stands for any free one."""
-    if not text.isdecimal() or len(text) > 5 or int(text) > _HIGHEST_PORT:
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"a port from 0 to {_HIGHEST_PORT} is expected, not {text!r}")
     return int(text)
 
@@ -54,7 +50,7 @@ def port(text: str) -> int:
 def host_port(text: str) -> str:
     """HOST:PORT, as it was written; an IPv6 host stands in brackets."""
     host, _, digits = text.rpartition(":")
-    if not host or not digits.isdecimal() or len(digits) > 5 or int(digits) > _HIGHEST_PORT:
+    if not host or not digits.isdecimal() or len(digits) > _MOST_DIGITS or int(digits) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"HOST:PORT is expected, like 192.0.2.7:31330, not {text!r}")
     return text
 

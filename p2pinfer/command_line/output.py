@@ -69,7 +69,7 @@ def replace_unprintable() -> None:
 
 
 def end_quietly() -> None:
-    """Write what is still buffered, or drop it. For the end of a program, before Python does it and complains.
+    """Write what is still buffered, or drop it, when a program ends and before Python does so.
 
     Python would print "Exception ignored ... BrokenPipeError" and change the exit status to 120.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 FLAG = "--initial-peers"
@@ -22,9 +23,9 @@ def add_initial_peers(
     flag: str = FLAG,
     dest: str = "initial_peers",
     required: bool = False,
-    help: str = "join the swarm of these peers; copy the addresses that one of them printed",
+    purpose: str = "join the swarm of these peers; copy the addresses that one of them printed",
 ) -> None:
-    """Add a flag for addresses of peers. The namespace gets a tuple of them, empty without the flag."""
+    """Add a flag for addresses of peers. The namespace gets them as a tuple, empty without the flag."""
     group.add_argument(
         flag,
         dest=dest,
@@ -33,7 +34,7 @@ def add_initial_peers(
         default=(),
         required=required,
         metavar="ADDRESS",
-        help=help,
+        help=purpose,
     )
 
 
@@ -59,11 +60,11 @@ def peer_addresses(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def without_doubled_flag(arguments: Sequence[str]) -> list[str]:
-    """`arguments`, where `--initial-peers --initial-peers` counts once: it was pasted with the flag."""
+    """`arguments`, where `--initial-peers --initial-peers` counts once: the second was pasted."""
     return [
         argument
-        for index, argument in enumerate(arguments)
-        if argument != FLAG or list(arguments[index + 1 : index + 2]) != [FLAG]
+        for argument, after in zip_longest(arguments, arguments[1:], fillvalue="")
+        if argument != FLAG or not (after == FLAG or after.startswith(f"{FLAG}="))
     ]
 
 

@@ -13,7 +13,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import Any
 
 from p2pinfer import __version__
 from p2pinfer.command_line.extras import MissingLibrariesError, missing_library
@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser without abbreviations, whose errors are one line and a hint."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, "formatter_class": _Paragraphs} | settings)
+        defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Paragraphs}
+        super().__init__(**(defaults | settings))
 
     def parse_known_args(  # type: ignore[override]  # typeshed has overloads for the namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -47,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         """Print what is wrong and end the program with status 2."""
         self.exit(WRONG_USAGE, f"{_dotted(self.prog)}: {message}\nTry: {self.prog} --help\n")
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: object = None) -> None:
         """Where argparse prints help, version and errors. Its own way raises in a locale without `…`."""
         if message:
             (complain if file is sys.stderr else say)(message.removesuffix("\n"))
@@ -81,24 +82,22 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def run(name: str, work: Callable[[], int]) -> int:
+def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) -> int:
     """Do the program's work and return the exit status. What the user can mend becomes one line.
 
-    `work` returns a status itself if it gets that far. Nothing is printed and the status stays as it is if
-    output is lost while Python ends.
+    `work` returns the status if it gets that far; `usage_status` is that of a UsageError. Output that is
+    lost while Python ends changes no status and prints nothing.
     """
     replace_unprintable()
     atexit.register(end_quietly)
     try:
-        status = work()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        return work()
     except MissingLibrariesError as error:
         complain(f"p2pinfer.{name} {error}")
         return WRONG_USAGE
     except P2PInferError as error:
         complain(f"p2pinfer.{name}: {error}")
-        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        return usage_status if isinstance(error, UsageError) else FAILED
     except ModuleNotFoundError as error:
         missing = missing_library(error.name or "")
         if missing is None:
@@ -117,21 +116,19 @@ def run(name: str, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         complain(f"p2pinfer.{name}: stopped")
         return INTERRUPTED
-    return status
 
 
 class _Paragraphs(argparse.HelpFormatter):
-    """Wraps the paragraphs of a description to the terminal's width, and keeps indented blocks as they are."""
+    """Wraps paragraphs to the terminal's width; a block with an indented line stays as it is."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(
-            textwrap.indent(block, indent)
-            if "\n  " in f"\n{block}"
-            else textwrap.fill(
-                " ".join(block.split()), width, initial_indent=indent, subsequent_indent=indent
-            )
-            for block in text.strip("\n").split("\n\n")
-        )
+        return "\n\n".join(_filled(block, width, indent) for block in text.strip("\n").split("\n\n"))
+
+
+def _filled(block: str, width: int, indent: str) -> str:
+    if "\n  " in f"\n{block}":
+        return textwrap.indent(block, indent)
+    return textwrap.fill(block, width, initial_indent=indent, subsequent_indent=indent)
 
 
 def _dotted(prog: str) -> str:

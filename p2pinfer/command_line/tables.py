@@ -1,40 +1,39 @@
-"""Text in a terminal's columns: what takes two of them, what none, and tables that fit."""
+"""Text in a terminal's columns: wide letters, combining marks, and tables that fit."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-_GAP = "  "
+from itertools import zip_longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One column of a table, its cells from top to bottom."""
 
-    title: str
+    title: str  # a line break in it makes another line of titles
     cells: Sequence[str]
     align_right: bool = False
-    rank: int = 0  # what doesn't fit is left out, the highest first; 0 stays
+    rank: int = 0  # in a table that is too wide the column with the highest rank goes first; 0 always stays
     most: int = 40  # terminal columns; longer cells are cut
+    gap: int = 2  # blanks before it, unless it is the first
 
     def width(self) -> int:
-        """Terminal columns that it needs."""
-        return min(self.most, max(map(display_width, (self.title, *self.cells))))
+        """Terminal columns of the widest cell or title, at most `most`."""
+        return min(self.most, max(map(display_width, (*self.title.split("\n"), *self.cells))))
 
 
 def display_width(text: str) -> int:
     """Terminal columns that a printable text takes: wide letters take two, combining marks none.
 
-    By Unicode's East Asian Width (UAX 11), as terminals do; those of one letter may differ for emoji that
-    are put together from several.
+    It is the sum over the characters. Some terminals draw an emoji that is put together from several
+    characters in fewer columns.
     """
     return len(text) if text.isascii() else sum(map(_sign_width, text))
 
 
 def fit(text: str, columns: int, *, align_right: bool = False) -> str:
-    """`text` in exactly so many terminal columns: filled with blanks, or cut with an ellipsis."""
+    """`text` in exactly `columns` terminal columns: filled with blanks, or cut with an ellipsis."""
     missing = columns - display_width(text)
     if missing < 0:
         text = _cut(text, columns - 1) + "…" if columns > 0 else ""
@@ -42,29 +41,43 @@ def fit(text: str, columns: int, *, align_right: bool = False) -> str:
     return " " * missing + text if align_right else text + " " * missing
 
 
-def table(columns: Sequence[Column], width: int) -> list[str]:
-    """The lines of a table at most so wide, its titles first. Raises ValueError if there are no columns."""
+def table(columns: Sequence[Column], width: int | None = None) -> list[str]:
+    """The lines of a table, titles first, each at most `width` terminal columns if that is given.
+
+    Raises ValueError if there are no columns.
+    """
     kept = [column for column in columns if column.cells or column.rank == 0]
-    while _width(kept) > width and any(column.rank for column in kept):
+    while width is not None and table_width(kept) > width and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
     widths = [column.width() for column in kept]
-    too_wide = _width(kept) - width
+    too_wide = 0 if width is None else table_width(kept) - width
     if too_wide > 0:  # the widest gives way
         widest = widths.index(max(widths))
         widths[widest] = max(1, widths[widest] - too_wide)
+    titles = zip(*_title_rows([column.title for column in kept]), strict=True)
     rows = zip(*(column.cells for column in kept), strict=True)
-    lines = [
-        _GAP.join(
-            fit(cell, columns, align_right=column.align_right)
-            for cell, columns, column in zip(row, widths, kept, strict=True)
-        ).rstrip()
-        for row in ([column.title for column in kept], *rows)
-    ]
-    return [line if display_width(line) <= width else fit(line, width) for line in lines]
+    lines = [_line(row, widths, kept) for row in (*titles, *rows)]
+    return [line if width is None or display_width(line) <= width else fit(line, width) for line in lines]
 
 
-def _width(columns: Sequence[Column]) -> int:
-    return sum(column.width() for column in columns) + len(_GAP) * (len(columns) - 1)
+def table_width(columns: Sequence[Column]) -> int:
+    """Terminal columns of a table that nothing is cut from."""
+    return sum(column.width() for column in columns) + sum(column.gap for column in columns[1:])
+
+
+def _line(row: Iterable[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    line = ""
+    for cell, width, column in zip(row, widths, columns, strict=True):
+        line += (" " * column.gap if column is not columns[0] else "") + fit(
+            cell, width, align_right=column.align_right
+        )
+    return line.rstrip()
+
+
+def _title_rows(titles: Sequence[str]) -> list[list[str]]:
+    """The lines of each title, filled from above: all titles end on the lowest line."""
+    upwards = zip_longest(*(reversed(title.split("\n")) for title in titles), fillvalue="")
+    return [list(title) for title in zip(*reversed(list(upwards)), strict=True)]
 
 
 def _cut(text: str, columns: int) -> str:
@@ -77,6 +90,6 @@ def _cut(text: str, columns: int) -> str:
 
 
 def _sign_width(sign: str) -> int:
-    if unicodedata.combining(sign) or unicodedata.category(sign) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(sign) in ("W", "F") else 1
+    from wcwidth import wcwidth  # here: flags can be read before anything is installed
+
+    return max(0, wcwidth(sign))  # -1: a control character

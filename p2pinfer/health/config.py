@@ -87,7 +87,7 @@ def _parser() -> Parser:
         page,
         flag="--show-peers",
         dest="shown_addresses",
-        help="addresses that the page tells visitors to join by (default: those of --initial-peers)",
+        purpose="addresses that the page tells visitors to join by (default: those of --initial-peers)",
     )
     page.add_argument(
         "--data-folder",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask the question; 0 when an answer came, 1 when none could, 128 + signal when it was stopped."""
-    return run("local_swarm", lambda: _main(argv))
+    return run("local_swarm", lambda: _main(argv), usage_status=FAILED)
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -47,7 +47,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def answer(config: DemoConfig) -> None:
-    """Fetch the model, start the swarm, print the answer. Every process has ended when this returns or raises."""
+    """Fetch the model, start the swarm, print the answer. Ends every process that it starts, in any case."""
     from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file  # after the flags
     from p2pinfer.local_swarm.shares import split_layers
     from p2pinfer.local_swarm.swarm import LocalSwarm

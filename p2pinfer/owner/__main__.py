@@ -28,13 +28,16 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit statuses: 0 done, 1 failed or as the command says, 2 a flag or file that can't work, 141 `| head`."""
+    """Exit statuses: 0 done, 1 failed or as the command says, 2 a flag or file that can't work."""
     return run("owner", lambda: _main(list(sys.argv[1:] if argv is None else argv)))
 
 
 def _main(arguments: Sequence[str]) -> int:
     flags = _parser(_only_needed(arguments)).parse_args(arguments)
-    return cast("Command", flags.command).run(flags)
+    status = cast("Command", flags.command).run(flags)
+    if sys.stdout is not None:  # None: the user closed it
+        sys.stdout.flush()  # here a full disk is still an error, and a reader that has gone ends it
+    return status
 
 
 def _only_needed(arguments: Sequence[str]) -> list[str]:

@@ -66,7 +66,7 @@ class ServerConfig:
 
     @property
     def announced_maddrs(self) -> tuple[str, ...]:
-        """Multiaddresses of libp2p to tell others: the hosts of `announce` with the fixed ports of `dht_listen`."""
+        """Where others find libp2p: the hosts of `announce` with the fixed ports of `dht_listen`."""
         return tuple(
             _maddr(address.rpartition(":")[0], port)
             for address in self.announce

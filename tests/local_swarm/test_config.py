@@ -37,7 +37,7 @@ def test_a_number_of_peers_that_is_none_is_refused_in_one_line(
         DemoConfig.from_args(["--peers", number])
 
     assert ended.value.code == 2
-    assert "a whole number of at least 1 is needed" in capsys.readouterr().err
+    assert "a whole number of at least 1 is expected" in capsys.readouterr().err
 
 
 def test_the_help_for_joining_can_be_copied_into_a_shell():

@@ -74,12 +74,12 @@ def test_a_command_alone_is_loaded():
     "arguments", [[], ["nonsense"], ["--data-folder"], ["statement", "--nonsense"], ["--mon"]]
 )
 def test_a_wrong_command_line_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
-    """And says where help is."""
+    """One line says what is wrong, another where the help is."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
     assert ended.value.code == 2
-    assert "Try: python -m p2pinfer.owner" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Try: python -m p2pinfer.owner")
 
 
 def test_the_data_folder_may_stand_before_and_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -142,6 +142,17 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path: Path):
 
     assert done.returncode == 141
     assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_statement_that_does_not_fit_on_the_disk_is_a_failure(tmp_path: Path):
+    """Otherwise a script would keep half of it."""
+    command = [sys.executable, "-m", "p2pinfer.owner", "--data-folder", str(tmp_path), "statement", "--csv"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == b"p2pinfer.owner: the output can't be written: No space left on device\n"
 
 
 @pytest.mark.parametrize("command", [statement, export, redeem])

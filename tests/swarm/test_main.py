@@ -83,10 +83,12 @@ def test_errors_are_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors.startswith(f"p2pinfer.swarm: no peer of the swarm answers at {nowhere}")
     assert errors.count("\n") == 1
 
-    assert main(["--initial-peers", "192.0.2.7:1"]) == 2
-    errors = capsys.readouterr().err
-    assert "isn't a multiaddress" in errors
-    assert errors.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["--initial-peers", "192.0.2.7:1"])
+    assert ended.value.code == 2
+    wrong, hint = capsys.readouterr().err.splitlines()
+    assert "'192.0.2.7:1' isn't a peer's address" in wrong
+    assert hint == "Try: python -m p2pinfer.swarm --help"
 
 
 def test_the_help_is_a_page(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 
+from p2pinfer.command_line.tables import Column, table, table_width
 from p2pinfer.owner.ledger.interval import EnergySource
 from p2pinfer.owner.statement.statement import Figures, Money, Statement
 from p2pinfer.owner.states import OwnerState
@@ -32,6 +33,20 @@ CSV_COLUMNS = (
     "net",
 )
 """A day with several currencies has a line for each; all but day and money is empty in the later ones."""
+
+_NUMBERS = (
+    "sessions",
+    "signed\nprefill",
+    "signed\ndecode",
+    "no\nrate",
+    "unsigned",
+    "hours\nserved",
+    "energy\nkWh",
+    "cost",
+    "credit",
+    "net",
+)
+"""Titles of the columns between the day and the currency."""
 
 _MAX_CHANGES = 12
 _JOULES_PER_KWH = 3_600_000
@@ -106,41 +121,18 @@ def _exact(money: Money) -> tuple[str, ...]:
 def _table(statement: Statement, total: Figures) -> list[str]:
     rows = [row for day, figures in statement.days for row in _rows(_day_name(day), figures)]
     rows_of_total = _rows("total", total)
-    titles = [
-        ("", "day"),
-        ("", "sessions"),
-        ("signed", "prefill"),
-        ("signed", "decode"),
-        ("no", "rate"),
-        ("", "unsigned"),
-        ("hours", "served"),
-        ("energy", "kWh"),
-        ("", "cost"),
-        ("", "credit"),
-        ("", "net"),
-        ("", ""),
+    names, *numbers, currencies = zip(*rows, *rows_of_total, strict=True)
+    columns = [
+        Column(title="day", cells=names),
+        *(
+            Column(title=title, cells=cells, align_right=True)
+            for title, cells in zip(_NUMBERS, numbers, strict=True)
+        ),
+        Column(title="", cells=currencies, gap=1),
     ]
-    widths = [
-        max(len(text) for text in column)
-        for column in zip(*rows, *rows_of_total, *zip(*titles, strict=True), strict=True)
-    ]
-    ruler = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    upper, lower = zip(*titles, strict=True)
-    return [
-        _line(upper, widths),
-        _line(lower, widths),
-        *(_line(row, widths) for row in rows),
-        ruler,
-        *(_line(row, widths) for row in rows_of_total),
-    ]
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *numbers, last = (
-        cell.ljust(width) if index in (0, len(cells) - 1) else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return f"{first}  {'  '.join(numbers)} {last}".rstrip()
+    lines = table(columns)
+    ruler = "-" * (table_width(columns) + 1)
+    return [*lines[: -len(rows_of_total)], ruler, *lines[-len(rows_of_total) :]]
 
 
 def _day_name(day: date) -> str:

@@ -1,0 +1,159 @@
+"""Output that can't be written: to a pipe that nobody reads, a full disk, a closed file, a poor locale."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from p2pinfer.command_line.output import SpokenLog, complain, has_color, say
+
+ROOT = Path(__file__).parents[2]
+FULL = Path("/dev/full")
+PROGRAM = """
+import sys
+from p2pinfer.command_line.output import complain, say, show
+from p2pinfer.command_line.program import run
+
+def work():
+    for number in range(3):
+        {call}
+    return 3
+
+sys.exit(run("test", work))
+"""
+SAYING = PROGRAM.format(call="say(f'route \\u2026 {number}')")
+SHOWING = PROGRAM.format(call="show(f'route \\u2026 {number}')")
+PRINTING = PROGRAM.format(call="print(f'route \\u2026 {number}')")
+COMPLAINING = PROGRAM.format(call="complain(f'route \\u2026 {number}')")
+
+
+def outcome(program: str, redirection: str = "", **environment: str) -> tuple[int, bytes, bytes]:
+    """Run a Python program with its output as a shell redirects it: exit status, output, errors."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {redirection}', sys.executable, program],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | environment,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def outcome_with_no_reader(program: str) -> tuple[int, bytes]:
+    """Run a Python program into a pipe whose reader has gone: exit status, errors."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    return done.returncode, done.stderr
+
+
+def test_lines_arrive_as_they_are_said():
+    assert outcome(SAYING) == (3, "route … 0\nroute … 1\nroute … 2\n".encode(), b"")
+
+
+def test_a_reader_that_has_gone_stops_no_work():
+    """The exit status stays, and Python prints nothing about a pipe when it ends."""
+    assert outcome_with_no_reader(SAYING) == (3, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_full_disk_stops_no_work():
+    assert outcome(SAYING, f">{FULL}") == (3, b"", b"")
+    assert outcome(COMPLAINING, f"2>{FULL}") == (3, b"", b"")
+
+
+@pytest.mark.parametrize("program", [SAYING, SHOWING, PRINTING])
+def test_a_closed_output_stops_no_work(program: str):
+    assert outcome(program, ">&-") == (3, b"", b"")
+
+
+def test_closed_errors_stop_no_work():
+    assert outcome(COMPLAINING, "2>&-") == (3, b"", b"")
+
+
+@pytest.mark.parametrize("program", [SAYING, SHOWING, PRINTING])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_a_character_that_the_locale_lacks_is_replaced(program: str, environment: dict[str, str]):
+    status, output, errors = outcome(program, **environment)
+
+    assert (status, errors) == (3, b"")
+    assert output.splitlines()[0] == b"route ? 0"
+
+
+def test_a_result_that_nobody_reads_ends_the_program_silently():
+    """As a shell reports a program that SIGPIPE has ended."""
+    assert outcome_with_no_reader(SHOWING) == (141, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_result_that_is_lost_on_a_full_disk_is_a_failure():
+    status, _, errors = outcome(SHOWING, f">{FULL}")
+
+    assert status == 1
+    assert errors == b"p2pinfer.test: the output can't be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_help_that_cannot_be_written_is_no_traceback():
+    program = "import sys; from p2pinfer.__main__ import main; sys.exit(main(['--help']))"
+
+    assert outcome(program, f">{FULL}") == (0, b"", b"")
+
+
+def test_a_stream_that_a_program_has_closed_is_no_trouble(monkeypatch: pytest.MonkeyPatch):
+    closed = io.StringIO()
+    closed.close()
+    for stream in (closed, None):
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        say("lost")
+        complain("lost")
+
+
+def test_a_log_line_is_spoken_and_a_broken_one_stops_nothing(capsys: pytest.CaptureFixture[str]):
+    spoken: list[str] = []
+    logger = logging.Logger("test")
+    logger.addHandler(SpokenLog(spoken.append))
+    logger.warning("layers %s", "0:10")
+    logger.warning("layers %d", "none")
+
+    assert spoken == ["layers 0:10"]
+    assert "TypeError" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colors_go_to_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert has_color(Terminal())
+    assert not has_color(io.StringIO())
+    assert not has_color(None)
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not has_color(Terminal())
+    monkeypatch.setenv("NO_COLOR", "")
+    assert has_color(Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert not has_color(Terminal())
