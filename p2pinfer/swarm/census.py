@@ -56,7 +56,7 @@ def missing_spans(spans: Iterable[Span], num_layers: int) -> tuple[Span, ...]:
 
 
 def lowest_rate(holders: Iterable[tuple[Span, float]], num_layers: int) -> float:
-    """The total rate at the layer of [0, num_layers) where it is lowest; 0.0 if no server holds that layer."""
+    """The total rate at the layer of [0, num_layers) where it is lowest; 0.0 if a layer has no server."""
     return max(0.0, min((stretch.rate for stretch in sweep(holders, num_layers)), default=0.0))
 
 

@@ -1,8 +1,8 @@
-"""The swarm as this process sees it: join, announce oneself, read who else is there, leave.
+"""The swarm as this process sees it: join, announce, read the other servers' records, leave.
 
-Everything runs in the caller's own event loop, with p2pd as one child process that is started again when it
-ends (membership.py). Records stay in the swarm for their lifetime only, so a server announces itself again
-and again (every 15-20 s, see server/).
+Everything runs in the caller's event loop, with p2pd as one child process that is started again when it ends
+(membership.py). A record leaves the swarm when its lifetime is over, so a server announces itself every
+15-20 s (see server/).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from p2pinfer.swarm.addresses import check_address, is_loopback, with_quic
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
+from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.bounds import check_model
@@ -32,16 +33,16 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
     summarize,
 )
-from p2pinfer.tasks import undisturbed
+from p2pinfer.tasks import all_of, undisturbed
 from p2pinfer.types import PeerId
 
-_EXPIRY_STEP_SECONDS = 0.001  # what makes a record newer than the one it replaces
+_EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
 
 
 class Swarm:
-    """Membership in one swarm. Made by `Swarm.join`; its methods are for the loop that joined.
+    """Membership in one swarm. Made by `Swarm.join`; its methods belong to the event loop that joined.
 
-    When p2pd ends, or the network goes away, it heals itself. Meanwhile methods raise SwarmError, at once.
+    It heals itself when p2pd ends or the network fails. Until then its methods raise SwarmError at once.
     """
 
     def __init__(self, identity: Identity, membership: Membership) -> None:
@@ -51,27 +52,27 @@ class Swarm:
 
     @property
     def peer_id(self) -> PeerId:
-        """Who we are in this swarm."""
+        """The peer id of this member."""
         return self._identity.peer_id
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Full multiaddresses, with /p2p/ID, that others join with. Empty if we don't listen."""
+        """Full multiaddresses, with /p2p/ID, that others can join with; empty if this member only dials."""
         return self._membership.addresses
 
     @property
     def private_folder(self) -> Path:
-        """A folder for sockets that only this user may enter; it vanishes when the swarm is left."""
+        """A folder for sockets that only this user may enter; it is removed when the swarm is left."""
         return self._membership.private_folder
 
     @property
     def remembered(self) -> Remembered:
-        """What the next stay in this swarm begins with."""
+        """What the next stay in this swarm can begin with: pass it to `join`."""
         return self._membership.remembered
 
     @property
     def daemon_pid(self) -> int | None:
-        """The process of p2pd, to see what it uses; None between its end and its next start."""
+        """The process id of p2pd, to measure what it uses; None between its end and its next start."""
         return self._membership.daemon_pid
 
     @classmethod
@@ -86,14 +87,16 @@ class Swarm:
         client_only: bool = False,
         remembered: Remembered | None = None,
         startup_timeout_seconds: float = 20.0,
+        pace: Pace | None = None,
     ) -> AsyncIterator[Swarm]:
-        """Join the swarm at `initial_peers`, or begin a new one if there are none.
+        """Join the swarm at `initial_peers`, or begin a new swarm if there are none.
 
-        `listen_maddrs` may be empty: then nobody can dial us, only answer. `client_only` reads but keeps
-        nothing for others, and doesn't listen. `remembered` is what a former stay in this swarm ended with:
-        whoever is still there is found, and we are found where we were. Raises UsageError for a malformed
-        address or an identity in use, SwarmUnreachableError if nobody answers, SwarmError if the node can't
-        be started.
+        With empty `listen_maddrs` this member dials others, but can't be dialled. With `client_only` it only
+        reads: it keeps no records for others, and doesn't listen. `remembered` comes from a former stay in
+        this swarm: the member looks for the same peers and listens on the same ports. `pace` is for tests.
+
+        Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
+        peer answers, and SwarmError if p2pd can't be started.
         """
         for address in (*listen_maddrs, *announce_maddrs):
             check_address(address)
@@ -108,11 +111,11 @@ class Swarm:
             use_relays=public,
             startup_timeout_seconds=startup_timeout_seconds,
         )
-        membership = Membership(identity, config, remembered)
+        membership = Membership(identity, config, remembered, pace)
         with identity.in_use():
             leave = asyncio.Event()
             joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            # In a context of its own: hivemind's tasks inherit it, the caller's don't.
+            # A context of its own: hivemind's tasks find their owner in it, the caller's tasks don't.
             member = asyncio.get_running_loop().create_task(
                 membership.run(joined, leave), context=copy_context()
             )
@@ -125,10 +128,11 @@ class Swarm:
                 await undisturbed(member)
 
     async def announce(self, announcement: Announcement) -> Announcement:
-        """Tell the swarm about us, or tell it again. Returns the announcement as stored.
+        """Put our record into the swarm, or replace it. Returns the announcement as stored.
 
-        `expires_at` is moved up by a millisecond where needed to replace what was said before. Raises
-        InvalidRecordError, naming the field, for what may not be announced; SwarmError if nobody keeps it.
+        `expires_at` is moved up by a millisecond where the record would not replace the last one otherwise.
+        Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
+        keeps the record.
         """
         key = model_key(announcement.model)
         announcement = replace(announcement, expires_at=self._later(key, announcement.expires_at))
@@ -144,16 +148,18 @@ class Swarm:
             expires_at=self._later(LISTING_KEY, announcement.expires_at),
         )
         await self._membership.find_company()
-        kept, _ = await asyncio.gather(
+        kept, _ = await all_of(
             self._put(key, encode(announcement, self._identity), announcement.expires_at),
             self._put(LISTING_KEY, encode_listing(listing, self._identity), listing.expires_at),
         )
         if not kept:
-            raise SwarmError("no peer of the swarm keeps our record: the network may be down, or it is full")
+            raise SwarmError(
+                "no peer of the swarm keeps our record: the network is down, or its stores are full"
+            )
         return announcement
 
     async def withdraw(self, announcement: Announcement) -> None:
-        """Say that we left: readers drop us at once instead of when our record expires."""
+        """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
         now = time.time()
         await self.announce(
             replace(
@@ -169,10 +175,10 @@ class Swarm:
         )
 
     async def servers(self, model: str) -> list[Announcement]:
-        """Every live server of a model by its manifest hash: verified, unexpired, one per peer, us included.
+        """The live servers of a model, given by its manifest hash: verified, unexpired, one per peer.
 
-        Raises SwarmError while we are away or, for a client, nobody answers; InvalidRecordError if `model`
-        isn't a manifest hash.
+        This member is among them if it announced itself. Raises SwarmError while p2pd is away, and for a
+        client if no peer answers; InvalidRecordError if `model` isn't a manifest hash.
         """
         check_model(model)
         now = time.time()
@@ -185,27 +191,33 @@ class Swarm:
         return sorted(live, key=lambda announcement: (announcement.layers, announcement.peer_id))
 
     async def models(self) -> list[ModelListing]:
-        """Every model that somebody serves layers of."""
+        """The models of which some server holds layers."""
         return summarize([decode_listing(record.data) for record in await self._get(LISTING_KEY)])
 
     async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
-        """Let `handler` take every libp2p stream that a peer opens for `protocol`; it closes the stream.
+        """Let `handler` take every libp2p stream that a peer opens for `protocol`. The handler closes it.
 
-        It stays in place when p2pd is started again; streams that were open then are broken.
+        The handler stays when p2pd is started again; streams that were open then are broken.
         """
         await self._membership.add_stream_handler(protocol, handler)
 
     async def remove_stream_handler(self, protocol: str) -> None:
-        """Take no more streams for `protocol`. Quiet if p2pd is gone."""
+        """Take no more streams for `protocol`. Nothing happens if p2pd has ended."""
         await self._membership.remove_stream_handler(protocol)
 
     async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
-        """Open a libp2p stream to a peer. Raises SwarmError if it can't be reached or doesn't take it."""
+        """Open a libp2p stream to a peer.
+
+        Raises SwarmError if the peer can't be reached or doesn't speak `protocol`.
+        """
         presence = self._membership.presence()
         return await presence.run(presence.daemon.open_stream(peer_id, protocol))
 
     async def wait_rejoined(self) -> None:
-        """Return after the next time that we are back after p2pd ended or nobody answered: announce anew."""
+        """Wait until this member is back the next time, after p2pd ended or no peer answered.
+
+        Announcements have to be made again then.
+        """
         await self._membership.wait_rejoined()
 
     async def _put(self, key: bytes, data: bytes, expires_at: float) -> int:
@@ -217,8 +229,8 @@ class Swarm:
         await self._membership.find_company()
         presence = self._membership.presence()
         records = await presence.run(presence.node.get(key))
-        if presence.cut_off:  # no answer isn't the answer that there is nothing
-            raise SwarmError("nobody of the swarm answers: is the network down?")
+        if presence.cut_off:  # without an answer, an empty list would be a guess
+            raise SwarmError("no peer of the swarm answers: is the network down?")
         return records
 
     def _later(self, key: bytes, expires_at: float) -> float:

@@ -18,6 +18,7 @@ from pathlib import Path
 from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
 PROTOCOL = "/p2pinfer/tunnel/1"
@@ -136,10 +137,7 @@ class _Bridges:
 
     async def close(self) -> None:
         self._closing = True
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks)
 
 
 async def _bridge(local: Stream, remote: Stream) -> None:

@@ -7,17 +7,21 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from p2pinfer.backoff import Backoff
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.kademlia.node import SwarmNode
+from p2pinfer.swarm.kademlia.node import RequestTimes, SwarmNode
+from p2pinfer.swarm.membership.acquaintances import GreetingTimes
+from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.tasks import all_of
 from p2pinfer.types import Span
 
 settings.register_profile("p2pinfer-swarm", deadline=None, derandomize=True, max_examples=100)
@@ -25,8 +29,16 @@ settings.load_profile("p2pinfer-swarm")
 
 MODEL = "ab" * 32
 
-Describe = Callable[..., Announcement]
-JoinHere = Callable[..., AbstractAsyncContextManager[Swarm]]
+QUICK = Pace(
+    look_seconds=0.1,
+    restarts=Backoff(first_seconds=0.05, most_seconds=0.2),
+    greetings=GreetingTimes(
+        alone_seconds=0.2, lost_seconds=0.5, unconnected_seconds=0.5, met_seconds=0.5, remembered_seconds=60.0
+    ),
+    requests=RequestTimes(answer_seconds=1.5, ban_seconds=0.5),
+    stop_seconds=0.5,
+)
+"""For members that lose p2pd or peers: what else takes seconds takes tenths."""
 
 
 def describe(identity: Identity, **changes: Any) -> Announcement:
@@ -56,9 +68,21 @@ async def join_here(
         yield swarm
 
 
+@asynccontextmanager
+async def join_all(*joining: AbstractAsyncContextManager[Swarm]) -> AsyncIterator[list[Swarm]]:
+    """Several nodes, side by side: a start of p2pd takes 0.4 s of computing."""
+    async with AsyncExitStack() as members:
+        yield await all_of(*(members.enter_async_context(member) for member in joining))
+
+
 def node_of(swarm: Swarm) -> SwarmNode:
     """The node behind a member that is present now."""
     return swarm._membership.presence().node
+
+
+async def sees(swarm: Swarm, *identities: Identity) -> bool:
+    """True if `swarm` reads exactly the records of these identities."""
+    return {server.peer_id for server in await swarm.servers(MODEL)} == {one.peer_id for one in identities}
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
@@ -92,6 +116,17 @@ async def lose_p2pd(swarm: Swarm) -> None:
 
     os.kill(p2pd_of(swarm), signal.SIGKILL)
     await until(noticed, 5)
+
+
+@asynccontextmanager
+async def rejoining(swarm: Swarm) -> AsyncIterator[None]:
+    """Wait at the end of the block until `swarm` is back after what happened inside."""
+    back = asyncio.create_task(swarm.wait_rejoined())
+    try:
+        yield
+        await asyncio.wait_for(back, 20)
+    finally:
+        back.cancel()
 
 
 @pytest.fixture

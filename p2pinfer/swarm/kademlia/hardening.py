@@ -20,6 +20,8 @@ import msgpack
 from hivemind.utils.logging import use_hivemind_log_handler
 from hivemind.utils.serializer import MSGPackSerializer
 
+from p2pinfer.tasks import cancel_and_wait
+
 MAX_MSGPACK_DEPTH = 4
 MAX_MSGPACK_BYTES = 1 << 20
 
@@ -48,9 +50,7 @@ class TaskOwner:
     async def close(self) -> None:
         """Cancel all tasks, and those that they start meanwhile, and wait for their end."""
         while self._tasks:
-            for task in tuple(self._tasks):
-                task.cancel()
-            await asyncio.gather(*tuple(self._tasks), return_exceptions=True)
+            await cancel_and_wait(*self._tasks)
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -1,13 +1,14 @@
 """One node of the DHT: hivemind's DHTNode with our protocol, and puts and gets that keep no caches.
 
-hivemind's own store and get hand out cached values for as long as they live (a server that left would be seen
-for a minute), merge remote answers into the local storage, and give up a whole answer for one bad record.
+hivemind's own store and get return cached values until they expire (readers would see a server for a minute
+after it left), merge remote answers into the local storage, and drop a whole answer for one bad record.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from hivemind.dht.node import Blacklist, DHTNode
@@ -17,36 +18,51 @@ from hivemind.p2p import P2P, PeerID
 
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol, node_id_of
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
+from p2pinfer.tasks import Nursery, all_of, ending
 
 REPLICAS = 5
 BUCKET_SIZE = 20
 PARALLEL_SEARCHES = 6
-RPC_TIMEOUT_SECONDS = 3.0
-SETTLE_SECONDS = 0.5  # once one answer is there, so long do we wait for slower peers
-_BAN_SECONDS = 5.0
 _BAN_GROWTH = 2.0
 _LONGEST_BANS = 4  # 5, 10, 20, 40 s: a car that drove through a tunnel is asked again soon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestTimes:
+    """How long a node waits for others."""
+
+    answer_seconds: float = 3.0  # for one peer to answer one request
+    settle_seconds: float = 0.5  # for slower peers, once one answer has come
+    ban_seconds: float = 5.0  # a peer that didn't answer isn't asked for this long
 
 
 class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
     """Finds the nodes nearest to a key, puts records there and reads them back."""
 
     protocol: SwarmProtocol
+    times: RequestTimes
 
     @classmethod
     async def open(
-        cls, p2p: P2P, *, client_only: bool, predecessor: SwarmProtocol | None = None
+        cls,
+        p2p: P2P,
+        *,
+        client_only: bool,
+        predecessor: SwarmProtocol | None = None,
+        times: RequestTimes | None = None,
     ) -> SwarmNode:
-        """Take part with a running p2pd; `client_only` asks others but answers nobody.
+        """Take part through a running p2pd; with `client_only` ask others, but answer no requests.
 
-        What a `predecessor` kept for the swarm is kept on: only its p2pd has ended.
+        The records that a `predecessor` kept for the swarm are taken over: only its p2pd has ended.
         """
+        times = times or RequestTimes()
         self = cls(_initialized_with_create=True)
         self.p2p = p2p
         self.peer_id = p2p.peer_id
         self.node_id = node_id_of(p2p.peer_id)
         self.num_replicas, self.num_workers, self.chunk_size = REPLICAS, PARALLEL_SEARCHES, 1
-        self.blacklist = Blacklist(_BAN_SECONDS, _BAN_GROWTH)
+        self.times = times
+        self.blacklist = Blacklist(times.ban_seconds, _BAN_GROWTH)
         self._should_shutdown_p2p = False
         self.is_alive = True
         self.protocol = await SwarmProtocol.create(
@@ -55,7 +71,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             bucket_size=BUCKET_SIZE,
             depth_modulo=5,
             num_replicas=REPLICAS,
-            wait_timeout=RPC_TIMEOUT_SECONDS,
+            wait_timeout=times.answer_seconds,
             cache_size=1,
             client_mode=client_only,
             record_validator=predecessor.record_validator if predecessor else RecordValidator(),
@@ -67,10 +83,9 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
     async def meet(
         self, peers: Collection[PeerID], connect: Callable[[PeerID], Awaitable[bool]] | None = None
     ) -> list[float]:
-        """Ping `peers`; with `connect` only those to which it says that it could connect.
+        """Ping `peers` side by side; with `connect`, only the peers for which it returns True.
 
-        Returns the clock differences, in seconds, of those that answered in time. Those are asked again at
-        once, whatever was held against them.
+        Returns the clock differences, in seconds, of the peers that answered in time. Their bans are lifted.
         """
 
         async def reach(peer: PeerID) -> float | None:
@@ -81,26 +96,26 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                 self.blacklist.register_success(peer)
             return difference
 
-        pings = [asyncio.create_task(reach(peer)) for peer in peers]
         answers: list[float] = []
-        try:
-            patience = None if connect is not None else RPC_TIMEOUT_SECONDS + 1.0
-            pending = set(pings)
+        async with Nursery() as nursery:
+            patience_seconds = None if connect is not None else self.times.answer_seconds + 1.0
+            pending = {nursery.start(reach(peer)) for peer in peers}
             while pending:
                 done, pending = await asyncio.wait(
-                    pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                    pending, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done:
                     break
                 answers.extend(answer for ping in done if (answer := ping.result()) is not None)
                 if answers:
-                    patience = SETTLE_SECONDS
-        finally:
-            await _end(pings)
+                    patience_seconds = self.times.settle_seconds
         return answers
 
     async def put(self, key: bytes, record: Record) -> int:
-        """Store our record at the nearest nodes, us included if we are one. Returns how many keep it."""
+        """Store our record at the nodes nearest to `key`, which may include this one.
+
+        Returns how many nodes keep it.
+        """
         key_id = DHTID.from_bytes(key)
         nearest = (await self.find_nearest_nodes([key_id], k_nearest=REPLICAS, exclude_self=True))[key_id]
         targets = sorted([*nearest, self.node_id], key=key_id.xor_distance)[:REPLICAS]
@@ -110,13 +125,13 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         if self.node_id in targets:
             kept += self.protocol.keep(key, self.protocol.record_validator.accept(key, record.data))
         stores = [self.protocol.put(nearest[node], key_id, record) for node in targets if node in nearest]
-        return kept + sum(bool(answer) for answer in await asyncio.gather(*stores))
+        return kept + sum(bool(answer) for answer in await all_of(*stores))
 
     async def get(self, key: bytes) -> list[Record]:
         """The newest live record of every peer under `key`, from all the nodes nearest to it.
 
-        Returns when the search is complete, or `SETTLE_SECONDS` after the last answer that held records:
-        a dead node in the neighbourhood delays nobody.
+        Returns when the search is complete, or `settle_seconds` after the last answer that held records, so
+        that a dead node near the key doesn't delay the reader.
         """
         key_id = DHTID.from_bytes(key)
         known = dict(
@@ -157,7 +172,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                     await_all_tasks=False,
                 )
             )
-            await _settle(search, progress)
+            await _settle(search, progress, self.times.settle_seconds)
         return list(newest.values())
 
     async def _call_find_with_blacklist(self, peer_id: PeerID, keys: Collection[DHTID]) -> Any:
@@ -167,30 +182,19 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         return answer
 
 
-async def _settle(search: asyncio.Task[Any], progress: asyncio.Event) -> None:
-    """Wait for `search`, but not longer than `SETTLE_SECONDS` after the last progress."""
-    patience: float | None = None
-    try:
+async def _settle(search: asyncio.Task[Any], progress: asyncio.Event, settle_seconds: float) -> None:
+    """Wait for `search`, but not longer than `settle_seconds` after the last progress; then end it."""
+    patience_seconds: float | None = None
+    async with ending(search):
         while True:
-            step = asyncio.create_task(progress.wait())
-            try:
+            async with ending(asyncio.create_task(progress.wait())) as step:
                 done, _ = await asyncio.wait(
-                    {search, step}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                    {search, step}, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
                 )
-            finally:
-                await _end([step])
             if search in done:
                 search.result()
                 return
             if not done:
                 return
             progress.clear()
-            patience = SETTLE_SECONDS
-    finally:
-        await _end([search])
-
-
-async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            patience_seconds = settle_seconds

@@ -1,4 +1,4 @@
-"""Whom a member remembers, and when it should greet whom. Pure: the caller has the clock and the network."""
+"""Which peers a member remembers, and when to greet which. Pure: the caller has the clock and the network."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from p2pinfer.types import PeerId
 
 MAX_MET = 16
-ALONE_SECONDS = 5.0  # between two greetings of the same peer while nobody is known
-LOST_SECONDS = 20.0  # of an initial peer that we don't know any more
-UNCONNECTED_SECONDS = 60.0  # of one that we do know: it may have begun anew, and know nobody
-MET_SECONDS = 60.0  # of a peer met before that we don't know any more: the swarm may have been cut in two
-REMEMBERED_SECONDS = 3600.0  # so long after we last saw it; longer while nobody is known
-_SLOWEST_RESTART_SECONDS = 30.0
 
 
-def restart_delay_seconds(failures: int) -> float:
-    """How long to wait before p2pd is started again, after so many ends in a row (1: the first).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreetingTimes:
+    """How long a member waits, after it greeted a peer, before it greets that peer again.
 
-    >>> [restart_delay_seconds(failures) for failures in (1, 2, 3, 7, 1000)]
-    [0.5, 1.0, 2.0, 30.0, 30.0]
+    A peer is known while it is in the routing table: it answered when it was last asked.
     """
-    return min(_SLOWEST_RESTART_SECONDS, 0.5 * 2.0 ** min(failures - 1, 10))
+
+    alone_seconds: float = 5.0  # while no peer at all is known
+    lost_seconds: float = 20.0  # an initial peer that isn't known any more
+    unconnected_seconds: float = 60.0  # an initial peer that is known, but may have restarted and know nobody
+    met_seconds: float = 60.0  # a peer met before that isn't known any more: the swarm may be cut in two
+    remembered_seconds: float = 3600.0  # a peer met before is forgotten this long after it was last seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +32,19 @@ class _Met:
 
 
 class Acquaintances:
-    """The initial peers, and a few others that were met, with the multiaddresses where they were."""
+    """The initial peers and up to MAX_MET peers that were met, with the multiaddresses where they were."""
 
-    def __init__(self, initial: Mapping[PeerId, Collection[str]]) -> None:
+    def __init__(self, initial: Mapping[PeerId, Collection[str]], times: GreetingTimes | None = None) -> None:
         self._initial = {peer_id: tuple(addresses) for peer_id, addresses in initial.items()}
+        self._times = times or GreetingTimes()
         self._met: dict[PeerId, _Met] = {}
         self._greeted_at: dict[PeerId, float] = {}
 
     def saw(self, connected: Mapping[PeerId, Collection[str]], now: float) -> None:
-        """Remember members that are connected at these addresses. Those known longest are kept.
+        """Remember members that are connected at these addresses.
 
-        A peer that has been here for long is likelier to stay than a new one.
+        Of more than MAX_MET, the ones seen last are kept, and among these the ones known longest: a peer that
+        has been in the swarm for long is likelier to stay than a new one.
         """
         for peer_id, addresses in connected.items():
             held = self._met.get(peer_id)
@@ -52,44 +53,45 @@ class Acquaintances:
         self._met = dict(kept)
 
     def addresses(self) -> dict[PeerId, tuple[str, ...]]:
-        """Everybody, with every address known of each."""
+        """All remembered peers, with every known address of each."""
         found = dict(self._initial)
         for peer_id, met in self._met.items():
             found[peer_id] = tuple(dict.fromkeys((*found.get(peer_id, ()), *met.addresses)))
         return found
 
     def due(self, now: float, known: Set[PeerId], connected: Set[PeerId]) -> dict[PeerId, tuple[str, ...]]:
-        """Whom to greet now, and where; counted as greeted from here on.
+        """The peers to greet now, with their addresses; from here on they count as greeted.
 
-        `known` are those in the routing table: they answered when last asked. They may be gone since, or
-        have begun anew, and then only a broken connection gives it away.
+        `known` are the peers in the routing table: they answered when they were last asked. A peer that has
+        left since, or has restarted and knows nobody, is noticed only by its broken connection.
         """
         due = {
             peer_id: addresses
             for peer_id, addresses in self.addresses().items()
-            if (patience := self._patience_seconds(peer_id, now, known, connected)) is not None
-            and now >= self._greeted_at.get(peer_id, float("-inf")) + patience
+            if (wait_seconds := self._wait_seconds(peer_id, now, known, connected)) is not None
+            and now >= self._greeted_at.get(peer_id, float("-inf")) + wait_seconds
         }
         self.greeted(due, now)
         return due
 
     def greeted(self, peers: Collection[PeerId], now: float) -> None:
-        """These peers were greeted."""
+        """Note that these peers were greeted now."""
         for peer_id in peers:
             self._greeted_at[peer_id] = now
         remembered = self._initial.keys() | self._met.keys()
         self._greeted_at = {peer: at for peer, at in self._greeted_at.items() if peer in remembered}
 
-    def _patience_seconds(
+    def _wait_seconds(
         self, peer_id: PeerId, now: float, known: Set[PeerId], connected: Set[PeerId]
     ) -> float | None:
-        """How long after one greeting the next is due; None: not while things are as they are."""
+        """Seconds from one greeting of the peer to the next; None: it needs none as things are."""
+        times = self._times
         if not known:
-            return ALONE_SECONDS
+            return times.alone_seconds
         if peer_id in self._initial:
             if peer_id not in known:
-                return LOST_SECONDS
-            return None if peer_id in connected else UNCONNECTED_SECONDS
-        if peer_id in known or now - self._met[peer_id].seen_at > REMEMBERED_SECONDS:
+                return times.lost_seconds
+            return None if peer_id in connected else times.unconnected_seconds
+        if peer_id in known or now - self._met[peer_id].seen_at > times.remembered_seconds:
             return None
-        return MET_SECONDS
+        return times.met_seconds

@@ -1,9 +1,9 @@
-"""p2pd, the libp2p of hivemind: started, watched and ended here.
+"""p2pd, the libp2p process of hivemind: this file starts it, asks it and ends it.
 
-hivemind's own launcher keeps no private folder for its sockets and can't say what went wrong. This one starts
+hivemind's own launcher has no private folder for its sockets and can't say what went wrong. This one starts
 the same binary with the same flags and attaches hivemind's P2P to it. p2pd ends by itself when its control
-connection closes, so it doesn't outlive this process, even if that is killed (tried: SIGKILL). When p2pd ends
-before the block does, it isn't started again here: see membership.py.
+connection closes, so it doesn't outlive this process even after SIGKILL (tried). If p2pd ends early,
+membership.py starts it again.
 """
 
 from __future__ import annotations
@@ -36,42 +36,40 @@ from p2pinfer.tasks import undisturbed
 from p2pinfer.types import PeerId, short_id
 
 _logger = logging.getLogger(__name__)
-_STOP_SECONDS = 3.0
 _DIAL_SECONDS = 10.0
-_ANSWER_SECONDS = 5.0  # of p2pd itself, to a question that needs no network
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonConfig:
-    """What p2pd is told at its start."""
+    """The settings of a p2pd process."""
 
     initial_peers: tuple[str, ...]
     bootstrap: bool  # connect to the initial peers at the start, and fail if none of them answers
-    listen_maddrs: tuple[str, ...]  # none: dial only
+    listen_maddrs: tuple[str, ...]  # empty: it dials, but can't be dialled
     announce_maddrs: tuple[str, ...]
     client_only: bool
-    use_relays: bool  # be found through others when no port can be opened
+    use_relays: bool  # be reachable through other peers when no port can be opened
     startup_timeout_seconds: float
 
 
 class Daemon:
     """A running p2pd and hivemind's connection to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, p2p: P2P) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, p2p: P2P, answer_seconds: float) -> None:
+        """`answer_seconds` is how long p2pd may take for a question that needs no network."""
         self.process = process
         self.p2p = p2p
+        self._answer_seconds = answer_seconds
 
     @property
     def running(self) -> bool:
+        """False once the process has ended."""
         return self.process.returncode is None
 
     async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
-        """Open a libp2p stream.
-
-        Raises SwarmError if the peer can't be reached or doesn't speak `protocol`.
-        """
+        """Open a libp2p stream. Raises SwarmError if the peer isn't reachable or doesn't speak `protocol`."""
         request = p2pd_pb2.Request(
             type=p2pd_pb2.Request.STREAM_OPEN,
             streamOpen=p2pd_pb2.StreamOpenRequest(peer=peer_id_to_bytes(peer_id), proto=[protocol]),
@@ -80,7 +78,7 @@ class Daemon:
         return stream
 
     async def connect(self, peer_id: PeerId, maddrs: Collection[str], timeout_seconds: float) -> None:
-        """Be connected to a peer that may be at one of `maddrs`. Raises SwarmError if that fails."""
+        """Connect to a peer at one of `maddrs`, unless it is connected. Raises SwarmError if that fails."""
         request = p2pd_pb2.Request(
             type=p2pd_pb2.Request.CONNECT,
             connect=p2pd_pb2.ConnectRequest(
@@ -93,25 +91,28 @@ class Daemon:
         writer.close()
 
     async def connections(self) -> list[tuple[PeerId, str]]:
-        """Who is connected now, and where: peer and multiaddress, one per connection.
+        """The peer and the multiaddress of every connection.
 
-        The address of one that dialled us is usually that on which it listens: p2pd dials from its own port.
-        Raises SwarmError if p2pd doesn't say.
+        If the peer dialled us, its address is usually the one where it listens: p2pd dials from its own port.
+        Raises SwarmError if p2pd doesn't answer.
         """
         request = p2pd_pb2.Request(type=p2pd_pb2.Request.LIST_PEERS)
-        (_, writer), response = await self._ask(request, _ANSWER_SECONDS, "p2pd doesn't say who is connected")
+        failure = "p2pd doesn't say which peers are connected"
+        (_, writer), response = await self._ask(request, self._answer_seconds, failure)
         writer.close()
         found: list[tuple[PeerId, str]] = []
         for peer in response.peers:
-            with suppress(
-                ValueError, MultiaddrError
-            ):  # not an Ed25519 peer, none of ours; or at a strange place
+            # ValueError: not an Ed25519 peer, so it isn't one of ours. MultiaddrError: an unknown transport.
+            with suppress(ValueError, MultiaddrError):
                 peer_id = peer_id_from_bytes(peer.id)
                 found.extend((peer_id, str(Multiaddr(raw))) for raw in peer.addrs)
         return found
 
     async def _ask(self, request: p2pd_pb2.Request, seconds: float, failure: str) -> tuple[Stream, Any]:
-        """Put a request to p2pd on a connection of its own. Unlike hivemind's, closes it if that fails."""
+        """Send a request to p2pd on a new connection, and read its response.
+
+        Unlike hivemind's own, this closes the connection if the request fails.
+        """
         try:
             stream = await self.p2p._client.control.daemon_connector.open_connection()
         except OSError as error:
@@ -133,9 +134,17 @@ class Daemon:
 
 
 @asynccontextmanager
-async def run_daemon(identity: Identity, config: DaemonConfig, private_folder: Path) -> AsyncIterator[Daemon]:
-    """Run p2pd for as long as the block lasts, with its sockets inside `private_folder`.
+async def run_daemon(
+    identity: Identity,
+    config: DaemonConfig,
+    private_folder: Path,
+    *,
+    answer_seconds: float,
+    stop_seconds: float,
+) -> AsyncIterator[Daemon]:
+    """Run p2pd until the block ends, with its sockets inside `private_folder`.
 
+    At the end p2pd has `stop_seconds` to exit after SIGTERM, then it is killed.
     Raises SwarmUnreachableError if none of the initial peers answers, SwarmError if p2pd doesn't start.
     """
     _check_ports_free(config.listen_maddrs)
@@ -160,27 +169,34 @@ async def run_daemon(identity: Identity, config: DaemonConfig, private_folder: P
             raise SwarmError(f"p2pd ended at its start: {error!r}") from error
         if str(p2p.peer_id) != identity.peer_id:
             raise SwarmError(f"p2pd runs as {p2p.peer_id} instead of {identity.peer_id}")
-        yield Daemon(process, p2p)
+        yield Daemon(process, p2p, answer_seconds)
     finally:
-        await undisturbed(asyncio.create_task(_end(p2p, process, reader)))
+        await undisturbed(asyncio.create_task(_end(p2p, process, reader, stop_seconds)))
         shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _end(
-    p2p: P2P | None, process: asyncio.subprocess.Process | None, reader: asyncio.Task[None] | None
+    p2p: P2P | None,
+    process: asyncio.subprocess.Process | None,
+    reader: asyncio.Task[None] | None,
+    stop_seconds: float,
 ) -> None:
     if p2p is not None:
         await p2p.shutdown()
     if (owner := current_owner.get()) is not None:
-        await owner.close()  # hivemind only cancels its tasks; wait for their end
+        await owner.close()  # hivemind cancels its tasks, but doesn't wait for their end
     if process is not None:
-        await _stop(process)
+        await _stop(process, stop_seconds)
     if reader is not None:
         await reader
 
 
 def _check_ports_free(listen_maddrs: Sequence[str]) -> None:
-    """p2pd shares a TCP port with another p2pd (SO_REUSEPORT); each would get half of the connections."""
+    """Raise SwarmError if a port is taken.
+
+    p2pd itself would share a TCP port with another p2pd (SO_REUSEPORT), and each would get half of the
+    connections.
+    """
     for maddr in listen_maddrs:
         words = maddr.split("/")
         if len(words) < 5 or words[1] not in ("ip4", "ip6") or words[3] != "tcp" or words[4] == "0":
@@ -201,7 +217,7 @@ async def _launch(control: Multiaddr, key_file: Path, config: DaemonConfig) -> a
     flags = {
         "listen": control,
         "id": key_file,
-        "idleTimeout": f"{config.startup_timeout_seconds + 15:.0f}s",  # if we die before we connect to it
+        "idleTimeout": f"{config.startup_timeout_seconds + 15:.0f}s",  # if nothing connects to it
         "persistentConnMaxMsgSize": DEFAULT_MAX_MSG_SIZE,
         "dhtClient" if config.client_only else "dhtServer": 1,
         "b": int(config.bootstrap and bool(config.initial_peers)),
@@ -231,18 +247,18 @@ async def _launch(control: Multiaddr, key_file: Path, config: DaemonConfig) -> a
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for us: we withdraw our records first, then end p2pd
+            start_new_session=True,  # Ctrl-C is for this process: it withdraws its records, then ends p2pd
         )
     except OSError as error:
         raise SwarmError(
-            f"{binary} can't be started ({error.strerror}): install hivemind 1.1.12 for this machine again"
+            f"{binary} can't be started ({error.strerror}): reinstall hivemind 1.1.12 for this machine"
         ) from error
 
 
 async def _read_output(process: asyncio.subprocess.Process, ready: asyncio.Future[str | None]) -> None:
-    """Log what p2pd prints; `ready` becomes None once it runs, or its last words if it ends first."""
+    """Log what p2pd prints. `ready` becomes None once p2pd runs, or its last line if it ends first."""
     assert process.stdout is not None
-    last_words = "no reason given"
+    last_line = "no reason given"
     while True:
         try:
             line = (await process.stdout.readline()).decode(errors="replace")
@@ -251,39 +267,39 @@ async def _read_output(process: asyncio.subprocess.Process, ready: asyncio.Futur
         if not line:
             break
         if line.strip():
-            last_words = line.strip()
-            _logger.debug("p2pd: %s", last_words)
+            last_line = line.strip()
+            _logger.debug("p2pd: %s", last_line)
         if line.startswith("Peer ID:") and not ready.done():
             ready.set_result(None)
     await process.wait()
     if not ready.done():
-        ready.set_result(last_words)
+        ready.set_result(last_line)
 
 
 async def _wait_ready(ready: asyncio.Future[str | None], config: DaemonConfig) -> SwarmError | None:
     try:
-        last_words = await asyncio.wait_for(asyncio.shield(ready), config.startup_timeout_seconds)
+        last_line = await asyncio.wait_for(asyncio.shield(ready), config.startup_timeout_seconds)
     except TimeoutError:
         if config.bootstrap and config.initial_peers:
             return unreachable(config.initial_peers)
         return SwarmError(f"p2pd didn't start within {config.startup_timeout_seconds:g} s")
-    if last_words is None:
+    if last_line is None:
         return None
-    if "bootstrap" in last_words:
+    if "bootstrap" in last_line:
         return unreachable(config.initial_peers)
-    if "listen" in last_words:
+    if "listen" in last_line:
         listen = ", ".join(config.listen_maddrs)
         return SwarmError(
-            f"can't listen on {listen}: is the port taken, the address not ours? ({last_words})"
+            f"can't listen on {listen}: is the port taken, or the address not this machine's? ({last_line})"
         )
-    return SwarmError(f"p2pd ended at its start: {last_words}")
+    return SwarmError(f"p2pd ended at its start: {last_line}")
 
 
 def unreachable(initial_peers: Sequence[str]) -> SwarmUnreachableError:
-    """The error that names who didn't answer."""
+    """The error that names the addresses where no peer answered."""
     return SwarmUnreachableError(
         f"no peer of the swarm answers at {', '.join(initial_peers)}: is one of them running, "
-        "is the address complete and current, does a firewall stand between?"
+        "is the address complete and current, does a firewall block it?"
     )
 
 
@@ -296,14 +312,14 @@ async def _attach(control: Multiaddr, folder: Path) -> P2P:
     return await PrivateP2P.replicate(control)
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process, stop_seconds: float) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is None:
             with suppress(ProcessLookupError):
-                # Not process.send_signal: it reaps a child that just ended, and asyncio warns that it's gone.
+                # Not process.send_signal: it reaps a child that just ended, and asyncio warns about that.
                 os.kill(process.pid, number)
         try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            await asyncio.wait_for(process.wait(), stop_seconds)
         except TimeoutError:
             continue
         return

@@ -1,7 +1,7 @@
-"""Membership that heals itself: whenever p2pd ends it is started again, under the same identity and ports.
+"""Membership that heals itself: when p2pd ends it is started again, with the same identity and ports.
 
-Only a membership that once stood is healed; the first join fails at once if it can't be. Records aren't
-announced again from here: who announces waits for `wait_rejoined` and does it.
+Only a membership that has joined once is healed; a first join that fails raises its error at once. Records
+aren't announced again from here: the caller waits for `wait_rejoined` and announces them.
 """
 
 from __future__ import annotations
@@ -21,46 +21,48 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
-from p2pinfer.swarm.membership.acquaintances import Acquaintances, restart_delay_seconds
+from p2pinfer.swarm.membership.acquaintances import Acquaintances
 from p2pinfer.swarm.membership.daemon import DaemonConfig, run_daemon, unreachable
+from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
 from p2pinfer.swarm.membership.socket_folder import private_folder
-from p2pinfer.tasks import undisturbed, unless
+from p2pinfer.tasks import cancel_and_wait, ended, first_of, unless
 from p2pinfer.types import PeerId
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 20.0
-_LOOK_SECONDS = 5.0  # between two looks at who is connected
-_MOST_SILENT_LOOKS = 4  # then p2pd hangs: it has been silent for half a minute
-_STEADY_SECONDS = 60.0  # a presence of that length was no failure
-_STARTS_AT_OLD_PORTS = 5  # then somebody else has them: better at another port than nowhere
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a member takes from one stay in a swarm to the next: whom it knew, and where others knew it."""
+    """What a member keeps from one stay in a swarm to the next: known peers, and its own ports."""
 
-    peers: Mapping[PeerId, tuple[str, ...]] = field(default_factory=dict)  # by multiaddresses
-    listen_maddrs: tuple[str, ...] = ()  # with the ports that the system chose; empty: as it is told
+    peers: Mapping[PeerId, tuple[str, ...]] = field(default_factory=dict)  # with their multiaddresses
+    listen_maddrs: tuple[str, ...] = ()  # with the ports that the system chose; empty: as configured
 
 
 class Membership:
     """One identity's place in one swarm, through any number of p2pd processes."""
 
     def __init__(
-        self, identity: Identity, config: DaemonConfig, remembered: Remembered | None = None
+        self,
+        identity: Identity,
+        config: DaemonConfig,
+        remembered: Remembered | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """Nothing happens before `run`. Raises UsageError for a malformed initial peer.
 
-        Those `remembered` from before are greeted like initial peers, but needn't be there.
+        The peers in `remembered` are greeted like initial peers, but none of them has to answer.
         """
+        self._pace = pace or Pace()
         initial: dict[PeerId, list[str]] = {}
         for address in config.initial_peers:
             initial.setdefault(PeerId(check_peer_address(address)), []).append(address)
         initial.pop(identity.peer_id, None)
         self._initial = tuple(initial)
-        self._acquaintances = Acquaintances(initial)
+        self._acquaintances = Acquaintances(initial, self._pace.greetings)
         self._identity = identity
         self._config = config
         self._former = remembered or Remembered()
@@ -79,11 +81,11 @@ class Membership:
 
     @property
     def remembered(self) -> Remembered:
-        """For the next stay in the same swarm."""
+        """What the next stay in this swarm needs."""
         return Remembered(self._acquaintances.addresses(), self._opened_ports)
 
     def presence(self) -> Presence:
-        """The presence that stands now. Raises SwarmError, instead of waiting, if there is none."""
+        """The current presence. Raises SwarmError at once if there is none."""
         self._check_not_left()
         if self._present is None or not self._present.daemon.running:
             raise lost()
@@ -91,15 +93,15 @@ class Membership:
 
     @property
     def daemon_pid(self) -> int | None:
-        """The process that is p2pd now."""
+        """The process id of p2pd; None while it isn't running."""
         return None if self._present is None else self._present.daemon.process.pid
 
     async def wait_rejoined(self) -> None:
-        """Return after the next time that we are back: p2pd runs again, or others answer again."""
+        """Wait until this member is back the next time: p2pd runs again, or others answer again."""
         await self._rejoined.wait()
 
     async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
-        """Let `handler` take the streams for `protocol`, now and after every restart."""
+        """Let `handler` take the streams for `protocol`, now and after every restart of p2pd."""
         self._check_not_left()
         self._handlers[protocol] = handler
         if (presence := self._present) is None:
@@ -112,7 +114,7 @@ class Membership:
             # Otherwise the restart will add it.
 
     async def remove_stream_handler(self, protocol: str) -> None:
-        """Take no more streams for `protocol`. Quiet if p2pd is gone."""
+        """Take no more streams for `protocol`. Nothing happens if p2pd has ended."""
         self._handlers.pop(protocol, None)
         if (presence := self._present) is None:
             return
@@ -122,7 +124,7 @@ class Membership:
             _logger.debug("stream handler not removed: %r", error)
 
     async def find_company(self) -> None:
-        """If we know nobody (an outage makes both ends forget each other), greet all whom we remember."""
+        """If no peer is known, greet all that are remembered: an outage makes both ends forget each other."""
         presence = self.presence()
         if not presence.alone:
             return
@@ -130,7 +132,7 @@ class Membership:
             await self._greet(presence)
         else:
             async with self._greeting:
-                pass  # it is being done: the outcome is ours as well
+                pass  # another caller greets already: wait for the outcome
 
     async def run(self, joined: asyncio.Future[None], leave: asyncio.Event) -> None:
         """Join, set `joined`, and be a member until `leave` is set.
@@ -145,40 +147,38 @@ class Membership:
                     reason = "p2pd has ended"
                     try:
                         await self._unless_left(self._be_present(joined, leave), leave)
-                    except Exception as error:  # whatever it is, the next attempt may succeed
+                    except Exception as error:  # the next attempt may succeed, whatever this was
                         if not joined.done():
                             raise
                         _logger.debug("a presence in the swarm failed", exc_info=True)
                         reason = str(error) or repr(error)
                     if leave.is_set():
                         break
-                    steady = time.monotonic() - began > _STEADY_SECONDS
+                    steady = time.monotonic() - began > self._pace.steady_seconds
                     ends_in_a_row = 1 if steady else ends_in_a_row + 1
                     if self._failed_starts == 0:
                         _logger.warning("%s: starting it again", reason)
-                    elif reason != last_reason:  # not the same for every attempt
+                    elif reason != last_reason:  # log the same reason once, not at every attempt
                         _logger.warning("p2pd doesn't start again yet: %s", reason)
                     last_reason = reason
-                    await _sleep(restart_delay_seconds(ends_in_a_row), leave)
+                    await _sleep(self._pace.restarts.seconds(ends_in_a_row), leave)
         finally:
             self._left = True
 
     async def _unless_left(self, presence: Coroutine[Any, Any, None], leave: asyncio.Event) -> None:
-        """Run a presence. If `leave` is set, one that stands ends by itself, and others are cut short."""
+        """Run a presence. When `leave` is set, one that has begun ends by itself, others are cancelled."""
         task, leaving = asyncio.create_task(presence), asyncio.create_task(leave.wait())
         try:
             await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if self._present is not None:
                 await asyncio.wait({task})
         finally:
-            leaving.cancel()
-            task.cancel()
-            await undisturbed(asyncio.create_task(_settled(task, leaving)))
+            await ended(asyncio.create_task(cancel_and_wait(task, leaving)))
         if not task.cancelled():
             task.result()
 
     async def _be_present(self, joined: asyncio.Future[None], leave: asyncio.Event) -> None:
-        """From a start of p2pd to its end, or until `leave` is set."""
+        """Be present from a start of p2pd to its end, or until `leave` is set."""
         first = not joined.done()
         owner = TaskOwner()
         current_owner.set(owner)
@@ -188,9 +188,19 @@ class Membership:
         else:
             config = replace(config, bootstrap=False, listen_maddrs=self._listen_again())
         self._failed_starts += 1
-        async with run_daemon(self._identity, config, self.private_folder) as daemon:
+        async with run_daemon(
+            self._identity,
+            config,
+            self.private_folder,
+            answer_seconds=self._pace.answer_seconds,
+            stop_seconds=self._pace.stop_seconds,
+        ) as daemon:
             presence = await Presence.begin(
-                daemon, client_only=config.client_only, before=self._before, owner=owner
+                daemon,
+                client_only=config.client_only,
+                before=self._before,
+                owner=owner,
+                times=self._pace.requests,
             )
             arrival = self._meet_initial_peers(presence) if first else self._return(presence)
             await unless(daemon.process.wait(), arrival, SwarmError("p2pd has ended at its start"))
@@ -214,8 +224,8 @@ class Membership:
                 self._present = None
 
     def _listen_again(self) -> tuple[str, ...]:
-        """The addresses to listen on at a restart: where others know us, unless that failed too often."""
-        if self._failed_starts >= _STARTS_AT_OLD_PORTS:
+        """The addresses to listen on at a restart: the old ones, until p2pd has failed there too often."""
+        if self._failed_starts >= self._pace.starts_at_old_ports:
             return self._config.listen_maddrs
         return self._opened_ports
 
@@ -240,7 +250,7 @@ class Membership:
             raise unreachable(self._config.initial_peers) from error
 
     async def _return(self, presence: Presence) -> None:
-        """Take streams and greet everybody remembered. Nobody has to answer: we go on greeting later."""
+        """Take streams and greet all remembered peers. None has to answer: greeting goes on later."""
         taken: set[str] = set()
         while missing := [protocol for protocol in self._handlers if protocol not in taken]:
             for protocol in missing:
@@ -252,22 +262,11 @@ class Membership:
         await presence.greet(everybody, connected=set())
 
     async def _stay(self, presence: Presence, leave: asyncio.Event) -> None:
-        """Until p2pd ends or `leave` is set. Raises SwarmError if p2pd hangs."""
-        tasks = [
-            asyncio.create_task(work)
-            for work in (presence.daemon.process.wait(), leave.wait(), self._look_around(presence))
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        """Stay until p2pd ends or `leave` is set. Raises SwarmError if p2pd hangs."""
+        await first_of(presence.daemon.process.wait(), leave.wait(), self._look_around(presence))
 
     async def _look_around(self, presence: Presence) -> None:
-        """Remember who is there, and greet who should know us but may not (see acquaintances.py)."""
+        """Remember the connected peers, and greet those that may not know us (see acquaintances.py)."""
         silent_looks = 0
         while True:
             try:
@@ -275,9 +274,9 @@ class Membership:
                 silent_looks = 0
             except SwarmError as error:
                 silent_looks += 1
-                if silent_looks == _MOST_SILENT_LOOKS:
+                if silent_looks == self._pace.most_silent_looks:
                     raise SwarmError("p2pd hangs") from error
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(self._pace.look_seconds)
 
     async def _greet(self, presence: Presence) -> None:
         async with self._greeting:
@@ -288,7 +287,7 @@ class Membership:
             due = self._acquaintances.due(now, known, connected.keys())
             if due:
                 await presence.run(presence.greet(due, connected.keys()))
-            # Others may have greeted us as well.
+            # Not only a greeting of ours ends this: others may have greeted us.
             was_alone, self._alone = self._alone, presence.alone
             if was_alone and not self._alone:
                 self._tell_rejoined()
@@ -303,7 +302,10 @@ class Membership:
 
 
 def _check_clock(seconds_ahead: float) -> None:
-    """Records live for a minute: with a clock far off, ours would be born dead, and others' seem to be."""
+    """Raise SwarmError if the clock is far off.
+
+    Records live for a minute: ours would have expired when they are made, or those of others would seem to.
+    """
     if abs(seconds_ahead) > MAX_CLOCK_DIFFERENCE_SECONDS:
         direction = "behind" if seconds_ahead > 0 else "ahead of"
         raise SwarmError(
@@ -311,11 +313,7 @@ def _check_clock(seconds_ahead: float) -> None:
         )
 
 
-async def _settled(*tasks: asyncio.Task[Any]) -> None:
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _sleep(seconds: float, leave: asyncio.Event) -> None:
-    """Sleep, but not beyond the moment that `leave` is set."""
+    """Sleep, but only until `leave` is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(leave.wait(), seconds)

@@ -1,4 +1,4 @@
-"""Our presence in the swarm from one start of p2pd to its end: the process, and our node of the DHT on it."""
+"""A member's presence in the swarm from one start of p2pd to its end: the process, and the DHT node on it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.identity import peer_id_to_bytes
 from p2pinfer.swarm.addresses import tcp_endpoint
 from p2pinfer.swarm.kademlia.hardening import TaskOwner
-from p2pinfer.swarm.kademlia.node import SwarmNode
+from p2pinfer.swarm.kademlia.node import RequestTimes, SwarmNode
 from p2pinfer.swarm.membership.daemon import Daemon, Stream
-from p2pinfer.tasks import unless
+from p2pinfer.tasks import Nursery, unless
 from p2pinfer.types import PeerId
 
 StreamHandler = Callable[[PeerId, Stream], Awaitable[None]]
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class Presence:
-    """A p2pd that runs, and a node on it. Made inside a task whose `current_owner` is `owner`."""
+    """A running p2pd and a DHT node on it. Made inside a task whose `current_owner` is `owner`."""
 
     def __init__(self, daemon: Daemon, node: SwarmNode, owner: TaskOwner) -> None:
         self.daemon = daemon
@@ -40,44 +40,53 @@ class Presence:
 
     @classmethod
     async def begin(
-        cls, daemon: Daemon, client_only: bool, before: Presence | None, owner: TaskOwner
+        cls,
+        daemon: Daemon,
+        *,
+        client_only: bool,
+        before: Presence | None,
+        owner: TaskOwner,
+        times: RequestTimes,
     ) -> Presence:
-        """Open the node; what the presence `before` kept for others is kept on. Raises SwarmError."""
+        """Open the node, and take over the records that the presence `before` kept for others.
+
+        Raises SwarmError if p2pd ends meanwhile.
+        """
         predecessor = before.node.protocol if before is not None else None
-        opening = SwarmNode.open(daemon.p2p, client_only=client_only, predecessor=predecessor)
-        # Hivemind waits for ever for the answers of a p2pd that is gone.
+        opening = SwarmNode.open(daemon.p2p, client_only=client_only, predecessor=predecessor, times=times)
+        # hivemind would wait forever for the answers of a p2pd that has ended.
         node = await unless(daemon.process.wait(), opening, SwarmError("p2pd ended at its start"))
         return cls(daemon, node, owner)
 
     def known(self) -> Set[PeerId]:
-        """The other nodes in our routing table: they answered when last asked."""
+        """The other nodes in the routing table: they answered when they were last asked."""
         return {PeerId(peer.to_base58()) for peer in self.node.protocol.routing_table.peer_id_to_uid}
 
     @property
     def alone(self) -> bool:
-        """True if we know nobody."""
+        """True if no other node is known."""
         return not self.node.protocol.routing_table.uid_to_peer_id
 
     @property
     def cut_off(self) -> bool:
-        """True if we are a client, which keeps nothing itself, and know nobody who could keep it."""
+        """True if this is a client, which keeps no records itself, and knows no node that does."""
         return self.alone and bool(self.node.protocol.client_mode)
 
     async def connected(self) -> dict[PeerId, list[str]]:
-        """Who is connected now, and at which addresses. Raises SwarmError if p2pd doesn't say."""
+        """The connected peers and their addresses. Raises SwarmError if p2pd doesn't answer."""
         addresses: dict[PeerId, list[str]] = {}
         for peer_id, address in await self.daemon.connections():
             addresses.setdefault(peer_id, []).append(address)
         return addresses
 
     async def visible_addresses(self) -> tuple[str, ...]:
-        """Full multiaddresses of ours, as p2pd knows them."""
+        """The full multiaddresses of this member, as p2pd knows them."""
         return tuple(map(str, await self.daemon.p2p.get_visible_maddrs()))
 
     async def greet(self, peers: Mapping[PeerId, Collection[str]], connected: Set[PeerId]) -> list[float]:
-        """Connect to `peers` and ping them, all at once.
+        """Connect to `peers` and ping them, side by side.
 
-        Returns the clock differences of those that answered, or of the first and what comes soon after it.
+        Returns the clock differences, in seconds, of the first peer that answers and of those soon after it.
         """
 
         async def connect(peer: PeerID) -> bool:
@@ -85,7 +94,7 @@ class Presence:
             if peer_id in connected:
                 return True
             addresses = peers[peer_id]
-            if not await _anybody_at(addresses):
+            if not await _is_open(addresses):
                 return False
             try:
                 transports = [address.removesuffix(f"/p2p/{peer}") for address in addresses]
@@ -110,7 +119,10 @@ class Presence:
         await self.daemon.p2p.add_binary_stream_handler(protocol, on_stream)
 
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run `work` where hivemind's tasks find their owner. Raises SwarmError if p2pd ends meanwhile."""
+        """Run `work` in the context where hivemind's tasks find their owner.
+
+        Raises SwarmError if p2pd ends meanwhile.
+        """
         if not self.daemon.running:
             work.close()
             raise lost()
@@ -120,45 +132,41 @@ class Presence:
             await asyncio.wait({task})
         finally:
             task.cancel()
-        if task.cancelled():  # by its owner: this presence has ended
+        if task.cancelled():  # by its owner, because this presence has ended
             raise lost()
         return task.result()
 
     async def say_goodbye(self) -> None:
-        """Take our request handlers back, so that peers hear an error instead of nothing."""
+        """Remove the request handlers, so that peers get an error at once instead of no answer."""
         if not self.daemon.running:
             return
         try:
             await asyncio.wait_for(self.node.shutdown(), _LEAVE_SECONDS)
-        except Exception as error:  # noqa: BLE001 - p2pd may be gone already; we leave anyway
-            _logger.debug("left without taking back handlers: %r", error)
+        except Exception as error:  # noqa: BLE001 - p2pd may have ended already; we leave anyway
+            _logger.debug("left without removing the handlers: %r", error)
 
 
 def lost() -> SwarmError:
-    """What is raised while there is no presence."""
+    """The error that is raised while there is no presence."""
     return SwarmError("the connection to the swarm is being restored (p2pd has ended): try again in a moment")
 
 
-async def _anybody_at(addresses: Collection[str]) -> bool:
-    """False if no TCP connection can be made to any of `addresses`, where that can be tried.
+async def _is_open(addresses: Collection[str]) -> bool:
+    """True if a TCP connection to one of `addresses` can be made, or if none of them can be tried that way.
 
-    libp2p waits longer after every failed dial before it really dials that address again: 5 s and the square
-    of the number of failures (measured: 5, 6, 9, 14 s), up to 5 minutes. A peer that comes back after an hour
-    would stay out for these. So p2pd isn't asked before somebody is there.
+    After every failed dial libp2p waits longer before it dials that address again: 5 s plus the square of the
+    number of failures (measured: 5, 6, 9, 14 s), up to 5 minutes. A peer that comes back after an hour would
+    stay unreachable that long. So p2pd is asked to dial only where a port is open.
     """
     endpoints = [endpoint for address in addresses if (endpoint := tcp_endpoint(address)) is not None]
     if not endpoints:
         return True
-    probes = [asyncio.create_task(_accepts(host, port)) for host, port in endpoints]
-    try:
+    async with Nursery() as nursery:
+        probes = [nursery.start(_accepts(host, port)) for host, port in endpoints]
         for probe in asyncio.as_completed(probes):
             if await probe:
                 return True
         return False
-    finally:
-        for task in probes:
-            task.cancel()
-        await asyncio.gather(*probes, return_exceptions=True)
 
 
 async def _accepts(host: str, port: int) -> bool:

@@ -1,18 +1,11 @@
-"""Whom a member remembers, and when it greets whom, without a network."""
+"""Which peers a member remembers, and when it greets which, without a network."""
 
 from __future__ import annotations
 
-from p2pinfer.swarm.membership.acquaintances import (
-    ALONE_SECONDS,
-    LOST_SECONDS,
-    MAX_MET,
-    MET_SECONDS,
-    REMEMBERED_SECONDS,
-    UNCONNECTED_SECONDS,
-    Acquaintances,
-)
+from p2pinfer.swarm.membership.acquaintances import MAX_MET, Acquaintances, GreetingTimes
 from p2pinfer.types import PeerId
 
+TIMES = GreetingTimes()
 FIRST, MET, OTHER = PeerId("first"), PeerId("met"), PeerId("other")
 
 
@@ -30,32 +23,32 @@ def test_nobody_is_greeted_while_all_are_well() -> None:
 def test_alone_everybody_is_greeted_again_and_again() -> None:
     remembered = acquaintances()
     everybody = {FIRST: ("/ip4/192.0.2.1/tcp/1",), MET: ("/ip4/192.0.2.2/tcp/2",)}
-    now = 2 * REMEMBERED_SECONDS  # whoever it was: better than nobody
+    now = 2 * TIMES.remembered_seconds  # however long ago a peer was met: better than nobody
     assert remembered.due(now, known=set(), connected=set()) == everybody
-    assert remembered.due(now + ALONE_SECONDS - 1, known=set(), connected=set()) == {}
-    assert remembered.due(now + ALONE_SECONDS, known=set(), connected=set()) == everybody
+    assert remembered.due(now + TIMES.alone_seconds - 1, known=set(), connected=set()) == {}
+    assert remembered.due(now + TIMES.alone_seconds, known=set(), connected=set()) == everybody
 
 
 def test_a_lost_initial_peer_is_greeted() -> None:
     remembered = acquaintances()
     assert FIRST in remembered.due(100.0, known={MET}, connected={MET})
-    assert FIRST not in remembered.due(99.0 + LOST_SECONDS, known={MET}, connected={MET})
-    assert FIRST in remembered.due(100.0 + LOST_SECONDS, known={MET}, connected={MET})
+    assert FIRST not in remembered.due(99.0 + TIMES.lost_seconds, known={MET}, connected={MET})
+    assert FIRST in remembered.due(100.0 + TIMES.lost_seconds, known={MET}, connected={MET})
 
 
 def test_a_known_initial_peer_that_is_not_connected_may_have_begun_anew() -> None:
     remembered = acquaintances()
     assert FIRST in remembered.due(100.0, known={FIRST, MET}, connected={MET})
-    assert FIRST not in remembered.due(99.0 + UNCONNECTED_SECONDS, known={FIRST, MET}, connected={MET})
-    assert FIRST in remembered.due(100.0 + UNCONNECTED_SECONDS, known={FIRST, MET}, connected={MET})
+    assert FIRST not in remembered.due(99.0 + TIMES.unconnected_seconds, known={FIRST, MET}, connected={MET})
+    assert FIRST in remembered.due(100.0 + TIMES.unconnected_seconds, known={FIRST, MET}, connected={MET})
 
 
 def test_a_peer_met_before_is_greeted_for_an_hour() -> None:
     remembered = acquaintances()
     assert MET in remembered.due(100.0, known={FIRST}, connected={FIRST})
-    assert MET not in remembered.due(99.0 + MET_SECONDS, known={FIRST}, connected={FIRST})
-    assert MET in remembered.due(REMEMBERED_SECONDS, known={FIRST}, connected={FIRST})
-    assert MET not in remembered.due(2 * REMEMBERED_SECONDS, known={FIRST}, connected={FIRST})
+    assert MET not in remembered.due(99.0 + TIMES.met_seconds, known={FIRST}, connected={FIRST})
+    assert MET in remembered.due(TIMES.remembered_seconds, known={FIRST}, connected={FIRST})
+    assert MET not in remembered.due(2 * TIMES.remembered_seconds, known={FIRST}, connected={FIRST})
 
 
 def test_the_newest_address_and_the_initial_one_are_tried() -> None:
