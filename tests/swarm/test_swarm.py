@@ -8,11 +8,14 @@ import re
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 from hivemind.p2p import PeerID
 
 from p2pinfer.errors import InvalidRecordError, SwarmError, SwarmUnreachableError, UsageError
@@ -20,7 +23,14 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
-from tests.swarm.conftest import MODEL, describe, join_here, node_of
+from tests.swarm.conftest import MODEL, describe, join_all, join_here, node_of
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lone() -> AsyncIterator[Swarm]:
+    """A member without company, for tests that change nothing of it."""
+    async with join_here() as swarm:
+        yield swarm
 
 
 async def test_what_one_announces_all_others_read() -> None:
@@ -48,8 +58,9 @@ async def test_a_change_and_a_withdrawal_are_seen_at_once() -> None:
     server = Identity.ephemeral()
     async with (
         join_here() as bootstrap,
-        join_here(bootstrap.addresses, server) as swarm,
-        join_here(bootstrap.addresses, client_only=True) as reader,
+        join_all(
+            join_here(bootstrap.addresses, server), join_here(bootstrap.addresses, client_only=True)
+        ) as (swarm, reader),
     ):
 
         async def states() -> list[ServerState]:
@@ -74,7 +85,8 @@ async def test_records_outlive_the_death_of_the_first_peer() -> None:
     identities = [Identity.ephemeral() for _ in range(3)]
     async with AsyncExitStack() as first_life, AsyncExitStack() as others:
         first = await first_life.enter_async_context(join_here())
-        swarms = [await others.enter_async_context(join_here(first.addresses, one)) for one in identities]
+        joining = join_all(*(join_here(first.addresses, one) for one in identities))
+        swarms = await others.enter_async_context(joining)
         for swarm, identity in zip(swarms, identities, strict=True):
             await swarm.announce(describe(identity))
         await first_life.aclose()
@@ -108,12 +120,12 @@ async def test_nobody_at_the_address_is_said_with_the_address() -> None:
     assert time.monotonic() - began < 5.0
 
 
-async def test_someone_else_at_the_address_is_not_taken_for_the_peer() -> None:
-    async with join_here() as other:
-        address = other.addresses[0].replace(other.peer_id, Identity.ephemeral().peer_id)
-        with pytest.raises(SwarmUnreachableError, match="no peer of the swarm answers"):
-            async with join_here([address], startup_timeout_seconds=5.0):
-                pass
+@pytest.mark.asyncio(loop_scope="module")
+async def test_another_peer_at_the_address_is_not_taken_for_the_one_that_is_named(lone: Swarm) -> None:
+    address = lone.addresses[0].replace(lone.peer_id, Identity.ephemeral().peer_id)
+    with pytest.raises(SwarmUnreachableError, match="no peer of the swarm answers"):
+        async with join_here([address], startup_timeout_seconds=5.0):
+            pass
 
 
 @pytest.mark.parametrize("where", ["initial_peers", "listen_maddrs", "announce_maddrs"])
@@ -123,12 +135,12 @@ async def test_a_malformed_address_is_a_usage_error(where: str) -> None:
             pass
 
 
-async def test_a_taken_port_is_said() -> None:
-    async with join_here() as swarm:
-        taken = swarm.addresses[0].partition("/p2p/")[0]
-        with pytest.raises(SwarmError, match=f"can't listen on {taken}"):
-            async with join_here(listen_maddrs=[taken]):
-                pass
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_taken_port_is_said(lone: Swarm) -> None:
+    taken = lone.addresses[0].partition("/p2p/")[0]
+    with pytest.raises(SwarmError, match=f"can't listen on {taken}"):
+        async with join_here(listen_maddrs=[taken]):
+            pass
 
 
 async def test_the_persistent_identity_is_the_peer_id(tmp_path: Path) -> None:
@@ -141,22 +153,23 @@ async def test_the_persistent_identity_is_the_peer_id(tmp_path: Path) -> None:
                 pass
 
 
-async def test_what_may_not_be_announced_is_named() -> None:
-    identity = Identity.ephemeral()
-    async with join_here(identity=identity) as swarm:
-        with pytest.raises(InvalidRecordError, match="num_layers"):
-            await swarm.announce(describe(identity, num_layers=10**9))
-        with pytest.raises(InvalidRecordError, match="peer_id"):
-            await swarm.announce(describe(Identity.ephemeral()))
-        with pytest.raises(InvalidRecordError, match="model"):
-            await swarm.servers("no hash")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_may_not_be_announced_is_named(lone: Swarm) -> None:
+    own = describe(Identity.ephemeral(), peer_id=lone.peer_id)
+    with pytest.raises(InvalidRecordError, match="num_layers"):
+        await lone.announce(replace(own, num_layers=10**9))
+    with pytest.raises(InvalidRecordError, match="peer_id"):
+        await lone.announce(describe(Identity.ephemeral()))
+    with pytest.raises(InvalidRecordError, match="model"):
+        await lone.servers("no hash")
 
 
 async def test_a_swarm_that_was_left_says_so() -> None:
     async with join_here() as swarm:
         pass
-    with pytest.raises(SwarmError, match="left"):
-        await swarm.servers(MODEL)
+    for question in (swarm.servers(MODEL), swarm.models()):
+        with pytest.raises(SwarmError, match="left"):
+            await question
 
 
 async def test_leaving_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
@@ -176,7 +189,7 @@ async def test_leaving_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -
     children = process.children()  # other tests' swarms may be alive
     await live_once()
     tasks, descriptors = len(asyncio.all_tasks()), process.num_fds()
-    for _ in range(3):
+    for _ in range(2):
         await live_once()
 
     assert len(asyncio.all_tasks()) == tasks

@@ -11,12 +11,15 @@ from typing import Any
 import grpc
 import psutil
 import pytest
+import pytest_asyncio
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial, expose
 from p2pinfer.wire.certificates import SERVER_NAME, new_certificate, pinned
 from tests.swarm.conftest import join_here
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @asynccontextmanager
@@ -55,15 +58,19 @@ async def echo_once(path: str, certificate: bytes, message: bytes) -> bytes:
         return answer
 
 
-@asynccontextmanager
-async def two_nodes() -> AsyncIterator[tuple[Swarm, Swarm]]:
+Nodes = tuple[Swarm, Swarm]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes() -> AsyncIterator[Nodes]:
+    """A server and a client, for all tests: a tunnel that is closed leaves nothing behind."""
     async with join_here() as server, join_here(server.addresses, client_only=True) as client:
         yield server, client
 
 
-async def test_grpc_with_tls_runs_through_the_tunnel(tmp_path: Path) -> None:
+async def test_grpc_with_tls_runs_through_the_tunnel(nodes: Nodes, tmp_path: Path) -> None:
+    server, client = nodes
     async with (
-        two_nodes() as (server, client),
         echo_over_tls(tmp_path / "grpc.sock") as certificate,
         expose(server, tmp_path / "grpc.sock"),
         dial(client, server.peer_id) as path,
@@ -73,10 +80,10 @@ async def test_grpc_with_tls_runs_through_the_tunnel(tmp_path: Path) -> None:
         assert await echo_once(path, certificate, big) == big
 
 
-async def test_fifty_connections_leave_nothing_behind(tmp_path: Path) -> None:
+async def test_fifty_connections_leave_nothing_behind(nodes: Nodes, tmp_path: Path) -> None:
+    server, client = nodes
     process = psutil.Process()
     async with (
-        two_nodes() as (server, client),
         echo_over_tls(tmp_path / "grpc.sock") as certificate,
         expose(server, tmp_path / "grpc.sock"),
     ):
@@ -119,8 +126,10 @@ async def service(path: Path, handler: Any) -> AsyncIterator[None]:
         server.close()
 
 
-async def test_each_direction_ends_on_its_own(tmp_path: Path) -> None:
+async def test_each_direction_ends_on_its_own(nodes: Nodes, tmp_path: Path) -> None:
     """The client says all it has to say and closes its side; the answer comes after that."""
+
+    server, client = nodes
 
     async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         question = await reader.read()  # until the end
@@ -128,7 +137,6 @@ async def test_each_direction_ends_on_its_own(tmp_path: Path) -> None:
         writer.close()
 
     async with (
-        two_nodes() as (server, client),
         service(tmp_path / "s.sock", answer_at_the_end),
         expose(server, tmp_path / "s.sock"),
         dial(client, server.peer_id) as path,
@@ -140,8 +148,10 @@ async def test_each_direction_ends_on_its_own(tmp_path: Path) -> None:
         writer.close()
 
 
-async def test_a_reader_that_sleeps_holds_the_writer_back(tmp_path: Path) -> None:
+async def test_a_reader_that_sleeps_holds_the_writer_back(nodes: Nodes, tmp_path: Path) -> None:
     """Nothing piles up in the tunnel: what fits into the sockets on the way is all that is taken."""
+
+    server, client = nodes
 
     async def never_read(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -150,7 +160,6 @@ async def test_a_reader_that_sleeps_holds_the_writer_back(tmp_path: Path) -> Non
             writer.transport.abort()
 
     async with (
-        two_nodes() as (server, client),
         service(tmp_path / "s.sock", never_read),
         expose(server, tmp_path / "s.sock"),
         dial(client, server.peer_id) as path,
@@ -167,7 +176,9 @@ async def test_a_reader_that_sleeps_holds_the_writer_back(tmp_path: Path) -> Non
         writer.transport.abort()
 
 
-async def test_streams_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> None:
+async def test_streams_beyond_the_limit_are_closed_at_once(nodes: Nodes, tmp_path: Path) -> None:
+    server, client = nodes
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
             writer.write(data)
@@ -182,7 +193,6 @@ async def test_streams_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> No
             return False, writer
 
     async with (
-        two_nodes() as (server, client),
         service(tmp_path / "s.sock", echo),
         expose(server, tmp_path / "s.sock", max_streams_per_peer=2),
         dial(client, server.peer_id) as path,
@@ -193,8 +203,9 @@ async def test_streams_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> No
             writer.close()
 
 
-async def test_a_peer_that_isnt_there_closes_the_connection(tmp_path: Path) -> None:
-    async with join_here() as swarm, dial(swarm, Identity.ephemeral().peer_id) as path:
+async def test_a_peer_that_isnt_there_closes_the_connection(nodes: Nodes) -> None:
+    _, client = nodes
+    async with dial(client, Identity.ephemeral().peer_id) as path:
         reader, writer = await asyncio.open_unix_connection(path)
         assert await asyncio.wait_for(reader.read(), 12) == b""
         writer.close()

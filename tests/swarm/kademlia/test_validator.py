@@ -1,0 +1,44 @@
+"""Which records a node accepts, without a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hivemind.dht.validation import DHTRecord
+
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.kademlia.validator import RecordValidator
+from p2pinfer.swarm.records.announcement import encode, model_key
+from tests.swarm.conftest import MODEL, describe
+
+KEY = model_key(MODEL)
+
+
+def test_the_validator_speaks_hiveminds_interface() -> None:
+    identity = Identity.ephemeral()
+    announcement = describe(identity)
+    value = encode(announcement, identity)
+    subkey = identity.peer_id.encode()
+    good = DHTRecord(KEY, subkey, value, announcement.expires_at)
+
+    def validate(**changes: Any) -> bool:
+        record = DHTRecord(**{**good.__dict__, **changes})
+        return RecordValidator().validate(record)
+
+    assert validate()
+    assert not validate(key=b"k" * 129)
+    assert not validate(subkey=b"s" * 129)
+    assert not validate(value=value + b"x" * 5000)
+    assert not validate(expiration_time=announcement.expires_at + 1)
+    late = RecordValidator(now=lambda: announcement.expires_at)
+    assert not late.validate(good)
+
+
+def test_the_validators_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pinfer.swarm.kademlia.validator._MAX_REMEMBERED", 2)
+    validator = RecordValidator()
+    for identity in (Identity.ephemeral() for _ in range(5)):
+        validator.accept(KEY, encode(describe(identity), identity))
+
+    assert len(validator._newest) == 2
