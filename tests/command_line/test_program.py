@@ -12,7 +12,7 @@ import pytest
 from p2pinfer import __version__
 from p2pinfer.__main__ import PROGRAMS, main, module_name
 from p2pinfer.command_line.program import Parser, run, spoken_name
-from p2pinfer.errors import LedgerError, UsageError
+from p2pinfer.errors import ModelError, UsageError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "hivemind", "grpc")
@@ -119,7 +119,7 @@ def test_flags_are_not_abbreviated():
     ("error", "status", "said"),
     [
         (UsageError("no such thing"), 2, "p2pinfer.test: no such thing\n"),
-        (LedgerError("it is damaged"), 1, "p2pinfer.test: it is damaged\n"),
+        (ModelError("it is damaged"), 1, "p2pinfer.test: it is damaged\n"),
         (KeyboardInterrupt(), 130, "p2pinfer.test: stopped\n"),
         (
             ModuleNotFoundError("No module named 'psutil'", name="psutil"),
