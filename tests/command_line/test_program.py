@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -138,8 +139,17 @@ def test_what_the_user_can_mend_is_one_line(
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize("error", [OSError(2, "No such file", "x"), ModuleNotFoundError(name="p2pinfer.x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOENT, "No such file", "x"),
+        BrokenPipeError(errno.EPIPE, "a peer has gone"),
+        ModuleNotFoundError(name="p2pinfer.x"),
+    ],
+)
 def test_our_own_mistakes_keep_their_traceback(error: Exception):
+    """A socket's broken pipe isn't one of the output."""
+
     def fail() -> int:
         raise error
 
