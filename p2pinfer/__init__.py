@@ -1,6 +1,6 @@
 """p2pinfer: a language model served in slices by a swarm of peers.
 
-Public names are loaded when first used, so that `import p2pinfer` costs nothing.
+Public names are loaded at their first use, so that `import p2pinfer` takes no time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures and foreign words as people read them in a terminal."""
+"""Numbers, dates and text from strangers, ready for a terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 def printable(text: str, most: int = 200) -> str:
-    """`text` in one line that can't steer a terminal: what isn't a plain sign becomes `?`; cut if long."""
+    """`text` as one line of at most `most` characters that can't control a terminal.
+
+    Control characters become `?`. A longer text is cut and ends with `…`.
+    """
     plain = "".join(sign if sign.isprintable() else "?" for sign in text[: most + 1])
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"
 
 
 def short_count(number: int) -> str:
-    """`987`, `12.3k`, `4.56M`: at most five signs up to 999T."""
+    """`987`, `12.3k`, `4.56M`: at most five characters, up to 999T."""
     for size, unit in _UNITS:
         if number >= size:
-            # Cut, not rounded: 999,999 is not 1000k.
+            # Cut, not rounded: 999,999 would become 1000k.
             tenths, hundredths = number * 10 // size, number * 100 // size
             if number < 10 * size:
                 return f"{hundredths / 100:.2f}{unit}"
@@ -26,7 +29,7 @@ def short_count(number: int) -> str:
 
 
 def day_of(at: float) -> str:
-    """The date in UTC, of a time that a stranger may have written: `2026-08-01`."""
+    """The date in UTC of Unix seconds `at`: `2026-08-01`. Any number is allowed, as strangers write them."""
     try:
         return datetime.fromtimestamp(at, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Small files that only their owner can read, written whole or not at all."""
+"""Small files that only their owner can read, and that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_private(path: Path, data: bytes, *, replace: bool, durable: bool = True) -> bool:
-    """Write `data` to `path`, mode 0600; its folder is made if it isn't there. Raises OSError.
+    """Write `data` to `path` with mode 0600, and create its folder if need be. Raises OSError.
 
-    Without `replace` a file that is there wins, also over one that another process writes meanwhile: False.
-    `durable`: it survives a power cut once this has returned.
+    Without `replace` an existing file stays as it is, even one that another process writes at the same time;
+    the result is then False. With `durable` the file survives a power cut after this has returned.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -26,7 +26,7 @@ def write_private(path: Path, data: bytes, *, replace: bool, durable: bool = Tru
             os.replace(temporary, path)
             return True
         try:
-            os.link(temporary, path)  # unlike a rename, fails if there is a file
+            os.link(temporary, path)  # unlike a rename, it fails if the file exists
         except FileExistsError:
             return False
         except OSError:  # a file system without hard links

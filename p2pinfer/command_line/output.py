@@ -7,12 +7,25 @@ asked the program for: where that can't be written, the program has failed, and 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
+
+from p2pinfer.errors import P2PInferError
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+class OutputLostError(P2PInferError):
+    """The result of a program can't be written."""
+
+
+class ReaderGoneError(OutputLostError):
+    """The program that reads the output has ended, as `head` does early."""
 
 
 def say(line: str) -> None:
@@ -30,10 +43,28 @@ def complain(line: str) -> None:
 
 
 def show(text: str = "") -> None:
-    """Print the result of a program, one line or several. Raises OSError if it can't be written."""
-    if sys.stdout is not None:  # None: the user closed it (`>&-`)
-        _write(sys.stdout, f"{text}\n")
-        sys.stdout.flush()
+    """Print the result of a program, one line or several. Raises OutputLostError."""
+    with printing():
+        if sys.stdout is not None:
+            _write(sys.stdout, f"{text}\n")
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Let the block print a result with `print`, too. Raises OutputLostError for what can't be written.
+
+    A standard output that the user has closed (`>&-`) is no error.
+    """
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError("nobody reads the output") from error
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise  # not an error of the output
+        raise OutputLostError(f"the output can't be written: {error.strerror}") from error
 
 
 def has_color(stream: TextIO | None) -> bool:

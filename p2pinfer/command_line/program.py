@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import errno
 import os
 import sys
 import textwrap
@@ -17,7 +16,7 @@ from typing import Any
 
 from p2pinfer import __version__
 from p2pinfer.command_line.extras import MissingLibrariesError, missing_library
-from p2pinfer.command_line.output import complain, drop_output, end_quietly, replace_unprintable, say
+from p2pinfer.command_line.output import ReaderGoneError, complain, end_quietly, replace_unprintable, say
 from p2pinfer.command_line.peers import without_doubled_flag
 from p2pinfer.errors import P2PInferError, UsageError
 
@@ -25,8 +24,6 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 READER_GONE = 141  # 128 + SIGPIPE, likewise
-
-_LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,6 +92,8 @@ def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) 
     except MissingLibrariesError as error:
         complain(f"p2pinfer.{name} {error}")
         return WRONG_USAGE
+    except ReaderGoneError:
+        return READER_GONE
     except P2PInferError as error:
         complain(f"p2pinfer.{name}: {error}")
         return usage_status if isinstance(error, UsageError) else FAILED
@@ -104,15 +103,6 @@ def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) 
             raise
         complain(f"p2pinfer.{name} {missing}")
         return WRONG_USAGE
-    except BrokenPipeError:
-        drop_output(sys.stdout)
-        return READER_GONE
-    except OSError as error:
-        if error.errno not in _LOST_OUTPUT or error.filename is not None:
-            raise
-        drop_output(sys.stdout)
-        complain(f"p2pinfer.{name}: the output can't be written: {error.strerror}")
-        return FAILED
     except KeyboardInterrupt:
         complain(f"p2pinfer.{name}: stopped")
         return INTERRUPTED

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from p2pinfer.command_line.extras import require
-from p2pinfer.command_line.output import drop_output, say, show
+from p2pinfer.command_line.output import ReaderGoneError, say, show
 from p2pinfer.command_line.program import FAILED, INTERRUPTED, run
 from p2pinfer.local_swarm.config import DemoConfig
 from p2pinfer.types import Span
@@ -37,8 +37,7 @@ def _main(argv: Sequence[str] | None) -> int:
             signal.signal(number, _stop)
     try:
         answer(config)
-    except BrokenPipeError:  # the reader has gone, as with `| head`
-        drop_output(sys.stdout)
+    except (ReaderGoneError, BrokenPipeError):  # `| head`; transformers prints the answer by print()
         return FAILED
     except KeyboardInterrupt:
         say("\nstopped")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from p2pinfer.command_line.flags import path
+from p2pinfer.command_line.output import printing
 from p2pinfer.command_line.program import Parser, program_parser, run
 from p2pinfer.folders import user_data_folder
 from p2pinfer.owner import commands
@@ -34,10 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     flags = _parser(_only_needed(arguments)).parse_args(arguments)
-    status = cast("Command", flags.command).run(flags)
-    if sys.stdout is not None:  # None: the user closed it
-        sys.stdout.flush()  # here a full disk is still an error, and a reader that has gone ends it
-    return status
+    with printing():
+        return cast("Command", flags.command).run(flags)
 
 
 def _only_needed(arguments: Sequence[str]) -> list[str]:

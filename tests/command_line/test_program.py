@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from p2pinfer import __version__
 from p2pinfer.__main__ import PROGRAMS, main, module_name
 from p2pinfer.command_line.program import Parser, run, spoken_name
-from p2pinfer.errors import LedgerError, UsageError
+from p2pinfer.errors import ModelError, UsageError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "hivemind", "grpc")
@@ -119,7 +120,7 @@ def test_flags_are_not_abbreviated():
     ("error", "status", "said"),
     [
         (UsageError("no such thing"), 2, "p2pinfer.test: no such thing\n"),
-        (LedgerError("it is damaged"), 1, "p2pinfer.test: it is damaged\n"),
+        (ModelError("it is damaged"), 1, "p2pinfer.test: it is damaged\n"),
         (KeyboardInterrupt(), 130, "p2pinfer.test: stopped\n"),
         (
             ModuleNotFoundError("No module named 'psutil'", name="psutil"),
@@ -138,8 +139,17 @@ def test_what_the_user_can_mend_is_one_line(
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize("error", [OSError(2, "No such file", "x"), ModuleNotFoundError(name="p2pinfer.x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOENT, "No such file", "x"),
+        BrokenPipeError(errno.EPIPE, "a peer has gone"),
+        ModuleNotFoundError(name="p2pinfer.x"),
+    ],
+)
 def test_our_own_mistakes_keep_their_traceback(error: Exception):
+    """A socket's broken pipe isn't one of the output."""
+
     def fail() -> int:
         raise error
 

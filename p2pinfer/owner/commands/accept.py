@@ -12,8 +12,8 @@ HELP = "read what running a server means, and agree to it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """For people, and for scripts."""
-    parser.add_argument("--yes", action="store_true", help="agree without being asked; for scripts")
+    """Add the flags of this command."""
+    parser.add_argument("--yes", action="store_true", help="agree without a question; for scripts")
 
 
 def run(args: argparse.Namespace) -> int:

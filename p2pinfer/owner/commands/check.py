@@ -15,7 +15,7 @@ from p2pinfer.owner.policy.sources_file import SERVER_SIGNALS
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.plain_text import printable
 
-HELP = "check the policy file, and say what it means"
+HELP = "find mistakes in the policy file, and say in plain words what it means"
 
 _CONDITION_WORDS: Mapping[Condition, Callable[[Policy], str]] = {
     Condition.PARKED: lambda policy: "the car is parked",
@@ -48,13 +48,13 @@ _OTHERS = 0o077  # permissions of whoever isn't the file's owner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own flags."""
+    """Add the arguments of this command."""
     parser.add_argument(
         "file",
         nargs="?",
         type=Path,
         metavar="FILE",
-        help="a policy file (default: policy.toml in the data folder)",
+        help="the policy file (default: policy.toml in the data folder)",
     )
 
 

@@ -1,4 +1,4 @@
-"""`export`: the newest receipt of every session as a file, to be handed in to who signed them."""
+"""`export`: write the newest receipt of every session to a file, for the sponsor who signed them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,20 @@ HELP = "write signed receipts to a file, for a sponsor to redeem"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of this command."""
+    """Add the flags of this command."""
     parser.description = (
-        "Write the newest receipt of every session to a file. A receipt says all that those before it said: "
-        "the same work is never in a file twice, and a sponsor who is handed it again doesn't pay again."
+        "Write the newest receipt of every session to a file, which the sponsor who signed the receipts can "
+        "redeem. A receipt includes the work of all earlier receipts of its session, so no work is in the "
+        "file twice. A sponsor pays for each piece of work once, even if you hand it in again."
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="a new file")
-    parser.add_argument("--client", metavar="PEER_ID", help="only what this client has signed (default: all)")
     parser.add_argument(
-        "--month", metavar="YYYY-MM", help="only sessions that were signed for in that month (default: all)"
+        "--out", type=Path, metavar="FILE", required=True, help="the file to write; it must not exist"
+    )
+    parser.add_argument(
+        "--client", metavar="PEER_ID", help="only receipts that this client has signed (default: all clients)"
+    )
+    parser.add_argument(
+        "--month", metavar="YYYY-MM", help="only sessions with a receipt in this month (default: all months)"
     )
 
 

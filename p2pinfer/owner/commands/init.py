@@ -9,19 +9,19 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.templates import DESCRIPTIONS, Kind, policy_text
 from p2pinfer.private_files import write_private
 
-HELP = "write a policy file to begin with, explained line by line"
+HELP = "write a first policy file, with every setting explained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own flags."""
+    """Add the flags of this command."""
     parser.add_argument(
         "--for",
         dest="kind",
         type=Kind,
         choices=list(Kind),
-        help="what sort of machine this is (default: laptop if it has a battery, else home)",
+        help="the kind of machine (default: laptop if it has a battery, else home)",
     )
-    parser.add_argument("--force", action="store_true", help="replace the policy file that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing policy file")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`redeem`: a sponsor finds out which receipts of a bundle to pay, and how much, each piece of work once."""
+"""`redeem`: tell a sponsor which receipts in a file to pay, and how much; each piece of work once."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ HELP = "for sponsors: check a file of receipts and say what to pay"
 _BATCH = 500
 
 _LIMITS = """\
-What no receipt can prevent: a sponsor who also runs servers can sign for his own and pay himself. A
-signature proves that the client has said that the work was done; not that the answer was right, nor that
-anybody needed it.
+What no receipt can prevent: a sponsor who also runs servers can sign for his own work and pay himself. A
+signature proves that the client has confirmed the work; not that the answer was right, nor that anybody
+needed it.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of this command."""
+    """Add the flags of this command."""
     parser.description = (
-        "Check the receipts of a bundle that a server's owner has handed in, and say what each adds to what "
-        "was redeemed before. What is reported as valid has been remembered: run it again, and it is worth "
-        "nothing. Keep one data folder for all redeeming, and back it up. Status 0: all were valid; 1: some "
-        "were not."
+        "Check the receipts in a file that a server's owner has handed in, and say what each adds to the "
+        "work that was redeemed before. The command remembers what it reports as valid: a second run pays "
+        "nothing for it. Use one data folder for all redeeming, and back it up. Exit status 0: all receipts "
+        "were valid; 1: some were not."
     )
     parser.epilog = _LIMITS
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a file that `export` wrote")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a file that `owner export` wrote")
     parser.add_argument(
         "--identity",
         type=Path,
         action="append",
         required=True,
         metavar="KEYFILE",
-        help="the identity of your client that has signed; repeat it if you have several",
+        help="the key file of your client that signed; repeat the flag for several clients",
     )
     parser.add_argument(
         "--rates",
         type=Path,
         metavar="FILE",
-        help="what you pay (default: rates.toml in the data folder, if it is there; without any, work is "
-        "only counted)",
+        help="what you pay (default: rates.toml in the data folder, if there is one; without rates the work "
+        "is only counted)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="remember nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report only, and remember nothing")
     parser.add_argument(
-        "--json", action="store_true", help="a JSON object per receipt, and one of the totals"
+        "--json", action="store_true", help="print a JSON object per receipt, and one with the totals"
     )
 
 

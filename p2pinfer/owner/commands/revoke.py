@@ -7,11 +7,11 @@ import argparse
 from p2pinfer.owner.consent import revoke_consent
 from p2pinfer.owner.files import OwnerFiles
 
-HELP = "take your consent back: servers of this machine stop within seconds, and none starts again"
+HELP = "take your consent back: running servers stop, and none starts again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    """Add no flags: there is nothing to choose."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,16 +17,16 @@ HELP = "show a month's work, energy, cost and credit, day by day"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of this command."""
-    parser.add_argument("--month", metavar="YYYY-MM", help="which month (default: this one)")
+    """Add the flags of this command."""
+    parser.add_argument("--month", metavar="YYYY-MM", help="the month to show (default: this month)")
     parser.add_argument(
-        "--csv", action="store_true", help="exact numbers for a spreadsheet instead of a table"
+        "--csv", action="store_true", help="print exact numbers for a spreadsheet instead of a table"
     )
     parser.add_argument(
         "--rates",
         type=Path,
         metavar="FILE",
-        help="what sponsors pay (default: rates.toml in the data folder, if it is there)",
+        help="what sponsors pay (default: rates.toml in the data folder, if there is one)",
     )
 
 

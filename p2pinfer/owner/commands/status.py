@@ -22,9 +22,11 @@ _RECENT_SECONDS = 7 * 86_400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which servers, and for whom."""
-    parser.add_argument("--all", action="store_true", help="also those that ended more than a week ago")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    """Add the flags of this command."""
+    parser.add_argument(
+        "--all", action="store_true", help="show servers that ended more than a week ago, too"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def run(args: argparse.Namespace) -> int:
