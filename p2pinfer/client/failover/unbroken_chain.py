@@ -41,7 +41,7 @@ class UnbrokenChain:
         held: Callable[[], list[list[int]]],
         turn: threading.Lock,
     ) -> None:
-        """`held` returns the tokens of each row that every hop has. `turn` is held while a step is under way."""
+        """`held` returns the tokens of each row that every hop has. `turn` is held during a step."""
         self._network = network
         self._patience = patience
         self._replacements = Replacements(network, embed=embed, held=held)

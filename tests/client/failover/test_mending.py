@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from p2pinfer.client.session import InferenceSession
 from p2pinfer.client.network import Network
+from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.types import Span
 from tests.client.disturbed import PROMPT, TOKENS, Mischief, computed, in_use, until
