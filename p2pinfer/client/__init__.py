@@ -1,6 +1,6 @@
-"""The client's side: picks a route, keeps the token loop, turns hidden states into text."""
+"""The client's side: finds a route, sends tokens through it, and turns the results into text."""
 
 import os
 
-# gRPC's core writes to stderr whenever a server leaves, unless told otherwise before it is loaded.
+# gRPC's core writes to stderr whenever a server leaves, unless this is set before gRPC is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

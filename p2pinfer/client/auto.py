@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.joining import joining
-from p2pinfer.client.network import Network
-from p2pinfer.errors import UsageError
-from p2pinfer.folders import user_cache_folder
-from p2pinfer.identity import Identity
-from p2pinfer.model.ends import ClientEnds
-from p2pinfer.model.source import open_model
-from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.client.patience import Patience
+from p2pinfer.client.remote_model import RemoteModel
 
 if TYPE_CHECKING:
     from p2pinfer.client.generation import DistributedCausalLM
-
-
-_WIRE_DTYPES = {"float32": pb.FLOAT32, "int8": pb.INT8}
 
 
 class AutoDistributedModelForCausalLM:
@@ -40,43 +29,67 @@ class AutoDistributedModelForCausalLM:
         identity: str | os.PathLike[str] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> DistributedCausalLM:
-        """Load embeddings, final norm and head of `model`, and join the swarm that has its layers.
+        """Join a swarm and return a model that computes its decoder layers there.
+
+        The result is used like any causal language model of transformers:
+
+            from transformers import AutoTokenizer
+            from p2pinfer import AutoDistributedModelForCausalLM
+
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            with AutoDistributedModelForCausalLM.from_pretrained(name, initial_peers=[address]) as model:
+                inputs = tokenizer("The capital of France is", return_tensors="pt")
+                tokens = model.generate(**inputs, max_new_tokens=20)
+                print(tokenizer.decode(tokens[0]))
+
+        This computer holds the embeddings, the final norm and the head, and none of the layers. The first
+        call downloads and converts the model; later calls read the cache. No server has to be there yet:
+        `generate` waits for servers, for up to `timeout` seconds.
 
         Args:
-            model: a Hugging Face id or folder, a .gguf file, or a layer store.
-            initial_peers: multiaddresses of swarm members, as servers print them.
-            cache_folder: where converted models are kept; default: the user's cache folder.
-            timeout: seconds to wait for servers of all layers, when opening and when others have left.
-            step_timeout: seconds for which a server may hold one step, if it answers that it has it; who
-                doesn't answer is replaced much sooner.
-            join_timeout: seconds to wait for an answer from `initial_peers`.
-            wire_dtype: how activations travel. "float32" loses nothing. "int8" sends a quarter of the bytes,
-                for slow uplinks, and rounds: the text may differ, also between routes that are cut at other
-                layers (docs/accuracy.md has the measured effect).
-            identity: key file under which this client signs receipts for the servers' work, made if it isn't
-                there. Sponsors keep one, to know later what they have signed; default: a new key in every
-                process, whose receipts nobody redeems.
-            progress: called with a line per step of a conversion.
+            model: A Hugging Face id, a folder in Hugging Face's format, a .gguf file, or a layer store made
+                by `python -m p2pinfer.convert`. Servers must serve exactly the same weights.
+            initial_peers: Addresses of one or more members of the swarm, as a server prints them after
+                `join this swarm:`. One that answers is enough.
+            cache_folder: Where converted models are kept. Default: the user's cache folder.
+            timeout: Seconds to wait until servers for all layers are found, at the start of a text and
+                after servers have left. Then `generate` raises NoRouteError.
+            step_timeout: Seconds that a server may work on one step. A server that does not even answer is
+                replaced much sooner.
+            join_timeout: Seconds to wait for an answer from `initial_peers`.
+            wire_dtype: How activations travel. "float32" is exact. "int8" sends a quarter of the bytes, for
+                slow uplinks, and rounds: the text may differ, also between two routes that split the layers
+                differently. docs/accuracy.md has the measured effect.
+            identity: A file with the key that signs receipts for the servers' work; it is made if it does
+                not exist. Sponsors keep one, so that they can tell later which receipts are theirs.
+                Default: a new key in every process, whose receipts can't be redeemed.
+            progress: A function that gets a line of text per step of a conversion, for example `print`.
+
+        Returns:
+            The model. Call `close()`, or use it in a `with` block, to leave the swarm. A program that ends
+            leaves by itself.
 
         Raises:
-            SwarmUnreachableError: nobody answers at `initial_peers`.
-            UnsupportedModelError: not a decoder family that p2pinfer runs.
-            ModelError: the model can't be found or read.
+            UsageError: `initial_peers` is empty, or `wire_dtype` is unknown.
+            SwarmUnreachableError: None of `initial_peers` has answered.
+            UnsupportedModelError: The model is not of a decoder family that p2pinfer runs.
+            ModelError: The model can't be found or read.
         """
-        join = joining(initial_peers, seconds=join_timeout)
-        if wire_dtype not in _WIRE_DTYPES:
-            raise UsageError(f"wire_dtype={wire_dtype!r}: it is one of {', '.join(_WIRE_DTYPES)}")
-        folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
-        store = open_model(os.fspath(model), cache_folder=folder, progress=progress or (lambda line: None))
-        payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
-        network = Network(join, store.manifest, payer)
+        remote = RemoteModel.open(
+            model,
+            initial_peers=initial_peers,
+            cache_folder=cache_folder,
+            patience=Patience(route=timeout, step=step_timeout),
+            join_timeout_seconds=join_timeout,
+            wire_dtype=wire_dtype,
+            identity=identity,
+            progress=progress,
+        )
         try:
-            ends = ClientEnds.load(store)
-            # Here and not above: it loads torch and transformers, which takes seconds.
+            # Imported here, because it loads torch and transformers, which takes seconds.
             from p2pinfer.client.generation import DistributedCausalLM
 
-            patience = Patience(route=timeout, step=step_timeout)
-            return DistributedCausalLM(store, ends, network, patience, _WIRE_DTYPES[wire_dtype])
+            return DistributedCausalLM(remote)
         except BaseException:
-            network.close()
+            remote.close()
             raise

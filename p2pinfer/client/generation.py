@@ -1,125 +1,89 @@
-"""A language model whose layers are elsewhere, for transformers' own generate()."""
+"""A language model whose layers are in a swarm, for transformers' own generate()."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import Cache, GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.chain.session import HopReport, InferenceSession
-from p2pinfer.client.network import Network
+from p2pinfer.client.padding import real_tokens, spread
+from p2pinfer.client.remote_cache import RemoteCache
+from p2pinfer.client.remote_model import RemoteModel
+from p2pinfer.client.session import HopReport, InferenceSession
+from p2pinfer.client.unsupported import check_tokens, refuse_unsupported
 from p2pinfer.errors import UsageError
-from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 
 _current_session: ContextVar[InferenceSession | None] = ContextVar("p2pinfer_session", default=None)
 
 
-class RemoteCache(Cache):
-    """Stands where transformers expects its cache: the keys and values are with the servers.
-
-    Holds each row's real tokens (padding left out), which is all the session needs.
-    """
-
-    def __init__(self, session: InferenceSession) -> None:
-        super().__init__(layers=[])
-        self.session = session
-        self.rows: list[list[int]] = []
-        self.columns = 0
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Columns of input seen so far, padding included."""
-        return self.columns
-
-    @property
-    def is_compileable(self) -> bool:
-        """False: there is nothing here to compile."""
-        return False
-
-    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
-        """Refused: beams would need the servers to copy rows."""
-        raise UsageError("beam search is not supported: use num_beams=1 (greedy or sampling)")
-
-
 class DistributedCausalLM(PreTrainedModel, GenerationMixin):
-    """Embeddings, final norm and head here; decoder layers with the swarm's servers.
+    """A causal language model: embeddings, final norm and head here, decoder layers with the swarm's servers.
 
-    Use it like any causal language model of transformers: `generate` with sampling, streamers,
-    stopping criteria and logits processors, or `model(ids).logits`. Call `close()` (or use it as a
-    context manager) to leave the swarm; a program that ends leaves by itself.
+    Use it like any causal language model of transformers: `generate` with sampling, streamers, stopping
+    criteria and logits processors, or `model(ids).logits`. Call `close()`, or use it in a `with` block, to
+    leave the swarm. A program that ends leaves by itself.
     """
 
     main_input_name = "input_ids"
     _is_stateful = True  # tells transformers not to roll the cache back
 
-    def __init__(
-        self,
-        store: LayerStore,
-        ends: ClientEnds,
-        network: Network,
-        patience: Patience,
-        wire_dtype: pb.WireDtype = pb.FLOAT32,
-    ) -> None:
-        super().__init__(store.config())
-        self._store = store
-        self._ends = ends
-        self._network = network
-        self._patience = patience
-        self._wire_dtype = wire_dtype
+    def __init__(self, remote: RemoteModel) -> None:
+        """Take over `remote`: closing this model closes it."""
+        super().__init__(remote.store.config())
+        self.remote = remote
         self._latest: list[HopReport] = []
         with contextlib.suppress(OSError):  # a model without one generates with transformers' defaults
-            self.generation_config = GenerationConfig.from_pretrained(store.folder)
+            self.generation_config = GenerationConfig.from_pretrained(remote.store.folder)
         self.training = False
 
     @property
     def manifest(self) -> Manifest:
-        """The model's manifest: its hash is what servers must share."""
-        return self._store.manifest
+        """The model's manifest: servers must have the same one."""
+        return self.remote.manifest
 
     @property
     def device(self) -> torch.device:
-        """Where inputs are expected: the CPU."""
+        """The device for inputs: the CPU."""
         return torch.device("cpu")
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the logits."""
+        """The type of the logits."""
         return torch.float32
 
     @contextlib.contextmanager
     def inference_session(self, max_length: int) -> Iterator[InferenceSession]:
-        """Keep one session open over several generate() calls of this thread (in the with block).
+        """Keep one session open for all generate() calls of this thread within the `with` block.
 
-        Each call is given the whole text so far; what the servers hold of it already is not
-        computed again. `max_length` counts tokens per sequence, prompt and answer together.
+        Give each call the whole text so far: servers compute only what is new. `max_length` counts the
+        tokens per sequence, prompts and answers together.
         """
-        session = self._new_session(max_length)
+        session = self.remote.session(max_length)
         with self._as_current(session):
             yield session
 
     def route_report(self) -> list[HopReport]:
-        """Hops of the latest finished generate() or forward call, and the time each took."""
+        """List the servers of the latest finished generate() or forward call, and the time each took."""
         return list(self._latest)
 
     def receipts(self) -> list[SignedReceipt]:
-        """What this client has signed for, and servers have signed as well: the newest receipt of each
-        session at each server. `read_receipt` of p2pinfer.wire.receipts tells what is in one."""
-        return self._network.payer.receipts
+        """List the receipts that this client and a server have both signed: the newest of each session.
+
+        `p2pinfer.wire.receipts.read_receipt` tells what is in one.
+        """
+        return self.remote.network.payer.receipts
 
     def close(self) -> None:
         """Leave the swarm."""
-        self._network.close()
+        self.remote.close()
 
     def __enter__(self) -> DistributedCausalLM:
         return self
@@ -134,12 +98,14 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        """transformers' generate(), with the layers in the swarm.
+        """Generate text: the method of transformers, with the layers in the swarm.
 
-        Raises UsageError for what needs more than one forward pass per token and sequence: beam
-        search, assisted generation, constraints; and for embeddings as input.
+        Raises UsageError for methods that need more than one forward pass per token and sequence (beam
+        search, assisted generation, constraints) and for embeddings as input. Raises NoRouteError if no
+        server holds some layers for too long, PromptTooLongError, RefusedError and HopFailedError;
+        `error.rows` then has the tokens so far.
         """
-        _refuse_unsupported(generation_config or self.generation_config, kwargs)
+        refuse_unsupported(generation_config or self.generation_config, kwargs)
         given = inputs if inputs is not None else kwargs.get("input_ids")
         if given is None or given.dim() != 2 or given.shape[0] == 0 or given.shape[1] == 0:
             raise UsageError(
@@ -150,7 +116,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
             output = super().generate(inputs, generation_config, **kwargs)  # type: ignore[misc]
             self._latest = shared.report()
             return output
-        session = self._new_session(None)
+        session = self.remote.session(None)
         with self._as_current(session):
             return super().generate(inputs, generation_config, **kwargs)  # type: ignore[misc]
 
@@ -169,9 +135,9 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         """Run tokens through the swarm.
 
         Args:
-            input_ids: [sequences, tokens]; with `past_key_values` only the new ones.
-            attention_mask: [sequences, tokens seen and new], 0 where padding is; left or right.
-            logits_to_keep: of how many trailing tokens logits are returned; 0: of all.
+            input_ids: [sequences, tokens]; with `past_key_values` only the new tokens.
+            attention_mask: [sequences, all tokens so far], 0 where padding is, left or right.
+            logits_to_keep: How many trailing tokens get logits; 0: all.
 
         Returns:
             `logits` [sequences, tokens kept, vocabulary], float32; zero where padding is.
@@ -181,7 +147,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         if labels is not None or output_attentions or output_hidden_states:
             raise UsageError("labels, attentions and hidden states of the layers stay with the servers")
         if past_key_values is None and _current_session.get() is None:
-            session = self._new_session(min(max(input_ids.shape[1], 1), self.manifest.max_positions))
+            session = self.remote.session(min(max(input_ids.shape[1], 1), self.manifest.max_positions))
             with self._as_current(session):
                 return self._forward(input_ids, attention_mask, RemoteCache(session), logits_to_keep)
         cache = past_key_values
@@ -195,25 +161,21 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: RemoteCache, keep: int
     ) -> CausalLMOutputWithPast:
         sequences, columns = input_ids.shape
-        real = np.ones((sequences, columns), dtype=bool)
-        if attention_mask is not None:
-            if attention_mask.dim() != 2 or attention_mask.shape[1] < columns:
-                raise UsageError("attention_mask has the shape [sequences, tokens], 0 where padding is")
-            real = attention_mask[:, -columns:].numpy().astype(bool)
+        real = real_tokens(attention_mask, sequences, columns)
         if not cache.rows:
             cache.rows = [[] for _ in range(sequences)]
         ids = input_ids.numpy()
-        _check_tokens(ids, self.manifest.vocab_size)
+        check_tokens(ids, self.manifest.vocab_size)
         kept = min(keep, columns) if keep else columns
         rows = [row + ids[index][real[index]].tolist() for index, row in enumerate(cache.rows)]
         if any(not row for row in rows):
             raise UsageError("a sequence consists of padding alone: give each at least one token")
-        # A row that ends in padding still has its last real token computed, so that every row steps.
+        # Even for a row that ends in padding its last real token is computed: every row takes part.
         wanted = [max(int(real[index, -kept:].sum()), 1) for index in range(sequences)]
         states = cache.session.compute(rows, wanted)
         cache.rows, cache.columns = rows, cache.columns + columns
-        scores = self._ends.logits(states[0] if sequences == 1 else np.concatenate(states))
-        logits = _spread(scores, real[:, -kept:], wanted)
+        scores = self.remote.ends.logits(states[0] if sequences == 1 else np.concatenate(states))
+        logits = spread(scores, real[:, -kept:], wanted)
         return CausalLMOutputWithPast(logits=torch.from_numpy(logits), past_key_values=cache)
 
     def _prepare_cache_for_generation(  # type: ignore[override]
@@ -224,7 +186,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         batch_size: int,
         max_cache_length: int,
     ) -> None:
-        """Called by generate(): give it our cache instead of transformers' own."""
+        """Give generate(), which calls this, a RemoteCache instead of a cache of transformers."""
         session = _current_session.get()
         if session is None or model_kwargs.get("past_key_values") is not None:
             raise UsageError(
@@ -232,16 +194,6 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
             )
         session.limit_length(max_cache_length + 1)
         model_kwargs["past_key_values"] = RemoteCache(session)
-
-    def _new_session(self, max_length: int | None) -> InferenceSession:
-        return InferenceSession(
-            self._network,
-            self.manifest,
-            self._ends,
-            max_length=max_length,
-            patience=self._patience,
-            wire_dtype=self._wire_dtype,
-        )
 
     @contextlib.contextmanager
     def _as_current(self, session: InferenceSession) -> Iterator[None]:
@@ -252,52 +204,3 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
                 self._latest = session.report()
         finally:
             _current_session.reset(token)
-
-
-def _spread(
-    scores: NDArray[np.float32], real: NDArray[np.bool_], wanted: Sequence[int]
-) -> NDArray[np.float32]:
-    """Scores [sum of wanted, vocabulary] at the real places [sequences, columns], zeros elsewhere."""
-    if real.all():  # nothing is copied
-        return scores.reshape(*real.shape, -1)
-    logits = np.zeros((*real.shape, scores.shape[1]), dtype=np.float32)
-    start = 0
-    for index, count in enumerate(wanted):
-        where = np.flatnonzero(real[index])
-        logits[index, where] = scores[start : start + len(where)]
-        start += count
-    return logits
-
-
-def _check_tokens(ids: Any, vocab_size: int) -> None:
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= vocab_size:
-        raise UsageError(
-            f"token {low if low < 0 else high} is outside the vocabulary of {vocab_size}: "
-            "use this model's own tokenizer"
-        )
-
-
-def _refuse_unsupported(config: GenerationConfig, kwargs: dict[str, Any]) -> None:
-    """Raise UsageError at the call for what would fail later, or silently compute something else."""
-
-    def setting(name: str) -> Any:
-        value = kwargs.get(name)
-        return value if value is not None else getattr(config, name, None)
-
-    if (setting("num_beams") or 1) > 1:
-        raise UsageError("beam search is not supported: use num_beams=1 (greedy or sampling)")
-    unsupported = (
-        "assistant_model",
-        "prompt_lookup_num_tokens",
-        "penalty_alpha",
-        "dola_layers",
-        "constraints",
-    )
-    for name in unsupported:
-        if setting(name):
-            raise UsageError(f"{name} is not supported: use greedy decoding or sampling")
-    if kwargs.get("inputs_embeds") is not None:
-        raise UsageError("inputs_embeds is not supported: pass input_ids")
-    if kwargs.get("past_key_values") is not None:
-        raise UsageError("past_key_values stay with the servers: use model.inference_session() to keep them")

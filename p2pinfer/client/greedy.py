@@ -1,4 +1,4 @@
-"""The least client: token ids in, the likeliest next ones out. Needs neither torch nor transformers."""
+"""The smallest client: token ids in, the most likely next ones out. Needs neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.chain.session import HopReport, InferenceSession
-from p2pinfer.client.joining import joining
-from p2pinfer.client.network import Network
-from p2pinfer.folders import user_cache_folder
-from p2pinfer.identity import Identity
-from p2pinfer.model.ends import ClientEnds
+from p2pinfer.client.patience import Patience
+from p2pinfer.client.remote_model import RemoteModel
+from p2pinfer.client.session import HopReport
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.source import open_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """New tokens, what they took, and who computed them."""
+    """New tokens, how long they took, and which servers computed them."""
 
     tokens: list[int]
     first_token_seconds: float  # opening the sessions included
@@ -32,7 +27,7 @@ class Generation:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """After the first token; None if there was no other."""
+        """The rate after the first token; None if there is only one."""
         rest = self.seconds - self.first_token_seconds
         return (len(self.tokens) - 1) / rest if len(self.tokens) > 1 and rest > 0 else None
 
@@ -48,16 +43,16 @@ class GreedyClient:
         cache_folder: Path | None = None,
         patience: Patience | None = None,
         join_timeout: float = 20.0,
-        progress: Callable[[str], None] = lambda line: None,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         """Load the model's ends and join. Raises ModelError, UsageError, SwarmUnreachableError."""
-        folder = cache_folder or user_cache_folder()
-        store = open_model(os.fspath(model), cache_folder=folder, progress=progress)
-        self.manifest: Manifest = store.manifest
-        self._ends = ClientEnds.load(store)
-        self._patience = patience or Patience()
-        self._network = Network(
-            joining(initial_peers, seconds=join_timeout), store.manifest, Identity.ephemeral()
+        self._remote = RemoteModel.open(
+            model,
+            initial_peers=initial_peers,
+            cache_folder=cache_folder,
+            patience=patience,
+            join_timeout_seconds=join_timeout,
+            progress=progress,
         )
 
     def __enter__(self) -> Self:
@@ -68,27 +63,26 @@ class GreedyClient:
     ) -> None:
         self.close()
 
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest."""
+        return self._remote.manifest
+
     def close(self) -> None:
         """Leave the swarm."""
-        self._network.close()
+        self._remote.close()
 
     def generate(self, prompt: Sequence[int], count: int) -> Generation:
-        """The next `count` tokens, by a route of their own.
+        """Return the next `count` tokens, computed in a session of their own.
 
         Raises NoRouteError, HopFailedError, RefusedError.
         """
         row, times = list(prompt), []
         began = time.monotonic()
-        with InferenceSession(
-            self._network,
-            self.manifest,
-            self._ends,
-            max_length=len(row) + count,
-            patience=self._patience,
-        ) as session:
+        with self._remote.session(len(row) + count) as session:
             for _ in range(count):
                 (hidden,) = session.compute([row], [1])
-                row.append(int(self._ends.logits(hidden).argmax()))
+                row.append(int(self._remote.ends.logits(hidden).argmax()))
                 times.append(time.monotonic() - began)
             route = session.report()
         return Generation(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
+import random
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
+from p2pinfer.backoff import Chance
 from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
@@ -21,24 +22,39 @@ from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
+from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.threads import LoopGoneError, run_in_loop, tell
 
 T = TypeVar("T")
 
 Join = Callable[[Identity], AbstractAsyncContextManager[Swarm]]
-"""How to become a member of the swarm under this identity, and stop being one."""
-
-_LOOK_SECONDS = 1.0
-_ENDED = "the client's network thread has ended: load the model again with from_pretrained"
+"""Joins the swarm under this identity, and leaves it when the block ends."""
 
 _OPEN: weakref.WeakSet[Network] = weakref.WeakSet()
+_ENDED = "the client's network thread has ended: load the model again with from_pretrained"
+
+
+def join_through(initial_peers: str | Sequence[str], *, seconds: float) -> Join:
+    """Return how to join a swarm through one of these peers, as a client: it stores no records for others.
+
+    The join waits up to `seconds` for an answer. Raises UsageError if `initial_peers` is empty.
+    """
+    addresses = (initial_peers,) if isinstance(initial_peers, str) else tuple(initial_peers)
+    if not addresses:
+        raise UsageError(
+            "initial_peers is empty: give the addresses that a server prints after `join this swarm:`"
+        )
+    return partial(Swarm.join, addresses, client_only=True, startup_timeout_seconds=seconds)
 
 
 class Network:
-    """Joined to one swarm, for one model, until closed. Any thread may use it."""
+    """A membership in one swarm, for one model, until it is closed. Any thread may use it."""
 
     def __init__(self, join: Join, manifest: Manifest, identity: Identity) -> None:
-        """Join as `join` says. Raises SwarmUnreachableError if nobody answers."""
+        """Join the swarm. Raises SwarmUnreachableError if no peer answers."""
         self.payer = Payer(identity)
+        self.chance: Chance = random.random
+        """What spreads retries; a simulation puts a seeded one here."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="p2pinfer-network", daemon=True)
         self._stack = AsyncExitStack()
@@ -52,7 +68,11 @@ class Network:
         _OPEN.add(self)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the network's loop and wait for it; Ctrl-C cancels it."""
+        """Run a coroutine in the network's loop and wait for it. Ctrl-C cancels it.
+
+        Raises UsageError if the network is closed, SwarmError if its thread has ended, and what `work`
+        raises.
+        """
         if self._closed:
             work.close()
             raise UsageError("this model was closed: load it again with from_pretrained")
@@ -61,20 +81,20 @@ class Network:
             raise SwarmError(_ENDED)
         if threading.current_thread() is self._thread:
             work.close()
-            raise UsageError(
-                "this call would wait for itself: call it from another thread than the network's"
-            )
-        return _Handover(self._loop, work).wait(self._thread)
+            raise UsageError("the network's own thread can't wait for itself: call from another thread")
+        try:
+            return run_in_loop(self._loop, self._thread, work)
+        except LoopGoneError as error:
+            raise SwarmError(_ENDED) from error
 
     @property
     def is_running(self) -> bool:
-        """False when it was closed, or its thread has ended otherwise: nothing can be run any more."""
+        """False after `close`, or if the network's thread has ended otherwise."""
         return not self._closed and self._thread.is_alive()
 
     def call_soon(self, work: Callable[[], None]) -> None:
-        """Have something done in the network's loop, and don't wait for it. Any thread may ask."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody needs it any more
-            self._loop.call_soon_threadsafe(work)
+        """Let the network's loop call `work`, without waiting for it. Any thread may ask."""
+        tell(self._loop, work)
 
     def now(self) -> float:
         """Seconds on the network's clock. Any thread may ask."""
@@ -105,50 +125,11 @@ class Network:
 
     async def _leave(self) -> None:
         await self._stack.aclose()
-        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-
-
-class _Handover(Generic[T]):
-    """A coroutine run in the loop for a thread that waits: what run_coroutine_threadsafe does, at half the
-    cost, which is paid for every token."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
-        self._loop = loop
-        self._work = work
-        self._task: asyncio.Task[T] | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def wait(self, thread: threading.Thread) -> T:
-        """The coroutine's result or exception; an interruption of the wait (Ctrl-C) cancels it.
-
-        Raises SwarmError if the loop's thread has ended.
-        """
-        self._loop.call_soon_threadsafe(self._start)
-        try:
-            while not self._done.acquire(timeout=_LOOK_SECONDS):
-                if not thread.is_alive():
-                    raise SwarmError(_ENDED)
-        except BaseException:
-            self._loop.call_soon_threadsafe(self._cancel)
-            raise
-        assert self._task is not None
-        return self._task.result()
-
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._work)
-        self._task.add_done_callback(lambda task: self._done.release())
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        await cancel_and_wait(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
 
 @atexit.register
 def _close_all() -> None:
-    """Leave cleanly when the program ends without saying close()."""
+    """Leave the swarm when the program ends without calling close()."""
     for network in list(_OPEN):
         network.close()

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from p2pinfer.client.chain.failover import Patience
 from p2pinfer.client.greedy import GreedyClient
+from p2pinfer.client.patience import Patience
 from p2pinfer.errors import P2PInferError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.snapshot.state import ProbeView

@@ -1,4 +1,4 @@
-"""What tests of a text under which servers come and go share: whom to disturb, and what was computed."""
+"""What tests share in which servers come and go during a text: servers to disturb, tokens they computed."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ import time
 from collections.abc import Callable
 
 from p2pinfer.types import Span
-from tests.fakes import (
-    FakeServer,
-    FakeSwarm,
-)
+from tests.fakes import FakeServer, FakeSwarm
 
-THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
 PROMPT = [4, 5, 6, 7]
 TOKENS = 12
 
 
 def in_use(swarm: FakeSwarm, span: Span) -> FakeServer:
+    """Find the server of this span that has a session."""
     return next(member for member in swarm.members if member.engine.span == span and len(member.sessions))
 
 
 def computed(member: FakeServer) -> int:
-    """Tokens that went through its layers."""
+    """Count the tokens that went through its layers."""
     return sum(member.engine.batch_tokens)
 
 
-class Script:
-    """Does things to the swarm's servers from the client's thread, at certain tokens."""
+class Mischief:
+    """Kills and drains the swarm's servers, from the client's thread."""
 
     def __init__(self, swarm: FakeSwarm) -> None:
         self.swarm = swarm
@@ -45,7 +42,7 @@ class Script:
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait in a thread for what another one does."""
+    """Wait in a thread for something that another thread does."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -186,7 +186,8 @@ def test_a_server_that_only_a_tunnel_reaches_serves(smollm2, tokenizer, one_proc
         ) as model:
             output = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None)
             second = model.route_report()[1].peer_id
-            records = model._network.run(model._network.directory.swarm.servers(smollm2.manifest.hash))
+            network = model.remote.network
+            records = network.run(network.directory.swarm.servers(smollm2.manifest.hash))
             assert next(record for record in records if record.peer_id == second).endpoints == ()
     assert output[0, ids.shape[1] :].tolist() == one_process.greedy(ids[0].tolist(), 8)
 

@@ -18,7 +18,6 @@ from transformers import (
 )
 
 from p2pinfer import AutoDistributedModelForCausalLM
-from p2pinfer.client.chain.session import InferenceSession, Patience
 from p2pinfer.errors import PromptTooLongError, UsageError
 from p2pinfer.local_swarm.answer import encode_prompt
 from p2pinfer.local_swarm.shares import split_layers
@@ -59,9 +58,7 @@ def test_hidden_states_are_bit_for_bit_the_same_through_one_three_and_six_proces
             smollm2.folder, initial_peers=six.initial_peers
         ) as through_six:
             for client in (model, through_six):
-                with InferenceSession(
-                    client._network, client.manifest, client._ends, max_length=len(ids), patience=Patience()
-                ) as session:
+                with client.remote.session(len(ids)) as session:
                     (hidden,) = session.compute([ids], [len(ids)])
                     hops = len(session.report())
                 assert hops == (3 if client is model else 6)

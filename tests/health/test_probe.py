@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from p2pinfer.client.chain.session import HopReport
 from p2pinfer.client.greedy import Generation
+from p2pinfer.client.session import HopReport
 from p2pinfer.errors import NoRouteError, SwarmUnreachableError
 from p2pinfer.health import probe
 from p2pinfer.health.config import HealthConfig

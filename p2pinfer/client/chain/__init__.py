@@ -1,1 +1,1 @@
-"""A route in use: its hops, its steps, and what happens when one of them is lost."""
+"""A route in use: its hops, the steps that go through them, and how hops are exchanged."""

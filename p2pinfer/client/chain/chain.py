@@ -1,26 +1,27 @@
 """A route in use: a session at every hop, a lane for steps to the first, one for results from the last.
 
-Hops come into a chain and leave it by splicing (splice.py), the first ones too. What a chain knows about
-trouble comes from its hops' calls, from its two lanes, and from asking every hop when a step is overdue.
+Hops come into a chain and leave it by splicing (splice.py), the first ones too. A chain learns of trouble
+from its hops' calls, from its two lanes, and by asking every hop when a step is overdue.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-from p2pinfer.client.chain.hop import Hop, SessionShape
+from p2pinfer.client.chain.blame import blame
+from p2pinfer.client.chain.diagnosis import Stuck, Working
+from p2pinfer.client.chain.hop import Hop
+from p2pinfer.client.chain.inquiry import locate_step
+from p2pinfer.client.chain.lane_end import LaneEnd
+from p2pinfer.client.chain.overdue import OverdueStep
 from p2pinfer.client.chain.prefill import step_tokens
-from p2pinfer.client.chain.recovery import Silent, Stuck, Working, diagnose
-from p2pinfer.client.reach.carrier import Carrier, ClientLane
+from p2pinfer.client.chain.session_shape import SessionShape
+from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.routing import CLIENT
-from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError, RefusedError
-from p2pinfer.types import PeerId
+from p2pinfer.errors import HopFailedError, LinkFailedError, ProtocolError
 from p2pinfer.wire.receipts import work_of
-from p2pinfer.wire.status import Reason
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Outputs,
@@ -32,30 +33,16 @@ from p2pinfer.wire.steps import (
     step_id_of,
 )
 
-T = TypeVar("T")
-
-_STUCK_SECONDS = 1.0
-"""How long nothing may pass between two hops before the link between them counts as broken. A hop reads its
-lanes between batches, so what was sent may lie in the kernel for as long as a batch takes."""
-
 Link = tuple[Hop | None, Hop | None]
-"""Neighbours; None is the client."""
-
-
-@dataclass(slots=True)
-class End:
-    """A lane of the client's own, with what keeps the way to it open."""
-
-    lane: ClientLane
-    resources: AsyncExitStack = field(default_factory=AsyncExitStack)
+"""Two neighbours; None is the client."""
 
 
 class Chain:
     """The hops of one session, in order. Steps are answered in order.
 
-    `send` and `receive` are for the thread that generates: it writes and reads its lanes itself, for
-    every hand-over to another thread would cost as much as a hop. The rest is for the event loop, while
-    that thread waits or does something else than step.
+    `send` and `receive` are for the thread that generates. It writes and reads its lanes itself, because
+    every hand-over to another thread would cost as much as a hop. All other methods are for the event loop,
+    while that thread waits or is between two steps.
     """
 
     def __init__(
@@ -68,18 +55,19 @@ class Chain:
         on_news: Callable[[], None],
         step_seconds: float,
     ) -> None:
-        """`run` takes a coroutine from the generating thread to the event loop and waits for it; `on_news`
-        is called in the event loop when a hop has said something.
+        """Make a chain without hops.
 
-        A hop that holds a step for longer than `step_seconds` is given up, though it answers.
+        `run` takes a coroutine from the generating thread to the event loop and waits for it. `on_news` is
+        called in the event loop when a hop has said something. A hop that holds a step for longer than
+        `step_seconds` is given up, even if it answers.
         """
         self.shape = shape
         self.carrier = carrier
         self.hops: list[Hop] = []
         self.resources: dict[Hop, AsyncExitStack] = {}
-        self.broken: dict[Link, None] = {}  # in order
-        self.steps: End | None = None
-        self.results: End | None = None
+        self.broken: dict[Link, None] = {}  # a set that keeps its order
+        self.steps_lane: LaneEnd | None = None
+        self.results_lane: LaneEnd | None = None
         self._run = run
         self._now = now
         self._on_news = on_news
@@ -91,50 +79,49 @@ class Chain:
 
     @property
     def max_step_tokens(self) -> int:
-        """No hop takes a longer step, and none is better for this route."""
+        """The longest step that every hop takes and that is good for this route."""
         return self._max_step_tokens
 
-    def install(self, hops: Sequence[Hop], steps: End, results: End) -> None:
-        """Go on with these hops and lanes; the others are the caller's to close."""
-        self.hops, self.steps, self.results = list(hops), steps, results
+    def install(self, hops: Sequence[Hop], steps_lane: LaneEnd, results_lane: LaneEnd) -> None:
+        """Go on with these hops and lanes. The caller closes those that are not among them."""
+        self.hops, self.steps_lane, self.results_lane = list(hops), steps_lane, results_lane
         self.broken.clear()
         self._unsent = False
         farthest = max(hop.server.round_trip_seconds for hop in hops)
         self._max_step_tokens = min(step_tokens(farthest), *(hop.max_step_tokens for hop in hops))
-        results.lane.max_frame_bytes = max_result_bytes(
+        results_lane.lane.max_frame_bytes = max_result_bytes(
             self.max_step_tokens, len(hops), self.shape.hidden_size, self.shape.wire_dtype
         )
 
     def on_news(self) -> None:
-        """A hop has said something: whoever waits looks at it."""
+        """Wake the generating thread: a hop has said something."""
         self._waiter.wake()
         self._on_news()
 
     def send(self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
-        """Begin to send one step to the first hop, and return its id; `receive` goes on with it.
+        """Begin to send one step to the first hop, and return its id. `receive` sends the rest.
 
         Raises HopFailedError, RefusedError.
         """
         self._check()
-        assert self.steps is not None
+        assert self.steps_lane is not None
         self._last_step_id += 1
         step = pack_step(self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype)
         work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)
         try:
-            self._unsent = not self.steps.lane.send(step)
+            self._unsent = not self.steps_lane.lane.send(step)
         except OSError as error:
             self._lost((None, self.hops[0]), error)
         return self._last_step_id
 
     def receive(self, step_id: int, *, tokens: int, overdue_seconds: float) -> Result:
-        """Wait for this step's result of `tokens` hidden states.
+        """Wait for the result of this step: `tokens` hidden states.
 
-        When it is overdue every hop is asked how far it is, again and again until the result is there or
-        somebody is to blame. Raises HopFailedError, RefusedError.
+        When it is overdue, the client asks every hop how far it is, again and again, until the result comes
+        or a hop or a link is to blame. Raises HopFailedError, RefusedError.
         """
-        assert self.results is not None
         frame = self._next_frame(step_id, overdue_seconds)
         try:
             return read_result(
@@ -152,10 +139,10 @@ class Chain:
         hops, self.hops = self.hops, []
         for hop in hops:
             await self.drop(hop)
-        for end in (self.steps, self.results):
-            if end is not None:
-                await end.resources.aclose()
-        self.steps = self.results = None
+        for lane in (self.steps_lane, self.results_lane):
+            if lane is not None:
+                await lane.close()
+        self.steps_lane = self.results_lane = None
         self._waiter.close()
 
     async def drop(self, hop: Hop) -> None:
@@ -165,11 +152,11 @@ class Chain:
             await resources.aclose()
 
     def _next_frame(self, step_id: int, overdue_seconds: float) -> bytes:
-        """The result of this step; those of older ones are dropped on the way."""
-        assert self.results is not None
-        look_at, look_again, give_up_at = overdue_seconds, overdue_seconds, self._step_seconds
+        """Return the result of this step; results of older steps are dropped."""
+        assert self.results_lane is not None
+        overdue: OverdueStep | None = None
+        look_at = overdue_seconds
         began = self._now()
-        stuck: tuple[Stuck, float] | None = None
         while True:
             frame = self._read(step_id)
             if frame is not None:
@@ -177,36 +164,25 @@ class Chain:
             self._check()
             self._flush()
             waited = self._now() - began
-            if waited >= look_at:
-                verdict = self._run(self._examine(step_id))
-                waited = self._now() - began
-                if isinstance(verdict, Stuck):
-                    since = stuck[1] if stuck is not None and stuck[0] == verdict else waited
-                    stuck = (verdict, since)
-                    if waited - since >= _STUCK_SECONDS or waited >= give_up_at:
-                        raise self._link_failed(verdict.sender, "nothing passes")
-                    look_at = waited + _STUCK_SECONDS / 2
-                else:
-                    stuck = None
-                    if waited >= give_up_at:
-                        holder = self.hops[verdict.hop].peer_id
-                        detail = f"it has held a step for {waited:.0f} s"
-                        raise HopFailedError(holder, detail, certain=False)
-                    look_again *= 1.5
-                    look_at = waited + min(look_again, give_up_at / 4)
+            if waited < look_at:
+                unsent = self.steps_lane.lane if self._unsent and self.steps_lane else None
+                self._waiter.wait(self.results_lane.lane, unsent, look_at - waited)
                 continue
-            self._waiter.wait(
-                self.results.lane,
-                self.steps.lane if self._unsent and self.steps else None,
-                look_at - waited,
-            )
+            if overdue is None:
+                overdue = OverdueStep(overdue_seconds, self._step_seconds)
+            verdict = self._run(locate_step(step_id, self.hops))
+            waited = self._now() - began
+            next_look = overdue.next_look(verdict, waited)
+            if next_look is None:
+                raise self._given_up(verdict, waited)
+            look_at = next_look
 
     def _read(self, step_id: int) -> bytes | None:
-        """The result of this step, if it is there."""
-        assert self.results is not None
+        """Return the result of this step, or None if it has not come yet."""
+        assert self.results_lane is not None
         last = self.hops[-1]
         try:
-            while (frame := self.results.lane.receive()) is not None:
+            while (frame := self.results_lane.lane.receive()) is not None:
                 answered = step_id_of(frame)
                 if answered == step_id:
                     return frame
@@ -220,14 +196,14 @@ class Chain:
 
     def _flush(self) -> None:
         if self._unsent:
-            assert self.steps is not None
+            assert self.steps_lane is not None
             try:
-                self._unsent = not self.steps.lane.flush()
+                self._unsent = not self.steps_lane.lane.flush()
             except OSError as error:
                 self._lost((None, self.hops[0]), error)
 
     def _check(self) -> None:
-        """Raise what a hop's call has told, if that ends the route as it is."""
+        """Raise what a hop's call has reported, if the route can't go on with it."""
         self._check_calls()
         for index, hop in enumerate(self.hops):
             if hop.outputs_lost is not None:
@@ -236,34 +212,24 @@ class Chain:
         for left, _ in self.broken:
             raise self._link_failed(-1 if left is None else self.hops.index(left), "it was cut")
 
-    def _lost(self, link: Link, why: object) -> NoReturn:
-        """What two neighbours talk through broke: because one of them is gone, or by itself."""
-        self.broken[link] = None
-        self._run(self._examine(self._last_step_id))
-        self._check_calls()
-        sender = -1 if link[0] is None else self.hops.index(link[0])
-        raise self._link_failed(sender, str(why))
-
     def _check_calls(self) -> None:
         for index, hop in enumerate(self.hops):
             if hop.failure is not None:
                 raise blame(hop.failure, index, [other.peer_id for other in self.hops])
 
-    async def _examine(self, step_id: int) -> Stuck | Working:
-        """Ask every hop how far it is. Raises HopFailedError for those that are silent or gone."""
-        answers = await asyncio.gather(*(hop.progress() for hop in self.hops), return_exceptions=True)
-        hops = []
-        for index, answer in enumerate(answers):
-            if isinstance(answer, HopFailedError | RefusedError):
-                reason = await self.hops[index].why_ended(otherwise=answer)
-                raise blame(reason, index, [hop.peer_id for hop in self.hops])
-            if isinstance(answer, BaseException):
-                raise answer
-            hops.append(answer)
-        verdict = diagnose(step_id, hops)
-        if isinstance(verdict, Silent):
-            raise HopFailedError(self.hops[verdict.hop].peer_id, "it does not answer", certain=False)
-        return verdict
+    def _lost(self, link: Link, why: object) -> NoReturn:
+        """Raise the cause of a broken lane between two neighbours: one of them, or the link itself."""
+        self.broken[link] = None
+        self._run(locate_step(self._last_step_id, self.hops))
+        self._check_calls()
+        sender = -1 if link[0] is None else self.hops.index(link[0])
+        raise self._link_failed(sender, str(why))
+
+    def _given_up(self, verdict: Stuck | Working, waited_seconds: float) -> HopFailedError:
+        if isinstance(verdict, Stuck):
+            return self._link_failed(verdict.sender, "nothing passes")
+        detail = f"it has held a step for {waited_seconds:.0f} s"
+        return HopFailedError(self.hops[verdict.hop].peer_id, detail, certain=False)
 
     def _link_failed(self, sender: int, why: str) -> LinkFailedError:
         left = self.hops[sender] if sender >= 0 else None
@@ -271,17 +237,3 @@ class Chain:
         self.broken[(left, right)] = None
         names = [CLIENT if hop is None else hop.peer_id for hop in (left, right)]
         return LinkFailedError(names[0], names[1], f"nothing gets through to it: {why}")
-
-
-def blame(error: P2PInferError, index: int, hops: Sequence[PeerId]) -> P2PInferError:
-    """Who is to blame, if not the hop that tells.
-
-    A hop that finds its step wrong has it from the hop before; one that can't reach the next one speaks of
-    the link between them.
-    """
-    if isinstance(error, RefusedError):
-        if index > 0 and error.reason == Reason.BAD_STEP:
-            return HopFailedError(hops[index - 1], f"what it sent on is wrong: {error}")
-        if index + 1 < len(hops) and error.reason == Reason.NEXT_HOP_UNREACHABLE:
-            return LinkFailedError(hops[index], hops[index + 1], f"the hop before can't reach it: {error}")
-    return error

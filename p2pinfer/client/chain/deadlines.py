@@ -1,4 +1,4 @@
-"""When a step is overdue, and when a hop has become slow: decided from the steps before."""
+"""When a step is overdue, and when a hop has become slow: decided from earlier steps. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from p2pinfer.wire.step_kind import StepKind
 
 FIRST_SECONDS = 3.0
-"""For steps of a kind that was never seen on this route."""
+"""For the first step of its kind on a route."""
 
 _SHORTEST_SECONDS = 0.5
 _LONGEST_SECONDS = 10.0
@@ -17,7 +17,7 @@ _DEVIATION_GAIN = 1 / 4
 
 @dataclass(slots=True)
 class _Estimate:
-    """Smoothed mean and deviation, as TCP keeps them of its round trips (RFC 6298)."""
+    """Smoothed mean and deviation, as TCP keeps them for its round trips (RFC 6298)."""
 
     mean: float | None = None
     deviation: float = 0.0
@@ -30,30 +30,30 @@ class _Estimate:
         self.mean += _GAIN * (value - self.mean)
 
     def bound(self) -> float | None:
-        """What a value rarely exceeds."""
+        """Return a bound that values rarely exceed; None before the first value."""
         return None if self.mean is None else max(3 * self.mean, self.mean + 4 * self.deviation)
 
 
 @dataclass(slots=True)
 class StepTimes:
-    """How long a route's steps take: those that a reader waits for, and apart from them pieces of prompts.
+    """How long a route's steps take: urgent steps, which a reader waits for, apart from pieces of prompts.
 
-    To find a step overdue costs a question to every hop and harms nobody, so the bounds are tight: what
-    is measured is who answers it, not how long the step took.
+    The bounds are tight, because overdue is not failed: the client only asks every hop how far it is, and
+    judges the hops by their answers.
     """
 
     _urgent: _Estimate = field(default_factory=_Estimate)
     _prefill: _Estimate = field(default_factory=_Estimate)  # per token
 
     def add(self, kind: StepKind, *, tokens: int, seconds: float) -> None:
-        """Note that a step of so many tokens was answered so long after it, or the one before, was sent."""
+        """Note how long a step took: from its sending, or from the answer before it if that came later."""
         if kind.is_urgent:
             self._urgent.add(seconds)
         else:
             self._prefill.add(seconds / tokens)
 
     def overdue_seconds(self, kind: StepKind, *, tokens: int) -> float:
-        """How long to wait for an answer to this step before asking what became of it."""
+        """Return how long to wait for the answer to a step before asking the hops about it."""
         if kind.is_urgent:
             bound = self._urgent.bound()
         else:
@@ -71,7 +71,7 @@ _USUAL_GAIN = 1 / 32
 
 @dataclass(slots=True)
 class Pace:
-    """What one token takes at a hop, waiting included: usually, and lately."""
+    """Seconds per token at a hop, its queue included: usually, and lately."""
 
     _first: list[float] = field(default_factory=list)
     _usual: float | None = None
@@ -79,7 +79,7 @@ class Pace:
     _slow_steps: int = 0
 
     def add(self, seconds: float) -> None:
-        """Note a decode step. What is slow now doesn't change what is usual."""
+        """Note a decode step. A slow step does not change what is usual."""
         if self._usual is None:
             self._first.append(seconds)
             if len(self._first) == _USUAL_STEPS:
@@ -94,5 +94,5 @@ class Pace:
 
     @property
     def slow_seconds(self) -> float | None:
-        """What a step takes lately, if that has been several times what is usual for several steps."""
+        """Seconds per step lately, if the last eight were several times slower than usual; else None."""
         return self._lately if self._slow_steps >= _SLOW_STEPS else None

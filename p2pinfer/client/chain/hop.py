@@ -1,10 +1,9 @@
-"""A session at one server: its keys, its call, and what the server has said on it."""
+"""A session at one server: its keys, its call, and what the server has said on the call."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,43 +11,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from p2pinfer.client.chain.deadlines import Pace
-from p2pinfer.client.chain.recovery import HopProgress
+from p2pinfer.client.chain.diagnosis import HopProgress
+from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.pay.payer import Payer
+from p2pinfer.client.pay.settlement import Settlement
 from p2pinfer.client.pay.tally import Tally
 from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.route.hop_server import HopServer
-from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, RefusedError
-from p2pinfer.types import SESSION_ID_BYTES, PeerId, SessionId
+from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
+from p2pinfer.tasks import ending
+from p2pinfer.types import SESSION_ID_BYTES, PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import KEY_BYTES, sign_opening
-from p2pinfer.wire.receipts import VALID_SECONDS, Receipt, Work
 from p2pinfer.wire.step_kind import StepKind
 
-logger = logging.getLogger(__name__)
-
 OPENING_SECONDS = 6.0
-"""For an opening, in which the server dials the next hop (4 s at most)."""
+"""For an opening, during which the server dials the next hop (4 s at most)."""
 
 _PROBE_SECONDS = 1.2
 _PROBE_ROUND_TRIPS = 4
 _REASON_SECONDS = 0.5
-_SETTLE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionShape:
-    """What a session asks of every hop."""
-
-    model: str
-    hidden_size: int
-    rows: int
-    max_tokens: int
-    wire_dtype: pb.WireDtype = pb.FLOAT32
 
 
 @dataclass(slots=True, eq=False)
 class Hop:
-    """One server's part of a chain. Its session id and keys are for this opening alone."""
+    """One server's part of a chain. The session id and the keys are for this opening alone."""
 
     server: HopServer
     carrier: Carrier
@@ -61,26 +48,25 @@ class Hop:
     outputs_lost: str | None = None
     draining: bool = False
     caught_up: int = 0  # tokens of history that it has computed
-    queue_seconds: float = 0.0  # sums over the steps it took part in
-    compute_seconds: float = 0.0
-    steps: int = 0
+    step_count: int = 0
+    queue_seconds: float = 0.0  # sum over these steps
+    compute_seconds: float = 0.0  # sum over these steps
     pace: Pace = field(default_factory=Pace)
     tally: Tally = field(default_factory=Tally)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _settling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def peer_id(self) -> PeerId:
-        """Whose it is."""
+        """The server's peer id."""
         return self.server.hop.peer_id
 
     @property
     def ref(self) -> pb.SessionRef:
-        """How to name the session to its server."""
+        """What names the session to its server, and proves that the client may control it."""
         return pb.SessionRef(session_id=self.session_id, control_key=self.control_key)
 
     def downstream(self, *, pass_history_on: bool) -> pb.Downstream:
-        """How the hop before is told about this one."""
+        """Return what the hop before needs to send its outputs here."""
         return pb.Downstream(
             record=self.server.record.record,
             session_id=self.session_id,
@@ -98,9 +84,67 @@ class Hop:
     ) -> AsyncIterator[None]:
         """Keep the session open for as long as the block lasts. Without `downstream` it is the last hop.
 
-        `on_news` is called, in the event loop, when the server has said something or is gone. Raises
-        RefusedError or HopFailedError if it isn't taken.
+        `on_news` is called, in the event loop, when the server has said something or its call has ended.
+        Raises RefusedError or HopFailedError if the server does not take the session.
         """
+        opening = sign_opening(self._terms(shape, downstream), payer.identity.public_key, payer.identity.sign)
+        settlement = Settlement(payer, self.carrier, self.server, self.ref, self.tally)
+        async with AsyncExitStack() as session:
+            call = await session.enter_async_context(self.carrier.open(self.server.address, opening))
+            frame = await self._first_frame(call)
+            if not frame.HasField("opened"):
+                raise HopFailedError(self.peer_id, "it did not answer the opening")
+            self.max_step_tokens = max(1, frame.opened.max_step_tokens)
+            try:
+                async with ending(asyncio.create_task(self._listen(call, settlement, on_news))):
+                    yield
+            finally:
+                await session.aclose()  # frees the server's memory; the last receipt may come later
+                if not isinstance(self.failure, HopFailedError):
+                    settlement.settle_all_soon()
+
+    def count(self, kind: StepKind, queue_seconds: float, compute_seconds: float) -> None:
+        """Count a step that went through this hop. Its pace is measured by decode steps, which are alike."""
+        self.step_count += 1
+        self.queue_seconds += queue_seconds
+        self.compute_seconds += compute_seconds
+        if kind is StepKind.DECODE:
+            self.pace.add(queue_seconds + compute_seconds)
+
+    async def progress(self) -> HopProgress | None:
+        """Ask how far the hop is; None if it doesn't answer in time. Raises HopFailedError, RefusedError."""
+        request = pb.ProgressRequest(session=self.ref)
+        try:
+            async with asyncio.timeout(self._probe_seconds):
+                reply = await self.carrier.progress(self.server.address, request)
+        except TimeoutError:
+            return None
+        return HopProgress(received=reply.received, computed=reply.computed, sent=reply.sent)
+
+    async def why_ended(self, otherwise: P2PInferError) -> P2PInferError:
+        """Return the reason that the call gives for its end, or `otherwise` if none comes within a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REASON_SECONDS):
+                while self.failure is None:
+                    self._news.clear()
+                    await self._news.wait()
+        return self.failure or otherwise
+
+    async def wait_caught_up(self, tokens: int) -> None:
+        """Wait until the hop has computed `tokens` of history. Raises HopFailedError, RefusedError."""
+        while True:
+            if self.failure is not None:
+                raise self.failure
+            if self.caught_up >= tokens:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    @property
+    def _probe_seconds(self) -> float:
+        return max(_PROBE_SECONDS, _PROBE_ROUND_TRIPS * self.server.round_trip_seconds)
+
+    def _terms(self, shape: SessionShape, downstream: pb.Downstream | None) -> pb.Terms:
         terms = pb.Terms(
             session_id=self.session_id,
             server=self.peer_id,
@@ -119,84 +163,25 @@ class Hop:
             terms.results_key = self.results_key
         else:
             terms.downstream.CopyFrom(downstream)
-        opening = sign_opening(terms, payer.identity.public_key, payer.identity.sign)
-        async with AsyncExitStack() as session:
-            call = await session.enter_async_context(self.carrier.open(self.server.address, opening))
-            frame = await self._first_frame(call)
-            if not frame.HasField("opened"):
-                raise HopFailedError(self.peer_id, "it did not answer the opening")
-            self.max_step_tokens = max(1, frame.opened.max_step_tokens)
-            listener = asyncio.create_task(self._listen(call, payer, on_news))
-            try:
-                yield
-            finally:
-                listener.cancel()
-                await asyncio.gather(listener, return_exceptions=True)
-                await session.aclose()  # its memory is free; the last receipt may come later
-                if not isinstance(self.failure, HopFailedError):
-                    payer.settle_soon(self._settle(payer, self.tally.most))
-
-    def count(self, kind: StepKind, queue_seconds: float, compute_seconds: float) -> None:
-        """Note that it took part in a step. Its pace is that of decode steps, which are all alike."""
-        self.steps += 1
-        self.queue_seconds += queue_seconds
-        self.compute_seconds += compute_seconds
-        if kind is StepKind.DECODE:
-            self.pace.add(queue_seconds + compute_seconds)
-
-    async def progress(self) -> HopProgress | None:
-        """How far it is; None if it doesn't answer in time. Raises HopFailedError, RefusedError."""
-        request = pb.ProgressRequest(session=self.ref)
-        try:
-            async with asyncio.timeout(self._probe_seconds):
-                reply = await self.carrier.progress(self.server.address, request)
-        except TimeoutError:
-            return None
-        return HopProgress(received=reply.received, computed=reply.computed, sent=reply.sent)
-
-    async def why_ended(self, otherwise: P2PInferError) -> P2PInferError:
-        """What its call says about the end of a session that is gone; that may come a moment later."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_REASON_SECONDS):
-                while self.failure is None:
-                    self._news.clear()
-                    await self._news.wait()
-        return self.failure or otherwise
-
-    async def wait_caught_up(self, tokens: int) -> None:
-        """Wait until so many tokens of history are computed here. Raises HopFailedError, RefusedError."""
-        while True:
-            if self.failure is not None:
-                raise self.failure
-            if self.caught_up >= tokens:
-                return
-            self._news.clear()
-            await self._news.wait()
-
-    @property
-    def _probe_seconds(self) -> float:
-        return max(_PROBE_SECONDS, _PROBE_ROUND_TRIPS * self.server.round_trip_seconds)
+        return terms
 
     async def _first_frame(self, call: HopCall) -> pb.ServerFrame:
-        """The answer to the opening. A server that falls silent now is noticed as soon as in later steps."""
-        answer = asyncio.ensure_future(call.frame())
+        """Return the answer to the opening. A silent server is noticed as soon as during later steps."""
         try:
-            async with asyncio.timeout(OPENING_SECONDS):
-                while not answer.done():
-                    await asyncio.wait({answer}, timeout=self._probe_seconds)
-                    if not answer.done():
-                        async with asyncio.timeout(self._probe_seconds):
-                            await self.carrier.ping(self.server.address)
-            return answer.result()
+            async with ending(asyncio.ensure_future(call.frame())) as answer:
+                async with asyncio.timeout(OPENING_SECONDS):
+                    while not answer.done():
+                        await asyncio.wait({answer}, timeout=self._probe_seconds)
+                        if not answer.done():
+                            async with asyncio.timeout(self._probe_seconds):
+                                await self.carrier.ping(self.server.address)
+                return answer.result()
         except TimeoutError as error:
             detail = "it does not answer the opening"
             raise HopFailedError(self.peer_id, detail, certain=False) from error
-        finally:
-            answer.cancel()
-            await asyncio.gather(answer, return_exceptions=True)
 
-    async def _listen(self, call: HopCall, payer: Payer, on_news: Callable[[], None]) -> None:
-        """Hear the call for as long as the session lives."""
+    async def _listen(self, call: HopCall, settlement: Settlement, on_news: Callable[[], None]) -> None:
+        """Note what the server says, until the call ends."""
         try:
             while True:
                 frame = await call.frame()
@@ -208,56 +193,12 @@ class Hop:
                     case "caught_up":
                         self.caught_up = frame.caught_up.tokens
                     case "receipt_due":
-                        payer.settle_soon(self._settle(payer, _work(frame.receipt_due)))
+                        settlement.settle_soon(frame.receipt_due)
                 self._tell(on_news)
         except (HopFailedError, RefusedError) as error:
             self.failure = error
             self._tell(on_news)
 
-    async def _settle(self, payer: Payer, claimed: Work) -> None:
-        """Sign for what it has done.
-
-        What can't be settled, because the server has gone, stays unsigned: the loss is the server's, and at
-        most what it has let be unsigned.
-        """
-        try:
-            async with asyncio.timeout(_SETTLE_SECONDS), self._settling:
-                done = await self._offer(payer, claimed)
-                if done is not None:
-                    await self._offer(payer, done)
-        except (HopFailedError, RefusedError, ProtocolError, TimeoutError) as error:
-            logger.debug("not settled with %s: %s", self.peer_id, error)
-
-    async def _offer(self, payer: Payer, claimed: Work) -> Work | None:
-        """Sign for this much, as far as it is believed. Returns what was done if that is less."""
-        work = self.tally.to_sign(claimed)
-        if work is None:
-            return None
-        now = time.time()
-        receipt = Receipt(
-            session_id=SessionId(self.session_id),
-            server=self.peer_id,
-            client=payer.identity.public_key,
-            model=self.server.record.model,
-            layers=self.server.hop.layers,
-            work=work,
-            sequence=self.tally.next_sequence(),
-            issued_at=now,
-            expires_at=now + VALID_SECONDS,
-        )
-        signed = payer.sign(receipt)
-        request = pb.SettleRequest(session=self.ref, receipt=signed)
-        reply = await self.carrier.settle(self.server.address, request)
-        if not reply.server_signature:
-            return _work(reply.done)
-        self.tally.signed = work
-        payer.keep(receipt, signed, reply.server_signature)
-        return None
-
     def _tell(self, on_news: Callable[[], None]) -> None:
         self._news.set()
         on_news()
-
-
-def _work(due: pb.ReceiptDue) -> Work:
-    return Work(due.prefill_tokens, due.decode_tokens)

@@ -1,4 +1,4 @@
-"""Cuts what a session has to compute into steps that the servers take."""
+"""Cuts rows of tokens into steps that the servers take. Pure."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import RowChunk
 
 PREFILL_STEP_TOKENS = 128
-"""Small enough that the stages of a route overlap within one prompt, large enough to compute well."""
+"""Small enough that the hops of a route overlap within one prompt, large enough to compute efficiently."""
 
 FAR_STEP_TOKENS = 32
-"""The same over slow links. A hop begins with a step when all of it is there, so that a prompt needs the time
-to send it once, and in addition that of one step per hop: at 10 Mbit/s and 2.3 KB per token a quarter of a
+"""The step length over slow links. A hop begins a step when all of it has arrived, so a prompt takes the time
+to send it once, and the time to send one step more per hop: at 10 Mbit/s and 2.3 KB per token a quarter of a
 second for 128 tokens."""
 
 MAX_TOKENS_AHEAD = 4 * PREFILL_STEP_TOKENS
-"""How much of a prompt is sent before the first answer: every hop should have something to do, and none too
-much waiting for it."""
+"""How much of a prompt to send before the first answer: enough to keep every hop busy without long queues."""
 
 _FAR_SECONDS = 0.015
 
 
 def step_tokens(round_trip_seconds: float) -> int:
-    """How long the steps of a prompt should be for a route whose farthest hop is so far away."""
+    """Return the best length of a prompt's steps for a route whose farthest hop has this round trip."""
     return PREFILL_STEP_TOKENS if round_trip_seconds < _FAR_SECONDS else FAR_STEP_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """The chunks of one step; `final` tells for each whether it holds the row's last token."""
+    """The chunks of one step; `final` says for each chunk whether it ends with the row's last token."""
 
     kind: StepKind
     chunks: list[RowChunk]
@@ -38,14 +37,14 @@ class PlannedStep:
 
     @property
     def tokens(self) -> int:
-        """Of all chunks."""
+        """The tokens of all chunks together."""
         return sum(len(chunk.hidden) for chunk in self.chunks)
 
 
 def plan_steps(rows: Sequence[RowChunk], max_tokens: int) -> list[PlannedStep]:
     """Cut rows into steps of at most `max_tokens`, in order; a row is at most once in a step.
 
-    Rows that lack one token each are being decoded; where any lacks more, all of it is prefill.
+    If every row has one token to compute, the rows are being decoded; otherwise all steps are prefill.
     """
     kind = StepKind.DECODE if all(len(row.hidden) == 1 for row in rows) else StepKind.PREFILL
     steps: list[PlannedStep] = []
@@ -68,7 +67,7 @@ def plan_steps(rows: Sequence[RowChunk], max_tokens: int) -> list[PlannedStep]:
 
 
 def common_prefix(held: Sequence[int], wanted: Sequence[int]) -> int:
-    """How many leading tokens two rows share."""
+    """Return how many leading tokens two rows share."""
     if wanted[: len(held)] == held:
         return len(held)
     for index, (one, other) in enumerate(zip(held, wanted, strict=False)):

@@ -1,1 +1,1 @@
-"""What a client owes, and its signatures for it."""
+"""What a client owes servers for their work, and the receipts it signs."""

@@ -1,1 +1,1 @@
-"""What a client asks of the network, and how that is really done."""
+"""How a client reaches servers: the calls and lanes it needs, and gRPC and TLS underneath."""

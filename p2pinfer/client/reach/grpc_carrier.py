@@ -1,4 +1,4 @@
-"""Reaches servers as they really are: gRPC channels and TLS lanes, dialled or through a tunnel."""
+"""The real carrier: gRPC channels and TLS lanes, dialled directly or through a tunnel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GrpcCarrier:
 
     @asynccontextmanager
     async def open(self, address: Address, opening: pb.Opening) -> AsyncIterator[GrpcHopCall]:
-        """Begin a session."""
+        """Open a session."""
         async with self._pool.connected(address) as channel:
             stub: Any = InferenceStub(channel)
             call = GrpcHopCall(address.peer_id, stub.Session(opening), self._pool)
@@ -44,25 +44,25 @@ class GrpcCarrier:
                 await call.close()
 
     async def set_upstream(self, address: Address, request: pb.SetUpstreamRequest) -> None:
-        """Let a hop take its steps from somebody else."""
+        """Let a hop take its steps from another sender."""
         await self._ask(address, lambda stub: stub.SetUpstream(request))
 
     async def set_downstream(
         self, address: Address, request: pb.SetDownstreamRequest
     ) -> pb.SetDownstreamReply:
-        """Let a hop send its outputs elsewhere."""
+        """Let a hop replay its outputs to another receiver, and send the next ones there."""
         return await self._ask(address, lambda stub: stub.SetDownstream(request))
 
     async def progress(self, address: Address, request: pb.ProgressRequest) -> pb.ProgressReply:
-        """How far a hop is."""
+        """Ask a hop how far it is."""
         return await self._ask(address, lambda stub: stub.Progress(request))
 
     async def settle(self, address: Address, request: pb.SettleRequest) -> pb.SettleReply:
-        """Give a hop a receipt."""
+        """Give a hop a receipt to countersign."""
         return await self._ask(address, lambda stub: stub.Settle(request))
 
     async def ping(self, address: Address) -> float:
-        """Seconds of a round trip; the first one pays for connecting."""
+        """Measure a round trip in seconds. A first one, not counted, connects."""
 
         async def measure(stub: Any) -> float:
             await stub.Ping(pb.PingRequest())
@@ -80,12 +80,12 @@ class GrpcCarrier:
                 yield lane
 
     async def deliver(self, lane: ClientLane, frame: bytes) -> None:
-        """Send a frame, and wait for the network where it has to be waited for."""
+        """Send a whole frame, and wait for the receiver if necessary."""
         assert isinstance(lane, Lane)
         await deliver(lane, frame)
 
     def waiter(self) -> Waiter:
-        """One for a thread that polls sockets."""
+        """Make a waiter for a thread that polls sockets."""
         return PollWaiter()
 
     async def close(self) -> None:
@@ -93,7 +93,7 @@ class GrpcCarrier:
         await self._pool.close()
 
     async def _ask(self, address: Address, ask: Callable[[Any], Awaitable[Reply]]) -> Reply:
-        """Make a call; a connection that fails is not used again."""
+        """Make a call. A connection that fails is not used again."""
         async with self._pool.connected(address) as channel:
             try:
                 return await ask(InferenceStub(channel))
@@ -112,7 +112,7 @@ class GrpcHopCall:
         self._pool = pool
 
     async def frame(self) -> pb.ServerFrame:
-        """What the hop says next. Raises HopFailedError or RefusedError when the call has ended."""
+        """Wait for the hop's next message. Raises HopFailedError or RefusedError when the call has ended."""
         try:
             frame = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -135,38 +135,38 @@ class GrpcHopCall:
 
 
 class PollWaiter:
-    """Polls the lanes' sockets, and one that other threads write to."""
+    """Polls the lanes' sockets, and a socket of its own that `wake` writes to."""
 
     def __init__(self) -> None:
-        self._ear, self._voice = socket.socketpair()
-        self._ear.setblocking(False)
-        self._voice.setblocking(False)
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
         self._poll = select.poll()
-        self._poll.register(self._ear, select.POLLIN)
+        self._poll.register(self._wake_receiver, select.POLLIN)
         self._watched: tuple[ClientLane | None, ClientLane | None] = (None, None)
         self._descriptors: list[int] = []
 
     def wait(self, results: ClientLane, unsent: ClientLane | None, seconds: float) -> None:
-        """Return when results can be read, `unsent` can take more, somebody woke us, or time is over."""
+        """Return when `results` can be read, `unsent` takes more, `wake` was called, or time is up."""
         if self._watched != (results, unsent):
             self._watch(results, unsent)
         events = self._poll.poll(max(0.0, seconds) * 1000)
-        if any(descriptor == self._ear.fileno() for descriptor, _ in events):
+        if any(descriptor == self._wake_receiver.fileno() for descriptor, _ in events):
             with contextlib.suppress(BlockingIOError):
-                self._ear.recv(4096)
+                self._wake_receiver.recv(4096)
 
     def wake(self) -> None:
-        """End the wait of whoever waits, or the next one."""
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody waits any more
-            self._voice.send(b"\0")
+        """End the present wait, or the next one. Any thread may call it."""
+        with contextlib.suppress(OSError):  # full: the wait ends anyway; closed: no thread waits
+            self._wake_sender.send(b"\0")
 
     def close(self) -> None:
-        """Close the sockets of its own."""
-        self._ear.close()
-        self._voice.close()
+        """Close the waiter's own sockets. The lanes are the caller's."""
+        self._wake_receiver.close()
+        self._wake_sender.close()
 
     def _watch(self, results: ClientLane, unsent: ClientLane | None) -> None:
-        """Poll these lanes instead of those before, which may be closed, and their descriptors taken."""
+        """Poll these lanes instead of the former ones, which may be closed, their descriptors reused."""
         for descriptor in self._descriptors:
             self._poll.unregister(descriptor)
         self._descriptors.clear()
@@ -181,6 +181,6 @@ def _failure(peer_id: PeerId, error: grpc.aio.AioRpcError) -> P2PInferError:
     refused = refusal_of(error)
     if refused is not None:
         return RefusedError(peer_id, refused.reason, refused.detail, refused.retry_after_seconds)
-    # Not even "internal" proves guilt: gRPC says so too when we wrote to a stream that was just refused.
+    # Even "internal" proves nothing: gRPC also reports it for a write to a stream that was just refused.
     detail = f"{error.code().name.lower()}: {error.details() or 'the stream ended'}"
     return HopFailedError(peer_id, detail, certain=False)

@@ -1,1 +1,1 @@
-"""Which servers to use: records, measurements, and the best route through them."""
+"""Which servers to use: their records, the client's own measurements, and the best route through them."""

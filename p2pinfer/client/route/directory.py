@@ -1,4 +1,4 @@
-"""Which servers there are, and the best route through them: records, experience and routing put together."""
+"""The servers of a model and the best route through them: joins records, experience and routing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 from p2pinfer.client.reach.carrier import Carrier
-from p2pinfer.client.route.experience import Experience, run_of
+from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.routing import CLIENT, Candidate, find_route
 from p2pinfer.errors import NoRouteError, SwarmError
@@ -23,7 +23,7 @@ from p2pinfer.types import PeerId
 logger = logging.getLogger(__name__)
 
 TOKENS_TO_COME = 128
-"""How many tokens a new hop is expected to compute: the price of feeding it is spread over so many."""
+"""How many tokens a new hop is expected to compute: the price of its replay is spread over them."""
 
 _FRESH_RECORDS_SECONDS = 5.0
 _FRESH_PING_SECONDS = 15.0
@@ -33,15 +33,14 @@ _OPENING_SECONDS = 0.1
 _ASSUMED_SECONDS_PER_LAYER = 0.001
 _ASSUMED_PREFILL_TOKENS_PER_SECOND = 500.0
 _LAST_RESORT_SECONDS = 10.0
-"""What a doubted peer, or one about to leave, or a broken link costs in the search: more than any way
-around it."""
+"""The price of a doubted peer, of a peer about to leave, and of a broken link: more than any detour."""
 _LEAVES_SOON_SECONDS = 60.0
-"""Nobody begins with a server that says that it will be gone so soon, unless there is no other."""
+"""A session does not begin at a server that leaves sooner than this, unless there is no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What a route is asked for."""
+class _RouteRequest:
+    """The arguments of `Directory.route`."""
 
     held: Sequence[HopServer]
     numerics: str | None
@@ -74,39 +73,39 @@ class Directory:
         tokens_to_come: int = TOKENS_TO_COME,
         without: Iterable[PeerId] = (),
     ) -> list[HopServer]:
-        """The best route among servers that answer now. Raises NoRouteError.
+        """Return the best route among servers that answer now. Raises NoRouteError.
 
-        `held` are hops that have the caches of a session of so many `tokens`; others have to be fed them.
-        They come back as they are, with `hop.held`. The fewer `tokens_to_come`, the more of them stay.
-        `numerics` restricts the route to one class, and none of `without` gets a new place in it.
+        `held` are hops that have the caches of a session; a new hop needs a replay of its `tokens`. Hops that
+        stay have `hop.held` set. The fewer `tokens_to_come`, the more a replay costs, and the more hops stay.
+        `numerics` restricts the route to one class. None of `without` gets a new place.
         """
-        wish = _Wish(
+        request = _RouteRequest(
             held=held,
             numerics=numerics,
-            price_seconds=partial(_feeding_seconds, tokens=tokens, tokens_to_come=tokens_to_come),
+            price_seconds=partial(_replay_seconds, tokens=tokens, tokens_to_come=tokens_to_come),
             without=frozenset(without),
             fresh_ping_seconds=_CONFIRMED_PING_SECONDS if held else _FRESH_PING_SECONDS,
         )
         if self._records and (held or _now() - self._read_at < _FRESH_RECORDS_SECONDS):
-            with contextlib.suppress(NoRouteError):  # of those who are known and answer soon
-                return await self._choose(wish, last_resort=False)
-        await self._refresh()
-        return await self._choose(wish, last_resort=True)
+            with contextlib.suppress(NoRouteError):  # the known servers may not suffice
+                return await self._choose(request, last_resort=False)
+        await self.refresh()
+        return await self._choose(request, last_resort=True)
 
     async def keep_fresh(self, seconds: float) -> None:
-        """Read the records again and again, so that who replaces a hop is known before one is lost."""
+        """Read the records again and again, so that replacements are known before a hop is lost."""
         while True:
             await asyncio.sleep(seconds)
-            if _now() - self._read_at >= seconds:  # others may keep it fresh as well
+            if _now() - self._read_at >= seconds:  # another session may keep them fresh as well
                 with contextlib.suppress(NoRouteError):
-                    await self._refresh()
+                    await self.refresh()
 
     async def close(self) -> None:
         """Stop measuring."""
         await self.experience.close()
 
-    async def _refresh(self) -> None:
-        """Read the records. What is known stays in use while the swarm can't be asked."""
+    async def refresh(self) -> None:
+        """Read the records. While the swarm can't be asked, the known ones stay in use."""
         try:
             records = await self.swarm.servers(self.model)
         except SwarmError as error:
@@ -117,61 +116,61 @@ class Directory:
         self._records = {record.peer_id: record for record in records}
         self._read_at = _now()
 
-    async def _choose(self, wish: _Wish, *, last_resort: bool) -> list[HopServer]:
-        """The best route of those who answer; with `last_resort` also of those who failed, or answer late."""
-        usable = [record for record in self._records.values() if self._is_usable(record, wish)]
-        trusted = [record for record in usable if not self.experience.is_doubted(run_of(record))]
-        waiting = self._ping(trusted, wish)
-        if waiting:  # but not for all of them: a server that is gone answers never
+    async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
+        """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""
+        usable = [record for record in self._records.values() if self._is_usable(record, request)]
+        trusted = [record for record in usable if not self.experience.is_doubted(life_of(record))]
+        waiting = self._ping(trusted, request)
+        if waiting:  # not for all of them: a server that is gone never answers
             _, waiting = await asyncio.wait(waiting, timeout=_LAGGARDS_SECONDS)
         try:
-            while self._is_doubtful(route := self._find(usable, wish)) and waiting:
+            while self._is_doubtful(route := self._find(usable, request)) and waiting:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             return route
         except NoRouteError:
             if not last_resort:
                 raise
-        waiting |= self._ping(usable, wish)
+        waiting |= self._ping(usable, request)
         while waiting:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             with contextlib.suppress(NoRouteError):
-                return self._find(usable, wish)
-        return self._find(usable, wish)
+                return self._find(usable, request)
+        return self._find(usable, request)
 
     def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
-        """True if it leads over a link that broke lately: who answers later may be the way around."""
+        """True if the route has a link that broke lately: a server that answers later may be a way around."""
         peers = [CLIENT, *(server.hop.peer_id for server in route), CLIENT]
         return any(self.experience.is_broken(*link) for link in pairwise(peers))
 
-    def _is_usable(self, record: Announcement, wish: _Wish) -> bool:
+    def _is_usable(self, record: Announcement, request: _RouteRequest) -> bool:
         return (
             record.state is ServerState.SERVING
             and record.num_layers == self.num_layers
             and record.layers.end <= self.num_layers
-            and wish.numerics in (None, record.numerics)
-            and record.peer_id not in wish.without
-            and not self.experience.is_avoided(run_of(record))
+            and request.numerics in (None, record.numerics)
+            and record.peer_id not in request.without
+            and not self.experience.is_avoided(life_of(record))
         )
 
-    def _ping(self, records: Iterable[Announcement], wish: _Wish) -> set[asyncio.Task[None]]:
-        """Measure those that were not measured lately."""
+    def _ping(self, records: Iterable[Announcement], request: _RouteRequest) -> set[asyncio.Task[None]]:
+        """Ping the servers that have not answered lately."""
         return {
             self.experience.ping(record)
             for record in records
-            if not self.experience.answered(run_of(record), wish.fresh_ping_seconds)
+            if not self.experience.answered(life_of(record), request.fresh_ping_seconds)
         }
 
-    def _find(self, usable: Sequence[Announcement], wish: _Wish) -> list[HopServer]:
-        """The best route of those who have answered."""
-        held = {(server.hop.peer_id, server.hop.layers): server for server in wish.held}
-        records = {**{server.hop.peer_id: server.record for server in wish.held}, **self._records}
-        stay = [self._held_candidate(server) for server in wish.held]
-        come = [
-            self._candidate(record, wish)
+    def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
+        """Return the best route of the held hops and the servers that have answered."""
+        held = {(server.hop.peer_id, server.hop.layers): server for server in request.held}
+        records = {**{server.hop.peer_id: server.record for server in request.held}, **self._records}
+        staying = [self._held_candidate(server) for server in request.held]
+        coming = [
+            self._candidate(record, request)
             for record in usable
-            if self.experience.answered(run_of(record), wish.fresh_ping_seconds)
+            if self.experience.answered(life_of(record), request.fresh_ping_seconds)
         ]
-        hops = find_route([*stay, *come], self.num_layers, partial(self._delay, records))
+        hops = find_route([*staying, *coming], self.num_layers, partial(self._delay, records))
         return [
             replace(held[(hop.peer_id, hop.layers)], hop=hop)
             if hop.held
@@ -180,7 +179,7 @@ class Directory:
         ]
 
     def _delay(self, records: Mapping[PeerId, Announcement], here: PeerId, there: PeerId) -> float:
-        """One-way seconds: half the measured round trip; between servers what they say, or a bound."""
+        """One-way seconds: half the measured round trip; between servers what they announce, or a bound."""
         penalty = _LAST_RESORT_SECONDS if self.experience.is_broken(here, there) else 0.0
         if CLIENT in (here, there):
             return penalty + self._round_trip(records[there if here == CLIENT else here]) / 2
@@ -190,16 +189,16 @@ class Directory:
         return penalty + (self._round_trip(records[here]) + self._round_trip(records[there])) / 2
 
     def _round_trip(self, record: Announcement) -> float:
-        return self.experience.round_trip(run_of(record))
+        return self.experience.round_trip(life_of(record))
 
-    def _candidate(self, record: Announcement, wish: _Wish) -> Candidate:
-        last_resort = self.experience.is_doubted(run_of(record)) or _leaves_soon(record)
+    def _candidate(self, record: Announcement, request: _RouteRequest) -> Candidate:
+        last_resort = self.experience.is_doubted(life_of(record)) or _leaves_soon(record)
         return Candidate(
             peer_id=record.peer_id,
             layers=record.layers,
             numerics=record.numerics,
             seconds_per_layer=self._seconds_per_layer(record),
-            opening_seconds=wish.price_seconds(record) + (_LAST_RESORT_SECONDS if last_resort else 0.0),
+            opening_seconds=request.price_seconds(record) + (_LAST_RESORT_SECONDS if last_resort else 0.0),
         )
 
     def _held_candidate(self, server: HopServer) -> Candidate:
@@ -212,12 +211,12 @@ class Directory:
         )
 
     def _seconds_per_layer(self, record: Announcement) -> float:
-        measured = self.experience.seconds_per_layer(run_of(record))
+        measured = self.experience.seconds_per_layer(life_of(record))
         return measured or record.decode_seconds_per_layer or _ASSUMED_SECONDS_PER_LAYER
 
 
-def _feeding_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) -> float:
-    """What it costs per token to come to open a session and feed it the history."""
+def _replay_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) -> float:
+    """The price, per token to come, of opening a session and replaying the history to it."""
     rate = record.prefill_tokens_per_second or _ASSUMED_PREFILL_TOKENS_PER_SECOND
     return (_OPENING_SECONDS + tokens / rate) / tokens_to_come
 

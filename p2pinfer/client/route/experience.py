@@ -1,6 +1,6 @@
-"""What a client has lived through with servers: how far away they are, who failed, and how fast they were.
+"""What a client has measured at servers: how far away they are, which failed, and how fast they were.
 
-A server that starts anew has a new certificate, and a clean slate.
+A server that restarts has a new certificate, and a clean slate.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
+from p2pinfer.tasks import Nursery
 from p2pinfer.types import PeerId
 from p2pinfer.wire.dialling import Address
 
@@ -20,14 +21,14 @@ _UNREACHABLE_SECONDS = 15.0
 _MEASURED_SECONDS = 60.0
 
 
-class Run(NamedTuple):
+class ServerLife(NamedTuple):
     """One life of a server: from its start to its end."""
 
     peer_id: PeerId
     certificate: bytes
 
 
-class _Value(NamedTuple):
+class _Measurement(NamedTuple):
     seconds: float
     at: float
 
@@ -37,79 +38,77 @@ class Experience:
     """For the network's event loop."""
 
     carrier: Carrier
-    _pings: dict[Run, _Value] = field(default_factory=dict)
-    _pinging: dict[Run, asyncio.Task[None]] = field(default_factory=dict)
-    _avoided: dict[Run, float] = field(default_factory=dict)  # until
-    _doubted: dict[Run, float] = field(default_factory=dict)  # until
+    _round_trips: dict[ServerLife, _Measurement] = field(default_factory=dict)
+    _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
+    _nursery: Nursery = field(default_factory=Nursery)
+    _avoided: dict[ServerLife, float] = field(default_factory=dict)  # until
+    _doubted: dict[ServerLife, float] = field(default_factory=dict)  # until
     _broken_links: dict[tuple[PeerId, PeerId], float] = field(default_factory=dict)  # until
-    _measured: dict[Run, _Value] = field(default_factory=dict)
+    _seconds_per_layer: dict[ServerLife, _Measurement] = field(default_factory=dict)
 
-    def avoid(self, run: Run, seconds: float) -> None:
-        """Give it no new place in routes for a while."""
-        self._avoided[run] = _now() + seconds
-        self._pings.pop(run, None)
+    def avoid(self, life: ServerLife, seconds: float) -> None:
+        """Give this server no new place in routes for a while."""
+        self._avoided[life] = _now() + seconds
+        self._round_trips.pop(life, None)
 
-    def doubt(self, run: Run, seconds: float) -> None:
-        """Give it new places in routes for a while only where there is no other, and if it answers."""
-        self._doubted[run] = _now() + seconds
-        self._pings.pop(run, None)
+    def doubt(self, life: ServerLife, seconds: float) -> None:
+        """Give this server a new place for a while only if there is no other, and if it answers a ping."""
+        self._doubted[life] = _now() + seconds
+        self._round_trips.pop(life, None)
 
     def avoid_link(self, sender: PeerId, receiver: PeerId, seconds: float) -> None:
         """Don't make these two neighbours for a while, if there is another way.
 
-        Either may be gone: they have to answer before they get another place.
+        Either may be gone: each must answer a ping before it gets another place.
         """
         self._broken_links[(sender, receiver)] = _now() + seconds
-        for run in [run for run in self._pings if run.peer_id in (sender, receiver)]:
-            del self._pings[run]
+        for life in [life for life in self._round_trips if life.peer_id in (sender, receiver)]:
+            del self._round_trips[life]
 
-    def measured(self, run: Run, seconds_per_layer: float) -> None:
-        """What a hop really takes, queue and all, wins over what it says of itself."""
-        self._measured[run] = _Value(seconds_per_layer, _now())
+    def measured(self, life: ServerLife, seconds_per_layer: float) -> None:
+        """Note the seconds that a decode step takes per layer, queue included. They outweigh the record."""
+        self._seconds_per_layer[life] = _Measurement(seconds_per_layer, _now())
 
-    def is_avoided(self, run: Run) -> bool:
-        """True if it gets no new place now."""
-        return self._avoided.get(run, 0.0) > _now()
+    def is_avoided(self, life: ServerLife) -> bool:
+        """True if this server gets no new place now."""
+        return self._avoided.get(life, 0.0) > _now()
 
-    def is_doubted(self, run: Run) -> bool:
-        """True if it gets a new place only as a last resort."""
-        return self._doubted.get(run, 0.0) > _now()
+    def is_doubted(self, life: ServerLife) -> bool:
+        """True if this server gets a new place only as a last resort."""
+        return self._doubted.get(life, 0.0) > _now()
 
     def is_broken(self, sender: PeerId, receiver: PeerId) -> bool:
-        """True if nothing got from one to the other lately."""
+        """True if a message between these two was lost lately."""
         return self._broken_links.get((sender, receiver), 0.0) > _now()
 
-    def seconds_per_layer(self, run: Run) -> float | None:
-        """As measured lately; None if it wasn't."""
-        value = self._measured.get(run)
+    def seconds_per_layer(self, life: ServerLife) -> float | None:
+        """Return what a decode step takes per layer, if it was measured in the last minute; else None."""
+        value = self._seconds_per_layer.get(life)
         return None if value is None or _now() - value.at > _MEASURED_SECONDS else value.seconds
 
-    def round_trip(self, run: Run) -> float:
-        """Seconds, as last measured; 0 if it never was."""
-        ping = self._pings.get(run)
-        return ping.seconds if ping else 0.0
+    def round_trip(self, life: ServerLife) -> float:
+        """Return the last measured round trip in seconds; 0 if there is none."""
+        measurement = self._round_trips.get(life)
+        return measurement.seconds if measurement else 0.0
 
-    def answered(self, run: Run, within_seconds: float) -> bool:
-        """True if it has answered a ping so lately."""
-        ping = self._pings.get(run)
-        return ping is not None and _now() - ping.at < within_seconds
+    def answered(self, life: ServerLife, within_seconds: float) -> bool:
+        """True if this server has answered a ping within the last `within_seconds`."""
+        measurement = self._round_trips.get(life)
+        return measurement is not None and _now() - measurement.at < within_seconds
 
     def ping(self, record: Announcement) -> asyncio.Task[None]:
-        """Measure the round trip; who doesn't answer is doubted. One that is under way is not begun anew."""
-        run = run_of(record)
-        task = self._pinging.get(run)
+        """Measure the round trip to a server, or go on if that is under way. No answer makes it doubted."""
+        life = life_of(record)
+        task = self._pings.get(life)
         if task is None:
-            task = asyncio.create_task(self._measure(record))
-            self._pinging[run] = task
-            task.add_done_callback(lambda _: self._pinging.pop(run, None))
+            task = self._nursery.start(self._measure(record))
+            self._pings[life] = task
+            task.add_done_callback(lambda _: self._pings.pop(life, None))
         return task
 
     async def close(self) -> None:
         """Stop measuring."""
-        tasks = list(self._pinging.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._nursery.close()
 
     async def _measure(self, record: Announcement) -> None:
         address = Address(record.peer_id, record.endpoints, record.certificate)
@@ -117,14 +116,14 @@ class Experience:
             async with asyncio.timeout(_PING_SECONDS):
                 seconds = await self.carrier.ping(address)
         except (HopFailedError, RefusedError, TimeoutError):
-            self.doubt(run_of(record), _UNREACHABLE_SECONDS)
+            self.doubt(life_of(record), _UNREACHABLE_SECONDS)
             return
-        self._pings[run_of(record)] = _Value(seconds, _now())
+        self._round_trips[life_of(record)] = _Measurement(seconds, _now())
 
 
-def run_of(record: Announcement) -> Run:
-    """The life of a server that its record speaks of."""
-    return Run(record.peer_id, record.certificate)
+def life_of(record: Announcement) -> ServerLife:
+    """Return the life of the server that this record describes."""
+    return ServerLife(record.peer_id, record.certificate)
 
 
 def _now() -> float:

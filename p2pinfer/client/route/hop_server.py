@@ -1,4 +1,4 @@
-"""A place in a route that was found, with what it takes to go there."""
+"""One place in a route, and how to reach its server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2pinfer.wire.dialling import Address
 
 @dataclass(frozen=True, slots=True)
 class HopServer:
-    """A hop of the route with the signed record that says how to reach it."""
+    """A hop of the route with its server's signed record."""
 
     hop: RouteHop
     record: Announcement
@@ -19,5 +19,5 @@ class HopServer:
 
     @property
     def address(self) -> Address:
-        """Where it is, by its own record."""
+        """The server's address, from its own record."""
         return Address(self.record.peer_id, self.record.endpoints, self.record.certificate)

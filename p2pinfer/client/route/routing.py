@@ -1,4 +1,4 @@
-"""Which chain of servers a session goes through: decided from delays and compute alone."""
+"""The fastest chain of servers for a session, found from delays and compute times. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from p2pinfer.swarm.census import missing_spans
 from p2pinfer.types import PeerId, Span
 
 CLIENT = PeerId("")
-"""The name of the client's own place in a delay function."""
+"""Stands for the client in a delay function."""
 
 Delay = Callable[[PeerId, PeerId], float]
 """One-way seconds from one peer (or CLIENT) to another."""
@@ -27,14 +27,14 @@ class Candidate:
     numerics: str
     seconds_per_layer: float
     opening_seconds: float = 0.0
-    """What it costs per token to begin here: feeding it the history, spread over the tokens to come."""
+    """The price per token of beginning here: the replay, spread over the tokens to come."""
     held: bool = False
-    """It has a session's caches already: of exactly these layers."""
+    """True if it has the session's caches already, of exactly these layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteHop:
-    """One server and the layers that it runs in this route; `held`: as it did before."""
+    """One server and the layers that it runs in this route; `held` if it has the session already."""
 
     peer_id: PeerId
     layers: Span
@@ -67,7 +67,7 @@ def _shortest(
     candidates: Sequence[Candidate], num_layers: int, delay: Delay
 ) -> tuple[float, list[RouteHop]] | None:
     boundaries = sorted({num_layers, *(candidate.layers.start for candidate in candidates)})
-    order = count()  # ties are broken by age, never by comparing routes
+    order = count()  # breaks ties, so that routes are never compared
     frontier: list[tuple[float, int, int, PeerId, list[RouteHop]]] = [(0.0, next(order), 0, CLIENT, [])]
     settled: set[tuple[int, PeerId]] = set()
     while frontier:
@@ -93,7 +93,7 @@ def _shortest(
 
 
 def _exits(candidate: Candidate, reached: int, boundaries: Sequence[int]) -> Iterable[int]:
-    """Where a route that enters here may leave: a cache that exists is for all of its layers or for none."""
+    """Where a route that enters at `reached` may leave. A held cache serves all its layers or none."""
     if candidate.held:
         return [candidate.layers.end] if reached == candidate.layers.start else []
     edges = [edge for edge in boundaries if reached < edge <= candidate.layers.end]
@@ -101,7 +101,7 @@ def _exits(candidate: Candidate, reached: int, boundaries: Sequence[int]) -> Ite
 
 
 def name_layers(spans: Iterable[Span]) -> str:
-    """`layers 10-19 and 25`: as people count them, the last one included.
+    """Name layers for people: `layers 10-19 and 25`, with the last one included.
 
     >>> name_layers([Span(10, 20), Span(25, 26)])
     'layers 10-19 and 25'

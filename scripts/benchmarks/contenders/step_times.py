@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from p2pinfer.client.chain.session import InferenceSession
+from p2pinfer.client.session import InferenceSession
 from p2pinfer.model.engine.base import Hidden
 
 

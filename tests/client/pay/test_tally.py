@@ -42,8 +42,8 @@ def test_nothing_is_signed_twice_or_taken_back():
 def test_history_is_owed_once_however_often_it_is_said():
     """First a warm successor is fed what there is, then what came meanwhile."""
     tally = Tally()
-    tally.feed(100)
-    tally.feed(120)
+    tally.expect_history(100)
+    tally.expect_history(120)
     assert tally.to_sign(Work(500, 0)) == Work(120, 0)
 
 

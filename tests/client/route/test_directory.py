@@ -6,7 +6,7 @@ import time
 
 from p2pinfer.client.network import Network
 from p2pinfer.types import PeerId, Span
-from tests.client.chain.test_session import in_client, session_of
+from tests.client.sessions import in_client, session_of
 from tests.fakes import fake_swarm
 
 

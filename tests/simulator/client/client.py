@@ -1,10 +1,11 @@
-"""The client's place in the simulated swarm: what client/network.py is, with a program for every thread."""
+"""The client's place in the simulated swarm: stands for client/network.py, with a program per thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from p2pinfer.backoff import Chance
 from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.route.directory import Directory
 from p2pinfer.identity import Identity
@@ -22,8 +23,16 @@ class SimClient:
     """A `Network` for InferenceSession."""
 
     def __init__(
-        self, host: Host, loop: HostLoop, swarm: SimSwarm, identity: Identity, num_layers: int
+        self,
+        host: Host,
+        loop: HostLoop,
+        swarm: SimSwarm,
+        identity: Identity,
+        num_layers: int,
+        chance: Chance,
     ) -> None:
+        """`chance` spreads retries: a seeded one makes every run the same."""
+        self.chance = chance
         self.payer = Payer(identity)
         self.carrier = SimCarrier(host, loop)
         self.directory = Directory(swarm, self.carrier, MODEL, num_layers)
@@ -31,11 +40,11 @@ class SimClient:
 
     @property
     def is_running(self) -> bool:
-        """As long as the world is."""
+        """True: it runs as long as the world."""
         return True
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the loop; the program that asks waits for it."""
+        """Run a coroutine in the loop. The calling program waits for it."""
         task = self._loop.create_task(work)
         Program.current().wait_for(task)
         return task.result()

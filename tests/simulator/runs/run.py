@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from p2pinfer.client.chain.failover import Patience
+from p2pinfer.client.patience import Patience
 from p2pinfer.errors import NoRouteError
 from tests.simulator.client.program import Program
 from tests.simulator.clock import DeadlockError
@@ -145,7 +145,10 @@ def _where(error: BaseException) -> str:
 
 @contextmanager
 def _logged(world: World) -> Iterator[None]:
-    """What the client logs is part of the trace; nothing is collected meanwhile, for that may run code."""
+    """Add the client's log to the trace, and failed background tasks to the errors.
+
+    Garbage is not collected meanwhile: that may run code, at a moment that no seed decides.
+    """
     names = {host.peer_id: host.name for host in world.hosts}
 
     class IntoTrace(logging.Handler):
@@ -155,8 +158,14 @@ def _logged(world: World) -> Iterator[None]:
                 text = text.replace(peer_id, name).replace(f"…{peer_id[-6:]}", name)
             world.note("client", text)
 
-    handler = IntoTrace()
-    logger = logging.getLogger("p2pinfer.client")
+    class IntoErrors(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1] is not None:
+                world.errors.append(record.exc_info[1])
+
+    handler, of_tasks = IntoTrace(), IntoErrors()
+    logger, tasks = logging.getLogger("p2pinfer.client"), logging.getLogger("p2pinfer.tasks")
+    tasks.addHandler(of_tasks)
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -172,3 +181,4 @@ def _logged(world: World) -> Iterator[None]:
         logger.setLevel(level)
         logger.propagate = propagate
         logger.removeHandler(handler)
+        tasks.removeHandler(of_tasks)

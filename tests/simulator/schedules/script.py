@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2pinfer.client.chain.failover import Patience
-from p2pinfer.client.chain.session import InferenceSession
+from p2pinfer.client.patience import Patience
+from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import P2PInferError
 from tests.simulator.arithmetic import NumberEnds, Oracle, number_manifest
 from tests.simulator.world.world import World

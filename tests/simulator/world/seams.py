@@ -17,6 +17,7 @@ def simulated(clock: Clock) -> Iterator[None]:
     with contextlib.ExitStack() as patches:
         for name, replacement in (
             ("p2pinfer.client.chain.hop.time", clock),
+            ("p2pinfer.client.pay.settlement.time", clock),
             ("p2pinfer.server.door.handler.time", clock),
             ("p2pinfer.server.sessions.session_table.time", clock),
             ("p2pinfer.server.compute.batcher.time", clock),

@@ -50,7 +50,14 @@ class World:
             self.shapes[identity.peer_id] = shape
             self.start(self.network.add(f"{chr(ord('A') + index)}{shape.layers}", identity.peer_id))
         num_layers = shapes[0].num_layers
-        self.client = SimClient(self.client_host, self.client_loop, self.swarm, _identity(0), num_layers)
+        self.client = SimClient(
+            self.client_host,
+            self.client_loop,
+            self.swarm,
+            _identity(0),
+            num_layers,
+            random.Random(f"client {seed}").random,
+        )
 
     @property
     def hosts(self) -> list[Host]:

@@ -13,12 +13,12 @@ import time
 import numpy as np
 import pytest
 
-from p2pinfer.client.chain.session import InferenceSession
 from p2pinfer.client.network import Network
+from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.types import Span
-from tests.client.chain.test_session import decode, in_client, session_of
-from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until
+from tests.client.disturbed import PROMPT, TOKENS, Mischief, computed, in_use, until
+from tests.client.sessions import THREE, decode, in_client, session_of
 from tests.fakes import (
     FakeEnds,
     FakeServer,
@@ -32,11 +32,13 @@ from tests.fakes import (
 async def test_when_a_hop_dies_the_others_compute_nothing_twice(span):
     """The one before the gap replays what it sent (or the client its tokens); the rest only goes on."""
     async with fake_swarm([*THREE, span]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
-                text = decode(session, PROMPT, TOKENS, after=lambda i: script.kill(span) if i == 5 else None)
+                text = decode(
+                    session, PROMPT, TOKENS, after=lambda i: mischief.kill(span) if i == 5 else None
+                )
                 assert session.replaced_hops == 1
                 # what was held by all, and perhaps the step that found the gap
                 assert session.replayed_tokens in (len(PROMPT) + 5, len(PROMPT) + 6)
@@ -51,7 +53,7 @@ async def test_when_a_hop_dies_the_others_compute_nothing_twice(span):
 
 async def test_two_die_at_once_and_both_are_replaced():
     async with fake_swarm([*THREE, *THREE]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
         for spans in ((THREE[0], THREE[1]), (THREE[0], THREE[2]), (THREE[1], THREE[2])):
             for span in spans:
                 await swarm.add(span)
@@ -61,7 +63,7 @@ async def test_two_die_at_once_and_both_are_replaced():
                     session_of(network),
                     PROMPT,
                     TOKENS,
-                    after=lambda i: script.kill(*spans) if i == 5 else None,
+                    after=lambda i: mischief.kill(*spans) if i == 5 else None,
                 ),
             )
             assert text == greedy_locally(PROMPT, TOKENS, 6)
@@ -70,7 +72,7 @@ async def test_two_die_at_once_and_both_are_replaced():
 async def test_one_server_takes_the_place_of_two_and_two_that_of_one():
     """The replacements are cut elsewhere: a gap is filled by whatever covers it."""
     async with fake_swarm([*THREE, Span(0, 4), Span(4, 5), Span(5, 6)]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         for other in swarm.members[3:]:
             other.draining = True  # so that the first route is that of the three
@@ -80,9 +82,9 @@ async def test_one_server_takes_the_place_of_two_and_two_that_of_one():
                 for other in swarm.members[3:]:
                     other.draining = False
             if index == 3:
-                script.kill(THREE[0], THREE[1])
+                mischief.kill(THREE[0], THREE[1])
             if index == 7:
-                script.kill(THREE[2])
+                mischief.kill(THREE[2])
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
@@ -97,12 +99,12 @@ async def test_one_server_takes_the_place_of_two_and_two_that_of_one():
 async def test_a_server_that_dies_in_a_long_prompt_is_replaced_and_what_was_answered_is_not_sent_again():
     prompt = [index % 32 for index in range(900)]
     async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
         died = threading.Event()
 
         def work(network: Network):
             with session_of(network, max_length=1000) as session:
-                killer = threading.Thread(target=lambda: (reached.wait(5), script.kill(THREE[1])))
+                killer = threading.Thread(target=lambda: (reached.wait(5), mischief.kill(THREE[1])))
                 killer.start()
                 hidden = session.compute([prompt], [len(prompt)])[0]
                 killer.join()
@@ -126,14 +128,14 @@ async def test_a_server_that_dies_in_a_long_prompt_is_replaced_and_what_was_answ
 
 async def test_the_replacement_dies_too_while_it_is_fed_and_another_takes_over():
     async with fake_swarm([*THREE, Span(2, 4), Span(2, 4)]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
         spares = [member for member in swarm.members if member.engine.span == THREE[1]]
         fatal = iter([True])
 
         def die_at_the_first_history() -> None:
             victims = [m for m in spares if m.open_sessions and m.open_sessions[0].tokens_run <= len(PROMPT)]
             if began.is_set() and victims and next(fatal, False):
-                asyncio.run_coroutine_threadsafe(swarm.kill(victims[0]), script.loop)
+                asyncio.run_coroutine_threadsafe(swarm.kill(victims[0]), mischief.loop)
 
         began = threading.Event()
 
@@ -142,7 +144,7 @@ async def test_the_replacement_dies_too_while_it_is_fed_and_another_takes_over()
                 began.set()
                 for member in spares:
                     member.engine.before_forward = die_at_the_first_history
-                script.kill(THREE[1])
+                mischief.kill(THREE[1])
 
         text = await in_client(
             swarm, lambda network: decode(session_of(network), PROMPT, TOKENS, after=at_five)
@@ -152,7 +154,7 @@ async def test_the_replacement_dies_too_while_it_is_fed_and_another_takes_over()
 
 async def test_rows_of_different_lengths_survive_in_one_session():
     async with fake_swarm([*THREE, *THREE]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
         ends = FakeEnds()
 
         def work(network: Network) -> list[list[int]]:
@@ -165,7 +167,7 @@ async def test_rows_of_different_lengths_survive_in_one_session():
                         for row, hidden in zip(rows, states, strict=True)
                     ]
                     if index in (2, 5, 8):
-                        script.kill(THREE[(index - 2) // 3])
+                        mischief.kill(THREE[(index - 2) // 3])
             return rows
 
         rows = await in_client(swarm, work)
@@ -174,14 +176,14 @@ async def test_rows_of_different_lengths_survive_in_one_session():
 
 async def test_a_session_kept_over_several_calls_and_rewound_survives_between_them():
     async with fake_swarm([*THREE, *THREE]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[list[int]]:
             with session_of(network) as session:
                 texts = [decode(session, PROMPT, 5)]
-                script.kill(THREE[1])
+                mischief.kill(THREE[1])
                 texts.append(decode(session, [*PROMPT, *texts[0]], 5))
-                script.kill(THREE[0])
+                mischief.kill(THREE[0])
                 texts.append(decode(session, [*PROMPT[:2], 9, 9], 5))
                 return texts
 
@@ -192,15 +194,15 @@ async def test_a_session_kept_over_several_calls_and_rewound_survives_between_th
 
 async def test_no_holder_left_the_session_waits_and_goes_on_when_one_returns(caplog):
     async with fake_swarm(THREE) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def return_later() -> None:
             until(lambda: "no server for layers 2-3" in caplog.text)
-            asyncio.run_coroutine_threadsafe(swarm.add(THREE[1]), script.loop).result()
+            asyncio.run_coroutine_threadsafe(swarm.add(THREE[1]), mischief.loop).result()
 
         def at_five(index: int) -> None:
             if index == 5:
-                script.kill(THREE[1])
+                mischief.kill(THREE[1])
                 threading.Thread(target=return_later).start()
 
         def work(network: Network) -> list[int]:
@@ -214,11 +216,11 @@ async def test_no_holder_left_the_session_waits_and_goes_on_when_one_returns(cap
 
 async def test_when_the_limit_passes_the_error_holds_the_text_so_far():
     async with fake_swarm(THREE) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> None:
             with session_of(network, route=0.2) as session:
-                decode(session, PROMPT, TOKENS, after=lambda i: script.kill(THREE[1]) if i == 5 else None)
+                decode(session, PROMPT, TOKENS, after=lambda i: mischief.kill(THREE[1]) if i == 5 else None)
 
         with pytest.raises(NoRouteError, match="layers 2-3") as error:
             await in_client(swarm, work)
@@ -227,17 +229,17 @@ async def test_when_the_limit_passes_the_error_holds_the_text_so_far():
 
 async def test_after_an_error_the_servers_keep_nothing_and_the_session_can_be_used_again():
     async with fake_swarm(THREE) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             session: InferenceSession
             with session_of(network, route=0.2) as session:
                 decode(session, PROMPT, 2)
-                script.kill(THREE[2])
+                mischief.kill(THREE[2])
                 with pytest.raises(NoRouteError):
                     decode(session, PROMPT, 3)
                 until(lambda: not any(member.open_sessions for member in swarm.members))
-                asyncio.run_coroutine_threadsafe(swarm.add(THREE[2]), script.loop).result()
+                asyncio.run_coroutine_threadsafe(swarm.add(THREE[2]), mischief.loop).result()
                 return decode(session, PROMPT, 3)
 
         assert await in_client(swarm, work) == greedy_locally(PROMPT, 3, 6)
@@ -250,8 +252,8 @@ async def test_a_client_whose_loop_has_stopped_is_told_so_and_the_servers_free_i
         def work(network: Network) -> None:
             session = session_of(network)
             decode(session, PROMPT, 3)
-            network._loop.call_soon_threadsafe(network._loop.stop)
-            network._thread.join(5)
+            network.call_soon(lambda: asyncio.get_running_loop().stop())
+            until(lambda: not network.is_running)
             until(lambda: not any(member.open_sessions for member in swarm.members))
             with pytest.raises(SwarmError, match="load the model again"):
                 session.compute([PROMPT], [1])

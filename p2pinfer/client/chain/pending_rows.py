@@ -1,4 +1,4 @@
-"""What one call of `compute` still needs: which tokens have to go through the chain, and what came out."""
+"""One call of `compute`: the tokens that still have to go through the chain, and what came out of it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from p2pinfer.wire.steps import Outputs, RowChunk
 Embed = Callable[[Sequence[int]], Hidden]
 
 
-class Feed:
-    """Rows on their way through a chain. `held` says, after every answer, what all hops have of them.
+class PendingRows:
+    """Rows on their way through a chain.
 
-    Steps can be planned anew at any time, for the tokens that no answer came for: after a hop was
-    replaced, or for one that takes smaller steps.
+    Steps can be planned anew at any time, for the tokens that are not answered yet: after a hop was
+    replaced, or for a hop that takes smaller steps.
     """
 
     def __init__(
         self, rows: Sequence[list[int]], wanted: Sequence[int], held: Sequence[list[int]], embed: Embed
     ) -> None:
-        """Of each row the hidden states of its last `wanted` tokens are asked for."""
+        """Ask, per row, for the hidden states of its last `wanted` tokens. `held` is what all hops have."""
         self._rows = rows
         self._wanted = wanted
         self._embed = embed
@@ -36,11 +36,11 @@ class Feed:
 
     @property
     def held(self) -> list[list[int]]:
-        """The tokens of each row that every hop has: all that hops may have beyond them is overwritten."""
+        """The tokens of each row that every hop has. Anything that hops hold beyond them is overwritten."""
         return [row[:done] for row, done in zip(self._rows, self._done, strict=True)]
 
     def plan(self, max_step_tokens: int) -> list[PlannedStep]:
-        """The steps that are still to be answered, none longer than that."""
+        """Return steps for all tokens that are not answered yet, none longer than `max_step_tokens`."""
         chunks = [
             RowChunk(index, done, self._embed(row[done:]))
             for index, (row, done) in enumerate(zip(self._rows, self._done, strict=True))
@@ -49,20 +49,20 @@ class Feed:
         return plan_steps(chunks, max_step_tokens)
 
     def outputs(self, step: PlannedStep) -> Outputs:
-        """What has to be answered to this step."""
+        """Return which hidden states of this step the client needs."""
         if self._everything:
             return Outputs.ALL
         return Outputs.LAST if any(step.final) else Outputs.NONE
 
     def answered_tokens(self, step: PlannedStep) -> int:
-        """How many hidden states that are."""
+        """Return how many hidden states come back for this step."""
         outputs = self.outputs(step)
         if outputs is Outputs.NONE:
             return 0
         return len(step.chunks) if outputs is Outputs.LAST else step.tokens
 
     def take(self, step: PlannedStep, hidden: Hidden) -> None:
-        """Note the answer to a step: its tokens are held from here on."""
+        """Take the answer to a step: all hops hold its tokens from here on."""
         outputs, start = self.outputs(step), 0
         for chunk, final in zip(step.chunks, step.final, strict=True):
             self._done[chunk.row] = chunk.position + len(chunk.hidden)
@@ -74,7 +74,7 @@ class Feed:
             start += size
 
     def collected(self) -> list[Hidden]:
-        """What was asked for, when every step is answered."""
+        """Return the states that were asked for, per row [wanted, hidden], when every step is answered."""
         return [
             np.concatenate(parts)[-count:] if len(parts) > 1 else parts[0][-count:]
             for parts, count in zip(self._collected, self._wanted, strict=True)
@@ -84,7 +84,7 @@ class Feed:
 def history_steps(
     held: Sequence[list[int]], sent: Sequence[list[int]], embed: Embed, max_step_tokens: int
 ) -> Iterator[list[RowChunk]]:
-    """Steps that bring a first hop, to which `sent` was sent before, to what the others hold."""
+    """Yield the steps that bring a first hop up to `held`, of which the client has sent it `sent` before."""
     size = min(PREFILL_STEP_TOKENS, max_step_tokens)
     for index, row in enumerate(held):
         start = common_prefix(sent[index], row) if sent else 0

@@ -13,8 +13,8 @@ import pytest
 from p2pinfer.client.chain.splice import Splice
 from p2pinfer.client.network import Network
 from p2pinfer.types import Span
-from tests.client.chain.test_session import decode, in_client, session_of
-from tests.client.disturbed import PROMPT, THREE, TOKENS, Script, computed, in_use, until
+from tests.client.disturbed import PROMPT, TOKENS, Mischief, computed, in_use, until
+from tests.client.sessions import THREE, decode, in_client, session_of
 from tests.fakes import (
     FakeServer,
     fake_swarm,
@@ -24,7 +24,7 @@ from tests.fakes import (
 
 async def test_a_draining_server_is_left_between_two_tokens_and_nothing_is_computed_twice():
     async with fake_swarm(THREE) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
@@ -32,10 +32,10 @@ async def test_a_draining_server_is_left_between_two_tokens_and_nothing_is_compu
 
                 def drain(index: int) -> None:
                     if index == 3:
-                        asyncio.run_coroutine_threadsafe(swarm.add(THREE[1]), script.loop).result()
-                        network.run(network.directory._refresh())
-                        leaving.append(script.drain(THREE[1]))
-                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+                        asyncio.run_coroutine_threadsafe(swarm.add(THREE[1]), mischief.loop).result()
+                        network.run(network.directory.refresh())
+                        leaving.append(mischief.drain(THREE[1]))
+                        until(lambda: session.has_successor or session.replaced_hops == 1)
                     if index > 3:
                         assert not leaving[0].open_sessions or index == 4
 
@@ -54,12 +54,12 @@ async def test_a_draining_server_is_left_between_two_tokens_and_nothing_is_compu
 async def test_an_idle_session_leaves_a_draining_server_by_itself(span):
     """Between two generate() calls: the server need not wait for the next one."""
     async with fake_swarm([*THREE, span]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
                 text = decode(session, PROMPT, 5)
-                leaving = script.drain(span)
+                leaving = mischief.drain(span)
                 until(lambda: not leaving.open_sessions and session.replaced_hops == 1)
                 return text + decode(session, [*PROMPT, *text], 5)
 
@@ -68,15 +68,15 @@ async def test_an_idle_session_leaves_a_draining_server_by_itself(span):
 
 async def test_a_draining_server_serves_on_while_there_is_no_other_and_hands_over_when_there_is():
     async with fake_swarm(THREE) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
                 text = decode(session, PROMPT, 3)
-                leaving = script.drain(THREE[2])
+                leaving = mischief.drain(THREE[2])
                 text += decode(session, [*PROMPT, *text], 3)
                 assert session.replaced_hops == 0
-                asyncio.run_coroutine_threadsafe(swarm.add(THREE[2]), script.loop).result()
+                asyncio.run_coroutine_threadsafe(swarm.add(THREE[2]), mischief.loop).result()
                 until(lambda: not leaving.open_sessions)
                 return text + decode(session, [*PROMPT, *text], 3)
 
@@ -95,7 +95,7 @@ async def test_a_server_that_becomes_five_times_slower_is_left_while_it_still_se
                         slow.append(in_use(swarm, THREE[1]))
                         slow[0].engine.before_forward = lambda: time.sleep(0.05)
                     if index == 24:
-                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+                        until(lambda: session.has_successor or session.replaced_hops == 1)
 
                 text = decode(session, PROMPT, 30, after=become_slow)
                 assert not slow[0].open_sessions
@@ -106,12 +106,12 @@ async def test_a_server_that_becomes_five_times_slower_is_left_while_it_still_se
 
 async def test_two_hops_drain_one_after_the_other_and_each_hands_over():
     async with fake_swarm([*THREE, THREE[0], THREE[2]]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
                 text = decode(session, PROMPT, 3)
-                leaving = [script.drain(THREE[0]), script.drain(THREE[2])]
+                leaving = [mischief.drain(THREE[0]), mischief.drain(THREE[2])]
                 text += decode(session, [*PROMPT, *text], 3)
                 until(lambda: not any(member.open_sessions for member in leaving))
                 return text + decode(session, [*PROMPT, *text], 3)
@@ -133,17 +133,17 @@ async def test_while_a_successor_takes_over_no_second_one_is_prepared(monkeypatc
                 await asyncio.sleep(0.7)
             await super().commit(held)
 
-    monkeypatch.setattr("p2pinfer.client.chain.failover.Splice", Slow)
+    monkeypatch.setattr("p2pinfer.client.failover.replacements.Splice", Slow)
     async with fake_swarm([*THREE, THREE[1], THREE[1]]) as swarm:
-        script = Script(swarm)
+        mischief = Mischief(swarm)
 
         def work(network: Network) -> list[int]:
             with session_of(network) as session:
 
                 def drain(index: int) -> None:
                     if index == 3:
-                        script.drain(THREE[1])
-                        until(lambda: session._keeper.has_successor or session.replaced_hops == 1)
+                        mischief.drain(THREE[1])
+                        until(lambda: session.has_successor or session.replaced_hops == 1)
 
                 text = decode(session, PROMPT, TOKENS, after=drain)
                 assert session.replaced_hops == 1

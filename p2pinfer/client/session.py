@@ -1,4 +1,4 @@
-"""One generation's session: rows of tokens that a chain of servers holds, whoever they are."""
+"""One generation's session: rows of tokens in the caches of a chain of servers, which may change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.deadlines import StepTimes
-from p2pinfer.client.chain.failover import Keeper, Patience
-from p2pinfer.client.chain.hop import SessionShape
+from p2pinfer.client.chain.pending_rows import PendingRows
 from p2pinfer.client.chain.prefill import MAX_TOKENS_AHEAD, PlannedStep
-from p2pinfer.client.chain.row_progress import Feed
+from p2pinfer.client.chain.session_shape import SessionShape
+from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
 from p2pinfer.client.network import Network
+from p2pinfer.client.patience import Patience
 from p2pinfer.errors import HopFailedError, P2PInferError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
@@ -28,7 +29,7 @@ from p2pinfer.wire.step_kind import StepKind
 
 @dataclass(frozen=True, slots=True)
 class HopReport:
-    """What one hop of the latest route did: `seconds` are of compute and of waiting in its queue."""
+    """What one hop of the latest route did: its steps, and the seconds they took it in all."""
 
     peer_id: PeerId
     layers: Span
@@ -46,10 +47,10 @@ class _Sent(NamedTuple):
 class InferenceSession:
     """Rows of tokens that a route of servers holds in its caches.
 
-    `compute` is given each row's tokens from the beginning; what the servers hold already is not
-    sent again, so that several generate() calls on growing (or rewound) text share one cache. If a
-    hop fails, another takes its place and is fed the history: the caller sees a pause, no more. If one
-    announces that it leaves, its successor is fed while it still serves, and no pause is seen.
+    `compute` gets each row's tokens from the beginning. Tokens that the servers hold already are not sent
+    again, so several generate() calls on growing (or rewound) text share one cache. If a hop fails, another
+    takes its place and gets the history replayed: the caller only sees a pause. If a hop announces that it
+    leaves, its successor is prepared while it still serves, and there is no pause.
 
     A session is for one thread at a time; sessions in different threads are independent.
     """
@@ -64,6 +65,10 @@ class InferenceSession:
         patience: Patience,
         wire_dtype: pb.WireDtype = pb.FLOAT32,
     ) -> None:
+        """Make a session; servers are asked at the first `compute`. Raises UsageError.
+
+        `max_length` counts the tokens of one row; None: the model's limit, unless `limit_length` lowers it.
+        """
         if max_length is not None and not 1 <= max_length <= manifest.max_positions:
             raise UsageError(
                 f"max_length={max_length}: {manifest.name} takes from 1 to {manifest.max_positions} tokens"
@@ -74,10 +79,10 @@ class InferenceSession:
         self._ends = ends
         self._wire_dtype = wire_dtype
         self._held: list[list[int]] = []
-        self._feed: Feed | None = None
+        self._pending: PendingRows | None = None
         self._times = StepTimes()
         self._turn = threading.Lock()
-        self._keeper = Keeper(
+        self._unbroken = UnbrokenChain(
             network, manifest, patience, embed=self._embed, held=self._held_by_all, turn=self._turn
         )
         self._closed = False
@@ -95,39 +100,46 @@ class InferenceSession:
 
     @property
     def replayed_tokens(self) -> int:
-        """Tokens that servers were fed again because others left, since the session began."""
-        return self._keeper.replayed_tokens
+        """Tokens of history that were replayed to new servers since the session began."""
+        return self._unbroken.replayed_tokens
 
     @property
     def replaced_hops(self) -> int:
-        """How often a server has taken another's place since the session began."""
-        return self._keeper.replaced_hops
+        """How often a server has taken the place of another since the session began."""
+        return self._unbroken.replaced_hops
+
+    @property
+    def has_successor(self) -> bool:
+        """True while servers with the history wait to take over, which they do before the next step."""
+        return self._unbroken.handover.has_successor
 
     def report(self) -> list[HopReport]:
-        """Who computes now, hop by hop, and what each has done in this session."""
-        chain = self._keeper.chain
+        """List the servers of the present route in order, with what each has done in this session."""
+        chain = self._unbroken.chain
         return [
-            HopReport(hop.peer_id, hop.server.hop.layers, hop.steps, hop.compute_seconds, hop.queue_seconds)
+            HopReport(
+                hop.peer_id, hop.server.hop.layers, hop.step_count, hop.compute_seconds, hop.queue_seconds
+            )
             for hop in (chain.hops if chain is not None else [])
         ]
 
     def limit_length(self, max_length: int) -> None:
-        """Set what to lease, before the first tokens, if the session was made without a limit."""
+        """Set the length to lease, before the first tokens, if the session was made without a limit."""
         if self.max_length is None:
             self.max_length = min(max_length, self._manifest.max_positions)
 
     def compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
         """Return, per row, the last layer's hidden states [wanted, hidden] of its last tokens.
 
-        `rows` are whole token rows; `wanted` says of how many trailing tokens of each the states
-        are asked for, at least one. Raises PromptTooLongError; NoRouteError when layers are missing for
-        too long; RefusedError and HopFailedError when no other server helped in time.
+        `rows` are whole token rows; `wanted` is, per row, the number of trailing tokens whose states are
+        returned, at least one. Raises PromptTooLongError; NoRouteError when layers are missing for too long;
+        RefusedError and HopFailedError when no other server helps in time.
         """
         if self._closed:
             raise UsageError("this session was closed: open a new one")
         self._check(rows)
-        if not self._turn.acquire(blocking=False):  # hops are being switched
-            self._network.run(self._keeper.finish_switch())
+        if not self._turn.acquire(blocking=False):  # an idle session's hops are being switched
+            self._network.run(self._unbroken.handover.finish_switch())
             self._turn.acquire()
         try:
             return self._compute(rows, wanted)
@@ -148,24 +160,24 @@ class InferenceSession:
             self._drop()
 
     def _compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
-        if self._keeper.chain is None:
+        if self._unbroken.chain is None:
             self._held = [[] for _ in rows]
-            self._network.run(self._keeper.open(self._shape(len(rows))))
-        self._feed = feed = Feed(rows, wanted, self._held, self._embed)
+            self._network.run(self._unbroken.open(self._shape(len(rows))))
+        self._pending = pending = PendingRows(rows, wanted, self._held, self._embed)
         while True:
             try:
-                if self._keeper.has_successor:
-                    self._network.run(self._keeper.switch())
-                assert self._keeper.chain is not None
-                self._run_steps(self._keeper.chain, feed)
+                if self._unbroken.handover.has_successor:
+                    self._network.run(self._unbroken.handover.switch())
+                assert self._unbroken.chain is not None
+                self._run_steps(self._unbroken.chain, pending)
                 break
             except (HopFailedError, RefusedError) as error:
-                self._network.run(self._keeper.recover(error))
-        self._held, self._feed = feed.held, None
-        return feed.collected()
+                self._network.run(self._unbroken.recover(error))
+        self._held, self._pending = pending.held, None
+        return pending.collected()
 
-    def _run_steps(self, chain: Chain, feed: Feed) -> None:
-        """Send what has no answer yet, some tokens ahead, and take the answers."""
+    def _run_steps(self, chain: Chain, pending: PendingRows) -> None:
+        """Send the steps that have no answer yet, some of them ahead, and take the answers."""
         under_way: deque[_Sent] = deque()
         tokens_ahead = 0
         last_answer = 0.0
@@ -174,20 +186,20 @@ class InferenceSession:
             nonlocal tokens_ahead, last_answer
             step, step_id, sent_at = under_way.popleft()
             overdue = self._times.overdue_seconds(step.kind, tokens=step.tokens)
-            result = chain.receive(step_id, tokens=feed.answered_tokens(step), overdue_seconds=overdue)
+            result = chain.receive(step_id, tokens=pending.answered_tokens(step), overdue_seconds=overdue)
             now = self._network.now()
             self._times.add(step.kind, tokens=step.tokens, seconds=now - max(sent_at, last_answer))
             last_answer = now
             tokens_ahead -= step.tokens
-            feed.take(step, result.hidden)
-            self._keeper.progressed()
+            pending.take(step, result.hidden)
+            self._unbroken.mender.progressed()
             self._count(chain, result.hop_seconds, step.kind)
 
-        for step in feed.plan(chain.max_step_tokens):
+        for step in pending.plan(chain.max_step_tokens):
             while under_way and tokens_ahead + step.tokens > MAX_TOKENS_AHEAD:
                 take_one()
             tokens_ahead += step.tokens
-            step_id = chain.send(step.kind, step.chunks, feed.outputs(step))
+            step_id = chain.send(step.kind, step.chunks, pending.outputs(step))
             under_way.append(_Sent(step, step_id, self._network.now()))
         while under_way:
             take_one()
@@ -198,12 +210,12 @@ class InferenceSession:
             hop.count(kind, queue, compute)
             slow = slow or hop.pace.slow_seconds is not None
         if slow:
-            self._network.call_soon(self._keeper.look_at_pace)
+            self._network.call_soon(self._unbroken.handover.look_at_pace)
 
     def _drop(self) -> None:
-        self._held, self._feed = [], None
-        if self._network.is_running:  # else the servers take their memory back when the lease ends
-            self._network.run(self._keeper.close())
+        self._held, self._pending = [], None
+        if self._network.is_running:  # else the servers free their memory when the lease ends
+            self._network.run(self._unbroken.close())
 
     def _shape(self, rows: int) -> SessionShape:
         return SessionShape(
@@ -218,7 +230,7 @@ class InferenceSession:
         return self._ends.embed(np.asarray(tokens, dtype=np.int64))
 
     def _held_by_all(self) -> list[list[int]]:
-        return self._held if self._feed is None else self._feed.held
+        return self._held if self._pending is None else self._pending.held
 
     def _check(self, rows: Sequence[list[int]]) -> None:
         if self._held and len(rows) != len(self._held):

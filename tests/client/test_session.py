@@ -6,71 +6,29 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import numpy as np
 import pytest
 
-from p2pinfer.client.chain.failover import Patience
+from p2pinfer.client.chain import chain
 from p2pinfer.client.chain.prefill import PREFILL_STEP_TOKENS
-from p2pinfer.client.chain.session import InferenceSession
 from p2pinfer.client.network import Network
+from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
-from p2pinfer.identity import Identity
-from p2pinfer.types import Span
-from tests.fakes import FakeEnds, FakeSwarm, fake_manifest, fake_swarm, greedy_locally, run_locally
-
-T = TypeVar("T")
-THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
-
-
-async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: int = 6) -> T:
-    """Run blocking client code in a thread, as a program would, against the swarm in this loop."""
-
-    @asynccontextmanager
-    async def join(_):
-        yield swarm
-
-    def program() -> T:
-        network = Network(join, fake_manifest(num_layers), Identity.ephemeral())
-        try:
-            return work(network)
-        finally:
-            network.close()
-
-    return await asyncio.to_thread(program)
-
-
-def session_of(
-    network: Network,
-    *,
-    num_layers: int = 6,
-    max_length: int | None = 256,
-    route: float = 5.0,
-    step: float = 5.0,
-):
-    return InferenceSession(
-        network,
-        fake_manifest(num_layers),
-        FakeEnds(),
-        max_length=max_length,
-        patience=Patience(route=route, step=step),
-    )
-
-
-def decode(session: InferenceSession, prompt: list[int], tokens: int, after=lambda index: None) -> list[int]:
-    ends, row = FakeEnds(), list(prompt)
-    for index in range(tokens):
-        (hidden,) = session.compute([row], [1])
-        row.append(int(ends.logits(hidden).argmax()))
-        after(index)
-    return row[len(prompt) :]
+from p2pinfer.tasks import ending
+from p2pinfer.types import PeerId, Span
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.dialling import Address
+from p2pinfer.wire.status import Reason, Refused
+from tests.client.sessions import THREE, decode, in_client, session_of
+from tests.fakes import FakeEnds, FakeSwarm, fake_swarm, greedy_locally, run_locally
 
 
 def tokens_run(swarm: FakeSwarm) -> int:
-    return sum(session.tokens_run for session in swarm.members[0].sessions._sessions.values())
+    """Tokens that the first server has run in the sessions that are open there."""
+    return sum(session.tokens_run for session in swarm.members[0].open_sessions)
 
 
 async def test_tokens_come_out_as_from_one_machine():
@@ -143,11 +101,11 @@ async def test_missing_layers_are_named_and_waited_for(caplog):
                     swarm.members.append(late)
 
         handler = JoinsWhenMissed()
-        logging.getLogger("p2pinfer.client.chain.failover").addHandler(handler)
+        logging.getLogger("p2pinfer.client.failover.mending").addHandler(handler)
         try:
             text = await in_client(swarm, lambda network: decode(session_of(network, route=30), [1], 3))
         finally:
-            logging.getLogger("p2pinfer.client.chain.failover").removeHandler(handler)
+            logging.getLogger("p2pinfer.client.failover.mending").removeHandler(handler)
     assert text == greedy_locally([1], 3, 6)
     assert "no server for layers 2-3; waiting for servers to join" in caplog.text
 
@@ -185,8 +143,6 @@ async def test_an_expired_session_is_opened_again_unnoticed():
 
         def expire(index: int) -> None:
             if index == 2:
-                from p2pinfer.wire.status import Reason, Refused
-
                 for member in swarm.members:
                     loop.call_soon_threadsafe(member.sessions.end_all, Refused(Reason.IDLE, "idle"))
 
@@ -195,21 +151,62 @@ async def test_an_expired_session_is_opened_again_unnoticed():
     assert text == greedy_locally([3], 8, 6)
 
 
+class BreakableCall:
+    """A hop's call that can end as gRPC ends one that met a refusal in the middle of a write: no reason."""
+
+    def __init__(self, call: HopCall, peer_id: PeerId) -> None:
+        self._call = call
+        self._peer_id = peer_id
+        self._broken, self._noticed = asyncio.Event(), asyncio.Event()
+
+    async def frame(self) -> pb.ServerFrame:
+        async with (
+            ending(asyncio.ensure_future(self._call.frame())) as reading,
+            ending(asyncio.create_task(self._broken.wait())) as broken,
+        ):
+            await asyncio.wait({reading, broken}, return_when=asyncio.FIRST_COMPLETED)
+            if not broken.done():
+                return reading.result()
+        self._noticed.set()
+        raise HopFailedError(self._peer_id, "internal", certain=False)
+
+    async def break_off(self) -> None:
+        """End the call, and wait until the client knows."""
+        self._broken.set()
+        await self._noticed.wait()
+
+
+class BreakableCalls:
+    """A carrier whose calls of open sessions can be broken."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.calls: list[BreakableCall] = []
+        self._carrier = carrier
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._carrier, name)
+
+    @asynccontextmanager
+    async def open(self, address: Address, opening: pb.Opening) -> AsyncIterator[BreakableCall]:
+        async with self._carrier.open(address, opening) as call:
+            self.calls.append(BreakableCall(call, address.peer_id))
+            yield self.calls[-1]
+
+
 async def test_a_stream_that_breaks_while_its_server_lives_is_opened_again_though_there_is_no_other():
-    """As gRPC reports a refusal that it meets in the middle of a write: without the reason."""
     async with fake_swarm(THREE) as swarm:
 
         def work(network: Network) -> list[int]:
-            session = session_of(network)
+            network.carrier = breakable = BreakableCalls(network.carrier)
+            with session_of(network) as session:
 
-            def break_the_stream(index: int) -> None:
-                if index == 2:
-                    chain = session._keeper.chain
-                    assert chain is not None
-                    broken = HopFailedError(chain.hops[0].peer_id, "internal", certain=False)
-                    chain.hops[0].failure = broken
+                def break_the_stream(index: int) -> None:
+                    if index == 2:
+                        network.run(breakable.calls[0].break_off())
 
-            return decode(session, [3], 8, after=break_the_stream)
+                text = decode(session, [3], 8, after=break_the_stream)
+                assert session.replaced_hops == 1
+                return text
 
         text = await in_client(swarm, work)
     assert text == greedy_locally([3], 8, 6)
@@ -239,8 +236,6 @@ async def test_several_threads_generate_at_once_each_its_own_text():
 
 async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monkeypatch):
     """Counted in bytes, for one hop and for three: the chain does not return to the client between."""
-    from p2pinfer.client.chain import chain
-
     counts: dict[int, tuple[int, int]] = {}
     for spans in ([Span(0, 6)], THREE):
         sent, received = [], []

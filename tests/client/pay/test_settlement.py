@@ -12,7 +12,7 @@ from p2pinfer.errors import NoRouteError
 from p2pinfer.server.sessions.accounts import Account
 from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Work, read_receipt
-from tests.client.chain.test_session import THREE, in_client, session_of
+from tests.client.sessions import THREE, in_client, session_of
 from tests.fakes import FakeServer, fake_swarm
 from tests.server.wire_client import until
 

@@ -1,0 +1,31 @@
+"""Asking every hop of a chain where an overdue step is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from p2pinfer.client.chain.blame import blame
+from p2pinfer.client.chain.diagnosis import Silent, Stuck, Working, diagnose
+from p2pinfer.client.chain.hop import Hop
+from p2pinfer.errors import HopFailedError, RefusedError
+
+
+async def locate_step(step_id: int, hops: Sequence[Hop]) -> Stuck | Working:
+    """Return where the step is.
+
+    Raises HopFailedError if a hop is silent or gone, RefusedError if a hop has ended its session.
+    """
+    answers = await asyncio.gather(*(hop.progress() for hop in hops), return_exceptions=True)
+    progress = []
+    for index, answer in enumerate(answers):
+        if isinstance(answer, HopFailedError | RefusedError):
+            reason = await hops[index].why_ended(otherwise=answer)
+            raise blame(reason, index, [hop.peer_id for hop in hops])
+        if isinstance(answer, BaseException):
+            raise answer
+        progress.append(answer)
+    verdict = diagnose(step_id, progress)
+    if isinstance(verdict, Silent):
+        raise HopFailedError(hops[verdict.hop].peer_id, "it does not answer", certain=False)
+    return verdict

@@ -1,0 +1,18 @@
+"""What a session asks of every hop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pinfer.wire import inference_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionShape:
+    """The terms that are the same for all hops of a session. `max_tokens` is per row."""
+
+    model: str
+    hidden_size: int
+    rows: int
+    max_tokens: int
+    wire_dtype: pb.WireDtype = pb.FLOAT32

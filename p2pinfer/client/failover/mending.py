@@ -1,0 +1,132 @@
+"""Making a chain whole: filling it at the beginning, and filling the gaps that failures leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from p2pinfer.backoff import Backoff
+from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.hop import Hop
+from p2pinfer.client.failover.replacements import Replacements
+from p2pinfer.client.patience import Patience
+from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError, SwarmError
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.types import PeerId
+from p2pinfer.wire.status import Reason
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often the swarm is asked again for layers that are missing."""
+
+_RETRIES = Backoff(first_seconds=0.1, most_seconds=2.0)
+_IMMEDIATE_RETRIES = 2
+_RECOVERED_TOKENS = 16
+"""While the reader waits, only lost hops are replaced, unless another server is much better. So the price of
+a replay is spread over these few tokens."""
+
+
+class Mender:
+    """Tries route after route until a session's chain is whole, or patience ends."""
+
+    def __init__(self, replacements: Replacements, manifest: Manifest, patience: Patience) -> None:
+        self._replacements = replacements
+        self._network = replacements.network
+        self._manifest = manifest
+        self._patience = patience
+        self._trouble_since: float | None = None
+        self._failures = 0
+        self._last_error: HopFailedError | RefusedError | None = None
+
+    def progressed(self) -> None:
+        """Let patience begin anew: a step was answered. Any thread may call this."""
+        self._trouble_since = None
+        self._failures = 0
+
+    def note(self, error: HopFailedError | RefusedError, asked: Sequence[HopServer]) -> PeerId | None:
+        """Remember a failure; see `Replacements.remember`. It becomes the cause of a later NoRouteError."""
+        self._last_error = error
+        return self._replacements.remember(error, asked)
+
+    async def mend(self, chain: Chain, error: HopFailedError | RefusedError | None) -> None:
+        """Splice until the chain is whole. `error` says what is wrong with it; None: it is new.
+
+        Raises an error that no other route would help against; NoRouteError if layers are missing for too
+        long; the last error if patience ends otherwise.
+        """
+        replace: PeerId | None = None
+        if self._trouble_since is None:
+            self._trouble_since = self._network.now()
+        deadline = self._trouble_since + self._patience.route
+        asked = [hop.server for hop in chain.hops]
+        while True:
+            if error is not None:
+                replace = self.note(error, asked)
+                if self._network.now() > deadline:
+                    raise error
+                await self._pause()
+            lost = [hop for hop in chain.hops if hop.failure is not None or hop.peer_id == replace]
+            for hop in lost:
+                hop.failure = hop.failure or error  # it stays lost if this attempt fails as well
+                await chain.drop(hop)
+            route = asked = await self._find_route(chain, lost, deadline)
+            try:
+                await self._rebuild(chain, route, lost)
+                break
+            except (HopFailedError, RefusedError) as next_error:
+                logger.info("rerouting again: %s", next_error)
+                error = next_error
+
+    async def _pause(self) -> None:
+        """Retry at once after the first failures, then ever more slowly."""
+        self._failures += 1
+        if self._failures > _IMMEDIATE_RETRIES:
+            await asyncio.sleep(_RETRIES.seconds(self._failures - _IMMEDIATE_RETRIES, self._network.chance))
+
+    async def _rebuild(self, chain: Chain, route: Sequence[HopServer], lost: Sequence[Hop]) -> None:
+        """Try once to change the chain into this route."""
+        splice = self._replacements.splice(chain, route, warm=False)
+        try:
+            await splice.prepare()
+            await splice.commit(self._replacements.held())
+        finally:
+            await splice.abandon()
+        self._replacements.numerics = chain.hops[0].server.record.numerics
+        if lost:
+            self._replacements.count(splice)
+
+    async def _find_route(self, chain: Chain, lost: Sequence[Hop], deadline: float) -> list[HopServer]:
+        """Find the best route; wait until `deadline` for missing layers to appear."""
+        told: str | None = None
+        while True:
+            left = [hop for hop in chain.hops if hop not in lost and hop.failure is None]
+            try:
+                return await self._replacements.route(left, tokens_to_come=_RECOVERED_TOKENS)
+            except NoRouteError as error:
+                last = self._last_error
+                if isinstance(last, RefusedError) and last.reason == Reason.TOO_LONG:
+                    raise last from error
+                if self._network.now() + POLL_SECONDS > deadline:
+                    waited = f"{error} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
+                    raise NoRouteError(await self._explain(waited), error.missing) from last
+                if told != str(error):
+                    logger.warning("%s; waiting for servers to join", error)
+                    told = str(error)
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _explain(self, message: str) -> str:
+        """Add what the swarm serves instead, if no server in it has this model."""
+        try:
+            listings = await self._network.directory.swarm.models()
+        except SwarmError:
+            return message
+        if any(listing.model == self._manifest.hash for listing in listings):
+            return message
+        others = ", ".join(sorted({f"{listing.model_name} ({listing.model[:12]})" for listing in listings}))
+        return (
+            f"{message}; nobody here serves {self._manifest.name} ({self._manifest.hash[:12]}); "
+            f"the swarm serves: {others or 'nothing yet'}"
+        )

@@ -1,0 +1,83 @@
+"""Replacing hops of one session's chain: routes with other servers, the splices for them, and what failed.
+
+Mending after a failure and handing over before a departure both use this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.hop import Hop
+from p2pinfer.client.chain.pending_rows import Embed
+from p2pinfer.client.chain.splice import Splice
+from p2pinfer.client.failover.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, after_failure
+from p2pinfer.client.network import Network
+from p2pinfer.client.route.directory import TOKENS_TO_COME
+from p2pinfer.client.route.experience import life_of
+from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.types import PeerId
+
+
+class Replacements:
+    """Finds servers for a session's chain, splices them in, counts them, and remembers failures."""
+
+    def __init__(self, network: Network, *, embed: Embed, held: Callable[[], list[list[int]]]) -> None:
+        """`held` returns the tokens of each row that every hop has."""
+        self.chain: Chain | None = None
+        self.network = network
+        self.held = held
+        self.replayed_tokens = 0
+        self.replaced_hops = 0
+        self.numerics: str | None = None
+        """The numerics class of the session; None until it is open. All its hops have the same."""
+        self._embed = embed
+
+    async def route(
+        self, stay: Iterable[Hop], *, without: Iterable[PeerId] = (), tokens_to_come: int = TOKENS_TO_COME
+    ) -> list[HopServer]:
+        """Find the best route in which the hops `stay` need no replay. Raises NoRouteError."""
+        return await self.network.directory.route(
+            held=[hop.server for hop in stay],
+            numerics=self.numerics,
+            tokens=sum(map(len, self.held())),
+            tokens_to_come=tokens_to_come,
+            without=without,
+        )
+
+    def splice(self, chain: Chain, route: Sequence[HopServer], *, warm: bool) -> Splice:
+        """Plan the change of a chain into this route."""
+        parts = [kept_hop(chain, server) or server for server in route]
+        return Splice(chain, parts, payer=self.network.payer, embed=self._embed, warm=warm)
+
+    def count(self, splice: Splice) -> None:
+        """Count a splice that replaced hops."""
+        self.replayed_tokens += splice.replayed_tokens
+        self.replaced_hops += len(splice.fresh)
+
+    def remember(self, error: HopFailedError | RefusedError, asked: Sequence[HopServer]) -> PeerId | None:
+        """Act on what one of the servers `asked` has said or done: recovery.py decides what follows.
+
+        Returns the peer whose hop must be replaced. Raises `error` if no other route would help.
+        """
+        remedy = after_failure(error)
+        if remedy is None:
+            raise error
+        experience = self.network.directory.experience
+        for server in asked:  # a server that has started at the same peer since then is innocent
+            if server.hop.peer_id == remedy.avoid:
+                experience.avoid(life_of(server.record), remedy.avoid_seconds)
+            if server.hop.peer_id == remedy.doubt:
+                experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS)
+        if remedy.avoid_link is not None:
+            experience.avoid_link(*remedy.avoid_link, FAILED_LINK_SECONDS)
+        return remedy.replace
+
+
+def kept_hop(chain: Chain, server: HopServer) -> Hop | None:
+    """Return the hop that a route keeps here; None if the route has a new one, or the hop was lost since."""
+    for hop in chain.hops if server.hop.held else []:
+        if (hop.peer_id, hop.server.hop.layers) == (server.hop.peer_id, server.hop.layers):
+            return None if hop.failure is not None else hop
+    return None

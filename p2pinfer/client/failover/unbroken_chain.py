@@ -1,0 +1,102 @@
+"""A session's chain that outlives its hops. Everything here runs in the network's event loop.
+
+Decided elsewhere: which servers (routing.py), what an error means (recovery.py). Done elsewhere: filling gaps
+(mending.py), taking over from hops before they leave (handover.py), exchanging hops (splice.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.pending_rows import Embed
+from p2pinfer.client.chain.session_shape import SessionShape
+from p2pinfer.client.failover.handover import Handover
+from p2pinfer.client.failover.mending import Mender
+from p2pinfer.client.failover.replacements import Replacements
+from p2pinfer.client.network import Network
+from p2pinfer.client.patience import Patience
+from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.tasks import cancel_and_wait
+
+logger = logging.getLogger(__name__)
+
+_FRESH_RECORDS_SECONDS = 15.0
+
+
+class UnbrokenChain:
+    """Opens a chain, mends it after failures, hands over hops that leave, and closes it."""
+
+    def __init__(
+        self,
+        network: Network,
+        manifest: Manifest,
+        patience: Patience,
+        *,
+        embed: Embed,
+        held: Callable[[], list[list[int]]],
+        turn: threading.Lock,
+    ) -> None:
+        """`held` returns the tokens of each row that every hop has. `turn` is held during a step."""
+        self._network = network
+        self._patience = patience
+        self._replacements = Replacements(network, embed=embed, held=held)
+        self.mender = Mender(self._replacements, manifest, patience)
+        self.handover = Handover(self._replacements, self.mender, turn)
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def chain(self) -> Chain | None:
+        """The chain as it is now; None before it is opened, and after it is closed."""
+        return self._replacements.chain
+
+    @property
+    def replayed_tokens(self) -> int:
+        """Tokens of history that were replayed to new hops."""
+        return self._replacements.replayed_tokens
+
+    @property
+    def replaced_hops(self) -> int:
+        """New hops that took the place of others."""
+        return self._replacements.replaced_hops
+
+    async def open(self, shape: SessionShape) -> Chain:
+        """Find a route for a session and open it; wait for missing layers to appear.
+
+        Raises NoRouteError, HopFailedError, RefusedError.
+        """
+        chain = Chain(
+            shape,
+            self._network.carrier,
+            run=self._network.run,
+            now=self._network.now,
+            on_news=self.handover.look_at_departures,
+            step_seconds=self._patience.step,
+        )
+        self._replacements.chain = chain
+        self._replacements.numerics = None
+        self._reading = asyncio.create_task(self._network.directory.keep_fresh(_FRESH_RECORDS_SECONDS))
+        await self.mender.mend(chain, None)
+        self.handover.look_at_departures()  # a hop may have said during the opening that it leaves
+        return chain
+
+    async def recover(self, error: HopFailedError | RefusedError) -> None:
+        """Put other servers in the place of the hops that failed. Raises what `Mender.mend` raises."""
+        chain = self._replacements.chain
+        assert chain is not None
+        async with self.handover.set_aside():
+            logger.info("rerouting: %s", error)
+            await self.mender.mend(chain, error)
+
+    async def close(self) -> None:
+        """End all sessions. Closing twice is harmless; afterwards the chain can be opened again."""
+        await cancel_and_wait(self._reading)
+        self._reading = None
+        await self.handover.forget()
+        chain, self._replacements.chain = self._replacements.chain, None
+        if chain is not None:
+            await chain.close()

@@ -1,0 +1,121 @@
+"""A model whose layers are in a swarm: what every kind of client needs, assembled once.
+
+The model's files and its ends (embeddings, final norm, head) are here, the layers are with the swarm's
+servers. Heads that turn hidden states into text sit on it: generation.py for transformers, greedy.py without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from p2pinfer.client.network import Network, join_through
+from p2pinfer.client.patience import Patience
+from p2pinfer.client.session import InferenceSession
+from p2pinfer.errors import UsageError
+from p2pinfer.folders import user_cache_folder
+from p2pinfer.identity import Identity
+from p2pinfer.model.ends import ClientEnds
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
+from p2pinfer.wire import inference_pb2 as pb
+
+_WIRE_DTYPES = {"float32": pb.FLOAT32, "int8": pb.INT8}
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+class RemoteModel:
+    """Owns the layer store, the ends and the membership in the swarm, until it is closed."""
+
+    def __init__(
+        self,
+        store: LayerStore,
+        ends: ClientEnds,
+        network: Network,
+        *,
+        patience: Patience,
+        wire_dtype: pb.WireDtype = pb.FLOAT32,
+    ) -> None:
+        self.store = store
+        self.ends = ends
+        self.network = network
+        self._patience = patience
+        self._wire_dtype = wire_dtype
+
+    @classmethod
+    def open(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        initial_peers: str | Sequence[str],
+        cache_folder: str | os.PathLike[str] | None = None,
+        patience: Patience | None = None,
+        join_timeout_seconds: float = 20.0,
+        wire_dtype: str = "float32",
+        identity: str | os.PathLike[str] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Open `model`, convert it first if necessary, and join the swarm.
+
+        `wire_dtype` is "float32" or "int8". `identity` is the key file to sign receipts with; None: a new
+        key. `progress` gets a line per step of a conversion. Raises UsageError, ModelError and
+        SwarmUnreachableError.
+        """
+        join = join_through(initial_peers, seconds=join_timeout_seconds)
+        if wire_dtype not in _WIRE_DTYPES:
+            raise UsageError(f"wire_dtype={wire_dtype!r} is unknown: use {' or '.join(_WIRE_DTYPES)}")
+        folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
+        store = open_model(os.fspath(model), cache_folder=folder, progress=progress or _say_nothing)
+        payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
+        with ExitStack() as otherwise:
+            network = Network(join, store.manifest, payer)
+            otherwise.callback(network.close)
+            remote = cls(
+                store,
+                ClientEnds.load(store),
+                network,
+                patience=patience or Patience(),
+                wire_dtype=_WIRE_DTYPES[wire_dtype],
+            )
+            otherwise.pop_all()
+        return remote
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest: servers must have the same one."""
+        return self.store.manifest
+
+    def session(self, max_length: int | None) -> InferenceSession:
+        """Make a session for sequences of at most `max_length` tokens, prompt and answer together.
+
+        None: the length is set later, by `limit_length`, or is the model's own limit. Raises UsageError if
+        the model takes fewer tokens.
+        """
+        return InferenceSession(
+            self.network,
+            self.manifest,
+            self.ends,
+            max_length=max_length,
+            patience=self._patience,
+            wire_dtype=self._wire_dtype,
+        )
+
+    def close(self) -> None:
+        """Leave the swarm. Closing twice is harmless."""
+        self.network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,54 @@
+"""What follows from an error of a hop."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pinfer.client.failover.recovery import FAILED_PEER_SECONDS, Remedy, after_failure
+from p2pinfer.errors import HopFailedError, LinkFailedError, NoRouteError, RefusedError, UsageError
+from p2pinfer.types import PeerId
+from p2pinfer.wire.status import Reason
+
+PEER, OTHER = PeerId("12D3KooWpeer"), PeerId("12D3KooWother")
+SESSION_GONE = {Reason.IDLE, Reason.UNKNOWN_SESSION}
+
+
+def test_a_peer_that_broke_the_rules_is_replaced_and_left_out_for_a_while():
+    remedy = after_failure(HopFailedError(PEER, "its answer is wrong"))
+    assert remedy == Remedy(replace=PEER, avoid=PEER, avoid_seconds=FAILED_PEER_SECONDS)
+
+
+def test_a_peer_that_may_be_innocent_is_replaced_and_asked_again_only_if_there_is_no_other():
+    remedy = after_failure(HopFailedError(PEER, "no answer", certain=False))
+    assert remedy == Remedy(replace=PEER, doubt=PEER)
+
+
+def test_a_broken_link_costs_nobody_the_place():
+    """Both ends may be well: only their being neighbours is in doubt."""
+    assert after_failure(LinkFailedError(PEER, OTHER, "cut")) == Remedy(avoid_link=(PEER, OTHER))
+
+
+def test_a_full_peer_is_asked_again_when_it_said():
+    remedy = after_failure(RefusedError(PEER, Reason.CACHE_FULL, "full", 2.0))
+    assert remedy == Remedy(replace=PEER, avoid=PEER, avoid_seconds=2.0)
+
+
+@given(reason=st.sampled_from(list(Reason)), retry=st.floats(0, 60))
+def test_every_refusal_has_an_answer_and_only_a_bad_opening_has_no_other_way(reason: Reason, retry: float):
+    """Whoever refused is replaced, and kept away from unless it only has lost the session."""
+    remedy = after_failure(RefusedError(PEER, reason, "", retry))
+    if reason is Reason.BAD_OPENING:
+        assert remedy is None
+        return
+    assert remedy is not None
+    assert remedy.replace == PEER
+    assert remedy.avoid == (None if reason in SESSION_GONE else PEER)
+    if remedy.avoid:
+        assert remedy.avoid_seconds == (retry or FAILED_PEER_SECONDS)
+
+
+@pytest.mark.parametrize("error", [NoRouteError("nobody"), UsageError("no")])
+def test_what_is_not_a_peers_doing_is_not_rerouted(error: Exception):
+    assert after_failure(error) is None
