@@ -111,7 +111,7 @@ class HomeAssistantListener:
                 return
 
     def _take(self, event: object) -> None:
-        """Use an event of `subscribe_entities`: added, changed and removed entities. hass_client calls this."""
+        """Use an event of `subscribe_entities`: added, changed, removed entities. hass_client calls this."""
         event = _mapping(event)
         for entity_id, state in _mapping(event.get("a")).items():
             self._states[entity_id] = _State(_mapping(state))

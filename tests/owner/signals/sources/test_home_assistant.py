@@ -225,7 +225,9 @@ async def test_who_is_not_home_assistant_is_named(greeting):
 async def test_another_web_server_is_named():
     watch = Watch()
     async with Home.at_home(AT_HOME) as home, running(listener(f"{home.url}/shop", watch).run()):
-        await watch.until_trouble(f"home assistant {home.url}/shop", "there is no Home Assistant (HTTP status 404)")
+        await watch.until_trouble(
+            f"home assistant {home.url}/shop", "there is no Home Assistant (HTTP status 404)"
+        )
 
 
 @pytest.mark.parametrize("url", ["", "homeassistant", "ftp://x", "http://", "http://x:y", "http://[::1"])
