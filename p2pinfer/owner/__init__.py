@@ -1,1 +1,1 @@
-"""What the owner allows and gets: policy, signals, consent, the ledger of signed work, statements."""
+"""The owner's side: policy, signals, consent, the ledger of signed work, statements."""

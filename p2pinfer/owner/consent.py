@@ -1,4 +1,4 @@
-"""What the owner agrees to, asked once and kept; without it nothing joins a swarm."""
+"""The owner's consent: asked for once, and kept in a file. Without it no server joins a swarm."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from p2pinfer.errors import UsageError
 from p2pinfer.private_files import write_private
 
 VERSION = 1
-"""Of the text below. When its meaning changes this is raised, and everybody is asked again."""
+"""The version of the text below. When the meaning of the text changes, the version is raised, and every owner
+is asked again."""
 
 TEXT = """\
 Before this machine serves others:
 
-  What runs     Some layers of a language model, for strangers' texts. No program of theirs runs here, and
-                nothing of yours is read. It takes processor, memory, and disk for the model.
-  What leaves   Results of those layers; and, for everybody in the swarm to see: your IP address, when this
-                machine is there and when it leaves, what it serves and how fast, and the name that you
-                choose. Whoever serves layers could find out the texts that go through them: don't, they are
-                not yours.
+  What runs     Some layers of a language model, for texts of strangers. Their programs don't run here, and
+                nothing of yours is read. The work takes processor time, memory, and disk for the model.
+  What leaves   The results of these layers. Everybody in the swarm can also see your IP address, when this
+                machine joins and leaves, what it serves and how fast, and the name that you choose. A server
+                could reconstruct the texts that go through its layers: don't, they are not yours.
   What it costs Electricity, and traffic: some GB in a month of busy nights. `python -m p2pinfer.owner
                 statement` shows it day by day.
-  What you get  Receipts, signed by those whose work you did. Some sponsors pay for theirs; nobody must.
+  What you get  Receipts, signed by the clients that you worked for. Some sponsors pay for theirs; nobody
+                has to.
   Who decides   You. `python -m p2pinfer.owner init` writes a file with your rules (parked, plugged in, hours,
-                ...), Ctrl-C ends it, `python -m p2pinfer.owner revoke` takes this back.
+                ...), Ctrl-C ends a server, `python -m p2pinfer.owner revoke` takes your consent back.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """One answer."""
+    """The owner's answer."""
 
-    version: int  # of the text that was agreed to
+    version: int  # of the text that the owner has agreed to
     accepted_at: str  # ISO 8601, UTC
 
     @property
     def is_current(self) -> bool:
-        """True unless the text has changed since."""
+        """True if the text still means the same."""
         return self.version == VERSION
 
 
 def read_consent(path: Path) -> Consent | None:
-    """What the owner has agreed to; None: nothing, or no more. Raises UsageError if it can't be read."""
+    """The owner's consent; None if there is none. Raises UsageError if the file can't be read."""
     try:
         said = json.loads(path.read_bytes())
         return Consent(version=int(said["version"]), accepted_at=str(said["accepted_at"]))
@@ -59,7 +60,7 @@ def read_consent(path: Path) -> Consent | None:
 
 
 def write_consent(path: Path) -> Consent:
-    """Note that the owner agrees to the text as it is now. Raises UsageError if it can't be written."""
+    """Note that the owner agrees to the present text. Raises UsageError if the file can't be written."""
     consent = Consent(version=VERSION, accepted_at=datetime.now(UTC).replace(microsecond=0).isoformat())
     try:
         write_private(path, f"{json.dumps(asdict(consent))}\n".encode(), replace=True)
@@ -69,7 +70,7 @@ def write_consent(path: Path) -> Consent:
 
 
 def revoke_consent(path: Path) -> bool:
-    """Take it back. False if there was none. Raises UsageError if it can't be deleted."""
+    """Delete the consent. False if there was none. Raises UsageError if the file can't be deleted."""
     try:
         path.unlink()
     except FileNotFoundError:
@@ -80,7 +81,7 @@ def revoke_consent(path: Path) -> bool:
 
 
 def ask(question: str) -> str | None:
-    """The answer of whoever sits at the terminal; None if nobody does."""
+    """The answer of the person at the terminal; None if the program has no terminal."""
     if not sys.stdin.isatty():
         return None
     try:
@@ -97,16 +98,16 @@ def consented(
     say: Callable[[str], None],
     flag: str = "--accept",
 ) -> bool:
-    """True if the owner has agreed, or does so now. With `accept`, which the `flag` sets, nobody is asked.
+    """True if the owner has agreed before, or agrees now. With `accept`, which `flag` sets, nobody is asked.
 
-    `ask` returns the answer to a question, None if nobody is there. Raises UsageError then, and if the
-    answer can't be kept.
+    `ask` returns the answer to a question, or None if there is nobody to answer. Raises UsageError in that
+    case, and if the answer can't be written.
     """
     before = read_consent(path)
     if before is not None and before.is_current:
         return True
     if before is not None:
-        say(f"What you agreed to on {before.accepted_at[:10]} has changed.\n")
+        say(f"The text that you agreed to on {before.accepted_at[:10]} has changed.\n")
     say(TEXT)
     if not accept:
         answer = ask("Do you agree? Type yes: ")
@@ -118,5 +119,5 @@ def consented(
         if answer.strip().lower() not in ("y", "yes"):
             return False
     write_consent(path)
-    say(f"noted in {path}; `python -m p2pinfer.owner revoke` takes it back")
+    say(f"your consent is in {path}; `python -m p2pinfer.owner revoke` takes it back")
     return True

@@ -1,4 +1,4 @@
-"""Where the owner's files are: all of one machine in one folder."""
+"""The owner's files: all files of one machine are in one folder."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class OwnerFiles:
-    """The files in a data folder; none of them has to exist."""
+    """The paths of the files in a data folder. None of the files has to exist."""
 
     folder: Path
 
     @property
     def policy(self) -> Path:
-        """When the machine may work."""
+        """The rules that say when the machine may work."""
         return self.folder / "policy.toml"
 
     @property
     def consent(self) -> Path:
-        """What the owner has agreed to."""
+        """The owner's consent."""
         return self.folder / "consent.json"
 
     @property
     def ledger(self) -> Path:
-        """What was worked, and what others have signed for it."""
+        """The work of this machine's servers, and what clients have signed for it."""
         return self.folder / "ledger.sqlite"
 
     @property
     def rates(self) -> Path:
-        """What sponsors pay, as they have published it."""
+        """What sponsors pay, as published by them."""
         return self.folder / "rates.toml"
 
     @property
     def redeemed(self) -> Path:
-        """What this sponsor has paid for already."""
+        """The receipts that this sponsor has paid for."""
         return self.folder / "redeemed.sqlite"
 
     @property
     def statuses(self) -> Path:
-        """A file for each server of this machine, with how it is."""
+        """A folder with the status of each server of this machine, one file each."""
         return self.folder / "status"

@@ -1,6 +1,6 @@
-"""Decides again and again whether this machine may work, and says so when it changes.
+"""Decides again and again whether this machine may work, and tells when the verdict changes.
 
-The decision itself is policy.py's; here are the clock, the owner's files, and the sources of signals.
+policy/verdict.py makes the decision. This file has the clock, the owner's files, and the sources of signals.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from p2pinfer.owner.signals.sources.all_sources import Signals, listen_to_source
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
-"""How often what only time changes is looked at: hours, signals that grow stale, the owner's files."""
+"""How often to look at what only time changes: allowed hours, stale signals, the owner's files."""
 
 NO_CONSENT = "no-consent"
 BAD_POLICY = "bad-policy"
 
 OwnReadings = Callable[[], Mapping[Signal, Reading]]
-"""What the server knows of itself, such as its traffic."""
+"""Readings that the server takes of itself, such as its traffic."""
 
 
 class Governor:
-    """The owner's will, as it is now. For the event loop."""
+    """The present verdict on whether this machine may work. For the event loop."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Governor:
         own_readings: OwnReadings = dict,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`policy` is a file that must be there; None: the one among `files`, if there is one.
+        """`policy` is a file that must exist; None: the policy among `files`, if it exists.
 
-        Raises UsageError if there is one and it can't be used.
+        Raises UsageError if the policy can't be used.
         """
         self._files = files
         self.zone = zone
@@ -65,9 +65,9 @@ class Governor:
         self._decided = asyncio.Event()
         self._woken = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
-        """Called in the event loop with every new verdict."""
+        """Called in the event loop after every change of the verdict."""
         self.working = False
-        """Set by whoever obeys: what is needed to go on may be less than what is needed to begin."""
+        """Set by the server: going on needs less than beginning, as for a battery below its resume level."""
         self.policy = load_policy(self._policy_path) if self._had_policy else Policy()
         self.verdict = Verdict(
             action=Action.STOP,
@@ -78,29 +78,29 @@ class Governor:
 
     @property
     def consents(self) -> bool:
-        """False: nothing may run, and this program should end."""
+        """False if the owner's consent is missing: the server has to exit."""
         return not any(cause.code == NO_CONSENT for cause in self.verdict.causes)
 
     @property
     def readings(self) -> Readings:
-        """What is known now."""
+        """The readings that are known now."""
         known = {} if self._signals is None else dict(self._signals.readings())
         return known | dict(self._own_readings())
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """What is wrong with where signals come from, by origin."""
+        """What is wrong with the sources of signals, by origin."""
         return {} if self._signals is None else self._signals.troubles()
 
     async def wait_for(self, wanted: Callable[[Verdict], bool]) -> Verdict:
-        """Return the first verdict that is wanted, which may be the present one."""
+        """Wait until `wanted(verdict)` is true, and return that verdict. It may be the present one."""
         while not wanted(self.verdict):
             self._decided.clear()
             await self._decided.wait()
         return self.verdict
 
     async def run_forever(self) -> None:
-        """Listen to the signals that the policy names, and decide; begin anew when its file has changed."""
+        """Listen to the policy's signals and decide, until cancelled. A changed policy file is read again."""
         while True:
             async with listen_to_sources(
                 self.policy.signals, now=self._now, on_change=self._woken.set
@@ -133,12 +133,12 @@ class Governor:
             self.on_change()
 
     def _objections(self) -> list[Cause]:
-        """What stands before any policy."""
+        """Causes to stop that don't depend on the rules: no consent, or a policy file with mistakes."""
         objections = []
         try:
             consent = read_consent(self._files.consent)
             agreed = consent is not None and consent.is_current
-            words = "" if agreed else "its owner has not consented, or has taken it back"
+            words = "" if agreed else "the owner has not agreed, or has taken the consent back"
         except UsageError as error:
             words = str(error)
         if words:
@@ -148,7 +148,7 @@ class Governor:
         return objections
 
     def _reload_changed(self) -> None:
-        """Read the policy again if its file has changed. One with mistakes stops everything until mended."""
+        """Read the policy again if its file has changed. Mistakes in it stop the work until they are gone."""
         stamps = self._look_at_files()
         if stamps == self._stamps:
             return
@@ -164,7 +164,7 @@ class Governor:
             logger.info("read %s again", self._policy_path)
 
     def _look_at_files(self) -> object:
-        """Different whenever the policy's file is another."""
+        """A value that changes when the policy file changes."""
         try:
             stat = os.stat(self._policy_path)
         except OSError:

@@ -8,7 +8,7 @@ _CLOCK_SECONDS = 5.0
 
 
 def runs(status: Status) -> bool:
-    """True if its process is there, and not another one that got its number later."""
+    """True if the process exists, and isn't a later process with the same number."""
     import psutil  # here: the list of commands is shown without it, too
 
     try:

@@ -1,4 +1,4 @@
-"""What a server is doing, as its owner sees it."""
+"""The states of a server, as its owner sees them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class OwnerState(StrEnum):
-    """From start to end of `python -m p2pinfer.server`."""
+    """The states of `python -m p2pinfer.server`, from its start to its end."""
 
-    OFF = "off"  # it doesn't run, or it has no consent
-    JOINING = "joining"  # joins the swarm and loads its layers
+    OFF = "off"  # the server doesn't run, or has no consent
+    JOINING = "joining"  # the server joins the swarm and loads its layers
     SERVING = "serving"
-    DRAINING = "draining"  # serves on while its sessions move to others
-    PAUSED = "paused"  # not in the swarm and without a model, until the policy says `run`
+    DRAINING = "draining"  # the server goes on while its sessions move to other servers
+    PAUSED = "paused"  # out of the swarm and without a model, until the policy allows work

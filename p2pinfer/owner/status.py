@@ -1,4 +1,4 @@
-"""How a server of this machine is, in a file for `python -m p2pinfer.owner status`."""
+"""The status of a server, in a file for `python -m p2pinfer.owner status`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p2pinfer.types import PeerId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalLine:
-    """A signal as it was when the status was written."""
+    """A signal at the time when the status was written."""
 
     value: str
     at: float  # Unix seconds
@@ -25,35 +25,35 @@ class SignalLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One server, at one moment."""
+    """One server at one moment."""
 
     peer_id: PeerId
     process: int
     written_at: float  # Unix seconds; every few seconds while it runs
     state: OwnerState
     since: float
-    words: str  # why it is in this state
+    words: str  # why the server is in this state
     model: str
     layers: str = ""
     public_name: str = ""
     leaves_at: float | None = None
     sessions: int = 0
     unsigned_tokens: int = 0
-    duty: float = 1.0  # share of the time that it may compute
+    duty: float = 1.0  # share of the time in which the server may compute
     watts: float | None = None
     signals: Mapping[str, SignalLine] = field(default_factory=dict)
     troubles: Mapping[str, str] = field(default_factory=dict)  # by origin
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Put it in place of the one before. Raises OSError."""
-    # Private: it tells where somebody is, and when nobody is at home.
+    """Replace the server's status. Raises OSError."""
+    # Private: a status shows where the car is, and when nobody is at home.
     data = json.dumps(asdict(status)).encode()
     write_private(folder / f"{status.peer_id}.json", data, replace=True, durable=False)
 
 
 def read_statuses(folder: Path) -> list[Status]:
-    """All that are there, the newest first; what is damaged is left out. Raises UsageError."""
+    """The statuses of all servers, the newest first, without damaged ones. Raises UsageError."""
     statuses = []
     try:
         for path in folder.glob("*.json"):
@@ -65,7 +65,7 @@ def read_statuses(folder: Path) -> list[Status]:
 
 
 def _parse(said: object) -> Status:
-    """Raises ValueError, TypeError or KeyError for what is no status."""
+    """Raises ValueError, TypeError or KeyError if `said` isn't a status."""
     if not isinstance(said, dict):
         raise TypeError("a status is a table")
     known = {one.name for one in fields(Status)}

@@ -1,4 +1,4 @@
-"""The time zone that this machine's owner lives in."""
+"""The time zone of this machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LOCALTIME = Path("/etc/localtime")
 
 
 def local_zone() -> tzinfo:
-    """As programs find it: $TZ, else /etc/localtime; with its summer time, which a plain offset lacks."""
+    """$TZ, or else /etc/localtime, with their changes to summer time, which a fixed offset lacks."""
     name = os.environ.get("TZ", "").removeprefix(":")
     try:
         if name:
             return ZoneInfo(name)
         with _LOCALTIME.open("rb") as file:
             return ZoneInfo.from_file(file, key="localtime")
-    except (OSError, ValueError):  # an unknown name, or no such file: as the C library understands it
+    except (OSError, ValueError):  # an unknown name, or no such file: take the C library's answer
         zone = datetime.now().astimezone().tzinfo
         assert zone is not None
         return zone

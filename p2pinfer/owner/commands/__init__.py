@@ -1,1 +1,1 @@
-"""What `python -m p2pinfer.owner` can do, a module for each command."""
+"""The commands of `python -m p2pinfer.owner`, one module each."""

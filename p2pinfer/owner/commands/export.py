@@ -15,7 +15,7 @@ from p2pinfer.identity import peer_id_of, public_key_of
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.statement.bundle import write_bundle
-from p2pinfer.owner.statement.statement import Month
+from p2pinfer.owner.statement.month import Month
 from p2pinfer.plain_text import short_count
 from p2pinfer.types import PeerId
 from p2pinfer.wire.receipt_pb2 import SignedReceipt

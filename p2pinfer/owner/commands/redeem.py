@@ -18,7 +18,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.statement.bundle import open_bundle, read_bundle
 from p2pinfer.owner.statement.rates import rates_in_use
 from p2pinfer.owner.statement.redeemed import Redeemed
-from p2pinfer.owner.statement.redemption import Claim, Verdict, examine, in_batches
+from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, examine, in_batches
 from p2pinfer.plain_text import short_count
 from p2pinfer.types import PeerId, short_id
 
@@ -88,20 +88,20 @@ def run(args: argparse.Namespace) -> int:
     report.end(totals, remembered_in=None if args.dry_run else files.redeemed)
     if stopped_by is not None:
         raise stopped_by  # what was reported before stays paid
-    return 0 if set(totals.verdicts) <= {Verdict.VALID} else 1
+    return 0 if set(totals.verdicts) <= {ClaimVerdict.VALID} else 1
 
 
 class _Totals:
     """What comes out at the end. Only valid claims take memory, and those the sponsor has signed himself."""
 
     def __init__(self) -> None:
-        self.verdicts: Counter[Verdict] = Counter()
+        self.verdicts: Counter[ClaimVerdict] = Counter()
         self.layer_tokens: Counter[PeerId] = Counter()
         self.amounts: dict[PeerId, dict[str, Decimal]] = {}  # by currency
 
     def add(self, claim: Claim) -> None:
         self.verdicts[claim.verdict] += 1
-        if claim.verdict is not Verdict.VALID or claim.receipt is None:
+        if claim.verdict is not ClaimVerdict.VALID or claim.receipt is None:
             return
         server = claim.receipt.server
         self.layer_tokens[server] += claim.prefill_layer_tokens + claim.decode_layer_tokens
@@ -120,7 +120,7 @@ class _TextReport:
     """Of a bundle's own words only peer ids are shown, which have been checked to be some."""
 
     def claim(self, claim: Claim) -> None:
-        if claim.verdict is not Verdict.VALID or claim.receipt is None:
+        if claim.verdict is not ClaimVerdict.VALID or claim.receipt is None:
             print(f"line {claim.line}: {claim.verdict} ({claim.words})")
             return
         amount = "" if claim.rate is None else f", {claim.amount or 0:.6f} {claim.rate.currency}"
@@ -152,7 +152,7 @@ class _JsonReport:
         values: dict[str, object] = {"line": claim.line, "verdict": claim.verdict.value}
         if claim.words:
             values["words"] = claim.words
-        if claim.verdict is Verdict.VALID and claim.receipt is not None:
+        if claim.verdict is ClaimVerdict.VALID and claim.receipt is not None:
             values |= {
                 "server": claim.receipt.server,
                 "session": claim.receipt.session_id.hex(),

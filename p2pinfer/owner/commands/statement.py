@@ -9,8 +9,9 @@ from pathlib import Path
 
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.owner.statement.month import Month
 from p2pinfer.owner.statement.rates import Rate, rates_in_use
-from p2pinfer.owner.statement.statement import Month, Statement, make_statement
+from p2pinfer.owner.statement.statement import Statement, make_statement
 from p2pinfer.owner.statement.text import as_csv, as_table
 
 HELP = "show a month's work, energy, cost and credit, day by day"

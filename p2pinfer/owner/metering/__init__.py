@@ -1,1 +1,1 @@
-"""What the machine draws, and how that is held below a cap."""
+"""The energy that the work takes, and how the machine's power is held below a cap."""

@@ -1,1 +1,1 @@
-"""The owner's rules: the file that holds them, and what they mean for what is known now."""
+"""The owner's rules: the file that holds them, and whether the machine may work now."""

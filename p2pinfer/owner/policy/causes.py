@@ -94,7 +94,7 @@ _STATES = (
         condition=Condition.PLACES,
         code="other-place",
         is_met=lambda policy, value: value in policy.places,
-        words=lambda text: f"it is at {text}" if text else "it is at no place that has a name",
+        words=lambda text: f"it is at {text}" if text else "it is at no place with a name",
     ),
     _StateRule(
         condition=Condition.EXCLUSIVE_PROGRAMS,

@@ -1,4 +1,4 @@
-"""Which readings can be relied on: fresh, of the right kind, and possible. What is wrong with all others."""
+"""Which readings can be relied on (fresh, of the right type, possible), and what is wrong with the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from p2pinfer.owner.signals.config import Command, Entity, FileText, Host, MqttT
 from p2pinfer.owner.signals.readings import KINDS, Reading, Signal, Value
 from p2pinfer.plain_text import printable
 
-_FUTURE_SECONDS = 5.0  # by so much may a source's clock be ahead of ours
+_FUTURE_SECONDS = 5.0  # a source's clock may be ahead of ours by this
 
 _POSSIBLE: Mapping[Signal, tuple[float, float]] = {
     Signal.BATTERY_PERCENT: (0.0, 110.0),  # worn batteries report a little over 100
@@ -19,7 +19,7 @@ _POSSIBLE: Mapping[Signal, tuple[float, float]] = {
     Signal.WATTS: (0.0, math.inf),
     Signal.TRAFFIC_BYTES: (0.0, math.inf),
 }
-"""What a number can be; anything else is a broken source, or a wrong scale in the owner's file."""
+"""The range of each number. Anything else is a broken source, or a wrong scale in the owner's file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Doubt:
 def certain_value(
     signal: Signal, reading: Reading | None, source: Source | None, *, now: float, stale_seconds: float
 ) -> Value | Doubt:
-    """The value of `signal`, numbers as finite floats, if it can be relied on at `now` (Unix s)."""
+    """The value of `signal` if it can be relied on at `now` (Unix seconds). Numbers are finite floats."""
     if reading is None:
         return Doubt(code="missing-signal", words=f"nothing is known of {signal} ({describe_source(source)})")
     origin = printable(reading.origin) or describe_source(source)
@@ -58,7 +58,7 @@ def certain_value(
 
 
 def describe_source(source: Source | None) -> str:
-    """Where a signal comes from, for people."""
+    """The source of a signal, in words for people."""
     match source:
         case MqttTopic(topic=topic):
             return f"mqtt {topic}"
@@ -75,7 +75,7 @@ def describe_source(source: Source | None) -> str:
 
 
 def finite_number(value: object) -> float | None:
-    """`value` as a float, or None if it is something else, not finite, or too large for one."""
+    """`value` as a float; None if it isn't a number, isn't finite, or doesn't fit into a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

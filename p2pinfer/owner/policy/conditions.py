@@ -12,7 +12,7 @@ class InUse(StrEnum):
     """What to do while somebody uses the machine."""
 
     IGNORE = "ignore"
-    LIMIT = "limit"  # go on with a smaller share of the processors
+    LIMIT = "limit"  # work on with a smaller share of the processors
     DRAIN = "drain"
     STOP = "stop"
 

@@ -1,7 +1,7 @@
-"""Hours of the week by the clock on the wall, and when they next begin or end, over changes of the clock too.
+"""Hours of the week in local time, and when they next begin or end, also across clock changes.
 
-An hour that the clock skips in spring is over as soon as it is skipped; one that it shows twice in autumn
-counts twice.
+Hours that the clock skips in spring are over as soon as they are skipped. Hours that it shows twice in autumn
+count twice.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ EXAMPLE = '"mon-fri 22:00-07:00"'
 
 _DAY_MINUTES = 24 * 60
 _DAY_SECONDS = 24 * 3600
-_HORIZON_SECONDS = 8 * _DAY_SECONDS  # a week repeats itself; a day more for the changes of the clock
+_HORIZON_SECONDS = 8 * _DAY_SECONDS  # a week repeats itself; one day more for clock changes
 _TIMES = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The same hours of some days of the week. If they end at or before their start, it's on the next day."""
+    """The same hours on some days of the week. An end at or before the start is on the next day."""
 
-    days: frozenset[int]  # on which it starts; 0 is Monday
+    days: frozenset[int]  # on which the hours start; 0 is Monday
     start_minute: int  # of the day, 0 to 1439
-    end_minute: int  # of the day, 0 to 1440; not in it any more
+    end_minute: int  # of the day, 0 to 1440; the first minute that is out
 
     def covers(self, local: datetime) -> bool:
-        """True if the clock on the wall shows a time in it."""
+        """True if this local time is in these hours."""
         day, minute = local.weekday(), local.hour * 60 + local.minute
         if self.start_minute < self.end_minute:
             return day in self.days and self.start_minute <= minute < self.end_minute
@@ -45,9 +45,9 @@ class Window:
 
 
 def parse_window(text: str) -> Window:
-    """Read `mon-fri 22:00-07:00`, `sat,sun 00:00-24:00`, `22:00-06:00` (each day) or `sat` (all of it).
+    """Read `mon-fri 22:00-07:00`, `sat,sun 00:00-24:00`, `22:00-06:00` (every day) or `sat` (the whole day).
 
-    Raises ValueError, saying what is wrong with it.
+    Raises ValueError, which says what is wrong.
     """
     found = _TIMES.search(text)
     if found is None:
@@ -66,7 +66,7 @@ def parse_window(text: str) -> Window:
 
 
 def edges(windows: Iterable[Window]) -> frozenset[int]:
-    """The minutes of a day at which one of `windows` may begin or end."""
+    """The minutes of a day at which one of `windows` may begin or end, and midnight."""
     times = {
         minute % _DAY_MINUTES for window in windows for minute in (window.start_minute, window.end_minute)
     }
@@ -76,10 +76,10 @@ def edges(windows: Iterable[Window]) -> frozenset[int]:
 def next_time(
     holds: Callable[[datetime], bool], minutes: Collection[int], *, after: float, zone: tzinfo
 ) -> float | None:
-    """The Unix second behind `after` from which on the time on the wall of `zone` holds; it doesn't hold yet.
+    """The first Unix second after `after` at which `holds` is true of the local time; at `after` it is false.
 
-    That may change only at `minutes` of a day, midnight among them, and where the clock is changed. None if
-    it doesn't within a week.
+    `holds` may change only at `minutes` of a day, which include midnight, and at clock changes. None if it
+    stays false for a week.
     """
     moment = math.floor(after)
     while moment <= after + _HORIZON_SECONDS:
@@ -93,7 +93,7 @@ def next_time(
 
 
 def _clock_change(start: int, end: int, zone: tzinfo, offset: timedelta | None) -> int | None:
-    """The second in (start, end] from which on the clock isn't `offset` from UTC any more, if `end` isn't."""
+    """The second in (start, end] at which the clock leaves `offset`; None if `end` still has `offset`."""
     if datetime.fromtimestamp(end, zone).utcoffset() == offset:
         return None
     while end - start > 1:
@@ -118,13 +118,13 @@ def _parse_days(text: str) -> frozenset[int]:
 def _day(word: str) -> int:
     if word[:3] in DAYS and _FULL_DAYS[DAYS.index(word[:3])].startswith(word):
         return DAYS.index(word[:3])
-    raise ValueError(f'"{word}" is no day: {", ".join(DAYS)} are')
+    raise ValueError(f'"{word}" is not a day: {", ".join(DAYS)} are')
 
 
 def _minute(hour: str, minute: str) -> int:
     total = int(hour) * 60 + int(minute)
     if int(minute) > 59 or total > _DAY_MINUTES:
-        raise ValueError(f"{hour}:{minute} is no time of the day: 00:00 to 24:00 are")
+        raise ValueError(f"{hour}:{minute} is not a time of day: 00:00 to 24:00 are")
     return total
 
 
@@ -133,7 +133,7 @@ def _clock(minute: int) -> str:
 
 
 def _day_names(days: frozenset[int]) -> str:
-    """`mon-fri`, `sat,sun`: runs of three and more by their ends."""
+    """`mon-fri`, `sat,sun`: three or more days in a row are shown by the first and the last."""
     parts: list[str] = []
     for start in sorted(day for day in days if (day - 1) % 7 not in days):
         length = next(step for step in range(1, 8) if (start + step) % 7 not in days)

@@ -44,9 +44,7 @@ class Policy:
     idle_watts: float = 0.0  # what the idle machine draws: not a cost of the work
     drain_seconds: float = 60.0  # how long sessions have to move to other servers
     stale_seconds: float = 60.0  # how old a reading may be
-    actions: Mapping[Condition, Action] = field(
-        default_factory=dict
-    )  # other than the defaults
+    actions: Mapping[Condition, Action] = field(default_factory=dict)  # other than the defaults
     signals: SignalsConfig = field(default_factory=SignalsConfig)
 
     @property

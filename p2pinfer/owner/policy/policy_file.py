@@ -1,6 +1,6 @@
-"""The owner's file, `policy.toml`: read into a Policy, with every mistake named by its line.
+"""Reads the owner's file, `policy.toml`, into a Policy, and names every mistake with its line.
 
-templates.py has a file with all settings, explained.
+templates.py has a file with all settings and their explanations.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from p2pinfer.owner.signals.config import Host, Source
 from p2pinfer.owner.signals.readings import Signal
 
 VERSION = 1
-"""Of the file's format."""
+"""The version of the file's format."""
 
 _PERCENT = "a percentage from 0 to 100"
 _CELSIUS = "a temperature in °C from -50 to 150"
 _SHARE = "a share of the processors from 0.05 to 1, such as 0.5 for half of them,"
-_SMALLEST_SHARE = 0.05  # with less, steps take longer than clients wait
-_LEAST_STALE_SECONDS = 20  # sources that only tell of changes vouch for the rest every 15 s
-_MOST = 1e9  # of prices, watts and gigabytes
+_SMALLEST_SHARE = 0.05  # with less, steps take longer than clients wait for them
+_LEAST_STALE_SECONDS = 20  # sources that send changes only are confirmed every 15 s
+_MOST = 1e9  # prices, watts and gigabytes are smaller
 _HOURS_EXAMPLE = f"a list such as [{EXAMPLE}]"
 _PRICED_EXAMPLE = f"[{{ when = {EXAMPLE}, price = 0.30 }}]"
 
@@ -34,7 +34,7 @@ _PRICED_EXAMPLE = f"[{{ when = {EXAMPLE}, price = 0.30 }}]"
 def load_policy(path: Path) -> Policy:
     """Read the file at `path`.
 
-    Raises UsageError with everything that is wrong with it, or if it can't be read.
+    Raises UsageError, which lists all mistakes, or says why the file can't be read.
     """
     try:
         data = path.read_bytes()
@@ -53,9 +53,9 @@ def load_policy(path: Path) -> Policy:
 
 
 def parse_policy(text: str, name: str, *, folder: Path | None = None) -> Policy:
-    """Read the text of a policy file that messages call `name`; paths in it are relative to `folder`.
+    """Read the text of a policy file. Messages call it `name`; paths in it are relative to `folder`.
 
-    Files that hold secrets are read too. Raises UsageError with everything that is wrong.
+    Reads the files that hold secrets too. Raises UsageError, which lists all mistakes.
     """
     file = TomlFile(text, name)
     root = file.root
@@ -131,7 +131,7 @@ def _read_heat(table: TomlTable, limit_key: str, resume_key: str) -> tuple[float
 def _check_resume(
     table: TomlTable, limit_key: str, limit: float | None, resume_key: str, resume: float | None
 ) -> None:
-    """A floor's resume level is above it, a maximum's below."""
+    """The resume level of a floor is above the floor, the resume level of a maximum below the maximum."""
     if resume_key in table and limit_key not in table:
         table.complain(resume_key, f"{table.shown(resume_key)}: it means nothing without {limit_key}")
     elif limit is not None and resume is not None:
@@ -174,7 +174,7 @@ def _read_tariff(table: TomlTable, policy: Policy) -> Policy:
     if table.raw("price") == "signal":
         if "hours" in table:
             table.raw("hours")
-            table.complain("hours", 'hours: price = "signal" tells every price already; take one of them out')
+            table.complain("hours", 'hours: price = "signal" says every price already; remove one of the two')
         tariff = Tariff(from_signal=True)
     else:
         price = table.number("price", 'a price of a kWh, or "signal",', low=-_MOST, high=_MOST)
@@ -216,7 +216,7 @@ def _read_energy(table: TomlTable, policy: Policy) -> Policy:
 def _read_actions(table: TomlTable, policy: Policy) -> Policy:
     actions: dict[Condition, Action] = {}
     for condition in Condition:
-        if condition is not Condition.IN_USE:  # which has a table of its own
+        if condition is not Condition.IN_USE:  # has a table of its own
             action = table.choice(condition, Action, (Action.DRAIN, Action.STOP))
             if action is not None:
                 actions[condition] = action
@@ -225,7 +225,7 @@ def _read_actions(table: TomlTable, policy: Policy) -> Policy:
 
 
 def _complete(policy: Policy, root: TomlTable) -> Policy:
-    """Find a source for every needed signal, and a price for a price limit, or note that there is none."""
+    """Add this machine as the source of needed signals that it can tell; note what else is missing."""
     when, signals = root.table("when"), root.table("signals")
     sources: dict[Signal, Source] = dict(policy.signals.sources)
     for condition in policy.conditions():
@@ -244,6 +244,6 @@ def _complete(policy: Policy, root: TomlTable) -> Policy:
         when.complain("max_price", f"{when.shown('max_price')} {words}")
     if policy.max_watts is not None and policy.max_watts <= policy.idle_watts:
         limits = root.table("limits")
-        words = f"the machine draws idle_watts = {policy.idle_watts:g} anyway; more than that is expected"
+        words = f"the idle machine draws idle_watts = {policy.idle_watts:g}; more than that is expected"
         limits.complain("watts", f"{limits.shown('watts')}: {words}")
     return replace(policy, signals=replace(policy.signals, sources=sources))

@@ -1,4 +1,4 @@
-"""The part of the owner's file that says where signals come from: [mqtt], [home_assistant] and [signals]."""
+"""Reads the sources of signals in the owner's file: [mqtt], [home_assistant] and [signals]."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ HOST_SIGNALS = frozenset(
         Signal.MACHINE_CELSIUS,
     }
 )
-"""What this machine can know without being told where from."""
+"""The signals that this machine can tell without a line in [signals]."""
 
 SERVER_SIGNALS = frozenset({Signal.TRAFFIC_BYTES})
-"""What the server itself counts."""
+"""The signals that the server itself counts."""
 
 _EXAMPLES = 'mqtt = "some/topic", home_assistant = "sensor.some", file = "/a/file", command = ["program"]'
 _TOPIC = r"[^\x00-\x1f#+]+"
@@ -45,9 +45,9 @@ _ENTITY = r"[a-z0-9_]+\.[a-z0-9_]+"
 
 
 def read_signals(root: TomlTable, folder: Path, stale_seconds: float) -> SignalsConfig:
-    """Read what is listened to; problems are noted in the file. Paths are relative to `folder`.
+    """Read the sources of signals; problems are noted in the file. Paths are relative to `folder`.
 
-    `exclusive_programs` and the sources that nobody has to name are left to the caller.
+    The caller adds `exclusive_programs`, and this machine as the source of signals without a line.
     """
     defaults = SignalsConfig()
     mqtt = _read_broker(root.table("mqtt"), folder)
@@ -80,7 +80,7 @@ def read_signals(root: TomlTable, folder: Path, stale_seconds: float) -> Signals
 
 
 def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:
-    """An empty table is as none."""
+    """The broker; None if the table is missing or empty."""
     defaults = MqttBroker(host="")
     host = table.text("host", "the name or address of a machine, without a port,", pattern=r"[^\s/]+")
     port = table.number("port", "a whole number from 1 to 65535", low=1, high=65535, whole=True)
@@ -98,7 +98,7 @@ def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:
 
 
 def _read_home_assistant(table: TomlTable, folder: Path) -> HomeAssistant | None:
-    """An empty table is as none."""
+    """The broker; None if the table is missing or empty."""
     url = table.text(
         "url", "an address such as http://homeassistant.local:8123", pattern=r"https?://[^\s/]+\S*"
     )
@@ -124,14 +124,14 @@ def _is_url(text: str) -> bool:
 
 
 def _read_secret(table: TomlTable, key: str, folder: Path) -> str:
-    """The secret `key` itself, or what stands in the first line of `key_file`."""
+    """The secret `key`, or the first line of the file that `key_file` names."""
     file_key = f"{key}_file"
     secret = table.text(key, "a text", secret=True)
     name = table.text(file_key, "the path of a file")
     if not name:
         return secret
     if key in table:
-        table.complain(file_key, f"{file_key}: there is `{key}` too; one of them is enough")
+        table.complain(file_key, f"{file_key}: there is `{key}` too; one of the two is enough")
         return secret
     try:
         lines = _path(name, folder).read_text(encoding="utf-8").splitlines()
@@ -148,10 +148,10 @@ def _read_secret(table: TomlTable, key: str, folder: Path) -> str:
 
 
 def _read_source(table: TomlTable, signal: Signal, folder: Path, stale_seconds: float) -> Source | None:
-    """One signal's source."""
+    """The source of one signal; None, and a noted problem, if it is wrong."""
     if signal in SERVER_SIGNALS:
         table.raw(signal)
-        table.complain(signal, f"{signal}: the server counts this itself; take the line out")
+        table.complain(signal, f"{signal}: the server counts this itself; remove the line")
         return None
     entry = table.table(signal, example=f"{{ {_EXAMPLES.split(', ')[0]} }}")
     readers: dict[str, Callable[[], Source | None]] = {
@@ -207,7 +207,7 @@ def _read_command(entry: TomlTable, signal: Signal, folder: Path, stale_seconds:
             f"{signal}: every_seconds and timeout_seconds together must be less than stale_seconds = "
             f"{stale_seconds:g}, or the signal would be stale again and again",
         )
-    if arguments and "/" in arguments[0]:  # otherwise it is looked for where programs are
+    if arguments and "/" in arguments[0]:  # otherwise $PATH is searched
         arguments = (str(_path(arguments[0], folder)), *arguments[1:])
     return Command(
         arguments=arguments,
@@ -231,7 +231,7 @@ def _read_host(entry: TomlTable, signal: Signal) -> Host | None:
 
 
 def _read_meaning(entry: TomlTable, signal: Signal) -> Meaning:
-    """How the source's text is understood, with what the signal's kind has a use for."""
+    """How the text of the source is understood. Only settings that fit the signal's type are known."""
     true_when: tuple[str, ...] = ()
     false_when: tuple[str, ...] = ()
     scale = offset = None
@@ -258,7 +258,7 @@ def _read_meaning(entry: TomlTable, signal: Signal) -> Meaning:
 
 
 def _path(name: str, folder: Path) -> Path:
-    """`name` from `folder` on; ~ is the home folder."""
+    """The path `name`, relative to `folder`; ~ is the home folder."""
     try:
         return folder / Path(name).expanduser()
     except RuntimeError:  # no such user

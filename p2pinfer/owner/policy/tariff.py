@@ -1,4 +1,4 @@
-"""What a kWh costs: the same always, by the hours of the week, or as a signal tells."""
+"""What a kWh costs: always the same, by the hours of the week, or as a signal says."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class PricedHours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """Prices of a kWh, in the policy's currency. Tariff() is one that nobody has told us."""
+    """Prices of a kWh, in the policy's currency. Tariff() stands for unknown prices."""
 
-    price: float | None = None  # in all hours that `hours` doesn't name
-    hours: tuple[PricedHours, ...] = ()  # the first that fits counts
-    from_signal: bool = False  # the signal `price` tells, and nothing else
+    price: float | None = None  # outside of `hours`
+    hours: tuple[PricedHours, ...] = ()  # the first match counts
+    from_signal: bool = False  # only the signal `price` says
 
     def at(self, local: datetime) -> float | None:
-        """The price when the clock on the wall shows `local`; None if unknown, or told by a signal."""
+        """The price at this local time; None if it is unknown, or if a signal says it."""
         if self.from_signal:
             return None
         return next((hours.price for hours in self.hours if hours.window.covers(local)), self.price)

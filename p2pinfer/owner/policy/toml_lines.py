@@ -1,6 +1,6 @@
-"""Where in a TOML file a setting stands: tomllib tells the values only, and a message must name the line.
+"""The line of every setting in a TOML file: messages must name it, and tomllib returns values only.
 
-It reads text that tomllib has accepted already, so it only has to find its way, not to check anything.
+The text has been accepted by tomllib before, so nothing is checked here.
 Grammar: https://toml.io/en/v1.0.0
 """
 
@@ -26,7 +26,7 @@ _PLAIN_VALUE = re.compile(r"[^,\]}#\n]+")
 
 
 def lines_of(text: str) -> Mapping[Place, int]:
-    """The line, from 1, of every table and every setting of a valid TOML text, nested ones too."""
+    """The line number, from 1, of every table and every setting of a valid TOML text, also of nested ones."""
     return _Scanner(text).scan()
 
 
@@ -35,7 +35,7 @@ class _Scanner:
         self._text = text
         self._position = 0
         self._lines: dict[Place, int] = {}
-        self._lengths: dict[Place, int] = {}  # of lists of tables: how many there have been
+        self._lengths: dict[Place, int] = {}  # of lists of tables: the number of tables so far
 
     def scan(self) -> Mapping[Place, int]:
         table: Place = ()
@@ -63,7 +63,7 @@ class _Scanner:
         return (*place, index)
 
     def _inside(self, key: Place) -> Place:
-        """A header's key with the index of the last table put in wherever it leads into a list of them."""
+        """A header's key. Where it leads into a list of tables, the index of the last table is put in."""
         place: Place = ()
         for part in key:
             place = (*place, part)
@@ -87,7 +87,7 @@ class _Scanner:
             if found is None:
                 raise ValueError("not a TOML text that tomllib has accepted")
             self._position = found.end()
-            # tomllib knows the escapes that a quoted key may have.
+            # Let tomllib read the escapes of a quoted key.
             quoted = found[0][0] in "\"'"
             parts.append(tomllib.loads(f"key = {found[0]}")["key"] if quoted else found[0])
             self._skip(_BLANK)
@@ -125,7 +125,7 @@ class _Scanner:
         return self._text.startswith(token, self._position)
 
     def _skip(self, pattern: re.Pattern[str], also: str = "") -> None:
-        """Go on behind blanks and comments, and behind the signs in `also` that are among them."""
+        """Skip blanks, comments, and the characters in `also`."""
         while True:
             found = pattern.match(self._text, self._position)
             self._position = found.end() if found else self._position

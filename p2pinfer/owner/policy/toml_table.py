@@ -1,4 +1,4 @@
-"""Reads settings out of a TOML file, checks each, and collects what is wrong with the line it stands in."""
+"""Reads and checks the settings of a TOML file, and collects every mistake with its line."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from p2pinfer.owner.policy.toml_lines import Place, lines_of
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-_SHOWN_CHARACTERS = 60  # of a wrong value
+_SHOWN_CHARACTERS = 60  # of a wrong value are shown
 _DECODE_ERROR = re.compile(r"(.*) \((?:at line (\d+), column \d+|at end of document)\)", re.DOTALL)
 
 
 class TomlFile:
-    """A parsed file, and the problems found in it so far. `name` is how messages call it."""
+    """A parsed file, and the problems found in it so far. `name` is the file's name in messages."""
 
     def __init__(self, text: str, name: str) -> None:
-        """Raises UsageError, naming the line, if `text` isn't TOML."""
+        """Raises UsageError, which names the line, if `text` isn't TOML."""
         self._name = name
         self._problems: list[tuple[int, str]] = []
         try:
@@ -35,29 +35,29 @@ class TomlFile:
             line = int(found[2]) if found and found[2] else text.count("\n") + 1
             raise UsageError(f"{name} line {line}: {found[1] if found else error}") from error
         self._lines = lines_of(text)
-        self.root = TomlTable(self, (), self._values)  # what stands outside of all tables, and the tables
+        self.root = TomlTable(self, (), self._values)  # the settings outside of all tables, and the tables
 
     def line(self, place: Place) -> int:
-        """Where `place` stands; of something that isn't there, its table."""
+        """The line of `place`, or of its table if `place` doesn't exist."""
         while place and place not in self._lines:
             place = place[:-1]
         return self._lines.get(place, 1)
 
     def problem(self, place: Place, words: str) -> None:
-        """Note what is wrong at `place`."""
+        """Note a problem at `place`."""
         self._problems.append((self.line(place), words))
 
     def raise_problems(self) -> None:
-        """Raise UsageError with every problem in the order of the lines, if there is any."""
+        """Raise UsageError with all problems, in the order of their lines, if there are any."""
         if self._problems:
             lines = (f"{self._name} line {line}: {words}" for line, words in sorted(set(self._problems)))
             raise UsageError("\n".join(lines))
 
 
 class TomlTable:
-    """A table whose settings are taken one by one; `finish` then complains about what nobody has taken.
+    """A table whose settings are taken one by one. `finish` then complains about settings that nobody took.
 
-    Every method that takes a setting notes a problem and returns the default if it isn't as expected.
+    A method that takes a setting notes a problem and returns the default if the value isn't as expected.
     """
 
     def __init__(self, file: TomlFile, place: Place, values: Mapping[str, object]) -> None:
@@ -73,21 +73,21 @@ class TomlTable:
         return bool(self._values)
 
     def complain(self, key: str, words: str) -> None:
-        """Note a problem in the line of `key`, or in the table's if it doesn't have that key."""
+        """Note a problem in the line of `key`, or in the table's line if it has no such key."""
         self._file.problem((*self._place, key), words)
 
     def shown(self, key: str) -> str:
-        """`key = value`, as it could stand in the file, cut if it is long."""
+        """`key = value` as in the file, cut if it is long."""
         value = _as_toml(self._values.get(key))
         cut = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
         return f"{key} = {cut}"
 
     def expected(self, key: str, what: str) -> None:
-        """Note that the value of `key` isn't what it should be."""
+        """Note that the value of `key` is wrong; `what` describes a right one."""
         self.complain(key, f"{self.shown(key)}: {what} is expected")
 
     def table(self, key: str, example: str = "") -> TomlTable:
-        """The table `key`; an empty one if it isn't there."""
+        """The table `key`; an empty table if it doesn't exist."""
         value = self._take(key)
         if value is not None and not isinstance(value, dict):
             self.expected(key, f"a table, such as {example or f'[{key}]'},")
@@ -95,7 +95,7 @@ class TomlTable:
         return TomlTable(self._file, (*self._place, key), value or {})
 
     def tables(self, key: str, example: str) -> tuple[TomlTable, ...]:
-        """The list of tables `key`; empty if it isn't there."""
+        """The list of tables `key`; empty if it doesn't exist."""
         value = self._take(key)
         if value is None:
             return ()
@@ -107,7 +107,7 @@ class TomlTable:
         )
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """true or false."""
+        """A setting that is true or false."""
         value = self._take(key)
         if value is None or isinstance(value, bool):
             return default if value is None else value
@@ -117,7 +117,7 @@ class TomlTable:
     def number(
         self, key: str, what: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
     ) -> float | None:
-        """A finite number from `low` to `high`, which `what` says in words."""
+        """A finite number from `low` to `high`; `what` describes it in words."""
         value = self._take(key)
         if value is None:
             return None
@@ -128,7 +128,7 @@ class TomlTable:
         return number
 
     def text(self, key: str, what: str, *, pattern: str = r"[^\x00-\x1f]+", secret: bool = False) -> str:
-        """A text that matches all of `pattern`; empty if it isn't there. A secret isn't shown."""
+        """A text that matches the whole `pattern`; empty if it doesn't exist. No message shows a secret."""
         value = self._take(key)
         if value is None:
             return ""
@@ -141,7 +141,7 @@ class TomlTable:
         return value
 
     def texts(self, key: str, what: str, *, empty_ones: bool = False) -> tuple[str, ...]:
-        """A list of at least one text, or a single text; () if it isn't there."""
+        """A list of at least one text, or a single text; () if it doesn't exist."""
         value = self._take(key)
         if value is None:
             return ()
@@ -159,7 +159,7 @@ class TomlTable:
         return tuple(items)
 
     def choice(self, key: str, words: type[Choice], among: Collection[Choice] | None = None) -> Choice | None:
-        """One of a few words."""
+        """One of the words in `among`, or else of all `words`."""
         value = self._take(key)
         allowed = tuple(among or words)
         if value is None:
@@ -172,15 +172,15 @@ class TomlTable:
         return words(str(value))
 
     def raw(self, key: str) -> object:
-        """Whatever stands there; the caller checks it."""
+        """The value of any type; the caller checks it."""
         return self._take(key)
 
     def item_problem(self, key: str, index: int, words: str) -> None:
-        """Note what is wrong with an item of the list `key`."""
+        """Note a problem with an item of the list `key`."""
         self._file.problem((*self._place, key, index), words)
 
     def finish(self, also: Collection[str] = ()) -> None:
-        """Complain about every key that hasn't been taken and isn't among `also`."""
+        """Note a problem for every key that wasn't taken and isn't in `also`."""
         self._known.update(also)
         for key in self._values:
             if key not in self._known:

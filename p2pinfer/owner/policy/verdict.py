@@ -103,7 +103,7 @@ def _time_causes(
     if not policy.tariff.from_signal:
         price = policy.tariff.at(local)
         if price is None:
-            yield Cause(code="no-price", words="nobody knows what a kWh costs now", action=Action.STOP)
+            yield Cause(code="no-price", words="the price of a kWh is unknown now", action=Action.STOP)
             return
     elif Signal.PRICE in known:
         price = known[Signal.PRICE].number

@@ -1,1 +1,1 @@
-"""Where signals come from: this machine, an MQTT broker, Home Assistant, files and commands."""
+"""Signals about the car, the machine and the home: their values, meaning and sources."""

@@ -1,4 +1,4 @@
-"""Which signals come from where: what the owner's file says of it, checked."""
+"""Which signal comes from which source: the checked content of the owner's file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from p2pinfer.owner.signals.readings import Signal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """How a source's text becomes the signal's value."""
+    """How the text of a source becomes the value of a signal."""
 
-    true_when: tuple[str, ...] = ()  # of a bool: these texts mean true, all others false
-    false_when: tuple[str, ...] = ()  # of a bool: these texts mean false, all others true
-    scale: float = 1.0  # of a number: multiplied by it
-    offset: float = 0.0  # of a number: added afterwards
-    json_path: tuple[str, ...] = ()  # the text is JSON, and what is meant lies there
-    called: str = ""  # for people, what the source tells: `gear`
+    true_when: tuple[str, ...] = ()  # for a bool: these texts mean true, all others false
+    false_when: tuple[str, ...] = ()  # for a bool: these texts mean false, all others true
+    scale: float = 1.0  # for a number: it is multiplied by this
+    offset: float = 0.0  # for a number: this is added afterwards
+    json_path: tuple[str, ...] = ()  # the text is JSON, and this is the path to the value
+    called: str = ""  # for messages, the name of what the source tells: `gear`
     max_age_seconds: float | None = None
-    """What the source published longer ago doesn't count. None: it counts for as long as the source
-    itself can be reached, which is right for whoever publishes only changes."""
+    """An older message doesn't count. None: a message counts for as long as its source can be reached, which
+    is right for sources that publish changes only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttTopic:
-    """A signal is what is published there."""
+    """The signal is the message of an MQTT topic."""
 
     topic: str
     meaning: Meaning = field(default_factory=Meaning)
@@ -33,7 +33,7 @@ class MqttTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """A signal is the state, or an attribute, of an entity of Home Assistant."""
+    """The signal is the state, or an attribute, of an entity of Home Assistant."""
 
     entity_id: str
     attribute: str = ""  # empty: the state
@@ -42,7 +42,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileText:
-    """A signal is what stands in a file."""
+    """The signal is the text in a file."""
 
     path: str
     meaning: Meaning = field(default_factory=Meaning)
@@ -50,7 +50,7 @@ class FileText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A signal is what a program prints, which is run again and again."""
+    """The signal is the output of a program, which is run again and again."""
 
     arguments: tuple[str, ...]
     every_seconds: float = 10.0
@@ -60,9 +60,9 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A signal is what this machine says of itself."""
+    """The signal is something that this machine knows of itself."""
 
-    idle_seconds: float = 300.0  # for in_use: without input for so long nobody uses the machine
+    idle_seconds: float = 300.0  # for in_use: after this time without input nobody uses the machine
 
 
 Source = MqttTopic | Entity | FileText | Command | Host
@@ -70,7 +70,7 @@ Source = MqttTopic | Entity | FileText | Command | Host
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttBroker:
-    """The broker that MQTT topics are read from."""
+    """The broker of all MQTT topics."""
 
     host: str
     port: int = 1883
@@ -81,7 +81,7 @@ class MqttBroker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeAssistant:
-    """Where entities are read from."""
+    """The Home Assistant of all entities."""
 
     url: str  # http://homeassistant.local:8123
     token: str = field(repr=False)
@@ -89,10 +89,10 @@ class HomeAssistant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalsConfig:
-    """Everything that is to be listened to."""
+    """All sources, and how to reach them."""
 
     sources: Mapping[Signal, Source] = field(default_factory=dict)
     mqtt: MqttBroker | None = None
     home_assistant: HomeAssistant | None = None
-    exclusive_programs: tuple[str, ...] = ()  # whose names the signal `program` of Host looks for
-    poll_seconds: float = 2.0  # of this machine and of files
+    exclusive_programs: tuple[str, ...] = ()  # the names that the signal `program` looks for
+    poll_seconds: float = 2.0  # between looks at this machine and at files

@@ -1,6 +1,7 @@
-"""What all sources together know now, and what is wrong with them.
+"""What all sources know now, and what is wrong with them.
 
-Sources tell; whoever decides is called when that changes something. Everything here runs in the event loop.
+Sources report here. `on_change` is called when a report changes a value or a trouble. Everything runs in the
+event loop.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from p2pinfer.owner.signals.trouble import SourceError
 logger = logging.getLogger(__name__)
 
 LOG_AGAIN_SECONDS = 3600.0
-"""What comes and goes all day (a car's Wi-Fi, a sensor at the edge) is logged once in that time."""
+"""A trouble that comes and goes all day (a car's Wi-Fi, a weak sensor) is logged once in this time."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A reading, and what decides whether it still counts."""
+    """A reading, and what says whether it still counts."""
 
     reading: Reading
     arrived_at: float
     max_age_seconds: float | None
     expiry: asyncio.TimerHandle | None
-    lost: bool = False  # nobody vouches for it now
+    lost: bool = False  # its source can't be reached, so nothing vouches for it
 
 
 class Known:
@@ -46,7 +47,7 @@ class Known:
         return {signal: entry.reading for signal, entry in self._entries.items()}
 
     def troubles(self) -> Mapping[str, str]:
-        """Origin -> what is wrong with it."""
+        """What is wrong, by the origin that has the trouble."""
         words: dict[str, list[str]] = {}
         for (origin, _), error in self._troubles.items():
             said = words.setdefault(origin, [])
@@ -62,7 +63,7 @@ class Known:
         origin: str,
         max_age_seconds: float | None = None,
     ) -> None:
-        """A source has said this now, and until `max_age_seconds` are over it may be vouched for."""
+        """A source reports a value now. It may be vouched for until `max_age_seconds` are over."""
         before = self._entries.get(signal)
         if before is not None and before.expiry is not None:
             before.expiry.cancel()
@@ -81,14 +82,14 @@ class Known:
             self._on_change()
 
     def vouch(self, signals: Collection[Signal]) -> None:
-        """What was said of these still holds: their source can be reached, and says nothing else."""
+        """The last values of these signals still hold: their source can be reached and reports no change."""
         now = self._now()
         changed = False
         for signal in signals:
             entry = self._entries.get(signal)
             if entry is None:
                 continue
-            # The timer alone won't do: it stands still while the machine sleeps.
+            # A timer alone isn't enough: it stands still while the machine sleeps.
             if entry.max_age_seconds is not None and now - entry.arrived_at > entry.max_age_seconds:
                 self._expire(signal)
                 continue
@@ -100,7 +101,7 @@ class Known:
             self._on_change()
 
     def withdraw(self, signal: Signal, *, origin: str, error: SourceError) -> None:
-        """The signal is known no longer, and that is why."""
+        """Forget the value of a signal; `error` says why."""
         entry = self._entries.pop(signal, None)
         if entry is not None and entry.expiry is not None:
             entry.expiry.cancel()
@@ -109,12 +110,12 @@ class Known:
             self._on_change()
 
     def complain(self, signal: Signal, *, origin: str, error: SourceError) -> None:
-        """Something is wrong with the signal; what was known of it ages."""
+        """Note a trouble with a signal. Its last value stays, and grows stale."""
         if self._complain(origin, signal, error):
             self._on_change()
 
     def lose(self, signals: Collection[Signal], *, origin: str, error: SourceError) -> None:
-        """The source of all these can't be reached: what was known of them ages."""
+        """Note that the source of these signals can't be reached. Their last values stay, and grow stale."""
         news = self._complain(origin, None, error)
         for signal in signals:
             entry = self._entries.get(signal)
@@ -124,13 +125,13 @@ class Known:
             self._on_change()
 
     def well(self, origin: str) -> None:
-        """The source of several signals can be reached (again)."""
+        """Note that a source of several signals can be reached (again)."""
         if self._mend(origin, None):
             logger.info("%s answers again", origin)
             self._on_change()
 
     def close(self) -> None:
-        """No timer goes off after this."""
+        """Stop all timers."""
         for entry in self._entries.values():
             if entry.expiry is not None:
                 entry.expiry.cancel()

@@ -1,7 +1,7 @@
-"""Whether somebody listens at an address: asked before a library connects there.
+"""Whether an address can be reached: checked before a library connects there.
 
-The libraries resolve names and connect in asyncio's executor, where it can't be interrupted; after this they
-are done with it at once. It also says what is wrong more clearly than they do.
+The libraries resolve names and connect in asyncio's executor, which can't be interrupted. After this check
+their part takes no time. The check also gives clearer messages than the libraries do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from p2pinfer.threads import in_thread
 
 
 async def reach(host: str, port: int, *, timeout_seconds: float) -> None:
-    """Open a TCP connection and close it. Raises SourceError that says why it can't be done."""
+    """Open a TCP connection and close it. Raises SourceError, which says why that fails."""
     try:
         async with asyncio.timeout(timeout_seconds):
             look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)

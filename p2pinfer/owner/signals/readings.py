@@ -1,4 +1,4 @@
-"""Signals: what the policy asks about the car, the machine and the home, and what is known of each."""
+"""Signals: what a policy may ask about the car, the machine and the home, and the values that are known."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Value = bool | float | str
 
 
 class Signal(StrEnum):
-    """What can be known. The owner's file names them so, and says where each comes from."""
+    """The signals, by their names in the owner's file, which names a source for each."""
 
     PARKED = "parked"  # bool
     PLUGGED_IN = "plugged_in"  # bool
     UNMETERED = "unmetered"  # bool: the network costs nothing by the byte
-    WIFI = "wifi"  # str: name of the network; empty: on none
-    PLACE = "place"  # str: where the car is, as its owner calls it (a geofence)
+    WIFI = "wifi"  # str: name of the network; empty: no Wi-Fi
+    PLACE = "place"  # str: where the car is, by the owner's name for it (a geofence)
     IN_USE = "in_use"  # bool: somebody uses the machine, or sits in the car
-    PROGRAM = "program"  # str: one of the exclusive programs that runs; empty: none
+    PROGRAM = "program"  # str: the exclusive program that runs; empty: none
     BATTERY_PERCENT = "battery_percent"  # float
     BATTERY_CELSIUS = "battery_celsius"  # float
     MACHINE_CELSIUS = "machine_celsius"  # float
-    PRICE = "price"  # float: of a kWh, in the policy's currency
+    PRICE = "price"  # float: price of a kWh, in the policy's currency
     WATTS = "watts"  # float: what the machine draws now
     TRAFFIC_BYTES = "traffic_bytes"  # float: sent and received this month
 
@@ -42,7 +42,7 @@ KINDS: Mapping[Signal, type[Value]] = {
     Signal.WATTS: float,
     Signal.TRAFFIC_BYTES: float,
 }
-"""What a signal's value is."""
+"""The type of each signal's value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Reading:
 
     value: Value
     at: float  # Unix seconds; when it was last known to hold
-    words: str = ""  # as its source puts it, for people: `gear is D`; empty: nothing better than the value
-    origin: str = ""  # where it comes from: `mqtt teslamate/cars/1/shift_state`
+    words: str = ""  # for people, by its source: `gear is D`; may be empty
+    origin: str = ""  # its source: `mqtt teslamate/cars/1/shift_state`
 
 
 Readings = Mapping[Signal, Reading]
-"""What is known now. A signal that isn't in it has never been heard of, or its source has withdrawn it."""
+"""The signals that are known now. The others were never heard of, or were withdrawn by their source."""

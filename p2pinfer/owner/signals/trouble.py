@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from p2pinfer.plain_text import printable
+
 
 class SourceError(Exception):
-    """A source that is absent, broken, silent, or says what makes no sense.
+    """A source is absent, broken or silent, or its message makes no sense.
 
-    `kind` is the same for troubles that the log needs to hear of once only; `hopeless` is True where trying
-    again soon is no use, and might get us locked out: credentials that were refused.
+    Troubles of the same `kind` are logged once. `hopeless` is True if trying again soon is useless and could
+    get us locked out: the source has refused our credentials.
     """
 
     def __init__(self, words: str, *, kind: str, hopeless: bool = False) -> None:
-        super().__init__(shown(words, 300))
+        super().__init__(printable(words, 300))
         self.kind = kind
         self.hopeless = hopeless
-
-
-def shown(text: str, most: int = 100) -> str:
-    """The text as it may be shown on a terminal or logged: one line, nothing hidden, not too long."""
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(character if character.isprintable() else "?" for character in cut)

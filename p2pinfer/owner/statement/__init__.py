@@ -1,1 +1,1 @@
-"""What an owner reads about a month, and what sponsors owe and have paid."""
+"""Statements for owners, and what sponsors owe and have paid."""

@@ -9,7 +9,7 @@ from typing import Self
 
 from p2pinfer.database import Database, Kind
 from p2pinfer.owner.ledger.schema import append_only
-from p2pinfer.owner.statement.redemption import Claim, Paid, Verdict, settle
+from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, Paid, settle
 from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Receipt, Work
 
@@ -78,7 +78,7 @@ class Redeemed:
             for claim in claims:
                 paid = _paid(connection, claim.receipt) if claim.receipt else None
                 settled.append(settle(claim, paid))
-                if settled[-1].verdict is Verdict.VALID:
+                if settled[-1].verdict is ClaimVerdict.VALID:
                     _remember(connection, settled[-1], now)
             return settled
 

@@ -21,7 +21,7 @@ from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     """What becomes of a line. All but the first are reasons not to pay."""
 
     VALID = "valid"
@@ -52,7 +52,7 @@ class Claim:
     """One line of a bundle, and what is thought of it."""
 
     line: int
-    verdict: Verdict
+    verdict: ClaimVerdict
     words: str = ""  # for people: more about the verdict
     signed: SignedReceipt | None = None  # where it might be paid
     receipt: Receipt | None = None
@@ -84,24 +84,25 @@ def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rat
     that none of them is for is left for later.
     """
     if line.signed is None:
-        return Claim(line=line.number, verdict=Verdict.MALFORMED, words=line.problem)
+        return Claim(line=line.number, verdict=ClaimVerdict.MALFORMED, words=line.problem)
     try:
         receipt = read_receipt(line.signed)
     except InvalidReceiptError as error:
-        return Claim(line=line.number, verdict=Verdict.ALTERED, words=str(error))
+        return Claim(line=line.number, verdict=ClaimVerdict.ALTERED, words=str(error))
     rate = rate_of(rates, peer_id_of(receipt.client), receipt.issued_at)
-    verdict, words = Verdict.VALID, ""
+    verdict, words = ClaimVerdict.VALID, ""
     if not receipt.work.tokens:
-        verdict, words = Verdict.MALFORMED, "it is for no work"
+        verdict, words = ClaimVerdict.MALFORMED, "it is for no work"
     elif receipt.client not in clients:
-        verdict, words = Verdict.NOT_SIGNED_BY_YOU, f"but by {peer_id_of(receipt.client)}"
+        verdict, words = ClaimVerdict.NOT_SIGNED_BY_YOU, f"but by {peer_id_of(receipt.client)}"
     elif not is_countersigned(line.signed, receipt.server):
-        verdict, words = Verdict.NOT_COUNTERSIGNED, "by the server that it names"
+        verdict, words = ClaimVerdict.NOT_COUNTERSIGNED, "by the server that it names"
     elif receipt.expires_at <= now:
-        verdict, words = Verdict.EXPIRED, f"on {day_of(receipt.expires_at)}"
+        verdict, words = ClaimVerdict.EXPIRED, f"on {day_of(receipt.expires_at)}"
     elif rates and rate is None:
-        verdict, words = Verdict.NO_RATE, f"for {day_of(receipt.issued_at)}; it can be redeemed when there is"
-    if verdict is not Verdict.VALID:
+        verdict = ClaimVerdict.NO_RATE
+        words = f"for {day_of(receipt.issued_at)}; redeem it again when there is one"
+    if verdict is not ClaimVerdict.VALID:
         return Claim(line=line.number, verdict=verdict, words=words)
     return Claim(line=line.number, verdict=verdict, signed=line.signed, receipt=receipt, rate=rate)
 
@@ -109,20 +110,20 @@ def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rat
 def settle(claim: Claim, paid: Paid | None) -> Claim:
     """The same claim in the light of what was paid for its session: with the work it adds, or turned down."""
     receipt = claim.receipt
-    if claim.verdict is not Verdict.VALID or receipt is None:
+    if claim.verdict is not ClaimVerdict.VALID or receipt is None:
         return claim
     if paid is None:
         return replace(claim, added=receipt.work)
     if (paid.client, paid.model, paid.layers) != (receipt.client, receipt.model, receipt.layers):
         words = "one of the same session with another client, model or layers was paid"
-        return Claim(line=claim.line, verdict=Verdict.OVERLAPS, words=words)
+        return Claim(line=claim.line, verdict=ClaimVerdict.OVERLAPS, words=words)
     is_later = receipt.sequence > paid.sequence
     if receipt.work == paid.work or (not is_later and receipt.work.within(paid.work)):
         words = f"on {day_of(paid.redeemed_at)}"
-        return Claim(line=claim.line, verdict=Verdict.ALREADY_REDEEMED, words=words)
+        return Claim(line=claim.line, verdict=ClaimVerdict.ALREADY_REDEEMED, words=words)
     if not is_later or not paid.work.within(receipt.work):
         words = "one of the same session was paid that can't be true beside this one"
-        return Claim(line=claim.line, verdict=Verdict.OVERLAPS, words=words)
+        return Claim(line=claim.line, verdict=ClaimVerdict.OVERLAPS, words=words)
     return replace(claim, added=receipt.work - paid.work)
 
 

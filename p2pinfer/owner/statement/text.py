@@ -10,7 +10,8 @@ from decimal import Decimal
 
 from p2pinfer.command_line.tables import Column, table, table_width
 from p2pinfer.owner.ledger.interval import EnergySource
-from p2pinfer.owner.statement.statement import Figures, Money, Statement
+from p2pinfer.owner.statement.figures import Figures, Money
+from p2pinfer.owner.statement.statement import Statement
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.plain_text import printable, short_count
 from p2pinfer.types import short_id

@@ -36,7 +36,7 @@ def test_the_words_of_the_source_are_used():
             Policy(places=("home",)),
             {"place": ""},
             "other-place",
-            "it is at no place that has a name",
+            "it is at no place with a name",
             "drain",
         ),
         (
@@ -90,7 +90,7 @@ def test_the_words_of_the_source_are_used():
             "a kWh costs 0.42 CHF, the limit is 0.3",
             "drain",
         ),
-        (Policy(max_price=0.3), {}, "no-price", "nobody knows what a kWh costs now", "stop"),
+        (Policy(max_price=0.3), {}, "no-price", "the price of a kWh is unknown now", "stop"),
         (
             Policy(hours=(parse_window("mon-fri 09:00-17:00"),)),
             {},

@@ -34,7 +34,7 @@ from tests.owner.policy.reading import problems
             3,
             'hours: "mon 7-8": hours such as "mon-fri 22:00-07:00" are expected',
         ),
-        ("[when]\nhours = ['sat',\n'mon 07:00-25:00']", 4, "25:00 is no time of the day"),
+        ("[when]\nhours = ['sat',\n'mon 07:00-25:00']", 4, "25:00 is not a time of day"),
         (
             "[when]\nplugged_inn = true",
             3,
@@ -66,7 +66,7 @@ from tests.owner.policy.reading import problems
         ("[tariff]\nprice = 'cheap'", 3, 'price = "cheap": a price of a kWh, or "signal", is expected'),
         ("[tariff]\nhours = [{ when = 'sat', price = 1 }]", 3, "needs `price`, which counts in all other"),
         ("[tariff]\nprice = 1\nhours = [\n{ when = 'sat' }]", 5, "hours: `price` is missing"),
-        ("[tariff]\nprice = 1\nhours = [{ when = 'xx', price = 1 }]", 4, '"xx" is no day'),
+        ("[tariff]\nprice = 1\nhours = [{ when = 'xx', price = 1 }]", 4, '"xx" is not a day'),
         (
             "[tariff]\nprice = 1\n[[tariff.hours]]\nwhen = 'sat'\nprice = 'x'",
             6,
@@ -76,7 +76,7 @@ from tests.owner.policy.reading import problems
         (
             "[tariff]\nprice = 'signal'\nhours = []\n[signals]\nprice = { file = 'x' }",
             4,
-            "tells every price already",
+            "says every price already",
         ),
         ("[tariff]\ncurrency = 'Swiss francs'", 3, 'a short name such as "EUR" is expected'),
         ("[in_use]\nthen = 'limt'", 3, '"stop" is expected (do you mean limit?)'),
@@ -86,7 +86,7 @@ from tests.owner.policy.reading import problems
         (
             "[limits]\nwatts = 40\n[energy]\nidle_watts = 50",
             3,
-            "draws idle_watts = 50 anyway; more than that",
+            "the idle machine draws idle_watts = 50; more than that",
         ),
         ("[timing]\nstale_seconds = 15", 3, "a number of seconds from 20 to 3600 is expected"),
         ("[actions]\nparked = 'run'", 3, 'parked = "run": "drain" or "stop" is expected'),

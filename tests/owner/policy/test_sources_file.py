@@ -59,7 +59,7 @@ def test_a_secret_that_cannot_be_had_is_a_mistake(tmp_path: Path, content: bytes
 def test_one_place_for_a_secret_is_enough():
     (problem,) = problems("[mqtt]\nhost = 'a'\npassword = 'x'\npassword_file = 'y'")
 
-    assert problem == "policy.toml line 5: password_file: there is `password` too; one of them is enough"
+    assert problem == "policy.toml line 5: password_file: there is `password` too; one of the two is enough"
 
 
 def test_a_path_may_begin_in_the_home_folder(monkeypatch: pytest.MonkeyPatch):

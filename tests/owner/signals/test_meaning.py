@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2pinfer.owner.signals.config import Meaning
 from p2pinfer.owner.signals.meaning import make_sense, text_of, text_of_json
-from p2pinfer.owner.signals.trouble import SourceError, shown
+from p2pinfer.owner.signals.trouble import SourceError
 
 NOTHING = Meaning()
 
@@ -172,6 +172,6 @@ def test_json_values_as_text():
         text_of_json(object())
 
 
-def test_what_is_shown_is_one_short_line():
-    assert shown("a\x1b[2J\nb") == "a?[2J?b"
-    assert len(shown("x" * 1000, 10)) == 10
+def test_what_is_wrong_with_a_source_is_one_short_line():
+    assert str(SourceError("a\x1b[2J\nb", kind="x")) == "a?[2J?b"
+    assert len(str(SourceError("x" * 1000, kind="x"))) == 300

@@ -7,8 +7,9 @@ from typing import Any
 
 from p2pinfer.owner.ledger.entries import EndedSession, SignedWork
 from p2pinfer.owner.ledger.interval import EnergySource, Interval
+from p2pinfer.owner.statement.month import Month
 from p2pinfer.owner.statement.rates import Rate, parse_rates
-from p2pinfer.owner.statement.statement import Month, Statement, make_statement
+from p2pinfer.owner.statement.statement import Statement, make_statement
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.receipts import Work

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.statement import bundle
 from p2pinfer.owner.statement.bundle import HEADER, read_bundle
-from p2pinfer.owner.statement.redemption import Verdict, examine
+from p2pinfer.owner.statement.redemption import ClaimVerdict, examine
 from p2pinfer.wire.receipts import Work
 from tests.owner.signing import NOW, chain, receipt
 from tests.owner.statement.bundles import MINE, bundle_of
@@ -73,7 +73,7 @@ def test_no_bytes_can_break_the_reader(data: bytes, has_header: bool):
     except UsageError:
         assert not has_header
         return
-    assert {claim.verdict for claim in claims} <= {Verdict.MALFORMED, Verdict.ALTERED}
+    assert {claim.verdict for claim in claims} <= {ClaimVerdict.MALFORMED, ClaimVerdict.ALTERED}
 
 
 @settings(max_examples=60)
@@ -86,7 +86,7 @@ def test_no_altered_bundle_is_paid(data: st.DataObject):
 
     for one in read_bundle(io.BytesIO(bytes(text)), "b"):
         claim = examine(one, clients=MINE, rates=(), now=NOW)
-        assert claim.verdict is not Verdict.VALID or claim.receipt == receipt(3, 3)
+        assert claim.verdict is not ClaimVerdict.VALID or claim.receipt == receipt(3, 3)
 
 
 class Endless(io.RawIOBase):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.owner.statement.redeemed import Redeemed
-from p2pinfer.owner.statement.redemption import Verdict, examine
+from p2pinfer.owner.statement.redemption import ClaimVerdict, examine
 from p2pinfer.types import SessionId
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work
@@ -42,7 +42,7 @@ def test_each_layer_token_is_paid_exactly_once(sessions: list[list[tuple[int, in
                 examine(line(one, number), clients=MINE, rates=(), now=NOW) for number, one in enumerate(part)
             ]
             for claim in redeemed.pay(examined, now=NOW):
-                assert claim.verdict in (Verdict.VALID, Verdict.ALREADY_REDEEMED)
+                assert claim.verdict in (ClaimVerdict.VALID, ClaimVerdict.ALREADY_REDEEMED)
                 paid += claim.added
     assert paid == owed
 
@@ -54,11 +54,11 @@ def test_what_was_paid_is_there_after_opening_again(tmp_path: Path):
         [examine(line(one), clients=MINE, rates=RATES, now=NOW)] for one in chain(Work(1, 1), Work(2, 2))
     )
     with Redeemed.open(path) as redeemed:
-        assert redeemed.pay(first, now=NOW)[0].verdict is Verdict.VALID
+        assert redeemed.pay(first, now=NOW)[0].verdict is ClaimVerdict.VALID
     for _ in range(2):
         with Redeemed.rehearse(path) as rehearsed:
-            assert rehearsed.pay(first, now=NOW)[0].verdict is Verdict.ALREADY_REDEEMED
+            assert rehearsed.pay(first, now=NOW)[0].verdict is ClaimVerdict.ALREADY_REDEEMED
             [claim] = rehearsed.pay(second, now=NOW)
-            assert (claim.verdict, claim.added) == (Verdict.VALID, Work(1, 1))
+            assert (claim.verdict, claim.added) == (ClaimVerdict.VALID, Work(1, 1))
     with Redeemed.open(path) as redeemed:
         assert redeemed.pay(second, now=NOW)[0].added == Work(1, 1)

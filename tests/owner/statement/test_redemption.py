@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from p2pinfer.owner.statement.redemption import Claim, Paid, Verdict, examine, settle
+from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, Paid, examine, settle
 from p2pinfer.types import Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work, sign_receipt
@@ -44,39 +44,39 @@ def test_every_receipt_that_isnt_paid_hears_why():
     altered = SignedReceipt.FromString(signed(receipt()).SerializeToString())
     altered.client_signature = bytes(64)
     verdicts = {
-        Verdict.ALTERED: signed(receipt(), client=STRANGER),
-        Verdict.NOT_SIGNED_BY_YOU: signed(receipt(client=STRANGER.public_key), client=STRANGER),
-        Verdict.NOT_COUNTERSIGNED: signed(receipt(), server=STRANGER),
-        Verdict.EXPIRED: signed(receipt(expires_at=NOW)),
-        Verdict.NO_RATE: signed(receipt(issued_at=0.0, expires_at=NOW + 1)),
-        Verdict.MALFORMED: signed(receipt(0, 0)),
+        ClaimVerdict.ALTERED: signed(receipt(), client=STRANGER),
+        ClaimVerdict.NOT_SIGNED_BY_YOU: signed(receipt(client=STRANGER.public_key), client=STRANGER),
+        ClaimVerdict.NOT_COUNTERSIGNED: signed(receipt(), server=STRANGER),
+        ClaimVerdict.EXPIRED: signed(receipt(expires_at=NOW)),
+        ClaimVerdict.NO_RATE: signed(receipt(issued_at=0.0, expires_at=NOW + 1)),
+        ClaimVerdict.MALFORMED: signed(receipt(0, 0)),
     }
 
     for verdict, wrong in verdicts.items():
         claim = verdict_on(wrong)
         assert claim.verdict is verdict and claim.words and claim.amount is None
-    assert verdict_on(altered).verdict is Verdict.ALTERED
-    assert verdict_on(sign_receipt(receipt(), CLIENT)).verdict is Verdict.NOT_COUNTERSIGNED
-    assert verdict_on(signed(receipt(server="nobody"))).verdict is Verdict.NOT_COUNTERSIGNED
-    assert examine(line(None), clients=MINE, rates=(), now=NOW).verdict is Verdict.MALFORMED
+    assert verdict_on(altered).verdict is ClaimVerdict.ALTERED
+    assert verdict_on(sign_receipt(receipt(), CLIENT)).verdict is ClaimVerdict.NOT_COUNTERSIGNED
+    assert verdict_on(signed(receipt(server="nobody"))).verdict is ClaimVerdict.NOT_COUNTERSIGNED
+    assert examine(line(None), clients=MINE, rates=(), now=NOW).verdict is ClaimVerdict.MALFORMED
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({"sequence": 5, "work": Work(10, 10)}, Verdict.ALREADY_REDEEMED),
-        ({"sequence": 9, "work": Work(10, 10)}, Verdict.ALREADY_REDEEMED),
-        ({"sequence": 3, "work": Work(5, 10)}, Verdict.ALREADY_REDEEMED),
-        ({"sequence": 9, "work": Work(5, 10)}, Verdict.OVERLAPS),
-        ({"sequence": 9, "work": Work(50, 9)}, Verdict.OVERLAPS),
-        ({"sequence": 5, "work": Work(11, 10)}, Verdict.OVERLAPS),
-        ({"sequence": 9, "work": Work(50, 50), "layers": Span(10, 21)}, Verdict.OVERLAPS),
-        ({"sequence": 9, "work": Work(50, 50), "layers": Span(20, 30)}, Verdict.OVERLAPS),
-        ({"sequence": 9, "work": Work(50, 50), "model": "b" * 64}, Verdict.OVERLAPS),
-        ({"sequence": 6, "work": Work(10, 11)}, Verdict.VALID),
+        ({"sequence": 5, "work": Work(10, 10)}, ClaimVerdict.ALREADY_REDEEMED),
+        ({"sequence": 9, "work": Work(10, 10)}, ClaimVerdict.ALREADY_REDEEMED),
+        ({"sequence": 3, "work": Work(5, 10)}, ClaimVerdict.ALREADY_REDEEMED),
+        ({"sequence": 9, "work": Work(5, 10)}, ClaimVerdict.OVERLAPS),
+        ({"sequence": 9, "work": Work(50, 9)}, ClaimVerdict.OVERLAPS),
+        ({"sequence": 5, "work": Work(11, 10)}, ClaimVerdict.OVERLAPS),
+        ({"sequence": 9, "work": Work(50, 50), "layers": Span(10, 21)}, ClaimVerdict.OVERLAPS),
+        ({"sequence": 9, "work": Work(50, 50), "layers": Span(20, 30)}, ClaimVerdict.OVERLAPS),
+        ({"sequence": 9, "work": Work(50, 50), "model": "b" * 64}, ClaimVerdict.OVERLAPS),
+        ({"sequence": 6, "work": Work(10, 11)}, ClaimVerdict.VALID),
     ],
 )
-def test_what_was_paid_isnt_paid_again(changes: dict[str, Any], verdict: Verdict):
+def test_what_was_paid_isnt_paid_again(changes: dict[str, Any], verdict: ClaimVerdict):
     """After number 5, for (10, 10)."""
     paid = Paid(
         client=CLIENT.public_key,
@@ -89,21 +89,21 @@ def test_what_was_paid_isnt_paid_again(changes: dict[str, Any], verdict: Verdict
     claim = verdict_on(signed(receipt(**changes)), paid)
 
     assert claim.verdict is verdict
-    assert claim.added == (Work(0, 1) if verdict is Verdict.VALID else Work())
+    assert claim.added == (Work(0, 1) if verdict is ClaimVerdict.VALID else Work())
 
 
 def test_without_any_rates_work_is_counted():
     """It has no price then."""
     claim = verdict_on(signed(receipt()), rates=())
 
-    assert (claim.verdict, claim.prefill_layer_tokens, claim.amount) == (Verdict.VALID, 100, None)
+    assert (claim.verdict, claim.prefill_layer_tokens, claim.amount) == (ClaimVerdict.VALID, 100, None)
 
 
 def test_times_that_no_calendar_has_are_no_trouble():
     """A client may sign any number."""
     for at in (-1e300, 1e300, -1e18):
         claim = verdict_on(signed(receipt(issued_at=at, expires_at=min(at, 0.0))))
-        assert claim.verdict is Verdict.EXPIRED and claim.words
+        assert claim.verdict is ClaimVerdict.EXPIRED and claim.words
 
 
 def test_a_claim_that_was_turned_down_stays_so():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.errors import UsageError
-from p2pinfer.owner.statement.statement import Month
+from p2pinfer.owner.statement.month import Month
 from p2pinfer.owner.statement.text import as_csv, as_table
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.types import SessionId

@@ -1,1 +1,1 @@
-"""The sources themselves, a file for each kind."""
+"""The sources of signals, one file for each kind, and all of them together."""

@@ -178,14 +178,14 @@ async def _network(wanted: Collection[Signal], known: Known) -> None:
 async def _in_use(
     known: Known, source: Host, origin: str, every_seconds: float, now: Callable[[], float]
 ) -> None:
-    from p2pinfer.owner.signals.sources.in_use import Connect, InUse
+    from p2pinfer.owner.signals.sources.in_use import Connect, UsersPresence
 
     connect: Connect | None = None
     if sys.platform == "linux":
         from p2pinfer.owner.signals.sources.system_bus import SystemBus
 
         connect = SystemBus.connected
-    looker = InUse(idle_seconds=source.idle_seconds, now=now, connect=connect)
+    looker = UsersPresence(idle_seconds=source.idle_seconds, now=now, connect=connect)
     try:
         await keep_looking(known, Signal.IN_USE, origin=origin, look=looker.look, every_seconds=every_seconds)
     finally:

@@ -1,8 +1,8 @@
 """Signals that Home Assistant knows: the state of any entity, or one of its attributes.
 
-Over its WebSocket API, with `subscribe_entities`: all states at first, then changes. What it says counts for
-as long as it answers a small question (who am I) every few seconds; Home Assistant itself says which entities
-it has lost touch with (`unavailable`), and those are withdrawn.
+`subscribe_entities` of its WebSocket API sends all states first, then changes. A state counts for as long as
+Home Assistant answers a small question (who am I) every few seconds. It marks the entities that it can't
+reach as `unavailable`; their signals are withdrawn.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.trouble import SourceError
 
-_MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # all states of our entities at once
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # all states of our entities in one message
 _NOTHING_KNOWN = frozenset({"unavailable", "unknown"})
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 _RUBBISH = (ValueError, TypeError, LookupError, AttributeError, RecursionError, asyncio.InvalidStateError)
-"""What hass_client raises at messages that aren't Home Assistant's."""
+"""What hass_client raises if the other side isn't Home Assistant."""
 
 
 class HomeAssistantListener:
@@ -51,19 +51,19 @@ class HomeAssistantListener:
         self._answer_seconds = answer_seconds
         self._pauses = pauses
         self._origin = f"home assistant {home.url}"
-        self._states: dict[str, _State] = {}  # as this connection has told them
-        self._texts: dict[Signal, str] = {}  # as any connection has told them last
+        self._states: dict[str, _State] = {}  # reported by this connection
+        self._texts: dict[Signal, str] = {}  # the last ones, of any connection
 
     async def run(self) -> None:
         """Listen until cancelled."""
         await keep_connected(self._known, self._origin, self._entities, self._listen, self._pauses)
 
     async def _listen(self, established: Callable[[], None]) -> None:
-        """From one connection to its end."""
+        """Connect, and listen until the connection ends. Raises SourceError."""
         self._states.clear()
         url, host, port = _websocket(self._home.url)
         await reach(host, port, timeout_seconds=self._answer_seconds)
-        # The session is ours, so that leaving it cuts the connection even if the other side is silent.
+        # With a session of our own, leaving it cuts the connection even if the other side is silent.
         async with aiohttp.ClientSession() as session:
             client = HomeAssistantClient(url, self._home.token, session, max_msg_size=_MAX_MESSAGE_BYTES)
             try:
@@ -79,7 +79,7 @@ class HomeAssistantListener:
             except (BaseHassClientError, aiohttp.ClientError, OSError) as error:
                 raise _in_words(error) from None
             except _RUBBISH:
-                raise SourceError("it doesn't talk like Home Assistant", kind="rubbish") from None
+                raise SourceError("it doesn't behave like Home Assistant", kind="rubbish") from None
 
     async def _read(self, client: HomeAssistantClient) -> None:
         await client.start_listening()
@@ -89,7 +89,7 @@ class HomeAssistantListener:
         names = sorted({entity.entity_id for entity in self._entities.values()})
         async with asyncio.timeout(self._answer_seconds):
             await client.subscribe_entities(self._take, names)
-        await self._ask(client)  # the states have been sent by the time it answers this
+        await self._ask(client)  # it sends the states before it answers this
         established()
         while True:
             for signal, entity in self._entities.items():
@@ -103,7 +103,7 @@ class HomeAssistantListener:
             await self._ask(client)
 
     async def _ask(self, client: HomeAssistantClient) -> None:
-        """A question that changes nothing, whoever we are. To be refused is an answer."""
+        """Ask a question that every user may ask and that changes nothing. A refusal is an answer too."""
         async with asyncio.timeout(self._answer_seconds):
             try:
                 await client.send_command("auth/current_user")
@@ -111,7 +111,7 @@ class HomeAssistantListener:
                 return
 
     def _take(self, event: object) -> None:
-        """An event of `subscribe_entities`: entities added, changed and removed. Called by hass_client."""
+        """Use an event of `subscribe_entities`: added, changed, removed entities. hass_client calls this."""
         event = _mapping(event)
         for entity_id, state in _mapping(event.get("a")).items():
             self._states[entity_id] = _State(_mapping(state))
@@ -126,7 +126,7 @@ class HomeAssistantListener:
                 self._tell(entity_id, repeated=False)
 
     def _tell(self, entity_id: str, *, repeated: bool) -> None:
-        """Tell the signals of this entity. `repeated`: a former connection may have told the same."""
+        """Report the signals of this entity. `repeated`: an earlier connection may have reported the same."""
         for signal, entity in self._entities.items():
             if entity.entity_id != entity_id:
                 continue
@@ -166,7 +166,7 @@ class HomeAssistantListener:
 
 
 class _State:
-    """State and attributes of an entity, kept up by differences."""
+    """State and attributes of an entity, updated by differences."""
 
     def __init__(self, compressed: Mapping[str, object]) -> None:
         self.state = compressed.get("s")
@@ -194,7 +194,7 @@ def _websocket(url: str) -> tuple[str, str, int]:
     except (ValueError, KeyError):
         host, port = None, 0
     if not host:
-        raise SourceError("that is no address of the form http://name:8123", kind="no address", hopeless=True)
+        raise SourceError("this is not an address like http://name:8123", kind="no address", hopeless=True)
     scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/api/websocket", "", "")), host, port
 
@@ -202,7 +202,7 @@ def _websocket(url: str) -> tuple[str, str, int]:
 def _in_words(error: Exception) -> SourceError:
     cause = error.error if isinstance(error, CannotConnect) else error
     if isinstance(cause, aiohttp.WSServerHandshakeError):
-        return SourceError(f"no Home Assistant is there (HTTP status {cause.status})", kind="not there")
+        return SourceError(f"there is no Home Assistant (HTTP status {cause.status})", kind="not there")
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return SourceError("its certificate can't be verified", kind="certificate", hopeless=True)
     return SourceError(f"the connection failed ({error})", kind="lost")

@@ -1,4 +1,4 @@
-"""What this machine says of itself: battery, temperature, programs. By psutil; each look may block."""
+"""What this machine knows of itself: battery, temperature, programs. Each look may block."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import psutil
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.trouble import SourceError
 
-_HOTTEST_CELSIUS = 150.0  # beyond it, and below zero, it is the sensor that is broken
-_COMM_CHARACTERS = 15  # of a process's name, in /proc/PID/comm
+_HOTTEST_CELSIUS = 150.0  # a sensor above this, or below zero, is broken
+_COMM_CHARACTERS = 15  # the length to which /proc/PID/comm cuts a name
 
 
 class Battery(Protocol):
-    """As psutil has it."""
+    """What psutil tells of a battery."""
 
     @property
     def percent(self) -> float:
-        """How full it is."""
+        """How full the battery is."""
 
     @property
     def power_plugged(self) -> bool | None:
-        """None: the machine doesn't know."""
+        """True if the machine is plugged in; None if it doesn't know."""
 
 
 class Terminal(NamedTuple):
-    """A terminal that somebody is logged in at."""
+    """A terminal with a login."""
 
     name: str
-    device: str  # empty: none that tells of input, as with X11's `:0`
+    device: str  # empty if there is no device that shows input, as for X11's `:0`
 
 
 def plugged_in() -> Told:
-    """Whether the machine runs on mains."""
+    """Whether the machine runs on mains power. Raises SourceError."""
     return plugged_in_by(psutil.sensors_battery())
 
 
 def plugged_in_by(battery: Battery | None) -> Told:
-    """As said by the battery. A machine without one can't run on it."""
+    """The same from psutil's reading. A machine without a battery counts as plugged in."""
     if battery is None:
         return Told(value=True, words="this machine has no battery")
     if battery.power_plugged is None:
@@ -51,12 +51,12 @@ def plugged_in_by(battery: Battery | None) -> Told:
 
 
 def battery_percent() -> Told:
-    """How full the battery is."""
+    """How full the battery is. Raises SourceError."""
     return battery_percent_by(psutil.sensors_battery())
 
 
 def battery_percent_by(battery: Battery | None) -> Told:
-    """As said by the battery. A machine without one has no floor to keep."""
+    """The same from psutil's reading. A machine without a battery counts as full."""
     if battery is None:
         return Told(value=100.0, words="this machine has no battery")
     if not (math.isfinite(battery.percent) and battery.percent >= 0):
@@ -65,14 +65,14 @@ def battery_percent_by(battery: Battery | None) -> Told:
 
 
 def machine_celsius() -> Told:
-    """The hottest sensor's temperature."""
+    """The temperature of the hottest sensor. Raises SourceError."""
     sensors = getattr(psutil, "sensors_temperatures", None)  # Linux and FreeBSD only
     readings = sensors() if sensors is not None else {}
     return hottest((chip, sensor.current) for chip, found in readings.items() for sensor in found)
 
 
 def hottest(sensors: Iterable[tuple[str, float]]) -> Told:
-    """Out of chips and their temperatures. Raises SourceError if there is no sensor that can be believed."""
+    """The highest plausible temperature of these chips. Raises SourceError if there is none."""
     plausible = [(celsius, chip) for chip, celsius in sensors if 0 < celsius <= _HOTTEST_CELSIUS]
     if not plausible:
         raise SourceError("this machine has no temperature sensor", kind="no sensor")
@@ -81,7 +81,7 @@ def hottest(sensors: Iterable[tuple[str, float]]) -> Told:
 
 
 def program(wanted: Sequence[str]) -> Told:
-    """The first of these programs that runs, by name, whole or cut as the kernel does; empty if none does."""
+    """The first of these programs that runs, empty if none does. Names may be cut as the kernel does."""
     running = _running(wanted) if wanted else frozenset()
     for name in wanted:
         if name.casefold() in running:
@@ -90,18 +90,18 @@ def program(wanted: Sequence[str]) -> Told:
 
 
 def terminals() -> list[Terminal]:
-    """Where people are logged in, by the machine's own list, which newer systems no longer keep."""
+    """Terminals with a login, by the machine's own list, which newer systems no longer keep."""
     names = (user.terminal for user in psutil.users())
     return [Terminal(name, "" if name.startswith(":") else f"/dev/{name}") for name in names if name]
 
 
 def _running(wanted: Sequence[str]) -> frozenset[str]:
-    """Which of these names some process has, in lower case."""
+    """Those of these names that processes have, in lower case."""
     names = {name.casefold() for name in wanted}
     if not sys.platform.startswith("linux"):
         return frozenset(process.info["name"].casefold() for process in psutil.process_iter(["name"])) & names
-    # psutil takes 60 us for a process, this a fifth of it: there are hundreds, and nobody may notice us.
-    # The kernel cuts names; only those that begin like a wanted one are worth a second look.
+    # psutil takes 60 us for each of hundreds of processes; this takes a fifth of that. The kernel cuts
+    # names, so a name that begins like a wanted one is looked up in full.
     beginnings = {name[:_COMM_CHARACTERS] for name in names}
     found = set()
     for pid in psutil.pids():

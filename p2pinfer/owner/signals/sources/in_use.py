@@ -1,8 +1,8 @@
 """Whether somebody uses the machine: input at terminals, and graphical sessions that aren't idle.
 
-Terminals tell when they were last read from. Of graphical sessions only the desktop knows; it tells logind,
-after its own delay (mostly five minutes). A desktop that tells nothing counts as used for as long as
-somebody is logged in there: it errs to the user's side.
+A terminal shows when it was last read from. About a graphical session only the desktop knows; it tells
+logind, after a delay of its own (mostly five minutes). A desktop that tells logind nothing counts as in use
+while somebody is logged in: in doubt the user has the machine.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.sources.host import Terminal, terminals
-from p2pinfer.owner.signals.trouble import SourceError, shown
+from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.plain_text import printable
 from p2pinfer.threads import BackgroundThread
 
-if TYPE_CHECKING:  # its library is there on Linux only
+if TYPE_CHECKING:  # its library exists on Linux only
     from p2pinfer.owner.signals.sources.system_bus import SystemBus
 
 Connect = Callable[[], contextlib.AbstractAsyncContextManager["SystemBus"]]
@@ -29,12 +30,12 @@ _LOGIND = "org.freedesktop.login1"
 _MANAGER = "/org/freedesktop/login1"
 _SESSIONS = "a(susso)"
 _GRAPHICAL = frozenset({"x11", "wayland", "mir"})
-_UTMP = Path("/run/utmp")  # who is logged in; containers have none
-_AGAIN_SECONDS = 30.0  # before logind is looked for again where it isn't
+_UTMP = Path("/run/utmp")  # the list of logins; containers have none
+_AGAIN_SECONDS = 30.0  # before logind is looked for again
 
 
-class InUse:
-    """Looks at terminals, and at sessions if there is a bus to `connect` to. Close it at the end."""
+class UsersPresence:
+    """Looks at terminals, and at sessions if there is a bus to connect to. Close it at the end."""
 
     def __init__(self, *, idle_seconds: float, now: Callable[[], float], connect: Connect | None) -> None:
         self._idle_seconds = idle_seconds
@@ -46,7 +47,7 @@ class InUse:
         self._next_try_at = 0.0  # the event loop's clock
 
     async def look(self) -> Told:
-        """Ask all."""
+        """Look at sessions and terminals. Raises SourceError if neither can be seen."""
         sessions = await self._sessions()
         used = next((who for who, in_use in map(_graphical, sessions or ()) if in_use), None)
         if used is not None:
@@ -54,7 +55,7 @@ class InUse:
         return await self._thread.run(lambda: self._look_at_terminals(sessions))
 
     async def close(self) -> None:
-        """Leave the bus and the thread."""
+        """Leave the bus, and let the thread end."""
         self._thread.close()
         await self._leave_bus()
 
@@ -63,16 +64,18 @@ class InUse:
         await self._open.aclose()
 
     def _look_at_terminals(self, sessions: Sequence[dict[str, object]] | None) -> Told:
-        """Those that the machine lists, and those that logind does; may block."""
+        """The terminals that the machine lists, and those that logind lists. May block."""
         found = terminals()
         if sessions is None and not found and sys.platform == "linux" and not _UTMP.exists():
-            raise SourceError("nothing here can tell: there are no terminals, and no logind", kind="blind")
+            raise SourceError(
+                "this machine can't tell: it has no list of logins, and no logind", kind="blind"
+            )
         if sessions is None and any(not terminal.device for terminal in found):
             return Told(value=True, words="somebody is logged in at the screen")
         found += [Terminal(tty, f"/dev/{tty}") for tty in map(_terminal, sessions or ()) if tty]
         idle = []
         for terminal in found:
-            with contextlib.suppress(OSError):  # logged out meanwhile, or no device of ours
+            with contextlib.suppress(OSError):  # logged out meanwhile, or a device that we may not see
                 if terminal.device:
                     idle.append(self._now() - os.stat(terminal.device).st_atime)
         if idle and min(idle) < self._idle_seconds:
@@ -80,7 +83,7 @@ class InUse:
         return Told(value=False, words="nobody uses the machine")
 
     async def _sessions(self) -> Sequence[dict[str, object]] | None:
-        """All sessions' properties; None if there is no logind."""
+        """The properties of all sessions; None if there is no logind."""
         loop = asyncio.get_running_loop()
         if self._connect is None or (self._bus is None and loop.time() < self._next_try_at):
             return None
@@ -100,13 +103,13 @@ class InUse:
             try:
                 sessions.append(await bus.properties(_LOGIND, session[4], f"{_LOGIND}.Session"))
             except SourceError as error:
-                if error.kind != "refused":  # which means that it has ended meanwhile
+                if error.kind != "refused":  # the session has ended meanwhile
                     raise
         return sessions
 
 
 def _graphical(session: dict[str, object]) -> tuple[str, bool]:
-    """Whose session it is, and whether it is a graphical one in use."""
+    """The user of a session, and whether it is a graphical session in use."""
     in_use = (
         session.get("Class") == "user"
         and session.get("Type") in _GRAPHICAL
@@ -114,10 +117,10 @@ def _graphical(session: dict[str, object]) -> tuple[str, bool]:
         and session.get("IdleHint") is False
         and session.get("LockedHint") is not True
     )
-    return shown(str(session.get("Name", "somebody")), 40), in_use
+    return printable(str(session.get("Name", "somebody")), 40), in_use
 
 
 def _terminal(session: dict[str, object]) -> str:
-    """The name of its terminal, empty if it has none."""
+    """The name of a session's terminal, empty if it has none."""
     tty = session.get("TTY")
     return tty if isinstance(tty, str) and session.get("Type") == "tty" and ".." not in tty else ""

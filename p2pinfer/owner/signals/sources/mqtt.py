@@ -1,12 +1,13 @@
-"""Signals that somebody publishes over MQTT, as TeslaMate, OpenEVSE and evcc do.
+"""Signals that are published over MQTT, as TeslaMate, OpenEVSE and evcc do.
 
-Publishers of that kind publish changes only, retained. So a value counts for as long as the broker is known
-to deliver: every few seconds we subscribe again to the same topics. The answer proves the broker alive, works
-with any access list, publishes nothing into the household, and brings the retained values once more.
+Such programs publish changes only, as retained messages. So a value counts for as long as the broker
+delivers. To know that, we subscribe again to the same topics every few seconds: the answer proves that the
+broker is alive, works with every access list, publishes nothing into the household, and brings the retained
+values again.
 
-An empty retained message deletes the retained one, so who connects later hears nothing at all: what happens
-with TeslaMate's `shift_state` when the car falls asleep. Silence is no value: it would be the same for a
-misspelt topic, or one that an access list hides, whatever the car does.
+An empty retained message deletes the retained one, so a client that connects later receives nothing.
+TeslaMate's `shift_state` does this when the car falls asleep. Silence is never taken for a value: a misspelt
+topic, or a topic that an access list hides, is silent too.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from p2pinfer.owner.signals.trouble import SourceError
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.threads import in_thread
 
-_KEEPALIVE_SECONDS = 15  # the broker takes us for gone after one and a half of it
+_KEEPALIVE_SECONDS = 15  # the broker drops us after 1.5 times this silence
 _CLOSING_SECONDS = 0.25
 
-_silence = logging.Logger("aiomqtt")  # what it has to say, we say in plain words
+_silence = logging.Logger("aiomqtt")  # we report the same errors in plain words
 _silence.disabled = True
 
 
@@ -57,12 +58,12 @@ class MqttListener:
         self._topics = dict(topics)
         self._known = known
         self._prove_seconds = prove_seconds
-        self._settle_seconds = settle_seconds  # in which a broker has sent all that it retains
+        self._settle_seconds = settle_seconds  # a broker has sent all retained messages by then
         self._answer_seconds = answer_seconds
         self._pauses = pauses
         self._origin = f"mqtt broker {broker.host}:{broker.port}"
         self._heard: set[Signal] = set()  # on this connection
-        self._payloads: dict[Signal, bytes] = {}  # the last ones, on any connection
+        self._payloads: dict[Signal, bytes] = {}  # the last messages, of any connection
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -70,14 +71,14 @@ class MqttListener:
             try:
                 Wildcard(topic.topic)
             except ValueError:
-                error = SourceError("that is no topic", kind="no topic")
+                error = SourceError("this is not a valid topic", kind="no topic")
                 self._known.withdraw(signal, origin=_origin(topic), error=error)
                 del self._topics[signal]
         if self._topics:
             await keep_connected(self._known, self._origin, self._topics, self._listen, self._pauses)
 
     async def _listen(self, established: Callable[[], None]) -> None:
-        """From one connection to its end."""
+        """Connect, and listen until the connection ends. Raises SourceError."""
         self._heard.clear()
         await reach(self._broker.host, self._broker.port, timeout_seconds=self._answer_seconds)
         try:
@@ -130,7 +131,7 @@ class MqttListener:
                     self._take(signal, topic, message)
 
     def _take(self, signal: Signal, topic: MqttTopic, message: Message) -> None:
-        """A message that may be a repetition: brokers mark what they send only because we subscribe again."""
+        """Use a message. A broker marks it as retained if it only repeats it because we subscribed again."""
         payload = message.payload if isinstance(message.payload, bytes) else b""
         self._heard.add(signal)
         if message.retain and self._payloads.get(signal) == payload:
@@ -152,7 +153,7 @@ class MqttListener:
         self._known.tell(signal, told, origin=_origin(topic), max_age_seconds=meaning.max_age_seconds)
 
     async def _prove(self, client: Client, established: Callable[[], None]) -> None:
-        """Subscribe, see what is there, and make sure again and again that we would hear more."""
+        """Subscribe, and subscribe again every few seconds, which proves that the broker delivers."""
         await self._subscribe(client)
         established()
         await asyncio.sleep(self._settle_seconds)
@@ -197,7 +198,7 @@ def _in_words(error: MqttError) -> SourceError:
 
 
 def _refusal(reason: str) -> SourceError:
-    # Brokers say either, for an unknown name, a wrong password and a name that may not connect.
+    # Brokers use both words for an unknown name, a wrong password, and a name that may not connect.
     if "password" in reason or "authori" in reason:
         return SourceError("it refuses this user name or password", kind="denied", hopeless=True)
     return SourceError(f"it refuses the connection: {reason}", kind="refused")

@@ -1,6 +1,6 @@
-"""Whether the network costs by the byte, and which Wi-Fi it is: NetworkManager over D-Bus.
+"""Whether the network is metered, and which Wi-Fi it is: NetworkManager over D-Bus.
 
-It announces changes, so a Wi-Fi that leaves is known at once; beyond that it is asked every few seconds.
+NetworkManager announces changes, so that a lost Wi-Fi is known at once. It is also asked every few seconds.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.sources.system_bus import AbsentError, SystemBus
-from p2pinfer.owner.signals.trouble import SourceError, shown
+from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.plain_text import printable
 
 _SERVICE = "org.freedesktop.NetworkManager"
 _PATH = "/org/freedesktop/NetworkManager"
 _ORIGIN = "NetworkManager"
-_SETTLE_SECONDS = 0.1  # it announces what belongs together in several pieces
+_SETTLE_SECONDS = 0.1  # one change is announced in several pieces
 _ACTIVATED = 2  # NMActiveConnectionState
 
 _METERED = {  # NMMetered; 0 is unknown
     1: Told(value=False, words="the network is metered"),
     2: Told(value=True, words="the network is not metered"),
-    3: Told(value=False, words="the network is metered, NetworkManager guesses"),
-    4: Told(value=True, words="the network is not metered, NetworkManager guesses"),
+    3: Told(value=False, words="NetworkManager guesses that the network is metered"),
+    4: Told(value=True, words="NetworkManager guesses that the network is not metered"),
 }
 
 
 class NetworkListener:
-    """The wanted ones of `unmetered` and `wifi`."""
+    """Listens for `unmetered` and `wifi`, or the one of them that is wanted."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class NetworkListener:
             changed.clear()
             try:
                 await self._look(bus)
-            except AbsentError as error:  # the bus will say when it comes
+            except AbsentError as error:  # the bus will announce it when it starts
                 self._known.lose(self._wanted, origin=_ORIGIN, error=error)
             else:
                 established()
@@ -91,7 +92,7 @@ class NetworkListener:
         self._known.withdraw(Signal.UNMETERED, origin=_ORIGIN, error=error)
 
     async def _wifi(self, bus: SystemBus, manager: dict[str, object]) -> Told:
-        """The network that is connected by Wi-Fi: of the primary connection, or else of any other."""
+        """The Wi-Fi of the primary connection, or else of any other active connection."""
         active = manager.get("ActiveConnections")
         paths = [manager.get("PrimaryConnection"), *(active if isinstance(active, list) else ())]
         for path in dict.fromkeys(paths):
@@ -110,8 +111,8 @@ class NetworkListener:
             except SourceError as error:
                 if error.kind != "refused":
                     raise
-                continue  # it went away while we asked; that is announced
+                continue  # it ended meanwhile, which is announced
             name = bytes(ssid) if isinstance(ssid := found.get("Ssid"), bytes | list) else b""
-            network = shown(name.decode(errors="replace"))
+            network = printable(name.decode(errors="replace"), 100)
             return Told(value=network, words=f"the Wi-Fi is {network}")
         return Told(value="", words="no Wi-Fi is connected")

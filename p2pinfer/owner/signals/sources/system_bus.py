@@ -1,4 +1,4 @@
-"""D-Bus's system bus, as much as is needed to ask NetworkManager and logind for their properties."""
+"""D-Bus's system bus, as far as NetworkManager and logind need it: properties, calls, changes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from p2pinfer.owner.signals.trouble import SourceError
 _ANSWER_SECONDS = 5.0
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _BUS = "org.freedesktop.DBus"
-_ABSENT = ("ServiceUnknown", "NameHasNoOwner", "Spawn.")  # in the names of a bus's errors
+_ABSENT = ("ServiceUnknown", "NameHasNoOwner", "Spawn.")  # in the names of errors
 
 
 class AbsentError(SourceError):
-    """The service doesn't run here; the bus does."""
+    """The bus works, but the service doesn't run here."""
 
 
 class SystemBus:
-    """A connection. Made by `connected`."""
+    """A connection to the system bus. `connected` makes one."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
@@ -31,35 +31,35 @@ class SystemBus:
     @classmethod
     @contextlib.asynccontextmanager
     async def connected(cls, address: str | None = None) -> AsyncIterator[SystemBus]:
-        """Connect; `address` is D-Bus's own notation, the system's bus if None. Raises SourceError."""
+        """Connect. `address` is in D-Bus's own notation; None: the system bus. Raises SourceError."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 bus = await MessageBus(bus_address=address, bus_type=BusType.SYSTEM).connect()
         except (OSError, EOFError, TypeError, AuthError, InvalidAddressError, DBusError, TimeoutError):
-            raise SourceError("this machine has no D-Bus that we can reach", kind="no bus") from None
+            raise SourceError("this machine has no D-Bus that p2pinfer can reach", kind="no bus") from None
         try:
             yield cls(bus)
         finally:
             bus.disconnect()
 
     async def ended(self) -> None:
-        """Return when the bus has gone."""
+        """Return when the connection has ended."""
         disconnected: Callable[[], Awaitable[None]] = self._bus.wait_for_disconnect
         with contextlib.suppress(OSError, EOFError):
             await disconnected()
 
     async def properties(self, service: str, path: str, interface: str) -> dict[str, object]:
-        """All properties of an object. Raises SourceError, AbsentError."""
+        """All properties of an object. Raises SourceError, or AbsentError if the service doesn't run."""
         (found,) = await self._call(service, path, _PROPERTIES, "GetAll", "s", [interface], answer="a{sv}")
         return found if isinstance(found, dict) else {}
 
     async def call(self, service: str, path: str, interface: str, method: str, *, answer: str) -> object:
-        """What a method without arguments returns, of the D-Bus type `answer`."""
+        """The result, of the D-Bus type `answer`, of a method without arguments. Raises like `properties`."""
         (found,) = await self._call(service, path, interface, method, "", [], answer=answer)
         return found
 
     async def watch(self, service: str, path: str, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever properties of this object change, or the service comes or goes."""
+        """Call `changed` when properties of this object change, and when the service starts or ends."""
         rules = (
             f"type='signal',sender='{service}',path='{path}',interface='{_PROPERTIES}',"
             "member='PropertiesChanged'",
@@ -95,7 +95,7 @@ class SystemBus:
             member=method,
             signature=signature,
             body=list(arguments),
-            flags=MessageFlag.NO_AUTOSTART,  # a look mustn't start anything
+            flags=MessageFlag.NO_AUTOSTART,  # a look must not start a service
         )
         name = service.rpartition(".")[2]
         try:

@@ -1,4 +1,4 @@
-"""Signals that stand in a file, or that a command prints."""
+"""Signals from the text in a file, or from the output of a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REAPING_SECONDS = 0.5
 
 
 def look_at_file(signal: Signal, file: FileText, *, now: Callable[[], float]) -> Told:
-    """What stands in the file; may block. Its age is that of its last change, where age matters."""
+    """Read a file; may block. The age of the text is the time since the file's last change."""
     payload, changed_at = _read(file.path)
     age, most = now() - changed_at, file.meaning.max_age_seconds
     if most is not None and age > most:
@@ -28,14 +28,14 @@ def look_at_file(signal: Signal, file: FileText, *, now: Callable[[], float]) ->
 
 
 async def look_by_command(signal: Signal, command: Command) -> Told:
-    """The first line that the command prints; it has to end well, and in time."""
+    """Run a command and take its first line of output. It has to exit with status 0, and in time."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command.arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a process group of its own, which can be killed as a whole
+            start_new_session=True,  # in a process group of its own, which can be killed as a whole
         )
     except (OSError, ValueError) as error:
         raise SourceError(f"it can't be run ({_reason(error)})", kind="not run") from None
@@ -61,7 +61,7 @@ async def look_by_command(signal: Signal, command: Command) -> Told:
 
 
 def _read(path: str) -> tuple[bytes, float]:
-    """Content, and when it was written last. A pipe or device in its place mustn't hold us up."""
+    """The file's content, and the time of its last change. Doesn't hang on a pipe or a device."""
     try:
         descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def _read(path: str) -> tuple[bytes, float]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise SourceError("that is no ordinary file", kind="no file")
+            raise SourceError("it is not a regular file", kind="no file")
         return os.read(descriptor, MAX_PAYLOAD_BYTES + 1), status.st_mtime
     except OSError as error:
         raise SourceError(f"it can't be read ({_reason(error)})", kind="not read") from None
@@ -84,8 +84,8 @@ def _reason(error: Exception) -> str:
 
 
 async def _most_of(stream: asyncio.StreamReader | None) -> bytes:
-    """All that comes, kept up to one byte more than anybody may say."""
-    assert stream is not None, "asked for as a pipe"
+    """Read to the end, and keep at most one byte more than a source may send."""
+    assert stream is not None, "the process was started with a pipe"
     kept = bytearray()
     while chunk := await stream.read(MAX_PAYLOAD_BYTES):
         kept += chunk[: MAX_PAYLOAD_BYTES + 1 - len(kept)]
@@ -93,7 +93,7 @@ async def _most_of(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the command with all that it has started."""
+    """Kill the command and every process that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signals.SIGKILL)
     with contextlib.suppress(TimeoutError):

@@ -219,20 +219,22 @@ async def test_who_is_not_home_assistant_is_named(greeting):
     async with Home.at_home(AT_HOME) as home:
         home.greeting = greeting
         async with running(listener(home.url, watch).run()):
-            await watch.until_trouble(f"home assistant {home.url}", "doesn't talk like Home Assistant")
+            await watch.until_trouble(f"home assistant {home.url}", "doesn't behave like Home Assistant")
 
 
 async def test_another_web_server_is_named():
     watch = Watch()
     async with Home.at_home(AT_HOME) as home, running(listener(f"{home.url}/shop", watch).run()):
-        await watch.until_trouble(f"home assistant {home.url}/shop", "is there (HTTP status 404)")
+        await watch.until_trouble(
+            f"home assistant {home.url}/shop", "there is no Home Assistant (HTTP status 404)"
+        )
 
 
 @pytest.mark.parametrize("url", ["", "homeassistant", "ftp://x", "http://", "http://x:y", "http://[::1"])
 async def test_an_address_that_is_none_is_named(url):
     watch = Watch()
     async with running(listener(url, watch).run()):
-        await watch.until_trouble(f"home assistant {url}", "that is no address")
+        await watch.until_trouble(f"home assistant {url}", "this is not an address")
 
 
 async def test_leaving_takes_no_time_though_it_is_silent():

@@ -13,7 +13,7 @@ from dbus_fast import Variant
 
 from p2pinfer.owner.signals.sources import in_use
 from p2pinfer.owner.signals.sources.host import Terminal
-from p2pinfer.owner.signals.sources.in_use import InUse
+from p2pinfer.owner.signals.sources.in_use import UsersPresence
 from p2pinfer.owner.signals.sources.system_bus import SystemBus
 from p2pinfer.owner.signals.trouble import SourceError
 from tests.owner.signals.buses import Daemon, Service, needs_dbus_daemon
@@ -23,8 +23,8 @@ NOW = 10_000.0
 
 
 @contextlib.asynccontextmanager
-async def looking(address: str) -> AsyncIterator[InUse]:
-    looker = InUse(idle_seconds=300.0, now=lambda: NOW, connect=partial(SystemBus.connected, address))
+async def looking(address: str) -> AsyncIterator[UsersPresence]:
+    looker = UsersPresence(idle_seconds=300.0, now=lambda: NOW, connect=partial(SystemBus.connected, address))
     try:
         yield looker
     finally:
@@ -90,7 +90,7 @@ async def test_input_at_a_terminal(tmp_path, log_in, read_at, used):
 
 async def test_without_any_bus_terminals_tell(tmp_path, log_in):
     log_in(terminal(tmp_path, read_at=NOW - 12.0))
-    looker = InUse(idle_seconds=300.0, now=lambda: NOW, connect=None)
+    looker = UsersPresence(idle_seconds=300.0, now=lambda: NOW, connect=None)
     assert (await looker.look()).value is True
     await looker.close()
 
@@ -156,7 +156,7 @@ async def test_logind_that_comes_later_is_asked_then(tmp_path, log_in, monkeypat
 async def test_where_nothing_could_tell_nobody_is_not_said_to_be_there(log_in, monkeypatch, tmp_path):
     """As in a container: no list of who is logged in, and no logind."""
     monkeypatch.setattr(in_use, "_UTMP", tmp_path / "absent")
-    looker = InUse(idle_seconds=300.0, now=lambda: NOW, connect=None)
-    with pytest.raises(SourceError, match="nothing here can tell"):
+    looker = UsersPresence(idle_seconds=300.0, now=lambda: NOW, connect=None)
+    with pytest.raises(SourceError, match="this machine can't tell"):
         await looker.look()
     await looker.close()

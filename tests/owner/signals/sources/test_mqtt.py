@@ -297,7 +297,7 @@ async def test_what_is_no_topic_is_named_and_hides_no_other(port):
     watch = Watch()
     async with running(listener(port, watch, topics).run()):
         await watch.until_known(Signal.PARKED, True)
-        assert watch.known.troubles() == {"mqtt a/#/b": "that is no topic"}
+        assert watch.known.troubles() == {"mqtt a/#/b": "this is not a valid topic"}
 
 
 async def test_leaving_takes_no_time_in_the_midst_of_connecting():

@@ -139,7 +139,7 @@ async def test_a_bus_that_ends_and_starts_again_is_found_again(daemon):
         async with manager().on(daemon.address):
             await watch.until_known(Signal.WIFI, "Home")
             await daemon.kill()
-        await watch.until_trouble("NetworkManager", "no D-Bus that we can reach")
+        await watch.until_trouble("NetworkManager", "no D-Bus that p2pinfer can reach")
         await daemon.start()
         async with manager(ssid=b"Work").on(daemon.address):
             await watch.until_known(Signal.WIFI, "Work")
@@ -148,7 +148,7 @@ async def test_a_bus_that_ends_and_starts_again_is_found_again(daemon):
 async def test_without_a_bus_there_is_no_reading(tmp_path):
     watch = Watch()
     async with listening_to(Daemon(tmp_path), watch):
-        await watch.until_trouble("NetworkManager", "no D-Bus that we can reach")
+        await watch.until_trouble("NetworkManager", "no D-Bus that p2pinfer can reach")
     assert watch.known.readings() == {}
 
 

@@ -43,10 +43,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, words in {
         "none": "no such file",
-        "pipe": "no ordinary file",
-        ".": "no ordinary file",
+        "pipe": "not a regular file",
+        ".": "not a regular file",
         "long": "more than 64 KB",
-        "bytes": "no text",
+        "bytes": "not text",
         "loop": "can't be read",
         "a\0b": "can't be read",
     }.items():
@@ -113,10 +113,10 @@ async def test_a_command_is_run_without_a_shell():
         ("echo 1; echo first >&2; echo last >&2; exit 3", "it ended with status 3: last"),
         ("exit 1", "it ended with status 1"),
         ("kill -9 $$", "it was ended by signal 9"),
-        ("echo rubbish", "which is no number"),
+        ("echo rubbish", "which is not a number"),
         ("true", "it says nothing"),
         ("head -c 200000 /dev/zero | tr '\\0' 1", "more than 64 KB"),
-        ("printf '\\377'", "no text"),
+        ("printf '\\377'", "not text"),
     ],
 )
 async def test_commands_that_fail_are_named(script, words):
