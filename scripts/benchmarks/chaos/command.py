@@ -1,9 +1,9 @@
 """Servers are killed, stopped, cut off and drained under sessions that generate without pause.
 
-Three stages with three servers each; every text is compared with the text of one undisturbed process. Prints
-the results, the stalls by kind of fault, and the goals; a JSON file keeps every event. Ends with status 1 if a
-generation failed, a token differs, or a server or client did something that no fault explains; with status 77
-where the network isn't available. A stall that misses its goal doesn't change the status.
+Three stages with three servers each; every text is compared with the text of one undisturbed process.
+Prints the results, the stalls by kind of fault, and the goals; a JSON file keeps every event. Ends with
+status 1 if a generation failed, a token differs, or a server or client did something that no fault explains;
+with 77 where the network isn't available. A stall that misses its goal doesn't change the status.
 """
 
 from __future__ import annotations
