@@ -87,11 +87,13 @@ class ChaosClients:
         *,
         count: int,
         seed: int,
+        max_tokens: int,
         logs: Path | None,
     ) -> bool:
         """Start them all; they work at once. False if one of them didn't get ready."""
         for number in range(count):
-            work = [task.as_json() for task in tasks_of(number, seed, count=TASKS)]
+            tasks = tasks_of(number, seed, count=TASKS, max_tokens=max_tokens)
+            work = [task.as_json() for task in tasks]
             client = ChaosClient(
                 number,
                 parameters | {"tasks": work},

@@ -1,9 +1,9 @@
 """Servers are killed, stopped, cut off and drained under sessions that generate without pause.
 
-Three stages with three servers each; every text is compared with the one that an undisturbed process
-gives. Prints what came out, the stalls by kind of fault, and what was promised; a JSON file keeps every
-event. Ends with status 1 if a generation failed, a token differs, or a server or client did what no fault
-explains; with 77 where the network can't be had; stalls are judged, and don't count.
+Three stages with three servers each; every text is compared with the text of one undisturbed process.
+Prints the results, the stalls by kind of fault, and the goals; a JSON file keeps every event. Ends with
+status 1 if a generation failed, a token differs, or a server or client did something that no fault explains;
+with 77 where the network isn't available. A stall that misses its goal doesn't change the status.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from scripts.benchmarks.chaos.faults import FaultKind
 from scripts.benchmarks.chaos.figures import Figures, summary
 from scripts.benchmarks.chaos.run import Settings, measure
 from scripts.benchmarks.chaos.table import table
+from scripts.benchmarks.chaos.work import MAX_TOKENS, MIN_TOKENS
+from scripts.benchmarks.shared.flags import at_least
 from scripts.benchmarks.shared.hosts import LOOPBACK, NETWORKS
 from scripts.benchmarks.shared.program import status_of
 from scripts.benchmarks.shared.report import say, write_json
@@ -43,6 +45,13 @@ def parse_flags() -> tuple[Settings, Path]:
         help=f"of {', '.join(_KINDS)} (all that the network allows)",
     )
     parser.add_argument("--sessions", type=int, choices=range(1, 33), default=4, metavar="N", help="(4)")
+    parser.add_argument(
+        "--tokens",
+        type=at_least(MIN_TOKENS),
+        default=MAX_TOKENS,
+        metavar="N",
+        help=f"most tokens of a prompt and its answer, at least {MIN_TOKENS} ({MAX_TOKENS})",
+    )
     parser.add_argument("--json", type=Path, default=Path("build/bench_chaos.json"), metavar="FILE")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what the clients log there")
     flags = parser.parse_args()
@@ -55,6 +64,7 @@ def parse_flags() -> tuple[Settings, Path]:
         every_seconds=flags.every,
         kinds=flags.only,
         sessions=flags.sessions,
+        max_tokens=flags.tokens,
         logs=flags.logs,
     )
     return settings, flags.json

@@ -20,7 +20,7 @@ from p2pinfer.types import short_id
 from scripts.benchmarks.chaos.clients import ChaosClients
 from scripts.benchmarks.chaos.faults import Dealer, Fault, FaultKind, ServerView, direction_of
 from scripts.benchmarks.chaos.servers import REPLICAS, Servers, State, name
-from scripts.benchmarks.chaos.work import MAX_TOKENS, TEXTS
+from scripts.benchmarks.chaos.work import TEXTS
 from scripts.benchmarks.contenders.turns import Contender
 from scripts.benchmarks.shared.hosts import LOOPBACK, Hosts
 from scripts.benchmarks.shared.report import machine, say
@@ -40,6 +40,7 @@ class Settings:
     every_seconds: float
     kinds: frozenset[FaultKind]
     sessions: int
+    max_tokens: int
     logs: Path | None
 
 
@@ -56,7 +57,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     with ExitStack() as stack:
         hosts = stack.enter_context(Hosts(settings.network, seed=settings.seed))
         say("generating every text in one process, undisturbed")
-        expected = undisturbed(store, prompts)
+        expected = undisturbed(store, prompts, settings.max_tokens)
         conductor = Conductor(settings, hosts, stack)
         conductor.start(store, prompts)
         conductor.conduct()
@@ -83,10 +84,10 @@ def encoded(store: LayerStore) -> list[list[int]]:
     return [tokenizer.encode(text).ids for text in TEXTS]
 
 
-def undisturbed(store: LayerStore, prompts: list[list[int]]) -> list[list[int]]:
+def undisturbed(store: LayerStore, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
     """What follows every prompt, greedily: more tokens than any task asks for."""
     with Contender("engine", store=str(store.folder)) as engine:
-        answer = engine.ask("decode", prompts=prompts, tokens=MAX_TOKENS - min(map(len, prompts)))
+        answer = engine.ask("decode", prompts=prompts, tokens=max_tokens - min(map(len, prompts)))
     tokens: list[list[int]] = answer["tokens"]
     return tokens
 
@@ -121,6 +122,7 @@ class Conductor:
             },
             count=settings.sessions,
             seed=settings.seed,
+            max_tokens=settings.max_tokens,
             logs=settings.logs,
         )
 

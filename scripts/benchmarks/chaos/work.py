@@ -9,6 +9,7 @@ from typing import Any
 MAX_TOKENS = 256
 """Of a prompt and its answer together."""
 MIN_TOKENS = 96
+"""Of the same: more than the longest prompt has."""
 
 WAYS = ("plain", "batch", "kept")
 """generate(); of two or three prompts, padded on the left; several calls on a growing text in one
@@ -48,12 +49,12 @@ class Task:
         return asdict(self)
 
 
-def tasks_of(client: int, seed: int, *, count: int) -> list[Task]:
-    """What one client does, in order; every way once in three tasks."""
+def tasks_of(client: int, seed: int, *, count: int, max_tokens: int = MAX_TOKENS) -> list[Task]:
+    """What one client does, in order; every way once in three tasks. `max_tokens` is at least MIN_TOKENS."""
     chance = random.Random(f"{seed} {client}")
     tasks: list[Task] = []
     while len(tasks) < count:
         for way in chance.sample(WAYS, len(WAYS)):
             prompts = chance.sample(range(len(TEXTS)), chance.choice((2, 3)) if way == "batch" else 1)
-            tasks.append(Task(way=way, prompts=prompts, tokens=chance.randint(MIN_TOKENS, MAX_TOKENS)))
+            tasks.append(Task(way=way, prompts=prompts, tokens=chance.randint(MIN_TOKENS, max_tokens)))
     return tasks[:count]
