@@ -1,7 +1,7 @@
 """One port for gRPC and for lanes: the first byte of a connection tells which of the two it is.
 
-The bytes of gRPC are copied to and from the unix socket where gRPC listens; TLS ends there. Lanes are accepted
-here and handed to the code that runs sessions.
+The bytes of gRPC are copied to and from the unix socket where gRPC listens; TLS ends there. Lanes are
+accepted here and handed to the code that runs sessions.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ async def serve_on_sockets(
 
 
 def announced_endpoints(host: str, port: int, swarm_addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """The HOST:PORT that peers dial: the listening host, or the addresses at which the swarm sees this machine.
+    """The HOST:PORT that peers dial: the listening host, or where the swarm sees this machine.
 
     >>> announced_endpoints("0.0.0.0", 7, ("/ip4/192.0.2.4/tcp/9/p2p/Qm",))
     ('192.0.2.4:7',)

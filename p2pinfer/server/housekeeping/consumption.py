@@ -60,7 +60,7 @@ class Consumption:
         return Drawn(look.awake_seconds - before.awake_seconds, watts)
 
     def end_interval(self, state: OwnerState, *, write: bool) -> None:
-        """Begin a new interval; the one that ends, in which the server was in `state`, is written or dropped."""
+        """Begin a new interval. The one that ends was spent in `state`; it is written or dropped."""
         governor, look = self._governor, self._look()
         self._interval_began = look
         interval = self._meter.interval(

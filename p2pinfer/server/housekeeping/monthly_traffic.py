@@ -39,7 +39,7 @@ class MonthlyTraffic:
         }
 
     def count(self, since: Look, now: Look) -> None:
-        """Add the traffic that the ledger doesn't have yet: since the look with which the last interval ended."""
+        """Note the traffic that isn't in the ledger yet. `since` is the look that ended the last interval."""
         self._unwritten_bytes = (now.sent_bytes - since.sent_bytes) + (
             now.received_bytes - since.received_bytes
         )
@@ -50,7 +50,7 @@ class MonthlyTraffic:
         self._unwritten_bytes = 0
 
     async def refresh(self) -> None:
-        """Read the ledger again, where other servers write too. Called when a month begins. Raises LedgerError."""
+        """Read the ledger, where other servers write too, when a month begins. Raises LedgerError."""
         begin = datetime.now(self._zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         since = begin.timestamp()
         self._written_bytes = await self._ledger.ask(lambda ledger: ledger.traffic_bytes(since=since))

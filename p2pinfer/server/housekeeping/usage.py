@@ -20,13 +20,14 @@ from p2pinfer.wire.lanes import DIRECT, TUNNELLED
 class Usage:
     """Reads the counters. `daemon_pid()` is the process of p2pd now; None while it isn't running.
 
-    Computing time: this process, its children that have ended (a p2pd that was restarted, commands that signals
-    come from), and the p2pd that runs.
+    Computing time: this process, its children that have ended (a p2pd that was restarted, commands that
+    signals come from), and the p2pd that runs.
 
-    Traffic: lanes and gRPC are counted in this process. Linux tells how much p2pd has read and written. Without
-    the bytes that p2pd carried to and from this process, that is an upper estimate of what it sent and received:
-    it contains a few control messages within the machine. The traffic of a p2pd between the last look and its
-    end is lost. On other systems p2pd's traffic isn't known; there it counts as what p2pd carried for us.
+    Traffic: lanes and gRPC are counted in this process. Linux tells how much p2pd has read and written.
+    Without the bytes that p2pd carried to and from this process, that is an upper estimate of what it sent
+    and received: it contains a few control messages within the machine. The traffic of a p2pd between the
+    last look and its end is lost. On other systems p2pd's traffic isn't known; there it counts as the bytes
+    that p2pd carried for this process.
     """
 
     def __init__(self, daemon_pid: Callable[[], int | None], *, powercap: Path = POWERCAP_FOLDER) -> None:
@@ -39,7 +40,7 @@ class Usage:
         self._sent_bytes = self._received_bytes = 0  # by every p2pd, to and from other machines
 
     def look(self, watts: float | None = None) -> Look:
-        """The counters now. `watts` is what the owner's meter shows; None: there is no meter, or it is silent."""
+        """The counters now. `watts` comes from the owner's meter; None without one, or if it is silent."""
         # Children first: if p2pd ends between the two, its time is missing once, not counted twice.
         own = os.times()
         daemon_seconds = self._look_at_daemon()

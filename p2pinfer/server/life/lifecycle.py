@@ -53,7 +53,10 @@ async def serve(config: ServerConfig, say: Callable[[str], None], shutdown: Shut
     Raises P2PInferError, with what the owner can do about it, if the server can't start or go on.
     """
     files, zone = OwnerFiles(config.data_folder), local_zone()
-    with owned_identity(config.identity, config.data_folder) as identity, LedgerWriter(files.ledger) as ledger:
+    with (
+        owned_identity(config.identity, config.data_folder) as identity,
+        LedgerWriter(files.ledger) as ledger,
+    ):
         traffic = await MonthlyTraffic.of(ledger, zone)
         governor = Governor(files, zone=zone, policy=config.policy, own_readings=traffic.readings)
         housekeeping = Housekeeping(config, identity.peer_id, files, ledger, governor, traffic)

@@ -38,6 +38,4 @@ def owned_identity(path: Path | None, data_folder: Path) -> Iterator[Identity]:
                 continue
             yield Identity.load_or_create(slot.with_suffix(".key"))
             return
-    raise UsageError(
-        f"{MAX_SLOTS} servers use the identities in {data_folder} already: give --identity FILE"
-    )
+    raise UsageError(f"{MAX_SLOTS} servers use the identities in {data_folder} already: give --identity FILE")
