@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from p2pinfer.owner.governor import Governor
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.metering.energy import Look, Meter, machine_watts
-from p2pinfer.owner.policy.policy import price_at
+from p2pinfer.owner.policy.verdict import price_at
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pinfer.owner.metering.power_cap import MIN_DUTY, first_duty, next_duty
-from p2pinfer.owner.policy.policy import Limits
+from p2pinfer.owner.policy.verdict import Limits
 from p2pinfer.server.compute.throttle import duty_for_share
 
 LEAST_MEASURED_SECONDS = 2.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from p2pinfer.owner.policy.policy import Limits, Policy
+from p2pinfer.owner.policy.policy import Policy
+from p2pinfer.owner.policy.verdict import Limits
 from p2pinfer.server.housekeeping.consumption import Drawn
 from p2pinfer.server.housekeeping.duty import Machine, Measured, decide_duty
 from p2pinfer.server.housekeeping.ready_server import ReadyServer

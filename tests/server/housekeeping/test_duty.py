@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pinfer.owner.metering.power_cap import MIN_DUTY
-from p2pinfer.owner.policy.policy import Limits
+from p2pinfer.owner.policy.verdict import Limits
 from p2pinfer.server.housekeeping.duty import Machine, Measured, decide_duty
 
 FOUR_CORES = Machine(processors=4, threads=4, idle_watts=20.0, watts_per_core=10.0)
