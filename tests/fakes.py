@@ -26,7 +26,7 @@ from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.door.admission import Load
 from p2pinfer.server.door.front_door import listen_on
 from p2pinfer.server.door.handler import Handler
-from p2pinfer.server.door.listeners import serving
+from p2pinfer.server.door.listeners import serve_on_sockets
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.session_steps import Runner
 from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
@@ -209,7 +209,9 @@ class FakeServer:
         self.port = listener.getsockname()[1]
         folder = self._running.enter_context(tempfile.TemporaryDirectory())
         self._running.enter_context(self.runner)
-        served = serving(self.handler, self.runner, [listener], f"{folder}/grpc.sock", leave_seconds=0)
+        served = serve_on_sockets(
+            self.handler, self.runner, [listener], f"{folder}/grpc.sock", leave_seconds=0
+        )
         self.certificate_der = (await self._running.enter_async_context(served)).der
 
     async def stop(self) -> None:

@@ -37,23 +37,21 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 async def _run(config: ServerConfig) -> None:
-    from p2pinfer.server.life.lifecycle import (  # after the environment is set: it loads libraries
-        Ending,
-        serve,
-    )
+    from p2pinfer.server.life.lifecycle import serve  # after the environment is set: it loads libraries
+    from p2pinfer.server.life.shutdown_request import ShutdownRequest
 
-    ending = Ending()
+    shutdown = ShutdownRequest()
     serving = asyncio.current_task()
     assert serving is not None
 
     def stop() -> None:
-        if not ending.urge():  # asked a third time
+        if not shutdown.ask():  # asked a third time
             serving.cancel()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await serve(config, say, ending)
+    await serve(config, say, shutdown)
 
 
 def _quiet(config: ServerConfig) -> None:

@@ -1,4 +1,4 @@
-"""Which layers a joining server takes."""
+"""Which layers a joining server takes. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from p2pinfer.types import Span
 def choose_span(coverage: Sequence[int], num_layers: int) -> Span:
     """Return the `num_layers` consecutive layers that the swarm lacks most.
 
-    `coverage[i]` counts the servers that hold layer i. Windows are compared by their thinnest
-    layers first (the number of layers nobody holds, then that one holds, ...), so a gap is always
-    filled before a thin stretch is strengthened; ties go to the front.
+    `coverage[i]` counts the servers that hold layer i. Windows are compared by their number of layers that
+    no server holds, then by those that one server holds, and so on. So a gap is filled before a thin stretch
+    is strengthened. Of equal windows the first is taken.
     """
     total = len(coverage)
     size = min(num_layers, total)

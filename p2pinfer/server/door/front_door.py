@@ -1,7 +1,7 @@
-"""One port for gRPC and for lanes: the first byte of a connection says which it is.
+"""One port for gRPC and for lanes: the first byte of a connection tells which of the two it is.
 
-gRPC's bytes are copied to and from the unix socket where it listens; TLS ends there. Lanes are accepted
-here and handed to whoever runs sessions.
+The bytes of gRPC are copied to and from the unix socket where gRPC listens; TLS ends there. Lanes are
+accepted here and handed to the code that runs sessions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.tasks import Nursery, all_of
 from p2pinfer.wire.lanes import Lane, accept_lane, is_lane, ready, traffic_of
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 1024
 
 _FIRST_BYTE_SECONDS = 10.0
+_ACCEPT_AGAIN_SECONDS = 0.1
 _COPY_BYTES = 64 * 1024
 
 
@@ -29,24 +31,29 @@ class FrontDoor:
     """Sorts the connections of some listening sockets."""
 
     def __init__(self, service_path: str, context: ssl.SSLContext, adopt: Callable[[Lane], None]) -> None:
+        """`service_path` is gRPC's unix socket, `context` the TLS of lanes; `adopt` takes a new lane."""
         self._service_path = service_path
         self._context = context
         self._adopt = adopt
-        self._guests: set[asyncio.Task[None]] = set()
+        self._guests = Nursery()
 
     @asynccontextmanager
     async def open(self, listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
-        """Accept connections until the block ends; closes the sockets, and what came through for gRPC."""
-        tasks = [asyncio.create_task(self._accept_forever(listener)) for listener in listeners]
-        try:
-            yield
-        finally:
-            everyone = [*tasks, *self._guests]
-            for task in everyone:
-                task.cancel()
-            await asyncio.gather(*everyone, return_exceptions=True)
+        """Accept connections until the block ends; then close the sockets and the connections of gRPC.
+
+        A connection that fails unexpectedly ends alone, and its traceback is logged. If accepting itself
+        fails unexpectedly, the block ends with that error.
+        """
+        with contextlib.ExitStack() as sockets:
             for listener in listeners:
-                listener.close()
+                sockets.enter_context(contextlib.closing(listener))
+            try:
+                async with Nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start(self._accept_forever(listener))
+                    yield
+            finally:
+                await self._guests.close()
 
     async def _accept_forever(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -55,14 +62,12 @@ class FrontDoor:
                 guest, _ = await loop.sock_accept(listener)
             except OSError as error:  # out of descriptors, or the guest has gone again
                 logger.warning("a connection could not be accepted: %s", error)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
                 continue
             if len(self._guests) >= MAX_CONNECTIONS:
                 guest.close()
                 continue
-            task = asyncio.create_task(self._receive(guest))
-            self._guests.add(task)
-            task.add_done_callback(self._guests.discard)
+            self._guests.start(self._receive(guest))
 
     async def _receive(self, guest: socket.socket) -> None:
         with contextlib.closing(guest):
@@ -78,6 +83,7 @@ class FrontDoor:
                 logger.debug("connection closed: %s", error)
 
     async def _lead_to_service(self, guest: socket.socket) -> None:
+        """Copy both directions until both have ended. Raises OSError if gRPC can't be reached."""
         loop = asyncio.get_running_loop()
         if guest.family != socket.AF_UNIX:
             guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,13 +91,14 @@ class FrontDoor:
             service.setblocking(False)
             await loop.sock_connect(service, self._service_path)
             traffic = traffic_of(guest)
-            async with asyncio.TaskGroup() as directions:
-                directions.create_task(_copy(guest, service, traffic.count_received))
-                directions.create_task(_copy(service, guest, traffic.count_sent))
+            await all_of(
+                _copy(guest, service, traffic.count_received),
+                _copy(service, guest, traffic.count_sent),
+            )
 
 
 async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:
-    """Copy one direction until it ends, and count the bytes; what breaks it ends both."""
+    """Copy one direction until it ends or breaks, count the bytes, and pass the end on."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
         while data := await loop.sock_recv(source, _COPY_BYTES):

@@ -1,4 +1,4 @@
-"""Where a server is reached: a TCP address, and through the tunnel; behind both, gRPC and lanes."""
+"""How peers reach a server: at a TCP address and through the tunnel. Both lead to gRPC and to lanes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LEAVE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """Where others dial this server, and what certificate they find there."""
+    """Where peers dial this server, and the certificate that they find there."""
 
     endpoints: tuple[str, ...]
     certificate: Certificate
 
 
 @asynccontextmanager
-async def listening(
+async def open_to_peers(
     listen: str | None,
     announce: tuple[str, ...],
     handler: Handler,
@@ -40,7 +40,8 @@ async def listening(
 ) -> AsyncIterator[Reachable]:
     """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
 
-    Raises UsageError if the address can't be bound.
+    `listen` is HOST:PORT, or None for the tunnel alone; `announce` are the endpoints to announce instead of
+    those found here. Raises UsageError if the address can't be bound.
     """
     endpoints: tuple[str, ...] = ()
     listeners = []
@@ -53,25 +54,25 @@ async def listening(
             ) from error
         port = listeners[0].getsockname()[1]
         endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
-    folder = swarm.private_folder  # cleared away by others if we are killed
+    folder = swarm.private_folder  # if we are killed, the next program that joins removes it
     tunnelled = f"{folder}/door.sock"
     listeners.append(listen_on(tunnelled))
-    async with serving(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
+    async with serve_on_sockets(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
         async with expose(swarm, tunnelled):
             yield Reachable(endpoints, certificate)
 
 
 @asynccontextmanager
-async def serving(
+async def serve_on_sockets(
     handler: Handler,
     runner: Runner,
     listeners: Sequence[socket.socket],
     service_path: str,
     leave_seconds: float = _LEAVE_SECONDS,
 ) -> AsyncIterator[Certificate]:
-    """Serve on sockets that listen already; yields the certificate that is found there.
+    """Serve on sockets that listen already; yields the certificate that peers find there.
 
-    In the end, calls under way have `leave_seconds` to be told why they end.
+    When the block ends, open calls get their status, with the reason, within `leave_seconds`.
     """
     certificate = new_certificate()
     server = grpc.aio.server(options=SERVER_OPTIONS)
@@ -82,14 +83,14 @@ async def serving(
         async with FrontDoor(service_path, certificate.lanes, runner.adopt).open(listeners):
             try:
                 yield certificate
-            finally:  # before the door closes: calls under way are told why they end
+            finally:  # before the door closes, so that the reason still reaches the clients
                 await server.stop(leave_seconds)
     finally:
         await server.stop(None)
 
 
 def announced_endpoints(host: str, port: int, swarm_addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """The HOST:PORT that others dial: the listening host, or where the swarm sees this machine.
+    """The HOST:PORT that peers dial: the listening host, or where the swarm sees this machine.
 
     >>> announced_endpoints("0.0.0.0", 7, ("/ip4/192.0.2.4/tcp/9/p2p/Qm",))
     ('192.0.2.4:7',)

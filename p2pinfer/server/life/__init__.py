@@ -1,1 +1,1 @@
-"""A server's life: with its owner's consent in and out of the swarm, and what it uses meanwhile."""
+"""A server's life: the owner's policy takes it into the swarm and out of it again."""

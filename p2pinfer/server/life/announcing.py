@@ -1,4 +1,4 @@
-"""A server's word to the swarm: first, again and again, and last."""
+"""A server's record in the swarm: announced first, again and again, and withdrawn."""
 
 from __future__ import annotations
 
@@ -7,46 +7,53 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+from p2pinfer.backoff import Backoff, jittered
 from p2pinfer.errors import SwarmError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.swarm import Swarm
 
 logger = logging.getLogger(__name__)
 
-_FIRST_SECONDS = 30.0
-_RETRY_SECONDS = 1.0
-_WITHDRAW_SECONDS = 2.0
+FIRST_SECONDS = 30.0
+"""How long the first announcement is tried again."""
+RETRIES = Backoff(first_seconds=1.0, most_seconds=5.0)
+WITHDRAW_SECONDS = 2.0
 
 
 async def announce_first(swarm: Swarm, describe: Callable[[], Announcement]) -> None:
-    """Announce what nobody knows yet, also if the swarm is away for the moment.
+    """Announce a new record; a swarm that is away for a moment is tried again.
 
-    Raises SwarmError if it stays away.
+    Raises SwarmError if it is still away after FIRST_SECONDS.
     """
-    deadline = asyncio.get_running_loop().time() + _FIRST_SECONDS
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + FIRST_SECONDS
+    failures = 0
     while True:
         try:
             await swarm.announce(describe())
         except SwarmError as error:
-            if asyncio.get_running_loop().time() > deadline:
+            if loop.time() > deadline:
                 raise
-            logger.warning("announcing failed: %s; trying again", error)
-            await asyncio.sleep(_RETRY_SECONDS)
+            failures += 1
+            wait_seconds = RETRIES.seconds(failures)
+            logger.warning("announcing failed: %s; trying again in %.1f s", error, wait_seconds)
+            await asyncio.sleep(wait_seconds)
         else:
             return
 
 
 async def withdraw(swarm: Swarm, announcement: Announcement) -> None:
-    """Take our record back, if the swarm lets us soon: else it expires by itself."""
+    """Take our record back. If the swarm doesn't answer soon, the record expires by itself."""
     with contextlib.suppress(SwarmError, TimeoutError):
-        async with asyncio.timeout(_WITHDRAW_SECONDS):
+        async with asyncio.timeout(WITHDRAW_SECONDS):
             await swarm.withdraw(announcement)
 
 
 class Heartbeats:
-    """Announces a server again and again, and at once when asked to.
+    """Announces a server about every `seconds`, and at once on request.
 
-    `describe()` gives the announcement as it is now.
+    `describe()` returns the announcement as it is now. The period is jittered: servers that started together
+    don't announce together.
     """
 
     def __init__(self, swarm: Swarm, describe: Callable[[], Announcement], seconds: float) -> None:
@@ -55,15 +62,15 @@ class Heartbeats:
         self._seconds = seconds
         self._due = asyncio.Event()
 
-    def hasten(self) -> None:
-        """Don't wait for the next heartbeat."""
+    def announce_soon(self) -> None:
+        """Announce now instead of at the next heartbeat."""
         self._due.set()
 
     async def beat_forever(self) -> None:
-        """Announce every so many seconds. What fails is tried again with the next heartbeat."""
+        """Announce again and again. An announcement that fails is repeated with the next heartbeat."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(jittered(self._seconds)):
                     await self._due.wait()
             self._due.clear()
             try:
@@ -71,8 +78,8 @@ class Heartbeats:
             except SwarmError as error:  # the record lives for four heartbeats
                 logger.warning("announcing failed: %s", error)
 
-    async def hasten_after_rejoining(self) -> None:
-        """Announce as soon as the swarm, lost for some reason, was joined again."""
+    async def announce_after_rejoining(self) -> None:
+        """Announce at once whenever the swarm was lost and has been joined again."""
         while True:
             await self._swarm.wait_rejoined()
-            self.hasten()
+            self.announce_soon()

@@ -1,4 +1,4 @@
-"""A server that was asked to leave: whom it tells, how long it waits, and what ends the waiting."""
+"""A server that was asked to leave: which clients it tells, how long it waits, and what ends the waiting."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from p2pinfer.backoff import Backoff
 from p2pinfer.errors import RefusedError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life import announcing
+from p2pinfer.server.life import announcing, span_service
 from p2pinfer.server.life.announcing import Heartbeats, withdraw
-from p2pinfer.server.life.lifecycle import Ending
-from p2pinfer.server.life.serving import Controls, _serve_sessions
+from p2pinfer.server.life.serving_period import ServingPeriod
+from p2pinfer.server.life.shutdown_request import ShutdownRequest
+from p2pinfer.server.life.span_service import LoadedSpan, SpanService, cache_tokens
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
@@ -92,18 +94,19 @@ def claim_of(board: Board) -> Announcement:
 
 
 class Program:
-    """A server with its controls, as `__main__` runs it, in a swarm that is a list."""
+    """A server in one serving period, in a swarm that is a list."""
 
     def __init__(self, *flags: str) -> None:
         self.lines: list[str] = []
+        self.fails_to_say = ""
         self.book = MemoryBook()
         self.folder = tempfile.TemporaryDirectory()
         self.board = Board(private_folder=Path(self.folder.name))
         config = ServerConfig.from_args(
             ["m", "--listen", "127.0.0.1:0", "--max-cache-tokens", "4096", *flags]
         )
-        self.controls = Controls(
-            say=self.lines.append,
+        self.period = ServingPeriod(
+            say=self.say,
             drain_seconds=lambda: 60.0 if config.drain_seconds is None else config.drain_seconds,
             ends_at=lambda: self.ends_at,
         )
@@ -111,26 +114,23 @@ class Program:
         claim = claim_of(self.board)
         accounts = Accounts(self.board.identity, self.book, receipt_tokens=config.receipt_tokens)
         swarm: Any = self.board
-        self.serving = asyncio.create_task(
-            _serve_sessions(
-                config,
-                swarm,
-                fake_manifest(2),
-                claim,
-                FakeEngine(Span(0, 2)),
-                SPEED,
-                accounts,
-                self.controls,
-            )
-        )
+        span = LoadedSpan(manifest=fake_manifest(2), claim=claim, engine=FakeEngine(Span(0, 2)), speed=SPEED)
+        service = SpanService(config, swarm, span, accounts, self.period)
+        self.serving = asyncio.create_task(service.run())
+
+    def say(self, line: str) -> None:
+        """As `__main__` prints it; here the output may have been closed."""
+        if self.fails_to_say and line.startswith(self.fails_to_say):
+            raise BrokenPipeError
+        self.lines.append(line)
 
     def stop(self) -> None:
         """As when the owner asks for the end."""
-        self.controls.stopping.set()
+        self.period.stopping.set()
 
     def leave_now(self) -> None:
         """As when the owner asks again."""
-        self.controls.leaving.set()
+        self.period.leaving.set()
 
     @property
     def member(self) -> FakeServer:
@@ -151,7 +151,7 @@ class Program:
 async def program(*flags: str) -> AsyncIterator[Program]:
     running = Program(*flags)
     try:
-        await asyncio.wait_for(running.controls.ready.wait(), SECONDS)
+        await asyncio.wait_for(running.period.ready.wait(), SECONDS)
         yield running
     finally:
         running.serving.cancel()
@@ -205,7 +205,7 @@ async def test_after_the_time_given_sessions_that_are_left_are_told(flags):
     assert running.lines[-1] == "leaving: 1 session is told"
 
 
-async def test_asked_twice_a_server_leaves_at_once_but_not_without_a_word():
+async def test_asked_twice_a_server_leaves_at_once_and_its_sessions_are_told_why():
     async with program() as running, wire_client() as client:
         route = await client.route(running.member)
         running.stop()
@@ -218,17 +218,41 @@ async def test_asked_twice_a_server_leaves_at_once_but_not_without_a_word():
     assert running.board.states[-1] == "LEFT"
 
 
-async def test_asked_a_third_time_there_is_nothing_gentle_left():
-    ending = Ending()
-    assert [ending.urge(), ending.urge(), ending.urge()] == [True, True, False]
-    assert ending.asked.is_set()
-    assert ending.urgent.is_set()
+async def test_the_third_request_to_shut_down_has_nothing_gentle_left_to_ask_for():
+    shutdown = ShutdownRequest()
+    assert [shutdown.ask(), shutdown.ask(), shutdown.ask()] == [True, True, False]
+    assert shutdown.asked.is_set()
+    assert shutdown.urgent.is_set()
+
+
+async def test_sessions_are_told_to_move_before_the_owner_is_told_that_they_do():
+    """Where the output is closed, clients hear of the drain all the same, and the period ends loudly."""
+    async with program() as running, wire_client() as client:
+        route = await client.route(running.member)
+        running.fails_to_say = "draining"
+        running.stop()
+        assert (await route.hops[0].frame()).draining.seconds == 60
+        with pytest.raises(BrokenPipeError):
+            await running.ended()
+
+
+async def test_sessions_are_ended_before_the_owner_is_told_that_the_server_leaves():
+    async with program() as running, wire_client() as client:
+        route = await client.route(running.member)
+        running.fails_to_say = "leaving"
+        running.stop()
+        running.leave_now()
+        with pytest.raises(RefusedError) as refused:
+            await route.hops[0].caught_up(1)  # never: it has no history
+        with pytest.raises(BrokenPipeError):
+            await running.ended()
+    assert refused.value.reason == "leaving"
 
 
 async def test_when_the_policy_knows_its_end_the_record_says_so():
     async with program() as running:
         running.ends_at = time.time() + 3600
-        running.controls.serving.hasten()
+        running.period.server.announce_soon()
         running.board.news.clear()
         await asyncio.wait_for(running.board.news.wait(), SECONDS)
     announced = running.board.announced[-1]
@@ -273,9 +297,23 @@ async def test_heartbeats_go_on_when_announcing_fails(caplog):
     assert "p2pd has ended" in caplog.text
 
 
-async def test_the_first_word_is_said_again_until_somebody_keeps_it(monkeypatch):
+async def test_a_heartbeat_that_fails_unexpectedly_ends_the_period_loudly(monkeypatch):
+    """Nothing that a period depends on dies silently."""
+    async with program() as running:
+
+        async def announce(_: Announcement) -> None:
+            raise KeyError("a fault")
+
+        monkeypatch.setattr(running.board, "announce", announce)
+        running.period.server.announce_soon()
+        with pytest.raises(KeyError, match="a fault"):
+            await running.ended()
+        assert running.period.server is None
+
+
+async def test_the_first_announcement_is_repeated_until_a_peer_keeps_it(monkeypatch):
     """p2pd may die while a server loads its layers: that is no reason not to serve."""
-    monkeypatch.setattr(announcing, "_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(announcing, "RETRIES", Backoff(first_seconds=0.001, most_seconds=0.001))
     board = Board(lost=True)
 
     tries = 0
@@ -289,13 +327,13 @@ async def test_the_first_word_is_said_again_until_somebody_keeps_it(monkeypatch)
     await announcing.announce_first(board, describe)
     assert (tries, len(board.announced)) == (3, 1)
     board.lost = True
-    monkeypatch.setattr(announcing, "_FIRST_SECONDS", -1.0)
+    monkeypatch.setattr(announcing, "FIRST_SECONDS", -1.0)
     with pytest.raises(SwarmError):
         await announcing.announce_first(board, lambda: claim_of(board))
 
 
-async def test_a_record_that_nobody_takes_back_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(announcing, "_WITHDRAW_SECONDS", 0.01)
+async def test_a_withdrawal_without_an_answer_holds_nothing_up(monkeypatch):
+    monkeypatch.setattr(announcing, "WITHDRAW_SECONDS", 0.01)
 
     class Stuck:
         async def withdraw(self, _):
@@ -326,8 +364,7 @@ async def test_a_fake_server_drains_like_a_real_one():
 
 
 def test_the_history_counts_in_what_a_server_takes_of_memory(monkeypatch):
-    from p2pinfer.server.life import serving as stay
-
-    monkeypatch.setattr(stay, "available_memory_bytes", lambda: 4 * 1000 * (1 + 4 * HIDDEN_SIZE))
+    free_bytes = 4 * 1000 * (1 + 4 * HIDDEN_SIZE)
+    monkeypatch.setattr(span_service, "available_memory_bytes", lambda: free_bytes)
     config = ServerConfig.from_args(["m", "--identity", str(Path("key"))])
-    assert stay._cache_tokens(config, FakeEngine(Span(0, 2))) == 1000
+    assert cache_tokens(config, FakeEngine(Span(0, 2))) == 1000

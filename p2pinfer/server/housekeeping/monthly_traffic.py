@@ -14,23 +14,23 @@ from p2pinfer.owner.signals.readings import Reading, Signal
 
 
 class MonthlyTraffic:
-    """The signal that a traffic cap is held against. For the event loop."""
+    """The signal that the owner's traffic cap is compared with. For the event loop."""
 
-    def __init__(self, book: LedgerWriter, zone: tzinfo) -> None:
-        self._book = book
+    def __init__(self, ledger: LedgerWriter, zone: tzinfo) -> None:
+        self._ledger = ledger
         self._zone = zone
         self._written_bytes = 0
         self._unwritten_bytes = 0
 
     @classmethod
-    async def of(cls, book: LedgerWriter, zone: tzinfo) -> Self:
-        """What the ledger knows. Raises LedgerError."""
-        traffic = cls(book, zone)
+    async def of(cls, ledger: LedgerWriter, zone: tzinfo) -> Self:
+        """Begin with what the ledger has for this month. Raises LedgerError."""
+        traffic = cls(ledger, zone)
         await traffic.refresh()
         return traffic
 
     def readings(self) -> Mapping[Signal, Reading]:
-        """The signal, as fresh as can be."""
+        """The signal as it is now, dated now."""
         total = self._written_bytes + self._unwritten_bytes
         return {
             Signal.TRAFFIC_BYTES: Reading(
@@ -39,19 +39,19 @@ class MonthlyTraffic:
         }
 
     def count(self, since: Look, now: Look) -> None:
-        """What was used since the last look that was written down."""
+        """Note the traffic that isn't in the ledger yet. `since` is the look that ended the last interval."""
         self._unwritten_bytes = (now.sent_bytes - since.sent_bytes) + (
             now.received_bytes - since.received_bytes
         )
 
     def written(self, interval: Interval) -> None:
-        """The ledger has this much more."""
+        """Note that the ledger has this interval now, and with it everything that was counted before."""
         self._written_bytes += interval.sent_bytes + interval.received_bytes
         self._unwritten_bytes = 0
 
     async def refresh(self) -> None:
-        """Read the ledger, as when a month has begun: other servers write there too. Raises LedgerError."""
+        """Read the ledger, where other servers write too, when a month begins. Raises LedgerError."""
         begin = datetime.now(self._zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         since = begin.timestamp()
-        self._written_bytes = await self._book.ask(lambda ledger: ledger.traffic_bytes(since=since))
+        self._written_bytes = await self._ledger.ask(lambda ledger: ledger.traffic_bytes(since=since))
         self._unwritten_bytes = 0

@@ -1,11 +1,10 @@
-"""The limits that the owner sets, held by duty; meters and signals are what a test says."""
+"""The owner's limits, held by duty; the test moves meters and signals."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,10 +20,10 @@ from p2pinfer.owner.policy.verdict import Limits, Verdict
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import read_statuses
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life import housekeeping as attendant
-from p2pinfer.server.life.housekeeping import Attendant
-from p2pinfer.server.life.monthly_traffic import MonthlyTraffic
-from p2pinfer.server.life.serving import Controls, Serving
+from p2pinfer.server.housekeeping import consumption, duty_control
+from p2pinfer.server.housekeeping.housekeeping import Housekeeping
+from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
+from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.types import Span
 from tests.fakes import FakeServer
 from tests.owner.signing import SERVER
@@ -58,26 +57,32 @@ class Machine:
 
 
 class Scene:
-    """An attendant of a server that serves."""
+    """The housekeeping of a server that serves."""
 
-    def __init__(self, folder: Path, book: LedgerWriter, machine: Machine, *flags: str) -> None:
+    def __init__(self, folder: Path, ledger: LedgerWriter, machine: Machine, *flags: str) -> None:
         self.files = OwnerFiles(folder)
         self.machine = machine
+        self.ledger = ledger
         self.governor = Governor(self.files, zone=UTC)
         config = ServerConfig.from_args(["m", "--data-folder", str(folder), *flags])
-        self.traffic = MonthlyTraffic(book, UTC)
-        self.attendant = Attendant(config, SERVER.peer_id, self.files, book, self.governor, self.traffic)
+        self.traffic = MonthlyTraffic(ledger, UTC)
+        self.housekeeping = Housekeeping(
+            config, SERVER.peer_id, self.files, ledger, self.governor, self.traffic
+        )
         member = FakeServer(Span(0, 2), 2, 4096, 60.0, 4096)
         self.runner = member.runner
-        self.hastened = 0
-        swarm: Any = type("Swarm", (), {"daemon_pid": None})()
-        self.controls = Controls(say=print, drain_seconds=lambda: 60.0, ends_at=lambda: None)
-        self.controls.serving = Serving(
-            swarm, Span(0, 2), "fake", member.sessions, member.runner, self._hasten
+        self.announced = 0
+        self.server = ReadyServer(
+            layers=Span(0, 2),
+            model_name="fake",
+            sessions=member.sessions,
+            runner=member.runner,
+            daemon_pid=lambda: None,
+            announce_soon=self._announce_soon,
         )
 
-    def _hasten(self) -> None:
-        self.hastened += 1
+    def _announce_soon(self) -> None:
+        self.announced += 1
 
     def limit(self, **limits: float) -> None:
         self.governor.verdict = Verdict(action=Action.RUN, causes=(), leaves_at=None, limits=Limits(**limits))
@@ -85,18 +90,17 @@ class Scene:
     def look(self, seconds: float = 5.0, *, ours: float = 5.0) -> None:
         """Some time passes, with so much computing."""
         self.machine.go_on(seconds, ours=ours)
-        self.attendant._measure()
-        self.attendant._write_status()
+        self.housekeeping.hold_limits()
 
 
 @pytest.fixture
 async def scene(tmp_path, monkeypatch):
     machine = Machine()
-    monkeypatch.setattr(attendant.Usage, "look", lambda usage, watts=None: machine.look(watts))
-    monkeypatch.setattr(attendant, "processors", lambda: 4)
-    with LedgerWriter(tmp_path / "ledger.sqlite") as book:
-        scene = Scene(tmp_path, book, machine, "--threads", "2")
-        with scene.attendant.serving(scene.controls), scene.runner:
+    monkeypatch.setattr(consumption.Usage, "look", lambda usage, watts=None: machine.look(watts))
+    monkeypatch.setattr(duty_control, "processors", lambda: 4)
+    with LedgerWriter(tmp_path / "ledger.sqlite") as ledger:
+        scene = Scene(tmp_path, ledger, machine, "--threads", "2")
+        with scene.housekeeping.attending(scene), scene.runner:
             yield scene
 
 
@@ -105,7 +109,7 @@ async def test_a_share_of_the_processors_becomes_a_duty_and_is_announced(scene):
     scene.limit(cpu_share=0.25)
     scene.look()
     assert scene.runner.duty == 0.5
-    assert scene.hastened == 1
+    assert scene.announced == 1
     scene.limit(cpu_share=1.0)
     scene.look()
     assert scene.runner.duty == 1.0
@@ -132,15 +136,14 @@ async def test_a_cap_that_cannot_be_held_is_told(scene):
     for _ in range(60):
         scene.look()
     assert scene.runner.duty == pytest.approx(MIN_DUTY)
-    [status] = read_statuses(scene.files.statuses)
-    assert "60 W can't be held" in status.troubles["power cap"]
+    assert "60 W can't be held" in scene.housekeeping.status().troubles["power cap"]
 
 
-async def test_what_a_stay_has_used_is_in_the_ledger_when_its_state_changes(scene):
-    scene.attendant.enter(OwnerState.SERVING, "the policy allows it")
+async def test_what_a_period_has_used_is_in_the_ledger_when_its_state_changes(scene):
+    scene.housekeeping.enter(OwnerState.SERVING, "the policy allows it")
     scene.machine.go_on(600.0, ours=100.0, sent=5000)
-    scene.attendant.enter(OwnerState.DRAINING, "gear is D")
-    await scene.attendant._book.ask(lambda ledger: None)
+    scene.housekeeping.enter(OwnerState.DRAINING, "gear is D")
+    await scene.ledger.ask(lambda ledger: None)
     with Ledger.open(scene.files.ledger) as ledger:
         interval = list(ledger.intervals(since=0.0, until=1e12))[-1]
         states = [change.state for change in ledger.transitions(since=0.0, until=1e12)]
@@ -152,14 +155,14 @@ async def test_what_a_stay_has_used_is_in_the_ledger_when_its_state_changes(scen
 
 async def test_traffic_counts_before_it_is_written_down(scene):
     scene.machine.go_on(5.0, ours=1.0, sent=700)
-    scene.attendant._measure()
+    scene.housekeeping.hold_limits()
     assert scene.traffic.readings()["traffic_bytes"].value == 700.0
 
 
 async def test_the_same_state_for_another_reason_is_no_change_for_the_ledger(scene):
-    scene.attendant.enter(OwnerState.PAUSED, "gear is D")
-    scene.attendant.enter(OwnerState.PAUSED, "plugged in is false")
-    await scene.attendant._book.ask(lambda ledger: None)
+    scene.housekeeping.enter(OwnerState.PAUSED, "gear is D")
+    scene.housekeeping.enter(OwnerState.PAUSED, "plugged in is false")
+    await scene.ledger.ask(lambda ledger: None)
     with Ledger.open(scene.files.ledger) as ledger:
         assert [change.words for change in ledger.transitions(since=0.0, until=1e12)] == ["gear is D"]
     [status] = read_statuses(scene.files.statuses)

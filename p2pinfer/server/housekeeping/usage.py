@@ -1,6 +1,6 @@
-"""What this server has used so far, as the counters of the machine show it: computing time, traffic, energy.
+"""What this server has used so far, by the counters of the machine: computing time, traffic, energy.
 
-A look reads five small files of the kernel's, in well under a millisecond.
+A look reads five small files of the kernel, in well under a millisecond.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from p2pinfer.wire.lanes import DIRECT, TUNNELLED
 
 
 class Usage:
-    """Looks at the counters. `daemon_pid()` tells which process is p2pd now, if one is.
+    """Reads the counters. `daemon_pid()` is the process of p2pd now; None while it isn't running.
 
-    Computing time: this process, the children that it has waited for (a p2pd that was restarted is among
-    them, and so are commands that signals come from), and the p2pd that runs.
+    Computing time: this process, its children that have ended (a p2pd that was restarted, commands that
+    signals come from), and the p2pd that runs.
 
-    Traffic: lanes and gRPC are counted here. Of p2pd Linux tells what it has read and written; without
-    what it carried to and from this process that is an upper estimate of what it sent and received (the
-    swarm's control messages within the machine, a few, are in it). What a p2pd does between the last look
-    and its end is lost. On other systems p2pd's traffic isn't known, and counts as what it carried for us.
+    Traffic: lanes and gRPC are counted in this process. Linux tells how much p2pd has read and written.
+    Without the bytes that p2pd carried to and from this process, that is an upper estimate of what it sent
+    and received: it contains a few control messages within the machine. The traffic of a p2pd between the
+    last look and its end is lost. On other systems p2pd's traffic isn't known; there it counts as the bytes
+    that p2pd carried for this process.
     """
 
     def __init__(self, daemon_pid: Callable[[], int | None], *, powercap: Path = POWERCAP_FOLDER) -> None:
@@ -34,13 +35,13 @@ class Usage:
         self._powercap = powercap
         self._daemon: psutil.Process | None = None
         self._cpu_seconds = 0.0
-        self._read_bytes = self._written_bytes = 0  # by the p2pd that runs
-        self._former_read_bytes = self._former_written_bytes = 0  # by those before it
-        self._sent_bytes = self._received_bytes = 0  # by all of them, between here and other machines
+        self._read_bytes = self._written_bytes = 0  # by the p2pd that runs now
+        self._former_read_bytes = self._former_written_bytes = 0  # by every p2pd before it
+        self._sent_bytes = self._received_bytes = 0  # by every p2pd, to and from other machines
 
     def look(self, watts: float | None = None) -> Look:
-        """The counters now; `watts` is what the owner's meter shows."""
-        # Children first: if p2pd ends between the two its time is missing once, instead of being there twice.
+        """The counters now. `watts` comes from the owner's meter; None without one, or if it is silent."""
+        # Children first: if p2pd ends between the two, its time is missing once, not counted twice.
         own = os.times()
         daemon_seconds = self._look_at_daemon()
         seconds = own.user + own.system + own.children_user + own.children_system + daemon_seconds
@@ -58,7 +59,7 @@ class Usage:
         )
 
     def _look_at_daemon(self) -> float:
-        """Its computing time; its traffic is kept."""
+        """Return the computing time of p2pd in seconds, and keep its traffic. 0.0 if it isn't running."""
         try:
             pid = self._daemon_pid()
             if pid is None:
@@ -83,7 +84,7 @@ class Usage:
         self._read_bytes = self._written_bytes = 0
 
     def _estimate_traffic(self) -> None:
-        """Of what p2pd reads and writes, half of the tunnel's bytes go to us or come from us."""
+        """p2pd reads and writes each byte of the tunnel once for this process; those bytes are taken off."""
         read = self._former_read_bytes + self._read_bytes
         written = self._former_written_bytes + self._written_bytes
         sent = max(TUNNELLED.sent_bytes, written - TUNNELLED.received_bytes)
@@ -93,7 +94,7 @@ class Usage:
 
 
 def _busy_seconds() -> float:
-    """Of all processors since the machine started, without what it waited for disks or other guests."""
+    """Busy time of all processors since the machine started, without waiting for disks or other guests."""
     times = psutil.cpu_times()
     return float(
         times.user + times.nice + times.system + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0)

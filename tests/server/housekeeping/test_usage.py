@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from p2pinfer.server.life import usage
-from p2pinfer.server.life.usage import Usage
+from p2pinfer.server.housekeeping import usage
+from p2pinfer.server.housekeeping.usage import Usage
 from p2pinfer.types import Span
 from p2pinfer.wire import lanes
 from p2pinfer.wire.lanes import Traffic

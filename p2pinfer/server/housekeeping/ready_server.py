@@ -1,0 +1,22 @@
+"""A server that is ready, as housekeeping sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from p2pinfer.server.sessions.session_steps import Runner
+from p2pinfer.server.sessions.session_table import SessionTable
+from p2pinfer.types import Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyServer:
+    """A server that is in the swarm with its layers: what can be read from it, and what can be changed."""
+
+    layers: Span
+    model_name: str
+    sessions: SessionTable
+    runner: Runner
+    daemon_pid: Callable[[], int | None]  # the process of p2pd now; None while it is started again
+    announce_soon: Callable[[], None]  # doesn't wait for the next heartbeat

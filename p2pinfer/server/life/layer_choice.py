@@ -1,0 +1,36 @@
+"""Which layers this server takes: those that its owner names, or those that the swarm lacks most."""
+
+from __future__ import annotations
+
+from p2pinfer.errors import UsageError
+from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.server.compute.budget import default_num_layers
+from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.machine.memory import available_memory_bytes
+from p2pinfer.server.placement import choose_span
+from p2pinfer.swarm.census import coverage
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.types import Span
+
+
+async def choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) -> Span:
+    """The layers to claim.
+
+    Raises UsageError if the model doesn't have the layers that were asked for, SwarmError if the swarm can't
+    be read.
+    """
+    manifest = store.manifest
+    if config.layers is not None:
+        whole = Span(0, manifest.num_layers)
+        if not config.layers.within(whole):
+            raise UsageError(f"--layers {config.layers}: {manifest.name} has layers {whole}")
+        return config.layers
+    number = config.num_layers or default_num_layers(
+        largest_layer_bytes=max(
+            store.layer_bytes(Span(layer, layer + 1)) for layer in range(manifest.num_layers)
+        ),
+        free_bytes=available_memory_bytes(),
+        num_layers=manifest.num_layers,
+    )
+    servers = await swarm.servers(manifest.hash)
+    return choose_span(coverage(servers, manifest.num_layers), min(number, manifest.num_layers))

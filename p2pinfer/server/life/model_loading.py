@@ -1,0 +1,55 @@
+"""Opening the model and loading layers, in threads: both take seconds to minutes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from p2pinfer.model.engine import load_engine
+from p2pinfer.model.engine.base import Engine
+from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import open_model
+from p2pinfer.server.compute.speed import Speed, measure_speed
+from p2pinfer.server.config import ServerConfig
+from p2pinfer.threads import in_thread
+from p2pinfer.types import Span
+
+
+async def open_store(config: ServerConfig, say: Callable[[str], None]) -> LayerStore:
+    """Find the model, and convert it the first time. If cancelled, the thread ends after the present layer.
+
+    Raises P2PInferError if there is no such model or it can't be used.
+    """
+    given_up = threading.Event()
+
+    def progress(line: str) -> None:
+        if given_up.is_set():
+            raise InterruptedError
+        say(line)
+
+    try:
+        return await in_thread(
+            partial(open_model, config.model, cache_folder=config.cache_folder, progress=progress)
+        )
+    finally:
+        given_up.set()
+
+
+async def load_layers(config: ServerConfig, store: LayerStore, layers: Span) -> tuple[Engine, Speed]:
+    """Load layers into an engine, and measure how fast it computes them.
+
+    Raises P2PInferError if the engine or the device can't be used.
+    """
+    engine = await in_thread(
+        partial(
+            load_engine,
+            store,
+            layers,
+            device=config.device,
+            threads=config.threads,
+            engine=config.engine,
+            max_cache_tokens=config.max_cache_tokens,
+        )
+    )
+    return engine, await in_thread(partial(measure_speed, engine))

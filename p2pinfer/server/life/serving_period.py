@@ -1,0 +1,30 @@
+"""One time in the swarm, from joining to leaving: what the lifecycle asks of it, and what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.swarm.membership.membership import Remembered
+
+
+@dataclass(slots=True, kw_only=True)
+class ServingPeriod:
+    """Shared by the lifecycle and the code that serves. For the event loop."""
+
+    say: Callable[[str], None]  # prints a line for the owner
+    drain_seconds: Callable[[], float]  # how long a drain may take at most
+    ends_at: Callable[[], float | None]
+    """Unix seconds: when `stopping` will be set, where hours or prices tell."""
+    remembered: Remembered | None = None
+    """The peers and ports of the swarm: from the period before, and at the end for the next one."""
+    server: ReadyServer | None = None
+    """Set while the server is in the swarm with its layers."""
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the serving code when the server is announced."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the lifecycle: take no new session, let open sessions move, then leave."""
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the lifecycle: leave now."""

@@ -1,0 +1,178 @@
+"""Serving one loaded span: what the server says of itself, how it takes sessions, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from p2pinfer.model.engine.base import Engine
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.server.compute.batcher import Batcher
+from p2pinfer.server.compute.budget import default_cache_tokens, history_bytes_per_token
+from p2pinfer.server.compute.speed import Speed
+from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.door.admission import Load
+from p2pinfer.server.door.handler import Handler
+from p2pinfer.server.door.listeners import Reachable, open_to_peers
+from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
+from p2pinfer.server.life.serving_period import ServingPeriod
+from p2pinfer.server.machine.memory import available_memory_bytes
+from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.server.sessions.session_steps import Runner
+from p2pinfer.server.sessions.session_table import SessionTable
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.swarm.tunnel import dial
+from p2pinfer.tasks import all_of, first_of
+from p2pinfer.types import short_id
+from p2pinfer.wire.status import Reason, Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSpan:
+    """Layers that this server has claimed and loaded."""
+
+    manifest: Manifest
+    claim: Announcement
+    engine: Engine
+    speed: Speed
+
+
+class SpanService:
+    """Serves the sessions of a loaded span, from its first announcement to its withdrawal.
+
+    For the event loop. `run` is called once.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        swarm: Swarm,
+        span: LoadedSpan,
+        accounts: Accounts,
+        period: ServingPeriod,
+    ) -> None:
+        self._config = config
+        self._swarm = swarm
+        self._span = span
+        self._period = period
+        self._sessions = SessionTable(
+            span.engine,
+            cache_tokens=cache_tokens(config, span.engine),
+            idle_seconds=config.idle_seconds,
+            accounts=accounts,
+        )
+        self._batcher = Batcher(span.engine, span.speed)
+        self._runner = Runner(self._batcher, self._sessions.find, asyncio.get_running_loop())
+        self._leaves_at: float | None = None  # Unix seconds; set when draining begins
+
+    async def run(self) -> None:
+        """Listen, announce, and serve until the period ends; let sessions move, and end the rest.
+
+        The first task that fails ends the service with its error. Raises P2PInferError for what the owner can
+        mend.
+        """
+        config, swarm = self._config, self._swarm
+        handler = Handler(self._sessions, self._runner, self._load, tunnel=partial(dial, swarm))
+        with self._runner:
+            async with open_to_peers(
+                config.listen, config.announce, handler, self._runner, swarm
+            ) as reachable:
+                describe = partial(self._describe, reachable)
+                await announce_first(swarm, describe)
+                heartbeats = Heartbeats(swarm, describe, config.heartbeat_seconds)
+                try:
+                    self._become_ready(heartbeats)
+                    await first_of(
+                        self._drain_when_asked(heartbeats),
+                        heartbeats.beat_forever(),
+                        heartbeats.announce_after_rejoining(),
+                        self._sessions.expire_forever(),
+                        self._runner.wait_failed(),
+                    )
+                    await self._leave(describe())
+                finally:
+                    self._period.server = None
+
+    def _become_ready(self, heartbeats: Heartbeats) -> None:
+        span, sessions = self._span, self._sessions
+        self._period.server = ReadyServer(
+            layers=span.claim.layers,
+            model_name=span.manifest.name,
+            sessions=sessions,
+            runner=self._runner,
+            daemon_pid=lambda: self._swarm.daemon_pid,
+            announce_soon=heartbeats.announce_soon,
+        )
+        self._period.ready.set()
+        self._period.say(
+            f"ready: layers {span.claim.layers} of {span.manifest.num_layers}, "
+            f"peer {short_id(self._swarm.peer_id)}, {span.engine.numerics}, "
+            f"{span.engine.weight_bytes / 1e6:.0f} MB of weights, {sessions.cache_tokens} cache tokens"
+        )
+
+    async def _drain_when_asked(self, heartbeats: Heartbeats) -> None:
+        """Return when the period is stopping and open sessions have moved, or had their time to."""
+        period = self._period
+        await period.stopping.wait()
+        seconds = period.drain_seconds()
+        self._leaves_at = time.time() + seconds
+        if len(self._sessions):  # without sessions the next announcement is the withdrawal
+            heartbeats.announce_soon()
+        await drain(self._sessions, seconds, period.leaving, period.say)
+
+    async def _leave(self, last_record: Announcement) -> None:
+        """End the sessions that are left, withdraw the record, and wait for the last receipts."""
+        number = len(self._sessions)
+        self._sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
+        self._period.say(f"leaving: {counted(number, 'session is told', 'sessions are told')}")
+        accounts = self._sessions.accounts
+        await all_of(withdraw(self._swarm, last_record), accounts.wait_settled(SETTLE_SECONDS))
+
+    def _load(self) -> Load:
+        """What admission decides by."""
+        span, sessions = self._span, self._sessions
+        return Load(
+            peer_id=self._swarm.peer_id,
+            model=span.manifest.hash,
+            numerics=span.engine.numerics,
+            layers=span.claim.layers,
+            max_positions=span.manifest.max_positions,
+            cache_tokens=sessions.cache_tokens,
+            free_cache_tokens=sessions.free_cache_tokens,
+            sessions=len(sessions),
+            draining=self._period.stopping.is_set(),
+        )
+
+    def _describe(self, reachable: Reachable) -> Announcement:
+        """The record as it is now."""
+        leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
+        return dataclasses.replace(
+            self._span.claim,
+            state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
+            leaves_at=self._period.ends_at() if leaves_at is None else leaves_at,
+            numerics=self._span.engine.numerics,
+            endpoints=reachable.endpoints,
+            certificate=reachable.certificate.der,
+            decode_seconds_per_layer=batcher.decode_seconds_per_layer / runner.duty,
+            prefill_tokens_per_second=batcher.prefill_tokens_per_second * runner.duty,
+            queue_depth=runner.queue_depth,
+            free_cache_tokens=self._sessions.free_cache_tokens,
+            announced_at=now,
+            expires_at=now + self._config.record_seconds,
+        )
+
+
+def cache_tokens(config: ServerConfig, engine: Engine) -> int:
+    """How many tokens of cache all sessions share: what the owner says, or a part of the free memory."""
+    if config.max_cache_tokens is not None:
+        return config.max_cache_tokens
+    return default_cache_tokens(
+        bytes_per_token=engine.cache_bytes_per_token + history_bytes_per_token(engine.hidden_size),
+        free_bytes=available_memory_bytes(),
+    )
