@@ -160,16 +160,16 @@ class InferenceSession:
             self._drop()
 
     def _compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
-        if self._unbroken.chain is None:
+        chain = self._unbroken.chain  # the same object whatever happens to its hops
+        if chain is None:
             self._held = [[] for _ in rows]
-            self._network.run(self._unbroken.open(self._shape(len(rows))))
+            chain = self._network.run(self._unbroken.open(self._shape(len(rows))))
         self._pending = pending = PendingRows(rows, wanted, self._held, self._embed)
         while True:
             try:
                 if self._unbroken.handover.has_successor:
                     self._network.run(self._unbroken.handover.switch())
-                assert self._unbroken.chain is not None
-                self._run_steps(self._unbroken.chain, pending)
+                self._run_steps(chain, pending)
                 break
             except (HopFailedError, RefusedError) as error:
                 self._network.run(self._unbroken.recover(error))

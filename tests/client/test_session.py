@@ -1,4 +1,4 @@
-"""A session keeps the tokens: what servers hold isn't sent again, and a lost route is replaced."""
+"""A session keeps the tokens: servers get only what they don't hold, and a lost route is replaced."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.fakes import FakeEnds, FakeSwarm, fake_swarm, greedy_locally, run_loc
 
 
 def tokens_run(swarm: FakeSwarm) -> int:
-    """Tokens that the first server has run in the sessions that are open there."""
+    """Count the tokens that the first server has run in its open sessions."""
     return sum(session.tokens_run for session in swarm.members[0].open_sessions)
 
 
@@ -66,7 +66,7 @@ async def test_a_long_prompt_goes_in_several_steps_and_comes_out_the_same():
 
 
 async def test_a_server_dying_mid_answer_does_not_change_the_answer():
-    """The spare is fed the history and continues; the reader sees one unbroken text."""
+    """The spare gets the history replayed and continues; the reader sees one unbroken text."""
     async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
         loop = asyncio.get_running_loop()
 
@@ -152,7 +152,7 @@ async def test_an_expired_session_is_opened_again_unnoticed():
 
 
 class BreakableCall:
-    """A hop's call that can end as gRPC ends one that met a refusal in the middle of a write: no reason."""
+    """A hop's call that can end without a reason, as gRPC reports a refusal in the middle of a write."""
 
     def __init__(self, call: HopCall, peer_id: PeerId) -> None:
         self._call = call
@@ -235,7 +235,7 @@ async def test_several_threads_generate_at_once_each_its_own_text():
 
 
 async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monkeypatch):
-    """Counted in bytes, for one hop and for three: the chain does not return to the client between."""
+    """Counted in bytes, for one hop and for three: outputs between hops don't pass through the client."""
     counts: dict[int, tuple[int, int]] = {}
     for spans in ([Span(0, 6)], THREE):
         sent, received = [], []
@@ -265,7 +265,7 @@ async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monk
 
 
 def meeting(barrier: threading.Barrier, meets: Iterable[bool]) -> Callable[[], None]:
-    """For an engine: its nth batch waits for another server's if the nth of `meets` says so."""
+    """Make an engine's nth batch wait for another server's batch if the nth of `meets` is true."""
     batches = iter(meets)
 
     def before_forward() -> None:

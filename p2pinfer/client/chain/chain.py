@@ -83,7 +83,7 @@ class Chain:
         return self._max_step_tokens
 
     def install(self, hops: Sequence[Hop], steps_lane: LaneEnd, results_lane: LaneEnd) -> None:
-        """Go on with these hops and lanes. The caller closes those that are not among them."""
+        """Go on with these hops and lanes. The caller closes the former ones."""
         self.hops, self.steps_lane, self.results_lane = list(hops), steps_lane, results_lane
         self.broken.clear()
         self._unsent = False

@@ -127,6 +127,6 @@ class Mender:
             return message
         others = ", ".join(sorted({f"{listing.model_name} ({listing.model[:12]})" for listing in listings}))
         return (
-            f"{message}; nobody here serves {self._manifest.name} ({self._manifest.hash[:12]}); "
-            f"the swarm serves: {others or 'nothing yet'}"
+            f"{message}; no server in this swarm has {self._manifest.name} ({self._manifest.hash[:12]}); "
+            f"its servers have: {others or 'nothing yet'}"
         )

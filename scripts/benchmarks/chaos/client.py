@@ -20,8 +20,8 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from p2pinfer import AutoDistributedModelForCausalLM
-from p2pinfer.client.session import InferenceSession
 from p2pinfer.client.generation import DistributedCausalLM
+from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import P2PInferError
 from p2pinfer.model.engine.base import Hidden
 from scripts.benchmarks.chaos.work import KEPT_CALLS

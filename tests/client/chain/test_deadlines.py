@@ -1,4 +1,4 @@
-"""Deadlines follow what steps have taken; who is slow is told from who was slow once."""
+"""Deadlines follow the times of earlier steps; a slow hop is told from one that was slow once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_steady_steps_are_not_overdue_before_they_take_several_times_as_long(usu
 
 @given(before=SECONDS, after=SECONDS)
 def test_the_deadline_adapts_to_a_route_that_has_become_another(before: float, after: float):
-    """What was usual long ago says nothing about now."""
+    """Old steps lose their weight."""
     settled = decode_times([before] * 20 + [after] * 200).overdue_seconds(StepKind.DECODE, tokens=1)
     assert settled == pytest.approx(min(max(3 * after, 0.5), 10.0), rel=0.05)
 
@@ -84,7 +84,7 @@ USUAL = st.floats(0.001, 1.0)
 
 @given(usual=USUAL, noise=st.lists(st.floats(0.9, 2.5), max_size=100))
 def test_a_hop_whose_steps_vary_is_not_slow(usual: float, noise: list[float]):
-    """Up to two and a half times what is usual is the weather."""
+    """Up to two and a half times the usual is noise."""
     assert paced([usual] * 16 + [usual * factor for factor in noise]).slow_seconds is None
 
 
@@ -95,7 +95,7 @@ def test_a_hop_that_was_slow_for_a_few_steps_is_not_slow(usual: float, factor: f
 
 @given(usual=USUAL, factor=st.floats(10, 100), times=st.integers(8, 200))
 def test_a_hop_that_stays_slow_is_slow_for_as_long_as_it_stays_so(usual: float, factor: float, times: int):
-    """What is slow doesn't become what is usual, however long it lasts."""
+    """Slow steps don't become the usual ones, however long they last."""
     pace = paced([usual] * 20 + [usual * factor] * times)
     assert pace.slow_seconds == pytest.approx(usual * factor)
     pace.add(usual)

@@ -12,7 +12,7 @@ STEP_IDS = st.integers(0, 6)
 
 @st.composite
 def progresses(draw: st.DrawFn) -> HopProgress:
-    """Of an honest hop: it computes what it has received, and sends what it has computed."""
+    """Draw what an honest hop says: it computes only received steps, and sends only computed ones."""
     sent = draw(STEP_IDS)
     computed = draw(st.integers(sent, 6))
     return HopProgress(received=draw(st.integers(computed, 6)), computed=computed, sent=sent)
@@ -20,7 +20,7 @@ def progresses(draw: st.DrawFn) -> HopProgress:
 
 @given(step_id=st.integers(1, 6), hops=st.lists(st.none() | progresses(), min_size=1, max_size=5))
 def test_whoever_does_not_answer_is_to_blame_first(step_id: int, hops: list[HopProgress | None]):
-    """Whatever the others say: what a silent hop holds up looks like their fault."""
+    """The other answers don't matter: a silent hop makes its neighbours look guilty."""
     verdict = diagnose(step_id, hops)
     if None in hops:
         assert verdict == Silent(hops.index(None))
@@ -30,7 +30,7 @@ def test_whoever_does_not_answer_is_to_blame_first(step_id: int, hops: list[HopP
 
 @given(step_id=st.integers(1, 6), hops=st.lists(progresses(), min_size=1, max_size=5))
 def test_the_step_is_where_the_first_hop_is_that_is_not_done_with_it(step_id: int, hops: list[HopProgress]):
-    """Everybody before has sent it on; a hop that has it works on it, or can't get rid of it."""
+    """All hops before have sent it on. The hop that has it is working, or can't send it."""
     verdict = diagnose(step_id, hops)
     at = next((index for index, hop in enumerate(hops) if hop.sent < step_id), len(hops))
     if at == len(hops):
@@ -45,7 +45,7 @@ def test_the_step_is_where_the_first_hop_is_that_is_not_done_with_it(step_id: in
 
 @given(data=st.data(), hops=st.integers(1, 5), step_id=st.integers(1, 4))
 def test_as_a_step_moves_on_the_verdict_moves_with_it(data: st.DataObject, hops: int, step_id: int):
-    """In every order in which a pipeline's events can come, no earlier hop is blamed than before."""
+    """In every order of a pipeline's events, the verdict never moves back to an earlier hop."""
     received, computed, sent = [0] * hops, [0] * hops, [0] * hops
     where = -2.0
     while True:

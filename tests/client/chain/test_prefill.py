@@ -1,4 +1,4 @@
-"""Prompts are cut into steps that servers take, and nothing is sent that they hold."""
+"""Prompts are cut into steps that servers take, and tokens that servers hold are not sent."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def test_the_common_prefix_is_common_and_no_longer_could_be(one, other):
 
 
 def test_prompts_are_cut_smaller_for_hops_that_are_far_away():
-    """A hop begins when a step is all there: over slow links small ones overlap."""
+    """A hop begins a step when all of it has arrived: over slow links, small steps overlap."""
     assert step_tokens(0.0005) == PREFILL_STEP_TOKENS
     assert step_tokens(0.040) == FAR_STEP_TOKENS < PREFILL_STEP_TOKENS

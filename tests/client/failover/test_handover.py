@@ -45,14 +45,14 @@ async def test_a_draining_server_is_left_between_two_tokens_and_nothing_is_compu
                 return text
 
         assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
-        fed = len(PROMPT) + TOKENS - 1
-        assert computed(swarm.members[0]) == computed(swarm.members[2]) == fed
-        assert computed(swarm.members[1]) + computed(swarm.members[3]) == fed + len(PROMPT) + 3
+        sent = len(PROMPT) + TOKENS - 1
+        assert computed(swarm.members[0]) == computed(swarm.members[2]) == sent
+        assert computed(swarm.members[1]) + computed(swarm.members[3]) == sent + len(PROMPT) + 3
 
 
 @pytest.mark.parametrize("span", THREE, ids=["first", "middle", "last"])
 async def test_an_idle_session_leaves_a_draining_server_by_itself(span):
-    """Between two generate() calls: the server need not wait for the next one."""
+    """The server does not have to wait for the next generate() call."""
     async with fake_swarm([*THREE, span]) as swarm:
         mischief = Mischief(swarm)
 
@@ -120,7 +120,7 @@ async def test_two_hops_drain_one_after_the_other_and_each_hands_over():
 
 
 async def test_while_a_successor_takes_over_no_second_one_is_prepared(monkeypatch):
-    """However long that takes: the second would tell the hops that stay to expect it instead."""
+    """A second successor would tell the hops that stay to expect it instead of the first."""
     warm = []
 
     class Slow(Splice):

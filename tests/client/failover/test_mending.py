@@ -1,4 +1,4 @@
-"""Servers die, fall silent or answer nonsense in the middle of a text: it comes out as if none had.
+"""Servers die, fall silent or answer nonsense in the middle of a text, and the text is the same.
 
 Servers are the real handler and runner over real sockets; how often each computed what is counted.
 """
@@ -30,7 +30,7 @@ from tests.fakes import (
 
 @pytest.mark.parametrize("span", THREE, ids=["first", "middle", "last"])
 async def test_when_a_hop_dies_the_others_compute_nothing_twice(span):
-    """The one before the gap replays what it sent (or the client its tokens); the rest only goes on."""
+    """The hop before the gap replays its outputs, or the client its tokens; the other hops just go on."""
     async with fake_swarm([*THREE, span]) as swarm:
         mischief = Mischief(swarm)
 
@@ -45,10 +45,10 @@ async def test_when_a_hop_dies_the_others_compute_nothing_twice(span):
                 return text
 
         assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
-        fed = len(PROMPT) + TOKENS - 1
+        sent = len(PROMPT) + TOKENS - 1
         for member in swarm.members:
             if member.engine.span != span:  # the step that found the gap may have come this far
-                assert computed(member) in (fed, fed + 1)
+                assert computed(member) in (sent, sent + 1)
 
 
 async def test_two_die_at_once_and_both_are_replaced():
@@ -70,7 +70,7 @@ async def test_two_die_at_once_and_both_are_replaced():
 
 
 async def test_one_server_takes_the_place_of_two_and_two_that_of_one():
-    """The replacements are cut elsewhere: a gap is filled by whatever covers it."""
+    """The replacements hold other spans: a gap is filled by any servers that cover it."""
     async with fake_swarm([*THREE, Span(0, 4), Span(4, 5), Span(5, 6)]) as swarm:
         mischief = Mischief(swarm)
 
@@ -210,8 +210,8 @@ async def test_no_holder_left_the_session_waits_and_goes_on_when_one_returns(cap
                 return decode(session, PROMPT, TOKENS, after=at_five)
 
         assert await in_client(swarm, work) == greedy_locally(PROMPT, TOKENS, 6)
-        fed = len(PROMPT) + TOKENS - 1
-        assert computed(swarm.members[0]) in (fed, fed + 1)  # it kept its caches meanwhile
+        sent = len(PROMPT) + TOKENS - 1
+        assert computed(swarm.members[0]) in (sent, sent + 1)  # it kept its caches meanwhile
 
 
 async def test_when_the_limit_passes_the_error_holds_the_text_so_far():
@@ -291,13 +291,13 @@ async def test_an_interrupted_generation_frees_the_servers_memory_at_once():
 
 
 def _thread_interrupt(thread: int) -> None:
-    """As Ctrl-C does in the main thread."""
+    """Raise KeyboardInterrupt in a thread, as Ctrl-C does in the main thread."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
 
 @pytest.mark.parametrize("span", THREE, ids=["first", "middle", "last"])
 async def test_a_server_that_answers_nonsense_is_found_out_and_replaced(span):
-    """What isn't a number is refused by whoever gets it, and the one it came from is to blame."""
+    """The next hop refuses values that are not numbers, and the hop that sent them is to blame."""
     async with fake_swarm([*THREE, *THREE]) as swarm:
         liars: list[FakeServer] = []
 

@@ -26,7 +26,7 @@ def test_a_peer_that_may_be_innocent_is_replaced_and_asked_again_only_if_there_i
 
 
 def test_a_broken_link_costs_nobody_the_place():
-    """Both ends may be well: only their being neighbours is in doubt."""
+    """Both peers may be healthy: only the link between them is in doubt."""
     assert after_failure(LinkFailedError(PEER, OTHER, "cut")) == Remedy(avoid_link=(PEER, OTHER))
 
 
@@ -37,7 +37,7 @@ def test_a_full_peer_is_asked_again_when_it_said():
 
 @given(reason=st.sampled_from(list(Reason)), retry=st.floats(0, 60))
 def test_every_refusal_has_an_answer_and_only_a_bad_opening_has_no_other_way(reason: Reason, retry: float):
-    """Whoever refused is replaced, and kept away from unless it only has lost the session."""
+    """A server that refuses is replaced, and avoided for a while unless it has only lost the session."""
     remedy = after_failure(RefusedError(PEER, reason, "", retry))
     if reason is Reason.BAD_OPENING:
         assert remedy is None
@@ -49,6 +49,6 @@ def test_every_refusal_has_an_answer_and_only_a_bad_opening_has_no_other_way(rea
         assert remedy.avoid_seconds == (retry or FAILED_PEER_SECONDS)
 
 
-@pytest.mark.parametrize("error", [NoRouteError("nobody"), UsageError("no")])
+@pytest.mark.parametrize("error", [NoRouteError("no server"), UsageError("no")])
 def test_what_is_not_a_peers_doing_is_not_rerouted(error: Exception):
     assert after_failure(error) is None

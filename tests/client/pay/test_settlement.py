@@ -1,4 +1,4 @@
-"""What a client signs while it generates, over real calls: what was done, to the token, and no more."""
+"""While it generates, a client signs, over real calls, for exactly the tokens that were computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 5.0
 
 
 def signed_work(member: FakeServer) -> dict[bytes, Work]:
-    """By session, what this server has receipts for."""
+    """The work that this server has receipts for, by session."""
     receipts = [read_receipt(signed) for signed in member.book.receipts]
     return {receipt.session_id: receipt.work for receipt in sorted(receipts, key=lambda one: one.sequence)}
 
@@ -43,7 +43,7 @@ async def test_after_a_session_every_hop_has_a_receipt_for_all_that_it_did():
 
 
 async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(monkeypatch):
-    """Ten times the limit in one go, on every hop."""
+    """A prompt of ten times the limit, on every hop."""
     most: dict[int, int] = {}
     count = Account.count
 
@@ -66,7 +66,7 @@ async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(mon
 
 
 async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypatch):
-    """And since it then does no more without a receipt for its lie, another takes its place."""
+    """It stops working without a receipt for its false claim, so another server takes its place."""
     monkeypatch.setattr("p2pinfer.server.sessions.session_steps.RECEIPT_SECONDS", 0.2)
     async with fake_swarm([Span(0, 2)], receipt_tokens=256) as swarm:
         liar = swarm.members[0]
@@ -92,7 +92,7 @@ async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypa
 
 
 async def test_a_session_whose_client_cannot_settle_ends_with_a_clear_word(monkeypatch):
-    """A client that signs nothing gets what the limit allows, everywhere, and then an error that says why."""
+    """A client that signs nothing gets as much work as the limit allows, then an error that says why."""
     monkeypatch.setattr("p2pinfer.server.sessions.session_steps.RECEIPT_SECONDS", 0.1)
     monkeypatch.setattr("p2pinfer.client.pay.tally.Tally.to_sign", lambda tally, claimed: None)
 

@@ -39,8 +39,8 @@ def test_nothing_is_signed_twice_or_taken_back():
     assert tally.to_sign(Work(10, 1)) == Work(10, 1)
 
 
-def test_history_is_owed_once_however_often_it_is_said():
-    """First a warm successor is fed what there is, then what came meanwhile."""
+def test_history_is_owed_once_however_often_it_is_replayed():
+    """A warm successor first gets the history so far, then the tokens that came meanwhile."""
     tally = Tally()
     tally.expect_history(100)
     tally.expect_history(120)

@@ -1,4 +1,4 @@
-"""Which servers are chosen, by what their records say."""
+"""A server's record decides whether a route has it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fakes import fake_swarm
 
 
 def chosen(network: Network) -> PeerId:
-    """Who serves a short session."""
+    """Return the server that a short session gets."""
     with session_of(network, num_layers=2) as session:
         session.compute([[1, 2, 3]], [1])
         return session.report()[0].peer_id

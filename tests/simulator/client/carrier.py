@@ -1,4 +1,4 @@
-"""The client's carrier over simulated connections: what grpc_carrier.py and wire/channels.py do."""
+"""The client's carrier over simulated connections: stands for grpc_carrier.py and wire/channels.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.simulator.network.host import Host
 from tests.simulator.network.lanes import SimLane
 
 _SHORTEST_WAIT_SECONDS = 0.001
-"""As poll has it. Else a wait that is over but for a rounding error would end at once, for ever."""
+"""The resolution of poll. Without it, a wait that is a rounding error short would end at once, for ever."""
 
 
 class SimHopCall:
@@ -54,7 +54,7 @@ class _Connection:
 
 
 class SimWaiter:
-    """Lets the world go on until there is something to read, room to write, a word, or no time left."""
+    """Lets the world go on until a lane can be read or written, `wake` is called, or time is up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -145,7 +145,7 @@ class SimCarrier:
         return SimWaiter(self._loop)
 
     def forget(self, peer_id: PeerId) -> None:
-        """Don't use this connection again."""
+        """Never use the present connection to this server again."""
         connection = self._connections.pop(peer_id, None)
         if connection is not None and connection.users == 0:
             connection.channel.close("not needed any more")

@@ -34,7 +34,7 @@ REQUESTS = {
 
 
 class _End:
-    """What both ends of a connection for calls have in common. `broken` says why, once it is."""
+    """The common part of both ends of a connection for calls. `broken` says why it ended; empty before."""
 
     def __init__(self, socket: Socket, loop: asyncio.AbstractEventLoop) -> None:
         self.broken = ""
@@ -103,7 +103,7 @@ class _End:
 
 
 class Call:
-    """A call as the client has it: frames, then an end."""
+    """A call at the client: frames, then an end."""
 
     def __init__(self, channel: ClientChannel, number: int, method: str) -> None:
         self.method = method
@@ -113,7 +113,7 @@ class Call:
         self._end: P2PInferError | None = None
 
     async def frame(self) -> Any:
-        """The next message. Raises HopFailedError or RefusedError when the call has ended."""
+        """Wait for the next message. Raises HopFailedError or RefusedError when the call has ended."""
         if self._end is not None and self.frames.empty():
             raise self._end
         frame = await self.frames.get()
