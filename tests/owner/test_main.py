@@ -39,7 +39,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert ended.value.code == 0
     assert f"python -m p2pinfer.owner {name}" in output and "--data-folder" in output
     if name == "redeem":
-        assert "can sign for his own" in " ".join(output.split())
+        assert "can sign for its own" in " ".join(output.split())
 
 
 def test_starting_loads_nothing_heavy():

@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, unless the owner has agreed already; 1 if the answer is no."""
+    """Ask, unless the owner has agreed before. Returns 1 if the answer is no."""
     if consented(OwnerFiles(args.data_folder).consent, accept=args.yes, ask=ask, say=print, flag="--yes"):
         print("you have agreed: servers may run on this machine as your policy says")
         return 0
-    print("then nothing will run", file=sys.stderr)
+    print("not agreed: no server will run on this machine", file=sys.stderr)
     return 1

@@ -1,4 +1,4 @@
-"""`python -m p2pinfer.owner check`: find mistakes in a policy file, or say in plain words what it means."""
+"""`python -m p2pinfer.owner check`: list the mistakes in a policy file, or say what it means."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _CONDITION_WORDS: Mapping[Condition, Callable[[Policy], str]] = {
         f"and {policy.machine_begin_celsius:g} °C to begin"
     ),
     Condition.MONTHLY_TRAFFIC_GB: lambda policy: (
-        f"less than {policy.monthly_traffic_gb:g} GB went by this month"
+        f"this month's traffic is less than {policy.monthly_traffic_gb:g} GB"
     ),
     Condition.EXCLUSIVE_PROGRAMS: lambda policy: _none_runs(policy.exclusive_programs),
     Condition.IN_USE: lambda policy: "nobody uses it",
 }
-_ENDS = {Action.DRAIN: "others take over first", Action.STOP: "stops at once"}
-_OTHERS = 0o077  # permissions of whoever isn't the file's owner
+_ENDS = {Action.DRAIN: "other servers take over", Action.STOP: "stops at once"}
+_OTHERS = 0o077  # permissions of group and others
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the file means. Raises UsageError with every mistake in it."""
+    """Print what the file means. Raises UsageError, which lists all mistakes."""
     path: Path = args.file.expanduser() if args.file else OwnerFiles(args.data_folder).policy
     policy = load_policy(path)
     print(f"{path.name} is fine.\n")
@@ -78,9 +78,9 @@ def _conditions(policy: Policy) -> Iterator[str]:
         yield "It works only while"
         yield from _columns(rows)
     else:
-        yield "It works whenever there is something to do: no condition is in use."
+        yield "It always works: no condition is in use."
     if policy.needed_signals():
-        yield f"What it hasn't heard of for {policy.stale_seconds:g} s isn't known, and stops it at once."
+        yield f"A signal without news for {policy.stale_seconds:g} s isn't known, and stops it at once."
 
 
 def _settings(policy: Policy) -> Iterator[str]:
@@ -89,11 +89,11 @@ def _settings(policy: Policy) -> Iterator[str]:
         yield f"While somebody uses the machine, it takes at most {100 * share:.3g} % of the processors."
     watts = "" if policy.max_watts is None else f", and the machine draws at most {policy.max_watts:g} W"
     yield f"It takes at most {100 * policy.cpu_share:.3g} % of the processors{watts}."
-    yield f"Where others take over first, they have {policy.drain_seconds:g} s."
+    yield f"Other servers have {policy.drain_seconds:g} s to take over."
     yield f"A kWh costs {_tariff_words(policy)}."
-    yield f"Energy that nothing measures is estimated: {policy.watts_per_core:g} W for a busy core."
+    yield f"Without a measurement, energy is estimated: {policy.watts_per_core:g} W for a busy core."
     if Signal.WATTS in policy.signals.sources:
-        yield f"Of what the meter shows, {policy.idle_watts:g} W are drawn anyway."
+        yield f"Of what the meter shows, {policy.idle_watts:g} W are the idle machine's."
 
 
 def _tariff_words(policy: Policy) -> str:
@@ -101,7 +101,7 @@ def _tariff_words(policy: Policy) -> str:
     if tariff.from_signal:
         return f"what the signal `price` says, in {policy.currency}"
     if tariff.price is None:
-        return "what nobody has told: statements will show no costs"
+        return "an unknown amount: statements show no costs"
     hours = "".join(f", {hours.window}: {hours.price:g} {policy.currency}" for hours in tariff.hours)
     return f"{tariff.price:g} {policy.currency}{hours}"
 
@@ -126,13 +126,13 @@ def _listening(policy: Policy) -> Iterator[str]:
 
 
 def _remarks(path: Path, policy: Policy) -> Iterator[str]:
-    """What is no mistake, but not wise."""
+    """What isn't a mistake, but unsafe."""
     broker, home_assistant = policy.signals.mqtt, policy.signals.home_assistant
     secrets = (broker.password if broker else "", home_assistant.token if home_assistant else "")
     text = path.read_text("utf-8-sig")
     if path.stat().st_mode & _OTHERS and any(secret and secret in text for secret in secrets):
         yield ""
-        yield f"Others on this machine can read the secrets in it; better: chmod 600 {path}"
+        yield f"Other users of this machine can read the secrets in it. To prevent that: chmod 600 {path}"
 
 
 def _none_runs(programs: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`export`: write the newest receipt of every session to a file, for the sponsor who signed them."""
+"""`export`: write the newest receipt of every session to a file, for the sponsors."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ HELP = "write signed receipts to a file, for a sponsor to redeem"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     parser.description = (
-        "Write the newest receipt of every session to a file, which the sponsor who signed the receipts can "
-        "redeem. A receipt includes the work of all earlier receipts of its session, so no work is in the "
-        "file twice. A sponsor pays for each piece of work once, even if you hand it in again."
+        "Write the newest receipt of every session to a file, which a sponsor can redeem. A receipt includes the work of all earlier receipts of its session, so no work is in the "
+        "file twice. A sponsor pays for each piece of work once, even if you submit it again."
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", required=True, help="the file to write; it must not exist"
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         since, until = month.first.timestamp(), month.following.first.timestamp()
     client = _client(args.client) if args.client else None
     if not files.ledger.exists():
-        raise UsageError(f"no ledger in {files.folder} yet: it begins with the first work of a server")
+        raise UsageError(f"there is no ledger in {files.folder}: it begins with the first work of a server")
     out: Path = args.out.expanduser()
     tally = _Tally(now=time.time())
     with Ledger.open(files.ledger) as ledger:
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Tally:
-    """Counts what goes into the bundle, and keeps out what nobody would take any more."""
+    """Counts the receipts that go into the bundle, and leaves out expired and damaged ones."""
 
     def __init__(self, *, now: float) -> None:
         self.sessions: Counter[PeerId] = Counter()
@@ -92,16 +91,20 @@ class _Tally:
     def report(self, out: Path) -> str:
         lines = [f"{out}: receipts of {self.sessions.total()} sessions, signed by"]
         if not self.sessions:
-            lines = ["There is nothing to be handed in: no such receipt is in the ledger."]
+            lines = ["There is nothing to submit: the ledger has no such receipt."]
         for client, sessions in self.sessions.most_common():
             amount = short_count(self._layer_tokens[client])
             lines.append(f"  {client}  {sessions:>6} sessions  {amount:>6} layer-tokens")
         if len(self.sessions) > 1:
-            lines.append("A sponsor takes only his own: --client PEER_ID writes a file for one of them.")
+            lines.append(
+                "A sponsor pays only its own receipts: --client PEER_ID writes a file for one sponsor."
+            )
         if self._expired:
-            lines.append(f"Left out: {self._expired} that have expired.")
+            lines.append(f"Left out: {self._expired} expired receipts.")
         if self._damaged:
-            lines.append(f"Left out: {self._damaged} whose signature doesn't hold: the ledger was altered.")
+            lines.append(
+                f"Left out: {self._damaged} receipts with a wrong signature: the ledger was altered."
+            )
         return "\n".join(lines) + "\n"
 
 
@@ -119,11 +122,11 @@ def _write(out: Path, receipts: Iterator[SignedReceipt]) -> None:
                 write_bundle(file, receipts)
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:  # half a bundle is none
+            except BaseException:  # half a bundle is of no use
                 with contextlib.suppress(OSError):
                     out.unlink()
                 raise
     except FileExistsError as error:
-        raise UsageError(f"{out} is there already: choose a new file") from error
+        raise UsageError(f"{out} exists already: choose a new file") from error
     except OSError as error:
         raise UsageError(f"{out} can't be written ({error.strerror})") from error

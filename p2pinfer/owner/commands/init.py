@@ -1,4 +1,4 @@
-"""`python -m p2pinfer.owner init`: write a policy file with every setting explained."""
+"""`python -m p2pinfer.owner init`: write a policy file that explains every setting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and say what it allows. Raises UsageError if there is one, or it can't be written."""
+    """Write the file and say what it allows. Raises UsageError if it exists or can't be written."""
     kind: Kind = args.kind or (Kind.LAPTOP if has_battery() else Kind.HOME)
     path = OwnerFiles(args.data_folder).policy
     try:
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
             f"{path} can't be written ({error.strerror}): choose another --data-folder"
         ) from error
     if not written:
-        raise UsageError(f"{path} is there already: change it with an editor, or replace it with --force")
+        raise UsageError(f"{path} exists already: change it with an editor, or replace it with --force")
     print(f"wrote {path}")
     print(f"for {DESCRIPTIONS[kind]}")
-    print("Read it, change what you like, then look at what it means: python -m p2pinfer.owner check")
+    print("Read it, change what you like, then see what it means: python -m p2pinfer.owner check")
     return 0
 
 
@@ -48,5 +48,5 @@ def has_battery() -> bool:
 
     try:
         return psutil.sensors_battery() is not None
-    except (AttributeError, OSError):  # psutil has it for some systems only; no such files in a container
+    except (AttributeError, OSError):  # psutil can tell on some systems only; a container may lack the files
         return False

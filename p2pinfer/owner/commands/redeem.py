@@ -27,17 +27,17 @@ HELP = "for sponsors: check a file of receipts and say what to pay"
 _BATCH = 500
 
 _LIMITS = """\
-What no receipt can prevent: a sponsor who also runs servers can sign for his own work and pay himself. A
-signature proves that the client has confirmed the work; not that the answer was right, nor that anybody
-needed it.
+What receipts can't prevent: a sponsor that runs servers can sign for its own servers and pay itself. A
+signature proves that the client says that the work was done. It doesn't prove that the answer was right, or
+that anybody needed it.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     parser.description = (
-        "Check the receipts in a file that a server's owner has handed in, and say what each adds to the "
-        "work that was redeemed before. The command remembers what it reports as valid: a second run pays "
+        "Check the receipts in a file that a server's owner has submitted, and say what each adds to the "
+        "work that was redeemed before. The command records what it reports as valid: a second run pays "
         "nothing for it. Use one data folder for all redeeming, and back it up. Exit status 0: all receipts "
         "were valid; 1: some were not."
     )
@@ -58,14 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what you pay (default: rates.toml in the data folder, if there is one; without rates the work "
         "is only counted)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="report only, and remember nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report only, and record nothing")
     parser.add_argument(
         "--json", action="store_true", help="print a JSON object per receipt, and one with the totals"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Redeem a bundle. Returns 0 if all of it was valid, else 1. Raises UsageError and DatabaseError."""
+    """Redeem a bundle. Returns 0 if all receipts were valid, else 1. Raises UsageError and DatabaseError."""
     files = OwnerFiles(args.data_folder)
     clients = frozenset(_identity(path).public_key for path in args.identity)
     rates = rates_in_use(args.rates, files)
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     opening = Redeemed.rehearse if args.dry_run else Redeemed.open
     stopped_by: P2PInferError | None = None
     with open_bundle(args.bundle) as file, closing(read_bundle(file, str(args.bundle))) as lines:
-        first = list(islice(lines, 1))  # before anything is made: a file that is no bundle says so here
+        first = list(islice(lines, 1))  # before a file is made: raises here if it isn't a bundle
         with opening(files.redeemed) as redeemed:
             try:
                 for batch in in_batches(chain(first, lines), _BATCH):
@@ -87,12 +87,12 @@ def run(args: argparse.Namespace) -> int:
                 stopped_by = error
     report.end(totals, remembered_in=None if args.dry_run else files.redeemed)
     if stopped_by is not None:
-        raise stopped_by  # what was reported before stays paid
+        raise stopped_by  # the claims reported before stay paid
     return 0 if set(totals.verdicts) <= {ClaimVerdict.VALID} else 1
 
 
 class _Totals:
-    """What comes out at the end. Only valid claims take memory, and those the sponsor has signed himself."""
+    """The totals of a bundle. Only valid claims take memory, and the sponsor itself has signed these."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[ClaimVerdict] = Counter()
@@ -141,9 +141,9 @@ class _TextReport:
             )
             print(f"  {server}  {short_count(layer_tokens):>6} layer-tokens{amounts}")
         if remembered_in is None:
-            print("A dry run: nothing was remembered.")
+            print("A dry run: nothing was recorded.")
         elif totals.layer_tokens:
-            print(f"Remembered in {remembered_in}: handed in again, the same is worth nothing.")
+            print(f"Recorded in {remembered_in}: the same receipts will not be paid again.")
         print(f"\n{_LIMITS}", end="")
 
 
@@ -179,6 +179,6 @@ class _JsonReport:
 
 def _identity(path: Path) -> Identity:
     path = path.expanduser()
-    if not path.exists():  # or a new key would be made, which has signed nothing
-        raise UsageError(f"identity file {path} is not there: give the key file of your client")
+    if not path.exists():  # load_or_create would make a new key, which has signed nothing
+        raise UsageError(f"there is no identity file {path}: name the key file of your client")
     return Identity.load_or_create(path)

@@ -15,9 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Delete the consent. Running servers see that."""
+    """Delete the consent. Running servers look for it every few seconds."""
     if revoke_consent(OwnerFiles(args.data_folder).consent):
-        print("taken back: servers that run stop within seconds, and none starts before you agree again")
+        print("consent taken back: servers stop within seconds, and none starts until you agree again")
     else:
         print("there was no consent to take back")
     print("identity, policy and ledger stay where they are:", args.data_folder)

@@ -1,4 +1,4 @@
-"""`statement`: what the servers of this machine did in a month, what it cost, and what it earned."""
+"""`python -m p2pinfer.owner statement`: what this machine's servers did in a month, their cost and credit."""
 
 from __future__ import annotations
 

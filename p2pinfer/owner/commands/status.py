@@ -1,4 +1,4 @@
-"""`python -m p2pinfer.owner status`: how this machine's servers are, and why."""
+"""`python -m p2pinfer.owner status`: what this machine's servers are doing, and why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print every server's latest status."""
+    """Print the latest status of every server."""
     files, now = OwnerFiles(args.data_folder), time.time()
     statuses = [
         status
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     consent = read_consent(files.consent)
     if consent is None:
-        print("consent: none; nothing runs before you agree")
+        print("consent: none; no server runs before you agree")
     else:
         print(f"consent: given on {consent.accepted_at[:10]}")
     print(f"policy:  {files.policy if files.policy.exists() else 'none: servers work whenever they run'}")
@@ -80,6 +80,6 @@ def _lines(status: Status, now: float) -> Iterator[str]:
 
 
 def _clock(at: float) -> str:
-    """Local time, with the day if it is another one."""
+    """The local time, with the date if it isn't today."""
     then = datetime.fromtimestamp(at)
     return then.strftime("%H:%M:%S" if then.date() == datetime.now().date() else "%Y-%m-%d %H:%M")

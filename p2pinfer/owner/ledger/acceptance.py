@@ -1,4 +1,4 @@
-"""Whether a server may take a receipt for its work: decided from what it did and what it was given before."""
+"""Whether a server may take a receipt: decided from its work and from the receipts before it. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire.receipts import Receipt, Work
 
 LEAST_VALID_SECONDS = 30 * 86_400.0
-"""What is left of a receipt's life when it is taken: owners don't redeem every day."""
+"""How long a receipt must still be valid when it is taken: owners don't redeem every day."""
 
 MOST_OFF_SECONDS = 600.0
-"""How far a client's clock may be off. A sponsor pays by the rate of the time that a receipt names."""
+"""How far a client's clock may be off. A sponsor pays the rate of the time that a receipt names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What every receipt of a session must name."""
+    """What every receipt of one session must name."""
 
     server: PeerId
     client: bytes  # public key, libp2p encoding
@@ -28,10 +28,10 @@ class Expected:
 def rejection(
     receipt: Receipt, *, expected: Expected, last: Receipt | None, done: Work, now: float
 ) -> str | None:
-    """Why a server must not take this receipt, in plain words; None if it may.
+    """Why a server must not take this receipt, in words for people; None if it may.
 
-    `last` is the one of this session that was taken before, `done` the work of the session up to now, and
-    `now` in Unix seconds. That it is signed was checked when it was read.
+    `last` is the last receipt of this session that was taken, `done` the work of the session until now, and
+    `now` is in Unix seconds. The client's signature was checked when the receipt was read.
     """
     return (
         _foreign(receipt, expected)
@@ -42,12 +42,12 @@ def rejection(
 
 
 def first_misstep(receipt: Receipt) -> str | None:
-    """What is wrong with a receipt as the first of its session."""
+    """What is wrong with a receipt that is the first one of its session; None if nothing is."""
     return misstep(receipt, 0, Work())
 
 
 def misstep(receipt: Receipt, sequence: int, work: Work) -> str | None:
-    """What is wrong with a receipt that follows one with this number and work in the same session."""
+    """What is wrong with a receipt that follows one with this number and work in its session."""
     if receipt.sequence <= sequence:
         return f"it is number {receipt.sequence}, but number {sequence} is here already"
     if not work.within(receipt.work):

@@ -1,4 +1,4 @@
-"""What is read back from the ledger. Intervals are those of interval.py."""
+"""Entries that are read from the ledger. interval.py has another one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2pinfer.wire.receipts import Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedWork:
-    """What one receipt added to those of its session before it."""
+    """The work that one receipt adds to the earlier receipts of its session."""
 
     server: PeerId
     session_id: SessionId
@@ -19,23 +19,23 @@ class SignedWork:
     model: str
     layers: Span
     added: Work
-    issued_at: float  # by the client's clock
-    added_at: float  # by this machine's
+    issued_at: float  # Unix seconds, by the client's clock
+    added_at: float  # Unix seconds, by this machine's clock
 
     @property
     def prefill_layer_tokens(self) -> int:
-        """Added tokens of prompts times layers."""
+        """Added prefill tokens times layers."""
         return self.added.prefill_tokens * len(self.layers)
 
     @property
     def decode_layer_tokens(self) -> int:
-        """Added tokens of answers times layers."""
+        """Added decode tokens times layers."""
         return self.added.decode_tokens * len(self.layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedSession:
-    """A session that is over: what was done, and for how much of it there is a signature by now."""
+    """A session that has ended: its work, and how much of the work is signed by now."""
 
     server: PeerId
     session_id: SessionId
@@ -49,13 +49,13 @@ class EndedSession:
 
     @property
     def unsigned_layer_tokens(self) -> int:
-        """Work that nobody has signed for."""
+        """Work without a signature, in tokens times layers."""
         return (self.work - self.signed.at_most(self.work)).tokens * len(self.layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """That a server went into a state, and why."""
+    """A server's change to another state, and why."""
 
     server: PeerId
     at: float

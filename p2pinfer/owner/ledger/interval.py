@@ -1,4 +1,4 @@
-"""What running has cost for a while: energy, computing time, traffic."""
+"""What a server used in an interval: energy, computing time, traffic."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from p2pinfer.types import PeerId
 
 
 class EnergySource(StrEnum):
-    """How energy was found out."""
+    """How the energy was measured."""
 
-    RAPL = "rapl"  # the processor's own counters, our share of its computing time
-    SIGNAL = "signal"  # the owner's meter, by the signal `watts`
-    ESTIMATE = "estimate"  # computing time, times what the policy says that a core draws
+    RAPL = "rapl"  # the processor's counters, times our share of the computing time
+    SIGNAL = "signal"  # the owner's meter: the signal `watts`
+    ESTIMATE = "estimate"  # computing time, times the policy's watts per core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """From one look at the meters to the next, of one server in one state."""
+    """The time between two looks at the meters, of one server in one state."""
 
     server: PeerId
     started_at: float  # Unix seconds
     ended_at: float
     state: str  # as in states.py
-    joules: float  # that the owner would not have used otherwise
+    joules: float  # that the owner's machine used because of the server
     energy_source: EnergySource
     cpu_seconds: float  # of this server and its p2pd
-    price: float | None  # of a kWh, in the policy's currency; None: nobody knows
+    price: float | None  # of a kWh, in the policy's currency; None: unknown
     currency: str
     sent_bytes: int
     received_bytes: int

@@ -1,7 +1,7 @@
 """The ledger: every receipt, session, interval and change of state of this machine's servers, on the disk.
 
-What an `add_*` has returned for is there after a SIGKILL and, as far as the disk keeps its promises, after a
-power cut. Nothing in it is ever changed or deleted. Servers of one machine may share it.
+When an `add_*` has returned, its entry survives a SIGKILL, and a power cut if the disk keeps its promises.
+Entries are never changed or deleted. Several servers of one machine may share a ledger.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ _ACCOUNT = "accounts.server, session_id, client, model, first_layer, end_layer"
 
 
 class Ledger:
-    """One machine's. Any thread may use it, one at a time; every method that writes waits for the disk."""
+    """The ledger of one machine. Any thread may use it, one at a time. Every write waits for the disk."""
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
-        """For `open`."""
+        """Use `open` instead."""
         self._database = database
         self._now = now
 
     @classmethod
     def open(cls, path: Path, *, now: Callable[[], float] = time.time) -> Self:
-        """Open the ledger at `path`; make it if there is none.
+        """Open the ledger at `path`, or make it.
 
-        Raises LedgerError, naming the file, if it is no ledger, damaged, newer, or can't be written.
+        Raises LedgerError, which names the file, if it isn't a ledger, is damaged, has another version, or
+        can't be written.
         """
         return cls(Database.open(path, LEDGER), now)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -54,11 +55,13 @@ class Ledger:
         self.close()
 
     def add_receipts(self, receipts: Sequence[SignedReceipt]) -> list[str | None]:
-        """Keep those that are good, in one write. For each: None, or why it was not taken.
+        """Keep the good receipts, in one write. Returns for each: None, or why it was not taken.
 
-        Both signatures are checked again. Raises LedgerError if nothing could be written.
+        Both signatures are checked again. If it raises LedgerError, nothing was written.
         """
-        read = [_read(signed) for signed in receipts]  # before the write, which others wait for
+        read = [
+            _read(signed) for signed in receipts
+        ]  # before the write: meanwhile no other process can write
         with self._database.transaction() as connection:
             return [
                 receipt if isinstance(receipt, str) else self._add_receipt(connection, receipt, signed)
@@ -77,9 +80,9 @@ class Ledger:
         started_at: float,
         ended_at: float,
     ) -> None:
-        """Note a session that has ended, with all the work that was done, signed or not.
+        """Note a session that has ended, with all its work, signed or not.
 
-        Raises LedgerError if it can't be written, or contradicts what is there about this session.
+        Raises LedgerError if it can't be written, or if it contradicts an entry about the same session.
         """
         with self._database.transaction() as connection:
             account = _account(connection, server, session_id, client, model, layers)
@@ -94,7 +97,7 @@ class Ledger:
             )
 
     def add_interval(self, interval: Interval) -> None:
-        """Note what running has cost for a while. Raises LedgerError for one that ends before it begins."""
+        """Note what a server used in an interval. Raises LedgerError if its end is before its start."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO intervals VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -114,7 +117,7 @@ class Ledger:
             )
 
     def add_transition(self, *, server: PeerId, at: float, state: OwnerState, words: str) -> None:
-        """Note that a server went into a state, and why."""
+        """Note a server's change to another state, and why."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO transitions VALUES (NULL, ?, ?, ?, ?)", (server, at, state.value, words)
@@ -123,9 +126,9 @@ class Ledger:
     def receipts(
         self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
     ) -> Iterator[SignedWork]:
-        """What the receipts of a time, [since, until) by this machine's clock, have added, as they came.
+        """The work that the receipts of [since, until), by this machine's clock, added. Oldest first.
 
-        While it runs through them, nothing may be written with this object; the same holds for the others.
+        Don't write with this object while you iterate; this holds for all methods that return iterators.
         """
         query = (
             f"SELECT {_ACCOUNT}, added_prefill_tokens, added_decode_tokens, issued_at, added_at "
@@ -149,7 +152,7 @@ class Ledger:
     def newest_receipts(
         self, *, since: float = -math.inf, until: float = math.inf, client: bytes | None = None
     ) -> Iterator[SignedReceipt]:
-        """The newest receipt of every session that was signed for in that time, by that client."""
+        """The newest receipt of each session that this client (None: any) signed for in [since, until)."""
         query = (
             "SELECT receipt, client_signature, server_signature "
             "FROM accounts JOIN receipts AS newest ON account = accounts.id "
@@ -164,7 +167,7 @@ class Ledger:
     def sessions(
         self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
     ) -> Iterator[EndedSession]:
-        """The sessions that ended in [since, until), in that order."""
+        """The sessions that ended in [since, until), oldest first."""
         query = (
             f"SELECT {_ACCOUNT}, sessions.prefill_tokens, sessions.decode_tokens, started_at, ended_at, "
             "ifnull(newest.prefill_tokens, 0), ifnull(newest.decode_tokens, 0) "
@@ -191,7 +194,7 @@ class Ledger:
     def intervals(
         self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
     ) -> Iterator[Interval]:
-        """The intervals that began in [since, until), in that order."""
+        """The intervals that began in [since, until), oldest first."""
         query = (
             "SELECT server, started_at, ended_at, state, joules, energy_source, cpu_seconds, price, "
             "currency, sent_bytes, received_bytes FROM intervals "
@@ -216,7 +219,7 @@ class Ledger:
     def transitions(
         self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
     ) -> Iterator[Transition]:
-        """The changes of state in [since, until), in that order."""
+        """The changes of state in [since, until), oldest first."""
         query = (
             "SELECT server, at, state, words FROM transitions "
             "WHERE at >= ? AND at < ? AND (? IS NULL OR server = ?) ORDER BY at, id"
@@ -225,7 +228,7 @@ class Ledger:
             yield Transition(server=peer_id, at=at, state=OwnerState(state), words=words)
 
     def traffic_bytes(self, *, since: float) -> int:
-        """Sent and received by all servers in the intervals that ended after `since`."""
+        """The bytes that all servers sent and received in the intervals that ended after `since`."""
         query = "SELECT total(sent_bytes + received_bytes) FROM intervals WHERE ended_at > ?"
         [(total,)] = self._database.rows(query, (since,))
         return int(total)
@@ -281,7 +284,7 @@ def _account(
     model: str,
     layers: Span,
 ) -> int | None:
-    """The row of who owes for a session, made if need be; None if it is there and says something else."""
+    """The account of a session, made if need be; None if it names another client, model or layers."""
     terms = (client, model, layers.start, layers.end)
     found = connection.execute(
         "SELECT id, client, model, first_layer, end_layer FROM accounts WHERE server = ? AND session_id = ?",

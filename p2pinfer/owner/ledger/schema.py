@@ -1,4 +1,4 @@
-"""The ledger's tables. Rows are only ever added: triggers stop everything else, whoever asks for it."""
+"""The ledger's tables. Rows are only added: triggers refuse every change and deletion."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ BEGIN SELECT RAISE(ABORT, 'receipts of a session only grow'); END;
 
 
 def append_only(*tables: str) -> str:
-    """The triggers that stop changes and deletions."""
+    """SQL for triggers that refuse changes and deletions in these tables."""
     return "\n".join(
         f"CREATE TRIGGER {table}_stay_{verb.lower()} BEFORE {verb} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{table} are only added'); END;"

@@ -1,17 +1,17 @@
-"""From two looks at the counters to what the time between them has cost: energy first of all.
+"""What a server used between two looks at the counters, energy first of all. Pure.
 
-What counts is what the owner would not have used otherwise, and no meter shows that. So what is measured
-is shared out by computing time:
+What counts is the energy that the machine would not have used without the server. No meter shows that. So
+the measured energy is shared out by computing time:
 
-SIGNAL    the owner's meter shows the whole machine. What it draws when nobody uses it (the policy's
-          `idle_watts`) isn't ours; of the rest, our part of the time that its processors were busy.
-RAPL      the processor's own counters, without memory, fans and power supply. Of what they show, less what
-          the packages draw in a quiet machine, again our part of the busy time. Until this machine was
-          seen quiet nothing is taken off: rather too much than too little.
-ESTIMATE  our computing time, times what the policy says that a busy core draws. Knows no graphics card.
+SIGNAL    The owner's meter shows the whole machine. The policy's `idle_watts` are subtracted. Of the rest we
+          count our share of the processors' busy time.
+RAPL      The processor's own counters, without memory, fans and power supply. What the packages draw in a
+          quiet machine is subtracted. Of the rest we count our share of the busy time. Until the machine was
+          seen quiet nothing is subtracted: better too much than too little.
+ESTIMATE  Our computing time, times the policy's watts of a busy core. Knows no graphics card.
 
-The better one that can be had is taken. Clocks may be set and machines may sleep between two looks: what
-lasts is measured by a clock that nobody sets and that stands still in sleep.
+The first of these that is available is used. A clock may be set, and a machine may sleep, between two looks.
+So durations are measured with a clock that is never set and that stands still during sleep.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from p2pinfer.types import PeerId
 
 _CLOCK_TOLERANCE_SECONDS = 1.0
 _QUIET_SHARE = 0.02
-"""A machine whose processors are busy for less of the time is quiet."""
+"""A machine is quiet if its processors are busy for less than this share of the time."""
 _QUIET_SECONDS = 5.0
-"""Nothing is called quiet by a shorter look: computing time is counted in ticks of 10 ms."""
+"""A shorter interval doesn't show that a machine is quiet: computing time is counted in ticks of 10 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The counters at one moment. Those that only grow begin anywhere."""
+    """The counters at one moment. Counters that only grow may start at any value."""
 
     at: float  # Unix seconds
     awake_seconds: float  # time.monotonic()
     cpu_seconds: float  # of this server and its p2pd
-    busy_seconds: float  # of all processors, whoever has used them
-    packages: tuple[PackageEnergy, ...] = ()  # none: there is no RAPL that can be read
-    watts: float | None = None  # the owner's meter; None: there is none, or it is silent
+    busy_seconds: float  # of all processors, for all programs
+    packages: tuple[PackageEnergy, ...] = ()  # empty: there is no readable RAPL
+    watts: float | None = None  # the owner's meter; None: no meter, or a silent one
     sent_bytes: int = 0
     received_bytes: int = 0
 
@@ -47,10 +47,10 @@ class Look:
 def joules_between(
     before: Look, after: Look, *, watts_per_core: float, idle_watts: float, quiet_watts: float = 0.0
 ) -> tuple[float, EnergySource]:
-    """Our part of the energy that the machine drew, and how it was found out.
+    """Our share of the energy that the machine drew, and how it was measured.
 
-    `watts_per_core` is a busy core's, `idle_watts` the idle machine's as its owner's meter shows it,
-    `quiet_watts` those of all packages together while the machine is quiet (0: unknown).
+    `watts_per_core` is what a busy core draws, `idle_watts` what the owner's meter shows for the idle
+    machine, `quiet_watts` what all packages together draw in the quiet machine (0: unknown).
     """
     seconds = _awake_seconds(before, after)
     share = _share_of_busy_time(before, after)
@@ -64,9 +64,9 @@ def joules_between(
 
 
 def machine_watts(before: Look, after: Look, *, watts_per_core: float, idle_watts: float) -> float | None:
-    """What the whole machine drew on average, to hold a cap by; None if no time has passed.
+    """What the whole machine drew on average, for a cap; None if no time has passed.
 
-    Without the owner's meter it is estimated, and is at least what the packages say.
+    Without the owner's meter this is an estimate, and at least what the packages show.
     """
     seconds = _awake_seconds(before, after)
     if seconds <= 0:
@@ -80,7 +80,7 @@ def machine_watts(before: Look, after: Look, *, watts_per_core: float, idle_watt
 
 
 def quiet_package_watts(before: Look, after: Look, *, processors: int) -> float | None:
-    """What all packages together drew, if the machine was quiet meanwhile and they can be read."""
+    """What all packages together drew; None if the machine wasn't quiet, or if they can't be read."""
     seconds = _awake_seconds(before, after)
     busy = after.busy_seconds - before.busy_seconds
     if seconds < _QUIET_SECONDS or not 0 <= busy <= _QUIET_SHARE * seconds * processors:
@@ -90,13 +90,13 @@ def quiet_package_watts(before: Look, after: Look, *, processors: int) -> float 
 
 
 class Meter:
-    """Turns every look into the interval since the one before."""
+    """Turns every look at the counters into the interval since the last look."""
 
     def __init__(self, server: PeerId, first: Look, *, processors: int) -> None:
         self._server = server
         self._last = first
         self._processors = processors
-        self._quiet_watts: float | None = None  # the least that was seen
+        self._quiet_watts: float | None = None  # the least so far
 
     def interval(
         self,
@@ -108,7 +108,7 @@ class Meter:
         price: float | None,
         currency: str,
     ) -> Interval:
-        """What was between the last look and this one, when the server was in that state."""
+        """The interval from the last look to this one; `state` is the server's state in it."""
         before, self._last = self._last, look
         quiet = quiet_package_watts(before, look, processors=self._processors)
         if quiet is not None:
@@ -136,7 +136,7 @@ class Meter:
 
 
 def _started_at(before: Look, after: Look) -> float:
-    """Where the interval before ended; by the other clock if this one was set, or the machine slept."""
+    """The end of the last interval. If the clock was set or the machine slept, the other clock says when."""
     seconds = _awake_seconds(before, after)
     passed = after.at - before.at
     if passed >= 0 and abs(passed - seconds) <= _CLOCK_TOLERANCE_SECONDS:
@@ -153,7 +153,7 @@ def _cpu_seconds(before: Look, after: Look) -> float:
 
 
 def _share_of_busy_time(before: Look, after: Look) -> float:
-    """All of it where the machine's counter contradicts ours, as when a processor was taken out of it."""
+    """Our share. 1 if the machine's counter contradicts ours, as after a processor was switched off."""
     ours = _cpu_seconds(before, after)
     busy = after.busy_seconds - before.busy_seconds
     if busy > ours:

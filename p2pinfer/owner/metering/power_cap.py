@@ -1,28 +1,28 @@
-"""Holding a machine below so many watts, by how much of the time the engine may compute. Pure.
+"""Holds a machine below a cap in watts, by the share of the time in which the engine may compute. Pure.
 
-Watts grow with the duty, from what the machine draws without us; neither that nor the slope is known, and
-both change with the weather. So the duty is multiplied: too many watts by what is too much, and by a tenth
-at least; too few by a tenth at most. Between nine tenths of the cap and the cap nothing changes. A step
-down never falls through that band and a step up never climbs over its middle: whatever the machine is
-like, as long as it stays so, the watts come into the band and stay there. What noise lifts above the cap
-is cut at once and comes back slowly: the mean stays below.
+This share is the duty. The watts grow with the duty, starting at what the machine draws without us. Neither
+that start nor the slope is known, and both change with the weather. So the duty is multiplied: if the watts
+are above the cap, by the excess, and at least by 0.9; if they are too low, by 1.1 at most. Between 90 % of
+the cap and the cap nothing changes. A step down never falls through this band, and a step up never passes
+its middle. So the watts of every machine that doesn't change reach the band and stay there. Noise above the
+cap is cut at once and comes back slowly: the mean stays below the cap.
 """
 
 from __future__ import annotations
 
 MIN_DUTY = 0.05
-"""Below it a session waits longer for its steps than its client does. Who is above the cap even so has to
-stop: the machine, or somebody else on it, draws that much without us."""
+"""With a lower duty the steps of a session take longer than clients wait. If the watts are above the cap even
+so, the server has to stop: the machine, or another program, draws that much without us."""
 
-_BAND = 0.9  # of the cap: where the band that is good enough begins
+_BAND = 0.9  # of the cap: the lower end of the band
 _AIM = 0.95
 _LEAST_CUT = 0.9
 _MOST_RISE = 1.1
-_HELD_BACK = 0.8  # of its duty: an engine that computed for less of the time was short of work
+_HELD_BACK = 0.8  # of the duty: an engine that computed less than this had too little work
 
 
 def first_duty(*, cap: float, idle_watts: float, full_watts: float, least: float = MIN_DUTY) -> float:
-    """A guess to begin with: by what the machine should draw without us, and with us at full speed.
+    """A first guess from the watts of the idle machine and of the machine at full speed.
 
     >>> first_duty(cap=40.0, idle_watts=20.0, full_watts=60.0)
     0.5
@@ -43,10 +43,9 @@ def next_duty(
 ) -> float:
     """The duty until the next measurement, between `least` and `most` (which other rules may set).
 
-    `watts` is the mean since the last call, and `used` the fraction of that time that the engine did
-    compute (None: all that it was allowed to): watts that are low because there was little to do don't
-    raise the duty, so that work that comes suddenly finds the one that was right before. To be called
-    every few seconds, with the duty that was in force.
+    `watts` is the mean since the last call. `used` is the fraction of that time in which the engine did
+    compute (None: as much as it was allowed to). Watts that are low because of little work don't raise the
+    duty, so that sudden work finds the right duty. Call this every few seconds, with the duty in force.
     """
     if not watts <= cap:  # not a number counts as too much
         factor = min(_LEAST_CUT, _AIM * cap / watts) if watts > cap else _LEAST_CUT

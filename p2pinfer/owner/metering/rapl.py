@@ -1,4 +1,4 @@
-"""The processor's energy counters, as Linux's powercap shows them. Mostly only root may read them."""
+"""The processor's energy counters in Linux's powercap folder. On most systems only root may read them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 POWERCAP_FOLDER = Path("/sys/class/powercap")
 
 MAX_PACKAGE_WATTS = 1000.0
-"""No package draws more: a counter that says so was reset, as some are while the machine sleeps."""
+"""No package draws more. A counter that shows more was reset, as some are while the machine sleeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageEnergy:
-    """One package's counter, which begins again at 0 beyond its range."""
+    """The counter of one package. At the end of its range it starts again at 0."""
 
     name: str
     microjoules: int
@@ -22,10 +22,10 @@ class PackageEnergy:
 
 
 def read_packages(folder: Path = POWERCAP_FOLDER) -> tuple[PackageEnergy, ...]:
-    """The counters of all packages; none if there are none, or if one of them can't be read.
+    """The counters of all packages; empty if there are none, or if one of them can't be read.
 
-    Only packages: cores and graphics are in them already, and psys is the whole machine of which they are
-    a part. (intel-rapl is its name on AMD's processors too; intel-rapl-mmio shows the same counter again.)
+    Packages only: they include cores and graphics, and psys is the whole machine, which includes them. (AMD's
+    processors are called intel-rapl too; intel-rapl-mmio shows the same counters again.)
     """
     packages = []
     try:
@@ -46,10 +46,10 @@ def read_packages(folder: Path = POWERCAP_FOLDER) -> tuple[PackageEnergy, ...]:
 def joules_drawn(
     before: Sequence[PackageEnergy], after: Sequence[PackageEnergy], seconds: float
 ) -> float | None:
-    """What the packages have drawn together in that time.
+    """What all packages together have drawn in this time, in joules.
 
-    None if that can't be known: other packages than before, a counter that was reset, or one that may have
-    begun again more than once.
+    None if it can't be known: there are other packages than before, a counter was reset, or a counter may
+    have started again more than once.
     """
     if not before or [package.name for package in before] != [package.name for package in after]:
         return None

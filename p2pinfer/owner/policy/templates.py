@@ -1,6 +1,6 @@
-"""The policy file that `init` writes: every setting there is, explained; those that fit are in use.
+"""The policy file that `init` writes: every setting, explained. The settings that fit the machine are in use.
 
-`#key = value` is a setting that isn't in use; `#   key = value`, another way to write the next one.
+`#key = value` is a setting that isn't in use. `#   key = value` is another way to write the next setting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What sort of machine the file is for."""
+    """The kind of machine that the file is for."""
 
     HOME = "home"
     LAPTOP = "laptop"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 DESCRIPTIONS: Mapping[Kind, str] = {
-    Kind.HOME: "a home machine: it always works, and takes little while somebody uses it",
+    Kind.HOME: "a home machine: it always works, and takes less while somebody uses it",
     Kind.LAPTOP: "a laptop: it works while it is plugged in, charged and on a network that costs nothing",
     Kind.CAR: "a car: it works while the car is parked, plugged in and charged, and nobody sits in it",
 }
@@ -48,7 +48,7 @@ _IN_USE: Mapping[Kind, Mapping[str, str]] = {
         "signals.battery_percent": "",
     },
 }
-"""The settings in use, and their values; an empty one is the value that the text has."""
+"""The settings in use, and their values. An empty value stands for the value in the text."""
 
 _SETTING = re.compile(r"#?([a-z_]+) = (.*)")
 _TABLE = re.compile(r"\[([a-z_]+)\]")
@@ -70,105 +70,106 @@ def policy_text(kind: Kind) -> str:
 
 
 _TEXT = """\
-# p2pinfer: when this machine may work for the swarm, and how much it may take.
+# p2pinfer: when this machine may work for the swarm, and how much the work may take.
 #
 # Written for DESCRIPTION.
-# Change what you like: take the # away from a line like #parked = true to use it, or put one in front of it.
-# See what it means with    python -m p2pinfer.owner check
-# A running server reads the file again when it has changed; one with mistakes stops all work until mended.
+# Change what you like. Remove the # of a line like #parked = true to use it; add a # to stop using it.
+# See what the file means:    python -m p2pinfer.owner check
+# A running server reads the file again after each change. A mistake in it stops all work until you fix it.
 
 version = 1
 
 
 [when]
-# The machine works only while ALL lines in use here hold. What a line needs to know comes from this
-# machine where it can tell, or from where [signals] says, below. Whatever isn't known stops the work.
+# The machine works only while ALL conditions in use here are met. What a condition needs to know comes from
+# this machine, or from the source in [signals] below. Something that isn't known stops the work.
 
-# The car is in P. (Needs a source in [signals].)
+# The car is parked. (Needs a source in [signals].)
 #parked = true
 
-# It draws no power from its battery.
+# The machine is plugged in.
 #plugged_in = true
 
-# The network doesn't count bytes: not a phone's hotspot, not marked as metered.
+# The network is unmetered: not a phone's hotspot, and not marked as metered.
 #unmetered = true
 
-# It is on one of these Wi-Fi networks.
+# The machine is in one of these Wi-Fi networks.
 #wifi = ["my home network"]
 
-# It is at one of these places, by the names that your car's software has for them. (Needs a source.)
+# The car is at one of these places, by the names in your car's software. (Needs a source.)
 #places = ["Home"]
 
-# It is one of these hours, by the clock of this machine. 22:00-07:00 ends on the next day; days alone are
-# whole days; times alone are of every day.
+# The time is in these hours, by the clock of this machine. 22:00-07:00 ends on the next day. Days without
+# times are whole days; times without days are for every day.
 #hours = ["mon-fri 22:00-07:00", "sat,sun"]
 
-# A kWh costs at most so much. (Needs a price in [tariff].)
+# A kWh costs at most this. (Needs a price in [tariff].)
 #max_price = 0.30
 
-# The battery has at least so much. Below that the work ends, and begins again at the second number.
+# The battery has at least the first percentage. Below it the work ends; it begins again at the second.
 #battery_floor_percent = 50
 #battery_resume_percent = 60
 
-# The battery is not hotter than this. Work begins again at the second number. (Needs a source.)
+# The battery is not hotter than the first number, in °C. Work begins again at the second. (Needs a source.)
 #battery_max_celsius = 40
 #battery_resume_celsius = 35
 
-# The machine's processor is not hotter than this.
+# The machine's processor is not hotter than the first number, in °C. Work begins again at the second.
 #machine_max_celsius = 90
 #machine_resume_celsius = 75
 
-# Less than so many gigabytes have been sent and received this month. The server counts what it uses itself.
+# This machine's servers have sent and received fewer gigabytes this month. They count that themselves.
 #monthly_traffic_gb = 100
 
-# None of these programs runs: while one does, the machine is its.
+# None of these programs runs. They need the whole machine.
 #exclusive_programs = ["steam", "blender"]
 
 
 [in_use]
-# What to do while somebody uses the machine (types, moves the mouse; with a source in [signals], sits in
-# the car): "ignore", "limit" to the share of the processors below, "drain" or "stop".
+# What to do while somebody uses the machine (types or moves the mouse; with a source in [signals]: sits in
+# the car). "ignore"; "limit" to the share of the processors below; "drain": other servers take over, then
+# the work ends; "stop": at once.
 #then = "limit"
 #cpu_share = 0.25
 
 
 [limits]
-# The most that the work may take of all processors of this machine: 1 is all of them, 0.5 half.
+# The most that the work may take of all processors of this machine: 1 is all of them, 0.5 is half.
 #cpu_share = 1.0
 
-# The most that the machine may draw while it works, in watts. The work is slowed down to keep to it.
+# The most that the machine may draw while it works, in watts. The work is slowed down to stay below.
 #watts = 60
 
 
 [tariff]
-# What you pay for a kWh: for statements, and for max_price. The price is a number, or "signal" if
-# [signals] says where to learn it.
+# What you pay for a kWh, for statements and for max_price. The price is a number, or "signal" if [signals]
+# names a source for it.
 #currency = "EUR"
 #   price = "signal"
 #price = 0.32
 
-# Hours with another price; the first that fits counts.
+# Hours with another price. The first match counts.
 #hours = [{ when = "22:00-06:00", price = 0.24 }, { when = "sat,sun 06:00-22:00", price = 0.28 }]
 
 
 [energy]
-# How the energy in statements is estimated where nothing measures it: what a busy processor core draws,
-# and, for a meter that [signals] names as `watts`, what the machine draws anyway, without us.
+# watts_per_core is what a busy processor core draws: for estimates, if nothing measures the energy.
+# idle_watts is what the idle machine draws; it is subtracted from a meter that [signals] names as `watts`.
 #watts_per_core = 8.0
 #idle_watts = 0.0
 
 
 [timing]
-# So many seconds others have to take over when the work ends politely ("drain").
+# How many seconds other servers have to take over when the work ends by "drain".
 #drain_seconds = 60
 
-# What hasn't been heard of for so many seconds isn't known any more, and stops the work.
+# After this many seconds without news a signal isn't known any more, which stops the work.
 #stale_seconds = 60
 
 
 [actions]
-# How the work ends when a line of [when] doesn't hold any more: "drain" lets others take over first,
-# "stop" is at once. These are the defaults. What isn't known always stops.
+# How the work ends when a condition of [when] isn't met any more. "drain": other servers take over first.
+# "stop": at once. These are the defaults. A signal that isn't known always stops the work at once.
 #parked = "drain"
 #plugged_in = "drain"
 #unmetered = "drain"
@@ -184,53 +185,53 @@ version = 1
 
 
 [mqtt]
-# The MQTT broker that topics in [signals] are read from.
+# The MQTT broker of the topics in [signals].
 #host = "localhost"
 #port = 1883
 #username = "me"
-# The password can stand here, or alone in a file (a path from this file's folder on):
+# Write the password here, or into a file of its own (a path relative to this file's folder):
 #   password_file = "mqtt-password.txt"
 #password = "secret"
 #tls = true
 
 
 [home_assistant]
-# The Home Assistant that entities in [signals] are read from. A token: your profile there, Security,
-# long-lived access tokens. It can stand here, or alone in a file:
+# The Home Assistant of the entities in [signals]. To get a token: your profile in Home Assistant, Security,
+# long-lived access tokens. Write it here, or into a file of its own:
 #   token_file = "home-assistant-token.txt"
 #url = "http://homeassistant.local:8123"
 #token = "secret"
 
 
 [signals]
-# Where to learn what the lines above need to know. Each signal has one source:
+# The sources of what the conditions above need to know. Each signal has one source:
 #   { mqtt = "a/topic" }
-#   { home_assistant = "sensor.some_entity" }         its state; attribute = "name" for an attribute
+#   { home_assistant = "sensor.some_entity" }         its state; an attribute: attribute = "name"
 #   { file = "/some/file" }                           the text in it
 #   { command = ["program", "argument"] }             what it prints; every_seconds = 10, timeout_seconds = 5
 #   { host = true }                                   this machine
-# and may say how the source's text is meant:
-#   true_when = ["P", ""]        these texts mean yes, all others no
-#   false_when = ["D"]           these mean no, all others yes; with both, all others mean nothing
-#   scale = 0.001, offset = 0    a number is multiplied, then added to
-#   json_path = ["a", "b"]       the text is JSON, and the value lies there
-#   called = "gear"              what the source tells, for messages: "gear is D"
-#   max_age_seconds = 3600       what was published longer ago doesn't count
-# The topics here are TeslaMate's, of the first car.
+# and may have more settings, which say what the source's text means:
+#   true_when = ["P", ""]        these texts mean yes, all others mean no
+#   false_when = ["D"]           these mean no, all others yes; with both, other texts mean nothing
+#   scale = 0.001, offset = 0    a number is multiplied by scale, then offset is added
+#   json_path = ["a", "b"]       the text is JSON, and the value is at this path
+#   called = "gear"              the name of the value in messages: "gear is D"
+#   max_age_seconds = 3600       an older message doesn't count
+# The topics here are those of TeslaMate's first car.
 
-# Yes or no: the car is parked. By its gear ("" means that the car sleeps) you see the change sooner, but the
-# broker doesn't keep an empty text: a server that is started while the car sleeps would wait for it to wake.
+# Yes or no: the car is parked. The gear shows it sooner ("" means that the car sleeps). But brokers don't
+# keep an empty text: a server that starts while the car sleeps would wait until the car wakes.
 #   parked = { mqtt = "teslamate/cars/1/shift_state", true_when = ["P", ""], called = "gear" }
 #   parked = { home_assistant = "binary_sensor.car_parking_brake", called = "parking brake" }
 #parked = { mqtt = "teslamate/cars/1/state", true_when = ["online", "asleep", "suspended", "charging"] }
 
-# Yes or no: it is plugged in.
+# Yes or no: the machine is plugged in.
 #   plugged_in = { host = true }
 #   plugged_in = { home_assistant = "binary_sensor.car_charger", called = "charger" }
 #plugged_in = { mqtt = "teslamate/cars/1/plugged_in" }
 
-# Yes or no: somebody uses the machine, or sits in the car. This machine takes it as unused when nobody has
-# touched it for so many seconds:
+# Yes or no: somebody uses the machine, or sits in the car. This machine counts as unused after idle_seconds
+# without input:
 #   in_use = { host = true, idle_seconds = 300 }
 #in_use = { mqtt = "teslamate/cars/1/is_user_present" }
 
@@ -242,25 +243,25 @@ version = 1
 #   battery_celsius = { file = "/sys/class/power_supply/BAT0/temp", scale = 0.1 }
 #battery_celsius = { home_assistant = "sensor.battery_temperature" }
 
-# A text: the place where it is.
+# A text: the place where the car is.
 #   place = { home_assistant = "device_tracker.car" }
 #place = { mqtt = "teslamate/cars/1/geofence" }
 
-# What this machine can tell of itself, and is asked for if you say nothing else.
+# Signals that this machine can tell itself. It is asked for them if you name no other source.
 #unmetered = { host = true }
 #wifi = { host = true }
 #program = { host = true }
 #machine_celsius = { host = true }
 
-# A number: the price of a kWh now, in the currency of [tariff]; for price = "signal" there.
+# A number: the present price of a kWh, in the currency of [tariff]. Used with price = "signal" there.
 #   price = { mqtt = "evcc/site/tariffGrid" }
 #   price = { command = ["/usr/local/bin/price-now"], every_seconds = 30, timeout_seconds = 5 }
 #price = { home_assistant = "sensor.electricity_price" }
 
-# A number: what the machine draws now, in watts, by a meter of yours.
+# A number: what the machine draws now, in watts, by your own meter.
 #   watts = { mqtt = "tele/plug/SENSOR", json_path = ["ENERGY", "Power"] }
 #watts = { home_assistant = "sensor.plug_power" }
 
-# How often this machine and files are asked, in seconds.
+# How often to look at this machine and at files, in seconds.
 #poll_seconds = 2.0
 """

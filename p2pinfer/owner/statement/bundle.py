@@ -1,12 +1,12 @@
-"""A bundle: receipts as a text file, for an owner to hand in and a sponsor to read.
+"""A bundle: receipts as a text file, which an owner submits and a sponsor reads.
 
     p2pinfer receipts 1
     {"receipt": "...", "client_signature": "...", "server_signature": "..."}
     ...
 
-One JSON object a line, its values the bytes that were signed, in base64. A reader ignores other keys and
-empty lines. Whoever reads a bundle doesn't know who made it: nothing in it is believed before it is checked,
-and no more than one line of it is held.
+Each line is one JSON object. Its values are the signed bytes, in base64. A reader ignores other keys and
+empty lines. A bundle may come from anybody: a reader believes nothing before it is checked, and holds one
+line at a time.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _FIELDS = ("receipt", "client_signature", "server_signature")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleLine:
-    """One line: a receipt that nobody has checked yet, or why it can't be one."""
+    """One line: a receipt that isn't checked yet, or why the line isn't a receipt."""
 
-    number: int  # from 1, which is the header
+    number: int  # of the line; the header is line 1
     signed: SignedReceipt | None
     problem: str = ""
 
 
 def write_bundle(file: TextIO, receipts: Iterable[SignedReceipt]) -> None:
-    """Write them all, behind a header."""
+    """Write a header and all receipts."""
     file.write(f"{HEADER}\n")
     for signed in receipts:
         values = (signed.receipt, signed.client_signature, signed.server_signature)
@@ -64,7 +64,7 @@ def read_bundle(file: BinaryIO, name: str) -> Generator[BundleLine, None, None]:
             if is_too_long or line.strip() != HEADER.encode():
                 raise UsageError(f"{name} is not a bundle of receipts: its first line has to be {HEADER!r}")
         elif is_too_long:
-            problem = f"it has more than {MAX_LINE_BYTES} bytes"
+            problem = f"it has more than {MAX_LINE_BYTES:,} bytes"
             yield BundleLine(number=number, signed=None, problem=problem)
         elif not line:
             return
@@ -88,7 +88,7 @@ def _parse(number: int, line: bytes) -> BundleLine:
         if not isinstance(values, dict):
             raise ValueError("not an object")
         data = [_decoded(values.get(name)) for name in _FIELDS]
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, not base64; or nested a thousandfold
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, not base64, or thousands of nested brackets
         problem = f"it is not an object with {', '.join(_FIELDS)} in base64"
         return BundleLine(number=number, signed=None, problem=problem)
     receipt, by_client, by_server = data
@@ -98,5 +98,5 @@ def _parse(number: int, line: bytes) -> BundleLine:
 
 def _decoded(text: object) -> bytes:
     if not isinstance(text, str):
-        raise ValueError("not a text")
+        raise ValueError("not a string")
     return base64.b64decode(text, validate=True)

@@ -1,4 +1,4 @@
-"""What sponsors pay: their published rates, as the owner keeps them in `rates.toml`.
+"""What sponsors pay: their published rates, which the owner copies into `rates.toml`.
 
     [[sponsor]]
     client = "12D3KooW..."    # peer id of the key that signs receipts
@@ -7,9 +7,9 @@
     per_million_prefill_layer_tokens = 0.002
     per_million_decode_layer_tokens = 0.012
     valid_from = 2026-01-01
-    valid_until = 2026-12-31  # the last day; leave it out if there is none yet
+    valid_until = 2026-12-31  # the last day; without this line there is no end
 
-Days begin at 00:00 UTC. Of several entries for a client the one with the latest `valid_from` counts.
+Days begin at 00:00 UTC. Of several valid entries of a client the one with the latest `valid_from` counts.
 """
 
 from __future__ import annotations
@@ -44,38 +44,38 @@ _REQUIRED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """What one sponsor pays for a while."""
+    """What one sponsor pays in a period."""
 
-    client: PeerId  # who signs the receipts
+    client: PeerId  # whose key signs the receipts
     name: str
     currency: str
     per_million_prefill_layer_tokens: Decimal
     per_million_decode_layer_tokens: Decimal
     valid_from: date
-    valid_until: date | None  # the last day
+    valid_until: date | None  # the last day; None: no end
 
     def credit(self, prefill_layer_tokens: int, decode_layer_tokens: int) -> Decimal:
-        """What so much work is worth, in the rate's currency."""
+        """The price of this work, in the rate's currency."""
         return (
             self.per_million_prefill_layer_tokens * prefill_layer_tokens
             + self.per_million_decode_layer_tokens * decode_layer_tokens
         ) / _MILLION
 
     def is_valid(self, at: float) -> bool:
-        """True on the days from `valid_from` to `valid_until`; `at` in Unix seconds."""
+        """True if `at` (Unix seconds) is on a day from `valid_from` to `valid_until`."""
         if at < _midnight(self.valid_from):
             return False
         return self.valid_until is None or at < _midnight(self.valid_until) + 86_400
 
 
 def rate_of(rates: Iterable[Rate], client: PeerId, at: float) -> Rate | None:
-    """The rate for work that a client signed for at a time (Unix seconds), if it has published one."""
+    """The rate for work that this client signed for at this time (Unix seconds); None if there is none."""
     valid = (rate for rate in rates if rate.client == client and rate.is_valid(at))
     return max(valid, key=lambda rate: rate.valid_from, default=None)
 
 
 def rates_in_use(chosen: Path | None, files: OwnerFiles) -> tuple[Rate, ...]:
-    """Those in the file that was chosen; otherwise those in the data folder, if there are any.
+    """The rates in the chosen file, or else in the data folder, if it has any.
 
     Raises UsageError as `read_rates` does.
     """
@@ -85,7 +85,7 @@ def rates_in_use(chosen: Path | None, files: OwnerFiles) -> tuple[Rate, ...]:
 
 
 def read_rates(path: Path) -> tuple[Rate, ...]:
-    """The rates in a file. Raises UsageError, naming file and entry, if it can't be read or is wrong."""
+    """The rates in a file. Raises UsageError, naming file and entry, if it can't be read or has mistakes."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -96,9 +96,9 @@ def read_rates(path: Path) -> tuple[Rate, ...]:
 
 
 def parse_rates(text: str, name: str) -> tuple[Rate, ...]:
-    """The same for its text; messages call it `name`."""
+    """The rates in the text of a file that messages call `name`. Raises UsageError, naming the entry."""
     try:
-        # Decimal from the digits that stand there: a float would round them.
+        # Decimal keeps the digits as they are written; a float would round them.
         values = tomllib.loads(text, parse_float=Decimal)
     except (tomllib.TOMLDecodeError, ArithmeticError) as error:
         raise UsageError(f"rates file {name}: {error}") from error
@@ -131,7 +131,7 @@ def _parse(entry: Mapping[str, Any], where: str) -> Rate:
         if key not in (*_REQUIRED, "valid_until"):
             raise UsageError(f"{where}: {key!r} is unknown")
     if not _is_word(entry["name"]):
-        raise UsageError(f"{where}: name has to be a text of 1 to 100 characters in one line")
+        raise UsageError(f"{where}: name has to be one line of 1 to 100 characters")
     currency = entry["currency"]
     if not _is_word(currency) or not _CURRENCY.fullmatch(currency):
         raise UsageError(f'{where}: currency has to be a short name such as "EUR", not {currency!r}')

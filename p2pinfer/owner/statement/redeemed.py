@@ -1,4 +1,4 @@
-"""What a sponsor has paid for, remembered for good: the same work is paid once, however often it comes."""
+"""What a sponsor has paid for, kept for good: work is paid once, however often it is submitted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Receipt, Work
 
 _TABLES = """
--- Receipts as they were paid, with both signatures. Tokens are those of the session up to then; of several
--- rows of a session each paid what it has more than the one before it.
+-- Paid receipts, with both signatures. Tokens count from the session's start; a row pays for what it has more
+-- than the row before it of the same session.
 CREATE TABLE payments (
     id INTEGER PRIMARY KEY,
     server TEXT NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE payments (
     prefill_tokens INTEGER NOT NULL,
     decode_tokens INTEGER NOT NULL,
     redeemed_at REAL NOT NULL,
-    currency TEXT, -- NULL: there were no rates, and work was only counted
+    currency TEXT, -- NULL: there were no rates, so that work was only counted
     amount TEXT,
     receipt BLOB NOT NULL,
     client_signature BLOB NOT NULL,
@@ -46,20 +46,20 @@ REDEEMED = Kind(
 
 
 class Redeemed:
-    """A sponsor's. Several processes may redeem at once. Keep one: another doesn't know what this paid."""
+    """The payments of a sponsor. Several processes may share it. Keep one only: a second one pays again."""
 
     def __init__(self, database: Database) -> None:
-        """For `open` and `rehearse`."""
+        """Use `open` or `rehearse` instead."""
         self._database = database
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the file at `path`; make it if there is none. Raises DatabaseError, naming the file."""
+        """Open the file at `path`, or make it. Raises DatabaseError, which names the file."""
         return cls(Database.open(path, REDEEMED))
 
     @classmethod
     def rehearse(cls, path: Path) -> Self:
-        """A copy that knows what is in the file, and forgets what is added to it."""
+        """A temporary copy of the file at `path`, for a dry run."""
         return cls(Database.copy_of(path, REDEEMED))
 
     def __enter__(self) -> Self:
@@ -69,7 +69,7 @@ class Redeemed:
         self._database.close()
 
     def pay(self, claims: Sequence[Claim], *, now: float) -> list[Claim]:
-        """Settle claims in their order and remember those that are to be paid, all in one write.
+        """Settle claims in order, and remember the claims to pay, all in one write.
 
         When this returns they are on the disk. If it raises DatabaseError, none of them is paid.
         """

@@ -1,7 +1,7 @@
-"""The sponsor's side: which receipts of a bundle he has to pay, how much, and which not, and why.
+"""The sponsor's side: which receipts of a bundle to pay, how much, and why not the others. Pure.
 
-Receipts are cumulative, so that of each session at a server only what is new since the last payment is paid.
-What was paid is remembered by `redeemed.py`, on the disk, before anybody is told.
+Receipts count from the start of their session, so only the work since the last payment is paid. `redeemed.py`
+keeps payments on the disk, before they are reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from p2pinfer.wire.receipts import Receipt, Work, is_countersigned, read_receipt
 
 
 class ClaimVerdict(StrEnum):
-    """What becomes of a line. All but the first are reasons not to pay."""
+    """The verdict on a line. All but VALID are reasons not to pay."""
 
     VALID = "valid"
     MALFORMED = "malformed"
@@ -37,7 +37,7 @@ class ClaimVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paid:
-    """The newest receipt of a session at a server that was paid."""
+    """The newest paid receipt of a session at a server."""
 
     client: bytes
     model: str
@@ -49,39 +49,39 @@ class Paid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One line of a bundle, and what is thought of it."""
+    """One line of a bundle, and the verdict on it."""
 
     line: int
     verdict: ClaimVerdict
-    words: str = ""  # for people: more about the verdict
-    signed: SignedReceipt | None = None  # where it might be paid
+    words: str = ""  # more about the verdict, for people
+    signed: SignedReceipt | None = None  # if it may be paid
     receipt: Receipt | None = None
     rate: Rate | None = None
     added: Work = field(default_factory=Work)
 
     @property
     def prefill_layer_tokens(self) -> int:
-        """To be paid, of prompts."""
+        """Prefill work to pay, in tokens times layers."""
         return self.added.prefill_tokens * len(self.receipt.layers) if self.receipt else 0
 
     @property
     def decode_layer_tokens(self) -> int:
-        """To be paid, of answers."""
+        """Decode work to pay, in tokens times layers."""
         return self.added.decode_tokens * len(self.receipt.layers) if self.receipt else 0
 
     @property
     def amount(self) -> Decimal | None:
-        """To be paid, in the rate's currency; None if there are no rates at all."""
+        """The amount to pay, in the rate's currency; None if there are no rates at all."""
         if self.rate is None:
             return None
         return self.rate.credit(self.prefill_layer_tokens, self.decode_layer_tokens)
 
 
 def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rate], now: float) -> Claim:
-    """What can be said of a line without knowing what was paid: VALID, if nothing is wrong so far.
+    """The verdict on a line without knowledge of earlier payments: VALID if nothing is wrong so far.
 
-    `clients` are the sponsor's public keys. Without any `rates` work is only counted; with some, a receipt
-    that none of them is for is left for later.
+    `clients` are the sponsor's public keys. Without any `rates` work is only counted; otherwise a receipt
+    without a rate can be redeemed later.
     """
     if line.signed is None:
         return Claim(line=line.number, verdict=ClaimVerdict.MALFORMED, words=line.problem)
@@ -108,27 +108,27 @@ def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rat
 
 
 def settle(claim: Claim, paid: Paid | None) -> Claim:
-    """The same claim in the light of what was paid for its session: with the work it adds, or turned down."""
+    """The claim after a look at what was paid for its session: with the work that it adds, or refused."""
     receipt = claim.receipt
     if claim.verdict is not ClaimVerdict.VALID or receipt is None:
         return claim
     if paid is None:
         return replace(claim, added=receipt.work)
     if (paid.client, paid.model, paid.layers) != (receipt.client, receipt.model, receipt.layers):
-        words = "one of the same session with another client, model or layers was paid"
+        words = "a receipt of the same session with another client, model or layers was paid"
         return Claim(line=claim.line, verdict=ClaimVerdict.OVERLAPS, words=words)
     is_later = receipt.sequence > paid.sequence
     if receipt.work == paid.work or (not is_later and receipt.work.within(paid.work)):
         words = f"on {day_of(paid.redeemed_at)}"
         return Claim(line=claim.line, verdict=ClaimVerdict.ALREADY_REDEEMED, words=words)
     if not is_later or not paid.work.within(receipt.work):
-        words = "one of the same session was paid that can't be true beside this one"
+        words = "a receipt of the same session was paid that contradicts this one"
         return Claim(line=claim.line, verdict=ClaimVerdict.OVERLAPS, words=words)
     return replace(claim, added=receipt.work - paid.work)
 
 
 def in_batches(lines: Iterable[BundleLine], size: int) -> Iterator[list[BundleLine]]:
-    """So many at a time: each batch is one write to the disk."""
+    """The lines in batches of `size`: each batch is one write to the disk."""
     batch: list[BundleLine] = []
     for line in lines:
         batch.append(line)

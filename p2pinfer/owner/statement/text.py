@@ -1,4 +1,4 @@
-"""A statement as people read it, in 100 columns, and as programs do, in CSV."""
+"""A statement for people, in 100 columns, and for programs, as CSV."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CSV_COLUMNS = (
     "credit",
     "net",
 )
-"""A day with several currencies has a line for each; all but day and money is empty in the later ones."""
+"""A day with several currencies has a line for each; later lines have values for day and money only."""
 
 _NUMBERS = (
     "sessions",
@@ -57,9 +57,8 @@ _SOURCES = {
     EnergySource.ESTIMATE: "estimated (~) from computing time",
 }
 
-
 _TOLD = {OwnerState.SERVING: "serving", OwnerState.PAUSED: "stopped", OwnerState.OFF: "ended"}
-"""What an owner looks for; joining and draining are on the way there."""
+"""The states that owners look for. Joining and draining only lead to them."""
 
 
 def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str:
@@ -70,7 +69,7 @@ def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str
         parts += _table(statement, total)
         parts += ["", *_notes(total)]
     else:
-        parts.append("No receipts in this month, and nothing else was noted.")
+        parts.append("No receipts in this month, and no other entries.")
     if statement.changes:
         parts += ["", "Latest changes"]
         several = len({change.server for change in statement.changes}) > 1
@@ -85,14 +84,14 @@ def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str
 
 
 _MEANING = (
-    "A signature proves that the client has said so: not that anybody pays, nor that the client is",
-    "somebody else than the server's owner. Credit is what the published rates come to; it becomes money",
-    "when the sponsor redeems the receipts: python -m p2pinfer.owner export --out FILE",
+    "A signature proves that the client has signed: not that anybody pays, and not that client and owner",
+    "are different people. Credit is the signed work times the published rates. It becomes money when the",
+    "sponsor redeems the receipts: python -m p2pinfer.owner export --out FILE",
 )
 
 
 def as_csv(statement: Statement) -> str:
-    """One line per day and currency, with exact numbers, as RFC 4180 has it. Money has six decimal places."""
+    """One line for each day and currency, with exact numbers (RFC 4180). Money has six decimal places."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)
@@ -141,7 +140,7 @@ def _day_name(day: date) -> str:
 
 
 def _rows(name: str, figures: Figures) -> list[list[str]]:
-    """One for each currency; the first has all the rest."""
+    """A row for each currency; the first row has the other figures too."""
     energy = _kwh(figures.total_joules)
     work = [
         name,
@@ -170,7 +169,7 @@ def _amounts(money: Money) -> list[str]:
 
 
 def _short(amount: Decimal, *, sign: bool = False) -> str:
-    """To a cent; finer below one unit, where cents are much, and coarser where they are nothing."""
+    """Two decimal places; four for amounts below 1, none from 10,000 on."""
     if not amount:
         return "0.00"
     places = 4 if abs(amount) < 1 else 2 if abs(amount) < 10_000 else 0
@@ -192,11 +191,11 @@ def _notes(total: Figures) -> list[str]:
     if found:
         notes.append(f"Energy: {', '.join(found)}.")
     if any(money.unpriced for money in total.money.values()):
-        notes.append("- and >: some energy had no known price, so cost is more than shown (policy.toml).")
+        notes.append("- and >: some energy has no known price: the cost is higher than shown (policy.toml).")
     if total.unrated_layer_tokens:
-        notes.append("No rate: of the signed, by clients that have published none for it (rates.toml).")
+        notes.append("No rate: signed work of clients without a rate for that day (rates.toml).")
     if total.unsigned_layer_tokens:
-        notes.append("Unsigned: work that no client has signed for; nobody owes it.")
+        notes.append("Unsigned: work that no client has signed for. Nobody pays for it.")
     if not total.prefill_layer_tokens + total.decode_layer_tokens:
-        notes.append("No receipts in this month: your servers had no clients, or none that signed.")
-    return [*notes, "Work is in layer-tokens: tokens, times the layers of yours that each went through."]
+        notes.append("No receipts in this month: your servers had no clients, or no client signed.")
+    return [*notes, "Work is in layer-tokens: tokens times the layers of your server that they went through."]

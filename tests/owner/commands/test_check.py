@@ -60,14 +60,14 @@ watts = { file = "/run/watts" }
     lines = checked(tmp_path, capsys, text)
 
     for line in (
-        "the car is parked else: others take over first",
-        "it is mon-fri 22:00-07:00 or sat,sun 00:00-24:00 else: others take over first",
-        "a kWh costs at most 0.3 EUR else: others take over first",
-        "the battery is at 50 % or more, and at 55 % to begin else: others take over first",
+        "the car is parked else: other servers take over",
+        "it is mon-fri 22:00-07:00 or sat,sun 00:00-24:00 else: other servers take over",
+        "a kWh costs at most 0.3 EUR else: other servers take over",
+        "the battery is at 50 % or more, and at 55 % to begin else: other servers take over",
         "the machine has at most 85 °C, and 80 °C to begin else: stops at once",
-        "less than 100 GB went by this month else: others take over first",
-        "neither steam nor blender runs else: others take over first",
-        "What it hasn't heard of for 60 s isn't known, and stops it at once.",
+        "this month's traffic is less than 100 GB else: other servers take over",
+        "neither steam nor blender runs else: other servers take over",
+        "A signal without news for 60 s isn't known, and stops it at once.",
         "While somebody uses the machine, it takes at most 25 % of the processors.",
         "It takes at most 50 % of the processors, and the machine draws at most 60 W.",
         "A kWh costs 0.32 EUR, 22:00-06:00: 0.24 EUR.",
@@ -85,7 +85,7 @@ def test_check_of_an_empty_policy_says_that_nothing_holds_it_back(
 ):
     lines = checked(tmp_path, capsys, "")
 
-    assert "It works whenever there is something to do: no condition is in use." in lines
+    assert "It always works: no condition is in use." in lines
 
 
 def test_check_takes_another_file_and_tells_its_mistakes(tmp_path: Path):

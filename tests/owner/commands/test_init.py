@@ -36,7 +36,7 @@ def test_init_keeps_a_file_that_is_there_unless_forced(tmp_path: Path):
     path = tmp_path / "policy.toml"
     path.write_text("mine")
 
-    with pytest.raises(UsageError, match=r"policy\.toml is there already: .*--force"):
+    with pytest.raises(UsageError, match=r"policy\.toml exists already: .*--force"):
         init.run(arguments(init, tmp_path, "--for", "home"))
     assert path.read_text() == "mine"
 

@@ -75,10 +75,10 @@ def test_what_an_owner_exports_a_sponsor_pays_once(
     out = tmp_path / "bundle"
     assert export(owner, out, "--client", CLIENT.peer_id) == 0
     said = capsys.readouterr().out
-    assert "2 sessions" in said and CLIENT.peer_id in said and "Left out: 1 that have expired" in said
+    assert "2 sessions" in said and CLIENT.peer_id in said and "Left out: 1 expired receipts" in said
 
     assert redeem(sponsor, out, "--dry-run") == 0
-    assert "nothing was remembered" in capsys.readouterr().out
+    assert "nothing was recorded" in capsys.readouterr().out
     assert not sponsor[0].redeemed.exists()
 
     assert redeem(sponsor, out) == 0
@@ -86,7 +86,7 @@ def test_what_an_owner_exports_a_sponsor_pays_once(
     assert "2 receipts: 2 valid" in said
     assert "1,000,000 prefill 500,000 decode, 1.100000 EUR" in said
     assert f"{SERVER.peer_id}   1.53M layer-tokens  1.141000 EUR" in said
-    assert "can sign for his own" in said
+    assert "can sign for its own" in said
 
     assert redeem(sponsor, out) == 1
     assert "2 receipts: 2 already redeemed" in capsys.readouterr().out
@@ -206,9 +206,9 @@ def test_what_cant_be_is_one_clear_line(
         (["redeem", str(tmp_path / "empty"), "--identity", str(key)], "is not a bundle of receipts"),
         (["redeem", str(tmp_path), "--identity", str(key)], "can't be read"),
         (["redeem", str(tmp_path / "no"), "--identity", str(key)], "can't be read"),
-        (["redeem", str(out), "--identity", str(tmp_path / "no")], "give the key file of your client"),
+        (["redeem", str(out), "--identity", str(tmp_path / "no")], "name the key file of your client"),
         (["redeem", str(out), "--identity", str(key), "--rates", str(tmp_path / "no")], "rates file"),
-        (["export", "--out", str(out)], "no ledger in"),
+        (["export", "--out", str(out)], "there is no ledger in"),
     ]
     for arguments, reason in wrong:
         assert main(["--data-folder", str(files.folder), *arguments]) == 2
@@ -221,7 +221,7 @@ def test_what_cant_be_is_one_clear_line(
     assert export(owner, tmp_path / "no" / "bundle") == 2
     assert "can't be written" in capsys.readouterr().err
     assert export(owner, tmp_path / "text") == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_with_nothing_to_hand_in_no_file_is_made(
@@ -232,7 +232,7 @@ def test_with_nothing_to_hand_in_no_file_is_made(
 
     assert export(owner, out, "--client", Identity.ephemeral().peer_id) == 1
     assert export(owner, out, "--month", "2020-01") == 1
-    assert "nothing to be handed in" in capsys.readouterr().out
+    assert "nothing to submit" in capsys.readouterr().out
     assert not out.exists()
 
 
@@ -248,4 +248,4 @@ def test_a_receipt_that_was_altered_in_the_ledger_stays_out(
 
     monkeypatch.setattr(Ledger, "newest_receipts", altered)
     assert export(owner, tmp_path / "bundle") == 1
-    assert "Left out: 4 whose signature doesn't hold" in capsys.readouterr().out
+    assert "Left out: 4 receipts with a wrong signature" in capsys.readouterr().out

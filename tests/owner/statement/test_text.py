@@ -70,7 +70,7 @@ def test_a_stranger_can_read_the_whole_table():
     assert table.startswith("November 2026\n")
     assert "  Tue 03 08:13  stopped: gear is D\n" in table
     assert "evil ?[2J words?" in table and "\x1b" not in table
-    assert "A signature proves that the client has said so" in table
+    assert "A signature proves that the client has signed" in table
 
 
 def test_a_month_without_receipts_is_told_so():
@@ -78,7 +78,7 @@ def test_a_month_without_receipts_is_told_so():
     table = as_table(statement(intervals=[interval(at(2))]), utc)
 
     assert "No receipts in this month" in table and "0.36" in table
-    assert "nothing else was noted" in as_table(statement(), utc)
+    assert "no other entries" in as_table(statement(), utc)
 
 
 def test_csv_is_for_programs():
