@@ -19,7 +19,7 @@ from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES
 from p2pinfer.health.snapshot.state import Activity, HealthState
 from p2pinfer.health.web import security
-from p2pinfer.health.web.page import render_page
+from p2pinfer.health.web.rendering.page import render_page
 from tests.health.states import (
     NOW,
     hostile_state,
