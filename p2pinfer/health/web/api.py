@@ -70,7 +70,7 @@ def add_api(app: FastAPI, source: HealthSource, snapshots: Snapshots, events: Ev
             raise RequestError(
                 status=503,
                 error="There are too many listeners.",
-                what_to_do="Poll /api/v1/state now and then, with If-None-Match: an unchanged state is cheap.",
+                what_to_do="Poll /api/v1/state now and then, with If-None-Match.",
             )
         return EventStream(events)
 
