@@ -22,7 +22,7 @@ from p2pinfer.tasks import first_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the page; 0 when it ended as asked, 1 when it could not start, 2 for wrong usage."""
+    """Run the page. Returns 0 after a normal end, 1 after an error, 2 for wrong usage."""
     return run("health", lambda: _main(argv))
 
 

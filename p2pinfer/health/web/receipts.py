@@ -64,7 +64,7 @@ class Intake:
 
 async def _parts(request: Request) -> AsyncIterator[bytes]:
     """The parts of the body. Raises BundleTooLargeError as soon as there are too many bytes."""
-    too_large = BundleTooLargeError(f"A bundle may have {MAX_BUNDLE_BYTES // 10**6} MB.")
+    too_large = BundleTooLargeError(f"A bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > MAX_BUNDLE_BYTES:
         raise too_large
