@@ -156,7 +156,7 @@ def test_columns_are_aligned_under_wide_letters():
     """A Japanese name takes two columns a letter."""
     servers = [make_server(0, public_name="漢字かな"), make_server(1, public_name="e\u0301te\u0301")]
     lines = as_text(make_state(servers=servers)).splitlines()
-    rows = [line for line in lines if "serving" in line]
+    rows = [line for line in lines if "  serving" in line]
 
     assert len({display_width(line[: line.index("serving")]) for line in rows}) == 1
     assert rows[0].index("serving") == rows[1].index("serving") - 6  # four wide letters, two marks
