@@ -26,6 +26,7 @@ class Cell:
 
 
 def cells_of(stretches: Sequence[Stretch], total: int) -> tuple[Cell, ...]:
+    """The cells of a model with `total` layers, at most 120."""
     if len(stretches) > MOST_CELLS:  # the weakest layer of each part, which limits every text
         stretches = [
             Stretch(start=first, end=last, replicas=min(_overlapping(stretches, first, last), default=0))
