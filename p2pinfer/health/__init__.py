@@ -1,1 +1,1 @@
-"""The public health page: what the swarm serves, where it is thin, what it can do. Nobody depends on it."""
+"""The public health page: the models of a swarm, their weakest layers, their speed. No other part needs it."""

@@ -18,10 +18,11 @@ from p2pinfer.command_line.output import SpokenLog, complain, has_color, say, sh
 from p2pinfer.command_line.program import run
 from p2pinfer.errors import UsageError
 from p2pinfer.health.config import HealthConfig
+from p2pinfer.tasks import first_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the page; 0 when it ended as asked, 1 when it could not start, 2 for wrong usage."""
+    """Run the page. Returns 0 after a normal end, 1 after an error, 2 for wrong usage."""
     return run("health", lambda: _main(argv))
 
 
@@ -71,20 +72,10 @@ async def _serve(config: HealthConfig) -> None:
         history, contributions = resources.enter_context(keeping(config.data_folder))
         watcher = Watcher(config, history, contributions)
         server = PageServer(create_app(watcher))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        watching = asyncio.create_task(watcher.watch_forever())
         host, port = listener.getsockname()[:2]
         say(f"the page is at http://{f'[{host}]' if ':' in host else host}:{port}/")
-        try:
-            with probing(config, watcher.note_probe):
-                await asyncio.wait({watching, serving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            server.should_exit = True
-            watching.cancel()
-            await asyncio.gather(watching, serving, return_exceptions=True)
-        if not watching.cancelled():
-            watching.result()
-        serving.result()
+        with probing(config, watcher.note_probe):
+            await first_of(watcher.watch_forever(), server.serve_until_cancelled(listener))
 
 
 def _listen(config: HealthConfig) -> socket.socket:

@@ -1,14 +1,13 @@
 """The state as JSON, for `/api/v1/state` and `--json`.
 
-Names are those of the dataclasses in state.py, which say what each means; enumerations are their words,
-layers are half-open, times are Unix seconds. A program may rely on this:
+Names are those of the dataclasses in snapshot/state.py, which explain them. Enumerations are words, layers
+are half-open, times are Unix seconds. A program may rely on this:
 
-- It is strict JSON: a number that is none is null, as is what isn't known. Whole numbers are within 2^53,
-  where JavaScript is exact.
-- No text has a control character, a line break or a mark that turns the writing direction, and none is
-  longer than 300 characters; no list has more than 4,096 items. What a stranger has chosen is still a
-  stranger's: escape it where it goes into markup.
-- Fields may be added. None is taken away or changes its meaning within /api/v1.
+- It is strict JSON: NaN, infinities and unknown values are null. Whole numbers are within 2^53, where
+  JavaScript is exact.
+- No text has a control character, a line break or a mark that changes the writing direction. Texts have at
+  most 300 characters, lists at most 4,096 items. Strangers choose texts: escape them in markup.
+- Fields may be added. Within /api/v1 no field is removed or changes its meaning.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _NAMES = {
 
 
 def as_json(state: HealthState) -> dict[str, Json]:
-    """What `json.dumps(..., allow_nan=False)` takes, whatever is in the state."""
+    """The state in a form that `json.dumps(..., allow_nan=False)` accepts, for any state."""
     return _fields(state)
 
 
@@ -49,8 +48,8 @@ def _fields(value: Any) -> dict[str, Json]:
 
 
 def _plain(value: object) -> Json:
-    # In the order of how many there are: 2,000 servers are 34,000 values.
-    if isinstance(value, str):  # words of an enumeration are texts too
+    # The most frequent types first: 2,000 servers have 34,000 values.
+    if isinstance(value, str):  # enumerations too
         return clean_text(value, MAX_CHARACTERS)
     if value is None or isinstance(value, bool):
         return value

@@ -1,8 +1,8 @@
 """The state for Prometheus, in its text format.
 
-Labels are few and short: a model is the first twelve digits of its hash, its name stands beside it once, and
-there is nothing per server. Whatever servers call themselves, there are at most some 1,500 series. What isn't
-known has no sample.
+Labels are few and short: a model's label is the first twelve digits of its hash, one series has its name, and
+no series is for a single server. So there are at most about 1,500 series, whatever names servers choose. An
+unknown value has no sample.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _MOST = 2**53
 
 
 def metrics_text(state: HealthState) -> tuple[bytes, str]:
-    """The body, and its content type."""
+    """The body and its content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(state))
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
 class _Snapshot(Collector):
-    """One state, as the library asks for it."""
+    """One state as a collector of the library."""
 
     def __init__(self, state: HealthState) -> None:
         self._state = state
@@ -49,21 +49,19 @@ class _Snapshot(Collector):
         yield InfoMetricFamily(
             "p2pinfer_page", "The page's own software.", value={"version": clean_text(state.version)}
         )
-        # Not its age: that would be right at one moment only. An alert asks for time() minus this.
+        # A time, because an age would be right at one moment only. An alert computes time() minus this.
         yield _gauge(
             "p2pinfer_snapshot_timestamp_seconds",
             "When the swarm was last read, Unix seconds.",
             clean_number(state.generated_at, 0.0, LATEST_TIME),
         )
-        yield _gauge(
-            "p2pinfer_snapshot_fresh", "1 if the swarm could be read lately.", float(bool(state.fresh))
-        )
+        yield _gauge("p2pinfer_snapshot_fresh", "1 if the swarm can be read.", float(bool(state.fresh)))
         yield _gauge("p2pinfer_models", "Models in the swarm.", float(len(state.models)))
         yield from _model_metrics(_distinct(state.models))
 
 
 def _distinct(models: Iterable[ModelView]) -> dict[str, ModelView]:
-    """By label: two series with the same labels would have the whole answer refused."""
+    """Models by label. Prometheus refuses an answer with the same labels twice."""
     distinct: dict[str, ModelView] = {}
     for model in models:
         distinct.setdefault(clean_text(model.model, _HASH_CHARACTERS + 1)[:_HASH_CHARACTERS], model)
@@ -75,11 +73,11 @@ def _distinct(models: Iterable[ModelView]) -> dict[str, ModelView]:
 def _model_metrics(models: dict[str, ModelView]) -> Iterator[Metric]:
     works = GaugeMetricFamily(
         "p2pinfer_model_can_generate",
-        "1 if servers that compute alike hold all layers. The name is whatever its servers chose.",
+        "1 if servers of one numerics class hold all layers. Its servers choose the name.",
         labels=["model", "name"],
     )
     servers = GaugeMetricFamily(
-        "p2pinfer_servers", "Servers of a model, by their own word.", labels=["model", "state"]
+        "p2pinfer_servers", "Servers of a model, by the state that they claim.", labels=["model", "state"]
     )
     for label, model in models.items():
         works.add_metric([label, clean_text(model.name)], float(model.answer is not Answer.NO))
@@ -131,38 +129,38 @@ def _probe_rate(model: ModelView) -> float | None:
 _FIGURES = (
     (
         "model_thin",
-        "1 if it can generate, but not once a certain one of its servers leaves.",
+        "1 if it can generate but depends on one server.",
         lambda model: float(model.answer is Answer.THIN),
     ),
     ("model_layers", "Layers of the whole model.", lambda model: float(clean_count(model.num_layers, _MOST))),
-    ("layers_missing", "Layers that nobody serves.", _missing_layers),
+    ("layers_missing", "Layers without a server.", _missing_layers),
     (
         "layer_replicas_min",
-        "Servers of the layer that fewest serve.",
+        "Servers of the weakest layer.",
         lambda model: float(clean_count(weakest(model.coverage), _MOST)),
     ),
     (
         "best_route_tokens_per_second",
-        "Of one stream, by what servers say of their speed, without the network.",
+        "Of one stream, from the speeds that servers claim, without the network.",
         lambda model: _rate(model.best_route_tokens_per_second),
     ),
     (
         "swarm_tokens_per_second",
-        "Of many streams: what the weakest layer lets through, by what servers say of their speed.",
+        "Of many streams together: the limit of the weakest layer, from the speeds that servers claim.",
         lambda model: _rate(model.swarm_tokens_per_second),
     ),
     (
         "queued_steps",
-        "Steps that wait at its servers.",
+        "Steps in the queues of its servers.",
         lambda model: float(sum(clean_count(server.queue_depth, _MOST) for server in model.servers)),
     ),
     (
         "free_cache_layer_tokens",
-        "Room for sessions at its servers, in tokens times layers.",
+        "Free cache of its servers, in tokens times layers.",
         lambda model: float(sum(clean_count(server.free_cache_tokens, _MOST) for server in model.servers)),
     ),
-    ("probe_ok", "1 if the page's own last try to generate worked.", _probe_ok),
-    ("probe_timestamp_seconds", "When that ended, Unix seconds.", _probe_at),
-    ("probe_first_token_seconds", "How long its first token took.", _first_token),
-    ("probe_tokens_per_second", "Its tokens per second after the first.", _probe_rate),
+    ("probe_ok", "1 if the last probe by this page worked.", _probe_ok),
+    ("probe_timestamp_seconds", "End of the last probe, Unix seconds.", _probe_at),
+    ("probe_first_token_seconds", "Time to the first token of the last probe.", _first_token),
+    ("probe_tokens_per_second", "Tokens per second of the last probe, after the first token.", _probe_rate),
 )

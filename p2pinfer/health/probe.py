@@ -1,4 +1,4 @@
-"""Generates a few tokens through the swarm now and then: what a visitor would get, not what servers say."""
+"""Generates a few tokens through the swarm now and then: a measurement, not the servers' own figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 from p2pinfer.client.greedy import GreedyClient
@@ -16,22 +16,23 @@ from p2pinfer.errors import P2PInferError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.snapshot.state import ProbeView
 from p2pinfer.plain_text import printable
+from p2pinfer.threads import tell
 from p2pinfer.types import short_id
 
 logger = logging.getLogger(__name__)
 
 PROMPT = tuple(range(11, 27))
-"""Token ids: any model of some size has them, and nobody has to read the answer."""
+"""Token ids that any model of some size has. The answer is thrown away."""
 
 _PATIENCE = Patience(route=10.0, step=10.0)
 _DETAIL_CHARACTERS = 200
 
 Found = Callable[[str, ProbeView], None]
-"""Called with a model's manifest hash and what came out."""
+"""Called with a model's manifest hash and the result."""
 
 
 class Probe:
-    """Probes one model again and again, in a thread of its own: a swarm that hangs must not hang the page."""
+    """Probes one model again and again, in its own thread: a swarm that hangs must not hang the page."""
 
     def __init__(
         self, open_client: Callable[[], GreedyClient], *, seconds: float, tokens: int, found: Found
@@ -45,7 +46,7 @@ class Probe:
         self._thread.start()
 
     def close(self) -> None:
-        """Probe no more; what is under way ends by itself."""
+        """Start no further probe. A running one ends by itself."""
         self._ended.set()
 
     def _probe_forever(self) -> None:
@@ -65,19 +66,15 @@ class Probe:
 
 @contextmanager
 def probing(config: HealthConfig, found: Found) -> Iterator[None]:
-    """Probe every model that the page is told to, until the block ends; `found` is called in this loop."""
+    """Probe every model of --probe until the block ends. `found` is called in this event loop."""
     loop = asyncio.get_running_loop()
-
-    def tell(model: str, view: ProbeView) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            loop.call_soon_threadsafe(found, model, view)
 
     probes = [
         Probe(
             partial(open_client, config, model),
             seconds=config.probe_seconds,
             tokens=config.probe_tokens,
-            found=tell,
+            found=partial(tell, loop, found),
         )
         for model in config.probe_models
     ]
@@ -100,7 +97,7 @@ def open_client(config: HealthConfig, model: str) -> GreedyClient:
 
 
 def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
-    """Generate some tokens, and say how that went."""
+    """Generate some tokens. Returns the result; a failure is a result too."""
     try:
         made = client.generate([token % client.manifest.vocab_size for token in PROMPT], tokens)
     except P2PInferError as error:

@@ -1,7 +1,6 @@
 """The report for a terminal: `python -m p2pinfer.health --once`.
 
-Whatever strangers call themselves, there is nothing in it that steers a terminal but our own colours, and
-those only if they are asked for.
+Names of strangers can't control the terminal. The only control sequences are colours, and only on request.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from p2pinfer.plain_text import short_count
 LEAST_WIDTH = 40
 MOST_WIDTH = 250
 MOST_SERVERS = 100
-"""Of one model; --json has all of them."""
+"""Servers of one model; --json has all of them."""
 
 MOST_CONTRIBUTIONS = 10
 
@@ -40,7 +39,7 @@ _REPLICA_COLORS = ("31", "33", "32")  # none, one, more
 
 
 def as_text(state: HealthState, *, width: int = 100, color: bool = False) -> str:
-    """Lines of at most `width` terminal columns (but 40 at least), the last one ended too."""
+    """Lines of at most `width` terminal columns (at least 40), each with its end of line."""
     width = max(LEAST_WIDTH, min(width, MOST_WIDTH))
     lines = list(_head(state, width))
     for model in state.models:
@@ -83,13 +82,13 @@ def _facts(model: ModelView, now: float, width: int) -> Iterator[str]:
     yield from _wrapped(words.explanation(model), width)
     serving = sum(server.state is Activity.SERVING for server in model.servers)
     layers = f"{_count(model.num_layers)} {'layer' if model.num_layers == 1 else 'layers'}"
-    served = f"{serving:,} {'server serves' if serving == 1 else 'servers serve'} them"
+    served = f"{serving:,} {'server' if serving == 1 else 'servers'} serving"
     yield from _wrapped(f"{layers}, {served}; manifest {clean_text(model.model, 12)}", width)
     best = words.rate(model.best_route_tokens_per_second)
     together = words.rate(model.swarm_tokens_per_second)
     if (best, together) != (words.NOTHING, words.NOTHING):
         yield from _wrapped(
-            f"By what servers say: {best} tokens/s for one text, {together} for many together", width
+            f"Servers claim {best} tokens/s for one text, {together} for many together", width
         )
     if model.probe:
         yield from _wrapped(_probe(model.probe, now), width)
@@ -110,11 +109,11 @@ def _probe(probe: ProbeView, now: float) -> str:
 
 
 def _picture(model: ModelView, width: int) -> list[int]:
-    """For every sign of the picture the replicas of the weakest layer that it stands for."""
+    """For every character of the picture, the servers of the weakest layer that it stands for."""
     num_layers = model.num_layers
     if num_layers < 1:
         return []
-    signs = width // num_layers * num_layers or width  # where there is room, equally many for each layer
+    signs = width // num_layers * num_layers or width  # if there is room, the same number for each layer
     weakest: list[int | None] = [None] * signs
     for stretch in model.coverage:
         start, end = max(0, stretch.start), min(num_layers, stretch.end)
@@ -134,9 +133,9 @@ def _drawn(picture: Sequence[int], model: ModelView, width: int, color: bool) ->
     first, last = "0", _count(model.num_layers - 1)
     if len(first) + len(last) < len(picture):
         yield _INDENT + first + last.rjust(len(picture) - len(first))
-    legend = "Layers from left to right, and how many servers serve each: 1 to 9, + for more, . for none."
+    legend = "Layers from left to right, with the number of their servers: 1 to 9, + for more, . for none."
     if model.num_layers > len(picture):
-        legend += " A sign stands for several layers, and shows the one with fewest."
+        legend += " A character stands for several layers, and shows the weakest of them."
     for line in _wrapped(legend, width):
         yield _INDENT + line
 
@@ -213,7 +212,7 @@ def _count(number: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
-    """By terminal columns: textwrap counts letters, so that what has wide ones is given half the room."""
+    """Wrap by terminal columns. textwrap counts letters, so a text with wide letters gets half the width."""
     room = width if display_width(text) == len(text) else max(1, width // 2)
     return iter(textwrap.wrap(text, room) or [""])
 

@@ -1,8 +1,6 @@
 """Watches a swarm: reads every model's records again and again, and keeps the newest snapshot.
 
-It is a client: it announces nothing, and servers neither know of it nor need it. Who hasn't announced itself
-when it should have is asked whether it is there, so that a server without a goodbye is gone from the page
-long before its record expires.
+It is a client: it announces nothing, and no server knows or needs it.
 """
 
 from __future__ import annotations
@@ -17,17 +15,11 @@ from functools import partial
 
 from p2pinfer import __version__
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
-from p2pinfer.errors import (
-    DatabaseError,
-    HopFailedError,
-    P2PInferError,
-    RefusedError,
-    SwarmError,
-    UsageError,
-)
+from p2pinfer.errors import DatabaseError, P2PInferError, SwarmError, UsageError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.kept.contributions import Contributions
 from p2pinfer.health.kept.history import History
+from p2pinfer.health.presence import Presence
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, Submission
 from p2pinfer.health.snapshot.state import HealthState, ProbeView, Sample
@@ -36,26 +28,19 @@ from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.types import PeerId
-from p2pinfer.wire.dialling import Address
 
 logger = logging.getLogger(__name__)
 
 _STALE_SECONDS = 30.0
-_PING_SECONDS = 3.0
-_MOST_PINGS = 64  # at a time
-_BELIEVED_SECONDS = 10.0
-"""Who has answered a ping isn't asked again for so long."""
-
 _SAMPLE_SECONDS = 60.0
 _NEXT_SECONDS = 0.001
-"""Between snapshots of one reading, as when a probe has ended: the later one is the newer one."""
+"""Added to the time of a later snapshot of the same reading (after a probe), so that it counts as newer."""
 
 _RETRY_SECONDS = 5.0
 
 
 class Watcher:
-    """The page's `HealthSource`. For the event loop."""
+    """The `HealthSource` of a page. For the event loop."""
 
     def __init__(
         self,
@@ -75,7 +60,7 @@ class Watcher:
         self._first_seen: dict[str, float] = {}
         self._names: dict[str, str] = {}
         self._probes: dict[str, ProbeView] = {}
-        self._answered: dict[PeerId, float] = {}
+        self._presence = Presence(late_seconds=config.late_seconds, now=now)
         self._sampled_at = 0.0
         self._newer = asyncio.Event()
         self._published_at = self._read_at
@@ -86,7 +71,7 @@ class Watcher:
         return self._state
 
     def history(self, model: str, hours: float) -> Sequence[Sample]:
-        """Of a model, oldest first."""
+        """Samples of a model, oldest first."""
         try:
             return self._history.samples(model, since=self._now() - hours * 3600)
         except DatabaseError as error:
@@ -94,19 +79,19 @@ class Watcher:
             return ()
 
     async def wait_newer(self, than: float) -> HealthState:
-        """The next snapshot that was generated after that time."""
+        """The next snapshot generated after `than`."""
         while self._state.generated_at <= than:
             self._newer.clear()
             await self._newer.wait()
         return self._state
 
     async def submit(self, bundle: AsyncIterator[bytes]) -> Submission:
-        """Take receipts for the leaderboard. Raises UsageError for what is no bundle, or too large."""
+        """Add receipts to the leaderboard. Raises UsageError if it is no bundle, or too large."""
         with tempfile.TemporaryFile() as file:
             async for part in bundle:
                 if file.tell() + len(part) > MAX_BUNDLE_BYTES:
                     raise UsageError(
-                        f"a bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB: send a month at a time"
+                        f"a bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB: send one month at a time"
                     )
                 file.write(part)
             file.seek(0)
@@ -115,12 +100,12 @@ class Watcher:
         return submission
 
     def note_probe(self, model: str, probe: ProbeView) -> None:
-        """A probe has ended."""
+        """Show the result of a probe."""
         self._probes[model] = probe
         self._publish()
 
     async def watch_forever(self) -> None:
-        """Join, look, and look again; when the swarm can't be reached say so, and go on trying."""
+        """Join and look, again and again. While the swarm can't be reached, say so and retry."""
         while True:
             try:
                 async with self._joined() as (swarm, carrier):
@@ -128,17 +113,17 @@ class Watcher:
             except UsageError:
                 raise
             except SwarmError as error:
-                self._fail(error)
+                self.note_trouble(error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def watch_once(self) -> None:
-        """Join, look, and leave. Raises SwarmError."""
+        """Join, look once, and leave. Raises SwarmError."""
         async with self._joined() as (swarm, carrier):
-            await self._look(swarm, carrier)
+            await self.look(swarm, carrier)
 
     @asynccontextmanager
     async def _joined(self) -> AsyncIterator[tuple[Swarm, GrpcCarrier]]:
-        """A client's place in the swarm, and a way to ask its servers. Raises SwarmError."""
+        """Membership as a client, and a carrier for pings. Raises SwarmError."""
         async with Swarm.join(self._config.initial_peers, Identity.ephemeral(), client_only=True) as swarm:
             carrier = GrpcCarrier(tunnel=partial(dial, swarm))
             try:
@@ -146,11 +131,11 @@ class Watcher:
             finally:
                 await carrier.close()
 
-    async def _look(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
-        """Read everything once. Raises SwarmError."""
+    async def look(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
+        """Read all models once, and publish the snapshot. Raises SwarmError."""
         models: dict[ModelListing, Sequence[Announcement]] = {}
         for listing in await swarm.models():
-            models[listing] = await self._present(await swarm.servers(listing.model), carrier)
+            models[listing] = await self._presence.present(await swarm.servers(listing.model), carrier.ping)
         self._reading = SwarmReading(models=models)
         self._read_at, self._trouble = self._now(), ""
         self._note_servers(server for servers in models.values() for server in servers)
@@ -160,57 +145,30 @@ class Watcher:
     async def _watch(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
         while True:
             try:
-                await self._look(swarm, carrier)
-            except SwarmError as error:  # the membership heals itself
-                self._fail(error)
+                await self.look(swarm, carrier)
+            except SwarmError as error:  # the membership recovers by itself
+                self.note_trouble(error)
             await asyncio.sleep(self._config.refresh_seconds)
 
-    async def _present(self, servers: Sequence[Announcement], carrier: GrpcCarrier) -> list[Announcement]:
-        """Those that are there: who announced itself lately, or answers."""
-        late = [server for server in servers if self._is_late(server)]
-        slots = asyncio.Semaphore(_MOST_PINGS)
-
-        async def answers(server: Announcement) -> bool:
-            address = Address(server.peer_id, server.endpoints, server.certificate)
-            try:
-                async with slots, asyncio.timeout(_PING_SECONDS):
-                    await carrier.ping(address)
-            except (HopFailedError, RefusedError, TimeoutError):
-                return False
-            self._answered[server.peer_id] = self._now()
-            return True
-
-        there = await asyncio.gather(*(answers(server) for server in late))
-        gone = {server.peer_id for server, answered in zip(late, there, strict=True) if not answered}
-        return [server for server in servers if server.peer_id not in gone]
-
-    def _is_late(self, server: Announcement) -> bool:
-        """True for one that has endpoints to ask at, and hasn't been heard of when it should have been."""
-        now = self._now()
-        return (
-            bool(server.certificate)
-            and now - server.announced_at > self._config.late_seconds
-            and now - self._answered.get(server.peer_id, 0.0) > _BELIEVED_SECONDS
-        )
-
     def _note_servers(self, servers: Iterable[Announcement]) -> None:
-        """When each was first seen without a break, and what it calls itself."""
+        """Remember since when each server has been present without a break, and its public name."""
         now = self._now()
         present = {server.peer_id: server.public_name for server in servers}
         self._first_seen = {peer_id: self._first_seen.get(peer_id, now) for peer_id in present}
-        self._answered = {peer: at for peer, at in self._answered.items() if peer in present}
+        self._presence.forget_all_but(present)
         self._names.update({peer_id: name for peer_id, name in present.items() if name})
         while len(self._names) > 10_000:
             self._names.pop(next(iter(self._names)))
 
-    def _fail(self, error: P2PInferError) -> None:
+    def note_trouble(self, error: P2PInferError) -> None:
+        """The swarm couldn't be read. Soon the page says so."""
         told, self._trouble = self._trouble, str(error)
         fresh = self._is_fresh()
         if fresh != self._state.fresh or (not fresh and told != self._trouble):
             self._publish()
 
     def _is_fresh(self) -> bool:
-        """False if the swarm can't be read, and what is known of it is old."""
+        """False if the swarm can't be read and the last reading is old."""
         return not self._trouble or (
             bool(self._reading.models) and self._now() - self._read_at < _STALE_SECONDS
         )
@@ -235,12 +193,12 @@ class Watcher:
         )
 
     def _sample(self) -> None:
-        """Keep a point of history for every model now and then."""
+        """Once a minute, keep a sample of every model for its history."""
         if self._now() - self._sampled_at < _SAMPLE_SECONDS:
             return
         self._sampled_at = self._now()
         samples = {model.model: make_sample(model, self._sampled_at) for model in self._state.models}
         try:
             self._history.add_all(samples)
-        except DatabaseError as error:  # a full disk: the page goes on without new history
+        except DatabaseError as error:  # for instance a full disk: the page continues without new history
             logger.error("history isn't kept: %s", error)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask the question; 0 when an answer came, 1 when none could, 128 + signal when it was stopped."""
+    """Ask the question. Returns 0 after an answer, 1 without one, 128 + signal after an interruption."""
     return run("local_swarm", lambda: _main(argv), usage_status=FAILED)
 
 
@@ -31,9 +31,9 @@ def _main(argv: Sequence[str] | None) -> int:
     config = DemoConfig.from_args(argv)
     require("server")
     _quiet_libraries()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _stop)
     try:
         answer(config)

@@ -123,7 +123,7 @@ the longest sequence so far, so a token's bytes would depend on its neighbours."
 
 
 def family_of(config: ConfigFields) -> Family:
-    """The family of a model. Raises UnsupportedModelError listing those that p2pinfer runs."""
+    """The family of a model. Raises UnsupportedModelError listing the supported ones."""
     model_type = config.get("model_type")
     family = FAMILIES.get(str(model_type))
     if family is None:

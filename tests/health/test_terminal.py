@@ -46,9 +46,9 @@ def test_the_whole_report():
     name = "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert lines[2] == f"THIN  {name} is thin: layers 0–29 depend on one server each"
     assert lines[3:6] == [
-        "  It generates text now, but would stop if one particular server left.",
-        "  30 layers, 2 servers serve them; manifest f728b4fa424…",
-        "  By what servers say: 38.5 tokens/s for one text, 77.0 for many together",
+        "  It generates text now, but depends on one server: without it, the model stops.",
+        "  30 layers, 2 servers serving; manifest f728b4fa424…",
+        "  Servers claim 38.5 tokens/s for one text, 77.0 for many together",
     ]
     assert "it works, first token after 0.42 s, then 31.0 tokens/s" in lines[6]
     assert picture("\n".join(lines)) == "1" * 90
@@ -72,7 +72,7 @@ def test_classes_that_cannot_work_together_are_said():
     """Nothing is missing, and it doesn't work all the same."""
     text = as_text(make_state([make_model(answer=Answer.NO)]))
 
-    assert "every layer is served, but not by servers that compute alike" in " ".join(text.split())
+    assert "every layer is served, but no numerics class holds all of them" in " ".join(text.split())
 
 
 def test_a_long_model_is_drawn_by_its_weakest_layers():
@@ -156,7 +156,7 @@ def test_columns_are_aligned_under_wide_letters():
     """A Japanese name takes two columns a letter."""
     servers = [make_server(0, public_name="漢字かな"), make_server(1, public_name="e\u0301te\u0301")]
     lines = as_text(make_state(servers=servers)).splitlines()
-    rows = [line for line in lines if "serving" in line]
+    rows = [line for line in lines if "  serving" in line]
 
     assert len({display_width(line[: line.index("serving")]) for line in rows}) == 1
     assert rows[0].index("serving") == rows[1].index("serving") - 6  # four wide letters, two marks

@@ -62,7 +62,7 @@ class Contributions:
     def open(cls, path: Path, *, most_sessions: int = MAX_SESSIONS) -> Self:
         """Open the file at `path`, or create it. A damaged file is set aside, with a warning.
 
-        Raises DatabaseError, naming the file, if it is of another kind or a newer version, or can't be written.
+        Raises DatabaseError, naming the file, if it is of another kind or version, or can't be written.
         """
         return cls(open_or_set_aside(path, CONTRIBUTIONS), most_sessions)
 
@@ -137,7 +137,7 @@ class Contributions:
 
 
 def _checked(line: BundleLine) -> Receipt | str:
-    """The receipt, with both signatures good and nothing absurd in it; or what is wrong with it."""
+    """The receipt if both signatures are good and its figures are possible, else the objection."""
     if line.signed is None:
         return line.problem
     try:

@@ -94,7 +94,7 @@ class History:
     def open(cls, path: Path) -> Self:
         """Open the file at `path`, or create it. A damaged file is set aside, with a warning.
 
-        Raises DatabaseError, naming the file, if it is of another kind or a newer version, or can't be written.
+        Raises DatabaseError, naming the file, if it is of another kind or version, or can't be written.
         """
         return cls(open_or_set_aside(path, HISTORY))
 

@@ -1,1 +1,1 @@
-"""One look at the swarm as plain data, and the words for it."""
+"""The state of the swarm at one moment as plain data, and the words for it."""

@@ -1,4 +1,4 @@
-"""How the terminal says when, and for how long."""
+"""Times and durations in words, for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def duration_in_words(seconds: float) -> str:
-    """`47 s`, `12 min`, `3.4 h`, `12 d`; `-` for what is no duration."""
+    """`47 s`, `12 min`, `3.4 h`, `12 d`; `-` for an impossible value."""
     if not 0 <= seconds <= LATEST_TIME:
         return "-"
     for size, unit in _UNITS:
@@ -21,13 +21,16 @@ def duration_in_words(seconds: float) -> str:
 
 
 def ago_in_words(seconds: float) -> str:
-    """`20 s ago`; a clock that is a little off makes it now; `at an unknown time` for what is no duration."""
+    """`20 s ago`; `at an unknown time` for an impossible value.
+
+    Up to a minute in the future counts as now, because clocks differ.
+    """
     words = duration_in_words(0.0 if -60 < seconds < 0 else seconds)
     return f"{words} ago" if words != "-" else "at an unknown time"
 
 
 def time_in_words(at: float) -> str:
-    """`2026-07-25 19:20:00 CEST`, in this machine's zone; `an unknown time` for what is no time."""
+    """`2026-07-25 19:20:00 CEST`, in this machine's zone; `an unknown time` if impossible."""
     if not 0 <= at <= LATEST_TIME - 86_400:
         return "an unknown time"
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -1,6 +1,6 @@
-"""What strangers wrote, made fit to be shown: texts short and in one line, numbers finite and believable.
+"""Texts and numbers of strangers, made safe to show: short texts in one line, finite and plausible numbers.
 
-The swarm checks all of it before; this is the second fence, and every rendering stands behind it.
+The swarm has checked all of it before. This is the second check, in front of every rendering.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from ipaddress import AddressValueError, IPv6Address
 from p2pinfer.plain_text import printable
 
 NAME_CHARACTERS = 64
-"""As many as announcements may have in a public name."""
+"""The limit for public names in announcements."""
 
 MOST_TOKENS_PER_SECOND = 1e6
 LATEST_TIME = 253_402_300_799.0
-"""Unix seconds: the last second of the year 9999, behind which calendars don't go."""
+"""Unix seconds: the last second of the year 9999. Calendars end there."""
 
 _MOST_MARKS = 3  # on one letter: Vietnamese needs two, Hebrew and Thai up to three
-_BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), "?")  # letters that show nothing
+_BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), "?")  # invisible letters
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w])(?::\d{1,5})?")
 _PERHAPS_IPV6 = re.compile(
     r"(?<![\w:.])(?:\[(?P<within>[0-9A-Fa-f:.]+)\](?::\d{1,5})?"
@@ -28,9 +28,9 @@ _PERHAPS_IPV6 = re.compile(
 
 
 def clean_text(text: str, most: int = NAME_CHARACTERS) -> str:
-    """`text` in one line of at most `most` characters; what isn't a plain sign becomes `?`.
+    """`text` in one line of at most `most` characters. A character that isn't plain becomes `?`.
 
-    No letter carries a tower of accents that would cover the lines above it.
+    A letter keeps at most three accents: a tower of accents would cover the lines above it.
     """
     if len(text) <= most and text.isascii() and text.isprintable():
         return text.strip()
@@ -48,12 +48,12 @@ def clean_text(text: str, most: int = NAME_CHARACTERS) -> str:
 
 
 def without_addresses(text: str) -> str:
-    """`text` with `[address]` for every IP address, port included: errors of the network name them."""
+    """`text` with `[address]` for every IP address with its port. Network errors contain addresses."""
     return _IPV4.sub("[address]", _PERHAPS_IPV6.sub(_hide_ipv6, text))
 
 
 def clean_number(value: float | None, low: float, high: float) -> float | None:
-    """`value` if it is in [low, high], which must be finite; None for what is not, NaN included."""
+    """`value` if it is in [low, high], else None. NaN gives None. The bounds are finite."""
     return float(value) if value is not None and low <= value <= high else None
 
 
@@ -63,7 +63,7 @@ def clean_count(value: int, most: int) -> int:
 
 
 def _hide_ipv6(match: re.Match[str]) -> str:
-    bare = match["within"] or match["bare"].rstrip(".")  # the end of a sentence
+    bare = match["within"] or match["bare"].rstrip(".")  # a full stop
     try:
         IPv6Address(bare)
     except AddressValueError:

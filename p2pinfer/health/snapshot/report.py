@@ -1,8 +1,7 @@
-"""From what the servers of a swarm say to what the page shows. Pure: no network, no clock.
+"""From the announcements of a swarm to the state that the page shows. Pure: no network, no clock.
 
-What the swarm let through was checked there already. It is cleaned here once more all the same, for all
-renderings at once: texts are short and in one line, numbers finite and believable or None, and of what is too
-much there is less.
+The swarm has checked announcements already. They are cleaned here once more, for all renderings at once:
+texts are short and in one line, numbers are finite and plausible or None, and lists are bounded.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from p2pinfer.types import PeerId, short_id
 
 MAX_MODELS = 64
 MAX_SERVERS = 4096
-"""Listed, in all models together. Coverage and estimates are of all there are."""
+"""Servers listed in all models together. Coverage and estimates count all servers."""
 
 MAX_CONTRIBUTIONS = 100
 
@@ -45,7 +44,7 @@ _DETAIL_CHARACTERS = 300
 _ADDRESS_CHARACTERS = 300
 _MAX_ADDRESSES = 16
 _MAX_HOPS = 256
-_FASTEST_SECONDS_PER_LAYER = 1e-6  # no machine is so fast; who says so spoils every estimate
+_FASTEST_SECONDS_PER_LAYER = 1e-6  # no machine is as fast; such a claim would spoil every estimate
 _YEAR_SECONDS = 366 * 86_400.0
 
 _ACTIVITIES = {
@@ -57,7 +56,7 @@ _ACTIVITIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwarmReading:
-    """Every model of the swarm and its servers, as they were read together."""
+    """Every model of the swarm and its servers, from one reading."""
 
     models: Mapping[ModelListing, Sequence[Announcement]]
 
@@ -76,10 +75,10 @@ def make_state(
 ) -> HealthState:
     """The snapshot of a reading that was made at `generated_at`, Unix seconds.
 
-    `first_seen` says since when a peer has been seen without a break (one that isn't in it: since now), and
-    `probes` has the last probe of models, by manifest hash. Models come largest first, servers by their
-    layers. Of more than MAX_MODELS the largest are kept; where there are more than MAX_SERVERS to be listed
-    the largest models are cut, those who serve last.
+    `first_seen` has the time since which a peer has been present without a break (missing: since now), and
+    `probes` has the last probe of each model by manifest hash. Models come largest first, servers by their
+    layers. Of more than MAX_MODELS models the largest are kept. Of more than MAX_SERVERS servers the largest
+    models list fewer, first of all fewer servers that don't serve.
     """
     found: dict[str, tuple[ModelListing, list[Announcement]]] = {}
     for listing, announcements in reading.models.items():
@@ -106,7 +105,7 @@ def make_state(
 
 
 def make_sample(model: ModelView, at: float) -> Sample:
-    """What is kept of a model for its history."""
+    """One point of a model's history."""
     probe = model.probe
     return Sample(
         at=at,
@@ -118,7 +117,10 @@ def make_sample(model: ModelView, at: float) -> Sample:
 
 
 def _present(listing: ModelListing, announcements: Iterable[Announcement], now: float) -> list[Announcement]:
-    """Those who are there, each once. Who contradicts the model's number of layers no client uses either."""
+    """Each present server once, with its newest announcement.
+
+    A server that contradicts the model's number of layers is left out, because no client uses it.
+    """
     newest: dict[PeerId, Announcement] = {}
     for announcement in announcements:
         if announcement.num_layers != listing.num_layers or announcement.layers.end > listing.num_layers:
@@ -132,13 +134,13 @@ def _present(listing: ModelListing, announcements: Iterable[Announcement], now: 
 
 
 def _rank(listing: ModelListing, present: Sequence[Announcement]) -> tuple[int, str, str]:
-    """Largest first, in powers of two: two that are about alike don't change places all the time."""
+    """Sort key: largest first, in powers of two, so that models of similar size keep their places."""
     serving = sum(announcement.state is ServerState.SERVING for announcement in present)
     return -serving.bit_length(), clean_text(listing.model_name, _MODEL_NAME_CHARACTERS), listing.model
 
 
 def _shares(wanted: Sequence[int], total: int) -> list[int]:
-    """How many of `total` each gets: what it wants, unless it wants more than its part of what is left."""
+    """Shares of `total`: each gets what it wants, but at most an equal part of the remainder."""
     shares = [0] * len(wanted)
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
     for done, index in enumerate(order):
@@ -228,7 +230,7 @@ def _server_view(announcement: Announcement, since: float, now: float) -> Server
 
 
 def _clean_probe(probe: ProbeView) -> ProbeView:
-    """A server's own words may be in it: why it refused."""
+    """The detail may contain a server's words: the reason for a refusal."""
     return replace(
         probe,
         detail=clean_text(without_addresses(probe.detail[: 2 * _DETAIL_CHARACTERS]), _DETAIL_CHARACTERS),

@@ -1,4 +1,4 @@
-"""What the web pages ask of whoever watches the swarm."""
+"""The interface between the watcher of the swarm and the web pages."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ MAX_BUNDLE_BYTES = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What came of a bundle of receipts that somebody sent in."""
+    """The result of a submitted bundle of receipts."""
 
     taken: int
-    known: int  # that were here already
-    refused: tuple[str, ...]  # why, a line each, of the first few
+    known: int  # receipts that the page had already
+    refused: tuple[str, ...]  # the first reasons, one per line
 
 
 class HealthSource(Protocol):
-    """The newest snapshot, and what was before. For the event loop; nothing here waits for the swarm."""
+    """The newest snapshot, and history. For the event loop; only `wait_newer` waits for the swarm."""
 
     def state(self) -> HealthState:
         """The newest snapshot."""
 
     def history(self, model: str, hours: float) -> Sequence[Sample]:
-        """Of a model (manifest hash), oldest first, at most 300; empty if it isn't known."""
+        """Samples of a model (manifest hash), oldest first, at most 300. Empty for an unknown model."""
 
     async def wait_newer(self, than: float) -> HealthState:
-        """The next snapshot that was generated after that time (Unix seconds)."""
+        """The next snapshot generated after `than`, Unix seconds."""
 
     async def submit(self, bundle: AsyncIterator[bytes]) -> Submission:
-        """Take receipts for the leaderboard. Raises UsageError for what is no bundle, or too large."""
+        """Add receipts to the leaderboard. Raises UsageError if it is no bundle, or too large."""

@@ -1,7 +1,7 @@
-"""What the page shows, the API answers and the terminal prints: one snapshot, plain data.
+"""One snapshot of the swarm as plain data, for the page, the API and the terminal.
 
-Everything in it may come from strangers. It holds no address and no coordinates of anybody: a parked car is
-a home.
+Any text or number in it may come from a stranger. It has no addresses of servers and no coordinates: a parked
+car is a home.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ class Answer(StrEnum):
     """Whether a model can generate text now."""
 
     YES = "yes"
-    THIN = "thin"  # but if a certain one of its servers leaves, it can't
+    THIN = "thin"  # yes, but it depends on one server
     NO = "no"
 
 
 class Activity(StrEnum):
-    """What a server does, by its own word."""
+    """What a server claims to do."""
 
     JOINING = "joining"
     SERVING = "serving"
@@ -28,7 +28,7 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Layers [start, end) that equally many servers serve."""
+    """Layers [start, end) with the same number of servers."""
 
     start: int
     end: int
@@ -37,32 +37,32 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerView:
-    """One server. All but `since` is its own word."""
+    """One server. All fields except `since` are its own claims."""
 
     peer_id: str
     short_id: str
-    public_name: str  # empty: it has chosen none
-    region: str  # empty: it doesn't say
+    public_name: str  # empty: none
+    region: str  # empty: unknown
     start: int  # layers [start, end)
     end: int
     state: Activity
-    decode_tokens_per_second: float | None  # one stream through its layers; None: it doesn't say
+    decode_tokens_per_second: float | None  # one stream through its layers; None: unknown
     prefill_tokens_per_second: float | None
     queue_depth: int
     free_cache_tokens: int
     version: str
     numerics: str
-    since: float  # Unix seconds: when this page first saw it, without a break
+    since: float  # Unix seconds: present on this page since then, without a break
     leaves_at: float | None  # Unix seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeView:
-    """What came out when this page last generated some tokens itself."""
+    """The result of this page's last attempt to generate some tokens."""
 
-    at: float  # Unix seconds, when it ended
+    at: float  # Unix seconds, at its end
     works: bool
-    detail: str  # why not; empty if it works
+    detail: str  # the reason for a failure; empty if it works
     first_token_seconds: float | None
     tokens_per_second: float | None
     route: tuple[tuple[str, int, int], ...]  # short peer id and layers [start, end), hop by hop
@@ -70,43 +70,41 @@ class ProbeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
-    """One model, and those who serve it."""
+    """One model and its servers."""
 
     model: str  # manifest hash
     name: str
     num_layers: int
     answer: Answer
-    missing: tuple[tuple[int, int], ...]  # layers [start, end) that nobody serves
+    missing: tuple[tuple[int, int], ...]  # layers [start, end) without a server
     coverage: tuple[Stretch, ...]  # all layers, in order
-    best_route_tokens_per_second: float | None  # of one stream, by what servers say of their speed
-    swarm_tokens_per_second: float | None  # of many streams: what the weakest layer lets through
+    best_route_tokens_per_second: float | None  # of one stream, from the speeds that servers claim
+    swarm_tokens_per_second: float | None  # of many streams together: the limit of the weakest layer
     servers: tuple[ServerView, ...]
-    probe: ProbeView | None  # None: this page doesn't probe this model
+    probe: ProbeView | None  # None: this page doesn't probe the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionView:
-    """What a server has shown receipts for."""
+    """The work that a server has shown receipts for."""
 
     peer_id: str
     short_id: str
     public_name: str
     prefill_layer_tokens: int
     decode_layer_tokens: int
-    sponsors: int  # how many different clients have signed
+    sponsors: int  # number of clients that have signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthState:
-    """Everything, at one moment."""
+    """The whole swarm at one moment."""
 
     generated_at: float  # Unix seconds; when the swarm was last read
-    fresh: bool  # False: the swarm couldn't be read lately, this is what was known
-    detail: str  # why it isn't fresh
+    fresh: bool  # False: the swarm can't be read now, and this is an older state
+    detail: str  # the reason if it isn't fresh
     version: str  # of this page's software
-    join_addresses: tuple[
-        str, ...
-    ]  # for --initial-peers: those that this page was given, or was told to show
+    join_addresses: tuple[str, ...]  # for --initial-peers
     models: tuple[ModelView, ...]
     contributions: tuple[ContributionView, ...]
 
@@ -117,6 +115,6 @@ class Sample:
 
     at: float  # Unix seconds
     servers: int  # serving
-    weakest_replicas: int  # of the layer that fewest servers serve; 0: it can't generate
+    weakest_replicas: int  # servers of the weakest layer; 0: the model can't generate
     swarm_tokens_per_second: float  # 0 where unknown
     probe_tokens_per_second: float | None

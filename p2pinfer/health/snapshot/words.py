@@ -1,6 +1,6 @@
-"""What the page and the terminal say, in words and figures. Pure, and total.
+"""Words and figures of page and terminal. Pure, and defined for any input.
 
-Whatever a stranger wrote comes out short and plain. Markup is not this file's matter: templates escape it.
+Texts of strangers come out short and plain. Templates escape markup.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from p2pinfer.plain_text import short_count
 
 NOTHING = "–"
 OLD_SECONDS = 120.0
-"""A snapshot older than this is no news: the page says so, and /healthz answers 503."""
+"""A snapshot older than this is out of date: the page says so, and /healthz answers 503."""
 
 _LARGEST_RATE = 1e6
 _LARGEST_COUNT = 10**15
@@ -24,7 +24,7 @@ _LARGEST_COUNT = 10**15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One time, for machines and for people."""
+    """A time, for machines and for people."""
 
     iso: str  # 2026-07-25T17:20:00Z
     day: str  # 25 Jul 17:20 UTC
@@ -33,12 +33,12 @@ class Moment:
 
 
 def plain(text: str, most: int = NAME_CHARACTERS) -> str:
-    """`text` in one line of at most `most` signs, nothing in it that steers anything."""
+    """`text` in one line of at most `most` characters, without control characters."""
     return clean_text(text, most)
 
 
 def layers(start: int, end: int) -> str:
-    """Half-open [start, end) as people count: `10–19`, or `7`."""
+    """Half-open [start, end) with the last layer included, as people count: `10–19`, or `7`."""
     if end <= start:
         return NOTHING
     return str(start) if end == start + 1 else f"{_whole(start)}–{_whole(end - 1)}"
@@ -57,7 +57,7 @@ def layer_ranges(ranges: Iterable[tuple[int, int]], most: int = 4) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Tokens per second: `8.1`, `38.5`, `1,240`. A number that can't be one is none."""
+    """Tokens per second: `8.1`, `38.5`, `1,240`. `–` for an impossible value."""
     if value is None or not math.isfinite(value) or value < 0:
         return NOTHING
     if value >= _LARGEST_RATE:
@@ -80,7 +80,7 @@ def count(value: int) -> str:
 
 
 def number_to_sort_by(value: float | None) -> str:
-    """For machines: a plain number, empty where there is none."""
+    """A plain number as a sort key; empty if there is none."""
     if value is None or not math.isfinite(value) or value < 0:
         return ""
     return f"{min(value, 1e18):.6g}"
@@ -92,7 +92,7 @@ def several(number: int, noun: str) -> str:
 
 
 def moment(at: float | None) -> Moment | None:
-    """None for what is no time of a calendar."""
+    """The moment; None for an impossible time."""
     if at is None or not math.isfinite(at) or not 0 < at <= LATEST_TIME:
         return None
     day = datetime.fromtimestamp(at, UTC)
@@ -105,7 +105,7 @@ def moment(at: float | None) -> Moment | None:
 
 
 def age_seconds(state: HealthState, now: float) -> float:
-    """How long ago the swarm was read; infinite if the snapshot doesn't say."""
+    """Seconds since the swarm was read; infinite if unknown."""
     age = now - state.generated_at
     return max(0.0, age) if math.isfinite(age) else math.inf
 
@@ -121,7 +121,7 @@ def activity_word(activity: Activity) -> str:
 
 
 def headline(model: ModelView) -> str:
-    """Whether it can generate text, for who has never heard of layers' replicas."""
+    """Whether the model can generate text, for readers who don't know layers."""
     name = model_name(model)
     match model.answer:
         case Answer.YES:
@@ -136,24 +136,24 @@ def explanation(model: ModelView) -> str:
     """One sentence behind the headline."""
     match model.answer:
         case Answer.YES:
-            return "Every layer is served more than once: any one server may leave."
+            return "Every layer is served more than once: the model survives the loss of any one server."
         case Answer.THIN:
-            return "It generates text now, but would stop if one particular server left."
+            return "It generates text now, but depends on one server: without it, the model stops."
         case Answer.NO if not model.missing:
-            return "A text stays with one numerics class, so that it comes out the same wherever it goes."
+            return "A text stays within one numerics class, so that every server computes the same bytes."
         case Answer.NO:
-            return "A text needs every layer. It works again as soon as somebody serves what is missing."
+            return "A text needs every layer. The model works again when servers hold the missing layers."
 
 
 def model_name(model: ModelView) -> str:
-    """What its servers call it, or its hash."""
+    """The name that its servers chose, or its hash."""
     return plain(model.name) or f"model {plain(model.model, 12)}"
 
 
 def summary(models: Sequence[ModelView], *, is_fresh: bool) -> str:
     """The whole swarm in one line."""
     if not models:
-        return "Nobody serves a model yet" if is_fresh else "The swarm can't be seen"
+        return "No model is served yet" if is_fresh else "The swarm can't be read"
     can, can_not, now = ("can", "cannot", "now") if is_fresh else ("could", "could not", "when last seen")
     working = sum(model.answer is not Answer.NO for model in models)
     if len(models) == 1:
@@ -165,14 +165,14 @@ def summary(models: Sequence[ModelView], *, is_fresh: bool) -> str:
 
 
 def probe_sentence(probe: ProbeView) -> str:
-    """What came out of the last try."""
+    """The result of the last attempt."""
     if not probe.works:
-        return f"failed: {plain(probe.detail, 200) or 'it did not say why'}"
+        return f"failed: {plain(probe.detail, 200) or 'for an unknown reason'}"
     return "worked"
 
 
 def cut_to(start: int, end: int, num_layers: int) -> tuple[int, int]:
-    """What of [start, end) lies in the model; empty if nothing does."""
+    """The part of [start, end) within the model; empty if there is none."""
     start = min(max(start, 0), max(num_layers, 0))
     return start, max(start, min(end, num_layers))
 
@@ -195,7 +195,7 @@ def _depends(model: ModelView) -> str:
 def _why_not(model: ModelView) -> str:
     missing = [(start, end) for start, end in model.missing if end > start]
     if not missing:
-        return "every layer is served, but not by servers that compute alike"
+        return "every layer is served, but no numerics class holds all of them"
     if any(start <= 0 and end >= model.num_layers for start, end in missing):
         return "nobody serves any of its layers"
     return f"nobody serves {layer_ranges(missing)}"

@@ -1,4 +1,4 @@
-"""Bytes that are rendered once and answered often: as they are, compressed, or not at all (304)."""
+"""Bytes that are rendered once and sent often: plain, compressed, or not at all (304)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _LEVEL = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """One answer's bytes, and what tells them from others."""
+    """The bytes of an answer, and their ETag."""
 
     raw: bytes
-    compressed: bytes | None  # None: not worth it
+    compressed: bytes | None  # None: too short to gain
     media_type: str
     etag: str
 
     @classmethod
     def of(cls, content: str | bytes, media_type: str) -> Self:
-        """Compress and hash; what is no text (a lone surrogate) becomes `?`."""
+        """Compress and hash. Invalid text (a lone surrogate) becomes `?`."""
         raw = content.encode(errors="replace") if isinstance(content, str) else content
         return cls(
             raw=raw,
@@ -35,7 +35,7 @@ class Body:
         )
 
     def answer(self, request: Request, *, status: int = 200) -> Response:
-        """To this request. A browser asks each time whether what it holds is still the newest."""
+        """Answer a request. Browsers ask each time whether their copy is still the newest."""
         headers = {"etag": self.etag, "cache-control": "no-cache", "vary": "accept-encoding"}
         if status == 200 and _is_known(request.headers.get("if-none-match", ""), self.etag):
             return Response(status_code=304, headers=headers)

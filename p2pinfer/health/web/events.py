@@ -1,7 +1,7 @@
-"""Server-sent events: who listens is told that there is a new snapshot, and then fetches it.
+"""Server-sent events: they announce a new snapshot, and the listener then fetches it.
 
-Only the snapshot's id is sent. The page is rendered once and lies compressed in memory: who fetches it costs
-no more than who is sent it, and one that lags is never sent what is old already.
+Only the snapshot's id is sent. The page is rendered once and lies compressed in memory, so a fetch costs no
+more than a push, and a slow listener never gets an old snapshot.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from p2pinfer.health.web.snapshots import Snapshots
+from p2pinfer.tasks import ending, first_of
 
 MOST_LISTENERS = 500
 
 _HEARTBEAT_SECONDS = 15.0
 _LIFETIME_SECONDS = 900.0
-"""A listener then connects anew by itself; one that has vanished without a word doesn't."""
+"""After this a listener connects again by itself, and a listener that vanished silently is gone."""
 
 
 class Events:
-    """All listeners."""
+    """The page's listeners."""
 
     def __init__(
         self,
@@ -42,40 +43,32 @@ class Events:
 
     @property
     def is_full(self) -> bool:
-        """True if nobody else can listen."""
+        """True if no further listener is accepted."""
         return self.listeners >= self._most_listeners
 
     def close(self) -> None:
-        """End all streams, and those to come."""
+        """End all streams. Later ones end at once."""
         self._closing.set()
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
-        """What one listener is sent: the newest snapshot at once, then each as it comes."""
+        """Messages for one listener: the newest snapshot at once, later each new one, and heartbeats."""
         yield b"retry: 5000\n\n"
         known = ""
-        closing = asyncio.create_task(self._closing.wait())
-        try:
-            while not self._closing.is_set():
-                newer = asyncio.create_task(self._snapshots.wait_other(known))
-                try:
-                    await asyncio.wait(
-                        {newer, closing},
-                        timeout=self._heartbeat_seconds,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                    if newer.done():
-                        known = newer.result().id
-                        yield _snapshot_message(known)
-                    elif not closing.done():
-                        yield b": still here\n\n"
-                finally:
-                    newer.cancel()
-        finally:
-            closing.cancel()
+        while not self._closing.is_set():
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await first_of(self._snapshots.wait_other(known), self._closing.wait())
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            newest = self._snapshots.current.id
+            if newest != known:
+                known = newest
+                yield _snapshot_message(known)
 
 
 class EventStream(Response):
-    """One listener's answer. Ends when the listener leaves, the page's process does, or its time is up."""
+    """The answer to one listener. It ends with the listener, with the page, or after its lifetime."""
 
     media_type = "text/event-stream"
 
@@ -86,26 +79,25 @@ class EventStream(Response):
         self._lifetime_seconds = lifetime_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until one of the three."""
+        """Send messages until the stream ends."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
         self._events.listeners += 1
-        sending = asyncio.create_task(self._send_all(send))
-        leaving = asyncio.create_task(_until_disconnect(receive))
         try:
-            await asyncio.wait(
-                {sending, leaving}, timeout=self._lifetime_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
+            async with (
+                ending(asyncio.create_task(self._send_all(send))) as sending,
+                ending(asyncio.create_task(_until_disconnect(receive))) as leaving,
+            ):
+                await asyncio.wait(
+                    {sending, leaving}, timeout=self._lifetime_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                has_left = leaving.done()
         finally:
             self._events.listeners -= 1
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-        if not leaving.cancelled():  # nobody is there to be told that it ends
-            return
-        await send({"type": "http.response.body", "body": b""})
+        if not has_left:
+            await send({"type": "http.response.body", "body": b""})
 
     async def _send_all(self, send: Send) -> None:
         async with contextlib.aclosing(self._events.messages()) as messages:

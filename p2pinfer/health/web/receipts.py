@@ -1,4 +1,4 @@
-"""Takes bundles of receipts that strangers send in, as they come: nothing of them is held here."""
+"""Takes bundles of receipts from strangers, and passes them on part by part: it stores nothing."""
 
 from __future__ import annotations
 
@@ -9,28 +9,19 @@ from starlette.requests import ClientDisconnect, Request
 
 from p2pinfer.errors import UsageError
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, HealthSource, Submission
+from p2pinfer.health.web.problems import RequestError
 
 _MOST_AT_A_TIME = 4
 _MOST_SECONDS = 60.0
-_SMALLER = "Hand in a month at a time: python -m p2pinfer.owner export --month YYYY-MM --out FILE"
-
-
-class RequestError(Exception):
-    """Why a request wasn't answered as it wished."""
-
-    def __init__(self, *, status: int, error: str, what_to_do: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
-        self.what_to_do = what_to_do
+_SMALLER = "Submit one month at a time: python -m p2pinfer.owner export --month YYYY-MM --out FILE"
 
 
 class BundleTooLargeError(UsageError):
-    """More bytes than one bundle may have."""
+    """A bundle with more bytes than allowed."""
 
 
 class Intake:
-    """Where bundles are handed in."""
+    """Takes bundles, at most four at a time."""
 
     def __init__(self, source: HealthSource, *, most_seconds: float = _MOST_SECONDS) -> None:
         self._source = source
@@ -38,11 +29,11 @@ class Intake:
         self._busy = 0
 
     async def take(self, request: Request) -> Submission:
-        """Raises RequestError, with what to do."""
+        """Pass the request's bundle to the source. Raises RequestError."""
         if self._busy >= _MOST_AT_A_TIME:
             raise RequestError(
                 status=503,
-                error="Others are handing in receipts just now.",
+                error="Others are submitting receipts at the moment.",
                 what_to_do="Try again in a minute.",
             )
         self._busy += 1
@@ -64,7 +55,7 @@ class Intake:
         except (TimeoutError, ClientDisconnect) as error:
             raise RequestError(
                 status=408,
-                error=f"The bundle wasn't here within {self._most_seconds:.0f} seconds.",
+                error=f"The bundle didn't arrive within {self._most_seconds:.0f} seconds.",
                 what_to_do=_SMALLER,
             ) from error
         finally:
@@ -72,8 +63,8 @@ class Intake:
 
 
 async def _parts(request: Request) -> AsyncIterator[bytes]:
-    """The body, as long as it isn't too long."""
-    too_large = BundleTooLargeError(f"A bundle may have {MAX_BUNDLE_BYTES // 10**6} MB.")
+    """The parts of the body. Raises BundleTooLargeError as soon as there are too many bytes."""
+    too_large = BundleTooLargeError(f"A bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > MAX_BUNDLE_BYTES:
         raise too_large

@@ -1,8 +1,8 @@
-"""Headers that every answer carries: a browser loads nothing from elsewhere, and runs only what is ours.
+"""Headers of every answer: a browser loads nothing from other sites, and runs only the page's own scripts.
 
-Texts of strangers are escaped by the templates. This is the second wall: were one let through, it would be no
-script (`script-src 'self'`), no form, no frame, and no string can become markup in the page's own scripts
-(`require-trusted-types-for`): updates are parsed by the browser as the page itself is, see static/live.js.
+The templates escape texts of strangers. These headers are the second wall: a text that got through would be
+no script (`script-src 'self'`), no form and no frame, and the page's own scripts can't turn a string into
+markup (`require-trusted-types-for`). The browser parses updates like the page itself, see static/live.js.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items
 
 
 class SecurityHeaders:
-    """Adds them to whatever the app answers."""
+    """Adds the headers to every answer of the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

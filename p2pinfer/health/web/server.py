@@ -1,23 +1,26 @@
-"""The web server of the page: uvicorn, which ends event streams before it waits for requests to end."""
+"""The page's web server: uvicorn, which ends event streams before it waits for open requests."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 
 import uvicorn
 from fastapi import FastAPI
 
+from p2pinfer.tasks import undisturbed
+
 _MOST_CONNECTIONS = 2_000
 _KEEP_ALIVE_SECONDS = 20
 _GRACE_SECONDS = 5
 _GIVE_WAY_SECONDS = 0.0005
-"""A request takes the interpreter several times; while a snapshot is rendered it waits for so long each time.
+"""A request needs the interpreter several times. While a snapshot is rendered, each time costs this wait.
 With 2,000 servers and 200 requests/s (scripts/bench_health) the 99th percentile is 14 ms instead of 139."""
 
 
 class PageServer(uvicorn.Server):
-    """`await serve()`, or `serve(sockets=[listener])`, runs it until `should_exit` or a signal."""
+    """`serve()` runs until `should_exit` or a signal."""
 
     def __init__(self, app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(
@@ -39,12 +42,12 @@ class PageServer(uvicorn.Server):
 
     @property
     def port(self) -> int:
-        """Where it listens, once `started`."""
+        """The port that it listens on. Valid once it has `started`."""
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and have whoever renders give way sooner than Python's threads do by themselves (5 ms)."""
+        """Serve. Rendering threads give way sooner than Python's 5 ms meanwhile."""
         usual_seconds = sys.getswitchinterval()
         sys.setswitchinterval(_GIVE_WAY_SECONDS)
         try:
@@ -52,7 +55,16 @@ class PageServer(uvicorn.Server):
         finally:
             sys.setswitchinterval(usual_seconds)
 
+    async def serve_until_cancelled(self, listener: socket.socket) -> None:
+        """Serve until a signal or a cancellation. Open requests have ended when this returns or raises."""
+        serving = asyncio.create_task(self.serve(sockets=[listener]))
+        try:
+            await asyncio.wait({serving})
+        finally:
+            self.should_exit = True
+            await undisturbed(serving)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what would never end by itself, then the rest."""
+        """End the event streams, which never end by themselves, then the rest."""
         self._app.state.events.close()
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""Renders every snapshot of the swarm once, as page, JSON and metrics; requests get bytes from memory."""
+"""Renders every snapshot of the swarm once, as page, JSON and metrics. Requests get bytes from memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.source import HealthSource
 from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.body import Body
-from p2pinfer.health.web.page import HISTORY_HOURS, render_page, shown_models
+from p2pinfer.health.web.rendering.page import HISTORY_HOURS, render_page, shown_models
 
 _CHECK_SECONDS = 1.0
-"""A snapshot that isn't newer may still say more (that the swarm can't be read), or have become old."""
+"""Time between checks. A snapshot of the same time may have become old, or may now report trouble."""
 
 _LEAST_PAUSE_SECONDS = 0.25
-"""Between two renderings, however often the source changes."""
+"""The least time between two renderings."""
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -31,7 +31,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """One snapshot in all its forms."""
+    """One snapshot as page, JSON and metrics."""
 
     id: str
     state: HealthState
@@ -42,7 +42,7 @@ class Rendered:
 
 
 class Snapshots:
-    """The newest one, rendered. For the event loop; rendering itself is done in a thread."""
+    """The newest snapshot, rendered. For the event loop; a thread does the rendering."""
 
     def __init__(self, source: HealthSource, *, now: Callable[[], float] = time.time) -> None:
         self._source = source
@@ -52,16 +52,16 @@ class Snapshots:
 
     @property
     def current(self) -> Rendered:
-        """The newest. Only after `renew`."""
+        """The newest snapshot. Valid after the first `renew`."""
         assert self._current is not None
         return self._current
 
     def age_seconds(self) -> float:
-        """How long ago the swarm was read; infinite if the source doesn't say."""
+        """Seconds since the swarm was read; infinite if unknown."""
         return words.age_seconds(self._source.state(), self._now())
 
     async def renew(self) -> None:
-        """Render what the source has now, unless that is what was rendered last."""
+        """Render the source's snapshot, unless it is the last rendered one."""
         state = self._source.state()
         is_old = self.age_seconds() > words.OLD_SECONDS
         last = self._current
@@ -77,7 +77,7 @@ class Snapshots:
             changed.set()
 
     async def renew_forever(self) -> None:
-        """Follow the source."""
+        """Render each new snapshot of the source."""
         while True:
             generated_at = self.current.state.generated_at
             with contextlib.suppress(TimeoutError):
@@ -89,7 +89,7 @@ class Snapshots:
             await asyncio.sleep(_LEAST_PAUSE_SECONDS)
 
     async def wait_other(self, known_id: str) -> Rendered:
-        """The newest snapshot that isn't that one."""
+        """Wait for a snapshot with another id than `known_id`."""
         while self.current.id == known_id:
             await self._changed.wait()
         return self.current

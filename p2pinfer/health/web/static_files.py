@@ -1,4 +1,4 @@
-"""The page's own styles, scripts and icon, read once."""
+"""The page's styles, scripts and icon, read once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEDIA_TYPES = {
 
 
 def static_files() -> Mapping[str, Body]:
-    """By name. Nothing outside the folder can be asked for: there is no path, only these names."""
+    """The files by name. Only these names exist, so no request reaches outside the folder."""
     folder = Path(__file__).parent / "static"
     return {
         path.name: Body.of(path.read_bytes(), _MEDIA_TYPES[path.suffix])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.health.json_form import as_json
-from p2pinfer.health.snapshot.estimates import HOP_SECONDS, Runner, best_route_seconds, replicas, throughput
-from p2pinfer.health.snapshot.plain import clean_text, without_addresses
+from p2pinfer.health.snapshot.estimates import HOP_SECONDS
 from p2pinfer.health.snapshot.report import MAX_MODELS, MAX_SERVERS, SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
@@ -226,49 +224,6 @@ def test_a_probe_names_no_address():
     assert shown.detail == "ipv4:[address] [address]: connection refused"
 
 
-@pytest.mark.parametrize(
-    "text", ["at 12:30:45", "layers 10:20", "StatusCode::UNAVAILABLE", "version 0.1.0", "0.1.0.dev1"]
-)
-def test_what_only_looks_like_an_address_stays(text: str):
-    """Times, layers and names of code."""
-    assert without_addresses(text) == text
-
-
-@pytest.mark.parametrize("text", ["/ip4/10.0.0.1/tcp/4600", "at fe80::1.", "ipv6:%5B::1%5D:4600", "10.0.0.1"])
-def test_addresses_are_hidden_however_they_are_written(text: str):
-    """As multiaddrs, at the end of a sentence, escaped."""
-    assert "[address]" in without_addresses(text)
-    assert not {"10.0.0.1", "fe80::1", "::1"} & set(without_addresses(text).replace("%", "/").split("/"))
-
-
-@given(st.text() | st.sampled_from(HOSTILE_TEXTS), st.integers(1, 300))
-@settings(max_examples=200, deadline=None)
-def test_a_cleaned_text_is_one_short_plain_line(text: str, most: int):
-    """And cleaning it again changes nothing."""
-    cleaned = clean_text(text, most)
-
-    assert len(cleaned) <= most
-    assert cleaned.isprintable()
-    assert cleaned.encode("utf-8") == cleaned.encode("utf-8", "replace")
-    assert clean_text(cleaned, most) == cleaned
-
-
-@pytest.mark.parametrize(
-    ("text", "cleaned"),
-    [
-        ("  Golf ", "Golf"),
-        ("e" + "\u0301" * 50 + "t", "e\u0301\u0301\u0301t"),
-        ("\u0301accents first", "accents first"),
-        ("\u3164\u2800", "??"),
-        ("a\nb\x1b", "a?b?"),
-        ("x" * 100, "x" * 63 + "…"),
-    ],
-)
-def test_names_are_readable_or_marked(text: str, cleaned: str):
-    """No towers of accents, no letters that show nothing, no end of lines."""
-    assert clean_text(text) == cleaned
-
-
 @given(
     st.lists(
         st.builds(
@@ -316,77 +271,6 @@ def unclean_json(value: object) -> object:
     if hasattr(value, "__dataclass_fields__"):
         return {name: unclean_json(getattr(value, name)) for name in value.__dataclass_fields__}
     return value
-
-
-small_runners = st.lists(
-    st.builds(
-        lambda start, length, seconds: Runner(
-            layers=Span(start, min(8, start + length)), seconds_per_layer=seconds
-        ),
-        st.integers(0, 7),
-        st.integers(1, 8),
-        st.sampled_from([None, 0.0001, 0.0003, 0.001, 0.002, 0.05]),
-    ),
-    max_size=7,
-)
-
-
-@given(small_runners)
-@settings(max_examples=150, deadline=None)
-def test_replicas_are_counted_layer_by_layer(runners: list[Runner]):
-    """In the fewest stretches, which follow each other."""
-    stretches = replicas([runner.layers for runner in runners], 8)
-    counts = [stretch.replicas for stretch in stretches for _ in range(stretch.start, stretch.end)]
-
-    assert counts == [sum(layer in runner.layers for runner in runners) for layer in range(8)]
-    assert all(
-        left.end == right.start and left.replicas != right.replicas for left, right in pairwise(stretches)
-    )
-
-
-@given(small_runners)
-@settings(max_examples=150, deadline=None)
-def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[Runner]):
-    """Layer by layer, on any server that holds it, with a hop wherever it is another than before."""
-    costs: dict[int | None, float] = {None: 0.0}
-    for layer in range(8):
-        costs = {
-            index: min(cost + (0.0 if index == before else HOP_SECONDS) for before, cost in costs.items())
-            + runner.seconds_per_layer
-            for index, runner in enumerate(runners)
-            if layer in runner.layers and runner.seconds_per_layer and costs
-        }
-    found = best_route_seconds(runners, 8)
-
-    assert found == (pytest.approx(min(costs.values())) if costs else None)
-
-
-@given(small_runners)
-@settings(max_examples=150, deadline=None)
-def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[Runner]):
-    """The sum, over those who hold a layer, of what each does with all of its own."""
-    by_layer = [
-        sum(
-            1 / (len(one.layers) * one.seconds_per_layer)
-            for one in runners
-            if layer in one.layers and one.seconds_per_layer
-        )
-        for layer in range(8)
-    ]
-
-    assert throughput(runners, 8) == pytest.approx(min(by_layer))
-    assert (throughput(runners, 8) == 0.0) is (min(by_layer) == 0.0)
-
-
-def test_a_gap_lets_nothing_through():
-    """Not even what is left when fractions are added and taken away again: 0.1 + 0.2 - 0.1 - 0.2."""
-    runners = [
-        Runner(layers=Span(0, 1), seconds_per_layer=10.0),
-        Runner(layers=Span(0, 2), seconds_per_layer=2.5),
-        Runner(layers=Span(3, 4), seconds_per_layer=5.0),
-    ]
-
-    assert throughput(runners, 4) == 0.0
 
 
 small_swarms = st.lists(

@@ -1,20 +1,20 @@
-// Live updates. The server says that there is a new snapshot; the page is then fetched again, and what differs is
+// Live updates. An event announces a new snapshot; the page is then fetched again, and only the differences are
 // changed in place, so that focus, scrolling, open details and half-typed searches stay.
 //
-// One renderer: the server's templates, which escape. The browser parses the answer as it parses any page
-// (responseType "document": inert, no script runs), and its nodes are moved over. No string becomes markup here,
-// which the Content-Security-Policy forbids anyway (require-trusted-types-for).
+// The server's templates, which escape, are the only renderer. The browser parses the answer like any page
+// (responseType "document": no script runs), and its nodes are moved over. No string becomes markup here; the
+// Content-Security-Policy forbids it too (require-trusted-types-for).
 import { setServerTime, tick } from "./times.js";
 
 const POLL_SECONDS = 15;
-const SPREAD_MILLISECONDS = 1000; // so that five hundred readers don't ask in the same instant
+const SPREAD_MILLISECONDS = 1000; // so that five hundred readers don't ask at the same moment
 const QUIET_SECONDS = 50; // a swarm is read more often than that
 
 export function follow(enhance, say) {
   let busy = false;
 
   async function update() {
-    if (busy || document.hidden) return; // who doesn't look needs nothing
+    if (busy || document.hidden) return; // a hidden page needs no update
     busy = true;
     try {
       const page = await fetchPage();
@@ -50,7 +50,7 @@ function listen(update) {
     setServerTime(now * 1000);
     if (id !== document.documentElement.dataset.snapshot) setTimeout(update, Math.random() * SPREAD_MILLISECONDS);
   });
-  // Full, cut off, or a proxy that holds events back: ask now and then instead. An unchanged page costs a 304.
+  // Events may be missing: too many listeners, a lost connection, a proxy. Then poll; an unchanged page costs a 304.
   setInterval(() => {
     if (events.readyState !== EventSource.OPEN || Date.now() - heard > QUIET_SECONDS * 1000) update();
   }, POLL_SECONDS * 1000);
@@ -77,8 +77,7 @@ function headlines(page) {
   ]));
 }
 
-// Makes `old` equal to `fresh`, with few changes. Children with a data-key are found wherever they have moved to,
-// the others by their place.
+// Makes `old` equal to `fresh` with few changes. Children with a data-key are matched by key, the others by place.
 function morph(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   if (old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE) {

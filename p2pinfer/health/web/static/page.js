@@ -1,9 +1,9 @@
-// The page works without this. It adds live updates, sorting, searching, copying, times in the reader's zone.
+// The page works without scripts. They add live updates, sorting, searching, copying, times in the reader's zone.
 import { follow } from "./live.js";
 import { arrange, onInput, onSort } from "./tables.js";
 import { localise, tick } from "./times.js";
 
-// Makes a document, the one that is shown or one that has just been fetched, as this reader has arranged it.
+// Applies this reader's choices to a document: the visible one, or one just fetched.
 function enhance(page) {
   for (const element of page.querySelectorAll(".tools[hidden], .copy[hidden]")) element.hidden = false;
   localise(page);

@@ -1,4 +1,4 @@
-// Sorting and searching. What the reader chose is kept here by table, and applied again to every update.
+// Sorting and searching. The reader's choices are kept here by table, and applied to every update.
 const chosen = new Map(); // table id -> {column, direction, query}
 
 const choice = (id) => {
@@ -38,7 +38,7 @@ export function arrange(page) {
   }
 }
 
-// A column's name becomes a button: reachable by keyboard, and told apart from a name by a screen reader.
+// A column's name becomes a button: keyboards reach it, and screen readers announce it.
 function addButton(page, header) {
   if (header.firstElementChild?.tagName === "BUTTON") return;
   const button = page.createElement("button");
@@ -54,7 +54,7 @@ function sort(body, { column, direction }) {
     return { row, text, number: text === "" ? NaN : Number(text) };
   });
   keyed.sort((a, b) => {
-    if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1; // who doesn't say comes last
+    if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1; // empty cells come last
     const numbers = Number.isFinite(a.number) && Number.isFinite(b.number);
     return direction * (numbers ? a.number - b.number : a.text.localeCompare(b.text));
   });

@@ -1,4 +1,4 @@
-// Times come in UTC from the server, and are shown in the reader's zone.
+// The server sends times in UTC; the page shows them in the reader's zone.
 const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const formats = {
   clock: new Intl.DateTimeFormat(undefined, { ...time, second: "2-digit" }),
@@ -21,7 +21,7 @@ export function localise(page) {
   }
 }
 
-// How old the page is, each second; and a clear word when it has become too old to be believed.
+// Shows the page's age every second, and a warning when it is out of date.
 export function tick() {
   const asof = document.getElementById("asof");
   const at = Date.parse(asof.dataset.at);

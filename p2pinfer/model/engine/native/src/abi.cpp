@@ -1,4 +1,4 @@
-// The C ABI over the classes: no exception leaves, no size is trusted further than it must be.
+// The C ABI over the classes. No exception leaves it, and it checks every size that it can.
 #include <cmath>
 #include <memory>
 
@@ -8,7 +8,7 @@
 
 using namespace p2pinfer;
 
-// A sequence keeps its model alive: handles may be freed in any order.
+// A sequence keeps its model alive, so handles may be freed in any order.
 struct p2p_model {
   std::shared_ptr<Model> model;
 };
@@ -24,7 +24,7 @@ struct p2p_matrix : Matrix {
 
 namespace {
 
-constexpr int kMostElements = 1 << 24;  // of any one dimension: products of two fit 64 bits, rows fit 32
+constexpr int kMostElements = 1 << 24;  // of one dimension: a product of two fits 64 bits, a row fits 32
 
 bool within(int64_t value, int64_t least, int64_t most) { return least <= value && value <= most; }
 
@@ -39,7 +39,7 @@ bool usable(const p2p_shape& s) {
 
 const Kernels* kernels_of(int isa) { return kernels_for(isa < 0 ? best_isa() : isa); }
 
-// The C++ runtime throws when memory or threads run out; a caller in C gets a code.
+// The C++ runtime throws when memory or threads run out. A caller in C gets an error code.
 template <class Work>
 int guarded(Work&& work) {
   try {

@@ -1,9 +1,9 @@
-/* The C ABI of the native engine: everything that leaves the library.
+/* The C ABI of the native engine: every function that the library exports.
  *
- * Row-major arrays. Functions returning int give P2P_OK or one of the errors. Sizes and pointers are
- * the caller's to check (native_library.py does); what can only be found out here is reported here.
- * A model's forward is called by one thread at a time. Sequences may be created, rewound and freed by
- * other threads meanwhile, as long as they aren't part of the running call. */
+ * Arrays are row-major. Functions that return int give P2P_OK or an error. The caller (engine.py,
+ * matrix.py) checks sizes and pointers; the library reports what only it can detect.
+ * One thread at a time calls p2p_model_forward of a model. Meanwhile other threads may create, rewind and
+ * free sequences that aren't part of the running call. */
 #ifndef P2PINFER_NATIVE_H
 #define P2PINFER_NATIVE_H
 
@@ -24,13 +24,13 @@ extern "C" {
 enum {
   P2P_OK = 0,
   P2P_ERROR_ARGUMENT = 1,   /* out of the range that the engine handles */
-  P2P_ERROR_MEMORY = 2,     /* the system has no more; nothing changed */
+  P2P_ERROR_MEMORY = 2,     /* the system has none left; nothing changed */
   P2P_ERROR_CACHE_FULL = 3, /* max_cache_layer_tokens reached; nothing changed */
   P2P_ERROR_WEIGHTS = 4,    /* a weight of -128, or a scale, bias or norm that isn't finite */
   P2P_ERROR_INCOMPLETE = 5  /* forward before every tensor was set */
 };
 
-/* Instruction sets, for `isa`. All give the same bytes. */
+/* Instruction sets, for `isa`. All of them give the same bytes. */
 enum { P2P_ISA_PORTABLE = 0, P2P_ISA_AVX2 = 1, P2P_ISA_AVXVNNI = 2, P2P_ISA_AVX512VNNI = 3, P2P_ISA_NEON_DOT = 4 };
 
 enum {
@@ -56,7 +56,7 @@ enum {
 
 enum { P2P_ACTIVATION_SILU = 0, P2P_ACTIVATION_GELU_TANH = 1 };
 
-#define P2P_ROTARIES 2 /* rotary embeddings a model may have: one for full, one for sliding layers */
+#define P2P_ROTARIES 2 /* rotary embeddings of a model, at most: for full layers and for sliding layers */
 
 typedef struct {
   int32_t layers;
@@ -65,14 +65,14 @@ typedef struct {
   int32_t heads;
   int32_t kv_heads;        /* divides heads */
   int32_t head_dim;        /* even, at most 512 */
-  float epsilon;           /* of every norm */
-  float attention_scale;   /* queries are multiplied by it */
+  float epsilon;           /* of all norms */
+  float attention_scale;   /* multiplies queries */
   float attention_softcap; /* scores become cap * tanh(score / cap); 0: none */
   int32_t activation;      /* P2P_ACTIVATION_* */
   uint32_t norms;          /* bit per P2P_NORM_* that the layers have */
   int32_t threads;         /* 1 to 256, the calling one included */
   int32_t isa;             /* P2P_ISA_*, or -1 for the fastest */
-  int64_t max_cache_layer_tokens; /* of all sequences together: tokens times the layers that hold them */
+  int64_t max_cache_layer_tokens; /* limit for all sequences together: tokens times their layers */
 } p2p_shape;
 
 typedef struct p2p_model p2p_model;
@@ -84,26 +84,26 @@ P2P_EXPORT int p2p_isa_available(int isa);
 P2P_EXPORT int p2p_best_isa(void);
 
 P2P_EXPORT int p2p_model_create(const p2p_shape* shape, p2p_model** model);
-P2P_EXPORT void p2p_model_free(p2p_model* model); /* its sequences stay usable until they are freed */
+P2P_EXPORT void p2p_model_free(p2p_model* model); /* its sequences stay valid until they are freed */
 /* weights [outputs][inputs] in -127..127, scales [outputs], biases [outputs] or NULL */
 P2P_EXPORT int p2p_model_set_linear(p2p_model* model, int32_t layer, int32_t which, const int8_t* weights,
                                     const float* scales, const float* biases);
 P2P_EXPORT int p2p_model_set_norm(p2p_model* model, int32_t layer, int32_t which, const float* weights);
 /* window: keys that a query sees, itself included; 0: all of them */
 P2P_EXPORT int p2p_model_set_layer(p2p_model* model, int32_t layer, int32_t window, int32_t rotary);
-/* frequencies [head_dim / 2]: radians per position; cosines and sines are multiplied by factor */
+/* frequencies [head_dim / 2]: radians per position. `factor` multiplies cosines and sines. */
 P2P_EXPORT int p2p_model_set_rotary(p2p_model* model, int32_t rotary, const float* frequencies, float factor);
 P2P_EXPORT int64_t p2p_model_weight_bytes(const p2p_model* model);
 P2P_EXPORT int64_t p2p_model_cache_layer_tokens(const p2p_model* model); /* held by all sequences */
-P2P_EXPORT int64_t p2p_model_cache_bytes(const p2p_model* model); /* of the pages, which hold 16 tokens each */
+P2P_EXPORT int64_t p2p_model_cache_bytes(const p2p_model* model); /* of all pages, of 16 tokens each */
 
 /* Keys and values for layers [first_layer, first_layer + layers) of the model. */
 P2P_EXPORT int p2p_sequence_create(p2p_model* model, int32_t first_layer, int32_t layers, p2p_sequence** sequence);
 P2P_EXPORT void p2p_sequence_free(p2p_sequence* sequence);
 P2P_EXPORT int p2p_sequence_rewind(p2p_sequence* sequence, int32_t length); /* length <= tokens held */
 
-/* Appends tokens[i] tokens to sequences[i], i < count; in and out are [sum of tokens][hidden], in the
- * order of the sequences, which are all different and all for the same layers. On error no sequence has changed. */
+/* Appends tokens[i] tokens to sequences[i], i < count. `in` and `out` are [sum of tokens][hidden], in the
+ * order of the sequences. All sequences differ and are for the same layers. After an error none has changed. */
 P2P_EXPORT int p2p_model_forward(p2p_model* model, int32_t count, p2p_sequence* const* sequences,
                                  const int32_t* tokens, const float* in, float* out);
 

@@ -1,12 +1,12 @@
-// Random models through the native engine, from C++, so that it runs where no Python does: under an
-// emulator of another processor, under sanitizers, under valgrind.
+// Random models through the native engine, from C++, so that the test runs without Python: in an emulator of
+// another processor, with sanitizers, under valgrind.
 //
 //   native_driver ISA FIRST COUNT    cases FIRST to FIRST + COUNT - 1, one line with a hash each
 //   native_driver isas               the instruction sets that can run here, in the order of P2P_ISA_*
 //
-// A case is decided by its number alone, and its hash by what the engine computed, NaNs made equal. Equal
-// lines on two machines mean equal bytes. Within one run a case must also give the same bytes however it
-// is asked for: other threads, chunks, batches, spans, rounding modes. If it doesn't, its line says so.
+// Its number alone decides a case. The hash covers the engine's results, with all NaNs made equal. Equal lines
+// on two machines mean equal bytes. Within one run a case must also give the same bytes for other threads,
+// chunks, batches, spans and rounding modes. If it doesn't, its line says WRONG.
 #include <algorithm>
 #include <cfenv>
 #include <cstdint>
@@ -40,8 +40,8 @@ bool same_bits(const float* one, const float* other, size_t count) {
   return std::memcmp(one, other, sizeof(float) * count) == 0;
 }
 
-// Each sequence alone, whole, on one thread: what every other way must give. Also fills the cache to the
-// last token that it may hold, and sees that the next one is refused without a trace.
+// Each sequence alone, in one piece, on one thread: the result that all other ways must give. Also fills the
+// cache to its last token, and checks that the next token is refused without a trace.
 std::vector<Floats> run_alone(const ModelCase& model, int isa, std::string& complaints) {
   int longest = 0;
   for (size_t i = 0; i < model.inputs.size(); ++i) longest = std::max(longest, model.tokens(i));
@@ -62,7 +62,7 @@ std::vector<Floats> run_alone(const ModelCase& model, int isa, std::string& comp
   return outputs;
 }
 
-// Other sessions of the same server, in another thread: they come, go back and leave while a step runs.
+// Other sessions of the same server, in another thread: they open, rewind and close while a step runs.
 void visit(const Engine& engine, const ModelCase& model, std::vector<Sequence>& guests) {
   for (int round = 0; round < 12; ++round) {
     const Sequence passing = engine.open(0, model.shape.layers);
@@ -73,7 +73,7 @@ void visit(const Engine& engine, const ModelCase& model, std::vector<Sequence>& 
   guests.clear();
 }
 
-// A batch: a chunk each of some unfinished sequences, the first of them any; none when all are finished.
+// A batch: one chunk each of some unfinished sequences, from a random start. Empty when all are finished.
 std::vector<Engine::Chunk> random_batch(Random& random, const ModelCase& model, std::vector<Sequence>& sequences) {
   std::vector<Engine::Chunk> chunks;
   const bool decode = random.once_in(2);
@@ -89,7 +89,7 @@ std::vector<Engine::Chunk> random_batch(Random& random, const ModelCase& model, 
   return chunks;
 }
 
-// All sequences together in random batches, with detours that are taken back and visitors beside them.
+// All sequences together in random batches, with detours that are rewound, and visitors in another thread.
 void run_together(Random& random, const ModelCase& model, int isa, const std::vector<Floats>& expected,
                   std::string& complaints) {
   const int threads = random.between(1, 3), hidden = model.shape.hidden;
@@ -130,8 +130,8 @@ void run_together(Random& random, const ModelCase& model, int isa, const std::ve
   if (engine.cache_layer_tokens() != 0 || engine.cache_bytes() != 0) complaints += " freed caches aren't empty;";
 }
 
-// A route: every sequence through the first layers, then through the rest, in the rounding mode that
-// some other library of the process might have left behind.
+// A route: every sequence through the first layers, then through the rest, in a rounding mode that another
+// library of the process might have set.
 void run_cut(Random& random, const ModelCase& model, int isa, const std::vector<Floats>& expected,
              std::string& complaints) {
   const int cut = random.between(1, model.shape.layers);
@@ -179,7 +179,7 @@ Floats run_matrix(Random& random, const MatrixCase& matrix, int isa, std::string
   return expected;
 }
 
-// What is to be run stands there before it runs: if that crashes, the last line says what did.
+// Prints the case before it runs: after a crash, the last line names it.
 void announce(int number, const std::string& description) {
   std::printf("case %d: %s -> ", number, description.c_str());
   std::fflush(stdout);

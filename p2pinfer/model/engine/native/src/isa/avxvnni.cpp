@@ -5,8 +5,8 @@
 #include "isa.inl"
 
 #ifdef P2PINFER_HAS_AVXVNNI
-// P2PINFER_AVXVNNI_BY_AVX512 (GCC only) is for testing on a processor that has only the AVX-512
-// encoding of the same instruction.
+// P2PINFER_AVXVNNI_BY_AVX512 (GCC only) is for tests on a processor that has the same instruction only in
+// its AVX-512 encoding.
 #if defined(P2PINFER_AVXVNNI_BY_AVX512)
 #define P2P_DPBUSD _mm256_dpbusd_epi32
 #pragma GCC target("avx2,fma,avx512f,avx512vl,avx512vnni")

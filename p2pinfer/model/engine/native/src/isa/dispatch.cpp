@@ -1,4 +1,4 @@
-// Which instruction sets this build and this processor have.
+// The instruction sets that this build and this processor have.
 #include "../kernels/kernels.hpp"
 
 #ifdef P2PINFER_HAS_NEON_DOT
@@ -9,7 +9,7 @@ namespace p2pinfer {
 
 const Kernels* kernels_for(int isa) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();  // not every runtime library does it by itself
+  __builtin_cpu_init();  // some runtime libraries need this call
 #endif
   switch (isa) {
     case kPortable: return &kPortableKernels;

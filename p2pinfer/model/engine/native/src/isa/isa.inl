@@ -1,10 +1,10 @@
-// What every isa_*.cpp includes first. Functions of one instruction set live in a namespace of their
-// own and use nothing from the standard library's templates: the linker may keep any one copy of a
-// shared inline function, and it must not be the one compiled for a processor we don't run on.
+// The first include of every instruction set's file. Functions of one instruction set live in a namespace of
+// their own and use no templates of the standard library: the linker keeps any one copy of a shared inline
+// function, and that copy might need instructions that this processor lacks.
 #include "../kernels/kernels.hpp"
 
 #define P2P_INLINE static inline __attribute__((always_inline))
-// Loops over a tile's rows and blocks, whose arrays live in registers once unrolled.
+// For loops over a tile's rows and blocks. Unrolled, their arrays live in registers.
 #ifndef P2P_UNROLL
 #define P2P_UNROLL _Pragma("GCC unroll 16")
 #endif

@@ -1,6 +1,6 @@
-// Plain C++, for any processor. Slow on x86 before FMA (every fma is then a library call), and never
-// chosen there when AVX2 is present; elsewhere compilers turn the lanes into vectors by themselves.
-#define P2P_UNROLL  // lanes are loops here: unrolling around them only makes the compiler slow
+// Plain C++, for any processor. It is slow on x86 without FMA, where every fma is a library call, and never
+// chosen where AVX2 is present. On other processors compilers turn the lanes into vectors.
+#define P2P_UNROLL  // lanes are loops here; unrolling around them only makes compiling slow
 #include "isa.inl"
 
 namespace p2pinfer {

@@ -1,8 +1,8 @@
 // Softmax attention over the pages of a cache. Part of kernels.inl.
 //
-// Two passes: all scores, then softmax and the weighted sum of values. A lane is a key in the first
-// pass and a value's component in the second, so no sum crosses lanes except the softmax's own, and
-// each runs in ascending order of component or key, whoever else is in the tile.
+// Two passes: first all scores, then softmax and the weighted sum of values. A lane is a key in the first pass
+// and a component of the values in the second. So only the softmax's sum crosses lanes, and every sum runs in
+// ascending order of components or keys, whatever else is in the tile.
 
 constexpr float kMinusInfinity = -__builtin_inff();
 
@@ -33,7 +33,7 @@ P2P_INLINE void score_pages(const KeyValueView& cache, float softcap, const Atte
     }
 }
 
-// Turns scores into unnormalised weights, zero outside the query's range. Returns 1 / their sum.
+// Turns scores into weights that aren't normalised, with zeros outside the query's range. Returns 1 / sum.
 P2P_INLINE float soften(const AttentionQuery& query, float best, int first_page, int end_page, float* scores) {
   F total = zero();
   const F peak = set(best);
@@ -78,7 +78,7 @@ void add_values_alone(const KeyValueView& cache, const float* weights, int first
 template <int Q, int C>
 P2P_INLINE void weigh_values(const KeyValueView& cache, const AttentionQuery* queries, float* const (&weights)[Q],
                              const float (&inverse)[Q], int first_page, int d) {
-  // Keys outside a query's range are never multiplied, not even by zero: they may hold anything.
+  // Keys outside a query's range are never multiplied, not even by zero: they may hold any bits.
   int from = queries[0].first_key, to = queries[0].end_key;
   for (int q = 1; q < Q; ++q) {
     if (queries[q].first_key > from) from = queries[q].first_key;

@@ -1,8 +1,8 @@
-// The vector work of the engine, as a table of functions with one implementation per instruction set.
+// The vector work of the engine: a table of functions with one implementation per instruction set.
 //
-// Exactness: every implementation performs the same IEEE operations in the same order, so that all
-// of them return the same bytes. Integer sums are exact in any order; floating point sums run over
-// 16 lanes and are folded 8, 4, 2, 1. Multiply-adds are fused where and only where the code says fma.
+// Exactness: every implementation performs the same IEEE operations in the same order, so all of them return
+// the same bytes. Integer sums are exact in any order. Floating point sums run over 16 lanes, which are folded
+// 8, 4, 2, 1. Multiply-adds are fused exactly where the code says fma.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 namespace p2pinfer {
 
 constexpr int kLanes = 16;       // floats handled together, on every instruction set
-constexpr int kGroup = 64;       // activations that are rotated together and share one scale
+constexpr int kGroup = 64;       // activations that share one rotation and one scale
 constexpr int kPageTokens = 16;  // tokens of a cache page; one lane per key
 
 constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -34,7 +34,7 @@ struct QuantizedRows {
   int whole_groups;      // of inputs: without the last one if it is padded
 };
 
-// What a matrix product does with y = x w^T + bias.
+// The use of a product y = x w^T + bias.
 enum class Store {
   kOverwrite,  // out = y
   kAdd,        // out += y
@@ -84,7 +84,7 @@ struct Kernels {
 };
 
 constexpr int kMaxHeadDim = 512;
-constexpr int kQueryTile = 6;  // queries that share the loads of keys and values
+constexpr int kQueryTile = 6;  // queries that share loads of keys and values
 
 inline size_t attention_scratch_floats(int end_key) {
   return static_cast<size_t>(kQueryTile) * (static_cast<size_t>(round_up(end_key, kPageTokens)) + 2 * kPageTokens);

@@ -1,7 +1,7 @@
 // Work on one row: quantization, norms, the preparation of a head. Part of kernels.inl.
 
-// The Walsh-Hadamard transform of a group, 8 times as large as the orthonormal one, by butterflies with
-// strides 32, 16, 8, 4, 2, 1: p2pinfer/hadamard.py defines it, and rotates the weights the same.
+// The Walsh-Hadamard transform of a group, times 8, by butterflies with strides 32, 16, 8, 4, 2, 1.
+// p2pinfer/hadamard.py defines it and rotates the weights in the same way.
 P2P_INLINE void rotate(F (&v)[kGroup / kLanes]) {
   static_assert(kGroup == 64 && kLanes == 16, "two strides between registers, four inside");
   const F a = add(v[0], v[2]), b = add(v[1], v[3]), c = sub(v[0], v[2]), d = sub(v[1], v[3]);
@@ -11,7 +11,7 @@ P2P_INLINE void rotate(F (&v)[kGroup / kLanes]) {
   v[3] = sub(c, d);
   P2P_UNROLL for (int i = 0; i < 4; ++i) v[i] = butterfly<1>(butterfly<2>(butterfly<4>(butterfly<8>(v[i]))));
 }
-constexpr float kRotationGain = 8.0f;  // sqrt(kGroup), a power of two: it goes into the scale unrounded
+constexpr float kRotationGain = 8.0f;  // sqrt(kGroup), a power of two: it enters the scale without rounding
 
 void quantize(const float* x, const QuantizedRows& to, int row) {
   const size_t first = static_cast<size_t>(row) * to.groups;

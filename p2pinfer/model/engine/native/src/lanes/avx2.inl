@@ -1,5 +1,5 @@
-// Sixteen lanes as two AVX2 registers. Included inside a namespace by isa_avx2.cpp and, with
-// P2P_DPBUSD naming the instruction, by isa_avxvnni.cpp.
+// Sixteen lanes as two AVX2 registers. isa/avx2.cpp includes it inside its namespace, and isa/avxvnni.cpp too,
+// with the instruction's name in P2P_DPBUSD.
 
 struct F { __m256 lo, hi; };
 struct I { __m256i lo, hi; };
@@ -81,12 +81,12 @@ P2P_INLINE F to_float(I a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_p
 P2P_INLINE __m256i rounded_words(F a) { return _mm256_packs_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)); }
 P2P_INLINE __m256i rounded_bytes(F a, F b) {
   const __m256i bytes = _mm256_packs_epi16(rounded_words(a), rounded_words(b));
-  // packs works within 128-bit halves: the permutation puts the bytes back in order.
+  // packs works within 128-bit halves; the permutation restores the order of bytes.
   const __m256i ordered = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   return _mm256_max_epi8(ordered, _mm256_set1_epi8(-127));
 }
-// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
-// becomes -127. Returns the sum of the bytes.
+// Stores four registers as 64 bytes, rounded half to even. Numbers lie within -127.5 and 127.5; NaN becomes
+// -127. Returns the sum of the bytes.
 P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
   const __m256i first = rounded_bytes(a[0], a[1]), second = rounded_bytes(a[2], a[3]);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), first);
@@ -117,8 +117,8 @@ P2P_INLINE I dot(I sums, Weights w, Inputs x) {
   return {P2P_DPBUSD(sums.lo, w.lo, x.v), P2P_DPBUSD(sums.hi, w.hi, x.v)};
 }
 #else
-// maddubs multiplies unsigned by signed and saturates pair sums at 16 bits: |x| times w with the
-// sign of x stays within 2 * 127 * 127, so nothing saturates as long as neither holds -128.
+// maddubs multiplies unsigned by signed numbers and saturates sums of pairs at 16 bits. |x| times w with the
+// sign of x stays within 2 * 127 * 127, so nothing saturates unless x or w holds -128.
 constexpr bool kUnsignedWeights = false;
 constexpr int kRowTile = 2;
 struct Inputs { __m256i v, magnitude; };

@@ -1,4 +1,4 @@
-// Sixteen lanes as one AVX-512 register. Included inside a namespace by isa_avx512vnni.cpp.
+// Sixteen lanes as one AVX-512 register. isa/avx512vnni.cpp includes it inside its namespace.
 
 struct F { __m512 v; };
 struct I { __m512i v; };
@@ -64,13 +64,13 @@ P2P_INLINE float largest(F a) {
 P2P_INLINE I set_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
 P2P_INLINE F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 
-// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
-// becomes -127. Returns the sum of the bytes.
+// Stores four registers as 64 bytes, rounded half to even. Numbers lie within -127.5 and 127.5; NaN becomes
+// -127. Returns the sum of the bytes.
 P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
   const __m512i first = _mm512_packs_epi32(_mm512_cvtps_epi32(a[0].v), _mm512_cvtps_epi32(a[1].v));
   const __m512i second = _mm512_packs_epi32(_mm512_cvtps_epi32(a[2].v), _mm512_cvtps_epi32(a[3].v));
   const __m512i bytes = _mm512_max_epi8(_mm512_packs_epi16(first, second), _mm512_set1_epi8(-127));
-  // packs works within 128-bit quarters: the permutation puts the bytes back in order.
+  // packs works within 128-bit quarters; the permutation restores the order of bytes.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, bytes));
   return _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), bytes));

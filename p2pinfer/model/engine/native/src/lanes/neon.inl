@@ -1,4 +1,4 @@
-// Sixteen lanes as four NEON registers. Included inside a namespace by isa_neon.cpp.
+// Sixteen lanes as four NEON registers. isa/neon.cpp includes it inside its namespace.
 // min and max return their second operand when either is not a number, as on x86.
 
 struct F { float32x4_t v[4]; };
@@ -82,8 +82,8 @@ P2P_INLINE F to_float(I a) P2P_EACH(F, vcvtq_f32_s32(a.v[i]))
 P2P_INLINE int16x4_t rounded_words(float32x4_t a) {
   return vmovn_s32(vbslq_s32(vceqq_f32(a, a), vcvtnq_s32_f32(a), vdupq_n_s32(-127)));
 }
-// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
-// becomes -127. Returns the sum of the bytes.
+// Stores four registers as 64 bytes, rounded half to even. Numbers lie within -127.5 and 127.5; NaN becomes
+// -127. Returns the sum of the bytes.
 P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
   int32_t total = 0;
   P2P_UNROLL for (int i = 0; i < 4; ++i) {

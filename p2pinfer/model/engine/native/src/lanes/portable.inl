@@ -1,4 +1,4 @@
-// Sixteen lanes as plain arrays, for any processor: the definition that the others must agree with.
+// Sixteen lanes as plain arrays, for any processor. The other lanes must agree with this definition.
 // min and max return their second operand when either is not a number, as the x86 instructions do.
 
 struct F { float v[kLanes]; };
@@ -67,8 +67,8 @@ P2P_INLINE I set_int(int32_t x) {
 }
 P2P_INLINE F to_float(const I& a) P2P_EACH_LANE(static_cast<float>(a.v[i]))
 
-// Four registers as 64 bytes, rounded half to even: numbers lie within -127.5 and 127.5, and what is none
-// becomes -127. Returns the sum of the bytes.
+// Stores four registers as 64 bytes, rounded half to even. Numbers lie within -127.5 and 127.5; NaN becomes
+// -127. Returns the sum of the bytes.
 P2P_INLINE int32_t store_rounded(int8_t* p, const F (&a)[4]) {
   int32_t total = 0;
   for (int k = 0; k < 4; ++k)

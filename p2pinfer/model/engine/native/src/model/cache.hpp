@@ -1,4 +1,4 @@
-// Keys and values of sequences, in pages of sixteen tokens that come and go with the tokens.
+// Keys and values of sequences, in pages of sixteen tokens that are taken and freed with the tokens.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@
 
 namespace p2pinfer {
 
-// Where things lie in a page: for each layer and key-value head, keys [head_dim][16] then values
+// The layout of a page: for each layer and key-value head, keys [head_dim][16], then values
 // [16][padded_head_dim].
 struct PageLayout {
   int layers;
@@ -24,7 +24,7 @@ struct PageLayout {
   size_t value_offset(int layer, int kv_head) const;
 };
 
-// Counts what all sequences hold against a limit, in tokens times layers, and the bytes of their pages.
+// Counts the tokens of all sequences, times layers, against a limit, and the bytes of their pages.
 class TokenBudget {
  public:
   explicit TokenBudget(int64_t limit) : limit_(limit) {}
@@ -38,8 +38,8 @@ class TokenBudget {
   std::atomic<int64_t> layer_tokens_{0};
 };
 
-// One sequence in layers [first_layer, first_layer + layout.layers) of a model. Not thread-safe by itself;
-// different sequences may be used by different threads.
+// One sequence in layers [first_layer, first_layer + layout.layers) of a model. One thread at a time may use a
+// sequence; different threads may use different sequences.
 class Sequence {
  public:
   Sequence(const PageLayout& layout, int first_layer, TokenBudget& budget)
@@ -52,10 +52,10 @@ class Sequence {
   const int first_layer;
 
   int length() const { return length_; }
-  // Adds room for `tokens` more, counted at once. False if the budget is spent; throws std::bad_alloc
-  // if memory is; either way nothing has changed then.
+  // Adds room for `tokens` more and counts them at once. Returns false if the budget is spent, throws
+  // std::bad_alloc if memory is. In both cases nothing has changed.
   bool grow(int tokens);
-  // Forgets tokens from `length` on and frees the pages that held only them.
+  // Forgets the tokens from `length` on and frees the pages that held only these.
   void shrink(int length);
 
   float* page(int token) const { return pages_[static_cast<size_t>(token) / kPageTokens].as<float>(); }

@@ -40,7 +40,7 @@ int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count,
       }
     if (!workspace_ || workspace_->rows < most || workspace_->longest < longest) {
       const int rows = std::max(most, workspace_ ? workspace_->rows : 1);
-      const int room = std::max(longest + longest / 4, 512);  // not anew for every token
+      const int room = std::max(longest + longest / 4, 512);  // so that it isn't replaced for every token
       workspace_.reset();
       workspace_ = std::make_shared<Workspace>(*this, rows, room);
     }
@@ -51,7 +51,7 @@ int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count,
       for (size_t r = 0; r < held; ++r, in += hidden) {
         float* row = workspace_->hidden + r * stride;
         std::memcpy(row, in, sizeof(float) * hidden);
-        // A row that overflowed leaves what isn't a number in its padding: it must not reach the next one.
+        // A row that overflowed leaves NaN in its padding, which must not reach the next row.
         std::fill(row + hidden, row + stride, 0.0f);
       }
       const Step step(*this, *workspace_, std::move(rows));

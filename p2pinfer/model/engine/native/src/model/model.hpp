@@ -1,4 +1,4 @@
-// A span of decoder layers: its weights, and what running tokens through them takes.
+// A span of decoder layers: its weights, and everything that running tokens through them needs.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct Layer {
   PackedMatrix attention_out;
   PackedMatrix mlp_in;         // gate and up, alternating blocks
   PackedMatrix mlp_out;
-  float* norms[P2P_NORMS] = {};  // nullptr: this family has none there
-  int window = 0;                // keys a query sees, itself included; 0: all
+  float* norms[P2P_NORMS] = {};  // nullptr: the family has no norm there
+  int window = 0;                // keys that a query sees, its own included; 0: all
   int rotary = 0;
   unsigned filled_linears = 0;   // bit per P2P_LINEAR_*
   unsigned filled_norms = 0;
@@ -31,8 +31,8 @@ struct Rotary {
   float factor = 1.0f;
 };
 
-// Sizes that follow from the shape. Strides are rows of the workspace in floats, padded to whole
-// groups with zeros that every kernel keeps.
+// Sizes derived from the shape. Strides are the lengths of workspace rows in floats, padded to whole groups
+// with zeros, which every kernel preserves.
 struct Sizes {
   explicit Sizes(const p2p_shape& shape);
   int padded_head_dim;

@@ -8,8 +8,8 @@
 
 namespace p2pinfer {
 
-// Where a row of a source matrix goes: output o becomes row base + o / 16 * 16 * stride + o % 16.
-// Stride 2 interleaves gate and up by blocks.
+// The place of a source matrix's rows: output o becomes row base + o / 16 * 16 * stride + o % 16. Stride 2
+// interleaves gate and up by blocks.
 struct Placement {
   int base;
   int stride;
@@ -22,8 +22,8 @@ class PackedMatrix {
   static size_t bytes(int outputs, int inputs);
   PackedMatrix(Arena& arena, int outputs, int inputs, bool unsigned_weights);
 
-  // Packs weights[outputs][inputs] and its scales and biases (nullptr: none). Returns false, having
-  // perhaps written some, if a weight is -128 or a scale or bias isn't finite.
+  // Packs weights[outputs][inputs] with their scales and biases (nullptr: none). Returns false if a weight is
+  // -128 or a scale or bias isn't finite; some of them may be written then.
   bool place(const int8_t* weights, const float* scales, const float* biases, int outputs, int inputs,
              Placement where);
 
@@ -42,7 +42,7 @@ class PackedMatrix {
   bool unsigned_weights_ = false;
 };
 
-// How many blocks a thread takes at a time: enough to stream, few enough to share out evenly.
+// Number of blocks that a thread takes at a time: enough to stream, few enough for even shares.
 int blocks_per_item(int blocks, int rows, int threads);
 
 }  // namespace p2pinfer

@@ -3,8 +3,8 @@
 namespace p2pinfer {
 
 void sine_cosine(double x, double* sine, double* cosine) {
-  // x = quarter * pi/2 + r. The first two parts of pi/2 have 33 bits or fewer, so that their products
-  // with quarter < 2^20 are exact.
+  // x = quarter * pi/2 + r. The first two parts of pi/2 have at most 33 bits, so that their products with
+  // quarter < 2^20 are exact.
   constexpr double kShifter = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
   const double shifted = x * 0x1.45f306dc9c883p-1 + kShifter;
   const double quarter = shifted - kShifter;

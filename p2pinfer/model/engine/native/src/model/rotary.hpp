@@ -3,11 +3,11 @@
 
 namespace p2pinfer {
 
-// Sine and cosine of x, |x| < 2^26, within 1e-15. The C library's differ between systems.
+// Sine and cosine of x, |x| < 2^26, within 1e-15. The C library's results differ between systems.
 void sine_cosine(double x, double* sine, double* cosine);
 
-// cos and sin of position * frequencies[i], times `factor`. The angle is a float32 product, as models
-// were trained with.
+// cos and sin of position * frequencies[i], times `factor`. The angle is a float32 product, as in the training
+// of the models.
 void rotate_angles(int position, const float* frequencies, int count, float factor, float* cos, float* sin);
 
 }  // namespace p2pinfer

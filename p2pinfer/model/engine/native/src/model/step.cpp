@@ -63,8 +63,8 @@ void Step::quantize(const Source& source, int row, Own& own, const QuantizedRows
   kernels_.quantize(x, to, to_row);
 }
 
-// out = quantized source times matrix. A single row is quantized by every member for itself, which
-// costs less than waiting for one that does it.
+// out = quantized source times matrix. Every member quantizes a single row for itself: that costs less than
+// waiting for another member.
 void Step::product(Team::Member& member, const Source& source, const PackedMatrix& matrix, float* out, int stride,
                    Store store) const {
   Own& own = space_.own[static_cast<size_t>(member.index())];
@@ -99,9 +99,9 @@ void Step::add_to_hidden(Team::Member& member, const Source& source, const Packe
 void Step::attention(Team::Member& member, const Layer& layer, int index) const {
   Own& own = space_.own[static_cast<size_t>(member.index())];
   const int kv_heads = model_.shape.kv_heads, tiles = static_cast<int>(tiles_.size());
-  // With few items a group's query heads go to different members, though they read the same keys.
+  // With few items, the query heads of a group go to different members, though they read the same keys.
   const bool split = tiles * kv_heads < model_.team_.threads() && sizes_.queries_per_key > 1;
-  // When decoding, an item's new key is read by that item alone, so it can append it itself.
+  // When decoding, only the item itself reads its new key, so it can append the key itself.
   const bool append_here = decoding_ && !split;
   if (!append_here)
     share_rows(member, [&](int row) {

@@ -8,7 +8,7 @@
 
 namespace p2pinfer {
 
-constexpr int kPhasesPerLayer = 12;  // an upper bound, for Team::run
+constexpr int kPhasesPerLayer = 12;  // the most phases that Step::run enters for one layer
 
 struct Row {
   Sequence* sequence;
@@ -32,11 +32,11 @@ class Step {
   struct Source {
     const float* rows;
     int stride;
-    const float* norm;  // nullptr: as they are
+    const float* norm;  // nullptr: no norm
   };
 
   void attention(Team::Member& member, const Layer& layer, int index) const;
-  // `index` counts layers within a page; `layer` is the model's.
+  // `index` is the layer's place within a page; `layer` is the model's layer.
   void append_row(const Layer& layer, int index, int row, int kv_head) const;
   void attend(const Layer& layer, int index, const Tile& tile, int first_head, int heads, Own& own) const;
   void product(Team::Member& member, const Source& source, const PackedMatrix& matrix, float* out, int stride,
@@ -52,7 +52,7 @@ class Step {
   Model::Workspace& space_;
   std::vector<Row> rows_;
   std::vector<Tile> tiles_;
-  bool decoding_;  // every row is another sequence's
+  bool decoding_;  // every row belongs to a different sequence
 };
 
 }  // namespace p2pinfer

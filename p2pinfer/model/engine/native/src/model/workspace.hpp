@@ -1,4 +1,4 @@
-// The buffers of one round through the layers, and which member of the team may write where.
+// The buffers of one round through the layers.
 #pragma once
 
 #include <vector>
@@ -7,9 +7,9 @@
 
 namespace p2pinfer {
 
-constexpr int kQueriesPerItem = 24;  // of an attention item in prefill: whole tiles of kQueryTile
+constexpr int kQueriesPerItem = 24;  // queries of one attention item in prefill: whole tiles of kQueryTile
 
-// What pads a row to whole groups is zero when a round begins.
+// The padding of every row is zero when a round begins.
 struct Model::Workspace {
   Workspace(const Model& model, int rows, int longest);
 

@@ -1,4 +1,4 @@
-// The floating point environment that exactness rests on.
+// The floating point environment that exactness needs.
 #pragma once
 
 #include <cfenv>
@@ -10,8 +10,8 @@
 
 namespace p2pinfer {
 
-// While one lives, its thread rounds to nearest and keeps denormals, whatever another library of the
-// process has set (some flush denormals to zero for everyone).
+// While an object lives, its thread rounds to nearest and keeps denormals. Other libraries of the process
+// may have changed that: some flush denormals to zero in every thread.
 class DefaultFloatingPoint {
  public:
   DefaultFloatingPoint() {

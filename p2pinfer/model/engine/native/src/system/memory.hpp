@@ -1,4 +1,4 @@
-// Aligned memory whose size is known exactly, and which is given back to the system when freed.
+// Aligned memory of exactly known size, which returns to the system when it is freed.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-// P2PINFER_CHECKED_MEMORY is for sanitizers and valgrind, which know nothing of what mmap returned: every
-// piece comes from the heap by itself, with its own bounds.
+// P2PINFER_CHECKED_MEMORY is for sanitizers and valgrind, which can't check memory from mmap: every piece is
+// a heap allocation with its own bounds.
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(P2PINFER_CHECKED_MEMORY)
 #include <sys/mman.h>
 #define P2PINFER_HAS_MMAP 1
@@ -17,12 +17,12 @@
 
 namespace p2pinfer {
 
-// Zeroed bytes straight from the system, so that freeing them returns them. Throws std::bad_alloc.
+// Zeroed bytes directly from the system, and back to it when freed. Throws std::bad_alloc.
 class Block {
  public:
   Block() = default;
-  // `huge` asks for large pages where the system has them: packed weights are streamed whole on every
-  // step, and large pages save most of the address translations.
+  // `huge` requests large pages if the system has them. Every step reads all packed weights, and large pages
+  // save most of the address translations.
   explicit Block(size_t bytes, bool huge = false) : bytes_(bytes) {
     if (bytes == 0) return;
 #ifdef P2PINFER_HAS_MMAP
@@ -66,7 +66,7 @@ class Block {
   size_t bytes_ = 0;
 };
 
-// Hands out pieces of one block, each on a cache line of its own.
+// Gives out pieces of one block. Each begins on a cache line of its own.
 class Arena {
  public:
   static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }

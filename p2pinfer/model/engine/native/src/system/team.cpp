@@ -8,8 +8,8 @@
 namespace p2pinfer {
 namespace {
 
-// Members mostly finish a phase within microseconds of each other. Longer than this, the other one
-// was probably descheduled, and needs the core more than the one that waits.
+// Members usually finish a phase within microseconds of each other. A member that takes longer was probably
+// descheduled, and needs the core more than the waiting one.
 constexpr int kPhaseSpinMicroseconds = 20;
 constexpr int kIdleSpinMicroseconds = 5;
 
@@ -45,7 +45,7 @@ void Team::Member::finish_previous() {
 Team::Team(int threads) {
   try {
     for (int index = 1; index < threads; ++index) workers_.emplace_back(&Team::work, this, index);
-  } catch (const std::exception&) {  // the system has no more threads, or no memory for their stacks
+  } catch (const std::exception&) {  // no more threads, or no memory for their stacks
     dismiss();
     throw std::bad_alloc();
   }
@@ -90,7 +90,7 @@ void Team::work(int index) {
     int inside = inside_.load();
     while ((inside & 1) && !inside_.compare_exchange_weak(inside, inside + 2)) {
     }
-    if (!(inside & 1)) continue;  // woke too late: that run is over
+    if (!(inside & 1)) continue;  // woke too late: the run is over
     Member member(this, index);
     call_(context_, member);
     inside_.fetch_sub(2);

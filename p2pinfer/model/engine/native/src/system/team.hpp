@@ -1,10 +1,10 @@
 // A few threads that share the phases of one computation.
 //
-// Every member walks through the same phases. Each begins with its own range of a phase's items, so that
-// it streams through memory that nobody else reads, and then helps with the others' ranges: a member that
-// the system delays or wakes late holds up nobody. A member enters a phase when all items of the phase
-// before are done. Waiting means a short spin, then sleep: several
-// servers share one machine, and a spinning thread would take a core from the one it waits for.
+// All members run through the same phases. In a phase a member begins with its own range of items, so that it
+// reads memory that no other member reads, and then helps with the other ranges. So a member that the system
+// delays or wakes late doesn't delay the others. A member enters a phase when all items of the previous phase
+// are done. It waits by a short spin, then sleeps: several servers share one machine, and a spinning thread
+// would take a core from the thread that it waits for.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace p2pinfer {
 
-// Lets threads sleep until something changed. Ringing costs one load while nobody sleeps.
+// Threads sleep on it until a condition holds. Ringing costs one load if no thread sleeps.
 class Bell {
  public:
   template <class Ready>
@@ -43,10 +43,10 @@ class Bell {
 };
 
 class Team {
-  static constexpr int kRanges = 15;  // one cache line; further members begin with ranges of the first ones
+  static constexpr int kRanges = 15;  // one cache line; further members share the first ranges
   struct alignas(64) Phase {
     std::atomic<int> done{0};
-    std::atomic<int> taken[kRanges] = {};  // items of each range that somebody took
+    std::atomic<int> taken[kRanges] = {};  // items taken from each range
   };
 
  public:
@@ -54,8 +54,8 @@ class Team {
    public:
     int index() const { return index_; }
 
-    // Runs `work(item)` for the items of the next phase that this member gets. All members call
-    // share() with the same sequence of counts. `work` must not throw.
+    // Runs `work(item)` for this member's items of the next phase. All members call share() with the same
+    // sequence of counts. `work` must not throw.
     template <class Work>
     void share(int items, Work&& work) {
       if (team_ == nullptr) {
@@ -81,7 +81,7 @@ class Team {
     friend class Team;
     Member(Team* team, int index) : team_(team), index_(index) {}
     void finish_previous();
-    Team* team_;  // nullptr: alone
+    Team* team_;  // nullptr: the only member
     int index_;
     int phase_ = 0;
     Phase* previous_ = nullptr;
@@ -95,8 +95,8 @@ class Team {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls body(member) on this thread and on every worker that is there in time; returns when all
-  // phases are done and no worker is inside. Several callers take turns. Throws std::bad_alloc.
+  // Calls body(member) on this thread and on every worker that wakes in time. Returns when all phases are
+  // done and no worker is inside. Several callers take turns. Throws std::bad_alloc.
   template <class Body>
   void run(int phases, Body&& body) {
     if (workers_.empty()) {

@@ -1,4 +1,4 @@
-"""The servers and contributors of a snapshot as rows of tables: text to read, numbers to sort by. Pure."""
+"""Servers and contributors as rows of tables: text to read, numbers to sort by. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SORTED_STATES = {Activity.SERVING: 0, Activity.DRAINING: 1, Activity.JOINING: 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRow:
-    """One server. `*_order` is what a column is sorted by; empty: at the end."""
+    """One server. `*_order` is a column's sort key; empty keys come last."""
 
     key: str
-    name: str  # empty: it has chosen none
+    name: str  # empty: the server has no public name
     short_id: str
     region: str
     layers: str
@@ -53,7 +53,7 @@ class ContributorRow:
 
 
 def server_row(server: ServerView) -> ServerRow:
-    """As the table of servers shows it."""
+    """The row of a server."""
     return ServerRow(
         key=words.plain(server.peer_id),
         name=words.plain(server.public_name, 40),
@@ -79,7 +79,7 @@ def server_row(server: ServerView) -> ServerRow:
 
 
 def contributor_row(rank: int, view: ContributionView) -> ContributorRow:
-    """As the leaderboard shows it."""
+    """The leaderboard's row at `rank`, 1 for the first."""
     return ContributorRow(
         rank=rank,
         key=words.plain(view.peer_id),

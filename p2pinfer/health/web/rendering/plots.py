@@ -1,4 +1,4 @@
-"""A model's last hours as lines to draw. Pure; a template draws them into a box of 1000 by 100."""
+"""The last hours of a model as lines. Pure; a template draws them into a box of 1000 by 100."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One figure's course."""
+    """One figure over time."""
 
     name: str
     unit: str
     now: str
     note: str  # lowest and highest
-    top: str  # what the upper edge stands for
+    top: str  # the value of the upper edge
     lines: tuple[Line, ...]
-    label: str  # for who can't see it
+    label: str  # for screen readers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One moment, in figures."""
+    """The figures of one moment."""
 
     at: words.Moment
     servers: str
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """What the page shows of a model's history."""
+    """A model's history as plots and as a table."""
 
     hours: int
     plots: tuple[Plot, ...]
@@ -62,7 +62,7 @@ class Course:
 
 
 def course_of(samples: Sequence[Sample], now: float) -> Course | None:
-    """Of samples in order of time. None where there are too few to see anything."""
+    """The course of samples that are in order of time. None if there are fewer than two."""
     samples = [sample for sample in samples if words.moment(sample.at) is not None]
     if len(samples) < 2:
         return None
@@ -138,7 +138,7 @@ def _plot(
 
 
 def _line(kind: str, points: Sequence[tuple[float, float]], since: float, until: float, top: float) -> Line:
-    """A gap in time is a gap in the line: what wasn't watched isn't drawn."""
+    """A line with a gap wherever samples are missing."""
     width = max(until - since, 1.0)
     steps = [after[0] - before[0] for before, after in pairwise(points)]
     gap = max(_GAP_FACTOR * statistics.median(steps), 180.0) if steps else math.inf
@@ -166,14 +166,14 @@ def _line(kind: str, points: Sequence[tuple[float, float]], since: float, until:
 
 
 def _chosen(samples: Sequence[Sample]) -> list[Sample]:
-    """So many that a table stays short, the newest first."""
+    """About twelve samples for the table, the newest first."""
     step = max(1, math.ceil(len(samples) / _TABLE_ROWS))
     return list(samples[::-1][::step])
 
 
 def _row(sample: Sample) -> Row:
     at = words.moment(sample.at)
-    assert at is not None  # course_of has left the others out
+    assert at is not None  # course_of has removed the others
     return Row(
         at=at,
         servers=words.count(sample.servers),
@@ -190,7 +190,7 @@ def _value(value: float | None) -> float | None:
 
 
 def _round_up(value: float, *, whole: bool) -> float:
-    """The next of 1, 2, 3, 4, 5, 6, 8, 10, 20, ... that isn't below."""
+    """The next larger of 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, ..."""
     least = 1.0
     if value <= least:
         return least

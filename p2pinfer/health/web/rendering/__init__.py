@@ -1,0 +1,1 @@
+"""Snapshots as HTML: pure functions and dataclasses that the templates draw."""

@@ -1,0 +1,58 @@
+"""The strip below the picture: how many servers serve each layer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot.state import Stretch
+from p2pinfer.health.web.rendering.scale import parts, percent
+
+MOST_CELLS = 90
+
+_NUMBER_FITS_PERCENT = 2.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Neighbouring layers with the same number of servers: x and width in percent."""
+
+    x: float
+    width: float
+    level: str  # none, one, two, many
+    number: str  # empty where it wouldn't fit
+    title: str
+
+
+def cells_of(stretches: Sequence[Stretch], total: int) -> tuple[Cell, ...]:
+    """The cells of a model with `total` layers, at most 120."""
+    if len(stretches) > MOST_CELLS:  # the weakest layer of each part, which limits every text
+        stretches = [
+            Stretch(start=first, end=last, replicas=min(_overlapping(stretches, first, last), default=0))
+            for first, last in parts(total)
+        ]
+    cells = []
+    for stretch in stretches:
+        width = percent(stretch.end - stretch.start, total)
+        replicas = max(0, stretch.replicas)
+        number = words.count(replicas)
+        cells.append(
+            Cell(
+                x=percent(stretch.start, total),
+                width=width,
+                level=("none", "one", "two")[replicas] if replicas < 3 else "many",
+                number=number if width >= _NUMBER_FITS_PERCENT * max(1, len(number) - 1) else "",
+                title=f"layers {words.layers(stretch.start, stretch.end)}: {replicas_in_words(replicas)}",
+            )
+        )
+    return tuple(cells)
+
+
+def _overlapping(stretches: Iterable[Stretch], first: int, last: int) -> Iterable[int]:
+    return (stretch.replicas for stretch in stretches if stretch.start < last and first < stretch.end)
+
+
+def replicas_in_words(replicas: int) -> str:
+    """`nobody`, `1 server`, `3 servers`."""
+    return "nobody" if replicas <= 0 else words.several(replicas, "server")

@@ -1,0 +1,109 @@
+"""The HTML of the page: strangers' texts stay texts, and a large swarm takes less than a second."""
+
+from __future__ import annotations
+
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+from p2pinfer.health.web import security
+from p2pinfer.health.web.rendering.page import render_page
+from tests.health.states import (
+    NOW,
+    hostile_state,
+    large_state,
+    make_contribution,
+    make_model,
+    make_probe,
+    make_samples,
+    make_state,
+    model_hash,
+)
+
+VOID = {"meta", "link", "input", "br", "img", "hr"}
+
+
+class Markup(HTMLParser):
+    """Collects what a browser would make of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links |= {
+            value or "" for name, value in attrs if name in ("href", "src", "action", "xlink:href")
+        }
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def markup_of(text: str) -> Markup:
+    """Parse it; every element must end where it should."""
+    parser = Markup()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def test_hostile_texts_are_texts():
+    """No tag, attribute or link comes from a stranger: the page has those of a pleasant one, and no more."""
+    state = hostile_state()
+    histories = {model.model: make_samples() for model in state.models}
+    hostile = markup_of(render_page(state, histories, snapshot_id="x", now=NOW))
+    models = [make_model(n, probe=make_probe()) for n in range(14)]
+    models[1] = make_model(1, servers=[])
+    pleasant = make_state(models, contributions=[make_contribution()])
+    usual = markup_of(render_page(pleasant, {model_hash(0): make_samples()}, snapshot_id="x", now=NOW))
+    large = markup_of(render_page(large_state(80), {}, snapshot_id="x", now=NOW))
+    assert hostile.tags <= usual.tags | large.tags
+    assert hostile.attributes <= usual.attributes | large.attributes
+    assert not {name for name in hostile.attributes if name.startswith("on") or name == "style"}
+    assert {link for link in hostile.links if not link.startswith(("/", "#"))} == set()
+
+
+def test_two_thousand_servers_are_rendered_within_a_second():
+    """All of them are in the table; the picture counts instead of drawing each."""
+    state = large_state(2000)
+    render_page(make_state(), {}, snapshot_id="x", now=NOW)  # templates are compiled once
+    started = time.process_time()
+    text = render_page(state, {}, snapshot_id="x", now=NOW)
+    assert time.process_time() - started < 1.0
+    assert text.count("<tr data-key") == 2000 + len(state.contributions[:50])
+    assert 'class="brick"' not in text
+
+
+def test_templates_escape_everything():
+    """No template says that a text is safe, and nothing stands inline that the policy would forbid."""
+    folder = Path(security.__file__).parent
+    for path in (folder / "templates").iterdir():
+        text = path.read_text()
+        for forbidden in (
+            "|safe",
+            "| safe",
+            "Markup",
+            "autoescape",
+            "style=",
+            "onclick",
+            "<style",
+            "http://",
+        ):
+            assert forbidden not in text.replace("http://www.w3.org/2000/svg", ""), (path.name, forbidden)
+    scripts = "".join(path.read_text() for path in (folder / "static").glob("*.js"))
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser"):
+        assert forbidden not in scripts
+    assert len(scripts.encode()) < 10_240

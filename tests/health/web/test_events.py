@@ -1,0 +1,57 @@
+"""Listeners of the page over a real port: what they hear, how many there may be, how they end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+
+from tests.health.web.asking import ask, fresh_state
+from tests.health.web.serving import FakeSource, Served, served
+
+
+def test_listeners_hear_of_new_snapshots_and_that_the_page_is_there():
+    """The id of the newest at once, of each as it comes, and a heartbeat between."""
+    with served(FakeSource(fresh_state()), heartbeat_seconds=0.3) as page:
+        connection, lines = _listen(page)
+        first = next(line for line in lines if line.startswith("data:"))
+        page.source.publish(fresh_state(servers=[]))
+        second = next(line for line in lines if line.startswith("data:"))
+        assert json.loads(first[5:])["id"] != json.loads(second[5:])["id"]
+        assert any(line.startswith(":") for line in lines)
+        connection.close()
+
+
+def test_too_many_listeners_are_told_to_poll():
+    """503 with Retry-After; a place is free again when somebody leaves."""
+    with served(FakeSource(fresh_state()), most_listeners=2) as page:
+        connections = [_listen(page)[0] for _ in range(2)]
+        refused = ask(page, "/api/v1/events")
+        assert refused.status == 503 and int(refused.headers["retry-after"]) > 0
+        assert ask(page, "/api/v1/events", method="HEAD").status == 503
+        connections[0].close()
+        deadline = time.monotonic() + 10
+        while page.server.config.app.state.events.is_full:
+            assert time.monotonic() < deadline
+        connections[1].close()
+
+
+def test_the_page_ends_though_somebody_listens():
+    """Streams end cleanly first, so that ending doesn't wait for them."""
+    with served(FakeSource(fresh_state())) as page:
+        connection, lines = _listen(page)
+        next(lines)
+        started = time.monotonic()
+        page.stop()
+        assert time.monotonic() - started < 3
+        list(lines)  # ends without an error: the last chunk came
+        connection.close()
+
+
+def _listen(page: Served) -> tuple[http.client.HTTPConnection, Iterator[str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20)
+    connection.request("GET", "/api/v1/events")
+    response = connection.getresponse()
+    assert response.status == 200 and response.headers["content-type"].startswith("text/event-stream")
+    return connection, (line.decode() for line in iter(response.readline, b""))

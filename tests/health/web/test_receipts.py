@@ -1,0 +1,45 @@
+"""Receipts that a reader submits over a real port."""
+
+from __future__ import annotations
+
+import http.client
+
+from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES
+from tests.health.web.asking import Answer, ask, fresh_state
+from tests.health.web.serving import FakeSource, Served, served
+
+
+def test_receipts_are_handed_on_as_they_come(page: Served):
+    """And what came of them is said."""
+    answer = ask(page, "/api/v1/receipts", method="POST", body=b"p2pinfer receipts 1\n")
+    assert answer.status == 200 and answer.json == {"taken": 1, "known": 0, "refused": []}
+    assert b"".join(page.source.received) == b"p2pinfer receipts 1\n"
+
+
+def test_what_is_no_bundle_is_refused_with_what_to_do():
+    """The source's own words, and a way on."""
+    source = FakeSource(fresh_state())
+    source.refuse = "that is no bundle"
+    with served(source) as page:
+        answer = ask(page, "/api/v1/receipts", method="POST", body=b"{}")
+        assert answer.status == 400
+        assert answer.json["error"] == "that is no bundle" and "owner export" in answer.json["what_to_do"]
+
+
+def test_too_large_a_bundle_is_refused_whether_it_says_so_or_not(page: Served):
+    """By its declared length at once; without one as soon as there is too much."""
+    connection = http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20)
+    connection.putrequest("POST", "/api/v1/receipts")
+    connection.putheader("Content-Length", str(10**30))
+    connection.endheaders()
+    assert connection.getresponse().status in (400, 413)
+    connection.close()
+    connection = http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20)
+    connection.putrequest("POST", "/api/v1/receipts")
+    connection.putheader("Content-Length", str(MAX_BUNDLE_BYTES + 1))
+    connection.endheaders()
+    answer = Answer(connection.getresponse())
+    assert answer.status == 413 and "month" in answer.json["what_to_do"]
+    connection.close()
+    parts = (b"x" * 100_000 for _ in range(MAX_BUNDLE_BYTES // 100_000 + 1))
+    assert ask(page, "/api/v1/receipts", method="POST", body=parts).status == 413
