@@ -27,8 +27,9 @@ HELP = "write signed receipts to a file, for a sponsor to redeem"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     parser.description = (
-        "Write the newest receipt of every session to a file, which a sponsor can redeem. A receipt includes the work of all earlier receipts of its session, so no work is in the "
-        "file twice. A sponsor pays for each piece of work once, even if you submit it again."
+        "Write the newest receipt of every session to a file, which a sponsor can redeem. A receipt includes "
+        "the work of all earlier receipts of its session, so no work is in the file twice. A sponsor pays "
+        "for each piece of work once, even if you submit it again."
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", required=True, help="the file to write; it must not exist"
