@@ -1,24 +1,24 @@
-"""What can go wrong, in one tree. Every message says what to do about it.
+"""The errors of p2pinfer, in one tree. Each message says what happened and what to do about it.
 
 P2PInferError
 |- UsageError                    a flag, an argument or a call that can't work as given
-|  `- PromptTooLongError         more tokens than the model or the session takes
-|- ModelError                    a model that can't be read or converted
-|  |- UnsupportedModelError      not a decoder family that p2pinfer runs
-|  `- StoreError                 a layer store that is incomplete, altered or can't be written
-|- DatabaseError                 a database file of p2pinfer that can't be read or written
-|  `- LedgerError                the ledger of signed work
-|- EngineError                   the thread that computes has ended, by a fault of ours
+|  `- PromptTooLongError         more tokens than the model or the session accepts
+|- ModelError                    a model can't be read or converted
+|  |- UnsupportedModelError      the model isn't of a family that p2pinfer runs
+|  `- StoreError                 a layer store is incomplete, altered or can't be written
+|- DatabaseError                 a database file of p2pinfer can't be read or written
+|  `- LedgerError                the ledger of signed work can't be read or written
+|- EngineError                   the computing thread has ended because of a fault in p2pinfer
 |- SwarmError                    the swarm as a whole can't serve
-|  |- SwarmUnreachableError      nobody answers at the addresses given
-|  `- NoRouteError               layers that no reachable server holds
-|- RefusedError                  a server said no at opening, and why
+|  |- SwarmUnreachableError      no peer answers at the given addresses
+|  `- NoRouteError               no reachable server holds some of the layers
+|- RefusedError                  a server refused to open a session, and says why
 |- HopFailedError                a server in use left, hung or broke the protocol
-|  `- LinkFailedError            two neighbours in a route live, but nothing gets from one to the other
+|  `- LinkFailedError            two neighbours in a route live, but data between them don't arrive
 `- ProtocolError                 a peer sent what the protocol forbids
-   |- InvalidReceiptError        a receipt that is forged, altered or malformed
-   |- InvalidRecordError         a swarm record that is forged, stale or malformed
-   `- InvalidTensorError         a tensor that breaks the session's contract
+   |- InvalidReceiptError        a receipt is forged, altered or malformed
+   |- InvalidRecordError         a swarm record is forged, stale or malformed
+   `- InvalidTensorError         a tensor breaks the session's contract
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from p2pinfer.types import PeerId, Span, short_id
 
 
 class P2PInferError(Exception):
-    """The root: catch this to catch everything that p2pinfer raises on purpose.
+    """The root of all errors that p2pinfer raises on purpose.
 
-    `rows` holds what there was so far if a generation is cut short by it: the token ids of each sequence,
-    prompt and answer.
+    If the error ends a generation early, `rows` holds the token ids of each sequence so far, prompt and
+    answer.
     """
 
     rows: Sequence[Sequence[int]] | None = None
@@ -43,31 +43,31 @@ class UsageError(P2PInferError, ValueError):
 
 
 class PromptTooLongError(UsageError):
-    """More tokens than the model or the session takes."""
+    """The prompt has more tokens than the model or the session accepts."""
 
 
 class ModelError(P2PInferError):
-    """A model that can't be read or converted."""
+    """A model can't be read or converted."""
 
 
 class UnsupportedModelError(ModelError):
-    """Not a decoder family that p2pinfer runs."""
+    """The model isn't of a decoder family that p2pinfer runs."""
 
 
 class StoreError(ModelError):
-    """A layer store that is incomplete, altered, or can't be written."""
+    """A layer store is incomplete, altered, or can't be written."""
 
 
 class EngineError(P2PInferError):
-    """The thread that computes has ended, by a fault of ours: a server without it can't go on."""
+    """The computing thread has ended because of a fault in p2pinfer: the server can't go on."""
 
 
 class DatabaseError(P2PInferError):
-    """A database file of p2pinfer that can't be read or written."""
+    """A database file of p2pinfer can't be read or written."""
 
 
 class LedgerError(DatabaseError):
-    """A ledger of signed work that can't be read or written."""
+    """The ledger of signed work can't be read or written."""
 
 
 class SwarmError(P2PInferError):
@@ -75,11 +75,11 @@ class SwarmError(P2PInferError):
 
 
 class SwarmUnreachableError(SwarmError):
-    """Nobody answers at the addresses given."""
+    """No peer answers at the given addresses."""
 
 
 class NoRouteError(SwarmError):
-    """Layers that no reachable server holds; `missing` names them."""
+    """No reachable server holds some of the layers; `missing` names them."""
 
     def __init__(self, message: str, missing: tuple[Span, ...] = ()) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class NoRouteError(SwarmError):
 
 
 class RefusedError(P2PInferError):
-    """A server said no at opening. `reason` is a word of `wire.status.Reason`."""
+    """A server refused to open a session. `reason` is a word of `wire.status.Reason`."""
 
     def __init__(self, peer_id: PeerId, reason: str, detail: str, retry_after_seconds: float = 0.0):
         super().__init__(f"server {short_id(peer_id)} refused: {detail}")
@@ -99,8 +99,8 @@ class RefusedError(P2PInferError):
 class HopFailedError(P2PInferError):
     """A server in use left, hung or broke the protocol.
 
-    `certain` is False where it may be innocent: nothing was heard in time, or its stream broke, for
-    which the network or another hop may be to blame as well.
+    `certain` is False if the server may not be the cause: no message came in time, or its stream broke, and
+    the network or another hop may have done that.
     """
 
     def __init__(self, peer_id: PeerId, detail: str, *, certain: bool = True) -> None:
@@ -110,9 +110,9 @@ class HopFailedError(P2PInferError):
 
 
 class LinkFailedError(HopFailedError):
-    """Two neighbours in a route live, but nothing gets from `sender` to `peer_id`.
+    """Two neighbours in a route live, but what `sender` sends to `receiver` doesn't arrive.
 
-    The empty peer id stands for the client.
+    The empty peer id means the client.
     """
 
     def __init__(self, sender: PeerId, receiver: PeerId, detail: str) -> None:
@@ -126,12 +126,12 @@ class ProtocolError(P2PInferError):
 
 
 class InvalidReceiptError(ProtocolError):
-    """A receipt that is forged, altered or malformed."""
+    """A receipt is forged, altered or malformed."""
 
 
 class InvalidRecordError(ProtocolError):
-    """A swarm record that is forged, stale or malformed."""
+    """A swarm record is forged, stale or malformed."""
 
 
 class InvalidTensorError(ProtocolError):
-    """A tensor that breaks the session's contract."""
+    """A tensor breaks the session's contract."""

@@ -1,7 +1,7 @@
-"""Who a peer is: an Ed25519 key in libp2p's format, kept in a file, and the peer id that follows from it.
+"""A peer's identity: an Ed25519 key in libp2p's format, kept in a file, and the peer id derived from it.
 
-Ed25519 and not RSA: a signature takes 50 us, a record stays small, and the peer id *is* the public key
-(an identity multihash), so that nobody needs to look it up. p2pd takes the same file.
+Ed25519 instead of RSA: a signature takes 50 us, records stay small, and the peer id contains the public key
+(an identity multihash), so the key doesn't have to be looked up. p2pd reads the same file.
 Formats: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 """
 
@@ -21,7 +21,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
 
-# Protobuf by hand, because the encoding is fixed: field 1 is the key type (1 = Ed25519), field 2 the bytes.
+# Protobuf by hand, because the encoding never varies: field 1 is the key type (1: Ed25519), field 2 the key.
 _PRIVATE_KEY_PREFIX = b"\x08\x01\x12\x40"
 _PUBLIC_KEY_PREFIX = b"\x08\x01\x12\x20"
 _IDENTITY_MULTIHASH_PREFIX = b"\x00\x24"
@@ -45,14 +45,14 @@ class Identity:
 
     @classmethod
     def ephemeral(cls) -> Identity:
-        """A new identity that is forgotten when the process ends."""
+        """Make a new identity that isn't saved."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def load_or_create(cls, path: str | Path) -> Identity:
-        """Read the key file at `path`, or write a new one there, readable by its owner only.
+        """Read the key file at `path`, or write a new one there that only its owner can read.
 
-        Raises UsageError, naming the file, if it can't be read, isn't such a key, or can't be written.
+        Raises UsageError, naming the file, if it can't be read or written, or holds another kind of data.
         """
         path = Path(path).expanduser()
         try:
@@ -65,7 +65,7 @@ class Identity:
             ) from error
         try:
             write_private(path, cls.ephemeral().to_bytes(), replace=False)
-            return cls._parse(path.read_bytes(), path)  # ours, or that of a process that was faster
+            return cls._parse(path.read_bytes(), path)  # a faster process may have written its own
         except OSError as error:
             raise UsageError(
                 f"identity file {path} can't be written ({error.strerror}): choose another folder"
@@ -83,20 +83,23 @@ class Identity:
         return cls(private_key, path)
 
     def to_bytes(self) -> bytes:
-        """The private key as libp2p's PrivateKey protobuf: what p2pd's -id file holds. Secret."""
+        """The private key as libp2p's PrivateKey protobuf, the format of p2pd's -id file. Keep it secret."""
         raw = self._private_key.private_bytes_raw()
         return _PRIVATE_KEY_PREFIX + raw + self.public_key[len(_PUBLIC_KEY_PREFIX) :]
 
     def sign(self, data: bytes) -> bytes:
-        """Return the 64-byte Ed25519 signature. The caller separates domains with a prefix."""
+        """The 64-byte Ed25519 signature of `data`.
+
+        The caller puts a prefix before the data that says for what they are signed.
+        """
         return self._private_key.sign(data)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Hold the identity's file against a second process on this machine.
+        """Lock the identity's file, so that no second process on this machine uses it.
 
-        Two peers with one id make libp2p drop the connections of both, with no message that says why.
-        Raises UsageError if another process holds it.
+        Where two peers have one id, libp2p drops the connections of both and gives no reason. Raises
+        UsageError if another process has the lock.
         """
         if self.path is None:
             yield
@@ -107,7 +110,7 @@ class Identity:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise UsageError(
-                    f"identity file {self.path} is in use by another peer: give each its own --identity"
+                    f"identity file {self.path} is in use by another peer: give each its own --identity FILE"
                 ) from error
             yield
         finally:
@@ -115,7 +118,7 @@ class Identity:
 
 
 def verify(public_key: bytes, data: bytes, signature: bytes) -> bool:
-    """True if `signature` is that of `public_key` (36 bytes, libp2p's protobuf) over `data`."""
+    """True if `signature` is valid for `data` and `public_key` (36 bytes, libp2p's protobuf)."""
     if len(public_key) != PUBLIC_KEY_BYTES or not public_key.startswith(_PUBLIC_KEY_PREFIX):
         return False
     try:
@@ -126,19 +129,19 @@ def verify(public_key: bytes, data: bytes, signature: bytes) -> bool:
 
 
 def peer_id_of(public_key: bytes) -> PeerId:
-    """The peer id of an Ed25519 public key. Raises ValueError for anything else."""
+    """The peer id of an Ed25519 public key. Raises ValueError for other bytes."""
     if len(public_key) != PUBLIC_KEY_BYTES or not public_key.startswith(_PUBLIC_KEY_PREFIX):
         raise ValueError("not an Ed25519 public key in libp2p's format")
     return PeerId(base58.b58encode(_IDENTITY_MULTIHASH_PREFIX + public_key).decode())
 
 
 def public_key_of(peer_id: str) -> bytes:
-    """The public key inside an Ed25519 peer id (12D3Koo...). Raises ValueError for anything else."""
+    """The public key inside an Ed25519 peer id (12D3Koo...). Raises ValueError for other text."""
     return peer_id_to_bytes(peer_id)[len(_IDENTITY_MULTIHASH_PREFIX) :]
 
 
 def peer_id_to_bytes(peer_id: str) -> bytes:
-    """The 38 bytes behind `peer_id`. Raises ValueError if it isn't an Ed25519 peer id."""
+    """The 38 bytes that `peer_id` encodes. Raises ValueError if it isn't an Ed25519 peer id."""
     if len(peer_id) > 64:
         raise ValueError("a peer id has 52 characters")
     raw = base58.b58decode(peer_id)

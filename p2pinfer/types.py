@@ -1,4 +1,4 @@
-"""Words that every folder shares: who a peer is, which layers it holds, which session is meant."""
+"""Types that all folders share: peers, spans of layers, sessions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import NewType
 
 PeerId = NewType("PeerId", str)
-"""A libp2p peer id in base58, the hash of (or the whole of) a public key."""
+"""A libp2p peer id in base58. An Ed25519 one contains the peer's public key."""
 
 SessionId = NewType("SessionId", bytes)
-"""Sixteen random bytes, chosen by the client."""
+"""16 random bytes that the client chooses."""
 
 SESSION_ID_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """Contiguous layers of one model, half-open: [start, end)."""
+    """Neighbouring layers of one model, half-open: [start, end)."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ class Span:
 
     @classmethod
     def parse(cls, text: str) -> Span:
-        """Read `10:20`. Raises ValueError with what was expected."""
+        """Read `10:20`. Raises ValueError, with the expected form, for other text."""
         start, colon, end = text.partition(":")
         if not colon or not start.isdecimal() or not end.isdecimal():
             raise ValueError(f"layers are written START:END, like 10:20, not {text!r}")
@@ -48,5 +48,5 @@ class Span:
 
 
 def short_id(peer_id: str) -> str:
-    """The last six characters: enough for a person to tell peers apart."""
+    """The last six characters of a peer id, which are enough for people to tell peers apart."""
     return f"…{peer_id[-6:]}"

@@ -1,4 +1,4 @@
-"""Who a peer is."""
+"""A peer's identity: its key, its file, its signatures."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ from p2pinfer.identity import (
     public_key_of,
     verify,
 )
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity.ephemeral()
 
 
 def test_the_same_file_gives_the_same_peer(tmp_path: Path) -> None:

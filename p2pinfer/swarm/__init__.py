@@ -1,4 +1,4 @@
-"""Who is there: identity, signed records in the DHT, tunnels. The only importer of hivemind."""
+"""Which peers are in the swarm: signed records in the DHT, and tunnels. Only this folder imports hivemind."""
 
 from __future__ import annotations
 

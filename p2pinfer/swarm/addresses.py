@@ -1,4 +1,4 @@
-"""Multiaddresses: what a user may write, and which of ours are worth telling others."""
+"""Multiaddresses: checks of those that users write, and which of our own to tell others."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def check_peer_address(address: str) -> str:
         peer_id_to_bytes(peer_id)
     except (KeyError, LookupError, ValueError) as error:
         raise UsageError(
-            f"{address!r} doesn't end with the peer id to expect there: copy the whole line that the peer "
-            f"prints, it looks like {_EXAMPLE}/p2p/12D3Koo..."
+            f"{address!r} doesn't end with a peer id: copy the whole address that the peer prints, "
+            f"it looks like {_EXAMPLE}/p2p/12D3Koo..."
         ) from error
     return peer_id
 
 
 def check_address(address: str) -> str:
-    """Return `address` if it can be listened on or announced. Raises UsageError if it is malformed."""
+    """Return `address`. Raises UsageError if it is malformed or has no port."""
     maddr = _parse(address, _EXAMPLE)
     if "tcp" not in maddr and "udp" not in maddr:
         raise UsageError(f"{address!r} names no port: addresses look like {_EXAMPLE}")
@@ -36,7 +36,7 @@ def check_address(address: str) -> str:
 
 
 def with_quic(listen: Sequence[str]) -> list[str]:
-    """Beside each TCP address also listen on QUIC: the same port of UDP. It gets through more NATs."""
+    """Add a QUIC address, the same port of UDP, for each TCP address: QUIC gets through more NATs."""
     addresses = list(listen)
     for address in listen:
         if is_loopback(address):
@@ -48,9 +48,9 @@ def with_quic(listen: Sequence[str]) -> list[str]:
 
 
 def with_ports(listen: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
-    """`listen` with each port 0 replaced by the port that was opened for it, as `actual` addresses show.
+    """`listen` with each port 0 replaced by the port that was opened for it, read from `actual` addresses.
 
-    What isn't shown (other addresses are announced instead) stays as it is.
+    A port that `actual` doesn't show, because other addresses are announced, stays 0.
 
     >>> with_ports(["/ip4/0.0.0.0/tcp/0"], ["/ip4/192.0.2.4/tcp/7/p2p/Qm", "/ip4/127.0.0.1/tcp/9/p2p/Qm"])
     ('/ip4/0.0.0.0/tcp/9',)
@@ -60,7 +60,7 @@ def with_ports(listen: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
     for address in listen:
         words = address.split("/")
         if len(words) >= 5 and words[4] == "0":
-            # Of all hosts: loopback's ports are the listener's own, others may be those of a router.
+            # On all hosts, look at loopback: its ports are the listener's own, others may be a router's.
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(words[2], words[2])
             for other in shown:
                 if [*other[:4], *other[5:]] == [*words[:2], host, words[3], *words[5:]]:
@@ -71,7 +71,7 @@ def with_ports(listen: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
 
 
 def tcp_endpoint(address: str) -> tuple[str, int] | None:
-    """The host and port that a plain TCP connection could be made to; None for any other way.
+    """The host and port to which a plain TCP connection leads; None if the address isn't such a one.
 
     >>> tcp_endpoint("/dns4/example.org/tcp/7/p2p/Qm")
     ('example.org', 7)
@@ -83,13 +83,13 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
 
 
 def is_loopback(address: str) -> bool:
-    """True if only this machine can dial it."""
+    """True if only this machine can dial `address`."""
     host = _host(address)
     return host is not None and host.is_loopback
 
 
 def joinable(addresses: Iterable[str]) -> tuple[str, ...]:
-    """The addresses to tell others: TCP first, and loopback only if there is nothing else."""
+    """The addresses to tell others: TCP first, and loopback only if there is no other."""
     known = [address for address in dict.fromkeys(addresses) if "/p2p-circuit" not in address]
     remote = [address for address in known if not is_loopback(address)]
     return tuple(sorted(remote or known, key=lambda address: "/tcp/" not in address))
@@ -107,4 +107,4 @@ def _parse(address: str, example: str) -> Multiaddr:
     try:
         return Multiaddr(address)
     except Exception as error:
-        raise UsageError(f"{address!r} isn't a multiaddress: they look like {example}") from error
+        raise UsageError(f"{address!r} isn't a multiaddress: these look like {example}") from error

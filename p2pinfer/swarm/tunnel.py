@@ -1,7 +1,7 @@
-"""Connections through libp2p: the bytes of each carried by one stream, from unix socket to unix socket.
+"""Tunnels: connections through libp2p, each in one stream, from Unix socket to Unix socket.
 
-For peers that can't be dialled directly. Nothing is looked at on the way: TLS ends at the two ends, of
-gRPC or of a lane. A loopback round trip of gRPC costs about 0.5 ms instead of 0.25.
+They lead to peers that can't be dialled directly. The tunnel doesn't read what it carries: TLS ends at the
+gRPC or lane connection on both sides. A round trip of gRPC on loopback takes about 0.5 ms instead of 0.25 ms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from p2pinfer.types import PeerId, short_id
 
 PROTOCOL = "/p2pinfer/tunnel/1"
 MAX_STREAMS = 256
-MAX_STREAMS_PER_PEER = 64  # a session needs up to three; p2pd stops accepting from a peer at about 256
+MAX_STREAMS_PER_PEER = 64  # a session needs up to 3; p2pd itself accepts about 256 from one peer
 _CHUNK_BYTES = 64 * 1024
 _LENGTH = struct.Struct(">I")
 _FLUSH_SECONDS = 5.0
@@ -39,10 +39,10 @@ async def expose(
     max_streams: int = MAX_STREAMS,
     max_streams_per_peer: int = MAX_STREAMS_PER_PEER,
 ) -> AsyncIterator[None]:
-    """Lead tunnels from other peers to the service that listens on `unix_socket_path`, until the block ends.
+    """Connect tunnels from other peers to the service on `unix_socket_path`, until the block ends.
 
-    A stream beyond the limits is closed at once. When p2pd is started again, the streams that were open are
-    broken, and new ones are led on. Raises SwarmError if the swarm has been left.
+    A stream beyond the limits is closed at once. When p2pd is started again, open streams break, and new ones
+    work. Raises SwarmError if the swarm has been left.
     """
     bridges = _Bridges(max_streams, max_streams_per_peer)
 
@@ -64,10 +64,10 @@ async def expose(
 async def dial(
     swarm: Swarm, peer_id: PeerId, *, max_streams: int = MAX_STREAMS_PER_PEER
 ) -> AsyncIterator[str]:
-    """Give the path of a local unix socket that leads to the service of `peer_id`, until the block ends.
+    """Yield the path of a local Unix socket that leads to the service of `peer_id`, until the block ends.
 
-    A connection to it is closed at once if the peer can't be reached or exposes nothing, and while p2pd is
-    away: to gRPC the service is then UNAVAILABLE. The path stays the same when p2pd is started again.
+    A connection to it is closed at once if the peer can't be reached or exposes nothing, or while p2pd is
+    away: gRPC then reports UNAVAILABLE. The path stays the same when p2pd is started again.
     """
     bridges = _Bridges(max_streams, max_streams)
     path = swarm.private_folder / f"{secrets.token_hex(6)}.sock"
@@ -89,7 +89,7 @@ async def dial(
 
 
 class _Bridges:
-    """The streams that are open: counted, and ended together."""
+    """The open streams: they are counted, and end together."""
 
     def __init__(self, most: int, most_per_peer: int) -> None:
         self._most, self._most_per_peer = most, most_per_peer
@@ -109,10 +109,10 @@ class _Bridges:
             _logger.debug("tunnel refused peer=%s streams=%d", short_id(peer_id), len(self._tasks))
             await _close(near)
             return
-        with self._counted(peer_id), suppress(asyncio.CancelledError):  # cancelled by `close` only
+        with self._counted(peer_id), suppress(asyncio.CancelledError):  # only `close` cancels it
             try:
                 far = await connect()
-            except Exception as error:  # noqa: BLE001 - hivemind raises its own; whatever it is, there's no way
+            except Exception as error:  # noqa: BLE001 - hivemind raises errors of its own
                 _logger.debug("tunnel failed peer=%s reason=%s", short_id(peer_id), error)
                 await _close(near)
                 return
@@ -136,19 +136,20 @@ class _Bridges:
                 del self._of_peer[peer_id]
 
     async def close(self) -> None:
+        """End all streams, and refuse new ones."""
         self._closing = True
         await cancel_and_wait(*self._tasks)
 
 
 async def _bridge(local: Stream, remote: Stream) -> None:
-    """Copy both ways until both have ended. An end of one direction leaves the other open."""
+    """Copy in both directions until both have ended. When one ends, the other stays open."""
     clean = False
     try:
         async with asyncio.TaskGroup() as directions:
             directions.create_task(_send(local[0], remote[1]))
             directions.create_task(_receive(remote[0], local[1]))
         clean = True
-    except* (OSError, EOFError, ProtocolError) as errors:  # what breaks one direction ends both
+    except* (OSError, EOFError, ProtocolError) as errors:  # a break of one direction ends both
         _logger.debug("tunnel broke: %s", errors.exceptions[0])
     finally:
         await _close(local, flush=clean)
@@ -156,13 +157,13 @@ async def _bridge(local: Stream, remote: Stream) -> None:
 
 
 async def _send(local: asyncio.StreamReader, remote: asyncio.StreamWriter) -> None:
-    """Frames of a length and so many bytes; an empty one says that this direction has ended.
+    """Send frames: a length (u32, big-endian) and the bytes. An empty frame ends this direction.
 
-    p2pd can't do that: it closes the whole stream when one side of it ends.
+    p2pd itself can't end one direction: it closes the whole stream.
     """
     while chunk := await local.read(_CHUNK_BYTES):
         remote.writelines((_LENGTH.pack(len(chunk)), chunk))
-        await remote.drain()  # the slower side sets the pace; nothing piles up here
+        await remote.drain()  # wait for a slow reader instead of buffering
     remote.write(_LENGTH.pack(0))
     await remote.drain()
 
@@ -174,13 +175,13 @@ async def _receive(remote: asyncio.StreamReader, local: asyncio.StreamWriter) ->
             local.write_eof()
             return
         if length > _CHUNK_BYTES:
-            raise ProtocolError(f"a tunnel's frame has at most {_CHUNK_BYTES} bytes, not {length}")
+            raise ProtocolError(f"a frame of a tunnel has at most {_CHUNK_BYTES} bytes, not {length}")
         local.write(await remote.readexactly(length))
         await local.drain()
 
 
 async def _close(stream: Stream, *, flush: bool = False) -> None:
-    """Close, after sending what is left if `flush` and if the other side takes it in time."""
+    """Close a stream. With `flush`, first send what is left, as far as the other side takes it in time."""
     writer = stream[1]
     if not flush:
         writer.transport.abort()

@@ -1,1 +1,1 @@
-"""What travels between peers: messages, steps as bytes, pinned channels and lanes, status codes."""
+"""What travels between peers: openings, steps, receipts and refusals, over pinned channels and lanes."""

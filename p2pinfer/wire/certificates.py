@@ -1,4 +1,4 @@
-"""The certificate that a server makes for itself and its swarm record vouches for."""
+"""The certificate that a server makes for itself, and that its signed swarm record names."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 SERVER_NAME = "p2pinfer"
-"""Every certificate's name. Trust comes from pinning the certificate, not from the name."""
+"""The name in all certificates. Trust comes from pinning the certificate, not from the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A self-signed certificate and its private key, new in every process."""
+    """A self-signed certificate, and what gRPC and lanes need to use it with its private key."""
 
     der: bytes
     credentials: grpc.ServerCredentials
-    lanes: ssl.SSLContext
+    lanes: ssl.SSLContext  # the server side of lanes
 
 
 def new_certificate(lifetime_days: int = 365) -> Certificate:
@@ -57,8 +57,8 @@ def new_certificate(lifetime_days: int = 365) -> Certificate:
 def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0  # whoever only writes would never read them, and closing would lose data
-    with tempfile.NamedTemporaryFile() as file:  # it reads a key from files only; this one is ours alone
+    context.num_tickets = 0  # a side that only writes would never read them, and its close would lose data
+    with tempfile.NamedTemporaryFile() as file:  # ssl reads keys only from files; this one only we can read
         file.write(pem_key + pem_certificate)
         file.flush()
         context.load_cert_chain(file.name)
@@ -66,12 +66,12 @@ def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
 
 
 def pinned(certificate_der: bytes) -> grpc.ChannelCredentials:
-    """Credentials that trust this one certificate and nothing else. Raises ValueError if it is none."""
+    """gRPC credentials that trust this certificate only. Raises ValueError if it isn't a certificate."""
     return grpc.ssl_channel_credentials(_as_pem(certificate_der))
 
 
 def pinned_context(certificate_der: bytes) -> ssl.SSLContext:
-    """The same for lanes. Raises ValueError if it is no certificate."""
+    """A TLS context for lanes that trusts this certificate only. Raises ValueError if it isn't one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(cadata=_as_pem(certificate_der).decode())

@@ -1,4 +1,4 @@
-"""Channels to servers: dialled directly where possible, through a tunnel where not, one per peer."""
+"""gRPC channels to servers: one per peer, dialled directly where possible, through a tunnel otherwise."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import grpc
 from p2pinfer.errors import HopFailedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
-from p2pinfer.wire.dialling import Address, Tunnel, first_way
+from p2pinfer.wire.dialling import Address, Tunnel, first_connection
 
 MAX_MESSAGE_BYTES = 64 * 1024
-"""Of gRPC: openings with a record of 4 KB inside, and less. Activations travel on lanes."""
+"""The largest gRPC message: an opening with a record of 4 KB inside is the longest. Activations use lanes."""
 
 CONNECT_SECONDS = 4.0
 
@@ -24,12 +24,12 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.ssl_target_name_override", SERVER_NAME),
-    # A hop that vanished without a word is noticed after 10 + 10 s even if no step is under way.
+    # A hop that vanished silently is noticed after 10 + 10 s even if no step is under way.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # Two pools in one process must not share (and so outlive) each other's connections.
+    # Two pools in one process must not share connections: each has to end with its own pool.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 500),
@@ -59,7 +59,7 @@ class _Connection:
 
 @dataclass(slots=True)
 class ChannelPool:
-    """One channel per peer, shared by all its users and closed with the pool or when it fails."""
+    """One channel per peer, which all users share. It is closed with the pool, or after it failed."""
 
     tunnel: Tunnel | None = None
     connect_seconds: float = CONNECT_SECONDS
@@ -68,10 +68,10 @@ class ChannelPool:
 
     @asynccontextmanager
     async def connected(self, address: Address) -> AsyncIterator[grpc.aio.Channel]:
-        """Yield a channel to the peer that is (or was a moment ago) ready.
+        """Yield a channel to the peer that is ready, or was a moment ago.
 
-        Raises HopFailedError if no endpoint answers with the pinned certificate and no tunnel
-        leads there. The channel stays open for the next user.
+        The channel stays open for the next user. Raises HopFailedError if no endpoint answers with the pinned
+        certificate and the tunnel doesn't lead there.
         """
         connection = await self._acquire(address)
         try:
@@ -82,13 +82,13 @@ class ChannelPool:
                 await connection.resources.aclose()
 
     async def forget(self, peer_id: PeerId) -> None:
-        """Don't reuse this peer's channel: it failed. Closed when its last user is done."""
+        """Stop using this peer's channel, because it failed. It is closed when its last user is done."""
         connection = self._connections.pop(peer_id, None)
         if connection is not None and connection.users == 0:
             await connection.resources.aclose()
 
     async def close(self) -> None:
-        """Close every channel, used or not."""
+        """Close all channels, including those in use."""
         connections, self._connections = list(self._connections.values()), {}
         for connection in connections:
             await connection.resources.aclose()
@@ -116,8 +116,8 @@ class ChannelPool:
             raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
         resources = AsyncExitStack()
         try:
-            channel = await first_way(
-                address, self.tunnel, self.connect_seconds, partial(self._try, credentials), resources
+            channel = await first_connection(
+                address, self.tunnel, self.connect_seconds, partial(self._attempt, credentials), resources
             )
         except BaseException:
             await resources.aclose()
@@ -125,7 +125,7 @@ class ChannelPool:
         resources.push_async_callback(channel.close)
         return _Connection(address, channel, resources)
 
-    async def _try(self, credentials: grpc.ChannelCredentials, target: str) -> grpc.aio.Channel | None:
+    async def _attempt(self, credentials: grpc.ChannelCredentials, target: str) -> grpc.aio.Channel | None:
         channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
         connected = False
         try:
@@ -138,7 +138,7 @@ class ChannelPool:
 
 
 async def _ready(channel: grpc.aio.Channel) -> bool:
-    """Wait for the first attempt to connect; False as soon as it has failed, instead of retrying."""
+    """Wait for the first attempt to connect. False as soon as it has failed: gRPC itself would retry."""
     state = channel.get_state(try_to_connect=True)
     while state is not grpc.ChannelConnectivity.READY:
         if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):

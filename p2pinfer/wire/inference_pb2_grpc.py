@@ -70,44 +70,44 @@ class InferenceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Session(self, request, context):
-        """Client -> hop. The call lives as long as the session: its end frees the session's cache. A refusal,
-        at opening or later, is a status.
+        """Client -> hop. The call lasts as long as the session, and its end frees the session's cache. A refusal, at
+        the opening or later, is a gRPC status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetUpstream(self, request, context):
-        """Client -> hop of a session: your steps come from somebody else from now on.
+        """Client -> hop of a session: from now on another sender sends the steps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetDownstream(self, request, context):
-        """Client -> hop of a session: send your outputs there, first those of the history. Answers when what
-        was asked for has been sent.
+        """Client -> hop of a session: send the outputs to this next hop, first those of the history. The reply comes
+        when they have been sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Progress(self, request, context):
-        """Client -> hop of a session: how far are you. Answered at once, whatever is computed meanwhile.
+        """Client -> hop of a session: how far is the work? The reply comes at once, even while steps are computed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Settle(self, request, context):
-        """Client -> hop of a session, or of one that has ended within the last minute: this I sign for.
+        """Client -> hop of a session, also within a minute after its end: a receipt that the client has signed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Ping(self, request, context):
-        """Anybody -> hop: is it there, how far, how busy.
+        """Any peer -> hop: measures the round trip, and returns the load.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

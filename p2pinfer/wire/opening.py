@@ -1,35 +1,34 @@
-"""Opening a session: terms that the client signs, and that one server accepts once."""
+"""Opening a session: the client signs the terms, and exactly one server accepts them, once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
+from p2pinfer.identity import Identity, verify
 from p2pinfer.types import SESSION_ID_BYTES
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import Reason, Refused
 
 KEY_BYTES = 32
-"""Of the keys that lanes are opened with."""
+"""The length of the keys in an opening, which open lanes and control the session."""
 
 MAX_CLOCK_SKEW_SECONDS = 60.0
 _DOMAIN = b"p2pinfer opening 2\0"
 
 
-def sign_opening(terms: pb.Terms, public_key: bytes, sign: Callable[[bytes], bytes]) -> pb.Opening:
-    """Put the client's name to the terms."""
+def sign_opening(terms: pb.Terms, client: Identity) -> pb.Opening:
+    """Serialize the terms and sign them as `client`."""
     signed = terms.SerializeToString()
-    return pb.Opening(terms=signed, client_public_key=public_key, signature=sign(_DOMAIN + signed))
+    signature = client.sign(_DOMAIN + signed)
+    return pb.Opening(terms=signed, client_public_key=client.public_key, signature=signature)
 
 
-def read_opening(
-    opening: pb.Opening, *, now: float, verify: Callable[[bytes, bytes, bytes], bool]
-) -> pb.Terms:
-    """Return the terms if the signature holds and they are well-formed; else raise Refused.
+def read_opening(opening: pb.Opening, *, now: float) -> pb.Terms:
+    """The terms of an opening; `now` is Unix seconds.
 
-    `verify(public_key, data, signature)` says whether a signature is genuine; `now` is Unix seconds.
+    Raises Refused, with the reason for the client, if the signature is wrong or the terms are malformed.
     """
     if not verify(opening.client_public_key, _DOMAIN + opening.terms, opening.signature):
         raise Refused(Reason.BAD_OPENING, "the opening is not signed by the key that it names")
@@ -64,7 +63,7 @@ def read_opening(
 
 
 def check_downstream(downstream: pb.Downstream) -> None:
-    """Raise Refused if the next hop's session and key can't be ones."""
+    """Raise Refused unless the next hop's session id and key have the right lengths."""
     if len(downstream.session_id) != SESSION_ID_BYTES or len(downstream.steps_key) != KEY_BYTES:
         raise Refused(
             Reason.BAD_OPENING,

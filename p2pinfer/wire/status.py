@@ -1,4 +1,4 @@
-"""Why a server says no, and how that travels: a gRPC status, a word, a sentence, a time to wait."""
+"""Refusals: why a server says no. Each travels as a gRPC status, a word, a sentence and a time to wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RETRY_KEY = "p2pinfer-retry-after-seconds"
 
 
 class Reason(StrEnum):
-    """One word per way to be refused; docs/protocol.md says what a client does about each."""
+    """One word for each kind of refusal; docs/protocol.md says what a client does about each."""
 
     CACHE_FULL = "cache-full"
     BUSY = "busy"
@@ -61,7 +61,7 @@ _STATUS = {
 
 @dataclass(eq=False)
 class Refused(Exception):  # noqa: N818  read it where it is raised
-    """Raised inside a handler to end the call with a reason that the peer can act on."""
+    """Raised inside a handler: it ends the call with a reason that the peer can act on."""
 
     reason: Reason
     detail: str
@@ -73,7 +73,7 @@ class Refused(Exception):  # noqa: N818  read it where it is raised
 
 @asynccontextmanager
 async def errors_as_status(context: Any) -> AsyncIterator[None]:
-    """Turn Refused, and whatever a peer broke, into the status that the peer sees."""
+    """Answer the peer with the status for a Refused, or for a ProtocolError that the peer caused."""
     try:
         yield
     except (Refused, ProtocolError) as error:
@@ -81,7 +81,7 @@ async def errors_as_status(context: Any) -> AsyncIterator[None]:
 
 
 def as_refused(error: Refused | ProtocolError) -> Refused:
-    """The refusal that answers what a peer broke."""
+    """The refusal that answers a peer's mistake."""
     return error if isinstance(error, Refused) else Refused(Reason.BAD_STEP, str(error))
 
 
@@ -93,7 +93,7 @@ async def _abort(context: Any, refused: Refused) -> None:
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refused | None:
-    """The refusal that a server put into a failed call; None if the failure is the network's."""
+    """The refusal that a server put into a failed call; None if the server didn't refuse it."""
     metadata = dict(error.trailing_metadata() or ())
     word = metadata.get(REASON_KEY)
     if word not in Reason.__members__.values():

@@ -1,30 +1,30 @@
-"""What a step is for. The client says it; scheduling, deadlines, receipts and statistics look at it."""
+"""What a step is for: the client says so, and scheduling, deadlines, receipts and statistics depend on it."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
 MAX_DRAFT_TOKENS = 32
-"""Of one row in one step. A draft goes before everybody's prompts, so it has to be short."""
+"""The most tokens of a draft per row and step. Drafts run before all prompts, so they have to be short."""
 
 
 class StepKind(IntEnum):
-    """Nobody infers it from the number of tokens: a prompt's last token looks like a decode step."""
+    """Never inferred from the number of tokens: the last token of a prompt looks like a decode step."""
 
-    DECODE = 1  # exactly one token per row, for which a reader waits
+    DECODE = 1  # exactly one token per row, and a reader waits for the result
     PREFILL = 2  # a piece of a prompt
-    HISTORY = 3  # what a hop that has left was sent before, for the one in its place; not answered
-    DRAFT = 4  # a few guessed tokens per row, which the outputs confirm or not
-    AUDIT = 5  # a piece of what other servers have computed, to compare the outputs
+    HISTORY = 3  # the input that a lost hop had received, sent again to its replacement; has no answer
+    DRAFT = 4  # a few guessed tokens per row; the outputs confirm or reject them
+    AUDIT = 5  # tokens that other servers have computed before, to compare the outputs
 
     @property
     def is_urgent(self) -> bool:
-        """True if a reader waits for every such step: it runs before prompts do."""
+        """True if a reader waits for every step of this kind: such steps run before prompts."""
         return self in (StepKind.DECODE, StepKind.DRAFT)
 
     @property
     def most_row_tokens(self) -> int | None:
-        """How many tokens it may bring for one row; None: as many as any step."""
+        """The most tokens that a step of this kind may have for one row; None: no limit of its own."""
         return _MOST_ROW_TOKENS.get(self)
 
 

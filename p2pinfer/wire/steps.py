@@ -1,6 +1,6 @@
-"""A step as bytes: which tokens of which sequences, checked against the session's contract.
+"""Steps and results as bytes, checked against the session's contract.
 
-Steps and results are the frames of lanes, and the bulk of what travels: a fixed header, then arrays, all
+Steps and results are the frames of lanes, and most of what travels: a fixed header, then arrays, all
 little-endian.
 
     header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, kind u8, 6 bytes of zeros
@@ -8,8 +8,7 @@ little-endian.
     times    queue u32, compute u32 each, in microseconds, one per hop passed
     hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
 
-A result is a step without chunks and of no kind (0). Step ids grow within a session; those of HISTORY steps
-are 0.
+A result is a step without chunks, whose kind is 0. Step ids grow within a session; HISTORY steps have id 0.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
 
 MAX_STEP_TOKENS = 512
-"""Largest step that a server takes; longer prefills come in several."""
+"""The most tokens of a step. A longer prefill is sent as several steps."""
 
 MAX_HOPS = 256
-"""Of a route."""
+"""The most hops of a route."""
 
 _HEADER = struct.Struct("<QIHHBB6x")
 _CHUNK = struct.Struct("<III")
@@ -42,16 +41,16 @@ _NO_KIND = 0
 
 
 class Outputs(IntEnum):
-    """What the last hop answers to a step."""
+    """Which hidden states the last hop answers to a step."""
 
-    ALL = 0  # hidden states of every token
-    LAST = 1  # of the last token of every chunk
-    NONE = 2  # only that it was done; to a step of the HISTORY nothing
+    ALL = 0  # those of every token
+    LAST = 1  # those of the last token of every chunk
+    NONE = 2  # none: an empty result says that the step is done; a HISTORY step has no result at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What both sides agreed on at opening."""
+    """What client and server agreed on when the session was opened."""
 
     rows: int
     max_tokens: int
@@ -61,7 +60,7 @@ class Contract:
 
     @property
     def max_step_bytes(self) -> int:
-        """No step is longer."""
+        """The length of the longest step."""
         hidden = hidden_bytes(self.max_step_tokens, self.hidden_size, self.wire_dtype)
         return _HEADER.size + self.rows * _CHUNK.size + MAX_HOPS * _TIME.size + hidden
 
@@ -77,7 +76,7 @@ class RowChunk:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step as it came: `times` are those of the hops before, as bytes to be sent on."""
+    """A step that was read and checked. `times` are the bytes of the earlier hops' times, to be passed on."""
 
     step_id: int
     kind: StepKind
@@ -87,18 +86,18 @@ class Step:
 
     @property
     def tokens(self) -> int:
-        """Of all rows."""
+        """The number of tokens in all rows together."""
         return sum(len(chunk.hidden) for chunk in self.chunks)
 
     @property
     def work(self) -> Work:
-        """How it counts in receipts."""
+        """What the step adds to a receipt."""
         return work_of(self.kind, self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the last hop answered: seconds that each hop's queue and engine took, and [tokens, hidden]."""
+    """The last hop's answer: (queue, compute) seconds per hop, and hidden states [tokens, hidden_size]."""
 
     step_id: int
     hop_seconds: list[tuple[float, float]]
@@ -113,7 +112,7 @@ def pack_step(
     dtype: pb.WireDtype,
     times: bytes = b"",
 ) -> bytes:
-    """A step's bytes; `times` as `hop_time` and the hops before made them."""
+    """The bytes of a step; `times` are those of the hops before, each as `hop_time` makes it."""
     hidden = all_tokens([chunk.hidden for chunk in chunks])
     return b"".join(
         (
@@ -126,26 +125,26 @@ def pack_step(
 
 
 def pack_result(step_id: int, hidden: NDArray[np.float32], dtype: pb.WireDtype, times: bytes) -> bytes:
-    """The last hop's answer: hidden states [tokens, hidden_size], of which there may be none."""
+    """The bytes of a result with hidden states [tokens, hidden_size]; tokens may be 0."""
     header = _HEADER.pack(step_id, len(hidden), 0, len(times) // _TIME.size, Outputs.ALL, _NO_KIND)
     return b"".join((header, times, encode_hidden(hidden, dtype)))
 
 
 def hop_time(queue_seconds: float, compute_seconds: float) -> bytes:
-    """One hop's times, to be put behind those of the hops before."""
+    """The bytes of one hop's times, to be appended to those of the hops before."""
     return _TIME.pack(min(_MAX_TIME, int(queue_seconds * 1e6)), min(_MAX_TIME, int(compute_seconds * 1e6)))
 
 
 def step_id_of(data: bytes) -> int:
-    """The id of a step or result. Raises ProtocolError if there is no header."""
+    """The id of a step or result. Raises ProtocolError if the data are shorter than a header."""
     return _header(data)[0]
 
 
 def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
-    """Check a step against the contract and the cached `lengths`, and split it by row.
+    """Check a step against the contract and the rows' cached `lengths`, and split it by row.
 
-    Nothing is allocated before its size was checked; float32 chunks are views of the message. Raises
-    ProtocolError naming the first thing that is wrong.
+    Sizes are checked before anything is allocated; float32 chunks are views of the message. Raises
+    ProtocolError naming the first mistake.
     """
     step_id, tokens, chunk_count, hops, outputs, kind_number = _header(data)
     if chunk_count < 1:
@@ -153,24 +152,24 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     if chunk_count > contract.rows:
         raise ProtocolError(f"{chunk_count} chunks in a session of {contract.rows} rows")
     if outputs > Outputs.NONE:
-        raise ProtocolError(f"outputs {outputs} is none of those that are known")
+        raise ProtocolError(f"outputs {outputs} is unknown")
     kind = _kind(kind_number)
     if kind is StepKind.HISTORY and outputs != Outputs.NONE:
-        raise ProtocolError("a step of the history that asks for an answer")
+        raise ProtocolError("a HISTORY step asks for an answer")
     if (step_id == 0) is not (kind is StepKind.HISTORY):
-        raise ProtocolError("the id of steps of the history, and of no others, is 0")
+        raise ProtocolError("HISTORY steps, and no others, have the id 0")
     if hops > MAX_HOPS:
-        raise ProtocolError(f"a step that passed {hops} hops, at most {MAX_HOPS} are taken")
+        raise ProtocolError(f"a step that passed {hops} hops: at most {MAX_HOPS} are accepted")
     heads_end = _HEADER.size + chunk_count * _CHUNK.size
     times_end = heads_end + hops * _TIME.size
     if len(data) < times_end:
-        raise ProtocolError("a step that ends before its chunks and times do")
+        raise ProtocolError("a step ends before its chunks and times do")
     heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
     _check_chunks(heads, kind, contract, lengths)
     if sum(count for _, _, count in heads) != tokens:
-        raise ProtocolError(f"the chunks have other than the {tokens} tokens that the header says")
+        raise ProtocolError(f"the chunks don't have the {tokens} tokens that the header says")
     if tokens > contract.max_step_tokens:
-        raise ProtocolError(f"{tokens} tokens in one step, at most {contract.max_step_tokens} are taken")
+        raise ProtocolError(f"{tokens} tokens in one step: at most {contract.max_step_tokens} are accepted")
     hidden = decode_hidden(memoryview(data)[times_end:], tokens, contract.hidden_size, contract.wire_dtype)
     chunks, start = [], 0
     for row, position, count in heads:
@@ -183,7 +182,7 @@ def _kind(number: int) -> StepKind:
     try:
         return StepKind(number)
     except ValueError:
-        raise ProtocolError(f"a step of kind {number}, which is none of those that are known") from None
+        raise ProtocolError(f"a step of the unknown kind {number}") from None
 
 
 def _check_chunks(
@@ -196,9 +195,11 @@ def _check_chunks(
             raise ProtocolError(f"row {row} is not one of {contract.rows} rows, or comes twice")
         seen.add(row)
         if count < 1:
-            raise ProtocolError(f"row {row} comes with no tokens")
+            raise ProtocolError(f"row {row} has no tokens")
         if most is not None and count > most:
-            raise ProtocolError(f"row {row} comes with {count} tokens, a {kind.name} step has at most {most}")
+            raise ProtocolError(
+                f"row {row} has {count} tokens: a {kind.name} step has at most {most} per row"
+            )
         if position > lengths[row]:
             raise ProtocolError(
                 f"row {row} continues at {position} but only {lengths[row]} tokens are cached"
@@ -224,7 +225,7 @@ def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype:
 
 
 def max_result_bytes(tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> int:
-    """No result of so many hidden states is longer."""
+    """The length of the longest result with `tokens` hidden states."""
     return _HEADER.size + hops * _TIME.size + hidden_bytes(tokens, hidden_size, dtype)
 
 
@@ -235,7 +236,7 @@ def _header(data: bytes) -> tuple[int, int, int, int, int, int]:
 
 
 def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> NDArray[np.float32]:
-    """What the last hop answers: every token, the last of each chunk, or nothing."""
+    """What the last hop answers, [tokens, hidden_size]: every token, the last of each chunk, or none."""
     if wanted is Outputs.NONE:
         return outputs[0][:0]
     if wanted is Outputs.LAST:
@@ -244,5 +245,5 @@ def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> N
 
 
 def all_tokens(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The chunks' tokens one after the other, as a step carries them."""
+    """The tokens of all chunks in one array, in order."""
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -1,10 +1,9 @@
-"""Hidden states as bytes, and back. Sizes are the caller's to check before anything is read.
+"""Hidden states as bytes, and back. The caller checks sizes before anything is read.
 
-float32 is what the engines compute with: little-endian, row-major, nothing is lost. int8 is a client's
-choice for slow uplinks: groups of 64 values are rotated (p2pinfer/hadamard.py), and sent for each token
-are one float32 scale per group, then the values, each round(value / scale), half to even; a quarter of
-the bytes (17 for every 64). IEEE arithmetic in a fixed order, so that every machine reads and writes
-the same.
+float32 is what the engines compute with: little-endian, row-major, nothing is lost. A client may choose int8
+for a slow uplink. Then groups of 64 values are rotated (p2pinfer/hadamard.py), and each token is sent as one
+float32 scale per group, followed by the values, each round(value / scale), half to even. That is a quarter
+of the bytes (17 for every 64). IEEE arithmetic in a fixed order makes all machines read and write the same.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from p2pinfer.wire import inference_pb2 as pb
 
 _FLOAT32 = np.dtype("<f4")
 _SMALLEST_PEAK = np.float32(1e-30)
-"""A group below this travels as zeros: 127 / peak would overflow."""
+"""A group whose largest value is below this is sent as zeros: 127 / peak would overflow."""
 
 Hidden = NDArray[np.float32]
 
 
 def hidden_bytes(tokens: int, columns: int, dtype: pb.WireDtype) -> int:
-    """How long `encode_hidden` makes [tokens, columns]."""
+    """The length of what `encode_hidden` returns for [tokens, columns]."""
     if dtype == pb.FLOAT32:
         return 4 * tokens * columns
     return tokens * (columns + 4 * _groups(columns))
 
 
 def encode_hidden(hidden: Hidden, dtype: pb.WireDtype) -> bytes | memoryview:
-    """Pack activations [tokens, columns]."""
+    """Pack hidden states [tokens, columns]. Values that aren't finite are packed: the reader refuses them."""
     if dtype == pb.FLOAT32:
         hidden = np.ascontiguousarray(hidden, dtype=_FLOAT32)
         return hidden.data.cast("B") if hidden.size else b""
-    with np.errstate(invalid="ignore", over="ignore"):  # what isn't finite is refused by the reader
+    with np.errstate(invalid="ignore", over="ignore"):  # the reader refuses values that aren't finite
         rotated = rotate(hidden)
         starts = np.arange(0, rotated.shape[1], GROUP)
         peaks = np.maximum.reduceat(np.abs(rotated), starts, axis=1)
@@ -47,10 +46,10 @@ def encode_hidden(hidden: Hidden, dtype: pb.WireDtype) -> bytes | memoryview:
 
 
 def decode_hidden(data: memoryview, tokens: int, columns: int, dtype: pb.WireDtype) -> Hidden:
-    """Read what `encode_hidden` wrote; float32 comes as a read-only view of `data`.
+    """Unpack hidden states [tokens, columns]; for float32 they are a read-only view of `data`.
 
-    Raises InvalidTensorError if the length is another, or if a value is not finite: one NaN would
-    poison a cache for the rest of the session.
+    Raises InvalidTensorError if the length is wrong, or if a value isn't finite: one NaN would spoil a cache
+    for the rest of the session.
     """
     expected = hidden_bytes(tokens, columns, dtype)
     if len(data) != expected:
@@ -66,10 +65,10 @@ def decode_hidden(data: memoryview, tokens: int, columns: int, dtype: pb.WireDty
         scale_bytes = 4 * _groups(columns)
         scales = np.ascontiguousarray(packed[:, :scale_bytes]).view(_FLOAT32)
         rotated = packed[:, scale_bytes:].view(np.int8).astype(np.float32)
-        with np.errstate(invalid="ignore", over="ignore"):  # what isn't finite is refused below
+        with np.errstate(invalid="ignore", over="ignore"):  # refused below
             hidden = rotate(rotated * _spread(scales, columns))
     if not np.isfinite(hidden).all():
-        raise InvalidTensorError("the activations hold NaN or infinity")
+        raise InvalidTensorError("the hidden states contain NaN or infinity")
     return hidden
 
 

@@ -18,7 +18,8 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import new_certificate
-from p2pinfer.wire.lanes import Lane, accept_lane, lane_to
+from p2pinfer.wire.lane_handshake import accept_lane, lane_to
+from p2pinfer.wire.lanes import Lane
 from tests.fakes import MODEL
 
 

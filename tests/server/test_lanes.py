@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.types import Span
-from p2pinfer.wire.lanes import Hello, Role
+from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.steps import RowChunk
 from tests.fakes import fake_swarm, random_hidden, run_locally
 from tests.server.wire_client import ONE, is_closed, opened, until, wire_client

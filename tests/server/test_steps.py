@@ -80,10 +80,10 @@ def step_bytes(
         (step_bytes(RowChunk(0, 0, ONE), dtype=pb.INT8), "bytes of hidden states"),
         (step_bytes(RowChunk(0, 0, ONE)) + b"x", "bytes of hidden states"),
         (step_bytes(RowChunk(0, 0, ONE * np.float32("nan"))), "NaN"),
-        (step_bytes(RowChunk(0, 0, ONE), step_id=0), "the id of steps of the history"),
+        (step_bytes(RowChunk(0, 0, ONE), step_id=0), "have the id 0"),
         (
             step_bytes(RowChunk(0, 0, ONE), kind=StepKind.HISTORY, outputs=Outputs.NONE),
-            "the id of steps of the history",
+            "have the id 0",
         ),
         (step_bytes(RowChunk(0, 0, ONE), kind=StepKind.HISTORY, step_id=0), "asks for an answer"),
         (step_bytes(RowChunk(0, 0, ONE), kind=0), "kind 0"),

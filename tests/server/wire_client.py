@@ -20,8 +20,10 @@ from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
 from p2pinfer.wire.dialling import Address
+from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
-from p2pinfer.wire.lanes import Hello, Lane, Role, lane_to, ready
+from p2pinfer.wire.lane_handshake import lane_to
+from p2pinfer.wire.lanes import Lane, ready
 from p2pinfer.wire.opening import sign_opening
 from p2pinfer.wire.status import refusal_of
 from p2pinfer.wire.step_kind import StepKind
@@ -144,7 +146,7 @@ class WireClient:
         else:
             usual["downstream"] = outputs
         signed = pb.Terms(**usual | terms)
-        opening = sign_opening(signed, self.identity.public_key, self.identity.sign)
+        opening = sign_opening(signed, self.identity)
         self.openings.append(opening)
         stub = await self.stub(member)
         call = stub.Session(opening)

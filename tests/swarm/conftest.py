@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-import pytest
 from hypothesis import settings
 
 from p2pinfer.backoff import Backoff
@@ -127,8 +126,3 @@ async def rejoining(swarm: Swarm) -> AsyncIterator[None]:
         await asyncio.wait_for(back, 20)
     finally:
         back.cancel()
-
-
-@pytest.fixture
-def identity() -> Identity:
-    return Identity.ephemeral()

@@ -87,7 +87,7 @@ class Hop:
         `on_news` is called, in the event loop, when the server has said something or its call has ended.
         Raises RefusedError or HopFailedError if the server does not take the session.
         """
-        opening = sign_opening(self._terms(shape, downstream), payer.identity.public_key, payer.identity.sign)
+        opening = sign_opening(self._terms(shape, downstream), payer.identity)
         settlement = Settlement(payer, self.carrier, self.server, self.ref, self.tally)
         async with AsyncExitStack() as session:
             call = await session.enter_async_context(self.carrier.open(self.server.address, opening))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.reach.carrier import Carrier, ClientLane
 from p2pinfer.errors import HopFailedError
-from p2pinfer.wire.lanes import Hello, Role
+from p2pinfer.wire.hello import Hello, Role
 
 
 @dataclass(slots=True)

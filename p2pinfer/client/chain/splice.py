@@ -31,7 +31,7 @@ from p2pinfer.errors import HopFailedError
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.tasks import all_of
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.lanes import Role
+from p2pinfer.wire.hello import Role
 from p2pinfer.wire.opening import KEY_BYTES
 
 _ANSWER_SECONDS = 5.0

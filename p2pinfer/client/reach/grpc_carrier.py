@@ -19,7 +19,8 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
 from p2pinfer.wire.dialling import Address, Tunnel
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
-from p2pinfer.wire.lanes import Lane, deliver, lane_to
+from p2pinfer.wire.lane_handshake import lane_to
+from p2pinfer.wire.lanes import Lane, deliver
 from p2pinfer.wire.status import refusal_of
 
 Reply = TypeVar("Reply")

@@ -16,7 +16,9 @@ from contextlib import asynccontextmanager
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.tasks import Nursery, all_of
-from p2pinfer.wire.lanes import Lane, accept_lane, is_lane, ready, traffic_of
+from p2pinfer.wire.lane_handshake import accept_lane, is_lane
+from p2pinfer.wire.lanes import Lane, ready
+from p2pinfer.wire.traffic import traffic_of
 
 logger = logging.getLogger(__name__)
 

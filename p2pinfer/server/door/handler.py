@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from p2pinfer.identity import verify
 from p2pinfer.server.door.admission import Load, admit
 from p2pinfer.server.sessions.next_hops import NextHops
 from p2pinfer.server.sessions.session_steps import Runner
@@ -50,7 +49,7 @@ class Handler(InferenceServicer):
     async def Session(self, opening: pb.Opening, context: Context) -> None:
         """Serve one session, until the client ends the call or something else ends the session."""
         async with errors_as_status(context):
-            terms = read_opening(opening, now=time.time(), verify=verify)
+            terms = read_opening(opening, now=time.time())
             client = opening.client_public_key
             if refused := admit(terms, self._load(), self._sessions.count_of(client)):
                 raise refused

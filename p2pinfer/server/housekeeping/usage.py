@@ -14,7 +14,7 @@ import psutil
 
 from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.metering.rapl import POWERCAP_FOLDER, read_packages
-from p2pinfer.wire.lanes import DIRECT, TUNNELLED
+from p2pinfer.wire.traffic import DIRECT, TUNNELLED
 
 
 class Usage:

@@ -21,7 +21,9 @@ from p2pinfer.tasks import ended, undisturbed
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
 from p2pinfer.wire.dialling import Address, Tunnel
-from p2pinfer.wire.lanes import Hello, Lane, Role, deliver, lane_to
+from p2pinfer.wire.hello import Hello, Role
+from p2pinfer.wire.lane_handshake import lane_to
+from p2pinfer.wire.lanes import Lane, deliver
 from p2pinfer.wire.opening import check_downstream
 from p2pinfer.wire.status import Reason, Refused
 

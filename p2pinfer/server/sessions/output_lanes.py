@@ -14,7 +14,8 @@ from functools import partial
 from p2pinfer.server.compute.compute_thread import Worker
 from p2pinfer.server.sessions.session_table import ServerSession
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.lanes import Hello, Lane
+from p2pinfer.wire.hello import Hello
+from p2pinfer.wire.lanes import Lane
 
 TAKE_SECONDS = 30.0
 """A lane that takes nothing for so long is lost."""

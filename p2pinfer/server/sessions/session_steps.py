@@ -25,7 +25,8 @@ from p2pinfer.server.sessions.output_lanes import OutputLanes
 from p2pinfer.server.sessions.session_table import ServerSession
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.lanes import Hello, Lane, Role
+from p2pinfer.wire.hello import Hello, Role
+from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused, as_refused
 from p2pinfer.wire.step_kind import StepKind

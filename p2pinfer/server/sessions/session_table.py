@@ -18,7 +18,8 @@ from p2pinfer.server.sessions.lease import leased_tokens
 from p2pinfer.server.sessions.outbox import Outbox
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.lanes import Hello, Lane
+from p2pinfer.wire.hello import Hello
+from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.opening import MAX_CLOCK_SKEW_SECONDS
 from p2pinfer.wire.status import Reason, Refused
 from p2pinfer.wire.steps import MAX_STEP_TOKENS, Contract, Step

@@ -1,1 +1,1 @@
-"""The distributed hash table: hivemind's Kademlia with every answer bounded and every record checked."""
+"""The distributed hash table: hivemind's Kademlia, with all answers bounded and all records checked."""

@@ -1,6 +1,14 @@
-"""Repairs to hivemind 1.1.12, made once when it is first imported. Each says what goes wrong without it.
+"""Repairs to hivemind 1.1.12. They change its modules in place, once, when this file is first imported.
 
-Whoever in this folder uses hivemind's network code imports this file first.
+This is debt: it depends on private names of this very release, and goes when hivemind is fixed or replaced.
+Modules here that use hivemind's network code import this file first. The repairs:
+
+- `bounded_loads` replaces the unpacking of msgpack. hivemind's own recurses in C for every level of nesting:
+  1.4 KB from any peer crash the process with a segmentation fault.
+- `spawn` replaces `asyncio.create_task` in five modules. hivemind keeps no reference to the tasks it starts:
+  they may be garbage-collected while they run, lose their errors, or go on after the node was closed.
+- Logging: hivemind installs a handler of its own, renames the level WARNING for the whole process, and warns
+  about ordinary events such as a peer that left. All its messages become debug messages here.
 """
 
 from __future__ import annotations
@@ -32,13 +40,15 @@ _T = TypeVar("_T")
 class TaskOwner:
     """Holds the tasks that hivemind starts and forgets, so that leaving the swarm ends all of them.
 
-    Without it they are garbage-collected while they run, die with their errors unread, or outlive the node.
+    A failed task is logged for debugging only: hivemind's tasks fail whenever a peer leaves. That, and that
+    others start the tasks, is why this isn't a Nursery.
     """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
+        """End `task` with the others, if it hasn't ended before."""
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
@@ -48,7 +58,7 @@ class TaskOwner:
             _logger.debug("a background task of hivemind failed", exc_info=error)
 
     async def close(self) -> None:
-        """Cancel all tasks, and those that they start meanwhile, and wait for their end."""
+        """Cancel all tasks, also those that they start meanwhile, and wait for their end."""
         while self._tasks:
             await cancel_and_wait(*self._tasks)
 
@@ -60,7 +70,7 @@ current_owner: ContextVar[TaskOwner | None] = ContextVar("current_owner", defaul
 
 
 def spawn(coroutine: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T]:
-    """Start a task that belongs to the current owner, if there is one."""
+    """Start a task that belongs to the current owner, or to nobody if there is none."""
     task = asyncio.create_task(coroutine, **options)
     if (owner := current_owner.get()) is not None:
         owner.adopt(task)
@@ -68,7 +78,7 @@ def spawn(coroutine: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T
 
 
 class _AsyncioWithOwners:
-    """Stands in for the name `asyncio` inside hivemind's modules; only `create_task` differs."""
+    """Replaces the module `asyncio` inside hivemind's modules; only `create_task` differs."""
 
     create_task = staticmethod(spawn)
 
@@ -77,7 +87,7 @@ class _AsyncioWithOwners:
 
 
 class _ToDebug(logging.Handler):
-    """hivemind warns about what is ordinary here, such as a peer that left: for debugging only."""
+    """Turns hivemind's messages of all levels into debug messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if _logger.isEnabledFor(logging.DEBUG):
@@ -85,10 +95,9 @@ class _ToDebug(logging.Handler):
 
 
 def bounded_loads(data: bytes) -> object:
-    """Unpack msgpack whose extension types are nested at most `MAX_MSGPACK_DEPTH` deep.
+    """Unpack msgpack whose extension types are nested at most MAX_MSGPACK_DEPTH deep.
 
-    hivemind's own recurses in C for every level: 200 levels, in 1.4 KB, segfault the process.
-    Raises ValueError for what is too deep, too large or malformed.
+    Raises ValueError for data that are too deep, too large or malformed.
     """
     return _loads(data, 0)
 
@@ -101,10 +110,10 @@ def _loads(data: bytes, depth: int) -> object:
 
     def decode_extension(code: int, payload: bytes) -> object:
         if code != MSGPackSerializer._TUPLE_EXT_TYPE_CODE:
-            raise ValueError(f"msgpack extension type {code}")  # nothing here has a use for the others
+            raise ValueError(f"msgpack extension type {code}")  # nothing here uses the others
         inner = _loads(payload, depth + 1)
         if not isinstance(inner, list):
-            raise ValueError("a msgpack tuple that isn't one")
+            raise ValueError("a msgpack tuple that isn't a list inside")
         return tuple(inner)
 
     try:

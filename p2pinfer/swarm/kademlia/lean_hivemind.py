@@ -1,8 +1,10 @@
 """Import hivemind's network code without its training code.
 
-`import hivemind.dht.node` runs the `__init__` of three packages, which load torch: 2.3 s and 295 MB that no
-node of the DHT needs. With these packages left empty until someone asks for more, it is 0.2 s and 41 MB.
-Whoever does want the rest (`from hivemind import Optimizer`) gets it: the real `__init__` runs then.
+`import hivemind.dht.node` runs the `__init__` of three packages, and these load torch: 2.3 s and 295 MB that
+a node of the DHT doesn't need. Here the three packages stay empty until another attribute of them is used
+(such as `from hivemind import Optimizer`); the real `__init__` runs only then. It takes 0.2 s and 41 MB.
+
+This is debt, like hardening.py: it goes when hivemind's network code can be imported alone.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 _PACKAGES = ("hivemind", "hivemind.dht", "hivemind.utils")
-# What hivemind's own network modules import from `hivemind.utils`, and where it is at home.
+# The names that hivemind's network modules import from `hivemind.utils`, and the modules that define them.
 _HOMES = {
     "get_logger": "hivemind.utils.logging",
     "MSGPackSerializer": "hivemind.utils.serializer",
@@ -30,7 +32,7 @@ _HOMES = {
 
 
 class _LeanLoader(importlib.abc.Loader):
-    """Makes a package that is empty until an attribute of it is asked for."""
+    """Loads a package as an empty module, and runs its real `__init__` when an attribute is missing."""
 
     def __init__(self, real: importlib.abc.Loader) -> None:
         self._real = real
@@ -43,7 +45,7 @@ class _LeanLoader(importlib.abc.Loader):
             if name.startswith("__"):
                 raise AttributeError(name)
             if (submodule := sys.modules.get(f"{module.__name__}.{name}")) is not None:
-                return submodule  # being imported just now, not yet bound to its package
+                return submodule  # it is being imported now, and not yet an attribute of its package
             if module.__name__ == "hivemind.utils" and name in _HOMES:
                 return getattr(importlib.import_module(_HOMES[name]), name)
             del module.__dict__["__getattr__"]  # from here on it is the real package
@@ -66,6 +68,6 @@ class _LeanFinder(importlib.abc.MetaPathFinder):
 
 
 def install() -> None:
-    """From now on hivemind is imported lean. Without effect where it has been imported already."""
+    """Import hivemind this way from now on. Modules that are loaded already stay as they are."""
     if not any(isinstance(finder, _LeanFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LeanFinder())

@@ -1,11 +1,11 @@
-"""What nodes say to each other: hivemind's Kademlia messages, with every answer bounded and checked.
+"""The messages between nodes: hivemind's Kademlia messages, with all answers bounded and checked.
 
-hivemind's DHTProtocol decodes msgpack that peers sent and stores what anyone sends for anyone. This one keeps
-its transport, messages and routing table, and replaces what happens with keys and values:
-- only the owner stores a record (libp2p authenticates the sender); no copies, caches or handovers by others
-- values are sets of signed records in protobuf, never msgpack; each is validated on both sides
-- a node's place in the key space is the hash of its peer id; whoever claims another isn't remembered
-Its handlers are called SwarmProtocol.rpc_*: nodes of other hivemind networks can't call them.
+hivemind's DHTProtocol decodes msgpack from peers, and lets any peer store a value in another peer's name.
+This one keeps hivemind's transport, messages and routing table, and replaces what happens to keys and values:
+- Only its owner stores a record (libp2p authenticates the sender). Others don't copy, cache or hand it over.
+- Values are sets of signed records in protobuf, never msgpack. Sender and receiver validate each record.
+- A node's place in the key space is the hash of its peer id. A node that claims another place is ignored.
+The handlers are called SwarmProtocol.rpc_*, so nodes of other hivemind networks can't call them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.record_pb2 import RecordSet
 
 MAX_KEYS_PER_REQUEST = 16
-MAX_ANSWER_BYTES = 3_500_000  # hivemind's unary messages end at 4 MiB; what is longer vanishes silently
+MAX_ANSWER_BYTES = 3_500_000  # hivemind silently drops unary messages over 4 MiB
 MAX_NEIGHBOURS_PER_ANSWER = 64
 MAX_KNOWN_NODES = 4096
 
@@ -38,14 +38,14 @@ _logger = logging.getLogger(__name__)
 
 
 def node_id_of(peer_id: PeerID) -> DHTID:
-    """A node's place in the key space. Derived, so that nobody can choose to sit beside a key."""
+    """A node's place in the key space. It is derived, so that a node can't choose a place beside a key."""
     return DHTID(int.from_bytes(hashlib.sha256(b"p2pinfer node\0" + peer_id.to_bytes()).digest()[:20], "big"))
 
 
 class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
-    """One node's side of every conversation."""
+    """One node's requests to others, and its answers to theirs."""
 
-    # hivemind caches these on the class that is asked first; without our own, its names would be used.
+    # hivemind caches these on the class that is used first: without our own, DHTProtocol's would be used.
     _rpc_handlers = None
     _stub_type = None
 
@@ -53,10 +53,10 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.records = RecordStore()  # before the handlers are up, which is inside `create`
+        self.records = RecordStore()  # `create` starts the handlers after this
 
     async def put(self, peer: PeerID, key: DHTID, record: Record) -> bool | None:
-        """Ask `peer` to keep our record. None if it doesn't answer, False if it refuses."""
+        """Ask `peer` to keep our record. True: it keeps it; False: it refuses; None: it doesn't answer."""
         request = dht_pb2.StoreRequest(
             keys=[key.to_bytes()],
             subkeys=[record.peer_id.encode()],
@@ -67,14 +67,14 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         )
         try:
             response = await self.get_stub(peer).rpc_store(request, timeout=self.wait_timeout)
-        except Exception as error:  # noqa: BLE001 - whatever a peer's failure looks like, it is no answer
+        except Exception as error:  # noqa: BLE001 - every failure of a peer counts as no answer
             await self._no_answer(peer, error)
             return None
         await self._answered(peer, response.peer)
         return bool(response.store_ok and response.store_ok[0])
 
     async def rpc_store(self, request: dht_pb2.StoreRequest, context: P2PContext) -> dht_pb2.StoreResponse:
-        """A peer asks us to keep its records. The answer says of each whether we do."""
+        """Handle a peer's request to keep its records. The answer says for each whether it is kept."""
         await self._answered(context.remote_id, request.peer)
         count = len(request.keys)
         if not (
@@ -92,7 +92,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     def _store(self, sender: str, key: bytes, subkey: bytes, value: bytes, expires_at: float) -> bool:
         if subkey != sender.encode():
-            return False  # not the owner: a replay, a relay or a forgery
+            return False  # the sender isn't the owner: a replay, a relayed record or a forgery
         try:
             record = self.record_validator.check(key, subkey, value, expires_at)
         except InvalidRecordError as error:
@@ -101,18 +101,18 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return self.keep(key, record)
 
     def keep(self, key: bytes, record: Record) -> bool:
-        """Keep a verified record here."""
+        """Keep a verified record in this node's store. False if the store refuses it."""
         return self.records.put(key, record.peer_id, record.data, record.expires_at)
 
     async def call_find(
         self, peer: PeerID, keys: Collection[DHTID]
     ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
-        """Ask `peer` for records and nearer nodes. None if it doesn't answer, or answers nonsense."""
+        """Ask `peer` for records and nearer nodes. None if it doesn't answer, or its answer is invalid."""
         request = dht_pb2.FindRequest(keys=[key.to_bytes() for key in keys], peer=self.node_info)
         try:
             response = await self.get_stub(peer).rpc_find(request, timeout=self.wait_timeout)
             if len(response.results) != len(keys):
-                raise ValueError("an answer that doesn't match the question")
+                raise ValueError(f"{len(response.results)} answers to {len(keys)} keys")
             found = {
                 key: (self._verified(key, result), self._neighbours(result))
                 for key, result in zip(keys, response.results, strict=True)
@@ -124,7 +124,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return found
 
     async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
-        """A peer searches: give it our records under its keys, and the nodes we know nearest to them."""
+        """Handle a peer's search: send our records under its keys, and the known nodes nearest to them."""
         await self._answered(context.remote_id, request.peer)
         if not 0 < len(request.keys) <= MAX_KEYS_PER_REQUEST:
             raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys")
@@ -149,7 +149,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     async def update_routing_table(
         self, node_id: DHTID | None, peer_id: PeerID, responded: bool = True
     ) -> None:
-        """Remember a node that answered, forget one that doesn't. Called by hivemind's ping as well."""
+        """Remember a node that answered, forget one that didn't. hivemind's ping calls this too."""
         if not responded:
             known = self.routing_table.get(peer_id=peer_id)
             if known is not None:
@@ -160,11 +160,11 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         if node_id not in self.routing_table and len(self.routing_table.uid_to_peer_id) >= MAX_KNOWN_NODES:
             return
         stale = self.routing_table.add_or_update_node(node_id, peer_id)
-        if stale is not None:  # the bucket is full: is the one heard of least recently still there?
+        if stale is not None:  # the bucket is full: check that the node heard from least recently still lives
             spawn(self.clock_difference(stale[1]))
 
     async def clock_difference(self, peer: PeerID) -> float | None:
-        """Ping `peer` and remember it. Returns by how many seconds its clock is ahead; None: no answer."""
+        """Ping `peer` and remember it. Returns the seconds that its clock is ahead; None: no answer."""
         request = dht_pb2.PingRequest(peer=self.node_info, validate=False)
         asked_at = get_dht_time()
         try:
@@ -176,7 +176,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return float(response.dht_time - (asked_at + get_dht_time()) / 2)
 
     async def _answered(self, peer: PeerID, info: Any) -> None:
-        if info.node_id:  # clients have none: they answer nobody, so nobody should remember them
+        if info.node_id:  # clients have none: they don't answer, so no node should remember them
             await self.update_routing_table(_node_id(info.node_id), peer, responded=True)
 
     async def _no_answer(self, peer: PeerID, error: Exception) -> None:
@@ -196,7 +196,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return RecordSet(records=kept).SerializeToString(), get_dht_time()
 
     def _verified(self, key: DHTID, result: Any) -> list[Record]:
-        """The records of an answer that hold. Bad ones are left out, they don't spoil the others."""
+        """The valid records of an answer. Invalid ones are left out, the others stay."""
         if len(result.value) > MAX_ANSWER_BYTES:
             return []
         try:
@@ -214,7 +214,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     @staticmethod
     def _neighbours(result: Any) -> dict[DHTID, PeerID]:
         peers = result.nearest_peer_ids[:MAX_NEIGHBOURS_PER_ANSWER]
-        # The length first: base58 takes quadratic time.
+        # Check the length first: base58 takes quadratic time.
         return {
             node_id_of(peer): peer for peer in (PeerID(raw) for raw in peers if len(raw) == PEER_ID_BYTES)
         }

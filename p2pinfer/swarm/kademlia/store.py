@@ -1,7 +1,7 @@
-"""The records that this node keeps for the swarm: bounded in every direction, newest expiry wins.
+"""The records that this node keeps for the swarm. All numbers are bounded, and the latest expiry wins.
 
-Written anew because hivemind's storage has no bounds, and because storing an older record there makes the
-live one vanish early. A record stays until it expires, tombstones too, so an older one never comes back.
+It replaces hivemind's storage, which has no bounds, and where storing an older record makes the live one
+vanish early. A record stays until it expires, and so does a tombstone, so that an older record never returns.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ class RecordStore:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._records: dict[bytes, dict[PeerId, tuple[float, bytes]]] = {}
-        self._expiries: list[tuple[float, bytes, PeerId]] = []  # a heap; replaced records leave ghosts in it
+        self._expiries: list[
+            tuple[float, bytes, PeerId]
+        ] = []  # a heap; entries of replaced records stay in it
         self._keys_of_peer: Counter[PeerId] = Counter()
 
     def __len__(self) -> int:
         return sum(self._keys_of_peer.values())
 
     def put(self, key: bytes, peer_id: PeerId, record: bytes, expires_at: float) -> bool:
-        """Keep `record`. False if a newer one is there, it has expired, or a bound is reached."""
+        """Keep `record`. False if a newer record is held, this one has expired, or a bound is reached."""
         now = self._now()
         self._drop_expired(now)
         held = self._records.get(key, {}).get(peer_id)
         if held is not None:
             if held == (expires_at, record):
-                return True  # the same again: a lost answer, repeated
+                return True  # the same record again: the sender didn't get the first answer
             if expires_at <= held[0]:
                 return False
         elif (
@@ -60,7 +62,7 @@ class RecordStore:
         return [record for _, record in self._records.get(key, {}).values()]
 
     def take_over(self, other: RecordStore) -> None:
-        """Keep what `other` keeps as well, by the rules of `put`."""
+        """Put all records of `other` into this store, by the rules of `put`."""
         for key, records in other._records.items():
             for peer_id, (expires_at, record) in records.items():
                 self.put(key, peer_id, record, expires_at)
@@ -70,7 +72,7 @@ class RecordStore:
             expires_at, key, peer_id = heapq.heappop(self._expiries)
             held = self._records.get(key, {}).get(peer_id)
             if held is None or held[0] != expires_at:
-                continue  # a ghost: the record was replaced since
+                continue  # the record was replaced since
             del self._records[key][peer_id]
             if not self._records[key]:
                 del self._records[key]

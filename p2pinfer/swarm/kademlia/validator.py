@@ -1,7 +1,8 @@
 """Which records a node accepts, from a peer that stores one and from a peer that answers a search.
 
-Refused: whatever isn't a signed record of the peer named by the subkey, plain values without a subkey,
-records over 4 KB, keys over 128 bytes, lifetimes over ten minutes, expired records, an expiry that goes back.
+It refuses values that aren't a signed record of the peer in the subkey, values without a subkey, records
+over 4 KB, keys over 128 bytes, lifetimes over ten minutes, expired records, and records older than one seen
+before.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS, MAX_RECORD_BYTES
 from p2pinfer.types import PeerId
 
 MAX_DHT_KEY_BYTES = 128
-CLOCK_TOLERANCE_SECONDS = 30.0  # honest clocks differ; so much longer may a stranger's record seem to live
+CLOCK_TOLERANCE_SECONDS = 30.0  # clocks differ: a peer's record may seem to live this much too long
 _MAX_REMEMBERED = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A verified record, as it travels."""
+    """A verified record and its signed bytes."""
 
     peer_id: PeerId
     data: bytes
@@ -34,16 +35,16 @@ class Record:
 
 
 class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is untyped
-    """Ties every record to the libp2p identity that signed it. 0.15 ms per record it hasn't seen before."""
+    """Ties every record to the libp2p identity that signed it. A new record takes 0.15 ms."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        # The newest expiry seen of each (key, peer), least recently seen first. It also serves readers:
+        # The latest expiry seen of each (key, peer), least recently seen first. It protects readers as well:
         # a replica that holds back the newest record can't make them believe an older one.
         self._newest: OrderedDict[tuple[bytes, PeerId], float] = OrderedDict()
 
     def validate(self, record: DHTRecord) -> bool:
-        """True if `record` may be stored or believed. hivemind's interface."""
+        """True if `record` may be stored or believed. This is hivemind's interface."""
         try:
             self.check(record.key, record.subkey, record.value, record.expiration_time)
         except InvalidRecordError:
@@ -51,7 +52,7 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         return True
 
     def check(self, key: bytes, subkey: bytes, value: bytes, expires_at: float) -> Record:
-        """The same, for what came as a request to store. Raises InvalidRecordError with the reason."""
+        """Verify a request to store a record. Raises InvalidRecordError with the reason."""
         if len(subkey) > MAX_DHT_KEY_BYTES:
             raise InvalidRecordError(f"a key has at most {MAX_DHT_KEY_BYTES} bytes")
         record = self.accept(key, value)
@@ -62,7 +63,7 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         return record
 
     def accept(self, key: bytes, value: bytes) -> Record:
-        """Verify a record found under `key`. Raises InvalidRecordError with the reason. Sizes come first."""
+        """Verify a record found under `key`, sizes first. Raises InvalidRecordError with the reason."""
         if len(key) > MAX_DHT_KEY_BYTES:
             raise InvalidRecordError(f"a key has at most {MAX_DHT_KEY_BYTES} bytes")
         if len(value) > MAX_RECORD_BYTES:

@@ -1,1 +1,1 @@
-"""Being a member, whatever happens to p2pd or to the peers that were known."""
+"""Membership in a swarm that survives the end of p2pd and the loss of known peers."""

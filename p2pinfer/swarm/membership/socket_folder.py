@@ -1,4 +1,7 @@
-"""The folder for this process's sockets: private, locked while it lives, removed after it at the latest."""
+"""The folder for this process's sockets: private, locked while the process lives, and removed at its end.
+
+The folder of a process that was killed is removed by the next process that starts.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from pathlib import Path
 _LONGEST_UNIX_PATH = 100  # the kernel's limit is 107 bytes on Linux, 103 on macOS
 _LONGEST_NAME = "/p2pd-12345678/p2pclient-12345678901.sock"
 _PREFIX = "p2pinfer-swarm-"
-_ABANDONED_SECONDS = 60.0  # younger ones may be about to be locked
+_ABANDONED_SECONDS = 60.0  # a younger folder may not be locked yet
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A new folder, mode 0700, with a path short enough for sockets; removed with all in it at the end."""
+    """A new folder, mode 0700, with a path short enough for sockets; removed at the end of the block."""
     _remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     if len(str(folder)) + len(_LONGEST_NAME) > _LONGEST_UNIX_PATH:
@@ -36,7 +39,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def _lock(folder: Path) -> int | None:
-    """Hold `folder` as ours while we live; None if somebody does."""
+    """Lock `folder` for this process, and return the descriptor that holds it; None if it is locked."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +50,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _remove_abandoned() -> None:
-    """Those of processes that were killed: nobody holds them any more."""
+    """Remove the folders of processes that were killed: they aren't locked any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
             state = folder.lstat()
@@ -55,7 +58,7 @@ def _remove_abandoned() -> None:
                 continue
             if time.time() - state.st_mtime < _ABANDONED_SECONDS or (lock := _lock(folder)) is None:
                 continue
-        except OSError:  # gone meanwhile
+        except OSError:  # it was removed meanwhile
             continue
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

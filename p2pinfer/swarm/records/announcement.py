@@ -1,7 +1,7 @@
-"""What a server announces about itself, and the one way in and out of its signed bytes.
+"""What a server announces about itself, and how that becomes signed bytes and is read from them.
 
-Every field is bounded here, for the one who writes and the one who reads. The lifetime is checked against
-the clock elsewhere (validator.py): this file has no clock.
+The same bounds are checked when an announcement is written and when it is read. Only validator.py compares
+its lifetime with the clock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_NEXT_HOPS = 24
 
 
 class ServerState(enum.Enum):
-    """Where a server is in its life. Values are those of record.proto."""
+    """The stage of a server's life. The values are those of record.proto."""
 
     JOINING = 1
     SERVING = 2
@@ -53,12 +53,12 @@ class Announcement:
     layers: Span
     state: ServerState
     numerics: str  # engine and recipe; routes stay inside one class
-    endpoints: tuple[str, ...] = ()  # host:port of gRPC over TLS; none means reachable by tunnel only
-    certificate: bytes = b""  # DER, what the endpoints present
+    endpoints: tuple[str, ...] = ()  # host:port of gRPC over TLS; empty: only a tunnel leads to it
+    certificate: bytes = b""  # DER; the endpoints present it
     decode_seconds_per_layer: float = 0.0  # one token, batch of one, measured while serving
     prefill_tokens_per_second: float = 0.0
-    queue_depth: int = 0  # steps waiting
-    free_cache_tokens: int = 0  # tokens x layers, see model/memory.py
+    queue_depth: int = 0  # waiting steps
+    free_cache_tokens: int = 0  # tokens that new sessions can cache, through all layers of the span
     next_hop_seconds: Mapping[PeerId, float] = field(default_factory=dict)  # measured round trips
     leaves_at: float | None = None  # Unix seconds
     version: str = ""
@@ -70,12 +70,15 @@ class Announcement:
 
 
 def model_key(model: str) -> bytes:
-    """The DHT key under which all servers of a model are found."""
+    """The DHT key of all servers of a model."""
     return dht_key("servers", model)
 
 
 def encode(announcement: Announcement, identity: Identity) -> bytes:
-    """Sign an announcement: at most 4096 bytes. Raises InvalidRecordError, naming what is out of bounds."""
+    """Sign an announcement. Raises InvalidRecordError, naming the field that is out of bounds.
+
+    The record has at most 4096 bytes.
+    """
     check(announcement)
     if announcement.peer_id != identity.peer_id:
         raise InvalidRecordError("peer_id: a record can only be signed by the peer it is about")
@@ -113,9 +116,9 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
     )
 
 
-@lru_cache(maxsize=1024)  # a reader meets the same record once per replica; verifying takes 0.15 ms
+@lru_cache(maxsize=1024)  # a reader gets the same record from each replica; verifying takes 0.15 ms
 def decode(data: bytes) -> Announcement:
-    """Read and verify a record. Raises InvalidRecordError, and nothing else, whatever the bytes are."""
+    """Read and verify a record. Raises only InvalidRecordError, whatever the bytes are."""
     envelope, peer_id = parse_envelope(data)
     if envelope.kind != record_pb2.RECORD_KIND_SERVER:
         raise InvalidRecordError("not the record of a server")
@@ -124,7 +127,7 @@ def decode(data: bytes) -> Announcement:
         record.ParseFromString(envelope.payload)
     except DecodeError as error:
         raise InvalidRecordError("not the record of a server") from error
-    # The signature first: nothing that follows costs more, and a forger learns nothing from the errors.
+    # The signature comes first, so that the errors of later checks tell a forger nothing.
     check_signature(envelope, model_key(record.model), record.expires_at)
     if len(record.next_hops) > MAX_NEXT_HOPS:
         raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
@@ -183,7 +186,7 @@ def check(announcement: Announcement) -> None:
     if len(announcement.certificate) > MAX_CERTIFICATE_BYTES:
         raise InvalidRecordError(f"certificate: at most {MAX_CERTIFICATE_BYTES} bytes")
     if announcement.endpoints and not announcement.certificate and announcement.state is not ServerState.LEFT:
-        raise InvalidRecordError("certificate: endpoints need one, or nobody can trust them")
+        raise InvalidRecordError("certificate: endpoints need one, because clients trust nothing else")
     check_number("decode_seconds_per_layer", announcement.decode_seconds_per_layer, 0.0, 3600.0)
     check_number("prefill_tokens_per_second", announcement.prefill_tokens_per_second, 0.0, 1e9)
     check_number("queue_depth", announcement.queue_depth, 0, 1_000_000)

@@ -1,4 +1,4 @@
-"""The list of models in the swarm: every server adds one small signed line under one shared key."""
+"""The list of models in the swarm: each server adds one small signed line under one shared key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTING_KEY = dht_key("models")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelListing:
-    """One model that the swarm holds at least some layers of. The name is for people: trust the hash."""
+    """A model of which the swarm holds at least some layers. The name is for people: trust the hash."""
 
     model: str  # manifest hash
     model_name: str
@@ -40,7 +40,7 @@ class ListingEntry:
 
 
 def encode_listing(entry: ListingEntry, identity: Identity) -> bytes:
-    """Sign a line of the list. Raises InvalidRecordError, naming the field, if it can't be."""
+    """Sign a line of the list. Raises InvalidRecordError, naming the field, if one is out of bounds."""
     _check(entry)
     if entry.peer_id != identity.peer_id:
         raise InvalidRecordError("peer_id: a record can only be signed by the peer it is about")
@@ -58,7 +58,7 @@ def encode_listing(entry: ListingEntry, identity: Identity) -> bytes:
 
 @lru_cache(maxsize=1024)
 def decode_listing(data: bytes) -> ListingEntry:
-    """Read and verify a line of the list. Raises InvalidRecordError, and nothing else."""
+    """Read and verify a line of the list. Raises only InvalidRecordError, whatever the bytes are."""
     envelope, peer_id = parse_envelope(data)
     if envelope.kind != record_pb2.RECORD_KIND_LISTING:
         raise InvalidRecordError("not a line of the list of models")
@@ -80,7 +80,7 @@ def decode_listing(data: bytes) -> ListingEntry:
 
 
 def summarize(entries: Iterable[ListingEntry]) -> list[ModelListing]:
-    """One listing per manifest hash, under the name that most servers give it; sorted by name."""
+    """One listing per manifest hash, with the name that most servers use for it; sorted by name."""
     votes: dict[str, Counter[ModelListing]] = {}
     for entry in entries:
         if not entry.left:

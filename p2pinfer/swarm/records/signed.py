@@ -1,4 +1,4 @@
-"""The signed envelope around every record: who says it, where it belongs, until when. See record.proto."""
+"""The signed envelope around every record: its signer, its DHT key and its expiry. See record.proto."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _DOMAIN = b"p2pinfer swarm record 1\0"
 
 
 def dht_key(*words: str) -> bytes:
-    """The 20-byte DHT key of a name of several words."""
+    """The 20-byte DHT key of a name that consists of `words`."""
     name = "\0".join(("p2pinfer", "1", *words))
     return hashlib.sha256(name.encode()).digest()[:KEY_BYTES]
 
 
 def seal(identity: Identity, kind: RecordKind, key: bytes, expires_at: float, payload: bytes) -> bytes:
-    """Sign `payload` for `key` until `expires_at`. Raises InvalidRecordError if that exceeds 4096 bytes."""
+    """Sign `payload` for `key` until `expires_at`.
+
+    Raises InvalidRecordError if the record is longer than 4096 bytes.
+    """
     record = SignedRecord(
         payload=payload,
         public_key=identity.public_key,
@@ -40,9 +43,9 @@ def seal(identity: Identity, kind: RecordKind, key: bytes, expires_at: float, pa
 
 
 def parse_envelope(data: bytes) -> tuple[SignedRecord, PeerId]:
-    """Read the envelope and say who claims to have signed it; nothing is verified yet.
+    """Read the envelope, and the peer id of the public key in it. The signature isn't verified here.
 
-    Raises InvalidRecordError for anything that isn't exactly what `seal` would have written.
+    Raises InvalidRecordError for bytes that `seal` wouldn't have written.
     """
     if len(data) > MAX_RECORD_BYTES:
         raise InvalidRecordError(f"a record has at most {MAX_RECORD_BYTES} bytes, this one has {len(data)}")

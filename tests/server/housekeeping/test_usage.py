@@ -14,8 +14,8 @@ import pytest
 from p2pinfer.server.housekeeping import usage
 from p2pinfer.server.housekeeping.usage import Usage
 from p2pinfer.types import Span
-from p2pinfer.wire import lanes
-from p2pinfer.wire.lanes import Traffic
+from p2pinfer.wire import traffic as wire_traffic
+from p2pinfer.wire.traffic import Traffic
 from tests.fakes import fake_swarm, random_hidden
 from tests.server.wire_client import opened
 
@@ -113,7 +113,7 @@ def tunnelled(monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 def count_from_zero(monkeypatch: pytest.MonkeyPatch, name: str) -> Traffic:
     traffic = Traffic()
-    for module in (lanes, usage):
+    for module in (wire_traffic, usage):
         monkeypatch.setattr(module, name, traffic)
     return traffic
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.wire.lanes import HELLO_BYTES
+from p2pinfer.wire.hello import HELLO_BYTES
 from p2pinfer.wire.steps import step_id_of
 from tests.simulator.clock import VirtualLoop
 from tests.simulator.network.sockets import Socket
