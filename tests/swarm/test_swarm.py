@@ -54,7 +54,7 @@ async def test_what_one_announces_all_others_read() -> None:
 
 
 async def test_a_change_and_a_withdrawal_are_seen_at_once() -> None:
-    """No cache stands between: the reader has read the older record just before."""
+    """No cache hides a change: the reader has read the older record just before."""
     server = Identity.ephemeral()
     async with (
         join_here() as bootstrap,
@@ -81,7 +81,7 @@ async def test_a_change_and_a_withdrawal_are_seen_at_once() -> None:
 
 
 async def test_records_outlive_the_death_of_the_first_peer() -> None:
-    """Any peer will do to join through, and a dead one in the neighbourhood delays nobody for long."""
+    """A newcomer can join through any peer, and a dead node near the key delays a reader only shortly."""
     identities = [Identity.ephemeral() for _ in range(3)]
     async with AsyncExitStack() as first_life, AsyncExitStack() as others:
         first = await first_life.enter_async_context(join_here())
@@ -98,7 +98,7 @@ async def test_records_outlive_the_death_of_the_first_peer() -> None:
 
 
 async def test_after_an_outage_the_initial_peers_are_greeted_again() -> None:
-    """An outage makes both ends forget each other; without a greeting each would stay alone for good."""
+    """An outage makes both ends forget each other; without a greeting they would stay apart."""
     server = Identity.ephemeral()
     async with join_here() as first, join_here(first.addresses, server) as swarm:
         for one, other in ((first, swarm), (swarm, first)):
@@ -110,7 +110,7 @@ async def test_after_an_outage_the_initial_peers_are_greeted_again() -> None:
         assert await first.servers(MODEL) == [stored]
 
 
-async def test_nobody_at_the_address_is_said_with_the_address() -> None:
+async def test_an_address_where_no_peer_answers_is_named() -> None:
     nowhere = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.ephemeral().peer_id}"
 
     began = time.monotonic()
@@ -173,7 +173,7 @@ async def test_a_swarm_that_was_left_says_so() -> None:
 
 
 async def test_leaving_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
-    """No tasks, file descriptors, child processes or files, and no complaints from asyncio."""
+    """No tasks, file descriptors, child processes or files stay, and asyncio doesn't complain."""
     process = psutil.Process()
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -203,7 +203,7 @@ async def test_leaving_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -
 async def test_the_folder_of_a_killed_process_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds dead sockets only; that of a process which lives is left alone."""
+    """It holds only dead sockets. The folder of a process that lives is left alone."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("p2pinfer.swarm.membership.socket_folder._ABANDONED_SECONDS", -1.0)
     abandoned = tmp_path / "p2pinfer-swarm-old"

@@ -132,7 +132,7 @@ def test_the_last_hop_answers_with_what_was_asked_for():
 
 
 def test_a_step_counts_as_what_its_client_says_it_is():
-    """A prompt of one token is a prompt; of a draft every token is decoded for a reader who waits."""
+    """A prompt of one token is a prompt; every token of a draft counts as decoded, because a reader waits."""
     row = RowChunk(0, 0, hidden(1))
 
     def work(kind: StepKind, step_id: int = 1, outputs: Outputs = Outputs.ALL) -> Work:

@@ -1,4 +1,4 @@
-"""Bytes become tensors only if they are what was agreed."""
+"""Bytes become tensors only if they fit the session's contract."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_token_is_rounded_the_same_alone_and_among_others():
 
 
 def test_int8_groups_whose_rotation_overflows_are_refused():
-    """By the reader, as whatever else isn't finite."""
+    """The reader refuses them, like all values that aren't finite."""
     with pytest.raises(InvalidTensorError, match="NaN or infinity"):
         there_and_back(np.full((1, 64), 3e38, np.float32), pb.INT8)
 

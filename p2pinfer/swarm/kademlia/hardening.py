@@ -70,7 +70,7 @@ current_owner: ContextVar[TaskOwner | None] = ContextVar("current_owner", defaul
 
 
 def spawn(coroutine: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T]:
-    """Start a task that belongs to the current owner, or to nobody if there is none."""
+    """Start a task that belongs to the current owner, if there is one."""
     task = asyncio.create_task(coroutine, **options)
     if (owner := current_owner.get()) is not None:
         owner.adopt(task)

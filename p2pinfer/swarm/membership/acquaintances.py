@@ -19,7 +19,9 @@ class GreetingTimes:
 
     alone_seconds: float = 5.0  # while no peer at all is known
     lost_seconds: float = 20.0  # an initial peer that isn't known any more
-    unconnected_seconds: float = 60.0  # an initial peer that is known, but may have restarted and know nobody
+    unconnected_seconds: float = (
+        60.0  # an initial peer that is known, but may have restarted and know no peer
+    )
     met_seconds: float = 60.0  # a peer met before that isn't known any more: the swarm may be cut in two
     remembered_seconds: float = 3600.0  # a peer met before is forgotten this long after it was last seen
 
@@ -63,7 +65,7 @@ class Acquaintances:
         """The peers to greet now, with their addresses; from here on they count as greeted.
 
         `known` are the peers in the routing table: they answered when they were last asked. A peer that has
-        left since, or has restarted and knows nobody, is noticed only by its broken connection.
+        left since, or has restarted and knows no peer, is noticed only by its broken connection.
         """
         due = {
             peer_id: addresses

@@ -14,7 +14,7 @@ from tests.swarm.kademlia.bomb import nested_bomb
 
 
 def test_the_bomb_is_one() -> None:
-    """What isn't defused segfaults: else the test above would show nothing."""
+    """hivemind's own unpacking crashes on it; otherwise the other tests would show nothing."""
     program = (
         "import resource, sys, p2pinfer.swarm  # hivemind without torch, but not yet repaired\n"
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"

@@ -1,4 +1,4 @@
-"""What an attacker may try, over the network, against real nodes. None of it is accepted, no node dies."""
+"""Attacks over the network against real nodes: none of them is accepted, and no node dies."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ async def test_a_year_long_lifetime_is_refused(scene: Scene) -> None:
 
 @asynccontextmanager
 async def bootstrap_process() -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """`python -m p2pinfer.swarm` as a process of its own: a crash of it would show."""
+    """`python -m p2pinfer.swarm` as a separate process, so that a crash shows."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "p2pinfer.swarm", "--listen", "/ip4/127.0.0.1/tcp/0", stdout=-1
     )
@@ -230,8 +230,8 @@ async def bootstrap_process() -> AsyncIterator[tuple[asyncio.subprocess.Process,
         await process.wait()
 
 
-async def test_a_nested_bomb_kills_nobody() -> None:
-    """Sent to a node that runs as a process of its own, in every place that takes bytes; then found."""
+async def test_a_nested_bomb_kills_no_process() -> None:
+    """Sent to a node in a separate process, in every field that takes bytes; then found by a search."""
     bomb = nested_bomb()
     attacker, honest = Identity.ephemeral(), Identity.ephemeral()
     async with bootstrap_process() as (process, address):
@@ -256,7 +256,7 @@ async def test_a_nested_bomb_kills_nobody() -> None:
                     )
                     response = await node_of(node).protocol.get_stub(victim).rpc_store(request, timeout=5)
                     assert list(response.store_ok) == [False]
-            # As an answer to a search by a process of its own.
+            # As the answer to a search, to a reader in a separate process.
             node_of(node).protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
             program = (
                 "import asyncio, sys\n"
@@ -293,7 +293,7 @@ async def test_nodes_of_other_hivemind_networks_cant_call_ours(scene: Scene) -> 
 
 
 async def test_a_node_that_claims_another_place_isnt_remembered() -> None:
-    """Node ids follow from peer ids: nobody can choose to sit beside a key."""
+    """Node ids are derived from peer ids: a node can't choose a place beside a key."""
     async with join_here() as victim, join_here(victim.addresses) as attacker:
         protocol = node_of(attacker).protocol
         peer = PeerID.from_base58(attacker.peer_id)

@@ -1,4 +1,4 @@
-"""hivemind is imported without torch, and yet whole for whoever wants the rest."""
+"""hivemind is imported without torch, and is complete when more of it is used."""
 
 from __future__ import annotations
 

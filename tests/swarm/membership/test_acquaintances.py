@@ -16,14 +16,14 @@ def acquaintances() -> Acquaintances:
     return remembered
 
 
-def test_nobody_is_greeted_while_all_are_well() -> None:
+def test_no_peer_is_greeted_while_all_are_well() -> None:
     assert acquaintances().due(1e6, known={FIRST, MET}, connected={FIRST, MET}) == {}
 
 
 def test_alone_everybody_is_greeted_again_and_again() -> None:
     remembered = acquaintances()
     everybody = {FIRST: ("/ip4/192.0.2.1/tcp/1",), MET: ("/ip4/192.0.2.2/tcp/2",)}
-    now = 2 * TIMES.remembered_seconds  # however long ago a peer was met: better than nobody
+    now = 2 * TIMES.remembered_seconds  # however long ago a peer was met: better than no peer
     assert remembered.due(now, known=set(), connected=set()) == everybody
     assert remembered.due(now + TIMES.alone_seconds - 1, known=set(), connected=set()) == {}
     assert remembered.due(now + TIMES.alone_seconds, known=set(), connected=set()) == everybody

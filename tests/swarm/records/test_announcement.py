@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -14,14 +13,7 @@ from p2pinfer.errors import InvalidRecordError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
-from p2pinfer.swarm.records.listing import (
-    LISTING_KEY,
-    ListingEntry,
-    ModelListing,
-    decode_listing,
-    encode_listing,
-    summarize,
-)
+from p2pinfer.swarm.records.listing import LISTING_KEY, decode_listing
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
 from p2pinfer.types import Span
 from tests.swarm.conftest import MODEL, describe
@@ -70,7 +62,7 @@ def test_what_is_announced_is_read(announcement: Announcement) -> None:
 
 
 def test_every_flipped_byte_is_noticed() -> None:
-    """All of them, each with one bit flipped and with all."""
+    """Each byte of the record, with one bit flipped and with all eight."""
     data = encode(describe(IDENTITY, endpoints=("192.0.2.7:4600",), certificate=b"der"), IDENTITY)
 
     for position in range(len(data)):
@@ -100,7 +92,7 @@ def test_random_bytes_raise_one_error_only(data: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_a_signed_payload_of_nonsense_raises_one_error_only(payload: bytes) -> None:
-    """A peer may sign what it likes."""
+    """A peer can sign any bytes."""
     server = seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, model_key(""), 0.0, payload)
     listing = seal(IDENTITY, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, 0.0, payload)
 
@@ -163,7 +155,7 @@ def test_endpoints_without_a_certificate_are_refused() -> None:
 
 
 def test_bounds_hold_for_the_reader_too() -> None:
-    """Whoever writes with other software is checked just the same."""
+    """A record that other software wrote is checked in the same way."""
     announcement = describe(IDENTITY)
     good = record_pb2.ServerRecord(
         model=MODEL,
@@ -212,7 +204,7 @@ def test_a_record_over_4_kb_cant_be_made() -> None:
         encode(big, IDENTITY)
 
 
-def test_nobody_signs_for_another() -> None:
+def test_a_peer_cant_sign_for_another() -> None:
     with pytest.raises(InvalidRecordError, match="peer_id"):
         encode(describe(IDENTITY), Identity.ephemeral())
 
@@ -220,34 +212,3 @@ def test_nobody_signs_for_another() -> None:
 def test_a_record_cant_be_taken_for_another_kind() -> None:
     with pytest.raises(InvalidRecordError):
         decode_listing(encode(describe(IDENTITY), IDENTITY))
-
-
-def entry(identity: Identity, **changes: Any) -> ListingEntry:
-    listing = ModelListing(model=MODEL, model_name="m", num_layers=30)
-    base = ListingEntry(
-        peer_id=identity.peer_id, listing=listing, left=False, announced_at=1e9, expires_at=1e9 + 60
-    )
-    return dataclasses.replace(base, **changes)
-
-
-def test_a_listing_comes_back_and_a_flipped_byte_is_noticed() -> None:
-    data = encode_listing(entry(IDENTITY), IDENTITY)
-
-    assert decode_listing(data) == entry(IDENTITY)
-    for position in range(len(data)):
-        with pytest.raises(InvalidRecordError):
-            decode_listing(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-
-
-def test_the_list_has_each_model_once_under_its_most_common_name() -> None:
-    wrong = ModelListing(model=MODEL, model_name="a lie", num_layers=3)
-    other = ModelListing(model="cd" * 32, model_name="other", num_layers=2)
-    entries = [
-        entry(IDENTITY),
-        entry(IDENTITY),
-        entry(IDENTITY, listing=wrong),
-        entry(IDENTITY, listing=other),
-        entry(IDENTITY, listing=dataclasses.replace(other, model="ef" * 32), left=True),
-    ]
-
-    assert [listing.model_name for listing in summarize(entries)] == ["m", "other"]
