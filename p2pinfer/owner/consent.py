@@ -113,8 +113,8 @@ def consented(
         answer = ask("Do you agree? Type yes: ")
         if answer is None:
             raise UsageError(
-                "the owner of this machine has to agree first, and nobody is here to be asked: start it once "
-                f"in a terminal, or add {flag} if you are the owner and agree to the above"
+                "the owner of this machine has to agree first, and there is no terminal to ask: start this "
+                f"once in a terminal, or add {flag} if you are the owner and agree to the text above"
             )
         if answer.strip().lower() not in ("y", "yes"):
             return False

@@ -17,7 +17,7 @@ SESSION = SessionId(bytes(range(16)))
 
 
 def receipt(prefill_tokens: int = 10, decode_tokens: int = 5, **changes: Any) -> Receipt:
-    """CLIENT's first to SERVER, for layers 10:20, issued at NOW, with `changes`."""
+    """CLIENT's first receipt for SERVER: layers 10:20, issued at NOW, with `changes`."""
     issued_at = changes.get("issued_at", NOW)
     fields: dict[str, Any] = {
         "session_id": SESSION,
@@ -34,7 +34,7 @@ def receipt(prefill_tokens: int = 10, decode_tokens: int = 5, **changes: Any) ->
 
 
 def signed(wanted: Receipt, *, client: Identity = CLIENT, server: Identity = SERVER) -> SignedReceipt:
-    """With both signatures, of whoever is meant to have signed."""
+    """The receipt with the signatures of this client and this server."""
     return countersign(sign_receipt(wanted, client), server)
 
 

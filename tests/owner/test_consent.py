@@ -16,7 +16,7 @@ from p2pinfer.server import __main__ as server
 
 
 class Owner:
-    """Somebody, or nobody, at the terminal."""
+    """A person at the terminal, or no terminal."""
 
     def __init__(self, answer: str | None = None) -> None:
         self.answer = answer

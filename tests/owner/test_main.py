@@ -43,7 +43,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 
 def test_starting_loads_nothing_heavy():
-    """Neither for the list of commands nor for a statement."""
+    """For the list of commands, and for a statement."""
     check = (
         "import sys\nfrom p2pinfer.owner.__main__ import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit: pass\n"

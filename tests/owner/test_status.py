@@ -1,4 +1,4 @@
-"""The status of servers: what is written is read, and what is damaged disturbs nobody."""
+"""The status of servers: what is written is read, and a damaged status hides no other."""
 
 from __future__ import annotations
 

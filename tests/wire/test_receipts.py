@@ -1,4 +1,4 @@
-"""Receipts: what is signed is what is read, and nothing else is believed."""
+"""Receipts: what was signed is read, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ works = st.builds(Work, counts, counts)
 
 
 def signed_message(**changes: Any) -> SignedReceipt:
-    """CLIENT signs whatever it is told to."""
+    """A message with these changes, signed by CLIENT."""
     message = ReceiptMessage()
     message.ParseFromString(SIGNED.receipt)
     for name, value in changes.items():
@@ -62,7 +62,7 @@ def test_what_was_signed_is_read():
 
 
 def test_it_is_paid_by_tokens_times_layers():
-    """Those of prompts and those of answers apart."""
+    """Prefill and decode are counted apart."""
     assert (RECEIPT.prefill_layer_tokens, RECEIPT.decode_layer_tokens) == (140, 100)
 
 
@@ -75,7 +75,7 @@ def test_it_is_paid_by_tokens_times_layers():
     st.floats(allow_nan=False, allow_infinity=False),
 )
 def test_any_receipt_survives_the_way(work: Work, sequence: int, start: int, length: int, at: float):
-    """Whatever its numbers."""
+    """Whatever its numbers are."""
     receipt = Receipt(
         session_id=RECEIPT.session_id,
         server=RECEIPT.server,
@@ -94,7 +94,7 @@ def test_any_receipt_survives_the_way(work: Work, sequence: int, start: int, len
 @settings(max_examples=100)
 @given(st.data())
 def test_no_byte_can_be_altered(data: st.DataObject):
-    """Neither of what was signed nor of the signatures."""
+    """A change of the receipt or of a signature is found."""
     field = data.draw(st.sampled_from(["receipt", "client_signature", "server_signature"]))
     altered = SignedReceipt.FromString(SIGNED.SerializeToString())
     value = bytearray(getattr(altered, field))
@@ -144,7 +144,7 @@ def test_what_cant_be_true_is_no_receipt_even_if_signed(changes: dict[str, Any],
 
 
 def test_a_signature_stands_for_one_purpose():
-    """A client's signature is none of a server, even where one peer is both."""
+    """A client's signature isn't a server's, even if one peer is both."""
     own = sign_receipt(RECEIPT, CLIENT)
     swapped = SignedReceipt(
         receipt=own.receipt, client_signature=own.client_signature, server_signature=own.client_signature

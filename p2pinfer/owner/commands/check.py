@@ -119,8 +119,8 @@ def _listening(policy: Policy) -> Iterator[str]:
     broker, home_assistant = policy.signals.mqtt, policy.signals.home_assistant
     if broker is not None:
         tls = ", by TLS" if broker.tls else ""
-        who = f", as {printable(broker.username)}" if broker.username else ""
-        yield f"  mqtt is the broker {printable(broker.host)}, port {broker.port}{who}{tls}"
+        user = f", as {printable(broker.username)}" if broker.username else ""
+        yield f"  mqtt is the broker {printable(broker.host)}, port {broker.port}{user}{tls}"
     if home_assistant is not None:
         yield f"  home_assistant is {printable(home_assistant.url)}"
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from p2pinfer.types import PeerId
 
+JOULES_PER_KWH = 3_600_000
+
 
 class EnergySource(StrEnum):
     """How the energy was measured."""

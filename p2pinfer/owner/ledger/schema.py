@@ -6,7 +6,7 @@ from p2pinfer.database import Kind
 from p2pinfer.errors import LedgerError
 
 _TABLES = """
--- Who owes for a session: all of its receipts must say the same.
+-- The account of a session: all receipts of the session must name the same client, model and layers.
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY,
     server TEXT NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE accounts (
     UNIQUE (server, session_id)
 ) STRICT;
 
--- Receipts as they came. Tokens are those of the session up to then; added_* is what this receipt added.
+-- Receipts as they were taken. Tokens count from the session's start; added_* is what this receipt added.
 CREATE TABLE receipts (
     id INTEGER PRIMARY KEY,
     account INTEGER NOT NULL REFERENCES accounts (id),

@@ -1,4 +1,4 @@
-"""Which of the owner's rules the signals break now, and in which words the owner hears of it. Pure.
+"""Which of the owner's rules the signals break now, with words for the owner. Pure.
 
 Two tables hold the rules. A state is as the owner asks for, or not. A threshold is crossed, or not; between a
 threshold and its resume level a running machine goes on, and an idle one doesn't begin.

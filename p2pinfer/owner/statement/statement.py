@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from p2pinfer.identity import public_key_of
 from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
-from p2pinfer.owner.ledger.interval import Interval
+from p2pinfer.owner.ledger.interval import JOULES_PER_KWH, Interval
 from p2pinfer.owner.statement.figures import Figures
 from p2pinfer.owner.statement.month import Month
 from p2pinfer.owner.statement.rates import Rate, rate_of
@@ -17,8 +17,6 @@ from p2pinfer.owner.states import OwnerState
 from p2pinfer.types import PeerId, SessionId
 
 SERVING_STATES = frozenset({OwnerState.SERVING, OwnerState.DRAINING})
-
-_JOULES_PER_KWH = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,4 +101,4 @@ def _count_interval(figures: Figures, interval: Interval) -> None:
         money.unpriced = True
     else:
         money.priced = True
-        money.cost += Decimal(repr(interval.price)) * Decimal(repr(interval.joules)) / _JOULES_PER_KWH
+        money.cost += Decimal(repr(interval.price)) * Decimal(repr(interval.joules)) / JOULES_PER_KWH

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from p2pinfer.command_line.tables import Column, table, table_width
-from p2pinfer.owner.ledger.interval import EnergySource
+from p2pinfer.owner.ledger.interval import JOULES_PER_KWH, EnergySource
 from p2pinfer.owner.statement.figures import Figures, Money
 from p2pinfer.owner.statement.statement import Statement
 from p2pinfer.owner.states import OwnerState
@@ -50,7 +50,6 @@ _NUMBERS = (
 """Titles of the columns between the day and the currency."""
 
 _MAX_CHANGES = 12
-_JOULES_PER_KWH = 3_600_000
 _SOURCES = {
     EnergySource.RAPL: "measured by the processor (RAPL)",
     EnergySource.SIGNAL: "measured by your meter",
@@ -75,9 +74,9 @@ def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str
         several = len({change.server for change in statement.changes}) > 1
         changes = [change for change in statement.changes if change.state in _TOLD]
         for change in changes[-_MAX_CHANGES:]:
-            who = f"  {short_id(change.server)}" if several else ""
+            server = f"  {short_id(change.server)}" if several else ""
             why = f": {printable(change.words, 80)}" if change.words else ""
-            parts.append(f"  {to_local(change.at):%a %d %H:%M}{who}  {_TOLD[change.state]}{why}")
+            parts.append(f"  {to_local(change.at):%a %d %H:%M}{server}  {_TOLD[change.state]}{why}")
     if statement.days:
         parts += ["", *_MEANING]
     return "\n".join(parts) + "\n"
@@ -177,7 +176,7 @@ def _short(amount: Decimal, *, sign: bool = False) -> str:
 
 
 def _kwh(joules: float) -> str:
-    kwh = joules / _JOULES_PER_KWH
+    kwh = joules / JOULES_PER_KWH
     return f"{kwh:.2f}" if kwh >= 0.1 else f"{kwh:.4f}"
 
 

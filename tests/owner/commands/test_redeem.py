@@ -71,7 +71,7 @@ def redeem(sponsor: tuple[OwnerFiles, Path], out: Path, *flags: str) -> int:
 def test_what_an_owner_exports_a_sponsor_pays_once(
     owner: OwnerFiles, sponsor: tuple[OwnerFiles, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """A rehearsal first, then it counts, then it is over."""
+    """First a dry run, then a payment, then nothing is left to pay."""
     out = tmp_path / "bundle"
     assert export(owner, out, "--client", CLIENT.peer_id) == 0
     said = capsys.readouterr().out
@@ -227,7 +227,7 @@ def test_what_cant_be_is_one_clear_line(
 def test_with_nothing_to_hand_in_no_file_is_made(
     owner: OwnerFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Neither for a client that never signed nor for another month."""
+    """For a client that never signed, and for another month."""
     out = tmp_path / "bundle"
 
     assert export(owner, out, "--client", Identity.ephemeral().peer_id) == 1

@@ -209,7 +209,7 @@ def test_nothing_is_replaced(path: Path):
 
 
 def test_receipts_of_a_session_cant_be_replaced_or_shrink(path: Path):
-    """Not even by another connection, whose REPLACE deletes without asking who guards deletions."""
+    """Not even by another connection, whose REPLACE deletes rows without firing triggers."""
     with Ledger.open(path) as ledger:
         ledger.add_receipts(chain(Work(10, 5), Work(10, 6)))
     columns = "account, sequence, prefill_tokens, decode_tokens"
@@ -255,7 +255,7 @@ def test_another_programs_database_is_no_ledger(path: Path):
 
 
 def test_a_newer_ledger_is_not_touched(path: Path):
-    """Who knows what it means."""
+    """Its rows may mean something else."""
     Ledger.open(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 9")
@@ -286,7 +286,7 @@ def test_a_folder_that_cant_be_made_is_named(tmp_path: Path):
 
 
 def test_a_path_may_have_any_signs(tmp_path: Path):
-    """Those that mean something in a URI too."""
+    """Also characters that have a meaning in a URI."""
     path = tmp_path / "a ?mode=ro#%41 ü" / "ledger.sqlite"
     with Ledger.open(path) as ledger:
         ledger.add_receipts(chain(Work(1, 0)))

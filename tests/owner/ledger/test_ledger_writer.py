@@ -1,4 +1,4 @@
-"""The ledger's own thread: who waits is answered, what was noted is written, whatever happens."""
+"""The ledger's own thread: every caller gets an answer, and every note is written, also after a failure."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MOST_IN_A_BATCH = 3
 
 
 class Writers:
-    """Of one nursery, one at a time. `said` has what each was told is written."""
+    """Starts writers one after the other. `said` has every write that returned to a writer."""
 
     def __init__(self, stdin: IO[str], stdout: IO[str]) -> None:
         self._stdin = stdin
@@ -31,7 +31,7 @@ class Writers:
         self.said: set[str] = set()
 
     def start(self, path: Path, number: int) -> None:
-        """It begins to write at once."""
+        """Start a writer, which writes at once."""
         self._stdin.write(f"{path} {number}\n")
         self._stdin.flush()
         name, pid = self._stdout.readline().split()
@@ -39,14 +39,14 @@ class Writers:
         self._pid = int(pid)
 
     def wait_for_writes(self, count: int) -> None:
-        """So many more have returned."""
+        """Wait until this number of writes has returned."""
         for _ in range(count):
             line = self._stdout.readline().strip()
             assert line != "gone", "the writer has ended by itself"
             self.said.add(line)
 
     def kill(self) -> None:
-        """At once; what it said last is heard still."""
+        """Kill the writer, and read its last lines."""
         os.kill(self._pid, signal.SIGKILL)
         while (line := self._stdout.readline().strip()) != "gone":
             assert line
@@ -125,7 +125,7 @@ def test_twenty_kills_lose_nothing_that_was_written(tmp_path: Path):
 
 
 def test_being_killed_while_the_ledger_is_made_leaves_none_or_a_whole_one(tmp_path: Path):
-    """The next one opens it, or makes it."""
+    """The next writer opens the ledger, or makes it."""
     choices = random.Random(6)
     with nursery() as writers:
         for number in range(10):
@@ -141,7 +141,7 @@ def test_being_killed_while_the_ledger_is_made_leaves_none_or_a_whole_one(tmp_pa
 
 
 def test_one_that_is_killed_leaves_the_others_writing(tmp_path: Path):
-    """Servers of one machine share a ledger; nobody waits for who is gone."""
+    """Servers of one machine share a ledger; a killed server doesn't hold up the others."""
     path = tmp_path / "ledger.sqlite"
     with nursery() as first, nursery() as second, nursery() as third:
         all_of_them = (first, second, third)

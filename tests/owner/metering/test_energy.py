@@ -29,7 +29,7 @@ def counter(microjoules: int) -> PackageEnergy:
 
 
 def later(before: Look, seconds: float = 30.0, *, ours: float = 0.0, others: float = 0.0, **what) -> Look:
-    """The next look, after so many computing seconds of ours and of others."""
+    """The next look, after these computing seconds of the server and of other programs."""
     return replace(
         before,
         at=before.at + seconds,
@@ -196,7 +196,7 @@ def test_intervals_follow_each_other_without_a_gap_and_add_up():
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0, 1e9, -5.0])
 def test_a_clock_that_is_set_changes_no_duration(jump):
-    """Nor does sleep, which is the same to us: the clock has gone on, and we haven't."""
+    """Sleep adds nothing either: the clock has gone on, and the machine hasn't."""
     after = later(START, ours=3.0)
     (interval,) = intervals(START, replace(after, at=after.at + jump))
     assert interval.ended_at == after.at + jump
@@ -218,7 +218,7 @@ def test_counters_that_go_backwards_count_as_nothing():
 
 
 def test_once_the_machine_was_seen_quiet_only_what_is_beyond_is_charged():
-    """150 J in 30 s are 5 W; of the 600 J after it 150 J are no more of our doing than those were."""
+    """150 J in 30 quiet seconds are 5 W, so 150 of the next 600 J aren't the server's."""
     loaded = replace(START, packages=(package(1000),))
     quiet = later(loaded, ours=30.0, packages=(package(1600),))
     again = later(quiet, ours=0.01, packages=(package(1750),))

@@ -1,4 +1,4 @@
-"""A power cap is held on machines that nobody has described, without swinging to and fro."""
+"""A power cap is held on machines of unknown behaviour, without swinging."""
 
 from __future__ import annotations
 

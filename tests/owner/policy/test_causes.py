@@ -181,7 +181,7 @@ def test_a_battery_has_to_charge_up_to_the_resume_level(percent: float, running:
     ],
 )
 def test_a_machine_has_to_cool_down_to_the_resume_level(celsius: float, running: bool, action: str):
-    """Between the two, who doesn't run doesn't begin: no reason to stop who drains."""
+    """Between the two an idle machine doesn't begin, and a drain doesn't become a stop."""
     policy = Policy(machine_max_celsius=85, machine_resume_celsius=75)
 
     assert verdict_of(policy, known(machine_celsius=celsius), running=running).action == action

@@ -156,7 +156,7 @@ def test_the_defaults_in_the_explanations_are_the_real_ones():
 
 
 def test_the_policy_of_the_templates_stops_where_nothing_is_known():
-    """Whoever forgets a source gets no work done, and nothing worse."""
+    """An owner that forgets a source gets no work done, and nothing worse."""
     for kind in Kind:
         policy = parse_policy(policy_text(kind), "p")
         assert decide(policy, {}, now=1e9, zone=UTC, running=True).action is Action.STOP

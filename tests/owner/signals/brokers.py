@@ -26,14 +26,14 @@ PARKED_AT_HOME = {
 
 
 class OneUser(BaseAuthPlugin):
-    """Lets in whoever has the password."""
+    """Accepts the clients that have the password."""
 
     async def authenticate(self, *, session: Any) -> bool:
         return bool(session.username == USER and session.password == PASSWORD)
 
 
 class NoGear(BaseTopicPlugin):
-    """Lets nobody subscribe to the gear."""
+    """Refuses subscriptions to the gear."""
 
     async def topic_filtering(self, *, session: Any = None, topic: Any = None, action: Any = None) -> bool:
         return "shift_state" not in str(topic) or str(action) != "subscribe"
@@ -47,7 +47,7 @@ async def amqtt_broker(
     plugin: type | None = None,
     certificate: Path | None = None,
 ) -> AsyncIterator[Broker]:
-    """A broker that holds these messages. With a certificate (and its key in the same file) it speaks TLS."""
+    """A broker with these retained messages. With a certificate (and key, in the same file) it speaks TLS."""
     plugins: dict[str, Any] = {f"{plugin.__module__}.{plugin.__name__}": {}} if plugin else {}
     if plugin is not OneUser:
         plugins["amqtt.plugins.authentication.AnonymousAuthPlugin"] = {"allow_anonymous": True}

@@ -98,7 +98,7 @@ class Relay:
             server.close()
 
     def fall_silent(self) -> None:
-        """Carry nothing any more, in either direction, and hang up on nobody."""
+        """Pass nothing on any more, in either direction, and close no connection."""
         self._open.clear()
 
     def speak(self) -> None:

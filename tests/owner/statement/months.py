@@ -31,7 +31,7 @@ RATES = parse_rates(RATES_TEXT, "rates.toml")
 
 
 def utc(at: float) -> datetime:
-    """What the clock on the wall shows in Greenwich."""
+    """Local time in Greenwich."""
     return datetime.fromtimestamp(at, UTC)
 
 
@@ -41,7 +41,7 @@ def at(day: int, hour: float = 12.0) -> float:
 
 
 def signed_work(when: float, prefill: int, decode: int, **changes: Any) -> SignedWork:
-    """Of ten layers."""
+    """Signed work in ten layers."""
     fields = {
         "server": SERVER.peer_id,
         "session_id": SESSION,
@@ -88,7 +88,7 @@ def interval(when: float, hours: float = 1.0, **changes: Any) -> Interval:
 
 
 def statement(**parts: Any) -> Statement:
-    """Of November, in Greenwich."""
+    """The statement of November, in Greenwich."""
     empty: dict[str, Any] = {
         "receipts": [],
         "sessions": [],
@@ -101,5 +101,5 @@ def statement(**parts: Any) -> Statement:
 
 
 def rate(**changes: Any) -> Rate:
-    """The one above, with changes."""
+    """The rate above, with changes."""
     return Rate(**({name: getattr(RATES[0], name) for name in Rate.__slots__} | changes))

@@ -79,7 +79,7 @@ def test_no_bytes_can_break_the_reader(data: bytes, has_header: bool):
 @settings(max_examples=60)
 @given(st.data())
 def test_no_altered_bundle_is_paid(data: st.DataObject):
-    """One byte of a line is another one: at best it means the same."""
+    """One byte of a line is changed. At best the line still means the same."""
     text = bytearray(bundle_of(chain(Work(3, 3))))
     position = data.draw(st.integers(len(HEADER) + 1, len(text) - 2))
     text[position] = data.draw(st.integers(0, 255))
@@ -106,7 +106,7 @@ class Endless(io.RawIOBase):
 
 
 def test_reading_has_an_end(monkeypatch: pytest.MonkeyPatch):
-    """Of an endless line, and of too many lines."""
+    """An endless line, or too many lines, end in an error."""
     monkeypatch.setattr(bundle, "MAX_BYTES", 2**20)
     monkeypatch.setattr(bundle, "MAX_LINES", 3)
     endless = Endless()

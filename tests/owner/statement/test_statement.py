@@ -64,7 +64,7 @@ def test_unsigned_work_counts_when_its_session_ends():
 
 
 def test_clients_without_a_rate_are_counted_apart():
-    """Also those whose rate was not valid yet when they signed."""
+    """Also clients whose rate was not valid yet at the signature."""
     made = statement(
         receipts=[
             signed_work(at(2), 1, 1, client=STRANGER.public_key),

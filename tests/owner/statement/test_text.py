@@ -74,7 +74,7 @@ def test_a_stranger_can_read_the_whole_table():
 
 
 def test_a_month_without_receipts_is_told_so():
-    """Hours and energy are shown all the same."""
+    """Hours and energy are shown without receipts too."""
     table = as_table(statement(intervals=[interval(at(2))]), utc)
 
     assert "No receipts in this month" in table and "0.36" in table

@@ -49,9 +49,9 @@ class UsersPresence:
     async def look(self) -> Told:
         """Look at sessions and terminals. Raises SourceError if neither can be seen."""
         sessions = await self._sessions()
-        used = next((who for who, in_use in map(_graphical, sessions or ()) if in_use), None)
-        if used is not None:
-            return Told(value=True, words=f"{used} uses the machine")
+        user = next((name for name, in_use in map(_graphical, sessions or ()) if in_use), None)
+        if user is not None:
+            return Told(value=True, words=f"{user} uses the machine")
         return await self._thread.run(lambda: self._look_at_terminals(sessions))
 
     async def close(self) -> None:

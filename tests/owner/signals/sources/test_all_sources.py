@@ -141,7 +141,7 @@ async def test_nothing_to_listen_to_is_fine():
 
 
 async def test_leaving_is_prompt_leaves_nothing_and_keeps_the_blocks_own_error(caplog):
-    """In the midst of connecting to somebody who accepts and says nothing."""
+    """While it connects to servers that accept and stay silent."""
     talks: set[asyncio.Task[None] | None] = set()
     both_wait = asyncio.Event()
 

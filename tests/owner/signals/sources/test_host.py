@@ -16,7 +16,7 @@ from p2pinfer.owner.signals.trouble import SourceError
 
 
 def battery(percent: float = 71.4, *, plugged: bool | None = True) -> SimpleNamespace:
-    """As psutil has it."""
+    """A battery as psutil describes one."""
     return SimpleNamespace(percent=percent, power_plugged=plugged)
 
 

@@ -33,7 +33,7 @@ async def looking(address: str) -> AsyncIterator[UsersPresence]:
 
 @pytest.fixture
 def log_in(monkeypatch, tmp_path):
-    """Who is logged in at terminals; nobody unless it is called. The machine keeps a list of them."""
+    """Logins at terminals; none unless this is called. The machine keeps a list of logins."""
     monkeypatch.setattr(in_use, "_UTMP", tmp_path)
 
     def at(*terminals: Terminal) -> None:
@@ -154,7 +154,7 @@ async def test_logind_that_comes_later_is_asked_then(tmp_path, log_in, monkeypat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the list of terminals is always there")
 async def test_where_nothing_could_tell_nobody_is_not_said_to_be_there(log_in, monkeypatch, tmp_path):
-    """As in a container: no list of who is logged in, and no logind."""
+    """As in a container: no list of logins, and no logind."""
     monkeypatch.setattr(in_use, "_UTMP", tmp_path / "absent")
     looker = UsersPresence(idle_seconds=300.0, now=lambda: NOW, connect=None)
     with pytest.raises(SourceError, match="this machine can't tell"):

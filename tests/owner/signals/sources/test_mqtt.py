@@ -67,7 +67,7 @@ def listener(
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """Of a broker that knows of a car, parked at home and plugged in."""
+    """Listen to a broker that has the messages of a car, parked at home and plugged in."""
     number = free_port()
     async with amqtt_broker(number, PARKED_AT_HOME):
         yield number
@@ -133,7 +133,7 @@ async def test_values_stay_fresh_while_the_broker_answers(port):
 
 
 async def test_values_age_when_the_broker_falls_silent_and_come_back():
-    """As when the car leaves the Wi-Fi: nobody hangs up, nothing comes."""
+    """As when the car leaves the Wi-Fi: the connection stays open, and nothing arrives."""
     clock = [1000.0]
     watch = Watch(now=lambda: clock[0])
     port = free_port()
@@ -172,7 +172,7 @@ async def test_a_broker_that_is_killed_and_starts_again_is_found_again():
 
 
 async def test_a_value_of_before_is_not_vouched_for_by_a_new_connection_that_has_not_heard_it(port):
-    """It may have changed while we were away, and who published it unretained won't say it again."""
+    """It may have changed meanwhile, and an unretained message isn't sent again."""
     clock = [1000.0]
     watch = Watch(now=lambda: clock[0])
     origin = f"mqtt {CAR}/outlet"
