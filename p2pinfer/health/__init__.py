@@ -1,1 +1,1 @@
-"""The public health page: the models of a swarm, their weakest layers, their speed. No program needs it."""
+"""The public health page: models of a swarm, their weakest layers, their speed. No other part needs it."""

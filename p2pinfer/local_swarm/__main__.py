@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from p2pinfer.command_line.extras import require
 from p2pinfer.command_line.output import ReaderGoneError, say, show
 from p2pinfer.command_line.program import FAILED, INTERRUPTED, run
-from p2pinfer.local_swarm.config import DemoConfig
+from p2pinfer.local_swarm.config import QuickstartConfig
 from p2pinfer.types import Span
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    config = DemoConfig.from_args(argv)
+    config = QuickstartConfig.from_args(argv)
     require("server")
     _quiet_libraries()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
@@ -45,7 +45,7 @@ def _main(argv: Sequence[str] | None) -> int:
     return 0
 
 
-def answer(config: DemoConfig) -> None:
+def answer(config: QuickstartConfig) -> None:
     """Fetch the model, start the swarm, print the answer. Ends every process that it starts, in any case."""
     from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file  # after the flags
     from p2pinfer.local_swarm.shares import split_layers

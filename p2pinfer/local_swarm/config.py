@@ -16,7 +16,7 @@ DEFAULT_PROMPT = "What is the capital of Germany?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoConfig:
+class QuickstartConfig:
     """What to ask, of which model, through how many peers."""
 
     prompt: str

@@ -1,4 +1,4 @@
-"""Flags of the page become one configuration; a wrong one is answered with what was expected."""
+"""The flags of the page, and the messages about wrong flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON is strict, bounded, and says what the state says, by the same names."""
+"""The JSON is strict and bounded, and has the fields and names of the state."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_json_says_what_the_state_says():
     ],
 )
 def test_names_are_those_of_the_state(name: str, path: list[str | int]):
-    """Programs rely on them."""
+    """Programs rely on these names."""
     form: Json = as_json(make_state(probe=make_probe(), contributions=[make_contribution()]))
     for step in path:
         form = form[step]
@@ -68,7 +68,7 @@ def test_it_is_strict_json_whatever_is_in_the_state(state: HealthState):
 
 
 def test_every_part_of_it_is_bounded():
-    """A megabyte for a name, a million of stretches, numbers beyond what JavaScript counts."""
+    """A name of a megabyte, a million stretches, numbers beyond JavaScript's exact range."""
 
     def check(value: Json) -> None:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Prometheus reads what the metrics say, whatever servers call themselves."""
+"""Prometheus can read the metrics, whatever names servers choose."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ def parsed(state: HealthState) -> dict[Series, float]:
 
 
 def test_the_figures_of_a_model():
-    """As the page shows them."""
     servers = [
         make_server(0, (0, 20), queue_depth=2),
         make_server(1, (10, 25)),
@@ -72,7 +71,7 @@ def test_the_figures_of_a_model():
     ("answer", "works", "thin"), [(Answer.YES, 1.0, 0.0), (Answer.THIN, 1.0, 1.0), (Answer.NO, 0.0, 0.0)]
 )
 def test_an_alert_can_tell_thin_from_gone(answer: Answer, works: float, thin: float):
-    """Two gauges, each plain."""
+    """Two separate gauges."""
     model = make_model(answer=answer)
     values = parsed(make_state([model]))
 
@@ -81,7 +80,7 @@ def test_an_alert_can_tell_thin_from_gone(answer: Answer, works: float, thin: fl
 
 
 def test_what_is_not_known_has_no_series():
-    """Zero would be an answer."""
+    """Zero would be a claim."""
     names = {name for name, _ in parsed(make_state())}
 
     assert "p2pinfer_swarm_tokens_per_second" in names
@@ -104,7 +103,7 @@ def test_the_content_type_is_what_prometheus_expects():
     ids=["hostile", "large", "many models", "the same again and again"],
 )
 def test_there_are_few_series_with_short_labels(state: HealthState):
-    """Nothing per server, at most 64 models, and nothing that another tool would stumble over."""
+    """No series per server, at most 64 models, and valid text for other tools."""
     values = parsed(state)
 
     assert len(values) <= 64 * 17 + 4
@@ -124,7 +123,7 @@ numbers = st.none() | st.floats()
 def test_any_state_can_be_parsed(
     models: list[tuple[str, str, float | None, int, Answer]], generated_at: float | None
 ):
-    """Names with quotes, backslashes and line breaks, the same name twice, numbers that are none."""
+    """Names with quotes, backslashes and line breaks, the same name twice, impossible numbers."""
     views = []
     for number, (name, version, value, count, answer) in enumerate(models):
         server = make_server(public_name=name, version=version, queue_depth=count, free_cache_tokens=count)

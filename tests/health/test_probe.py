@@ -60,7 +60,7 @@ def test_what_failed_is_told_in_one_clean_line():
     assert (view.first_token_seconds, view.tokens_per_second, view.route) == (None, None, ())
 
 
-def test_a_model_of_few_tokens_is_asked_with_those_it_has():
+def test_the_prompt_uses_only_tokens_that_the_model_has():
     client = Client(WORKED, vocab_size=8)
     probe_once(client, 5)
     assert client.prompts == [[token % 8 for token in PROMPT]]

@@ -33,7 +33,7 @@ def picture(text: str) -> str:
 
 
 def test_the_whole_report():
-    """What a stranger sees: can it, how fast, where it is thin, who serves it, who has done most."""
+    """The answer, the speed, the weakest layers, the servers, and the leaderboard."""
     servers = [
         make_server(0, (0, 15), public_name="Golf in the garage"),
         make_server(1, (15, 30), leaves_at=NOW + 900, state=Activity.SERVING),
@@ -60,7 +60,7 @@ def test_the_whole_report():
 
 
 def test_missing_layers_are_said_and_drawn():
-    """As people count them, the last one included."""
+    """Ranges include their last layer."""
     text = as_text(make_state(servers=[make_server(0, (0, 10)), make_server(1, (20, 25))]))
 
     assert "NO  HuggingFaceTB" in text
@@ -69,14 +69,14 @@ def test_missing_layers_are_said_and_drawn():
 
 
 def test_classes_that_cannot_work_together_are_said():
-    """Nothing is missing, and it doesn't work all the same."""
+    """No layer is missing, and still the model can't generate."""
     text = as_text(make_state([make_model(answer=Answer.NO)]))
 
     assert "every layer is served, but no numerics class holds all of them" in " ".join(text.split())
 
 
 def test_a_long_model_is_drawn_by_its_weakest_layers():
-    """One layer of a thousand that nobody serves is seen."""
+    """One missing layer of a thousand is visible."""
     servers = [make_server(0, (0, 500)), make_server(1, (501, 1000))]
     text = as_text(make_state(servers=servers, num_layers=1000))
 
@@ -85,33 +85,29 @@ def test_a_long_model_is_drawn_by_its_weakest_layers():
 
 
 def test_more_than_nine_servers_are_many():
-    """One sign each."""
     servers = [make_server(number) for number in range(12)]
 
     assert set(picture(as_text(make_state(servers=servers)))) == {"+"}
 
 
 def test_a_swarm_that_cannot_be_read_is_said_to_be_old():
-    """With the reason."""
     text = as_text(make_state(fresh=False, detail="nobody answers"))
 
     assert "This is old: the swarm can't be read now (nobody answers)." in text
 
 
 def test_an_empty_swarm():
-    """Is no error."""
     assert "No model is served." in as_text(make_state([]))
 
 
 def test_a_failed_probe_says_why():
-    """In the words of the probe."""
     probe = make_probe(works=False, detail="no server for layer 7", first_token_seconds=None)
 
     assert "Tried 20 s ago: it failed (no server for layer 7)" in as_text(make_state(probe=probe))
 
 
 def test_what_does_not_fit_is_left_out_in_order():
-    """Who, where and which layers stay; on a wide terminal there is all of it."""
+    """Name, peer and layers stay; a wide terminal shows all columns."""
     state = make_state()
     narrow, wide = as_text(state, width=50), as_text(state, width=160)
     titles = [next(line for line in text.splitlines() if "name" in line) for text in (narrow, wide)]
@@ -129,7 +125,6 @@ def test_a_large_swarm_is_cut_and_says_so():
 
 
 def test_colours_come_only_if_they_are_asked_for():
-    """And change nothing else."""
     state = make_state(probe=make_probe(), contributions=[make_contribution()])
     plain, coloured = as_text(state), as_text(state, color=True)
 
@@ -142,7 +137,7 @@ def test_colours_come_only_if_they_are_asked_for():
     "state", [hostile_state(), large_state(500), make_state()], ids=["hostile", "large", "plain"]
 )
 def test_no_state_steers_the_terminal_or_leaves_its_width(state: HealthState, width: int):
-    """No control character but the ends of lines, and of colours ours."""
+    """No control character except line ends and the report's own colours."""
     for color in (False, True):
         text = as_text(state, width=width, color=color)
         assert text.endswith("\n")
@@ -177,7 +172,6 @@ def test_columns_are_aligned_under_wide_letters():
     ],
 )
 def test_how_wide_letters_are(text: str, columns: int):
-    """As terminals draw them."""
     assert display_width(text) == columns
 
 
@@ -196,7 +190,6 @@ def test_what_is_fitted_has_exactly_its_columns(text: str, columns: int, align_r
 )
 @settings(max_examples=100, deadline=None)
 def test_a_table_fits(cells: list[list[str]], width: int):
-    """However wide its cells are."""
     columns = [Column(title=f"t{rank}", cells=column, rank=rank) for rank, column in enumerate(cells)]
     lines = table(columns, width)
 

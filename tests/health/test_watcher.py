@@ -1,4 +1,4 @@
-"""What the page knows of the swarm, and since when: the swarm and its servers are what a test says."""
+"""What the page knows about the swarm, and since when. The test decides what swarm and servers say."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LISTING = ModelListing(model=MODEL, model_name="small", num_layers=4)
 
 
 def server(layers: Span, **changes: Any) -> Announcement:
-    """One that serves, and has just said so."""
+    """A server that announced a moment ago that it serves."""
     fields: dict[str, Any] = {
         "peer_id": Identity.ephemeral().peer_id,
         "model": MODEL,
@@ -49,7 +49,7 @@ def server(layers: Span, **changes: Any) -> Announcement:
 
 @dataclass
 class World:
-    """A swarm, a clock, and who answers pings."""
+    """A swarm, a clock, and the servers that answer pings."""
 
     now: float = NOW
     servers: list[Announcement] = field(default_factory=list)
@@ -113,11 +113,11 @@ async def test_what_servers_announce_is_shown(scene):
     await scene.look()
     assert scene.answer is Answer.THIN
     assert scene.watcher.state().fresh
-    assert scene.world.pinged == []  # who keeps its time isn't bothered
+    assert scene.world.pinged == []  # punctual servers get no ping
 
 
-async def test_who_is_late_and_silent_is_gone_before_its_record_expires(scene):
-    """Killed, without a goodbye."""
+async def test_a_late_and_silent_server_is_gone_before_its_record_expires(scene):
+    """It was killed, and sent no last announcement."""
     lost, well = server(Span(0, 2)), server(Span(2, 4))
     scene.world.servers = [lost, well]
     await scene.look()
@@ -129,7 +129,7 @@ async def test_who_is_late_and_silent_is_gone_before_its_record_expires(scene):
     assert scene.answer is Answer.NO
 
 
-async def test_who_is_late_but_answers_stays_and_is_not_asked_all_the_time(scene):
+async def test_a_late_server_that_answers_stays_and_is_not_pinged_all_the_time(scene):
     late = server(Span(0, 4))
     scene.world.servers = [late]
     await scene.look(20)
@@ -164,7 +164,7 @@ async def test_a_swarm_that_cannot_be_read_for_a_moment_is_no_news_but_soon_it_i
     assert len(state.models) == 1  # what was known is still shown
 
 
-async def test_who_waits_for_news_gets_them(scene):
+async def test_waiting_for_a_newer_snapshot_gets_it(scene):
     scene.world.servers = [server(Span(0, 4))]
     waiting = asyncio.create_task(scene.watcher.wait_newer(scene.watcher.state().generated_at))
     await asyncio.sleep(0)

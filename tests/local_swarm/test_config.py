@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.local_swarm.__main__ import joining_help
-from p2pinfer.local_swarm.config import DEFAULT_PROMPT, DemoConfig
+from p2pinfer.local_swarm.config import DEFAULT_PROMPT, QuickstartConfig
 from p2pinfer.types import Span
 
 
 def test_without_flags_three_peers_answer_the_default_question(monkeypatch: pytest.MonkeyPatch):
     """The first command of the README."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    config = DemoConfig.from_args([])
+    config = QuickstartConfig.from_args([])
 
     assert (config.num_peers, config.prompt, config.model, config.keep) == (3, DEFAULT_PROMPT, None, False)
     assert config.cache_folder == Path("/somewhere/p2pinfer")
@@ -25,7 +25,7 @@ def test_a_relative_cache_folder_in_the_environment_is_ignored(monkeypatch: pyte
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     monkeypatch.setenv("HOME", "/home/someone")
 
-    assert DemoConfig.from_args([]).cache_folder == Path("/home/someone/.cache/p2pinfer")
+    assert QuickstartConfig.from_args([]).cache_folder == Path("/home/someone/.cache/p2pinfer")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "three", "1.5", ""])
@@ -34,7 +34,7 @@ def test_a_number_of_peers_that_is_none_is_refused_in_one_line(
 ):
     """argparse's usage, then what was expected."""
     with pytest.raises(SystemExit) as ended:
-        DemoConfig.from_args(["--peers", number])
+        QuickstartConfig.from_args(["--peers", number])
 
     assert ended.value.code == 2
     assert "a whole number of at least 1 is expected" in capsys.readouterr().err

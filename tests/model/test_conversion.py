@@ -60,7 +60,6 @@ def test_every_weight_is_the_quantized_original(tmp_path: Path):
 
 
 def test_weights_spread_over_several_files_are_found(tmp_path: Path):
-    """As large models are published."""
     source = save_tiny_model(tmp_path / "m", "llama")
     whole = convert_model(str(source), tmp_path / "whole", silent)
     tensors = safetensors.torch.load_file(source / "model.safetensors")
@@ -75,7 +74,7 @@ def test_weights_spread_over_several_files_are_found(tmp_path: Path):
 
 @pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
 def test_the_text_part_of_a_vision_model_is_converted(tmp_path: Path, prefix: str):
-    """Gemma 3's published folders hold a vision tower too; both ways of naming are in use."""
+    """Gemma 3's published folders also hold a vision tower, with two naming schemes."""
     source = save_tiny_model(tmp_path / "m", "gemma3_text")
     plain = convert_model(str(source), tmp_path / "plain", silent)
     tensors = safetensors.torch.load_file(source / "model.safetensors")
@@ -91,7 +90,6 @@ def test_the_text_part_of_a_vision_model_is_converted(tmp_path: Path, prefix: st
 
 
 def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path):
-    """Even where transformers would read them."""
     source = save_tiny_model(tmp_path / "m", "llama")
     (source / "model.safetensors").rename(source / "pytorch_model.bin")
 
@@ -100,7 +98,6 @@ def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path):
 
 
 def test_an_unsupported_architecture_is_refused_before_anything_is_written(tmp_path: Path):
-    """With the list of supported ones."""
     source = save_tiny_model(tmp_path / "m", "llama")
     edit_config(source, model_type="mamba")
 
@@ -110,7 +107,6 @@ def test_an_unsupported_architecture_is_refused_before_anything_is_written(tmp_p
 
 
 def test_a_model_that_is_quantized_already_is_refused(tmp_path: Path):
-    """Its bytes mean something else."""
     source = save_tiny_model(tmp_path / "m", "llama")
     edit_config(source, quantization_config={"quant_method": "gptq"})
 
@@ -133,7 +129,7 @@ def test_a_model_that_is_quantized_already_is_refused(tmp_path: Path):
 def test_weights_that_do_not_fit_are_refused(
     tmp_path: Path, changes: dict[str, torch.Tensor | None], message: str
 ):
-    """The message names the tensor, and nothing is left behind."""
+    """The message names the tensor, and no files are left."""
     source = save_tiny_model(tmp_path / "m", "llama")
     edit_weights(source, **changes)
 
@@ -144,7 +140,6 @@ def test_weights_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "config", "tokenizer", "gone"])
 def test_a_damaged_folder_is_one_clear_error(tmp_path: Path, damage: str):
-    """Not a traceback out of a library."""
     source = save_tiny_model(tmp_path / "m", "llama")
     weights = source / "model.safetensors"
     match damage:
@@ -184,7 +179,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_converted(tmp_pa
 
 @pytest.mark.parametrize("size_bytes", [100, 8000])
 def test_a_disk_that_fills_up_while_converting_leaves_nothing(tmp_path: Path, size_bytes: int):
-    """The tokenizer doesn't fit, or a layer doesn't."""
+    """The disk is too small for the tokenizer, or for a layer."""
     source = save_tiny_model(tmp_path / "m", "llama")
     (source / "tokenizer.json").write_text("x" * 200)
     with largest_file(size_bytes), pytest.raises(StoreError, match=r"disk is too full.*needs [\d,]+ bytes"):
@@ -197,7 +192,6 @@ def test_a_disk_that_fills_up_while_converting_leaves_nothing(tmp_path: Path, si
 
 
 def test_a_folder_that_can_not_be_written_is_one_clear_error(tmp_path: Path):
-    """A file is in the way."""
     source = save_tiny_model(tmp_path / "m", "llama")
     (tmp_path / "file").write_text("")
 
@@ -206,7 +200,7 @@ def test_a_folder_that_can_not_be_written_is_one_clear_error(tmp_path: Path):
 
 
 def test_memory_stays_far_below_the_model(tmp_path: Path):
-    """A model of 80 MB is converted with some MB beyond the libraries: one layer, or one block of rows."""
+    """A model of 80 MB needs a few MB besides the libraries: one layer, or one block of rows."""
     source = save_tiny_model(
         tmp_path / "m",
         "llama",
@@ -234,7 +228,6 @@ def test_memory_stays_far_below_the_model(tmp_path: Path):
 
 
 def test_progress_says_what_is_converted_and_how_far(tmp_path: Path):
-    """A line per step."""
     lines: list[str] = []
     source = HfFolder(save_tiny_model(tmp_path / "m", "llama"), "tiny")
     convert(source, tmp_path / "out", lines.append)

@@ -45,7 +45,7 @@ def test_only_the_config_and_the_ends_are_opened(tmp_path: Path):
 
 
 def test_a_token_id_that_the_model_lacks_is_refused(tmp_path: Path):
-    """Rather than the embedding of another token."""
+    """It must not give another token's embedding."""
     ends = ClientEnds.load(tiny_store(tmp_path, "llama"))
     for wrong in (-1, VOCAB_SIZE):
         with pytest.raises(UsageError, match=f"token ids run from 0 to {VOCAB_SIZE - 1}"):
@@ -53,13 +53,12 @@ def test_a_token_id_that_the_model_lacks_is_refused(tmp_path: Path):
 
 
 def test_a_tied_head_is_the_embeddings(tmp_path: Path):
-    """They are stored once."""
     assert "lm_head.weight" not in tiny_store(tmp_path / "tied", "qwen3").ends_tensors()
     assert "lm_head.weight" in tiny_store(tmp_path / "own", "llama").ends_tensors()
 
 
 def test_each_token_scores_the_same_alone_and_among_others(tmp_path: Path):
-    """So a batch gives the same text as its prompts one by one."""
+    """A batch gives the same text as its prompts one by one."""
     ends = ClientEnds.load(tiny_store(tmp_path, "gemma3_text"))
     hidden = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
     together = ends.logits(hidden)
@@ -69,7 +68,6 @@ def test_each_token_scores_the_same_alone_and_among_others(tmp_path: Path):
 
 
 def test_damaged_ends_are_refused(tmp_path: Path):
-    """As layers are."""
     store = tiny_store(tmp_path, "llama")
     (store.folder / ENDS_FILE).write_bytes(b"")
 

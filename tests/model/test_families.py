@@ -36,7 +36,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_the_layers_compute_what_transformers_computes_with_the_same_roundings(store: LayerStore):
-    """Float32 sums in another order may flip a bfloat16 rounding here and there, no more."""
+    """Float32 sums in another order may flip a few bfloat16 roundings, no more."""
     into, expected, _ = oracle_run(oracle(store, rounding=True), random_ids(TOKENS))
 
     assert relative_difference(run_in_pieces(reference(store), into, [TOKENS]), expected) < 5e-3
@@ -50,7 +50,7 @@ def test_the_layers_are_close_to_float32_without_roundings(store: LayerStore):
 
 
 def test_a_prefill_gives_the_same_bytes_whole_in_pieces_and_token_by_token(store: LayerStore):
-    """So a replay after a failure continues the very same text; windows are shorter than any piece."""
+    """A replay after a failure continues the same text. Windows are shorter than any piece."""
     engine, hidden = reference(store), ClientEnds.load(store).embed(random_ids(TOKENS))
     whole = run_in_pieces(engine, hidden, [TOKENS])
 
@@ -110,7 +110,7 @@ def test_the_ends_score_like_transformers(store: LayerStore):
 
 
 def test_an_unknown_architecture_is_refused_with_the_list_of_known_ones():
-    """The user sees at once what would work."""
+    """The message lists the supported families."""
     with pytest.raises(
         UnsupportedModelError, match=r"not run 'mamba' models; it runs .*gemma2.*llama.*qwen3"
     ):
@@ -118,7 +118,7 @@ def test_an_unknown_architecture_is_refused_with_the_list_of_known_ones():
 
 
 def test_rotary_kinds_that_depend_on_the_longest_sequence_are_refused():
-    """A token's bytes would depend on what else is in the batch."""
+    """A token's bytes would depend on the rest of the batch."""
     rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
 
     with pytest.raises(UnsupportedModelError, match=r"rotary positions by 'dynamic'; p2pinfer runs default"):
@@ -140,8 +140,8 @@ def test_a_vision_models_text_part_is_its_config():
 
 
 @pytest.mark.parametrize("model_type", ALL_FAMILIES)
-def test_a_normalised_config_forgets_who_wrote_it(model_type: str):
-    """Otherwise every converter would make another model of the same weights."""
+def test_a_normalised_config_forgets_its_writer(model_type: str):
+    """Otherwise each conversion of the same weights would give another model."""
     plain = tiny_config(model_type).to_dict()
     told = plain | {"transformers_version": "9", "_name_or_path": "/a", "dtype": "float16", "auto_map": {}}
     normalised = normalised_config(told)

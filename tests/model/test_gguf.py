@@ -126,7 +126,7 @@ def test_a_gguf_files_tokenizer_and_stop_token_come_along(smollm2: LayerStore):
 
 
 def test_the_real_file_converts_to_the_known_model(smollm2: LayerStore):
-    """The same hash on every machine: quantization, order of bytes and config are all pinned by it."""
+    """The same hash on every machine: it depends on quantization, byte order and config."""
     assert smollm2.manifest.hash == "df7a234c2eeffcc62f188a3c4ae3dbbcbbec25cd2652bbbbadca58488f64c1e0"
 
 
@@ -136,7 +136,6 @@ def test_a_gguf_file_is_called_what_its_file_is_called(smollm2_file: Path):
 
 
 def test_a_broken_tokenizer_is_one_clear_error(tmp_path: Path):
-    """The library raises whatever it likes."""
     folder = plain_model(tmp_path / "m", "llama")
     write_gguf(folder, tmp_path / "m.gguf", "llama", merges="no such")
 
@@ -155,7 +154,7 @@ def test_rows_are_the_same_however_they_are_read(tmp_path: Path):
 
 
 def test_scaled_rotary_positions_are_refused(tmp_path: Path):
-    """GGUF says them in ways of its own; wrong positions would go unnoticed in short texts."""
+    """GGUF describes them differently, and short texts would hide wrong positions."""
     folder = plain_model(tmp_path / "m", "llama")
     write_gguf(folder, tmp_path / "m.gguf", "llama", llama__rope__scaling__type="yarn")
 
@@ -164,7 +163,7 @@ def test_scaled_rotary_positions_are_refused(tmp_path: Path):
 
 
 def test_other_architectures_are_refused_with_the_list(tmp_path: Path):
-    """Those whose every detail GGUF writes down are read."""
+    """Only architectures that GGUF describes completely are read."""
     folder = plain_model(tmp_path / "m", "llama")
     write_gguf(folder, tmp_path / "m.gguf", "gemma2")
 
@@ -173,7 +172,6 @@ def test_other_architectures_are_refused_with_the_list(tmp_path: Path):
 
 
 def test_a_gguf_file_cut_anywhere_in_its_header_is_refused(tmp_path: Path):
-    """As one clear error."""
     folder = plain_model(tmp_path / "m", "llama")
     write_gguf(folder, tmp_path / "m.gguf", "llama")
     data = (tmp_path / "m.gguf").read_bytes()

@@ -53,7 +53,7 @@ def test_the_bytes_are_the_same_on_every_machine():
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_a_rotated_weight_is_off_by_half_a_step_at_most(weight: np.ndarray):
-    """Whatever the row's magnitude; and the weight itself by no more than that on average."""
+    """For every magnitude of a row. On average the weight's own error is no larger."""
     rows, scales = quantize_rows(weight)
     step = np.maximum(scales[:, None].astype(np.float64), 1e-35)
     error = (dequantize_rows(rows, scales).astype(np.float64) - weight) / step
@@ -64,7 +64,7 @@ def test_a_rotated_weight_is_off_by_half_a_step_at_most(weight: np.ndarray):
 
 
 def test_a_row_of_zeros_stays_zeros():
-    """And has the scale zero, not infinity."""
+    """Its scale is zero, not infinity."""
     rows, scales = quantize_rows(np.zeros((2, 8), np.float32))
 
     assert not rows.any()
@@ -72,7 +72,7 @@ def test_a_row_of_zeros_stays_zeros():
 
 
 def test_blocks_of_rows_change_nothing():
-    """A matrix larger than a block equals its rows one by one."""
+    """A matrix larger than a block gives the same as its rows one by one."""
     weight = random_weight(3, 1 << 19)
     rows, scales = quantize_rows(weight)
     single, scale = quantize_rows(weight[2:])
@@ -83,7 +83,6 @@ def test_blocks_of_rows_change_nothing():
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_a_weight_that_is_no_number_is_refused(wrong: float):
-    """Rather than turned into some byte."""
     weight = random_weight(2, 8)
     weight[1, 3] = wrong
 
@@ -92,7 +91,7 @@ def test_a_weight_that_is_no_number_is_refused(wrong: float):
 
 
 def test_stored_rows_run_in_bitsandbytes_as_they_are():
-    """The CUDA path, on the CPU that bitsandbytes also runs on: no quantizing anew."""
+    """The CUDA path on a CPU, where bitsandbytes runs too: it doesn't quantize again."""
     rows, scales = quantize_rows(random_weight(48, 64))
     bias = torch.arange(48, dtype=torch.float32)
     linear = bitsandbytes_linear(torch.from_numpy(rows), torch.from_numpy(scales), bias, torch.device("cpu"))
@@ -109,7 +108,7 @@ def test_stored_rows_run_in_bitsandbytes_as_they_are():
     ("inputs", "outputs"), [(576, 1536), (1536, 576), (576, 192), (40, 7), (64, 33), (100, 7)]
 )
 def test_a_row_has_the_same_bits_among_any_other_rows(inputs: int, outputs: int):
-    """What batching and exact replay rest on: no sum of the CPU kernels depends on their blocking."""
+    """Batching and exact replay need this: no sum of the CPU kernels depends on their blocking."""
     rows, scales = quantize_rows(random_weight(outputs, inputs))
     linear = Int8Linear(torch.from_numpy(rows), torch.from_numpy(scales), None)
     x = torch.from_numpy(random_weight(64, inputs))
@@ -122,7 +121,7 @@ def test_a_row_has_the_same_bits_among_any_other_rows(inputs: int, outputs: int)
 
 @pytest.mark.parametrize("columns", [40, 64, 100, 576])
 def test_the_torch_rotation_is_that_of_the_stored_rows(columns: int):
-    """Sums in another order, nothing else."""
+    """Only the order of sums differs."""
     x = random_weight(9, columns)
 
     np.testing.assert_allclose(rotated(torch.from_numpy(x)).numpy(), rotate(x), atol=2e-6)

@@ -1,4 +1,4 @@
-"""Whatever a user calls a model is opened: converted once, by one process, wholly or not at all."""
+"""A model in any supported format is opened: converted once, by one process, completely or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def test_a_store_is_opened_where_it_is(tmp_path: Path):
 
 
 def test_a_folder_is_converted_once(tmp_path: Path):
-    """The second time nothing is said, because nothing is done."""
     source = save_tiny_model(tmp_path / "tiny", "llama")
     lines: list[str] = []
     first = open_model(str(source), cache_folder=tmp_path / "cache", progress=lines.append)
@@ -57,7 +56,7 @@ def test_a_changed_source_is_converted_anew(tmp_path: Path):
 
 
 def test_what_a_killed_conversion_left_is_neither_used_nor_kept(tmp_path: Path):
-    """It never got its final name."""
+    """It never gets its final name."""
     source = save_tiny_model(tmp_path / "tiny", "llama")
     whole = open_model(str(source), cache_folder=tmp_path / "cache", progress=silent)
     unfinished = tmp_path / "cache" / f".{whole.folder.name}.unfinished"
@@ -79,7 +78,7 @@ OPENING = (
 
 
 def test_processes_that_start_together_convert_once(tmp_path: Path):
-    """Three servers of a demo: one converts, the others wait and find it done."""
+    """Three processes start together: one converts, the others wait and use the result."""
     source = save_tiny_model(tmp_path / "tiny", "llama", num_hidden_layers=40)
     command = [sys.executable, "-c", OPENING, str(source), str(tmp_path / "cache")]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -91,7 +90,7 @@ def test_processes_that_start_together_convert_once(tmp_path: Path):
 
 
 def test_a_conversion_killed_midway_is_made_good_by_the_next_one(tmp_path: Path):
-    """SIGKILL between two layers; the lock dies with its owner."""
+    """SIGKILL between two layers; the lock ends with its process."""
     source = save_tiny_model(tmp_path / "tiny", "llama", num_hidden_layers=40)
     command = [sys.executable, "-c", OPENING, str(source), str(tmp_path / "cache")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -120,7 +119,7 @@ def run_without_hub(program: str, home: Path) -> subprocess.CompletedProcess[str
 
 
 def test_a_model_id_without_a_hub_is_one_clear_error_at_once(tmp_path: Path):
-    """No five retries, no traceback; in a process of its own, whose hub is a closed port."""
+    """No retries and no traceback, in a process of its own whose hub is a closed port."""
     program = (
         "import sys, time; from pathlib import Path; from p2pinfer.model.source import open_model\n"
         "from p2pinfer.errors import ModelError\nimport huggingface_hub\nbegan = time.monotonic()\n"
@@ -157,7 +156,6 @@ def test_nonsense_is_no_model_id(tmp_path: Path):
 
 
 def test_a_file_that_is_no_gguf_file_is_refused(tmp_path: Path):
-    """Whatever its ending."""
     (tmp_path / "weights.bin").write_text("")
     (tmp_path / "weights.gguf").write_text("no")
     for name in ("weights.bin", "weights.gguf"):
@@ -166,7 +164,7 @@ def test_a_file_that_is_no_gguf_file_is_refused(tmp_path: Path):
 
 
 def test_converting_into_a_folder_that_is_not_empty_is_refused(tmp_path: Path):
-    """Nothing of the user's is overwritten; an empty folder is fine."""
+    """No file of the user is overwritten; an empty folder is allowed."""
     source = save_tiny_model(tmp_path / "m", "llama")
     (tmp_path / "out").mkdir()
     store = convert_model(str(source), tmp_path / "out", silent)
@@ -179,7 +177,7 @@ def test_converting_into_a_folder_that_is_not_empty_is_refused(tmp_path: Path):
 
 
 def test_the_convert_program_prints_the_models_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """What two owners compare."""
+    """Two owners compare it."""
     source = save_tiny_model(tmp_path / "m", "llama")
     status = convert_program.main([str(source), "--out", str(tmp_path / "out")])
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -189,7 +187,6 @@ def test_the_convert_program_prints_the_models_hash(tmp_path: Path, capsys: pyte
 
 
 def test_the_convert_program_says_errors_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """And ends with status 1."""
     began = time.monotonic()
     status = convert_program.main([str(tmp_path / "nothing"), "--out", str(tmp_path / "out")])
 

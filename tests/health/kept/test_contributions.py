@@ -1,4 +1,4 @@
-"""The leaderboard counts what two keys have signed for, each session once, and stands hostile bundles."""
+"""The leaderboard counts countersigned work, each session once, and survives hostile bundles."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_work_counts_by_layers(board: Contributions):
 
 
 def test_the_newest_receipt_of_a_session_counts(board: Contributions):
-    """Receipts are cumulative: in whatever order they come, the same work is never counted twice."""
+    """Receipts are cumulative: in any order, the same work counts once."""
     first, second, third = chain(Work(10, 1), Work(10, 5), Work(10, 9))
 
     assert board.submit(bundle(second, first)) == Submission(1, 1, ())
@@ -76,7 +76,7 @@ def test_sessions_and_clients_add_up(board: Contributions):
 
 
 def test_most_work_comes_first_under_public_names(board: Contributions):
-    """A name is shown as the page shows names; one who isn't in the swarm has none."""
+    """Names are cleaned as elsewhere on the page; a server outside the swarm has no name."""
     other = Identity.ephemeral()
     small, large = signed(receipt()), signed(receipt(99, 99, server=other.peer_id), server=other)
     board.submit(bundle(small, large))
@@ -89,7 +89,7 @@ def test_most_work_comes_first_under_public_names(board: Contributions):
 
 
 def test_expired_receipts_count(board: Contributions):
-    """Nobody pays for them any more, but the work was done."""
+    """No sponsor pays for them any more, but the work was done."""
     assert board.submit(bundle(signed(receipt(issued_at=1.0, expires_at=2.0)))).taken == 1
 
 
@@ -106,7 +106,6 @@ def test_what_export_writes_is_taken(board: Contributions, tmp_path: Path):
 
 
 def test_the_board_outlives_the_process(tmp_path: Path):
-    """And knows what it knew."""
     for expected in (Submission(1, 0, ()), Submission(0, 1, ())):
         with Contributions.open(tmp_path / "c.sqlite") as board:
             assert board.submit(bundle(signed(receipt()))) == expected
@@ -142,7 +141,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_a_receipt_that_proves_nothing_is_refused(board: Contributions, why: str):
-    """With a line that says why; those beside it are taken."""
     good = signed(receipt(session_id=SESSIONS[3]))
     submission = board.submit(bundle(REFUSED[why], good))
 
@@ -165,7 +163,6 @@ def test_a_receipt_that_proves_nothing_is_refused(board: Contributions, why: str
 def test_a_receipt_that_contradicts_its_session_is_refused(
     board: Contributions, contradiction: SignedReceipt
 ):
-    """What was there stays."""
     submission = board.submit(bundle(signed(receipt()), contradiction))
 
     assert (submission.taken, len(submission.refused)) == (1, 1)
@@ -173,7 +170,6 @@ def test_a_receipt_that_contradicts_its_session_is_refused(
 
 
 def test_only_the_first_reasons_are_told(board: Contributions):
-    """And how many more there are."""
     submission = board.submit(bundle(*[SELF] * 40))
 
     assert len(submission.refused) == 11
@@ -181,7 +177,7 @@ def test_only_the_first_reasons_are_told(board: Contributions):
 
 
 def test_there_is_an_end_to_what_one_bundle_holds(board: Contributions, monkeypatch: pytest.MonkeyPatch):
-    """The rest is for another one; bad lines count as well."""
+    """The rest belongs in another bundle; bad lines count as well."""
     monkeypatch.setattr(module, "MAX_LINES_AT_ONCE", 3)
     receipts = [signed(receipt(session_id=session)) for session in SESSIONS]
     submission = board.submit(bundle(SELF, *receipts))
@@ -192,7 +188,6 @@ def test_there_is_an_end_to_what_one_bundle_holds(board: Contributions, monkeypa
 
 
 def test_a_full_board_goes_on_with_the_sessions_it_knows(tmp_path: Path):
-    """Nothing that comes later can push them out."""
     first, second = chain(Work(1, 1), Work(1, 2))
     with Contributions.open(tmp_path / "c.sqlite", most_sessions=1) as board:
         submission = board.submit(bundle(first, signed(receipt(session_id=SESSIONS[5])), second))
@@ -203,7 +198,6 @@ def test_a_full_board_goes_on_with_the_sessions_it_knows(tmp_path: Path):
 
 
 def test_the_board_has_a_hundred_lines(board: Contributions, monkeypatch: pytest.MonkeyPatch):
-    """Those with most work."""
     monkeypatch.setattr(module, "MAX_VIEWS", 3)
     servers = [Identity.ephemeral() for _ in range(5)]
     board.submit(
@@ -222,13 +216,11 @@ def test_the_board_has_a_hundred_lines(board: Contributions, monkeypatch: pytest
     "data", [b"", b"<html>", b"\x00" * 100, HEADER.encode()[:-1], b"x" * 10**6], ids=range(5)
 )
 def test_what_is_no_bundle_is_said_to_be_none(board: Contributions, data: bytes):
-    """An error for whoever sent it."""
     with pytest.raises(UsageError, match="this file is not a bundle"):
         board.submit(io.BytesIO(data))
 
 
 def test_a_file_that_is_not_there_is_named(board: Contributions, tmp_path: Path):
-    """As bundles always are."""
     with pytest.raises(UsageError, match=r"nowhere\.txt"):
         board.submit(tmp_path / "nowhere.txt")
 
@@ -248,7 +240,7 @@ lines = st.one_of(
 def test_a_hostile_bundle_is_refused_line_by_line(
     tmp_path_factory: pytest.TempPathFactory, data: list[bytes]
 ):
-    """Nothing is raised, every reason is a plain short line, and the good one behind it is taken."""
+    """No error is raised, every reason is a short line, and the good receipt after it is taken."""
     good = bundle(signed(receipt())).getvalue().split(b"\n")[1]
     hostile = b"\n".join([HEADER.encode(), *data, good])
     with Contributions.open(tmp_path_factory.mktemp("board") / "c.sqlite") as board:
@@ -275,7 +267,7 @@ def test_the_board_is_read_while_a_bundle_is_taken(board: Contributions):
 
 
 def test_a_damaged_board_is_set_aside(tmp_path: Path):
-    """Whoever sent receipts can send them again."""
+    """Owners can send their receipts again."""
     (tmp_path / "c.sqlite").write_bytes(b"no more")
     with Contributions.open(tmp_path / "c.sqlite") as board:
         assert board.views({}) == []

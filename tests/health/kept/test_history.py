@@ -1,4 +1,4 @@
-"""The history keeps what matters, forgets in time, and can't be filled by names that are made up."""
+"""The history keeps what matters, forgets in time, and resists invented names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODEL = model_hash(0)
 
 
 def sample(at: float = NOW, **changes: object) -> Sample:
-    """Of a model that three serve."""
+    """A sample of a model with three servers."""
     fields: dict[str, object] = {
         "at": at,
         "servers": 3,
@@ -46,7 +46,7 @@ def history(tmp_path: Path) -> Iterator[History]:
 
 
 def test_samples_come_back_in_order(history: History):
-    """As they were, where there is no more than one a minute."""
+    """Unchanged, with one sample per minute."""
     samples = make_samples(60)
     for one in (*samples[:-5], *reversed(samples[-5:])):  # the last ones not in their order
         assert history.add(MODEL, one)
@@ -64,7 +64,7 @@ def test_history_outlives_the_process(tmp_path: Path):
 
 
 def test_only_what_is_asked_for_comes(history: History):
-    """Since a time, to the minute; times that are none are the beginning or the end."""
+    """Since a time, to the minute. Impossible times mean the beginning or the end."""
     for minute in range(10):
         history.add(MODEL, sample(NOW + minute * MINUTE))
 
@@ -78,7 +78,7 @@ def test_only_what_is_asked_for_comes(history: History):
 
 
 def test_samples_of_one_minute_are_one(history: History):
-    """Averages, but of the weakest layer the least; a probe counts where there was one."""
+    """Averages, but the minimum for the weakest layer. Only minutes with a probe count for its average."""
     history.add(MODEL, sample(NOW + 10, servers=2, weakest_replicas=2, probe_tokens_per_second=8.0))
     history.add(MODEL, sample(NOW + 20, servers=4, weakest_replicas=0, swarm_tokens_per_second=0.0))
     history.add(MODEL, sample(NOW + 30, servers=6, weakest_replicas=3, swarm_tokens_per_second=25.0))
@@ -102,7 +102,7 @@ def test_samples_of_one_minute_are_one(history: History):
 def test_an_outage_never_disappears_in_a_longer_look(
     tmp_path_factory: pytest.TempPathFactory, minutes: list[int], most: int
 ):
-    """At most as many as were asked for, in order, none beyond the ends, and the least is kept."""
+    """At most the requested number, in order, within the ends; and the minimum survives."""
     with History.open(tmp_path_factory.mktemp("history") / "h.sqlite") as history:
         for minute in sorted(minutes):
             out = minute == minutes[0]
@@ -117,7 +117,7 @@ def test_an_outage_never_disappears_in_a_longer_look(
 
 
 def test_points_stay_where_they_are_while_time_goes_on(history: History):
-    """A plot that is drawn anew each minute must not flicker."""
+    """A plot that is redrawn every minute must not flicker."""
     for minute in range(150):
         history.add(MODEL, sample(NOW + minute * MINUTE, servers=minute))
     before = history.samples(MODEL, since=NOW, most=30)
@@ -129,7 +129,7 @@ def test_points_stay_where_they_are_while_time_goes_on(history: History):
 
 
 def test_what_is_older_than_eight_days_goes(history: History):
-    """For each model by itself, as it is added to."""
+    """For each model separately, when it gets a sample."""
     history.add(MODEL, sample(NOW))
     history.add(MODEL, sample(NOW + MINUTE))
     history.add(MODEL, sample(NOW + KEPT_MINUTES * MINUTE))
@@ -157,7 +157,7 @@ def test_the_file_is_bounded_however_often_it_is_added_to(history: History, tmp_
 
 
 def test_invented_models_pass_through_and_a_real_one_stays(history: History):
-    """Two hundred names, each seen once: the one with a history keeps it, even through an outage."""
+    """Two hundred names, each seen once: a model with a history keeps it, even through an outage."""
     for minute in range(30):
         history.add(MODEL, sample(NOW + minute * MINUTE))
     for number in range(200):
@@ -169,7 +169,7 @@ def test_invented_models_pass_through_and_a_real_one_stays(history: History):
 
 
 def test_names_that_all_live_have_room_for_64(history: History):
-    """One more is turned away, until one of them is silent."""
+    """A further model is refused until one of them is silent."""
     later = NOW + SILENT_MINUTES * MINUTE
     assert history.add_all({model_hash(number): sample() for number in range(MAX_MODELS)}) == MAX_MODELS
     assert not history.add(model_hash(1000), sample(later))
@@ -178,7 +178,7 @@ def test_names_that_all_live_have_room_for_64(history: History):
 
 @pytest.mark.parametrize("name", HOSTILE_TEXTS)
 def test_what_is_no_hash_is_not_kept(history: History, name: str):
-    """Or it is a short harmless text."""
+    """It is a manifest hash, or another short harmless text."""
     assert history.add(name, sample()) is (0 < len(name) <= 64 and name.isprintable())
     if "\ud800" not in name:
         history.samples(name, since=0.0)
@@ -186,7 +186,7 @@ def test_what_is_no_hash_is_not_kept(history: History, name: str):
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e308])
 def test_numbers_that_cannot_be_are_unknown(history: History, number: float):
-    """A sample at no time is not kept."""
+    """A sample without a valid time is not kept."""
     assert not history.add(MODEL, sample(number))
     assert history.add(
         MODEL,
@@ -204,7 +204,7 @@ def test_numbers_that_cannot_be_are_unknown(history: History, number: float):
 
 @pytest.mark.parametrize("damage", [b"", b"not SQLite at all", b"SQLite format 3\0" + bytes(5000)])
 def test_a_damaged_file_is_set_aside(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture):
-    """The page starts with an empty one; what was there is kept under another name, each time another."""
+    """The page starts with an empty file; each damaged file is kept under a new name."""
     path = tmp_path / "history.sqlite"
     for number in (1, 2):
         path.write_bytes(damage)
@@ -226,7 +226,7 @@ def test_what_belongs_to_a_damaged_file_goes_with_it(tmp_path: Path):
 
 
 def test_pages_that_are_overwritten_in_the_middle_are_found(tmp_path: Path):
-    """When it is opened, not when somebody looks."""
+    """At the start, not at the first request."""
     path = tmp_path / "history.sqlite"
     with History.open(path) as history:
         for minute in range(400):
@@ -241,7 +241,7 @@ def test_pages_that_are_overwritten_in_the_middle_are_found(tmp_path: Path):
 
 
 def test_what_belongs_to_something_else_is_not_touched(tmp_path: Path):
-    """A wrong path is the operator's to correct."""
+    """The operator can correct a wrong path."""
     path = tmp_path / "redeemed.sqlite"
     with Redeemed.open(path):
         pass
@@ -265,7 +265,7 @@ for minute in range(10**6):
 
 
 def test_a_kill_in_the_middle_of_a_write_costs_nothing(tmp_path: Path):
-    """What `add` returned for is there, and the file is whole."""
+    """Every sample whose `add` returned is there, and the file is intact."""
     path = tmp_path / "history.sqlite"
     with subprocess.Popen(
         [sys.executable, "-c", _WRITE_UNTIL_KILLED, str(path), MODEL],

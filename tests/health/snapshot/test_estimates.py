@@ -27,7 +27,7 @@ small_runners = st.lists(
 @given(small_runners)
 @settings(max_examples=150, deadline=None)
 def test_replicas_are_counted_layer_by_layer(runners: list[Runner]):
-    """In the fewest stretches, which follow each other."""
+    """The stretches follow each other, and no two neighbours have the same count."""
     stretches = replicas([runner.layers for runner in runners], 8)
     counts = [stretch.replicas for stretch in stretches for _ in range(stretch.start, stretch.end)]
 
@@ -40,7 +40,7 @@ def test_replicas_are_counted_layer_by_layer(runners: list[Runner]):
 @given(small_runners)
 @settings(max_examples=150, deadline=None)
 def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[Runner]):
-    """Layer by layer, on any server that holds it, with a hop wherever it is another than before."""
+    """Brute force: layer by layer, on any server with the layer, plus a hop for each change of server."""
     costs: dict[int | None, float] = {None: 0.0}
     for layer in range(8):
         costs = {
@@ -57,7 +57,7 @@ def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[Runner]):
 @given(small_runners)
 @settings(max_examples=150, deadline=None)
 def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[Runner]):
-    """The sum, over those who hold a layer, of what each does with all of its own."""
+    """A layer's rate is the sum over its servers; each server shares its time among its layers."""
     by_layer = [
         sum(
             1 / (len(one.layers) * one.seconds_per_layer)
@@ -72,7 +72,7 @@ def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[Runner]):
 
 
 def test_a_gap_lets_nothing_through():
-    """Not even what is left when fractions are added and taken away again: 0.1 + 0.2 - 0.1 - 0.2."""
+    """Rounding leaves no rest: 0.1 + 0.2 - 0.1 - 0.2 is not exactly zero in floating point."""
     runners = [
         Runner(layers=Span(0, 1), seconds_per_layer=10.0),
         Runner(layers=Span(0, 2), seconds_per_layer=2.5),

@@ -20,7 +20,7 @@ def test_what_only_looks_like_an_address_stays(text: str):
 
 @pytest.mark.parametrize("text", ["/ip4/10.0.0.1/tcp/4600", "at fe80::1.", "ipv6:%5B::1%5D:4600", "10.0.0.1"])
 def test_addresses_are_hidden_however_they_are_written(text: str):
-    """As multiaddrs, at the end of a sentence, escaped."""
+    """Multiaddresses, the end of a sentence, escaped addresses."""
     assert "[address]" in without_addresses(text)
     assert not {"10.0.0.1", "fe80::1", "::1"} & set(without_addresses(text).replace("%", "/").split("/"))
 
@@ -28,7 +28,6 @@ def test_addresses_are_hidden_however_they_are_written(text: str):
 @given(st.text() | st.sampled_from(HOSTILE_TEXTS), st.integers(1, 300))
 @settings(max_examples=200, deadline=None)
 def test_a_cleaned_text_is_one_short_plain_line(text: str, most: int):
-    """And cleaning it again changes nothing."""
     cleaned = clean_text(text, most)
 
     assert len(cleaned) <= most
@@ -49,5 +48,5 @@ def test_a_cleaned_text_is_one_short_plain_line(text: str, most: int):
     ],
 )
 def test_names_are_readable_or_marked(text: str, cleaned: str):
-    """No towers of accents, no letters that show nothing, no end of lines."""
+    """No towers of accents, no invisible letters, no line breaks."""
     assert clean_text(text) == cleaned

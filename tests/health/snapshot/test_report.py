@@ -64,7 +64,7 @@ def model_of(*servers: Announcement, num_layers: int = 10, **changes: object) ->
 
 
 def test_a_model_that_outlives_any_server_can_generate():
-    """Every layer is held twice by servers that compute alike."""
+    """Two servers of one numerics class hold every layer."""
     model = model_of(announced(1, 0, 6), announced(2, 4, 10), announced(3, 0, 10))
 
     assert model.answer is Answer.YES
@@ -73,12 +73,11 @@ def test_a_model_that_outlives_any_server_can_generate():
 
 
 def test_a_model_that_one_server_can_end_is_thin():
-    """Only one holds layer 9."""
     assert model_of(announced(1, 0, 9), announced(2, 0, 10)).answer is Answer.THIN
 
 
 def test_missing_layers_are_named():
-    """Those that nobody serves, as the fewest stretches."""
+    """Layers without a server, as the fewest stretches."""
     model = model_of(announced(1, 0, 3), announced(2, 5, 9))
 
     assert model.answer is Answer.NO
@@ -88,7 +87,7 @@ def test_missing_layers_are_named():
 
 
 def test_classes_that_only_together_hold_all_layers_cannot_generate():
-    """Routes never mix them: nothing is missing, and there is no route."""
+    """Routes never mix classes: no layer is missing, and still there is no route."""
     model = model_of(announced(1, 0, 5), announced(2, 5, 10, numerics="reference-1"))
 
     assert model.answer is Answer.NO
@@ -97,7 +96,7 @@ def test_classes_that_only_together_hold_all_layers_cannot_generate():
 
 
 def test_two_thin_classes_outlive_any_one_server():
-    """A server is in one class only; state.py calls thin what a certain server's leaving would end."""
+    """Each server is in one class, so the other class survives its loss."""
     both = [announced(1, 0, 10), announced(2, 0, 10, numerics="reference-1")]
 
     assert model_of(*both).answer is Answer.YES
@@ -105,16 +104,15 @@ def test_two_thin_classes_outlive_any_one_server():
 
 
 @pytest.mark.parametrize("state", [ServerState.JOINING, ServerState.DRAINING])
-def test_who_does_not_serve_is_shown_and_not_counted(state: ServerState):
-    """It will serve, or did."""
+def test_a_server_that_does_not_serve_is_shown_and_not_counted(state: ServerState):
     model = model_of(announced(1, 0, 10, state=state))
 
     assert model.answer is Answer.NO
     assert [server.state.name for server in model.servers] == [state.name]
 
 
-def test_who_has_left_does_not_appear():
-    """Nor does who left after it had said that it serves, or whose record has expired."""
+def test_a_server_that_has_left_does_not_appear():
+    """A server that has left, and a server whose record has expired."""
     left = announced(1, 0, 10, state=ServerState.LEFT, announced_at=NOW - 1)
     expired = announced(2, 0, 10, expires_at=NOW)
 
@@ -122,7 +120,6 @@ def test_who_has_left_does_not_appear():
 
 
 def test_a_server_counts_once():
-    """Its newest record does."""
     twice = [announced(1, 0, 10, announced_at=NOW - 1), announced(1, 0, 5, announced_at=NOW - 3)]
     model = model_of(*twice)
 
@@ -130,8 +127,8 @@ def test_a_server_counts_once():
     assert model.answer is Answer.THIN
 
 
-def test_who_contradicts_the_model_is_left_out():
-    """As clients do: another number of layers is another model."""
+def test_a_server_that_contradicts_the_model_is_left_out():
+    """Clients ignore such a server too: another number of layers is another model."""
     liar = announced(1, 0, 10**9, num_layers=10**9)
     outside, other = announced(2, 5, 11), announced(4, 0, 10, num_layers=11)
 
@@ -139,14 +136,14 @@ def test_who_contradicts_the_model_is_left_out():
 
 
 def test_a_model_with_a_billion_layers_is_none():
-    """It can't be drawn, and no listing that the swarm lets through says so."""
+    """It can't be drawn, and the swarm refuses such a listing anyway."""
     absurd = ModelListing(model=model_hash(0), model_name="absurd", num_layers=10**9)
 
     assert state_of({absurd: [announced(1, 0, 10**9, num_layers=10**9)]}).models == ()
 
 
 def test_rates_follow_from_a_servers_own_layers():
-    """One stream through all of them; what it doesn't say or can't be is None."""
+    """The rate of one stream through all of its layers. Missing or impossible claims give None."""
     plain = announced(1, 0, 10, seconds=0.002, prefill_tokens_per_second=500.0)
     silent = announced(2, 0, 10, seconds=0.0)
     boasting = announced(3, 0, 10, seconds=1e-300, prefill_tokens_per_second=1e308)
@@ -162,7 +159,7 @@ def test_rates_follow_from_a_servers_own_layers():
 
 
 def test_since_when_a_server_is_seen_comes_from_the_page_itself():
-    """Nothing that a server says; one that is new is seen since now."""
+    """A server's claims don't count. A new server is present since now."""
     model = model_of(announced(1, 0, 10), announced(2, 0, 10), first_seen={peer_id(1): NOW - 3600})
 
     assert {server.peer_id: server.since for server in model.servers} == {
@@ -172,7 +169,7 @@ def test_since_when_a_server_is_seen_comes_from_the_page_itself():
 
 
 def test_models_come_largest_first():
-    """The name decides between those that are about as large."""
+    """Models of similar size are sorted by name."""
     listings = [
         ModelListing(model=model_hash(n), model_name=name, num_layers=10) for n, name in enumerate("abc")
     ]
@@ -186,7 +183,7 @@ def test_models_come_largest_first():
 
 
 def test_invented_models_do_not_push_out_real_ones():
-    """Ten thousand of one server each, and one of many: the largest 64 are kept."""
+    """Two thousand models with one server each, and one model with many: the largest 64 are kept."""
     invented = {
         ModelListing(model=model_hash(n), model_name=f"!{n}", num_layers=10): [announced(n, 0, 10)]
         for n in range(1, 2000)
@@ -199,7 +196,7 @@ def test_invented_models_do_not_push_out_real_ones():
 
 
 def test_what_is_listed_is_bounded_and_what_is_counted_is_not():
-    """The largest model is cut, a small one stays whole; those who serve are listed first."""
+    """The largest model lists fewer servers, the serving ones first; a small model stays complete."""
     large = ModelListing(model=model_hash(0), model_name="large", num_layers=10)
     small = ModelListing(model=model_hash(1), model_name="small", num_layers=10)
     crowd = [
@@ -216,7 +213,6 @@ def test_what_is_listed_is_bounded_and_what_is_counted_is_not():
 
 
 def test_a_probe_names_no_address():
-    """Errors of gRPC do."""
     probe = make_probe(works=False, detail="ipv4:198.51.100.7:4600 [2001:db8::7]:4600: connection refused")
     shown = model_of(announced(1, 0, 10), probes={model_hash(0): probe}).probe
 
@@ -247,7 +243,7 @@ def test_a_probe_names_no_address():
 )
 @settings(max_examples=60, deadline=None)
 def test_whatever_servers_say_the_state_is_clean(hostile: list[dict[str, object]], name: str):
-    """Even if the swarm let it through, which it doesn't."""
+    """The swarm refuses such announcements before; this is the second check."""
     listing = ModelListing(model=model_hash(0), model_name=name, num_layers=10)
     servers = [announced(number, 0, 10, **changes) for number, changes in enumerate(hostile)]  # type: ignore[arg-type]
     state = state_of(
@@ -288,7 +284,7 @@ small_swarms = st.lists(
 @given(small_swarms)
 @settings(max_examples=150, deadline=None)
 def test_the_answer_is_what_happens_when_servers_leave(swarm: list[tuple[int, int, str, ServerState]]):
-    """Each is taken away in turn, and it is tried whether one class still holds all layers."""
+    """Brute force: remove each server in turn, and test whether one class still holds all layers."""
     servers = [
         announced(number, start, end, num_layers=6, numerics=numerics, state=state)
         for number, (start, end, numerics, state) in enumerate(swarm)

@@ -8,7 +8,7 @@ from tests.health.states import make_model, make_server
 
 
 def test_headlines_are_sentences_for_strangers():
-    """Works, thin, and down, and which layers that is about."""
+    """Works, thin and down, with the layers concerned."""
     both = [make_server(0, (0, 30)), make_server(1, (0, 30))]
     assert words.headline(make_model(name="M", servers=both)) == "M can generate text now"
     thin = [make_server(0, (0, 30)), make_server(1, (0, 10)), make_server(2, (20, 30))]

@@ -26,7 +26,7 @@ PAGES = ["/", "/api", "/api/v1/state", "/metrics", "/healthz", "/openapi.json", 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_address_answers_get_and_head(page: Served, path: str):
-    """HEAD says the same, without a body."""
+    """HEAD gives the same headers, without a body."""
     got, head = ask(page, path), ask(page, path, method="HEAD")
     assert got.status == head.status == 200
     assert got.body and not head.body
@@ -37,7 +37,7 @@ def test_every_address_answers_get_and_head(page: Served, path: str):
     "path", [*PAGES, "/nothing", "/api/v1/nothing", "/api/v1/history", "/static/../app.py"]
 )
 def test_every_answer_carries_the_security_headers(page: Served, path: str):
-    """Also those that say what went wrong."""
+    """Error answers too."""
     headers = ask(page, path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
@@ -50,7 +50,7 @@ def test_every_answer_carries_the_security_headers(page: Served, path: str):
 
 
 def test_the_page_says_the_essentials_without_a_script(page: Served):
-    """What a stranger asks is in the HTML itself."""
+    """The HTML itself answers a visitor's questions."""
     text = ask(page, "/").text
     for word in (
         "SmolLM2-135M-Instruct can generate text now",
@@ -63,14 +63,14 @@ def test_the_page_says_the_essentials_without_a_script(page: Served):
 
 
 def test_the_state_is_the_documented_json(page: Served):
-    """It fits the schema's own dataclasses, and is what as_json says."""
+    """It fits the schema's dataclasses, and equals the result of as_json."""
     answer = ask(page, "/api/v1/state")
     assert answer.json == json.loads(json.dumps(as_json(page.source.state())))
     assert TypeAdapter(HealthState).validate_json(answer.body) == page.source.state()
 
 
 def test_openapi_describes_every_address_of_the_api(page: Served):
-    """With shapes, not `anything`; and /api says it to people."""
+    """With the shapes of answers. /api shows the same to people."""
     document = ask(page, "/openapi.json").json
     assert set(document["paths"]) == {
         "/api/v1/state", "/api/v1/history", "/api/v1/events", "/api/v1/receipts", "/metrics", "/healthz",
@@ -81,7 +81,7 @@ def test_openapi_describes_every_address_of_the_api(page: Served):
 
 
 def test_an_unchanged_answer_is_not_sent_again(page: Served):
-    """Page and state have an ETag; who holds it gets 304, also behind a proxy that weakened it."""
+    """Page and state have an ETag; a request with it gets 304, also through a proxy that weakens it."""
     for path in ("/", "/api/v1/state", "/metrics", "/static/style.css"):
         etag = ask(page, path).headers["etag"]
         again = ask(page, path, if_none_match=f'"other", {etag}')
@@ -90,7 +90,6 @@ def test_an_unchanged_answer_is_not_sent_again(page: Served):
 
 
 def test_a_new_snapshot_has_a_new_etag():
-    """Otherwise nobody would see it."""
     with served(FakeSource(fresh_state())) as page:
         known = ask(page, "/").headers["etag"]
         page.source.publish(fresh_state(servers=[make_server(0, (0, 10))]))
@@ -98,8 +97,7 @@ def test_a_new_snapshot_has_a_new_etag():
         assert ask(page, "/", if_none_match=known).status == 200
 
 
-def test_answers_are_compressed_for_who_takes_it(page: Served):
-    """And only for them."""
+def test_answers_are_compressed_for_clients_that_accept_it(page: Served):
     small = ask(page, "/", accept_encoding="br, gzip;q=0.5")
     assert small.headers["content-encoding"] == "gzip" and small.headers["vary"] == "accept-encoding"
     for other in ("identity", "gzip;q=0", "gzipped"):
@@ -107,7 +105,7 @@ def test_answers_are_compressed_for_who_takes_it(page: Served):
 
 
 def test_a_mistake_of_ours_is_admitted_with_all_headers():
-    """A source that breaks: no details, and the policy all the same."""
+    """The source raises: the answer has no details, but has the policy."""
     source = FakeSource(fresh_state())
     with served(source) as page:
         source.history = lambda model, hours: 1 / 0  # type: ignore[method-assign, return-value]
@@ -118,7 +116,6 @@ def test_a_mistake_of_ours_is_admitted_with_all_headers():
 
 
 def test_history_is_of_the_model_that_was_asked_for(page: Served):
-    """An unknown one has none."""
     known = ask(page, f"/api/v1/history?model={model_hash(0)}&hours=6").json
     assert known["hours"] == 6 and len(known["samples"]) == 60
     assert set(known["samples"][0]) >= {"at", "servers", "weakest_replicas"}
@@ -138,7 +135,7 @@ def test_a_wrong_query_is_refused_with_what_to_do(page: Served, query: str):
 
 
 def test_an_unknown_address_gets_a_friendly_page_or_json(page: Served):
-    """In the design of the page; for the API in JSON."""
+    """A page in the usual design; JSON for the API."""
     for path in ("/nothing", "/static/app.py", "/static/%2e%2e/app.py", "/<script>", "/docs", "/redoc"):
         answer = ask(page, path.replace("<", "%3C").replace(">", "%3E"))
         assert answer.status == 404 and "Nothing here" in answer.text and "style.css" in answer.text
@@ -147,7 +144,6 @@ def test_an_unknown_address_gets_a_friendly_page_or_json(page: Served):
 
 
 def test_a_lying_host_header_changes_nothing(page: Served):
-    """No address is made from it."""
     for path in ("/", "/nothing", "/api/", "/static"):
         answer = ask(page, path, host="evil.example.org:99/x")
         assert b"evil" not in answer.body and "location" not in answer.headers
@@ -166,7 +162,7 @@ def test_healthz_fails_when_the_snapshot_is_old():
 
 
 def test_trouble_is_said_though_the_snapshot_is_no_newer():
-    """That the swarm can't be read doesn't make what is known of it younger."""
+    """Trouble is shown although the snapshot keeps its time."""
     state = fresh_state()
     with served(FakeSource(state)) as page:
         page.source._state = replace(state, fresh=False, detail="no peer answers")
@@ -174,7 +170,7 @@ def test_trouble_is_said_though_the_snapshot_is_no_newer():
 
 
 def test_a_hostile_swarm_is_served_everywhere():
-    """NaN, a billion layers, a megabyte, lone surrogates: every address still answers, in order."""
+    """NaN, a billion layers, a megabyte, lone surrogates: every address still answers."""
     with served(FakeSource(hostile_state(), make_samples())) as page:
         text = ask(page, "/").text
         assert len(text) < 2_000_000 and "&lt;script&gt;" in text

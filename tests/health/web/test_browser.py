@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what a reader sees, with eyes or without, and what stays when it renews."""
+"""The page in a real Chromium: what readers and screen readers get, and what an update keeps."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def server_names(page: Page) -> list[str]:
 
 
 def test_coverage_and_headline_change_without_a_reload(watched: Watched, site: Served):
-    """A server dies; within seconds the picture and the words say so, and a screen reader is told."""
+    """A server dies; within seconds the picture, the text and the screen reader's text change."""
     page = watched.page
     expect(page.locator("h2[data-headline]")).to_contain_text(
         "is thin: layers 0–29 depend on one server each"
@@ -125,7 +125,7 @@ def test_coverage_and_headline_change_without_a_reload(watched: Watched, site: S
 
 
 def test_a_servers_columns_can_be_sorted_by(watched: Watched):
-    """Numbers as numbers, names as names, who doesn't say at the end, both ways, by mouse or keyboard."""
+    """Numbers as numbers, names as names, empty cells last, in both directions, by mouse or keyboard."""
     page = watched.page
     decode = page.get_by_role("button", name="Decode")
     decode.click()
@@ -142,7 +142,7 @@ def test_a_servers_columns_can_be_sorted_by(watched: Watched):
 
 
 def test_servers_can_be_searched(watched: Watched):
-    """By any of their words; how many were found is said."""
+    """Any word of a row matches; the page shows the number of matches."""
     page = watched.page
     page.get_by_role("searchbox").fill("cur")
     assert server_names(page) == ["Curie"]
@@ -177,7 +177,7 @@ def test_an_update_keeps_what_the_reader_did(watched: Watched, site: Served):
 
 
 def test_the_page_falls_back_to_asking(browser: Browser):
-    """Where no place is free to listen, it asks every 15 s."""
+    """If there are too many listeners, the page polls every 15 s."""
     with served(FakeSource(swarm(), recent_samples()), most_listeners=0) as site:
         context = browser.new_context(viewport=DESKTOP)
         page = context.new_page()
@@ -192,7 +192,7 @@ def test_the_page_falls_back_to_asking(browser: Browser):
 
 
 def test_a_page_that_hears_nothing_says_that_it_is_old(browser: Browser):
-    """Its age counts up each second, and after two minutes a banner says not to believe it."""
+    """The age counts up every second, and after two minutes a banner says that the page is out of date."""
     with served(FakeSource(swarm(), recent_samples())) as site:
         context = browser.new_context(viewport=DESKTOP)
         page = context.new_page()
@@ -210,7 +210,7 @@ def test_a_page_that_hears_nothing_says_that_it_is_old(browser: Browser):
 @pytest.mark.parametrize("width", [320, 360])
 @pytest.mark.parametrize("kind", ["usual", "hostile", "large"])
 def test_a_phone_never_scrolls_sideways(browser: Browser, width: int, kind: str):
-    """Tables scroll in their own frames; nothing makes the page itself wider, whatever it is called."""
+    """Tables scroll in their own frames; no name makes the page itself wider."""
     state = {"usual": swarm, "hostile": hostile_state, "large": lambda: large_state(100)}[kind]()
     with served(FakeSource(state, recent_samples())) as site:
         page = browser.new_page(viewport={"width": width, "height": 740})
@@ -221,7 +221,7 @@ def test_a_phone_never_scrolls_sideways(browser: Browser, width: int, kind: str)
 
 
 def test_dark_is_dark(browser: Browser, site: Served):
-    """The colours follow what the reader's system prefers."""
+    """The colours follow the preference of the reader's system."""
     grounds = []
     for scheme in ("light", "dark"):
         page = browser.new_page(color_scheme=scheme)
@@ -253,7 +253,7 @@ def test_all_can_be_done_by_keyboard(watched: Watched):
 
 
 def test_commands_can_be_copied(browser: Browser, site: Served):
-    """With one press, as they stand there."""
+    """One press copies the exact text."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(site.url)
@@ -265,7 +265,7 @@ def test_commands_can_be_copied(browser: Browser, site: Served):
 
 
 def test_without_javascript_the_essentials_are_there(browser: Browser, site: Served):
-    """Headline, picture, plots, all servers, commands, times in UTC; no control that would do nothing."""
+    """Headline, picture, plots, all servers, commands, times in UTC; and no control without effect."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(site.url)
@@ -285,7 +285,7 @@ def test_without_javascript_the_essentials_are_there(browser: Browser, site: Ser
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("path", ["/", "/api", "/nothing"])
 def test_axe_finds_no_serious_fault(browser: Browser, site: Served, scheme: str, viewport: dict, path: str):
-    """Names, roles, contrast, order of headings; details opened, one model thin, down and failed beside."""
+    """Names, roles, contrast, order of headings, with details open and models in every state."""
     models = [
         make_model(0, probe=make_probe()),
         make_model(1, servers=[make_server(0, (0, 30))], probe=make_probe(works=False, detail="no route")),
@@ -311,7 +311,7 @@ def test_axe_finds_no_serious_fault(browser: Browser, site: Served, scheme: str,
 
 
 def test_a_hostile_swarm_does_nothing_to_the_reader(browser: Browser):
-    """No script of a stranger runs, nothing is asked elsewhere, the title stays; after an update too."""
+    """No script of a stranger runs, no other site gets a request, the title stays; after an update too."""
     with served(FakeSource(swarm(), recent_samples())) as site:
         context = browser.new_context(viewport=DESKTOP)
         watching = Watched(context, site)

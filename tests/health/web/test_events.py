@@ -1,4 +1,4 @@
-"""Listeners of the page over a real port: what they hear, how many there may be, how they end."""
+"""Listeners of the page over a real port: their messages, their number, their end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.health.web.serving import FakeSource, Served, served
 
 
 def test_listeners_hear_of_new_snapshots_and_that_the_page_is_there():
-    """The id of the newest at once, of each as it comes, and a heartbeat between."""
+    """The id of the newest snapshot at once, of each later one, and heartbeats between."""
     with served(FakeSource(fresh_state()), heartbeat_seconds=0.3) as page:
         connection, lines = _listen(page)
         first = next(line for line in lines if line.startswith("data:"))
@@ -24,7 +24,7 @@ def test_listeners_hear_of_new_snapshots_and_that_the_page_is_there():
 
 
 def test_too_many_listeners_are_told_to_poll():
-    """503 with Retry-After; a place is free again when somebody leaves."""
+    """503 with Retry-After; a place becomes free when a listener leaves."""
     with served(FakeSource(fresh_state()), most_listeners=2) as page:
         connections = [_listen(page)[0] for _ in range(2)]
         refused = ask(page, "/api/v1/events")
@@ -37,8 +37,8 @@ def test_too_many_listeners_are_told_to_poll():
         connections[1].close()
 
 
-def test_the_page_ends_though_somebody_listens():
-    """Streams end cleanly first, so that ending doesn't wait for them."""
+def test_the_page_ends_while_a_listener_is_connected():
+    """Streams end first, so that the end doesn't wait for them."""
     with served(FakeSource(fresh_state())) as page:
         connection, lines = _listen(page)
         next(lines)

@@ -10,14 +10,13 @@ from tests.health.web.serving import FakeSource, Served, served
 
 
 def test_receipts_are_handed_on_as_they_come(page: Served):
-    """And what came of them is said."""
     answer = ask(page, "/api/v1/receipts", method="POST", body=b"p2pinfer receipts 1\n")
     assert answer.status == 200 and answer.json == {"taken": 1, "known": 0, "refused": []}
     assert b"".join(page.source.received) == b"p2pinfer receipts 1\n"
 
 
 def test_what_is_no_bundle_is_refused_with_what_to_do():
-    """The source's own words, and a way on."""
+    """The answer has the source's reason, and what to do."""
     source = FakeSource(fresh_state())
     source.refuse = "that is no bundle"
     with served(source) as page:
@@ -27,7 +26,7 @@ def test_what_is_no_bundle_is_refused_with_what_to_do():
 
 
 def test_too_large_a_bundle_is_refused_whether_it_says_so_or_not(page: Served):
-    """By its declared length at once; without one as soon as there is too much."""
+    """At once by its declared length; without one as soon as there are too many bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20)
     connection.putrequest("POST", "/api/v1/receipts")
     connection.putheader("Content-Length", str(10**30))

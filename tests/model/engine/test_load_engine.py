@@ -1,4 +1,4 @@
-"""Which engine runs a span, and what is said when the one asked for can't."""
+"""Which engine runs a span, and the message if the requested engine can't."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.model.tiny_models import tiny_store
 
 
 def test_the_native_engine_runs_where_it_is_built(tmp_path: Path):
-    """Otherwise the reference engine does, without a word."""
+    """Without it the reference engine runs."""
     engine = load_engine(tiny_store(tmp_path, "qwen3"), Span(1, 3))
 
     assert engine.numerics.startswith("native" if native.available() else "reference")
@@ -27,25 +27,21 @@ def test_the_native_engine_runs_where_it_is_built(tmp_path: Path):
 
 
 def test_a_family_that_is_not_native_runs_on_the_reference_engine(tmp_path: Path):
-    """Every supported family runs somewhere."""
     assert load_engine(tiny_store(tmp_path, "starcoder2"), Span(0, 1)).numerics.startswith("reference")
 
 
 def test_forcing_the_native_engine_on_another_family_says_why_not(tmp_path: Path):
-    """And what to do instead."""
     with pytest.raises(UsageError, match=r"native engine can't be used: .*use --engine auto"):
         load_engine(tiny_store(tmp_path, "starcoder2"), Span(0, 1), engine="native")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_without_a_cuda_device_is_refused(tmp_path: Path):
-    """At start, not at the first request."""
     with pytest.raises(UsageError, match="no CUDA device"):
         load_engine(tiny_store(tmp_path, "llama"), Span(0, 1), device="cuda")
 
 
 def test_unknown_engines_and_devices_are_refused(tmp_path: Path):
-    """With the list of known ones."""
     store = tiny_store(tmp_path, "llama")
     for wrong in ({"engine": "fast"}, {"device": "tpu"}):
         with pytest.raises(UsageError, match="engines are auto, native, reference and devices"):
@@ -54,7 +50,7 @@ def test_unknown_engines_and_devices_are_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("engine", ["auto", "reference"])
 def test_only_the_layers_of_the_span_are_opened(tmp_path: Path, engine: str):
-    """The other layers' files and the ends may be missing altogether."""
+    """The files of other layers and of the ends may be missing."""
     store = tiny_store(tmp_path, "llama")
     for name in store.manifest.files:
         if name.endswith(".safetensors") and name not in (layer_file(1), layer_file(2)):

@@ -1,4 +1,4 @@
-"""The layer store on disk: what its hash covers, and that nothing altered is read."""
+"""The layer store on disk: what its hash covers, and that altered files are refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_changed_tokenizer_is_another_model_and_changed_sampling_is_not(tmp_pa
 
 
 def test_a_moved_store_is_the_same_model(store: LayerStore, tmp_path: Path):
-    """Stores are copied around."""
+    """Users copy stores."""
     moved = shutil.move(store.folder, tmp_path / "moved")
 
     assert LayerStore.open(Path(moved)).manifest == store.manifest
@@ -163,7 +163,6 @@ def test_verifying_a_span_reads_that_span_only(store: LayerStore):
 
 
 def test_the_manifest_reads_back_as_it_was_written(store: LayerStore):
-    """Text and all."""
     assert Manifest.from_json(store.manifest.to_json()) == store.manifest
 
 
@@ -195,7 +194,7 @@ def test_tensors_read_back_as_they_were_written(tmp_path: Path):
     ],
 )
 def test_a_malformed_file_is_refused_even_if_the_manifest_lists_it(tmp_path: Path, header: bytes):
-    """Whoever made the store made a mistake; it isn't read past its end."""
+    """The store is faulty; nothing is read past the end of the file."""
     writer = StoreWriter(tmp_path, 0)
     (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
     writer.add_written("file")

@@ -61,7 +61,7 @@ def markup_of(text: str) -> Markup:
 
 
 def test_hostile_texts_are_texts():
-    """No tag, attribute or link comes from a stranger: the page has those of a pleasant one, and no more."""
+    """No tag, attribute or link comes from a stranger: a hostile page has only those of a normal page."""
     state = hostile_state()
     histories = {model.model: make_samples() for model in state.models}
     hostile = markup_of(render_page(state, histories, snapshot_id="x", now=NOW))
@@ -77,7 +77,7 @@ def test_hostile_texts_are_texts():
 
 
 def test_two_thousand_servers_are_rendered_within_a_second():
-    """All of them are in the table; the picture counts instead of drawing each."""
+    """The table has all of them; the picture counts servers instead of drawing each."""
     state = large_state(2000)
     render_page(make_state(), {}, snapshot_id="x", now=NOW)  # templates are compiled once
     started = time.process_time()
@@ -88,7 +88,7 @@ def test_two_thousand_servers_are_rendered_within_a_second():
 
 
 def test_templates_escape_everything():
-    """No template says that a text is safe, and nothing stands inline that the policy would forbid."""
+    """No template marks a text as safe, or has inline code that the policy would forbid."""
     folder = Path(security.__file__).parent
     for path in (folder / "templates").iterdir():
         text = path.read_text()

@@ -47,7 +47,7 @@ def test_a_cache_takes_pages_as_tokens_come_and_gives_them_back():
 
 
 def test_a_cache_of_some_layers_takes_memory_for_those_only():
-    """And counts against the limit with those only."""
+    """Only these layers count against the limit."""
     engine = small_engine(SHAPE)
     cache = engine.new_cache(Span(1, 2))
     engine.forward([Chunk(cache, tokens(3))])
@@ -57,7 +57,7 @@ def test_a_cache_of_some_layers_takes_memory_for_those_only():
 
 
 def test_a_full_cache_refuses_the_whole_call_and_changes_nothing():
-    """The first chunk would have fit; neither is counted, and what fits goes on."""
+    """The first chunk alone would fit. Neither is counted, and smaller chunks still work."""
     engine = small_engine(SHAPE, max_cache_tokens=20)
     first, second = engine.new_cache(), engine.new_cache()
     engine.forward([Chunk(first, tokens(10))])
@@ -74,7 +74,7 @@ def test_a_full_cache_refuses_the_whole_call_and_changes_nothing():
 
 
 def test_two_hundred_sessions_leave_no_memory_behind(smollm2: LayerStore):
-    """Pages go back to the system, not to a list of free ones."""
+    """Pages go back to the system, not to a free list."""
     engine = NativeEngine.load(smollm2, Span(0, 2), threads=1)
     hidden = np.ones((64, engine.hidden_size), np.float32)
 
@@ -104,7 +104,6 @@ def test_forgotten_caches_are_freed():
 
 
 def test_a_cache_may_outlive_every_other_reference_to_its_engine():
-    """Whatever order things are collected in."""
     cache = small_engine(SHAPE).new_cache()
     gc.collect()
     cache.release()
@@ -124,7 +123,7 @@ def test_a_cache_released_during_a_step_is_freed_after_it():
 
 
 def test_sessions_open_and_close_while_a_step_runs():
-    """Other threads' caches come and go; the running sequences get the bytes they would get alone."""
+    """Other threads open and close caches; the running sequences get the same bytes as alone."""
     shape = small_shape(norms=LLAMA_NORMS, layers=(LayerShape(window_tokens=0, rotary=0),) * 2)
     engine = small_engine(shape, threads=2)
     hidden = tokens(120)
@@ -147,7 +146,7 @@ def test_sessions_open_and_close_while_a_step_runs():
 
 
 def test_calls_that_make_no_sense_are_refused():
-    """Each with the reason, before the compiled code sees it, and without a change."""
+    """Each with the reason, before the compiled code gets it, and without a change."""
     engine, other = small_engine(SHAPE), small_engine(SHAPE)
     cache, released = engine.new_cache(), engine.new_cache()
     released.release()

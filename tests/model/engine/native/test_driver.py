@@ -21,7 +21,7 @@ ENGINE = installed_engine()
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_random_models_give_the_same_bytes_on_every_instruction_set(tmp_path: Path):
-    """Each run also asks for the same in several ways and says WRONG where they differ."""
+    """Each run also computes every case in several ways, and prints WRONG where they differ."""
     driver = tmp_path / "native_driver"
     compile_driver(driver, ENGINE)
     expected = ""
@@ -35,7 +35,7 @@ def test_random_models_give_the_same_bytes_on_every_instruction_set(tmp_path: Pa
 
 
 def test_a_system_out_of_threads_is_an_error_and_no_standstill():
-    """Memory for the stacks of some of 256 threads, not of all."""
+    """There is memory for the stacks of some of the 256 threads, not of all."""
 
     def leave_little_memory() -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, resource.RLIM_INFINITY))

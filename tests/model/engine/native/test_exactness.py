@@ -52,7 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_model_of_any_shape_agrees_with_float64(name: str):
-    """A difference beyond float32's is one activation that rounded to its other neighbour."""
+    """A larger difference than float32's comes from one activation that rounded the other way."""
     shape = small_shape(**SHAPES[name])
     hidden = random_hidden(37, shape.hidden)
     found = run_in_pieces(small_engine(shape, threads=2), hidden, [37])
@@ -64,7 +64,7 @@ def test_a_model_of_any_shape_agrees_with_float64(name: str):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_cut_threads_and_instruction_set_change_no_bit(name: str, isa: str, threads: int):
-    """Whole, in chunks, token by token; against the portable definition on one thread."""
+    """At once, in chunks, token by token; compared with the portable engine on one thread."""
     shape = small_shape(**SHAPES[name])
     hidden = random_hidden(37, shape.hidden)
     expected = run_in_pieces(small_engine(shape, threads=1, isa="portable"), hidden, [37])
@@ -117,7 +117,7 @@ def test_more_tokens_than_one_round_holds_change_no_bit():
 
 
 def test_a_rewound_cache_continues_as_if_it_had_never_gone_further():
-    """What speculation and replay do."""
+    """Speculation and replay do this."""
     shape = small_shape()
     engine = small_engine(shape)
     hidden = random_hidden(40, shape.hidden)
@@ -145,7 +145,7 @@ def test_a_part_of_the_span_gives_what_an_engine_of_that_part_gives():
 
 
 def test_other_libraries_floating_point_modes_do_not_matter():
-    """Some flush denormals to zero for the whole process, torch when asked to."""
+    """Some libraries flush denormals to zero for the whole process; torch does on request."""
     import torch
 
     shape = small_shape()
@@ -185,7 +185,7 @@ def test_the_real_model_gives_the_same_bytes_in_any_number_of_spans(
 def test_the_real_model_gives_the_same_bytes_on_every_instruction_set(
     smollm2: LayerStore, words: Hidden, isa: str
 ):
-    """Three layers, as portable code takes long."""
+    """Only three layers, because portable code is slow."""
     expected = run_in_pieces(NativeEngine.load(smollm2, Span(9, 12), threads=2), words[:8], [8])
     engine = NativeEngine.load(smollm2, Span(9, 12), threads=1, isa=isa)
 

@@ -55,7 +55,6 @@ def test_a_family_agrees_with_transformers(tmp_path: Path, family: str):
 
 @pytest.mark.parametrize("family", sorted(set(ALL_FAMILIES) - set(FAMILIES)))
 def test_other_families_are_left_to_the_reference_engine(family: str):
-    """With a reason."""
     reason = native.supports(tiny_config(family).to_dict())
 
     assert reason is not None
@@ -80,7 +79,6 @@ def test_other_families_are_left_to_the_reference_engine(family: str):
     ],
 )
 def test_what_the_engine_lacks_is_said(fields: dict[str, object], reason: str):
-    """In one line, at load."""
     config = tiny_config("llama").to_dict() | fields
     said = native.supports(config)
 
@@ -91,7 +89,7 @@ def test_what_the_engine_lacks_is_said(fields: dict[str, object], reason: str):
 
 
 def test_configs_from_before_transformers_five_mean_the_same():
-    """They named rotary bases and sliding layers in other ways."""
+    """They name rotary bases and sliding layers differently."""
     new = tiny_config("gemma3_text", num_hidden_layers=8, layer_types=None).to_dict()
     old = dict(new, rope_theta=10000.0, rope_scaling={"rope_type": "linear", "factor": 8.0})
     old |= {"rope_local_base_freq": 100.0, "sliding_window_pattern": 6}
@@ -120,7 +118,7 @@ def test_configs_from_before_transformers_five_mean_the_same():
     ],
 )
 def test_rotary_frequencies_agree_with_transformers(parameters: dict[str, object]):
-    """All kinds that follow from the position alone."""
+    """All kinds that depend on the position alone."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     config = tiny_config("llama", head_dim=64, rope_parameters={"rope_theta": 1e4, **parameters})
@@ -132,7 +130,7 @@ def test_rotary_frequencies_agree_with_transformers(parameters: dict[str, object
 
 
 def test_tensors_that_do_not_fit_the_config_are_refused(tmp_path: Path):
-    """A missing one, one too many, one of another shape or type: each is named."""
+    """A missing tensor, an extra tensor, another shape or type: the message names it."""
     store = tiny_store(tmp_path, "llama")
     engine = NativeEngine(read_shape(store.config_fields), Span(0, 2))
     whole = dict(store.layer_tensors(0))
@@ -154,7 +152,7 @@ def test_a_span_beyond_the_model_is_refused():
 
 
 def test_a_model_with_missing_layers_does_not_run():
-    """Memory that nobody filled is no model."""
+    """An engine without all of its tensors refuses to run."""
     from p2pinfer.model.engine.base import Chunk
 
     engine = NativeEngine(small_shape(), Span(0, 2))

@@ -49,7 +49,7 @@ def test_products_agree_with_float64(isa: str, outputs: int, inputs: int):
 def test_every_instruction_set_and_thread_count_gives_the_same_bytes(
     outputs: int, inputs: int, rows: int, seed: int
 ):
-    """And a row by itself the same as among others."""
+    """A row alone gives the same as a row among others."""
     weight, scale = random_matrix(outputs, inputs)
     x = random_hidden(rows, inputs, seed)
     expected = NativeInt8Matrix(weight, scale, threads=1, isa="portable").multiply(x)
@@ -82,7 +82,7 @@ def identity(inputs: int, isa: str) -> NativeInt8Matrix:
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("inputs", [63, 64])
 def test_activations_round_half_to_even(isa: str, inputs: int):
-    """One value per rotated group at 127 makes the scale one, so that the others are themselves."""
+    """One value of 127 per rotated group makes the scale one, so that the other values stay unchanged."""
     x = np.zeros((1, inputs), np.float32)
     x[0, :6] = [127, 0.5, 1.5, 2.5, -0.5, -3.5]
 
@@ -101,7 +101,7 @@ def test_activations_are_rotated_as_the_weights_were(isa: str, inputs: int):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("inputs", [64, 100, 576])
 def test_products_with_a_quantized_weight_are_close_to_those_with_the_weight(isa: str, inputs: int):
-    """Whoever rotated one side and not the other would find noise."""
+    """A rotation of only one side would give noise."""
     rng = np.random.default_rng(inputs)
     weight = rng.standard_normal((70, inputs)).astype(np.float32)
     x = random_hidden(5, inputs)
@@ -144,7 +144,7 @@ def test_weights_take_little_more_than_a_byte_each():
 
 
 def test_wrong_shapes_and_types_are_refused():
-    """Before the compiled code sees them."""
+    """Before the compiled code gets them."""
     weight, scale = random_matrix(3, 8)
     for wrong in (weight[0], weight.astype(np.int32), weight[:, :0]):
         with pytest.raises(ValueError, match="weight must be"):
@@ -181,7 +181,7 @@ def test_weights_that_no_quantizer_writes_are_refused():
 
 
 def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
-    """With the list of those that are; also when the environment forces it."""
+    """With the list of available ones; also when the environment variable names it."""
     weight, scale = random_matrix(3, 8)
     with pytest.raises(UsageError, match="this processor runs portable"):
         NativeInt8Matrix(weight, scale, isa="sse9")

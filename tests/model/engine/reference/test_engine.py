@@ -1,4 +1,4 @@
-"""The reference engine on the small real model: exactness, memory, and what it refuses."""
+"""The reference engine on the small real model: exactness, memory, refusals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_five_sequences_together_get_the_bytes_they_get_alone(engine: Engine, hi
 
 
 def test_the_cut_of_a_prefill_changes_no_bit(engine: Engine, hidden: Hidden):
-    """Whole, in pieces, token by token, and with a rewind between."""
+    """At once, in pieces, token by token, and with a rewind between."""
     whole = run_in_pieces(engine, hidden, [40])
     cache = engine.new_cache()
     engine.forward([Chunk(cache, hidden[:30])])
@@ -86,7 +86,7 @@ def test_the_number_of_threads_changes_no_bit(engine: Engine, hidden: Hidden):
 
 
 def test_weights_in_memory_take_at_most_eleven_tenths_of_a_byte_each(smollm2: LayerStore, engine: Engine):
-    """What the modules really hold, not what the engine says."""
+    """Measured on the modules, not taken from the engine."""
     layers = engine._layers  # type: ignore[attr-defined]
     held = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
@@ -103,7 +103,7 @@ def test_weights_in_memory_take_at_most_eleven_tenths_of_a_byte_each(smollm2: La
 
 
 def test_a_cache_takes_memory_as_tokens_come_and_gives_it_back(tiny: Engine):
-    """In pages, with at most a quarter in reserve."""
+    """In pages, with at most a quarter unused."""
     cache = tiny.new_cache()
     assert isinstance(cache, TorchCache)
     sizes = []
@@ -120,7 +120,7 @@ def test_a_cache_takes_memory_as_tokens_come_and_gives_it_back(tiny: Engine):
 
 
 def test_a_cache_released_during_a_step_lets_the_step_finish(tiny: Engine):
-    """The session's end and the compute thread don't wait for each other."""
+    """The end of a session and the compute thread don't wait for each other."""
     cache = tiny.new_cache()
     assert isinstance(cache, TorchCache)
     cache.begin(3)
@@ -133,7 +133,6 @@ def test_a_cache_released_during_a_step_lets_the_step_finish(tiny: Engine):
 
 
 def test_a_released_cache_is_refused(tiny: Engine):
-    """Rather than silently starting anew."""
     cache = tiny.new_cache()
     cache.release()
 
@@ -156,7 +155,7 @@ def test_a_failed_step_leaves_every_cache_as_it_was(tiny: Engine):
 
 
 def test_a_cache_twice_in_one_call_is_refused(tiny: Engine):
-    """Its chunks would have to run one after the other."""
+    """Its chunks would need to run one after the other."""
     cache = tiny.new_cache()
     chunk = Chunk(cache, np.ones((1, 32), np.float32))
 
@@ -166,14 +165,13 @@ def test_a_cache_twice_in_one_call_is_refused(tiny: Engine):
 
 
 def test_chunks_of_another_shape_are_refused(tiny: Engine):
-    """Before anything is computed."""
     for wrong in (np.ones((1, 31)), np.ones((0, 32)), np.ones(32)):
         with pytest.raises(ValueError, match="a chunk is"):
             tiny.forward([Chunk(tiny.new_cache(), wrong.astype(np.float32))])
 
 
 def test_a_cache_cannot_rewind_past_its_ends(tiny: Engine):
-    """Neither to the future nor before the beginning."""
+    """Neither forward nor before the beginning."""
     cache = tiny.new_cache()
     tiny.forward([Chunk(cache, np.ones((2, 32), np.float32))])
 
