@@ -19,8 +19,8 @@ class Upstream(Generic[LaneT]):
 
     def __init__(self, key: bytes) -> None:
         """`key` opens the first lane."""
-        self._key = key
-        self._next_key = b""
+        self._key: bytes | None = key
+        self._next_key: bytes | None = None
         self.lane: LaneT | None = None
         self.next_lane: LaneT | None = None
         self.readable: tuple[LaneT, ...] = ()
@@ -33,10 +33,10 @@ class Upstream(Generic[LaneT]):
 
         A lane that has ended keeps its place: only `change` lets another one in.
         """
-        if self.lane is None and compare_digest(self._key, key):
+        if self.lane is None and _opens(key, self._key):
             self.lane = lane
             self.readable = (lane, *self.readable)
-        elif self.next_lane is None and compare_digest(self._next_key, key):
+        elif self.next_lane is None and _opens(key, self._next_key):
             self.next_lane = lane
             self.readable = (*self.readable, lane)
         else:
@@ -46,7 +46,7 @@ class Upstream(Generic[LaneT]):
     def promote(self) -> LaneT | None:
         """Put the successor into the lane's place. Returns the former lane."""
         former, self.lane, self.next_lane = self.lane, self.next_lane, None
-        self._key, self._next_key = self._next_key, b""
+        self._key, self._next_key = self._next_key, None
         self._forget(former)
         return former
 
@@ -60,7 +60,7 @@ class Upstream(Generic[LaneT]):
         self.next_lane, self._next_key = None, key
         if at_once:
             dropped.append(self.lane)
-            self.lane, self._key, self._next_key = None, key, b""
+            self.lane, self._key, self._next_key = None, key, None
         self.gap_expected = True
         for lane in dropped:
             self._forget(lane)
@@ -74,3 +74,7 @@ class Upstream(Generic[LaneT]):
 
     def _forget(self, lane: LaneT | None) -> None:
         self.readable = tuple(one for one in self.readable if one is not lane)
+
+
+def _opens(key: bytes, lock: bytes | None) -> bool:
+    return lock is not None and compare_digest(lock, key)
