@@ -1,6 +1,8 @@
 """What a stream wants done: plain data. `StreamDriver` carries it out, in order.
 
-`LaneT` is whatever stands for a lane: the stream compares lanes and never uses them.
+`LaneT` is whatever stands for a lane: the stream compares lanes and never uses them. No action is ever
+changed. `RunStep` and `Send` are made for every token and for that reason not frozen: a frozen `Send` takes
+1.6 us to make, this one 0.2.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from p2pinfer.wire.steps import Step
 LaneT = TypeVar("LaneT")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunStep:
     """Compute this step, and report it by `computed` or `failed`."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send(Generic[LaneT]):
     """Write a frame to a lane, after the hello if there is one.
 

@@ -58,6 +58,10 @@ class State(Enum):
     RELEASED = auto()
 
 
+READING, UNSIGNED, COMPUTING, SENDING, ENDED, RELEASED = State
+"""The states by themselves: Python 3.11 takes 0.1 us to find a member in its class."""
+
+
 class StepStream(Generic[LaneT]):
     """Belongs to the computing thread.
 
@@ -80,7 +84,7 @@ class StepStream(Generic[LaneT]):
         Without a `results_key` another hop follows: outputs are kept for a replay, and HISTORY steps go there
         too if `pass_history_on` says so. At most `limit_tokens` tokens of work may be unsigned.
         """
-        self.state = State.READING
+        self.state = READING
         self.lengths = [0] * contract.rows
         """Tokens of each row that are cached, or will be when the present step has run."""
         self.upstream: Upstream[LaneT] = Upstream(steps_key)
@@ -99,7 +103,7 @@ class StepStream(Generic[LaneT]):
     @property
     def readable(self) -> tuple[LaneT, ...]:
         """The lanes that may be read now, in this order; none while there is a step."""
-        return self.upstream.readable if self.state is State.READING else ()
+        return self.upstream.readable if self.state is READING else ()
 
     def take_frame(self, lane: LaneT, frame: bytes) -> Actions[LaneT]:
         """A frame has come on one of the `readable` lanes."""
@@ -130,13 +134,13 @@ class StepStream(Generic[LaneT]):
     def receipt_came(self, signed: Work) -> Actions[LaneT]:
         """The client has signed for this work, all receipts together."""
         self.allowance.signed = signed
-        if self.state is State.UNSIGNED and self._step is not None:
+        if self.state is UNSIGNED and self._step is not None:
             return (self._begin(self._step),)
         return ()
 
     def receipt_overdue(self, signed: Work) -> Actions[LaneT]:
         """The time for a receipt is over. `signed` is what was signed for when it began."""
-        if self.state is not State.UNSIGNED or self.allowance.signed != signed:
+        if self.state is not UNSIGNED or self.allowance.signed != signed:
             return ()
         tokens = self.allowance.unsigned_tokens
         detail = f"{tokens} tokens of work are not signed for, and the time for a receipt is over"
@@ -159,16 +163,16 @@ class StepStream(Generic[LaneT]):
 
     def _begin(self, step: Step) -> RunStep | WaitForReceipt:
         """Begin a step, or let it wait for the receipt that has to come before."""
-        self._step = step
-        if not self.allowance.may_run(step.tokens):
-            self.state = State.UNSIGNED
+        self._step, tokens = step, step.tokens
+        if not self.allowance.may_run(tokens):
+            self.state = UNSIGNED
             return WaitForReceipt(self.allowance.ask(), self.allowance.signed)
-        self.state = State.COMPUTING
+        self.state = COMPUTING
         if step.step_id:
             self._progress.received_step_id = step.step_id
         for chunk in step.chunks:
             self.lengths[chunk.row] = chunk.position + len(chunk.hidden)
-        self._progress.tokens_run += step.tokens
+        self._progress.tokens_run += tokens
         return RunStep(step)
 
     # The step is computed.
@@ -179,7 +183,7 @@ class StepStream(Generic[LaneT]):
         """The step was computed: one array [tokens, hidden_size] for each of its chunks."""
         step = self._step
         assert step is not None
-        assert self.state is State.COMPUTING
+        assert self.state is COMPUTING
         actions: list[Action[LaneT]] = []
         self.allowance.count(step.work)
         if self.allowance.is_due():
@@ -194,7 +198,7 @@ class StepStream(Generic[LaneT]):
         if frame is None or self.outlet.is_lost:  # what is lost now the client sends again
             actions.append(self._read_on())
             return actions
-        self.state = State.SENDING
+        self.state = SENDING
         if (send := self.outlet.put(frame)) is not None:
             actions.append(send)
         return actions
@@ -208,7 +212,7 @@ class StepStream(Generic[LaneT]):
 
     def outputs_taken(self, lane: LaneT) -> Actions[LaneT]:
         """The network has taken the whole frame."""
-        if self.state is not State.SENDING or lane is not self.outlet.lane:
+        if self.state is not SENDING or lane is not self.outlet.lane:
             return ()  # another lane has taken its place meanwhile
         assert self._step is not None
         self.outlet.is_writing = False
@@ -223,7 +227,7 @@ class StepStream(Generic[LaneT]):
 
     def outputs_lost(self, lane: LaneT, why: str) -> Actions[LaneT]:
         """The lane has failed. The session goes on without it until the client names another."""
-        if self.state is not State.SENDING or lane is not self.outlet.lane:
+        if self.state is not SENDING or lane is not self.outlet.lane:
             return ()
         whose = "the client took no result" if self._results_key else "the next hop took no step"
         lost = pb.OutputsLost(detail=f"{whose}: {why}")
@@ -233,12 +237,12 @@ class StepStream(Generic[LaneT]):
 
     def offer_steps_lane(self, lane: LaneT, key: bytes) -> bool:
         """A lane wants to bring steps. True if it may: then it is one of the `readable` lanes."""
-        return self.state is not State.RELEASED and self.upstream.offer(lane, key)
+        return self.state is not RELEASED and self.upstream.offer(lane, key)
 
     def accepts_results_lane(self, key: bytes) -> bool:
         """True if a lane with this key may take the results, also in the place of another lane."""
         is_last_hop = bool(self._results_key)
-        return is_last_hop and self.state is not State.RELEASED and compare_digest(self._results_key, key)
+        return is_last_hop and self.state is not RELEASED and compare_digest(self._results_key, key)
 
     @property
     def replay(self) -> StepPacker:
@@ -251,7 +255,7 @@ class StepStream(Generic[LaneT]):
 
         A frame that the former lane has taken in part is dropped: the client asks for it again.
         """
-        if self.state is State.RELEASED:
+        if self.state is RELEASED:
             return (CloseLane(lane),)
         was_writing = self.outlet.is_writing
         actions: list[Action[LaneT]] = [*self._replace_outlet(lane, hello)]
@@ -272,7 +276,7 @@ class StepStream(Generic[LaneT]):
         """
         self.replay.end_replay(pass_history_on=pass_history_on)
         actions: list[Action[LaneT]] = [*self._replace_outlet(lane)]
-        if self.state is State.SENDING:
+        if self.state is SENDING:
             self.outlet.drop_waiting()
             actions.append(self._read_on())
         return actions
@@ -285,16 +289,16 @@ class StepStream(Generic[LaneT]):
 
     def release(self) -> Actions[LaneT]:
         """The session has ended. The event loop writes to none of its lanes any more."""
-        self.state = State.RELEASED
+        self.state = RELEASED
         lanes = self.upstream.close()
         if self.outlet.lane is not None:
             lanes.append(self.outlet.lane)
         return [*(CloseLane(lane) for lane in lanes), FREE_CACHES]
 
     def _end(self, refused: Refused) -> End:
-        self.state = State.ENDED
+        self.state = ENDED
         return End(refused)
 
     def _read_on(self) -> Action[LaneT]:
-        self.state, self._step = State.READING, None
+        self.state, self._step = READING, None
         return READ_ON

@@ -33,7 +33,7 @@ from p2pinfer.server.streams.actions import (
 )
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.server.streams.progress import Progress
-from p2pinfer.server.streams.step_stream import State, StepStream
+from p2pinfer.server.streams.step_stream import READING, RELEASED, StepStream
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Hello, Lane, Role
 from p2pinfer.wire.receipts import Work
@@ -103,14 +103,14 @@ class StreamDriver:
         """Take frames until a step has begun or nothing more is there."""
         for lane in self.stream.readable:
             self._read_lane(lane)
-            if self.stream.state is not State.READING:
+            if self.stream.state is not READING:
                 return
 
     def _read_lane(self, lane: Lane) -> None:
         try:
             while (frame := lane.receive()) is not None:
                 self._do(self.stream.take_frame(lane, frame))
-                if self.stream.state is not State.READING:
+                if self.stream.state is not READING:
                     return
             self._thread.watch(lane, self.readable)
         except (OSError, EOFError) as error:
@@ -234,5 +234,5 @@ class StreamDriver:
         self._do(self.stream.release())
 
     def _check_open(self) -> None:
-        if self.stream.state is State.RELEASED:
+        if self.stream.state is RELEASED:
             raise Refused(Reason.UNKNOWN_SESSION, "the session has ended")
