@@ -18,7 +18,9 @@ from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import ending
 
 
-async def serve_period(config: ServerConfig, identity: Identity, book: ReceiptKeeper, period: ServingPeriod) -> None:
+async def serve_period(
+    config: ServerConfig, identity: Identity, book: ReceiptKeeper, period: ServingPeriod
+) -> None:
     """Serve until `period` says that it ends. If cancelled, it cleans up as well.
 
     Raises P2PInferError, with what the owner can do about it, if the server can't begin or go on.
