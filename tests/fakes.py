@@ -28,11 +28,16 @@ from p2pinfer.server.door.front_door import listen_on
 from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.listeners import serve_on_sockets
 from p2pinfer.server.sessions.accounts import Accounts
-from p2pinfer.server.sessions.session_steps import Runner
-from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
+from p2pinfer.server.sessions.lease import Lease
+from p2pinfer.server.sessions.running_session import RunningSession
+from p2pinfer.server.sessions.session_runner import SessionRunner
+from p2pinfer.server.sessions.session_table import SessionTable
+from p2pinfer.server.streams.packing import StepPacker
+from p2pinfer.server.streams.step_stream import State, StepStream
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId, SessionId, Span
+from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused
@@ -122,6 +127,54 @@ class MemoryBook:
         self.sessions.append((expected, work))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """What tests look at in a session: both its lease and its stream, whose threads they don't wait for."""
+
+    running: RunningSession
+
+    @property
+    def lease(self) -> Lease:
+        return self.running.lease
+
+    @property
+    def stream(self) -> StepStream[Lane]:
+        return self.running.driver.stream
+
+    @property
+    def steps(self) -> Lane | None:
+        """The lane that brings steps."""
+        return self.stream.upstream.lane
+
+    @property
+    def next_steps(self) -> Lane | None:
+        """The lane that takes its place with its first step."""
+        return self.stream.upstream.next_lane
+
+    @property
+    def outputs(self) -> Lane | None:
+        """The lane that outputs go to."""
+        return self.stream.outlet.lane
+
+    @property
+    def flushing(self) -> Lane | None:
+        """The lane that the event loop writes the rest of a frame to."""
+        return self.running.rest_writer.lane
+
+    @property
+    def busy(self) -> bool:
+        """True while there is a step."""
+        return self.stream.state is not State.READING
+
+    @property
+    def computed_step_id(self) -> int:
+        return self.lease.progress.computed_step_id
+
+    @property
+    def tokens_run(self) -> int:
+        return self.lease.tokens_run
+
+
 class FakeServer:
     """One server: the real handler, sessions and batcher over the fake engine."""
 
@@ -136,7 +189,7 @@ class FakeServer:
             self.engine, cache_tokens=cache_tokens, idle_seconds=idle_seconds, accounts=self.accounts
         )
         self.batcher = Batcher(self.engine, SPEED)
-        self.runner = Runner(self.batcher, self.sessions.find, asyncio.get_running_loop())
+        self.runner = SessionRunner(self.batcher, asyncio.get_running_loop())
         self.draining = False
         self.leaves_at: float | None = None
         self.num_layers = num_layers
@@ -150,14 +203,21 @@ class FakeServer:
         return self.identity.peer_id
 
     @property
-    def open_sessions(self) -> list[ServerSession]:
+    def open_sessions(self) -> list[OpenSession]:
         """Oldest first."""
-        return list(self.sessions._sessions.values())
+        found = (self.open_session(lease.id) for lease in self.sessions.leases)
+        return [session for session in found if session is not None]
+
+    def open_session(self, session_id: bytes) -> OpenSession | None:
+        """The session with this id."""
+        session = self.runner.find(SessionId(session_id))
+        return session and OpenSession(session)
 
     def history(self, session: int = 0) -> list[Hidden]:
         """What one of its sessions has sent on, per row: [tokens, hidden]; empty at a last hop."""
-        history = self.open_sessions[session].history
-        return [] if history is None else [row.copy() for row in history.rows()]
+        packer = self.open_sessions[session].stream.packer
+        rows = packer.sent_outputs.rows() if isinstance(packer, StepPacker) else []
+        return [row.copy() for row in rows]
 
     def drain(self, seconds: float = 60.0) -> None:
         """Take no more sessions, and tell those that are open: as after SIGTERM."""

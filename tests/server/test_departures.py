@@ -95,7 +95,7 @@ async def test_the_last_hop_is_replaced_and_answers_the_client():
 @pytest.mark.parametrize("wire_dtype", [pb.FLOAT32, pb.INT8])
 async def test_rows_of_different_lengths_are_replayed_in_small_steps(monkeypatch, wire_dtype):
     """Also where INT8 travels: what was rounded once is rounded the same again."""
-    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.REPLAY_STEP_TOKENS", 3)
+    monkeypatch.setattr("p2pinfer.server.streams.packing.REPLAY_STEP_TOKENS", 3)
     rows = [random_hidden(length, seed=length) for length in (3, 8, 2)]
     terms = {"rows": 3, "wire_dtype": wire_dtype}
     outputs = []
@@ -339,8 +339,8 @@ async def test_a_change_that_can_not_be_is_refused_and_the_session_goes_on():
 async def test_a_change_of_either_side_keeps_a_session_from_being_idle():
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         route = await client.route(*swarm.members)
-        first, second = (member.open_sessions[0] for member in swarm.members)
-        first.last_active = second.last_active = 0.0
+        first, second = (member.open_sessions[0].lease for member in swarm.members)
+        first.touched_at = second.touched_at = 0.0
         await route.hops[0].set_downstream(route.hops[1].downstream())
         await route.hops[1].set_upstream(os.urandom(32), at_once=False)
         assert first.last_active > 0

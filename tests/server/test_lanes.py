@@ -76,12 +76,12 @@ async def test_a_lane_that_does_not_say_hello_is_closed(first):
 
 async def test_strangers_do_not_pile_up(monkeypatch):
     """Who connects and says nothing is closed when more come; sessions still get through."""
-    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.MAX_STRANGERS", 3)
+    monkeypatch.setattr("p2pinfer.server.streams.arrivals.MAX_STRANGERS", 3)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         member = swarm.members[0]
         lanes = [await client.lane(member) for _ in range(6)]
         assert all([await is_closed(lane) for lane in lanes[:3]])
-        await until(lambda: len(member.runner._strangers) == 3)
+        await until(lambda: len(member.runner.arrivals.strangers) == 3)
         async with opened(swarm) as route:
             await route.run(ONE, 0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.errors import RefusedError
-from p2pinfer.server.sessions import output_lanes as outputs
+from p2pinfer.server.sessions import rest_writer
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Lane
@@ -25,8 +25,8 @@ THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
 
 def spare_of(member: FakeServer):
     """The lane that its only session is warming, if there is one."""
-    (downstream,) = member.handler._next_hops._of.values()
-    return downstream.spare
+    (slot,) = member.handler._next_hops._slots.values()
+    return slot.spare
 
 
 async def hears_the_end(lane: Lane) -> bool:
@@ -155,7 +155,7 @@ async def test_a_successor_that_stops_reading_holds_up_nobody_and_a_cancelled_ca
 
 
 async def test_a_successor_that_stops_reading_is_given_up_in_time(monkeypatch):
-    monkeypatch.setattr(outputs, "TAKE_SECONDS", 0.1)
+    monkeypatch.setattr(rest_writer, "TAKE_SECONDS", 0.1)
     async with (
         deaf_hop(monkeypatch) as deaf,
         fake_swarm([Span(0, 2), Span(2, 4)]) as swarm,
@@ -220,7 +220,7 @@ async def test_a_next_hop_that_takes_no_more_steps_is_lost_but_the_session_is_no
         hop = route.hops[0]
         deaf_from_the_end = asyncio.create_task(hop.set_downstream(deaf.downstream, held=[2000]))
         assert await deaf_from_the_end == 0
-        monkeypatch.setattr(outputs, "TAKE_SECONDS", 0.1)
+        monkeypatch.setattr(rest_writer, "TAKE_SECONDS", 0.1)
         lost = asyncio.create_task(hop.frame())
         for _ in range(40):
             if lost.done():
@@ -262,7 +262,7 @@ async def test_a_step_that_the_former_next_hop_has_half_taken_is_dropped_at_the_
 
 async def test_steps_that_come_during_a_replay_and_the_switch_leave_no_gap_and_come_once(monkeypatch):
     """A client that doesn't wait: its steps and the change of hops meet in any order."""
-    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.REPLAY_STEP_TOKENS", 5)
+    monkeypatch.setattr("p2pinfer.server.streams.packing.REPLAY_STEP_TOKENS", 5)
     hidden = random_hidden(60)
     async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm, wire_client() as client:
         *members, successor = swarm.members
@@ -279,7 +279,7 @@ async def test_steps_that_come_during_a_replay_and_the_switch_leave_no_gap_and_c
         replayed = await route.hops[0].set_downstream(warm.downstream())
         await sending
         await until(lambda: sum(successor.engine.batch_tokens) == 60)
-        cache = successor.open_sessions[0].caches[0]
+        cache = successor.open_sessions[0].lease.caches[0]
         assert successor.open_sessions[0].tokens_run == 60
         assert cache.length == 60
         route.hops[1] = warm

@@ -16,7 +16,7 @@ import numpy as np
 
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.identity import Identity
-from p2pinfer.types import SessionId, Span
+from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
 from p2pinfer.wire.dialling import Address
@@ -176,7 +176,7 @@ class WireClient:
 
     async def results_lane(self, session: HopSession) -> Lane:
         """A lane that results come on from now on: a result never goes to the one before it by accident."""
-        served = session.member.sessions.find(SessionId(session.id))
+        served = session.member.open_session(session.id)
         former = served and served.outputs
         lane = await self.lane(session.member, Hello(Role.RESULTS, session.id, session.results_key))
         await until(lambda: served is None or served.outputs is not former)

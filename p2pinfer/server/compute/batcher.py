@@ -31,8 +31,8 @@ comes back, and would find the engine busy with a prefill of any length."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The new tokens of one row, from `position` on; what is cached beyond it is forgotten."""
+class RowInput:
+    """The new tokens of one row, from `position` on. Tokens that are cached beyond it are forgotten."""
 
     cache: SequenceCache
     position: int
@@ -40,7 +40,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Computed:
     """The outputs of one step, and how long it waited and ran."""
 
     outputs: list[Hidden]
@@ -52,14 +52,14 @@ class Done:
 class QueuedStep:
     """One step of one of a client's sessions; all rows have caches for the same layers.
 
-    Rows are run in order, each from where the last batch left off. `answer` is called once, on the
+    RowInput are run in order, each from where the last batch left off. `answer` is called once, on the
     thread that runs the batches, with the outcome or with what the engine raised.
     """
 
     client: bytes
     kind: StepKind
-    rows: Sequence[Rows]
-    answer: Callable[[Done | Exception], None]
+    rows: Sequence[RowInput]
+    answer: Callable[[Computed | Exception], None]
     arrived: float = field(default_factory=time.perf_counter)
     tokens: int = field(init=False)
     done_tokens: int = 0
@@ -101,11 +101,11 @@ class QueuedStep:
             self._parts.setdefault(index, []).append(next(outputs))
         return self.done_tokens == self.tokens
 
-    def outcome(self, now: float) -> Done:
+    def outcome(self, now: float) -> Computed:
         """The whole step's, when it is finished."""
         waited = max(0.0, now - self.arrived - self.compute_seconds)
         outputs = [all_tokens(self._parts[index]) for index in range(len(self.rows))]
-        return Done(outputs, waited, self.compute_seconds)
+        return Computed(outputs, waited, self.compute_seconds)
 
 
 class Batcher:
@@ -173,7 +173,7 @@ class Batcher:
         taken = plan_batch([work.demand for work in alike], self._shares, budget)
         return [(work, tokens) for work, tokens in zip(alike, taken, strict=True) if tokens]
 
-    def _answer(self, outcomes: Sequence[tuple[QueuedStep, Done | Exception]]) -> None:
+    def _answer(self, outcomes: Sequence[tuple[QueuedStep, Computed | Exception]]) -> None:
         answered = {id(work) for work, _ in outcomes}
         self._backlog = [work for work in self._backlog if id(work) not in answered]
         for work, outcome in outcomes:

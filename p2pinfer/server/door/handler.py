@@ -1,4 +1,4 @@
-"""The gRPC service: opens sessions, keeps them until they end, and says why they ended."""
+"""The gRPC service: it opens sessions, keeps them until they end, and says why they ended."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pinfer.server.door.admission import Load, admit
-from p2pinfer.server.sessions.next_hops import NextHops
-from p2pinfer.server.sessions.session_steps import Runner
-from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
+from p2pinfer.server.sessions.lease import Lease
+from p2pinfer.server.sessions.next_hops import Change, NextHops
+from p2pinfer.server.sessions.session_runner import SessionRunner
+from p2pinfer.server.sessions.session_table import SessionTable
+from p2pinfer.tasks import ending
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.dialling import Tunnel
@@ -23,19 +25,19 @@ Context = Any
 
 
 class Handler(InferenceServicer):
-    """Serves one model span. `load()` says what the server is and has left, afresh at each call."""
+    """Serves one model span. `load()` says what the server is and has left now."""
 
     def __init__(
         self,
         sessions: SessionTable,
-        runner: Runner,
+        runner: SessionRunner,
         load: Callable[[], Load],
         tunnel: Tunnel | None = None,
     ) -> None:
         self._sessions = sessions
         self._runner = runner
         self._load = load
-        self._next_hops = NextHops(runner, tunnel)
+        self._next_hops = NextHops(tunnel)
 
     async def Ping(self, request: pb.PingRequest, context: Context) -> pb.PingReply:
         """Answer at once: the caller measures the round trip."""
@@ -53,8 +55,9 @@ class Handler(InferenceServicer):
             client = opening.client_public_key
             if refused := admit(terms, self._load(), self._sessions.count_of(client)):
                 raise refused
-            async with self._sessions.open(client, terms) as session:
-                try:
+            async with self._sessions.open(client, terms) as lease:
+                # Steps may come, and lanes have to be closed, even if the next hop can't be reached.
+                with self._runner.running(lease, terms) as session:
                     async with self._next_hops.connected(session, terms):
                         opened = pb.Opened(
                             max_step_tokens=self._sessions.max_step_tokens,
@@ -62,39 +65,37 @@ class Handler(InferenceServicer):
                             receipt_tokens=self._sessions.accounts.receipt_tokens,
                         )
                         await context.write(pb.ServerFrame(opened=opened))
-                        raise await _end_of(session, context)
-                finally:  # also where no next hop was found: steps may have come meanwhile
-                    self._runner.release(session)
+                        raise await _end_of(lease, context)
 
     async def SetUpstream(self, request: pb.SetUpstreamRequest, context: Context) -> pb.SetUpstreamReply:
-        """Let the session's steps come from somebody else."""
+        """Let the session's steps come on a lane with another key."""
         async with errors_as_status(context):
-            session = self._sessions.find_for(request.session)
+            lease = self._sessions.find_for(request.session)
             if len(request.steps_key) != KEY_BYTES:
                 raise Refused(Reason.BAD_OPENING, f"keys have {KEY_BYTES} bytes")
-            await self._runner.change_upstream(session, request.steps_key, at_once=request.at_once)
+            session = self._runner.session_of(lease)
+            await session.change_upstream(request.steps_key, at_once=request.at_once)
         return pb.SetUpstreamReply()
 
     async def SetDownstream(
         self, request: pb.SetDownstreamRequest, context: Context
     ) -> pb.SetDownstreamReply:
-        """Tell another hop what the next hop was told; with `switch`, put it in the next hop's place."""
+        """Tell another hop what the next hop was told. With `switch`, put it in the next hop's place."""
         async with errors_as_status(context):
-            session = self._sessions.find_for(request.session)
-            tokens = await self._next_hops.change(
-                session, request.downstream, request.held, switch=request.switch
-            )
+            lease = self._sessions.find_for(request.session)
+            change = Change(target=request.downstream, held=request.held, switch=request.switch)
+            tokens = await self._next_hops.change(lease, change)
         return pb.SetDownstreamReply(tokens=tokens)
 
     async def Progress(self, request: pb.ProgressRequest, context: Context) -> pb.ProgressReply:
-        """Say how far a session is: what the computing thread has noted, without waiting for it."""
+        """Say how far a session is, without waiting for the computing thread."""
         async with errors_as_status(context):
-            session = self._sessions.find_for(request.session)
+            progress = self._sessions.find_for(request.session).progress
         return pb.ProgressReply(
-            received=session.last_step_id,
-            computed=session.computed_step_id,
-            sent=session.sent_step_id,
-            history_tokens=session.history_tokens,
+            received=progress.received_step_id,
+            computed=progress.computed_step_id,
+            sent=progress.sent_step_id,
+            history_tokens=progress.history_tokens,
         )
 
     async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleReply:
@@ -102,15 +103,12 @@ class Handler(InferenceServicer):
         async with errors_as_status(context):
             accounts = self._sessions.accounts
             reply = await accounts.settle(accounts.find_for(request.session), request.receipt)
-            self._runner.go_on(SessionId(request.session.session_id))
+            if (session := self._runner.find(SessionId(request.session.session_id))) is not None:
+                session.receipt_came()
         return reply
 
 
-async def _end_of(session: ServerSession, context: Context) -> Refused:
-    """Tell the client what there is to be told until the session ends, and return why it did."""
-    telling = asyncio.create_task(session.outbox.drain_forever(context))
-    try:
-        return await asyncio.shield(session.ended)
-    finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+async def _end_of(lease: Lease, context: Context) -> Refused:
+    """Write what the client is to be told until the session ends. Returns why it ended."""
+    async with ending(asyncio.create_task(lease.outbox.drain_forever(context))):
+        return await asyncio.shield(lease.ended)

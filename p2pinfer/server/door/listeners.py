@@ -12,7 +12,7 @@ import grpc
 from p2pinfer.errors import UsageError
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.handler import Handler
-from p2pinfer.server.sessions.session_steps import Runner
+from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
@@ -35,7 +35,7 @@ async def open_to_peers(
     listen: str | None,
     announce: tuple[str, ...],
     handler: Handler,
-    runner: Runner,
+    runner: SessionRunner,
     swarm: Swarm,
 ) -> AsyncIterator[Reachable]:
     """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
@@ -65,7 +65,7 @@ async def open_to_peers(
 @asynccontextmanager
 async def serve_on_sockets(
     handler: Handler,
-    runner: Runner,
+    runner: SessionRunner,
     listeners: Sequence[socket.socket],
     service_path: str,
     leave_seconds: float = _LEAVE_SECONDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from p2pinfer.server.sessions.session_steps import Runner
+from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.types import Span
 
@@ -17,6 +17,6 @@ class ReadyServer:
     layers: Span
     model_name: str
     sessions: SessionTable
-    runner: Runner
+    runner: SessionRunner
     daemon_pid: Callable[[], int | None]  # the process of p2pd now; None while it is started again
     announce_soon: Callable[[], None]  # doesn't wait for the next heartbeat

@@ -13,12 +13,14 @@ from p2pinfer.server.life.layer_choice import choose_layers
 from p2pinfer.server.life.model_loading import load_layers, open_store
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService
-from p2pinfer.server.sessions.accounts import Accounts, Book
+from p2pinfer.server.sessions.accounts import Accounts, ReceiptKeeper
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import ending
 
 
-async def serve_period(config: ServerConfig, identity: Identity, book: Book, period: ServingPeriod) -> None:
+async def serve_period(
+    config: ServerConfig, identity: Identity, book: ReceiptKeeper, period: ServingPeriod
+) -> None:
     """Serve until `period` says that it ends. If cancelled, it cleans up as well.
 
     Raises P2PInferError, with what the owner can do about it, if the server can't begin or go on.

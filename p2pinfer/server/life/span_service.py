@@ -23,7 +23,7 @@ from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.machine.memory import available_memory_bytes
 from p2pinfer.server.sessions.accounts import Accounts
-from p2pinfer.server.sessions.session_steps import Runner
+from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
@@ -68,7 +68,7 @@ class SpanService:
             accounts=accounts,
         )
         self._batcher = Batcher(span.engine, span.speed)
-        self._runner = Runner(self._batcher, self._sessions.find, asyncio.get_running_loop())
+        self._runner = SessionRunner(self._batcher, asyncio.get_running_loop())
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
 
     async def run(self) -> None:

@@ -1,7 +1,8 @@
 """What clients owe: the work of every session, and how much of it is signed for.
 
-No step is begun that would leave more than so many tokens unsigned; the client is asked to sign well before.
-It may also sign for a while after the session's end, so that nothing has to wait for that.
+Accounts belong to the event loop. The computing thread counts the work and lets no step begin that would
+leave too much unsigned (`server/streams/allowance.py`). A client may also sign for a while after the end of
+its session, so that the end doesn't wait for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Protocol
 from p2pinfer.errors import InvalidReceiptError, LedgerError
 from p2pinfer.identity import Identity
 from p2pinfer.owner.ledger.acceptance import Expected, rejection
+from p2pinfer.server.streams.progress import Progress
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
@@ -26,22 +28,22 @@ from p2pinfer.wire.status import Reason, Refused
 logger = logging.getLogger(__name__)
 
 RECEIPT_SECONDS = 15.0
-"""How long a step waits for the receipt that lets it begin, until the session ends."""
+"""How long a step waits for the receipt that lets it begin. Then the session ends."""
 
 SETTLING_SECONDS = 60.0
 """How long a client may sign after the end of its session."""
 
 _MAX_ENDED = 10_000
 _SMALLEST_PART = 8
-"""While a session is open each receipt must be for what was asked, or for 1/8 of the limit at least: each
+"""While a session is open a receipt must be for what was asked, or for 1/8 of the limit at least: each one
 is a write to the disk."""
 
 
-class Book(Protocol):
-    """Where signed work is written down."""
+class ReceiptKeeper(Protocol):
+    """Where receipts and ended sessions are written down for good."""
 
     async def add_receipt(self, receipt: SignedReceipt) -> str | None:
-        """Keep a receipt for good; or say why not. Raises LedgerError if it can't be written."""
+        """Keep a receipt, or return why not. Raises LedgerError if it can't be written."""
 
     def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
         """Note a session that has ended, with all its work."""
@@ -49,16 +51,21 @@ class Book(Protocol):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Account:
-    """One session's. `done` belongs to the thread that computes, the rest to the event loop."""
+    """The work of one session, and the last receipt for it. Times are Unix seconds."""
 
     expected: Expected
     control_key: bytes
     limit_tokens: int
-    done: Work = field(default_factory=Work)
+    progress: Progress
     last: Receipt | None = None
-    asked: Work = field(default_factory=Work)  # what the client was last told that was done
-    started_at: float = field(default_factory=time.time)
+    asked: Work = field(default_factory=Work)  # what the client was last asked to sign for
+    started_at: float
     ended_at: float | None = None
+
+    @property
+    def done(self) -> Work:
+        """What the computing thread has done so far."""
+        return self.progress.done
 
     @property
     def signed(self) -> Work:
@@ -67,35 +74,17 @@ class Account:
 
     @property
     def unsigned_tokens(self) -> int:
-        """What was done and not signed for."""
+        """Tokens that were computed and not signed for."""
         return self.done.tokens - self.signed.tokens
-
-    def may_run(self, tokens: int) -> bool:
-        """True if a step of so many tokens may begin."""
-        return self.unsigned_tokens + tokens <= self.limit_tokens
-
-    def count(self, work: Work) -> None:
-        """A step was computed."""
-        self.done = self.done + work
-
-    def is_due(self) -> bool:
-        """True if half of the limit was done since the client signed, or was last asked to."""
-        told = max(self.signed.tokens, self.asked.tokens)
-        return self.done.tokens - told >= self.limit_tokens // 2
-
-    def ask(self) -> pb.ServerFrame:
-        """What the client is told: sign for all that was done."""
-        self.asked = self.done
-        return pb.ServerFrame(receipt_due=_due(self.done))
 
 
 class Accounts:
-    """Those of the sessions that are open, and of those that ended a short while ago. For the event loop."""
+    """The accounts of the sessions that are open, and of those that ended a short while ago."""
 
     def __init__(
         self,
         identity: Identity,
-        book: Book,
+        keeper: ReceiptKeeper,
         *,
         receipt_tokens: int,
         now: Callable[[], float] = time.time,
@@ -103,14 +92,14 @@ class Accounts:
         """Leave at most `receipt_tokens` unsigned in each session."""
         self.receipt_tokens = receipt_tokens
         self._identity = identity
-        self._book = book
+        self._keeper = keeper
         self._now = now
         self._open: dict[SessionId, Account] = {}
         self._ended: dict[SessionId, Account] = {}  # in the order in which they ended
         self._settled = asyncio.Event()
 
-    def open(self, client: bytes, terms: pb.Terms) -> Account:
-        """Begin the account of a session."""
+    def open(self, client: bytes, terms: pb.Terms, progress: Progress) -> Account:
+        """Begin the account of a session, whose work is counted in `progress`."""
         expected = Expected(
             server=self._identity.peer_id,
             client=client,
@@ -122,6 +111,7 @@ class Accounts:
             expected=expected,
             control_key=terms.control_key,
             limit_tokens=self.receipt_tokens,
+            progress=progress,
             started_at=self._now(),
         )
         self._open[expected.session_id] = account
@@ -135,7 +125,7 @@ class Accounts:
         self.retire()
 
     def retire(self, *, everybody: bool = False) -> None:
-        """Write down the sessions whose clients have signed for everything, or have had their time to."""
+        """Write down ended sessions that are signed for, or whose clients have had `SETTLING_SECONDS`."""
         deadline = self._now() - SETTLING_SECONDS
         surplus = len(self._ended) - _MAX_ENDED
         for index, account in enumerate(list(self._ended.values())):
@@ -143,7 +133,7 @@ class Accounts:
             if everybody or index < surplus or account.ended_at < deadline or not account.unsigned_tokens:
                 del self._ended[account.expected.session_id]
                 if account.done.tokens:
-                    self._book.add_session(
+                    self._keeper.add_session(
                         account.expected,
                         account.done,
                         started_at=account.started_at,
@@ -152,11 +142,11 @@ class Accounts:
 
     @property
     def unsigned_tokens(self) -> int:
-        """Of all sessions, also of those that have just ended."""
+        """Tokens that no receipt covers, in open sessions and in those that have just ended."""
         return sum(account.unsigned_tokens for account in (*self._open.values(), *self._ended.values()))
 
     def find_for(self, ref: pb.SessionRef) -> Account:
-        """The account that a client speaks of. Raises Refused if there is none, or if the key is wrong."""
+        """The account that a client names. Raises Refused if there is none, or if the key is wrong."""
         session_id = SessionId(ref.session_id)
         account = self._open.get(session_id) or self._ended.get(session_id)
         if account is None or not hmac.compare_digest(account.control_key, ref.control_key):
@@ -166,7 +156,7 @@ class Accounts:
     async def settle(self, account: Account, signed: SignedReceipt) -> pb.SettleReply:
         """Take a receipt: check it, sign it, keep it. Raises Refused for one that can't be taken.
 
-        The reply to one that says more than was done tells what was.
+        A receipt for more than was done isn't kept: the reply has no signature and says what was done.
         """
         try:
             receipt = read_receipt(signed)
@@ -181,7 +171,7 @@ class Accounts:
         if reason is None:
             countersigned = countersign(signed, self._identity)
             try:
-                reason = await self._book.add_receipt(countersigned)
+                reason = await self._keeper.add_receipt(countersigned)
             except LedgerError as error:
                 logger.error("a receipt was lost: %s", error)
                 raise Refused(Reason.FAILED, "this server can't write its ledger") from error
@@ -194,7 +184,7 @@ class Accounts:
         return pb.SettleReply(server_signature=countersigned.server_signature, done=_due(done))
 
     async def wait_settled(self, seconds: float) -> None:
-        """Return when the clients of all sessions that have ended have signed, or after so many seconds."""
+        """Return when the clients of all ended sessions have signed, or after `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while self._ended:
@@ -209,6 +199,11 @@ class Accounts:
         if account.ended_at is None and not asked and added < account.limit_tokens // _SMALLEST_PART:
             return f"it adds {added} tokens while the session is open: sign when asked, or at its end"
         return None
+
+
+def receipt_due(done: Work) -> pb.ServerFrame:
+    """What a client is told: sign for all that was done."""
+    return pb.ServerFrame(receipt_due=_due(done))
 
 
 def _due(work: Work) -> pb.ReceiptDue:

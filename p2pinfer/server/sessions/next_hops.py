@@ -1,7 +1,7 @@
-"""The ways to sessions' next hops: dialled at opening, and again when the client names another hop.
+"""The lanes to sessions' next hops: dialled at opening, and again when the client names another hop.
 
-A hop that takes another's place is told the history first. Meanwhile the one before is served; the two
-are exchanged by the thread that computes, which alone knows when nothing is left of the history.
+A hop that takes another's place is told first what the other was sent. Meanwhile the other is served. The
+computing thread exchanges the two, because only it knows when nothing is left to tell.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidRecordError, ProtocolError
-from p2pinfer.server.sessions import output_lanes as outputs
-from p2pinfer.server.sessions.session_steps import Piece, Runner
-from p2pinfer.server.sessions.session_table import ServerSession
+from p2pinfer.server.sessions import rest_writer
+from p2pinfer.server.sessions.lease import Lease
+from p2pinfer.server.sessions.running_session import RunningSession
+from p2pinfer.server.streams.packing import Piece
 from p2pinfer.swarm.records import announcement
 from p2pinfer.tasks import ended, undisturbed
 from p2pinfer.wire import inference_pb2 as pb
@@ -37,136 +38,130 @@ class NextHop:
     lane: Lane
     way: AsyncExitStack
 
-    def is_meant_by(self, downstream: pb.Downstream) -> bool:
-        """True if the client speaks of this lane."""
-        return (self.session_id, self.steps_key) == (downstream.session_id, downstream.steps_key)
+    def is_named_by(self, target: pb.Downstream) -> bool:
+        """True if the client names this lane."""
+        return (self.session_id, self.steps_key) == (target.session_id, target.steps_key)
 
 
 @dataclass(slots=True, eq=False)
-class Downstream:
-    """One session's next hop, the one that is to take its place, and the call that sees to it."""
+class NextHopSlot:
+    """One session's next hop, the hop that is to take its place, and the call that prepares the change."""
 
-    session: ServerSession
+    session: RunningSession
     current: NextHop
     spare: NextHop | None = None
     change: asyncio.Task[int] | None = None
 
 
-class NextHops:
-    """Of all sessions of a server."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a client asks for: tell another hop the history, and perhaps let it be the next hop then."""
 
-    def __init__(self, runner: Runner, tunnel: Tunnel | None) -> None:
-        self._runner = runner
+    target: pb.Downstream
+    held: Sequence[int]  # tokens per row that the target has already; none given: it has nothing
+    switch: bool
+
+
+class NextHops:
+    """The next hops of all sessions of a server."""
+
+    def __init__(self, tunnel: Tunnel | None) -> None:
         self._tunnel = tunnel
-        self._of: dict[ServerSession, Downstream] = {}
+        self._slots: dict[Lease, NextHopSlot] = {}
 
     @asynccontextmanager
-    async def connected(self, session: ServerSession, terms: pb.Terms) -> AsyncIterator[None]:
+    async def connected(self, session: RunningSession, terms: pb.Terms) -> AsyncIterator[None]:
         """Connect to the next hop, if the terms name one: better at opening than in the first step.
 
-        The ways to it, and to those that follow in its place, stay open until the block ends. Raises
+        The ways to it, and to the hops that follow in its place, stay open until the block ends. Raises
         Refused if it can't be reached.
         """
         if not terms.HasField("downstream"):
             yield
             return
         current = await self._dial(terms.downstream)
-        self._runner.lead(session, current.lane, _hello(current))
-        downstream = self._of[session] = Downstream(session, current)
+        session.lead(current.lane, _hello(current))
+        slot = self._slots[session.lease] = NextHopSlot(session, current)
         try:
             yield
         finally:
-            del self._of[session]
-            await _stop(downstream.change)
-            await self._drop_spare(downstream)
-            await downstream.current.way.aclose()
+            del self._slots[session.lease]
+            await _stop(slot.change)
+            await self._drop_spare(slot)
+            await slot.current.way.aclose()
 
-    async def change(
-        self, session: ServerSession, target: pb.Downstream, held: Sequence[int], *, switch: bool
-    ) -> int:
+    async def change(self, lease: Lease, change: Change) -> int:
         """Tell another hop the history, beyond the `held` tokens per row; with `switch`, then all outputs.
 
         Returns the tokens of the history that were sent. Without `switch` the lane stays open, and the next
         call for the same session and key goes on where this one ended. A newer call ends this one. Raises
         Refused; the session then goes on as before.
         """
-        check_downstream(target)
-        downstream = self._of.get(session)
-        if downstream is None:
+        check_downstream(change.target)
+        slot = self._slots.get(lease)
+        if slot is None:
             raise Refused(Reason.BAD_OPENING, "no other hop follows this one, or not yet: nothing to change")
-        if held and len(held) != session.contract.rows:
+        rows = lease.contract.rows
+        if change.held and len(change.held) != rows:
             raise Refused(
-                Reason.BAD_OPENING, f"{len(held)} rows are held where the session has {session.contract.rows}"
+                Reason.BAD_OPENING, f"{len(change.held)} rows are held where the session has {rows}"
             )
-        former = downstream.change
-        task = asyncio.create_task(self._change(downstream, former, target, held, switch))
-        downstream.change = task
+        task = asyncio.create_task(self._change(slot, slot.change, change))
+        slot.change = task
         try:
-            either: set[asyncio.Future[Any]] = {task, session.ended}
+            either: set[asyncio.Future[Any]] = {task, lease.ended}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if task.done() and not task.cancelled():
                 return task.result()
-            if session.ended.done():
-                raise session.ended.result()
-            if downstream is not self._of.get(session):
+            if lease.ended.done():
+                raise lease.ended.result()
+            if slot is not self._slots.get(lease):
                 raise Refused(Reason.UNKNOWN_SESSION, "the session has ended")
             raise Refused(Reason.NEXT_HOP_UNREACHABLE, "another change of the next hop has taken its place")
         finally:
             await _stop(task)
 
-    async def _change(
-        self,
-        downstream: Downstream,
-        former: asyncio.Task[int] | None,
-        target: pb.Downstream,
-        held: Sequence[int],
-        switch: bool,
-    ) -> int:
+    async def _change(self, slot: NextHopSlot, former: asyncio.Task[int] | None, change: Change) -> int:
         await _stop(former)
-        session = downstream.session
-        session.touch()
-        if downstream.current.is_meant_by(target) and not session.outputs_lost:
+        slot.session.lease.touch()
+        if slot.current.is_named_by(change.target) and not slot.session.lease.progress.outputs_are_lost:
             return 0  # the answer to the call that did it was lost
-        if downstream.spare is not None and not downstream.spare.is_meant_by(target):
-            await self._drop_spare(downstream)
+        if slot.spare is not None and not slot.spare.is_named_by(change.target):
+            await self._drop_spare(slot)
         try:
-            spare = downstream.spare
+            spare = slot.spare
             if spare is None:
-                spare = downstream.spare = await self._dial(target)
+                spare = slot.spare = await self._dial(change.target)
                 await _push(spare.lane, _hello(spare).pack())
-                await undisturbed(self._runner.begin_replay(session, held))
-            return await self._replay(downstream, spare, switch, target.pass_history_on)
+                await undisturbed(slot.session.begin_replay(change.held))
+            return await self._replay(slot, spare, change)
         except BaseException:  # also a cancellation: a frame may be sent by half
-            await self._drop_spare(downstream)
+            await self._drop_spare(slot)
             raise
 
-    async def _replay(
-        self, downstream: Downstream, spare: NextHop, switch: bool, pass_history_on: bool
-    ) -> int:
-        session, tokens = downstream.session, 0
-        while piece := await self._next_piece(downstream, spare, switch, pass_history_on):
+    async def _replay(self, slot: NextHopSlot, spare: NextHop, change: Change) -> int:
+        tokens = 0
+        while piece := await self._next_piece(slot, spare, change):
             await _push(spare.lane, piece.frame)
             tokens += piece.tokens
-        session.touch()
+        slot.session.lease.touch()
         return tokens
 
-    async def _next_piece(
-        self, downstream: Downstream, spare: NextHop, switch: bool, pass_history_on: bool
-    ) -> Piece | None:
-        asked = self._runner.next_piece(
-            downstream.session, spare.lane if switch else None, pass_history_on=pass_history_on
+    async def _next_piece(self, slot: NextHopSlot, spare: NextHop, change: Change) -> Piece | None:
+        asked = slot.session.next_piece(
+            spare.lane if change.switch else None, pass_history_on=change.target.pass_history_on
         )
         try:
             return await undisturbed(asked)
-        finally:  # cancelled or not: whose lane it is now has been decided
-            if switch and not asked.cancelled() and asked.exception() is None and asked.result() is None:
-                former, downstream.current = downstream.current, spare
-                downstream.spare = None
+        finally:  # cancelled or not: it is decided whose lane the spare is now
+            is_over = not asked.cancelled() and asked.exception() is None and asked.result() is None
+            if change.switch and is_over:
+                former, slot.current, slot.spare = slot.current, spare, None
                 await former.way.aclose()
 
-    async def _dial(self, downstream: pb.Downstream) -> NextHop:
+    async def _dial(self, target: pb.Downstream) -> NextHop:
         try:
-            record = announcement.decode(downstream.record)
+            record = announcement.decode(target.record)
         except InvalidRecordError as error:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
         address = Address(record.peer_id, record.endpoints, record.certificate)
@@ -175,10 +170,10 @@ class NextHops:
             lane = await way.enter_async_context(lane_to(address, self._tunnel, CONNECT_SECONDS))
         except HopFailedError as error:
             raise Refused(Reason.NEXT_HOP_UNREACHABLE, str(error)) from error
-        return NextHop(session_id=downstream.session_id, steps_key=downstream.steps_key, lane=lane, way=way)
+        return NextHop(session_id=target.session_id, steps_key=target.steps_key, lane=lane, way=way)
 
-    async def _drop_spare(self, downstream: Downstream) -> None:
-        spare, downstream.spare = downstream.spare, None
+    async def _drop_spare(self, slot: NextHopSlot) -> None:
+        spare, slot.spare = slot.spare, None
         if spare is not None:
             spare.lane.close()
             await spare.way.aclose()
@@ -191,10 +186,10 @@ def _hello(hop: NextHop) -> Hello:
 async def _push(lane: Lane, frame: bytes) -> None:
     """Send a frame whole. Raises Refused if the lane breaks, or takes nothing for too long."""
     try:
-        lane.receive()  # nothing comes this way but the end: who has hung up takes nothing any more
-        await deliver(lane, frame, stall_seconds=outputs.TAKE_SECONDS)
+        lane.receive()  # nothing comes this way but the end of the lane
+        await deliver(lane, frame, stall_seconds=rest_writer.TAKE_SECONDS)
     except TimeoutError as error:
-        detail = f"the next hop took no history: nothing for {outputs.TAKE_SECONDS:.0f} s"
+        detail = f"the next hop took no history: nothing for {rest_writer.TAKE_SECONDS:.0f} s"
         raise Refused(Reason.NEXT_HOP_UNREACHABLE, detail) from error
     except (OSError, EOFError, ProtocolError) as error:
         raise Refused(Reason.NEXT_HOP_UNREACHABLE, f"the next hop took no history: {error}") from error

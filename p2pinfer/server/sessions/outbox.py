@@ -1,4 +1,4 @@
-"""What a session's client is still to be told, beside the steps' own answers."""
+"""Frames for a session's client that wait to be written: everything but the results of steps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from p2pinfer.wire import inference_pb2 as pb
 
 
 class Outbox:
-    """Frames that wait to be written; of each kind the newest, since it says all that the ones before did.
+    """The newest frame of each kind: it says all that the older ones of its kind did.
 
-    So a client that doesn't read can't make it grow. For the event loop.
+    So a client that doesn't read can't make the outbox grow. It belongs to the event loop.
     """
 
     def __init__(self) -> None:
@@ -19,9 +19,9 @@ class Outbox:
         self._filled = asyncio.Event()
 
     def put(self, frame: pb.ServerFrame) -> None:
-        """Let a frame be written, in place of an older one of its kind."""
+        """Add a frame in place of an older one of its kind."""
         kind = frame.WhichOneof("body") or ""
-        self._frames.pop(kind, None)  # what comes last is told last
+        self._frames.pop(kind, None)  # the newest frame is written last
         self._frames[kind] = frame
         self._filled.set()
 

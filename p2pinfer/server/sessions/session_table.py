@@ -1,4 +1,4 @@
-"""The sessions that a server has open: what each may use, and when it ends."""
+"""The sessions that a server has open: which there are, what they have leased, and when they end."""
 
 from __future__ import annotations
 
@@ -9,128 +9,24 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
-from p2pinfer.model.engine.base import Engine, SequenceCache
-from p2pinfer.server.sessions.accounts import Account, Accounts
-from p2pinfer.server.sessions.history import History
-from p2pinfer.server.sessions.lease import leased_tokens
-from p2pinfer.server.sessions.outbox import Outbox
+from p2pinfer.model.engine.base import Engine
+from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.server.sessions.lease import Lease, leased_tokens
+from p2pinfer.server.streams.progress import Progress
 from p2pinfer.types import SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.hello import Hello
-from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.opening import MAX_CLOCK_SKEW_SECONDS
 from p2pinfer.wire.status import Reason, Refused
-from p2pinfer.wire.steps import MAX_STEP_TOKENS, Contract, Step
+from p2pinfer.wire.steps import MAX_STEP_TOKENS, Contract
 
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_SESSIONS = 100_000
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class ServerSession:
-    """One client's rows in this server's layers.
-
-    The first fields are set at opening and don't change; those under "the runner's" belong to the
-    thread that computes, and the others to the event loop.
-    """
-
-    id: SessionId
-    client: bytes  # public key
-    layers: Span
-    contract: Contract
-    control_key: bytes
-    account: Account
-    results_key: bytes  # empty: another hop follows
-    caches: list[SequenceCache]
-    history: History | None  # None: the client takes the outputs, and keeps them as tokens
-    ended: asyncio.Future[Refused]
-    outbox: Outbox = field(default_factory=Outbox)
-    released: bool = False
-    flushing: tuple[Lane, asyncio.TimerHandle] | None = None  # a lane that waits to be written to
-
-    # the runner's
-    steps_key: bytes  # that the lane of steps was, or will be, opened with
-    next_steps_key: bytes = b""  # the same of a lane that takes its place with the first step on it
-    last_step_id: int = 0
-    computed_step_id: int = 0
-    sent_step_id: int = 0
-    history_tokens: int = 0  # that came as history, and are in the caches
-    lengths: list[int] = field(default_factory=list)
-    tokens_run: int = 0
-    last_active: float = field(default_factory=time.monotonic)
-    busy: bool = False  # a step waits for a receipt, or is computed, or its outputs are not yet taken
-    unsigned_step: Step | None = None  # that waits for a receipt
-    gap_expected: bool = False  # the upstream has changed: what it was sent before may have gone astray
-    steps: Lane | None = None
-    next_steps: Lane | None = None
-    outputs: Lane | None = None
-    outputs_lost: bool = False  # there was a lane; what comes meanwhile is not sent
-    pass_history_on: bool = False  # to where the outputs go
-    hello: Hello | None = None  # to be sent before the first output
-    unsent: bytes | None = None
-    unsent_step_id: int = 0
-    sending: Lane | None = None  # the lane that the event loop writes the rest of a frame to
-
-    @property
-    def is_last_hop(self) -> bool:
-        """True if the client takes the outputs."""
-        return bool(self.results_key)
-
-    def begin(self, step: Step) -> None:
-        """Note that a step was accepted: its tokens count as cached from here on."""
-        if step.step_id:
-            self.last_step_id = step.step_id
-        self.touch()
-        for chunk in step.chunks:
-            self.lengths[chunk.row] = chunk.position + len(chunk.hidden)
-            self.tokens_run += len(chunk.hidden)
-
-    def touch(self) -> None:
-        """Something happened: the idle time begins anew."""
-        self.last_active = time.monotonic()
-
-    def end(self, refused: Refused) -> None:
-        """End the session for this reason, unless it already ends for another."""
-        if not self.ended.done():
-            self.ended.set_result(refused)
-
-    def change_upstream(self, steps_key: bytes, *, at_once: bool) -> list[Lane]:
-        """Let steps come from whoever shows this key. Returns the lanes that are to be closed."""
-        self.touch()
-        self.gap_expected = True
-        old = [self.next_steps]
-        self.next_steps, self.next_steps_key = None, steps_key
-        if at_once:
-            old.append(self.steps)
-            self.steps, self.steps_key, self.next_steps_key = None, steps_key, b""
-        return [lane for lane in old if lane is not None]
-
-    def give_steps_lane(self, lane: Lane, key: bytes) -> bool:
-        """Take this lane for the steps to come; False if nobody with such a key is expected."""
-        if self.steps is None and hmac.compare_digest(self.steps_key, key):
-            self.steps = lane
-        elif self.next_steps is None and hmac.compare_digest(self.next_steps_key, key):
-            self.next_steps = lane
-        else:
-            return False
-        return True
-
-    def promote_steps_lane(self) -> Lane | None:
-        """The new lane takes the place of the old one, which is returned."""
-        old, self.steps, self.next_steps = self.steps, self.next_steps, None
-        self.steps_key, self.next_steps_key = self.next_steps_key, b""
-        return old
-
-    def accepts_results_lane(self, key: bytes) -> bool:
-        """True if whoever shows this key may take the results, also in the place of another lane."""
-        return self.is_last_hop and hmac.compare_digest(self.results_key, key)
-
-
 class SessionTable:
-    """All open sessions; leases cache tokens to them and takes the leases back."""
+    """All open sessions. It leases cache tokens to them and takes the leases back."""
 
     def __init__(
         self,
@@ -141,7 +37,7 @@ class SessionTable:
         accounts: Accounts,
     ) -> None:
         self._engine = engine
-        self._sessions: dict[SessionId, ServerSession] = {}
+        self._leases: dict[SessionId, Lease] = {}
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
         self._leased_layer_tokens = 0
@@ -152,7 +48,12 @@ class SessionTable:
         self.accounts = accounts
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._leases)
+
+    @property
+    def leases(self) -> list[Lease]:
+        """The open sessions, the oldest first."""
+        return list(self._leases.values())
 
     @property
     def free_cache_tokens(self) -> int:
@@ -162,7 +63,7 @@ class SessionTable:
 
     @property
     def max_step_tokens(self) -> int:
-        """No step may have more: one must fit into what may be unsigned."""
+        """The most tokens of a step: one step must fit into what may be unsigned."""
         return min(MAX_STEP_TOKENS, self.accounts.receipt_tokens)
 
     def count_of(self, client: bytes) -> int:
@@ -170,18 +71,60 @@ class SessionTable:
         return self._clients[client]
 
     @asynccontextmanager
-    async def open(self, client: bytes, terms: pb.Terms) -> AsyncIterator[ServerSession]:
-        """Lease memory to a session for as long as the block runs. Its caches are the caller's to free.
+    async def open(self, client: bytes, terms: pb.Terms) -> AsyncIterator[Lease]:
+        """Lease memory to a session for as long as the block runs. The caller frees its caches.
 
-        Call it right after `admit`, with no await between: what was free then is taken here.
+        Call it right after `admit`, with no await between: what was free then is taken here. Raises Refused
+        for an opening that was used before.
         """
+        lease = self._new_lease(client, terms)
+        started = time.monotonic()
+        try:
+            yield lease
+        finally:
+            self._end(lease, time.monotonic() - started)
+
+    def find_for(self, ref: pb.SessionRef) -> Lease:
+        """The session that a client names. Raises Refused if there is none, or if the key is wrong."""
+        lease = self._leases.get(SessionId(ref.session_id))
+        if lease is None or not hmac.compare_digest(lease.control_key, ref.control_key):
+            raise Refused(Reason.UNKNOWN_SESSION, "no session here has this id and key")
+        return lease
+
+    def announce_draining(self, seconds: float) -> None:
+        """Tell the client of every session to find another server within `seconds`."""
+        for lease in self._leases.values():
+            lease.outbox.put(pb.ServerFrame(draining=pb.Draining(seconds=seconds)))
+
+    async def wait_empty(self) -> None:
+        """Return as soon as no session is open."""
+        await self._emptied.wait()
+
+    def end_all(self, refused: Refused) -> None:
+        """End every session for this reason."""
+        for lease in self.leases:
+            lease.end(refused)
+
+    async def expire_forever(self) -> None:
+        """End sessions that have had no step for `idle_seconds`, and close accounts that nobody settles."""
+        while True:
+            await asyncio.sleep(min(self.idle_seconds / 4, 5.0))
+            self.accounts.retire()
+            deadline = time.monotonic() - self.idle_seconds
+            for lease in self.leases:
+                if lease.last_active < deadline:
+                    lease.end(
+                        Refused(Reason.IDLE, f"no step for {self.idle_seconds:.0f} s: open a new session")
+                    )
+
+    def _new_lease(self, client: bytes, terms: pb.Terms) -> Lease:
         session_id = SessionId(terms.session_id)
         if session_id in self._seen:
             raise Refused(Reason.BAD_OPENING, "this opening was used before: sign a new one")
         self._remember(session_id)
         layers = Span(terms.first_layer, terms.end_layer)
-        layer_tokens = leased_tokens(terms) * len(layers)
-        session = ServerSession(
+        progress = Progress()
+        lease = Lease(
             id=session_id,
             client=client,
             layers=layers,
@@ -193,81 +136,37 @@ class SessionTable:
                 max_step_tokens=self.max_step_tokens,
             ),
             control_key=terms.control_key,
-            account=self.accounts.open(client, terms),
-            steps_key=terms.steps_key,
-            results_key=terms.results_key,
-            pass_history_on=terms.downstream.pass_history_on,
+            account=self.accounts.open(client, terms, progress),
+            progress=progress,
             caches=[self._engine.new_cache(layers) for _ in range(terms.rows)],
-            history=None if terms.results_key else self._new_history(terms),
+            layer_tokens=leased_tokens(terms) * len(layers),
             ended=asyncio.get_running_loop().create_future(),
-            lengths=[0] * terms.rows,
         )
-        self._sessions[session_id] = session
+        self._leases[session_id] = lease
         self._emptied.clear()
         self._clients[client] += 1
-        self._leased_layer_tokens += layer_tokens
-        started = time.monotonic()
-        try:
-            yield session
-        finally:
-            session.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
-            del self._sessions[session_id]
-            self.accounts.close(session.account)
-            if not self._sessions:
-                self._emptied.set()
-            self._leased_layer_tokens -= layer_tokens
-            self._clients[client] -= 1
-            if not self._clients[client]:
-                del self._clients[client]
-            reason = session.ended.result().reason
-            logger.info(
-                "session closed id=%s layers=%s tokens=%d seconds=%.1f outcome=%s",
-                session_id.hex()[:8],
-                layers,
-                session.tokens_run,
-                time.monotonic() - started,
-                "finished" if reason is Reason.UNKNOWN_SESSION else reason,
-            )
+        self._leased_layer_tokens += lease.layer_tokens
+        return lease
 
-    def find(self, session_id: SessionId) -> ServerSession | None:
-        """The session with this id. Any thread may ask."""
-        return self._sessions.get(session_id)
-
-    def find_for(self, ref: pb.SessionRef) -> ServerSession:
-        """The session that a client speaks of. Raises Refused if there is none, or if the key is wrong."""
-        session = self._sessions.get(SessionId(ref.session_id))
-        if session is None or not hmac.compare_digest(session.control_key, ref.control_key):
-            raise Refused(Reason.UNKNOWN_SESSION, "no session here has this id and key")
-        return session
-
-    def announce_draining(self, seconds: float) -> None:
-        """Tell the client of every session to find another server within so many seconds."""
-        for session in self._sessions.values():
-            session.outbox.put(pb.ServerFrame(draining=pb.Draining(seconds=seconds)))
-
-    async def wait_empty(self) -> None:
-        """Return as soon as no session is open."""
-        await self._emptied.wait()
-
-    def end_all(self, refused: Refused) -> None:
-        """End every session for this reason."""
-        for session in list(self._sessions.values()):
-            session.end(refused)
-
-    async def expire_forever(self) -> None:
-        """End sessions that have had no step for `idle_seconds`, and close accounts that nobody settles."""
-        while True:
-            await asyncio.sleep(min(self.idle_seconds / 4, 5.0))
-            self.accounts.retire()
-            deadline = time.monotonic() - self.idle_seconds
-            for session in list(self._sessions.values()):
-                if session.last_active < deadline:
-                    session.end(
-                        Refused(Reason.IDLE, f"no step for {self.idle_seconds:.0f} s: open a new session")
-                    )
-
-    def _new_history(self, terms: pb.Terms) -> History:
-        return History(rows=terms.rows, max_tokens=terms.max_tokens, hidden_size=self._engine.hidden_size)
+    def _end(self, lease: Lease, seconds: float) -> None:
+        lease.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
+        del self._leases[lease.id]
+        self.accounts.close(lease.account)
+        if not self._leases:
+            self._emptied.set()
+        self._leased_layer_tokens -= lease.layer_tokens
+        self._clients[lease.client] -= 1
+        if not self._clients[lease.client]:
+            del self._clients[lease.client]
+        reason = lease.ended.result().reason
+        logger.info(
+            "session closed id=%s layers=%s tokens=%d seconds=%.1f outcome=%s",
+            lease.id.hex()[:8],
+            lease.layers,
+            lease.tokens_run,
+            seconds,
+            "finished" if reason is Reason.UNKNOWN_SESSION else reason,
+        )
 
     def _remember(self, session_id: SessionId) -> None:
         """Keep the ids of openings for as long as their time stamps would let them be replayed."""

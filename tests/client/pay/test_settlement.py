@@ -9,7 +9,7 @@ import pytest
 
 from p2pinfer.client.network import Network
 from p2pinfer.errors import NoRouteError
-from p2pinfer.server.sessions.accounts import Account
+from p2pinfer.server.streams.allowance import Allowance
 from p2pinfer.types import Span
 from p2pinfer.wire.receipts import Work, read_receipt
 from tests.client.sessions import THREE, in_client, session_of
@@ -45,13 +45,13 @@ async def test_after_a_session_every_hop_has_a_receipt_for_all_that_it_did():
 async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(monkeypatch):
     """A prompt of ten times the limit, on every hop."""
     most: dict[int, int] = {}
-    count = Account.count
+    count = Allowance.count
 
-    def counted(account: Account, work: Work) -> None:
-        count(account, work)
-        most[id(account)] = max(most.get(id(account), 0), account.unsigned_tokens)
+    def counted(allowance: Allowance, work: Work) -> None:
+        count(allowance, work)
+        most[id(allowance)] = max(most.get(id(allowance), 0), allowance.unsigned_tokens)
 
-    monkeypatch.setattr(Account, "count", counted)
+    monkeypatch.setattr(Allowance, "count", counted)
 
     def work(network: Network) -> None:
         with session_of(network, max_length=4096) as session:
@@ -67,16 +67,16 @@ async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(mon
 
 async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypatch):
     """It stops working without a receipt for its false claim, so another server takes its place."""
-    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.RECEIPT_SECONDS", 0.2)
+    monkeypatch.setattr("p2pinfer.server.sessions.running_session.RECEIPT_SECONDS", 0.2)
     async with fake_swarm([Span(0, 2)], receipt_tokens=256) as swarm:
         liar = swarm.members[0]
-        count = Account.count
+        count = Allowance.count
 
-        def exaggerate(account: Account, work: Work) -> None:
-            lies = account.expected.server == liar.peer_id
-            count(account, Work(work.prefill_tokens * 2, work.decode_tokens) if lies else work)
+        def exaggerate(allowance: Allowance, work: Work) -> None:
+            lies = any(session.stream.allowance is allowance for session in liar.open_sessions)
+            count(allowance, Work(work.prefill_tokens * 2, work.decode_tokens) if lies else work)
 
-        monkeypatch.setattr(Account, "count", exaggerate)
+        monkeypatch.setattr(Allowance, "count", exaggerate)
         honest = await swarm.add(Span(0, 2))
 
         def work(network: Network) -> list[object]:
@@ -93,7 +93,7 @@ async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypa
 
 async def test_a_session_whose_client_cannot_settle_ends_with_a_clear_word(monkeypatch):
     """A client that signs nothing gets as much work as the limit allows, then an error that says why."""
-    monkeypatch.setattr("p2pinfer.server.sessions.session_steps.RECEIPT_SECONDS", 0.1)
+    monkeypatch.setattr("p2pinfer.server.sessions.running_session.RECEIPT_SECONDS", 0.1)
     monkeypatch.setattr("p2pinfer.client.pay.tally.Tally.to_sign", lambda tally, claimed: None)
 
     def work(network: Network) -> None:

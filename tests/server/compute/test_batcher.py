@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2pinfer.server.compute.batcher import Batcher, Done, QueuedStep, Rows
+from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
 from p2pinfer.types import Span
 from p2pinfer.wire.step_kind import StepKind
 from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
@@ -16,15 +16,15 @@ CLIENT = b"client"
 class Waiting:
     """A step that was added, and its outcome once there is one."""
 
-    def __init__(self, batcher: Batcher, *rows: Rows, client: bytes = CLIENT) -> None:
-        self.outcomes: list[Done | Exception] = []
+    def __init__(self, batcher: Batcher, *rows: RowInput, client: bytes = CLIENT) -> None:
+        self.outcomes: list[Computed | Exception] = []
         kind = StepKind.DECODE if all(len(row.hidden) == 1 for row in rows) else StepKind.PREFILL
         batcher.add(QueuedStep(client, kind, rows, self.outcomes.append))
 
     @property
-    def done(self) -> Done:
+    def done(self) -> Computed:
         (outcome,) = self.outcomes
-        assert isinstance(outcome, Done)
+        assert isinstance(outcome, Computed)
         return outcome
 
 
@@ -37,7 +37,7 @@ def test_steps_that_wait_are_run_together():
     engine = FakeEngine(Span(0, 2))
     batcher = Batcher(engine, SPEED)
     hidden = [random_hidden(1, seed) for seed in range(5)]
-    steps = [Waiting(batcher, Rows(engine.new_cache(), 0, row)) for row in hidden]
+    steps = [Waiting(batcher, RowInput(engine.new_cache(), 0, row)) for row in hidden]
     assert batcher.depth == 5
     batcher.run()
 
@@ -50,8 +50,8 @@ def test_steps_that_wait_are_run_together():
 def test_steps_of_other_layers_run_in_another_batch():
     engine = FakeEngine(Span(0, 4))
     batcher = Batcher(engine, SPEED)
-    whole = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
-    half = Waiting(batcher, Rows(engine.new_cache(Span(0, 2)), 0, random_hidden(1)))
+    whole = Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))
+    half = Waiting(batcher, RowInput(engine.new_cache(Span(0, 2)), 0, random_hidden(1)))
     run_all(batcher)
 
     assert engine.batch_sizes == [1, 1]
@@ -68,9 +68,9 @@ def test_an_engine_that_fails_fails_the_steps_of_its_batch_and_no_others(caplog)
 
     engine = FakeEngine(Span(0, 1), before_forward=fail_once)
     batcher = Batcher(engine, SPEED)
-    failing = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    failing = Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))
     batcher.run()
-    other = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    other = Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))
     batcher.run()
 
     assert isinstance(failing.outcomes[0], MemoryError)
@@ -82,7 +82,7 @@ def test_a_step_whose_session_ends_while_it_waits_is_not_run_on_freed_memory():
     engine = FakeEngine(Span(0, 1))
     batcher = Batcher(engine, SPEED)
     cache = engine.new_cache()
-    dropped = Waiting(batcher, Rows(cache, 0, random_hidden(1)))
+    dropped = Waiting(batcher, RowInput(cache, 0, random_hidden(1)))
     batcher.release([cache])
     batcher.run()
 
@@ -96,12 +96,12 @@ def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same(length
     engine = FakeEngine(Span(0, 2))
     batcher = Batcher(engine, SPEED)
     documents = [random_hidden(length, seed) for seed, length in enumerate(lengths)]
-    rows = [Rows(engine.new_cache(), 0, document) for document in documents]
+    rows = [RowInput(engine.new_cache(), 0, document) for document in documents]
     prefill = Waiting(batcher, *rows, client=b"writer")
     tokens, cache = random_hidden(3, 9), engine.new_cache()
     outputs = []
     for position in range(3):
-        step = Waiting(batcher, Rows(cache, position, tokens[position : position + 1]), client=b"reader")
+        step = Waiting(batcher, RowInput(cache, position, tokens[position : position + 1]), client=b"reader")
         batcher.run()
         outputs.append(step.done.outputs[0])
         batcher.prefill_tokens_per_second = 1000.0  # whatever was measured
@@ -117,7 +117,7 @@ def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same(length
 def test_a_prefill_alone_is_not_cut():
     engine = FakeEngine(Span(0, 2))
     batcher = Batcher(engine, SPEED)
-    Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(400)))
+    Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(400)))
     batcher.run()
     assert engine.batch_tokens == [400]
 
@@ -126,12 +126,12 @@ def test_a_row_that_begins_before_its_caches_end_is_rewound_once():
     engine = FakeEngine(Span(0, 2))
     batcher = Batcher(engine, SPEED)
     cache, hidden = engine.new_cache(), random_hidden(300)
-    Waiting(batcher, Rows(cache, 0, random_hidden(20, 5)))
-    Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    Waiting(batcher, RowInput(cache, 0, random_hidden(20, 5)))
+    Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))
     run_all(batcher)
-    again = Waiting(batcher, Rows(cache, 0, hidden))
+    again = Waiting(batcher, RowInput(cache, 0, hidden))
     while batcher.depth:
-        Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))  # somebody decodes: it is cut
+        Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))  # somebody decodes: it is cut
         batcher.run()
 
     assert max(engine.batch_tokens[2:]) < 300
@@ -141,7 +141,7 @@ def test_a_row_that_begins_before_its_caches_end_is_rewound_once():
 def test_times_are_those_of_waiting_and_of_computing():
     engine = FakeEngine(Span(0, 2))
     batcher = Batcher(engine, SPEED)
-    step = Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(1)))
+    step = Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))
     batcher.run()
     assert step.done.compute_seconds > 0 and step.done.queue_seconds >= 0
 
@@ -150,7 +150,7 @@ def test_speeds_are_measured_while_serving():
     engine = FakeEngine(Span(0, 2))
     batcher = Batcher(engine, SPEED)
     for tokens in (64, 1):
-        Waiting(batcher, Rows(engine.new_cache(), 0, random_hidden(tokens)))
+        Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(tokens)))
         batcher.run()
     assert 0 < batcher.decode_seconds_per_layer != SPEED.decode_seconds_per_layer
     assert 0 < batcher.prefill_tokens_per_second != SPEED.prefill_tokens_per_second

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.server.compute.batcher import Batcher, QueuedStep, Rows
-from p2pinfer.server.compute.compute_thread import Worker
+from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
+from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.throttle import BURST_SECONDS, Throttle, duty_for_share
 from p2pinfer.types import Span
 from p2pinfer.wire.step_kind import StepKind
@@ -113,11 +113,11 @@ def test_at_full_speed_there_are_no_pauses():
 
 @pytest.mark.parametrize("duty", [0.0, -0.5, 1.01, float("nan")])
 async def test_a_duty_that_is_none_is_refused_where_it_is_set(duty):
-    with Worker(Batcher(FakeEngine(Span(0, 1)), SPEED), asyncio.get_running_loop()) as worker:
+    with ComputeThread(Batcher(FakeEngine(Span(0, 1)), SPEED), asyncio.get_running_loop()) as thread:
         with pytest.raises(ValueError, match="above 0 and at most 1"):
-            worker.set_duty(duty)
-        assert worker.duty == 1
-        await worker.ask(lambda: None)  # it lives
+            thread.set_duty(duty)
+        assert thread.duty == 1
+        await thread.ask(lambda: None)  # it lives
 
 
 def spin(seconds: float) -> None:
@@ -136,13 +136,13 @@ class Steps:
 
     def add(self, answer) -> None:
         """On the thread: one step."""
-        rows = [Rows(self.engine.new_cache(), 0, random_hidden(1))]
+        rows = [RowInput(self.engine.new_cache(), 0, random_hidden(1))]
         self.batcher.add(QueuedStep(b"client", StepKind.DECODE, rows, answer))
 
-    async def done(self, worker: Worker) -> asyncio.Future[None]:
+    async def done(self, thread: ComputeThread) -> asyncio.Future[None]:
         """A step that was added; the future is done when it is."""
         done = asyncio.get_running_loop().create_future()
-        await worker.ask(lambda: self.add(lambda _: worker.tell(done.set_result, None)))
+        await thread.ask(lambda: self.add(lambda _: thread.tell(done.set_result, None)))
         return done
 
 
@@ -154,22 +154,22 @@ async def test_the_thread_keeps_its_duty_under_load(duty):
     finished = loop.create_future()
     longest, last = 0.0, 0.0
 
-    with Worker(steps.batcher, loop) as worker:
+    with ComputeThread(steps.batcher, loop) as thread:
 
         def again(_) -> None:
             nonlocal longest, last
-            longest, last = max(longest, worker.busy_seconds - last), worker.busy_seconds
-            if worker.busy_seconds < 0.25:
+            longest, last = max(longest, thread.busy_seconds - last), thread.busy_seconds
+            if thread.busy_seconds < 0.25:
                 steps.add(again)
             else:
-                worker.tell(finished.set_result, None)
+                thread.tell(finished.set_result, None)
 
-        worker.set_duty(duty)
-        began = await worker.ask(time.perf_counter)
-        await worker.ask(lambda: steps.add(again))
+        thread.set_duty(duty)
+        began = await thread.ask(time.perf_counter)
+        await thread.ask(lambda: steps.add(again))
         async with asyncio.timeout(30):
             await finished
-        busy, ended = await worker.ask(lambda: (worker.busy_seconds, time.perf_counter()))
+        busy, ended = await thread.ask(lambda: (thread.busy_seconds, time.perf_counter()))
     elapsed = ended - began
     one_batch = max(longest, busy - last) + 0.01
     assert busy <= duty * elapsed + BURST_SECONDS + one_batch
@@ -180,32 +180,32 @@ async def test_in_a_pause_sockets_are_read_questions_answered_and_another_duty_i
     steps = Steps(0.2)
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
-    with ours, theirs, Worker(steps.batcher, loop) as worker:
-        worker.set_duty(0.001)
+    with ours, theirs, ComputeThread(steps.batcher, loop) as thread:
+        thread.set_duty(0.001)
         async with asyncio.timeout(20):
-            await (await steps.done(worker))
-            second = await steps.done(worker)  # a question, which is answered in the pause of minutes
+            await (await steps.done(thread))
+            second = await steps.done(thread)  # a question, which is answered in the pause of minutes
             read = loop.create_future()
             ours.setblocking(False)
 
             def on_thread() -> None:
-                worker.watch(ours, lambda: worker.tell(read.set_result, ours.recv(1)))
+                thread.watch(ours, lambda _: thread.tell(read.set_result, ours.recv(1)))
 
-            await worker.ask(on_thread)
+            await thread.ask(on_thread)
             theirs.send(b"!")
             assert await read == b"!"
-            await worker.ask(lambda: worker.unwatch(ours))
+            await thread.ask(lambda: thread.unwatch(ours))
             assert not second.done() and steps.engine.batch_sizes == [1]
-            worker.set_duty(1.0)
+            thread.set_duty(1.0)
             await second
-    assert worker.duty == 1
+    assert thread.duty == 1
 
 
 async def test_who_pauses_can_be_told_to_end():
     steps = Steps(0.2)
-    with Worker(steps.batcher, asyncio.get_running_loop()) as worker:
-        worker.set_duty(0.001)
+    with ComputeThread(steps.batcher, asyncio.get_running_loop()) as thread:
+        thread.set_duty(0.001)
         async with asyncio.timeout(20):
-            await (await steps.done(worker))
-        second = await steps.done(worker)
-    assert not worker.thread.is_alive() and not second.done()
+            await (await steps.done(thread))
+        second = await steps.done(thread)
+    assert not thread.thread.is_alive() and not second.done()

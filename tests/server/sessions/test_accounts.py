@@ -9,7 +9,7 @@ import pytest
 
 from p2pinfer.errors import RefusedError
 from p2pinfer.identity import Identity
-from p2pinfer.server.sessions import session_steps as runner
+from p2pinfer.server.sessions import running_session
 from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
@@ -103,14 +103,14 @@ async def test_a_step_that_would_leave_too_much_unsigned_waits_for_the_receipt()
         assert await receipt_due(hop) == Work(250, 0)
         step = await route.send([RowChunk(0, 250, hidden[250:])])
         assert await receipt_due(hop) == Work(250, 0)  # again: now it is urgent
-        assert member.open_sessions[0].lengths == [250]  # nothing was done for it
+        assert member.open_sessions[0].stream.lengths == [250]  # nothing was done for it
         await settle(hop, signed(hop, client.identity, Work(250, 0)))
         second = await route.receive(step, 150)
     assert [*first, *second] == pytest.approx(run_locally(hidden, 2))
 
 
 async def test_who_does_not_sign_is_served_no_more(monkeypatch):
-    monkeypatch.setattr(runner, "RECEIPT_SECONDS", 0.05)
+    monkeypatch.setattr(running_session, "RECEIPT_SECONDS", 0.05)
     async with fake_swarm([SPAN], receipt_tokens=300) as swarm, wire_client() as client:
         route, hop, member = await one_hop(swarm, client)
         hidden = random_hidden(400)
@@ -124,7 +124,7 @@ async def test_who_does_not_sign_is_served_no_more(monkeypatch):
 
 
 async def test_signing_less_than_was_done_does_not_let_the_next_step_begin(monkeypatch):
-    monkeypatch.setattr(runner, "RECEIPT_SECONDS", 0.2)
+    monkeypatch.setattr(running_session, "RECEIPT_SECONDS", 0.2)
     async with fake_swarm([SPAN], receipt_tokens=300) as swarm, wire_client() as client:
         route, hop, _ = await one_hop(swarm, client)
         hidden = random_hidden(500)
@@ -294,4 +294,4 @@ async def test_history_counts_as_prefill_though_it_comes_token_by_token():
         for position in range(2):
             chunk = RowChunk(0, position, hidden[position : position + 1])
             await send(route.steps, pack_step(0, StepKind.HISTORY, [chunk], Outputs.NONE, pb.FLOAT32))
-        await until(lambda: member.open_sessions[0].account.done == Work(prefill_tokens=2))
+        await until(lambda: member.open_sessions[0].lease.account.done == Work(prefill_tokens=2))

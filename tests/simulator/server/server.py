@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from p2pinfer.identity import Identity
 from p2pinfer.server.compute.speed import Speed
@@ -14,12 +13,11 @@ from p2pinfer.server.door.admission import Load
 from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.life.draining import SETTLE_SECONDS, drain
 from p2pinfer.server.sessions.accounts import Accounts
-from p2pinfer.server.sessions.session_steps import Runner
-from p2pinfer.server.sessions.session_table import ServerSession, SessionTable
+from p2pinfer.server.sessions.session_runner import SessionRunner
+from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
-from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Reason, Refused
 from tests.fakes import MemoryBook
 from tests.simulator.arithmetic import MAX_POSITIONS, MODEL, NUMERICS, NumberEngine
@@ -29,7 +27,7 @@ from tests.simulator.network.dialling import HostLoop
 from tests.simulator.network.host import Host
 from tests.simulator.network.lanes import SimLane
 from tests.simulator.network.sockets import Socket
-from tests.simulator.server.worker import SimBatcher
+from tests.simulator.server.compute_thread import SimBatcher
 from tests.simulator.swarm import RECORD_SECONDS, SimSwarm
 
 HEARTBEAT_SECONDS = 15.0
@@ -74,7 +72,7 @@ class SimServer:
         self.batcher.seconds_per_layer = shape.seconds_per_layer
         self.batcher.seconds_per_layer_token = shape.seconds_per_layer_token
         self.accounts = Accounts(identity, MemoryBook(), receipt_tokens=shape.receipt_tokens, now=clock.time)
-        self.sessions: SessionTable = TouchedSessions(
+        self.sessions = SessionTable(
             self.engine,
             cache_tokens=shape.cache_tokens,
             idle_seconds=shape.idle_seconds,
@@ -87,7 +85,7 @@ class SimServer:
         self._stopping = asyncio.Event()
         self._drain_seconds = 0.0
         self._leaves_at: float | None = None
-        self._runner: Runner
+        self._runner: SessionRunner
         self._handler: Handler
         self._ready = asyncio.Event()
         self._records: dict[ServerState, Announcement] = {}
@@ -116,7 +114,7 @@ class SimServer:
 
     async def _main(self) -> None:
         """As lifecycle.py has it."""
-        with Runner(self.batcher, self.sessions.find, self.loop) as runner:
+        with SessionRunner(self.batcher, self.loop) as runner:
             self._runner = runner
             self._handler = Handler(self.sessions, runner, self._load)
             self.host.process = self
@@ -185,13 +183,3 @@ class SimServer:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         error = context.get("exception")
         self._on_fault(error if isinstance(error, BaseException) else RuntimeError(str(context["message"])))
-
-
-class TouchedSessions(SessionTable):
-    """Sessions whose idle time begins on the virtual clock."""
-
-    @asynccontextmanager
-    async def open(self, client: bytes, terms: Terms) -> AsyncIterator[ServerSession]:
-        async with super().open(client, terms) as session:
-            session.touch()
-            yield session

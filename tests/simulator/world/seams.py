@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from tests.simulator.clock import Clock
 from tests.simulator.network.dialling import lane_to
-from tests.simulator.server.worker import SimWorker
+from tests.simulator.server.compute_thread import SimComputeThread
 
 
 @contextlib.contextmanager
@@ -19,9 +19,11 @@ def simulated(clock: Clock) -> Iterator[None]:
             ("p2pinfer.client.chain.hop.time", clock),
             ("p2pinfer.client.pay.settlement.time", clock),
             ("p2pinfer.server.door.handler.time", clock),
+            ("p2pinfer.server.sessions.lease.time", clock),
             ("p2pinfer.server.sessions.session_table.time", clock),
+            ("p2pinfer.server.streams.stream_driver.time", clock),
             ("p2pinfer.server.compute.batcher.time", clock),
-            ("p2pinfer.server.sessions.session_steps.Worker", SimWorker),
+            ("p2pinfer.server.sessions.session_runner.ComputeThread", SimComputeThread),
             ("p2pinfer.server.sessions.next_hops.lane_to", lane_to),
         ):
             patches.enter_context(patch(name, replacement))

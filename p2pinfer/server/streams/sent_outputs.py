@@ -1,8 +1,7 @@
-"""What a hop has sent in one session: kept, so that a hop that comes later can be told all of it.
+"""The outputs that a hop has sent in one session, kept so that a hop that comes later can be told them all.
 
-As the engine made it, in float32, whatever dtype the wire has: packed once more it gives the same bytes.
-One thread uses it, the one that computes. Buffers grow as tokens come, and a row takes no more than the
-tokens that the session has leased.
+They are kept in float32 as the engine made them, whatever dtype the wire has: packed once more they give the
+same bytes. Buffers grow as tokens come. A row takes no more than the tokens that the session has leased.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from p2pinfer.wire.steps import RowChunk
 _FIRST_TOKENS = 64
 
 
-class History:
+class SentOutputs:
     """The outputs of every row, and how far a replay of them has come."""
 
     def __init__(self, *, rows: int, max_tokens: int, hidden_size: int) -> None:
@@ -28,11 +27,11 @@ class History:
 
     @property
     def bytes_held(self) -> int:
-        """Memory that the buffers take."""
+        """The memory of the buffers."""
         return sum(buffer.nbytes for buffer in self._buffers)
 
     def record(self, chunks: Sequence[RowChunk]) -> None:
-        """Keep outputs; what was there from a chunk's position on is forgotten, and will be replayed anew."""
+        """Copy outputs. What a row had from a chunk's position on is forgotten, and replayed anew."""
         for chunk in chunks:
             row, start, end = chunk.row, chunk.position, chunk.position + len(chunk.hidden)
             buffer = self._buffers[row]
@@ -44,19 +43,19 @@ class History:
                 self._cursors[row] = start
 
     def rows(self) -> list[NDArray[np.float32]]:
-        """What is held of each row, [tokens, hidden_size]: views, good until the next `record`."""
+        """The outputs of each row, [tokens, hidden_size]: views, good until the next `record`."""
         return [buffer[:length] for buffer, length in zip(self._buffers, self.lengths, strict=True)]
 
     def begin_replay(self, held: Sequence[int] = ()) -> None:
         """Let `take` begin behind the `held` tokens of each row (none given: at the first of every row).
 
-        There is one replay at a time: a former one ends here.
+        There is one replay at a time: this ends a former one.
         """
         first = held or [0] * len(self.lengths)
         self._cursors = [min(cursor, length) for cursor, length in zip(first, self.lengths, strict=True)]
 
     def take(self, max_tokens: int) -> list[RowChunk]:
-        """The next tokens of the replay, at most so many, row by row; nothing if all were taken.
+        """Return the next tokens of the replay, at most `max_tokens`, row by row; nothing if all were taken.
 
         The hidden states are views, good until the next `record`.
         """
@@ -71,11 +70,11 @@ class History:
         return chunks
 
     def end_replay(self) -> None:
-        """Nothing more will be taken."""
+        """Stop following what is recorded."""
         self._cursors = None
 
     def _grow(self, row: int, tokens: int) -> NDArray[np.float32]:
-        """A buffer of at least so many tokens; twice as long as before, so that copying stays rare."""
+        """Return a buffer for at least `tokens` tokens, twice as long as before: copying stays rare."""
         old = self._buffers[row]
         tokens = min(self._max_tokens, max(tokens, 2 * len(old), _FIRST_TOKENS))
         grown = np.empty((tokens, old.shape[1]), np.float32)

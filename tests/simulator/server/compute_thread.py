@@ -38,18 +38,18 @@ class SimBatcher(Batcher):
         return self.slow_factor * layers * (self.seconds_per_layer + tokens * self.seconds_per_layer_token)
 
 
-class SimWorker:
-    """Stands in for p2pinfer.server.compute.compute_thread.Worker."""
+class SimComputeThread:
+    """Stands in for p2pinfer.server.compute.compute_thread.ComputeThread."""
 
     def __init__(self, batcher: SimBatcher, loop: asyncio.AbstractEventLoop) -> None:
         self._batcher = batcher
         self._loop = loop
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._watched: dict[SimLane, Callable[[], None]] = {}
+        self._inbox: deque[Callable[[], object]] = deque()
+        self._watched: dict[SimLane, Callable[[SimLane], None]] = {}
         self._due = False
         self._computing = False
 
-    def __enter__(self) -> SimWorker:
+    def __enter__(self) -> SimComputeThread:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,16 +60,16 @@ class SimWorker:
         await self._loop.create_future()
         raise AssertionError
 
-    def call(self, work: Callable[[], None]) -> None:
-        self._inbox.append(work)
+    def call(self, work: Callable[..., object], *arguments: object) -> None:
+        self._inbox.append(partial(work, *arguments))
         self._wake()
 
-    def ask(self, question: Callable[[], T]) -> asyncio.Future[T]:
+    def ask(self, question: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         answer: asyncio.Future[T] = self._loop.create_future()
 
         def on_thread() -> None:
             try:
-                result = question()
+                result = question(*arguments)
             except Refused as refused:
                 self.tell(_settle, answer, partial(answer.set_exception, refused))
             else:
@@ -78,10 +78,10 @@ class SimWorker:
         self.call(on_thread)
         return answer
 
-    def tell(self, callback: Callable[..., None], *arguments: object) -> None:
+    def tell(self, callback: Callable[..., object], *arguments: object) -> None:
         self._loop.call_soon(callback, *arguments)
 
-    def watch(self, lane: SimLane, when_readable: Callable[[], None]) -> None:
+    def watch(self, lane: SimLane, when_readable: Callable[[SimLane], None]) -> None:
         if lane not in self._watched:
             assert lane.fileno() >= 0, "a closed lane is watched"
             self._watched[lane] = when_readable
@@ -105,7 +105,7 @@ class SimWorker:
             self._inbox.popleft()()
         for lane, when_readable in list(self._watched.items()):
             if self._watched.get(lane) is when_readable and lane.socket.readable:
-                when_readable()
+                when_readable(lane)
         if self._batcher.depth:
             self._computing = True
             self._loop.call_later(self._batcher.seconds(), self._computed)

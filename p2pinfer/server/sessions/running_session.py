@@ -1,0 +1,143 @@
+"""The event loop's side of one session's steps: what it asks of the computing thread, and does for it.
+
+Everything here runs in the event loop. It hands work to the thread and never touches the stream itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from p2pinfer.server.compute.batcher import Batcher
+from p2pinfer.server.compute.compute_thread import ComputeThread
+from p2pinfer.server.sessions.accounts import RECEIPT_SECONDS, receipt_due
+from p2pinfer.server.sessions.lease import Lease
+from p2pinfer.server.sessions.rest_writer import RestWriter
+from p2pinfer.server.streams.packing import Piece
+from p2pinfer.server.streams.step_stream import StepStream
+from p2pinfer.server.streams.stream_driver import StreamDriver
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.hello import Hello
+from p2pinfer.wire.lanes import Lane
+from p2pinfer.wire.receipts import Work
+from p2pinfer.wire.status import Refused
+
+
+class RunningSession:
+    """A lease whose steps are computed. It implements `EventLoopSide` for its driver."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        terms: pb.Terms,
+        *,
+        thread: ComputeThread,
+        batcher: Batcher,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.lease = lease
+        self.driver = StreamDriver(
+            stream=StepStream(
+                contract=lease.contract,
+                steps_key=terms.steps_key,
+                results_key=terms.results_key,
+                pass_history_on=terms.downstream.pass_history_on,
+                limit_tokens=lease.account.limit_tokens,
+                progress=lease.progress,
+            ),
+            contract=lease.contract,
+            client=lease.client,
+            caches=lease.caches,
+            progress=lease.progress,
+            batcher=batcher,
+            thread=thread,
+            loop_side=self,
+        )
+        """The computing thread's: hand its methods over, never call them here."""
+        self.rest_writer = RestWriter(
+            loop, partial(thread.call, self.driver.written), partial(thread.call, self.driver.lost)
+        )
+        self._thread = thread
+        self._loop = loop
+        self._is_released = False
+        self._receipt_timer: asyncio.TimerHandle | None = None
+        self._signed_then = Work()  # when the timer began
+
+    # What the event loop asks of the computing thread.
+
+    def lead(self, lane: Lane, hello: Hello) -> None:
+        """Send the session's outputs on this lane, after the hello."""
+        self._thread.call(self.driver.lead, lane, hello.pack())
+
+    def change_upstream(self, steps_key: bytes, *, at_once: bool) -> asyncio.Future[None]:
+        """Let the session's steps come on a lane with this key. The future may raise Refused."""
+        self.lease.touch()
+        return self._thread.ask(self.driver.change_upstream, steps_key, at_once)
+
+    def begin_replay(self, held: Sequence[int]) -> asyncio.Future[None]:
+        """Let `next_piece` begin behind the `held` tokens of each row. The future may raise Refused."""
+        return self._thread.ask(self.driver.begin_replay, held)
+
+    def next_piece(self, switch_to: Lane | None, *, pass_history_on: bool) -> asyncio.Future[Piece | None]:
+        """The next step of the session's replay; None if nothing is left.
+
+        Then, without a gap, the outputs go to the lane `switch_to` if there is one. The future may raise
+        Refused.
+        """
+        self.lease.touch()
+        return self._thread.ask(self.driver.next_piece, switch_to, pass_history_on)
+
+    def receipt_came(self) -> None:
+        """A receipt has come: begin the step that waited for it."""
+        self._thread.call(self.driver.receipt_came, self.lease.account.signed)
+
+    def stop(self) -> None:
+        """Do nothing for the computing thread any more. It may release the session then."""
+        self._is_released = True
+        self.rest_writer.stop()
+        self._cancel_receipt_timer()
+
+    # What the computing thread asks of the event loop.
+
+    def tell_client(self, frame: pb.ServerFrame) -> None:
+        """Write a frame into the client's call."""
+        self.lease.outbox.put(frame)
+
+    def ask_for_receipt(self, done: Work) -> None:
+        """Ask the client to sign for all that was done."""
+        self.lease.account.asked = done
+        self.lease.outbox.put(receipt_due(done))
+
+    def wait_for_receipt(self, done: Work, signed: Work) -> None:
+        """Ask, and tell the thread if none has come in time."""
+        if self._is_released:
+            return
+        self.ask_for_receipt(done)
+        if self._receipt_timer is None or self._signed_then != signed:  # else it waits already
+            self._cancel_receipt_timer()
+            self._signed_then = signed
+            self._receipt_timer = self._loop.call_later(RECEIPT_SECONDS, self._receipt_is_overdue)
+
+    def end(self, refused: Refused) -> None:
+        """End the session for this reason."""
+        self.lease.end(refused)
+
+    def write_rest(self, lane: Lane) -> None:
+        """Write the rest of a frame, and tell the thread how that ended."""
+        if not self._is_released:
+            self.rest_writer.write(lane)
+
+    def abandon(self, lane: Lane) -> None:
+        """Write no more to this lane, and close it."""
+        self.rest_writer.stop(lane)
+        lane.close()
+
+    def _receipt_is_overdue(self) -> None:
+        self._receipt_timer = None
+        self._thread.call(self.driver.receipt_overdue, self._signed_then)
+
+    def _cancel_receipt_timer(self) -> None:
+        if self._receipt_timer is not None:
+            self._receipt_timer.cancel()
+            self._receipt_timer = None

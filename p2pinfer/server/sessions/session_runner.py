@@ -1,0 +1,110 @@
+"""Runs a server's sessions on the computing thread: the event loop's only way there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from p2pinfer.server.compute.batcher import Batcher
+from p2pinfer.server.compute.compute_thread import ComputeThread
+from p2pinfer.server.sessions.lease import Lease
+from p2pinfer.server.sessions.running_session import RunningSession
+from p2pinfer.server.streams.arrivals import Arrivals
+from p2pinfer.types import SessionId
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.lanes import Lane
+from p2pinfer.wire.status import Reason, Refused
+
+_STRANGER_SECONDS = 60.0
+"""A lane that says no hello within this time is closed."""
+
+
+class SessionRunner:
+    """Owns the computing thread. Use as a context manager in the event loop."""
+
+    def __init__(self, batcher: Batcher, loop: asyncio.AbstractEventLoop) -> None:
+        self._batcher = batcher
+        self._loop = loop
+        self._thread = ComputeThread(batcher, loop)
+        self.arrivals = Arrivals(self._thread)
+        """The computing thread's: hand its methods over, never call them here."""
+        self._running: dict[SessionId, RunningSession] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def __enter__(self) -> SessionRunner:
+        self._thread.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for timer in self._timers:  # they would hold the engine in memory
+            timer.cancel()
+        self._timers.clear()
+        self._thread.__exit__(*exception)
+
+    async def wait_failed(self) -> NoReturn:
+        """Wait for as long as the thread works. Raises EngineError when it has failed."""
+        await self._thread.wait_failed()
+
+    @property
+    def queue_depth(self) -> int:
+        """Steps that wait or run."""
+        return self._batcher.depth
+
+    @property
+    def duty(self) -> float:
+        """The fraction of time that batches may take."""
+        return self._thread.duty
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long batches have run so far."""
+        return self._thread.busy_seconds
+
+    def set_duty(self, duty: float) -> None:
+        """Let batches take no more than this fraction of the time from now on."""
+        self._thread.set_duty(duty)
+
+    def adopt(self, lane: Lane) -> None:
+        """Take a lane that was accepted, and find out which session's it is."""
+        self._thread.call(self.arrivals.meet, lane)
+        self._later(_STRANGER_SECONDS, lambda: self._thread.call(self.arrivals.forget, lane))
+
+    @contextmanager
+    def running(self, lease: Lease, terms: pb.Terms) -> Iterator[RunningSession]:
+        """Run a session's steps until the block ends.
+
+        Then its lanes are closed and its caches freed, once no batch that runs can be using them. Enter it
+        right after the lease is there, with no await between: requests for the session find it at once.
+        """
+        session = RunningSession(lease, terms, thread=self._thread, batcher=self._batcher, loop=self._loop)
+        self._running[lease.id] = session
+        self._thread.call(self.arrivals.open, lease.id, session.driver)
+        try:
+            yield session
+        finally:
+            del self._running[lease.id]
+            session.stop()
+            self._thread.call(self.arrivals.close, lease.id)
+
+    def find(self, session_id: SessionId) -> RunningSession | None:
+        """The session with this id, if it is open."""
+        return self._running.get(session_id)
+
+    def session_of(self, lease: Lease) -> RunningSession:
+        """The session of a lease. Raises Refused if it has ended."""
+        session = self._running.get(lease.id)
+        if session is None:
+            raise Refused(Reason.UNKNOWN_SESSION, "the session has ended")
+        return session
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something later, if the block hasn't ended by then."""
+
+        def due() -> None:
+            self._timers.discard(timer)
+            work()
+
+        timer = self._loop.call_later(seconds, due)
+        self._timers.add(timer)

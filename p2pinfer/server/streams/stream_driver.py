@@ -1,0 +1,239 @@
+"""Carries out what a session's stream decides: reads lanes, fills the batcher, writes lanes.
+
+Everything here runs on the computing thread. One thread reads, computes and sends, because every hand-over
+between threads costs as much as sending the message did. While a batch runs nothing is read: steps gather in
+the kernel's buffers, and the next batch takes them together. A lane is not read while its session has a step
+here: TCP slows down a peer that sends too fast, and nothing piles up.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from p2pinfer.errors import ProtocolError
+from p2pinfer.model.engine.base import SequenceCache
+from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
+from p2pinfer.server.compute.compute_thread import ComputeThread
+from p2pinfer.server.streams.actions import (
+    AbandonLane,
+    Actions,
+    AskForReceipt,
+    CloseLane,
+    End,
+    FreeCaches,
+    ReadOn,
+    RunStep,
+    Send,
+    Tell,
+    WaitForReceipt,
+    WriteRest,
+)
+from p2pinfer.server.streams.packing import Piece
+from p2pinfer.server.streams.progress import Progress
+from p2pinfer.server.streams.step_stream import READING, RELEASED, StepStream
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.hello import Hello, Role
+from p2pinfer.wire.lanes import Lane
+from p2pinfer.wire.receipts import Work
+from p2pinfer.wire.status import Reason, Refused
+from p2pinfer.wire.steps import Contract, Step
+
+logger = logging.getLogger(__name__)
+
+
+class EventLoopSide(Protocol):
+    """What a driver asks of the event loop. Every method is called there."""
+
+    def tell_client(self, frame: pb.ServerFrame) -> None:
+        """Write a frame into the client's call."""
+
+    def ask_for_receipt(self, done: Work) -> None:
+        """Ask the client to sign for all that was done."""
+
+    def wait_for_receipt(self, done: Work, signed: Work) -> None:
+        """Ask, and call `receipt_overdue(signed)` if none has come in time."""
+
+    def end(self, refused: Refused) -> None:
+        """End the session for this reason."""
+
+    def write_rest(self, lane: Lane) -> None:
+        """Write the rest of a frame, and call `written` or `lost`."""
+
+    def abandon(self, lane: Lane) -> None:
+        """Write no more to this lane, and close it."""
+
+
+class StreamDriver:
+    """One session's stream, with real lanes and caches."""
+
+    def __init__(
+        self,
+        *,
+        stream: StepStream[Lane],
+        contract: Contract,
+        client: bytes,
+        caches: Sequence[SequenceCache],
+        progress: Progress,
+        batcher: Batcher,
+        thread: ComputeThread,
+        loop_side: EventLoopSide,
+    ) -> None:
+        """`client` is whose share of the engine steps are charged to; `caches` has one cache per row."""
+        self.stream = stream
+        self._max_step_bytes = contract.max_step_bytes
+        self._client = client
+        self._caches = caches
+        self._progress = progress
+        self._batcher = batcher
+        self._thread = thread
+        self._loop_side = loop_side
+
+    # 1. A lane brings a step.
+
+    def readable(self, lane: Lane) -> None:
+        """A lane of steps can be read, or has ended."""
+        if lane in self.stream.readable:
+            self._read()
+        else:  # there is a step: whatever was sent ahead waits in the kernel
+            self._thread.unwatch(lane)
+
+    def _read(self) -> None:
+        """Take frames until a step has begun or nothing more is there."""
+        for lane in self.stream.readable:
+            self._read_lane(lane)
+            if self.stream.state is not READING:
+                return
+
+    def _read_lane(self, lane: Lane) -> None:
+        try:
+            while (frame := lane.receive()) is not None:
+                self._do(self.stream.take_frame(lane, frame))
+                if self.stream.state is not READING:
+                    return
+            self._thread.watch(lane, self.readable)
+        except (OSError, EOFError) as error:
+            logger.debug("steps end: %s", error)
+            self._do(self.stream.lane_ended(lane))
+        except ProtocolError as error:
+            self._do(self.stream.lane_broken(error))
+
+    # 2. The step runs in a batch.
+
+    def _run_step(self, step: Step) -> None:
+        self._progress.active_at = time.monotonic()
+        rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
+        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed))
+
+    def computed(self, outcome: Computed | Exception) -> None:
+        """The batcher has the outputs of the step, or what the engine raised."""
+        if isinstance(outcome, Exception):
+            self._do(self.stream.failed(outcome))
+            return
+        self._progress.active_at = time.monotonic()
+        self._do(self.stream.computed(outcome.outputs, outcome.queue_seconds, outcome.compute_seconds))
+
+    # 3. The outputs go on.
+
+    def _send(self, lane: Lane, frame: bytes, hello: bytes | None) -> None:
+        try:
+            if hello is not None:
+                lane.send(hello)
+            taken = lane.send(frame)
+        except OSError as error:
+            self._do(self.stream.outputs_lost(lane, str(error)))
+            return
+        self._do(self.stream.outputs_taken(lane) if taken else self.stream.outputs_partly_taken(lane))
+
+    def _do(self, actions: Actions[Lane]) -> None:
+        """Carry out actions in order; the ones of every token come first here."""
+        for action in actions:
+            match action:
+                case RunStep():
+                    self._run_step(action.step)
+                case Send():
+                    self._send(action.lane, action.frame, action.hello)
+                case ReadOn():
+                    self._read()
+                case AskForReceipt():
+                    self._thread.tell(self._loop_side.ask_for_receipt, action.done)
+                case WaitForReceipt():
+                    self._thread.tell(self._loop_side.wait_for_receipt, action.done, action.signed)
+                case Tell():
+                    self._thread.tell(self._loop_side.tell_client, action.frame)
+                case WriteRest():
+                    self._thread.tell(self._loop_side.write_rest, action.lane)
+                case AbandonLane():
+                    self._thread.tell(self._loop_side.abandon, action.lane)
+                case CloseLane():
+                    self._thread.unwatch(action.lane)
+                    action.lane.close()
+                case End():
+                    self._thread.tell(self._loop_side.end, action.refused)
+                case FreeCaches():
+                    self._batcher.release(self._caches)
+
+    # Lanes come and change; receipts come; the session ends.
+
+    def welcome(self, lane: Lane, hello: Hello) -> bool:
+        """Use a lane for what it was opened for. False if its key opens nothing here."""
+        if hello.role is Role.RESULTS:
+            if not self.stream.accepts_results_lane(hello.key):
+                return False
+            self._thread.unwatch(lane)  # nothing more comes on it
+            self._do(self.stream.lead(lane))
+            return True
+        if not self.stream.offer_steps_lane(lane, hello.key):
+            return False
+        self._thread.unwatch(lane)  # it was watched for its hello
+        lane.max_frame_bytes = self._max_step_bytes
+        self._read()
+        return True
+
+    def lead(self, lane: Lane, hello: bytes) -> None:
+        """Send outputs on this lane from now on, after the hello."""
+        self._do(self.stream.lead(lane, hello))
+
+    def written(self, lane: Lane) -> None:
+        """The event loop has written the rest of a frame."""
+        self._do(self.stream.outputs_taken(lane))
+
+    def lost(self, lane: Lane, why: str) -> None:
+        """The event loop could not write the rest of a frame."""
+        self._do(self.stream.outputs_lost(lane, why))
+
+    def change_upstream(self, key: bytes, at_once: bool) -> None:
+        """Let steps come on another lane. Raises Refused."""
+        self._check_open()
+        self._do(self.stream.change_upstream(key, at_once=at_once))
+
+    def begin_replay(self, held: Sequence[int]) -> None:
+        """Let `next_piece` begin behind the `held` tokens of each row. Raises Refused."""
+        self._check_open()
+        self.stream.replay.begin_replay(held)
+
+    def next_piece(self, switch_to: Lane | None, pass_history_on: bool) -> Piece | None:
+        """The next step of the replay. If nothing is left, the outputs go to `switch_to`. Raises Refused."""
+        self._check_open()
+        piece = self.stream.replay.next_piece()
+        if piece is None and switch_to is not None:
+            self._do(self.stream.switch(switch_to, pass_history_on=pass_history_on))
+        return piece
+
+    def receipt_came(self, signed: Work) -> None:
+        """The client has signed for this work, all receipts together."""
+        self._do(self.stream.receipt_came(signed))
+
+    def receipt_overdue(self, signed: Work) -> None:
+        """The time for a receipt is over; `signed` is what was signed for when it began."""
+        self._do(self.stream.receipt_overdue(signed))
+
+    def release(self) -> None:
+        """Close the lanes and free the caches. The event loop writes to none of the lanes any more."""
+        self._do(self.stream.release())
+
+    def _check_open(self) -> None:
+        if self.stream.state is RELEASED:
+            raise Refused(Reason.UNKNOWN_SESSION, "the session has ended")

@@ -1,0 +1,93 @@
+"""A stream with nothing around it: lanes are words, and a test plays sockets, engine and event loop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2pinfer.server.streams.actions import RunStep, Send
+from p2pinfer.server.streams.progress import Progress
+from p2pinfer.server.streams.step_stream import StepStream
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.step_kind import StepKind
+from p2pinfer.wire.steps import Contract, Outputs, RowChunk, Step, hop_time, pack_step, read_step
+from tests.fakes import HIDDEN_SIZE, Hidden
+
+KEY, NEXT_KEY, RESULTS_KEY = bytes(32), bytes([1] * 32), bytes([2] * 32)
+MAX_TOKENS = 64
+
+Actions = list[object]
+
+
+def tokens_at(position: int, tokens: int, row: int = 0) -> Hidden:
+    """The input of some positions: the same numbers whenever they are asked for."""
+    columns = np.arange(HIDDEN_SIZE, dtype=np.float32) + row * 1000
+    return np.arange(position, position + tokens, dtype=np.float32)[:, None] * 10 + columns
+
+
+def step_frame(
+    step_id: int, position: int, tokens: int = 1, row: int = 0, *, outputs: Outputs = Outputs.ALL
+) -> bytes:
+    """A step of one row; id 0: of the history."""
+    kind = StepKind.PREFILL if step_id else StepKind.HISTORY
+    chunk = RowChunk(row, position, tokens_at(position, tokens, row))
+    return pack_step(step_id, kind, [chunk], outputs if step_id else Outputs.NONE, pb.FLOAT32)
+
+
+def compute(step: Step) -> list[Hidden]:
+    """What our engine makes of a step."""
+    return [chunk.hidden + 1 for chunk in step.chunks]
+
+
+class AStream:
+    """One session's stream. Its first lane is "steps"; outputs go to "out" unless a test says otherwise."""
+
+    def __init__(
+        self,
+        *,
+        rows: int = 1,
+        limit_tokens: int = 1000,
+        is_last_hop: bool = False,
+        pass_history_on: bool = False,
+        led: bool = True,
+    ) -> None:
+        self.contract = Contract(rows=rows, max_tokens=MAX_TOKENS, hidden_size=HIDDEN_SIZE)
+        self.progress = Progress()
+        self.stream: StepStream[str] = StepStream(
+            contract=self.contract,
+            steps_key=KEY,
+            limit_tokens=limit_tokens,
+            progress=self.progress,
+            results_key=RESULTS_KEY if is_last_hop else b"",
+            pass_history_on=pass_history_on,
+        )
+        assert self.stream.offer_steps_lane("steps", KEY)
+        if led:
+            assert list(self.stream.lead("out")) == []
+
+    def take(self, frame: bytes, lane: str = "steps") -> Actions:
+        """A frame comes."""
+        assert lane in self.stream.readable, "the stream doesn't want to be told yet"
+        return list(self.stream.take_frame(lane, frame))
+
+    def compute(self, actions: Actions) -> Actions:
+        """The step that the last of these actions begins is computed."""
+        assert isinstance(actions[-1], RunStep)
+        return list(self.stream.computed(compute(actions[-1].step), 0.5, 0.25))
+
+    def run(self, frame: bytes, lane: str = "steps") -> Actions:
+        """A frame comes and is computed. Returns what then follows."""
+        return self.compute(self.take(frame, lane))
+
+    def through(self, frame: bytes, lane: str = "steps") -> None:
+        """A frame comes, is computed, and its outputs are taken."""
+        actions = self.run(frame, lane)
+        if isinstance(actions[-1], Send):
+            self.stream.outputs_taken(actions[-1].lane)
+
+    def sent(self, actions: Actions) -> Step:
+        """The step that the last of these actions sends to the next hop."""
+        assert isinstance(actions[-1], Send)
+        return read_step(actions[-1].frame, self.contract, [MAX_TOKENS] * self.contract.rows)
+
+
+TIMES = hop_time(0.5, 0.25)
