@@ -2,7 +2,7 @@
 #include <cmath>
 #include <memory>
 
-#include "model/matrix.hpp"
+#include "matrix/matrix.hpp"
 #include "model/model.hpp"
 #include "p2pinfer_native.h"
 

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "../kernels/kernels.hpp"
+#include "../matrix/packed_matrix.hpp"
 #include "../p2pinfer_native.h"
 #include "../system/memory.hpp"
 #include "../system/team.hpp"
 #include "cache.hpp"
-#include "packed_matrix.hpp"
 
 namespace p2pinfer {
 
