@@ -100,20 +100,19 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> flo
 
 def p2pd_of(swarm: Swarm) -> int:
     """The process id of a member's p2pd."""
-    return swarm._membership.presence().daemon.process.pid
+    pid = swarm.daemon_pid
+    assert pid is not None
+    return pid
 
 
 async def lose_p2pd(swarm: Swarm) -> None:
     """Kill a member's p2pd, and wait until the member has noticed."""
 
     async def noticed() -> bool:
-        try:
-            swarm._membership.presence()
-        except SwarmError:
-            return True
-        return False
+        return swarm.daemon_pid != killed
 
-    os.kill(p2pd_of(swarm), signal.SIGKILL)
+    killed = p2pd_of(swarm)
+    os.kill(killed, signal.SIGKILL)
     await until(noticed, 5)
 
 

@@ -16,6 +16,7 @@ import pytest_asyncio
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial, expose
+from p2pinfer.tasks import Nursery
 from p2pinfer.wire.certificates import SERVER_NAME, new_certificate, pinned
 from tests.swarm.conftest import join_here
 
@@ -119,11 +120,21 @@ async def test_fifty_connections_leave_nothing_behind(nodes: Nodes, tmp_path: Pa
 
 @asynccontextmanager
 async def service(path: Path, handler: Any) -> AsyncIterator[None]:
-    server = await asyncio.start_unix_server(handler, path)
-    try:
-        yield
-    finally:
-        server.close()
+    """A server on a Unix socket whose connections end with the block."""
+    writers: list[asyncio.StreamWriter] = []
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        handlers.start(handler(reader, writer))
+
+    async with Nursery() as handlers:
+        server = await asyncio.start_unix_server(take, path)
+        try:
+            yield
+        finally:
+            server.close()
+            for writer in writers:
+                writer.transport.abort()
 
 
 async def test_each_direction_ends_on_its_own(nodes: Nodes, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from p2pinfer.backoff import Backoff
 from p2pinfer.swarm.kademlia.node import RequestTimes
 from p2pinfer.swarm.membership.acquaintances import GreetingTimes
 
+RESTARTS = Backoff(first_seconds=0.5, most_seconds=30.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -17,9 +19,7 @@ class Pace:
     answer_seconds: float = 5.0  # for p2pd to answer a question that needs no network
     stop_seconds: float = 3.0  # for p2pd to end after SIGTERM; then it is killed
     most_silent_looks: int = 4  # then p2pd hangs: it has been silent for half a minute
-    restarts: Backoff = field(
-        default_factory=lambda: Backoff(first_seconds=0.5, most_seconds=30.0)
-    )  # of p2pd
+    restarts: Backoff = RESTARTS  # of p2pd
     steady_seconds: float = 60.0  # a p2pd that ran this long doesn't count as a failed start
     starts_at_old_ports: int = 5  # then another program has the ports: another port is better than none
     greetings: GreetingTimes = field(default_factory=GreetingTimes)
