@@ -1,7 +1,7 @@
-"""The steps that wait, and the batches made of them. Which tokens run when is decided in schedule.py.
+"""The steps that wait, and the batches made of them. `schedule.py` decides which tokens run when.
 
 While a batch runs, steps gather, and the next batch takes them together (continuous batching). A session
-has one step here at a time, so what waits is bounded by the sessions that were admitted.
+has one step here at a time, so the sessions that were admitted bound the queue.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from p2pinfer.wire.steps import all_tokens
 logger = logging.getLogger(__name__)
 
 _DECODING_SECONDS = 0.5
-"""Sessions count as decoding for so long after their last step: a step that is away at the other hops
-comes back, and would find the engine busy with a prefill of any length."""
+"""Sessions count as decoding for this long after their last step. A step that is away at the other hops comes
+back, and would otherwise find the engine busy with a prefill of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class RowInput:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The outputs of one step, and how long it waited and ran."""
+    """A step that was computed: the outputs of each row, and how long the step waited and ran."""
 
     outputs: list[Hidden]
     queue_seconds: float
@@ -50,16 +50,16 @@ class Computed:
 
 @dataclass(slots=True, eq=False)
 class QueuedStep:
-    """One step of one of a client's sessions; all rows have caches for the same layers.
+    """One step of a session. All rows have caches for the same layers.
 
-    RowInput are run in order, each from where the last batch left off. `answer` is called once, on the
-    thread that runs the batches, with the outcome or with what the engine raised.
+    Rows run in order, each from where the last batch left off. `report` is called once, on the thread that
+    runs the batches, with the outputs or with what the engine raised.
     """
 
     client: bytes
     kind: StepKind
     rows: Sequence[RowInput]
-    answer: Callable[[Computed | Exception], None]
+    report: Callable[[Computed | Exception], None]
     arrived: float = field(default_factory=time.perf_counter)
     tokens: int = field(init=False)
     done_tokens: int = 0
@@ -72,7 +72,7 @@ class QueuedStep:
 
     @property
     def demand(self) -> Demand:
-        """What is left of it."""
+        """The tokens that are left."""
         return Demand(self.client, self.tokens - self.done_tokens, self.kind.is_urgent)
 
     def take(self, tokens: int) -> list[Chunk]:
@@ -95,21 +95,21 @@ class QueuedStep:
         return chunks
 
     def collect(self, outputs: Iterator[Hidden], seconds: float) -> bool:
-        """Keep the outputs of the chunks that were taken. True: the step is finished."""
+        """Keep the outputs of the chunks that `take` returned. True: the step is finished."""
         self.compute_seconds += seconds
         for index in self._taken:
             self._parts.setdefault(index, []).append(next(outputs))
         return self.done_tokens == self.tokens
 
     def outcome(self, now: float) -> Computed:
-        """The whole step's, when it is finished."""
+        """The result of a finished step; `now` is the time by the clock of `arrived`."""
         waited = max(0.0, now - self.arrived - self.compute_seconds)
         outputs = [all_tokens(self._parts[index]) for index in range(len(self.rows))]
         return Computed(outputs, waited, self.compute_seconds)
 
 
 class Batcher:
-    """Owns the engine; one thread uses both. `speed` is where the averages of both rates begin."""
+    """Owns the engine. One thread uses both. `speed` is where the averages of both rates begin."""
 
     def __init__(self, engine: Engine, speed: Speed) -> None:
         self._engine = engine
@@ -130,14 +130,14 @@ class Batcher:
         self._backlog.append(work)
 
     def release(self, caches: Sequence[SequenceCache]) -> None:
-        """Free a session's caches; a step of it that still waits is dropped without an answer."""
+        """Free a session's caches. If a step of the session still waits, it is dropped and not reported."""
         freed = {id(cache) for cache in caches}
         self._backlog = [work for work in self._backlog if id(work.rows[0].cache) not in freed]
         for cache in caches:
             cache.release()
 
     def run(self) -> None:
-        """Run one batch of what waits, and answer the steps that are finished by it or failed in it."""
+        """Run one batch, and report the steps that it has finished, or that failed in it."""
         if not self._backlog:
             return
         batch = self._choose()
@@ -145,20 +145,20 @@ class Batcher:
         try:
             chunks = [chunk for work, tokens in batch for chunk in work.take(tokens)]
             outputs = self._engine.forward(chunks)
-        except Exception as error:  # whatever the engine raises is the answer to these steps
+        except Exception as error:  # whatever the engine raises is reported to these steps
             logger.exception("a batch of %d steps failed", len(batch))
-            self._answer([(work, error) for work, _ in batch])
+            self._report([(work, error) for work, _ in batch])
             return
         now = time.perf_counter()
         left = iter(outputs)
         finished = [work for work, _ in batch if work.collect(left, now - started)]
         self._measure(chunks, now - started)
-        self._answer([(work, work.outcome(now)) for work in finished])
+        self._report([(work, work.outcome(now)) for work in finished])
 
     def _choose(self) -> list[tuple[QueuedStep, int]]:
-        """The next batch: steps, and how many tokens of each.
+        """Return the next batch: steps, and how many tokens of each.
 
-        Sessions of other layers than the oldest step's have to wait for another batch.
+        Steps through other layers than the oldest step's wait for another batch.
         """
         layers = self._backlog[0].rows[0].cache.layers
         alike = [work for work in self._backlog if work.rows[0].cache.layers == layers]
@@ -173,11 +173,11 @@ class Batcher:
         taken = plan_batch([work.demand for work in alike], self._shares, budget)
         return [(work, tokens) for work, tokens in zip(alike, taken, strict=True) if tokens]
 
-    def _answer(self, outcomes: Sequence[tuple[QueuedStep, Computed | Exception]]) -> None:
+    def _report(self, outcomes: Sequence[tuple[QueuedStep, Computed | Exception]]) -> None:
         answered = {id(work) for work, _ in outcomes}
         self._backlog = [work for work in self._backlog if id(work) not in answered]
         for work, outcome in outcomes:
-            work.answer(outcome)
+            work.report(outcome)
 
     def _measure(self, chunks: Sequence[Chunk], seconds: float) -> None:
         tokens = sum(len(chunk.hidden) for chunk in chunks)

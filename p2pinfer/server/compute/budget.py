@@ -1,4 +1,4 @@
-"""How much of a machine a server takes when its owner doesn't say."""
+"""How much memory a server takes when its owner doesn't say."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ _CACHE_SHARE = 0.25
 
 
 def default_num_layers(*, largest_layer_bytes: int, free_bytes: int, num_layers: int) -> int:
-    """Layers whose weights fit into half of the free memory; at least one."""
+    """Return how many layers fit into half of the free memory with their weights; at least one."""
     return max(1, min(num_layers, int(free_bytes * _WEIGHTS_SHARE) // largest_layer_bytes))
 
 
 def history_bytes_per_token(hidden_size: int) -> int:
-    """What a hop keeps of each token that it sent on: its hidden state in float32."""
+    """Return the bytes that a hop keeps of each token that it sent on: a hidden state in float32."""
     return 4 * hidden_size
 
 
 def default_cache_tokens(*, bytes_per_token: int, free_bytes: int) -> int:
-    """Tokens of attention cache and history that fit into a quarter of the free memory, within reason."""
+    """Return how many tokens of attention cache and history fit into a quarter of the free memory.
+
+    The result is between MIN_CACHE_TOKENS and MAX_CACHE_TOKENS.
+    """
     tokens = int(free_bytes * _CACHE_SHARE) // bytes_per_token
     return max(MIN_CACHE_TOKENS, min(MAX_CACHE_TOKENS, tokens))

@@ -1,10 +1,10 @@
 """Which tokens of which waiting steps run in the next batch. Pure: no clock, no threads.
 
-Decode steps of all sessions run together, for they cost little more than one. Prefill fills a budget
-beside them, in slices of whatever step it comes from, so that a long document stalls nobody's next token
-for longer than the budget takes. Where not everything fits, whoever was served least goes first (start-time
-fair queueing, Goyal et al. 1996, by client and in tokens): ten sessions of one client share what one
-session of another client gets.
+Decode steps of all sessions run together, because they cost little more than one. Prefill fills a budget
+beside them, in slices of the steps it comes from: a long document delays other sessions' next tokens by no
+more than the budget takes. Where not everything fits, the client that was served least goes first (start-time
+fair queueing, Goyal et al. 1996, by client and in tokens): ten sessions of one client share what one session
+of another client gets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_REMEMBERED_CLIENTS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one waiting step still wants; for `urgent` steps a reader waits."""
+    """The tokens that a waiting step still needs. A reader waits for `urgent` steps."""
 
     client: bytes
     tokens: int
@@ -31,18 +31,20 @@ class Demand:
 
 
 class FairShares:
-    """How many tokens each client has had, among those that had something waiting lately."""
+    """How many tokens each client has had, for clients that had a step waiting lately."""
 
     def __init__(self) -> None:
-        self._served: OrderedDict[bytes, float] = OrderedDict()  # whoever was charged last stands last
-        self._now = 0.0  # what the client that was last chosen had had
+        self._served: OrderedDict[bytes, float] = (
+            OrderedDict()
+        )  # the client that was charged last stands last
+        self._now = 0.0  # the tokens of the client that was chosen last, before it was charged
 
     def served(self, client: bytes) -> float:
-        """Tokens, as if whoever comes back after a pause had kept up: idling earns no credit."""
+        """Tokens that a client has had. After a pause it is as if it had kept up: idling earns nothing."""
         return max(self._served.get(client, 0.0), self._now)
 
     def charge(self, client: bytes, tokens: int) -> None:
-        """Note what a client's step was given."""
+        """Note that a client's step was given `tokens` tokens."""
         before = self.served(client)
         self._now = before
         self._served[client] = before + tokens
@@ -52,18 +54,18 @@ class FairShares:
 
 
 def prefill_budget(*, tokens_per_second: float, decoding: bool, duty: float = 1.0) -> int:
-    """Prefill tokens that may run in one batch, when sessions are decoding or not.
+    """Return how many prefill tokens may run in one batch, while sessions are decoding or not.
 
-    With a `duty` below 1 every batch is followed by a pause in proportion, so batches are shorter.
+    With a `duty` below 1 a pause in proportion follows every batch, so batches are shorter.
     """
     tokens = min(MAX_BATCH_TOKENS, int(tokens_per_second * STALL_SECONDS)) if decoding else MAX_BATCH_TOKENS
     return max(MIN_PREFILL_TOKENS, int(tokens * duty))
 
 
 def plan_batch(demands: Sequence[Demand], shares: FairShares, prefill_tokens: int) -> list[int]:
-    """How many tokens of each waiting step run now; `demands` are in order of arrival.
+    """Return how many tokens of each waiting step run now; `demands` are in order of arrival.
 
-    At least one token of one step is chosen, and the shares are charged for what was.
+    At least one token is chosen. The shares are charged for what is chosen.
     """
     taken = [0] * len(demands)
     room = MAX_BATCH_TOKENS
@@ -82,7 +84,7 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, prefill_tokens: in
 
 
 def _fair_order(demands: Sequence[Demand], shares: FairShares) -> list[int]:
-    """Decoding first; then whoever had least, counting what stands before it in this very order."""
+    """Return urgent steps first, then the clients that had least, counting the steps before in this order."""
     promised: dict[bytes, float] = {}
     keys = []
     for index, demand in enumerate(demands):

@@ -15,14 +15,14 @@ _DECODE_STEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Rates of one sequence alone."""
+    """The rates of a single sequence."""
 
     decode_seconds_per_layer: float
     prefill_tokens_per_second: float  # through the whole span
 
 
 def measure_speed(engine: Engine) -> Speed:
-    """Run a short prefill and a few decode steps on noise; the fastest decode step counts."""
+    """Run a short prefill and a few decode steps on noise. The fastest decode step counts."""
     noise = np.random.default_rng(0).standard_normal((_PREFILL_TOKENS, engine.hidden_size), dtype=np.float32)
     cache = engine.new_cache()
     try:

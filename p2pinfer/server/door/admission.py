@@ -1,4 +1,4 @@
-"""Whether a session can be taken: decided from its terms and the server's load, before memory is."""
+"""Whether a session can be taken: decided from its terms and the server's load, before memory is taken."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ RETRY_AFTER_SECONDS = 2.0
 MAX_ROWS = 256
 MAX_SESSIONS = 512
 MAX_CLIENT_SESSIONS = 128
-"""Of one client: every session may have a step waiting, and what waits must stay bounded."""
+"""The most sessions of one client: each may have a step waiting, and the queue must stay bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the server is, and what it still has."""
+    """What the server is, and what it has left."""
 
     peer_id: PeerId
     model: str
@@ -32,7 +32,7 @@ class Load:
 
 
 def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
-    """Say why this session can't be taken, or None; `client_sessions` its client has open here."""
+    """Return why this session can't be taken, or None. Its client has `client_sessions` sessions here."""
     layers = Span(terms.first_layer, terms.end_layer)
     if terms.server != load.peer_id:
         return Refused(Reason.WRONG_SERVER, f"the opening is for {terms.server}, this is {load.peer_id}")

@@ -1,4 +1,4 @@
-"""What a client owes, and what a server does for one that doesn't sign: nothing beyond what was agreed."""
+"""What a client owes. A server does nothing beyond the agreed limit for a client that doesn't sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A successor is told the history while the hop before it is still served, however that goes."""
+"""A successor is told the history while the hop that it replaces is still served, however that goes."""
 
 from __future__ import annotations
 

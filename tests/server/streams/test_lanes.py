@@ -1,4 +1,4 @@
-"""Lanes into a server: who gets one, who is turned away, and that nobody else notices."""
+"""Lanes into a server: which are taken, which are closed, and that no other session notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening sessions over real gRPC: who is let in, what it leases, and what is freed again."""
+"""Opening sessions over real gRPC: which are taken, what they lease, and what is freed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server does when another one of the route is gone: the client says where to send, and it goes on."""
+"""A server whose neighbour in the route is gone goes on where the client says."""
 
 from __future__ import annotations
 
