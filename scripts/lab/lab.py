@@ -90,7 +90,7 @@ class WanLab:
         return self.hosts[name]
 
     def cut(self, name: str, direction: Direction = Direction.BOTH) -> None:
-        """Let nothing pass that the host sends, receives, or both, until `heal`. Nobody is told."""
+        """Let nothing pass that the host sends, receives, or both, until `heal`. No host is told."""
         self._router.cut(self._index(name), direction)
 
     def heal(self, name: str, direction: Direction = Direction.BOTH) -> None:

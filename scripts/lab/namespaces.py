@@ -40,7 +40,7 @@ _RTF_UP = 0x1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
-    """Descriptors of a namespace and of the TUN device inside. Whoever holds this closes both."""
+    """Descriptors of a namespace and of the TUN device inside. The owner closes both."""
 
     network: int
     tun: int

@@ -10,7 +10,7 @@ from p2pinfer.errors import UsageError
 from scripts.lab.lab import NAME
 from scripts.lab.links import PROFILES, Direction, Link
 
-HELP = """  cut NAME [up|down]     nothing passes that NAME sends (up) or receives (down); nobody is told
+HELP = """  cut NAME [up|down]     nothing passes that NAME sends (up) or receives (down); no host is told
   heal NAME [up|down]    undo that
   shape NAME PROFILE     give NAME another link
   counters               what passed and what was dropped, by host

@@ -125,7 +125,7 @@ def test_when_a_server_is_killed_the_page_says_so_within_half_a_minute_and_witho
         assert b"p2pinfer_" in page.get("/metrics")
         assert json.loads(page.get("/healthz"))["ok"] is True
         assert page.close() == 0
-        assert len(page.lines) == 1  # what libraries have to say is kept from whoever runs it
+        assert len(page.lines) == 1  # the page doesn't print what libraries log
 
 
 @pytest.mark.timeout(100)

@@ -221,7 +221,7 @@ def test_a_killed_lab_leaves_nothing_behind(lab: WanLab):
 
 
 def test_a_dead_router_is_noticed_and_its_hosts_are_swept(lab: WanLab):
-    """Nobody measures a network that isn't there."""
+    """No test measures a network that has ended."""
     host = lab.add_host("a", LAN)
     child = subprocess.Popen([*host.prefix, "sleep", "600"])
     lab.check()

@@ -24,7 +24,7 @@ _MOST_ROUNDS = 20
 
 
 class DeadlockError(Exception):
-    """Somebody waits, and nothing will ever happen again."""
+    """A task waits, and no event is left that could end its wait."""
 
 
 class Writable(Protocol):

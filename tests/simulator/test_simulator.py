@@ -91,7 +91,7 @@ def test_a_server_that_is_killed_between_two_steps_is_replaced():
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 20, 21, 22, 50])
 def test_a_server_that_is_killed_between_receiving_a_step_and_answering_it_is_replaced(step: int):
-    """The step was computed, and nobody will ever see what came out."""
+    """The step was computed, and its result is lost."""
     outcome = simulate(Fault(kind="kill", when=on("computes", step), target="here", seconds=60))
     assert replaced(outcome) == 1
     assert longest_stall(outcome) < 1.5
@@ -121,7 +121,7 @@ def test_two_servers_killed_in_the_same_moment_are_replaced():
 
 
 def test_all_servers_of_a_route_killed_in_the_same_moment_are_replaced():
-    """Nobody has a history any more: it begins with the client's tokens."""
+    """No server has a history: the replay begins with the client's tokens."""
     everybody = [Fault(kind="kill", when=on("computes", 40), seconds=60) for _ in range(3)]
     outcome = simulate(*everybody)
     assert replaced(outcome) == 3
@@ -144,7 +144,7 @@ def test_a_replacement_that_is_killed_is_replaced(event: str):
 
 
 def test_a_stopped_server_is_replaced_and_what_it_says_late_does_no_harm():
-    """SIGSTOP: its kernel still takes everything, and it goes on with all of that when it is let."""
+    """SIGSTOP: its kernel still accepts data, and after SIGCONT the process handles all of it."""
     outcome = simulate(
         Fault(kind="stop", when=on("computes", 40), target="here", seconds=3),
         scripts=(Script(prompt_tokens=40, acts=(Act(decode=90),)),),
@@ -165,7 +165,7 @@ def test_a_link_that_is_cut_is_routed_around(other: str):
 @pytest.mark.parametrize("target", ["A", "B", "C", "D", "E", "F"])
 @pytest.mark.parametrize("inwards", [True, False])
 def test_a_one_way_partition_from_the_client_is_routed_around(target: str, inwards: bool):
-    """Either the server hears nothing, or nobody hears the server."""
+    """Either the client's packets don't reach the server, or the server's don't reach the client."""
     ends = ("client", target) if inwards else (target, "client")
     outcome = simulate(Fault(kind="one-way", when=at(2.5), target=ends[0], other=ends[1], seconds=60))
     assert longest_stall(outcome) < 5.0

@@ -113,7 +113,7 @@ class ChaosClients:
         return [client.number for client in self.clients if peer_id in client.peers]
 
     def check(self) -> None:
-        """Notice those that ended though nobody told them to."""
+        """Notice clients that ended without being told to."""
         for client in self.clients:
             if client.process.returncode is not None and not client.left:
                 self._give_up(client, f"ended with status {client.process.returncode}")

@@ -82,7 +82,7 @@ class _Model:
         return {"tokens": [[token]], "seconds": time.perf_counter() - started}
 
     def _emptied_context(self, sequences: int, tokens: int) -> Any:
-        """A context that holds nothing, for so many sequences of so many tokens; made once."""
+        """An empty context for this number of sequences, with this number of tokens each; made once."""
         key = (sequences, tokens)
         if key not in self._contexts:
             parameters = self._llama.llama_context_default_params()

@@ -1,4 +1,4 @@
-"""What a client's steps take: in all, and of that in the servers' engines and queues."""
+"""The seconds of a client's steps: in all, and in the servers' engines and queues."""
 
 from __future__ import annotations
 

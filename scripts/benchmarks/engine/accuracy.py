@@ -49,7 +49,7 @@ Windows = list[list[int]]
 
 
 def text_windows(store: LayerStore, min_scored_tokens: int) -> Windows:
-    """As many windows from the text's beginning as hold so many scored tokens."""
+    """Windows from the text's beginning, as many as the scored tokens need."""
     topics = pydoc_data.topics.topics
     text = "\n".join(topics[name] for name in sorted(topics))
     ids: list[int] = AutoTokenizer.from_pretrained(store.folder)(text, verbose=False).input_ids

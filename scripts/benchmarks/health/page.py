@@ -59,7 +59,7 @@ class InventedSource:
 
 
 async def serve(servers: int) -> None:
-    """Until nobody holds the other end of the input."""
+    """Serve until standard input ends."""
     source = InventedSource(servers)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         server = PageServer(create_app(source))

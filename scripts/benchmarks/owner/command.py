@@ -122,7 +122,7 @@ class Scene:
 
 
 class Watch:
-    """Sees lines as a server prints them, and when, also while nobody asks. A context manager."""
+    """Reads a server's lines in a thread, and notes when each was printed. A context manager."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server

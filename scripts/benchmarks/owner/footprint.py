@@ -1,4 +1,4 @@
-"""What one real server costs its owner: while it serves and nobody asks, at work under a limit, and paused.
+"""What one real server costs its owner: idle, at work under a limit, and paused.
 
 Its owner's policy asks for `parked`, which a file says, and limits its share of the processors. Clients
 keep it busy with long prompts meanwhile, on the same machine: how much it computes without a limit is

@@ -1,7 +1,7 @@
 """A server gets SIGKILL at random moments while clients have receipts written, twenty times.
 
 After every kill its ledger must open and be whole, and hold every receipt that the server has acknowledged
-to a client; what is lost is the unsigned tail, for which nobody had a receipt. The same identity and ledger
+to a client; what is lost is the unsigned tail, for which there was no receipt. The same identity and ledger
 serve on after each restart. Ends with status 1 if something was lost.
 """
 

@@ -31,7 +31,7 @@ class Broker:
     port: int
 
     def publish(self, messages: Mapping[str, str]) -> None:
-        """Publish what stays there, as TeslaMate does; returns when the broker has it."""
+        """Publish a retained message, as TeslaMate does; returns when the broker has it."""
         asyncio.run(self._publish(messages))
 
     async def _publish(self, messages: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A port of this machine that nobody listens on, for what has to be found where it was after a restart."""
+"""A free port of this machine, for a program that has to keep its port over a restart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """One that the system chose; it is free until somebody takes it."""
+    """A port that the system chose. Another program may take it before the caller does."""
     with socket.create_server((address, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

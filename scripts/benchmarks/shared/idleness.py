@@ -1,4 +1,4 @@
-"""What processes cost while nobody asks them for anything."""
+"""What processes cost while they are idle."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def questions(store: LayerStore, count: int) -> list[list[int]]:
 
 
 def long_text(store: LayerStore, tokens: int) -> list[int]:
-    """Exactly so many tokens of text."""
+    """A text of exactly this number of tokens."""
     ids: list[int] = _tokenizer(str(store.folder))(" ".join([QUESTION] * tokens)).input_ids
     return ids[:tokens]
 

@@ -28,7 +28,7 @@ class Speech:
         logging.getLogger("p2pinfer").setLevel(logging.INFO)
 
     def say(self, **words: Any) -> None:
-        """One line. Whoever listened may be gone: then this program is about to end."""
+        """Say one line. If the listener is gone, this program is about to end, and the line is dropped."""
         with self._lock:
             try:
                 print(json.dumps(words), file=self._lines)

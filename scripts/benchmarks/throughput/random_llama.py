@@ -73,7 +73,7 @@ class RandomLlama:
         return random.standard_normal((stop - start, shape[1]), np.float32) * np.float32(DEVIATION)
 
     def write_tokenizer(self, folder: Path) -> list[str]:
-        """There is none: whoever runs it makes up token ids."""
+        """This model has no tokenizer: benchmarks use random token ids."""
         return []
 
 

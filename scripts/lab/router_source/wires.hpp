@@ -36,7 +36,7 @@ class Wires {
         leave_until(time, down_heads_);
     }
 
-    // The time of the next work. Nobody sees a packet move from an up link to a down link, so that this move may
+    // The time of the next work. No host sees a packet move from an up link to a down link, so this move may
     // wait until the packet can be through the down link as well: one wake-up for both.
     Nanoseconds next_due() const {
         const Nanoseconds down = down_heads_.empty() ? kForever : down_heads_.top().leaves_at;

@@ -58,7 +58,7 @@ async def connect(host: Host, address: Address, kind: Kind, seconds: float) -> S
 
 @asynccontextmanager
 async def lane_to(address: Address, tunnel: object, seconds: float) -> AsyncIterator[SimLane]:
-    """What wire/lanes.py calls so: a lane of whoever's loop runs. Raises HopFailedError."""
+    """In place of `lane_to` in wire/lanes.py: a lane from the running loop's host. Raises HopFailedError."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, HostLoop)
     socket = await connect(loop.host, address, "lane", seconds)

@@ -44,10 +44,10 @@ class Host:
         return self.twice >= 0
 
     def answer(self, socket: Socket) -> None:
-        """Somebody dials: the kernel answers first, then the process shows who it is."""
+        """Answer a new connection: first the kernel does, then the process shows its certificate."""
         try:
             message = socket.take()
-        except (OSError, EOFError):  # whoever dialled has given up
+        except (OSError, EOFError):  # the dialling end has given up
             socket.close()
             return
         if message == "syn":

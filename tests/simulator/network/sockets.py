@@ -105,7 +105,7 @@ class Socket:
         return bool(self.arrived or self.ended)
 
     def has_room(self, size: int) -> bool:
-        """True if so many bytes would be taken now; something always fits into nothing."""
+        """True if the connection takes `size` bytes now; an empty connection takes any size."""
         return not self._under_way_bytes or self._under_way_bytes + size <= self._capacity_bytes
 
     def push(self, item: Any, size: int) -> None:
@@ -138,7 +138,7 @@ class Socket:
             self.on_readable = self.on_writable = None
 
     def reset(self) -> None:
-        """Somebody on the way breaks the connection, for both."""
+        """A machine between the ends breaks the connection, for both ends."""
         for end in (self, self.peer):
             end._end("reset")
 

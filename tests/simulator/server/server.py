@@ -113,7 +113,7 @@ class SimServer:
         self.loop.call_soon(self._stopping.set)
 
     async def _main(self) -> None:
-        """As lifecycle.py has it."""
+        """The life of the process, as lifecycle.py runs it."""
         with SessionRunner(self.batcher, self.loop) as runner:
             self._runner = runner
             self._handler = Handler(self.sessions, runner, self._load)

@@ -124,7 +124,7 @@ class World:
             if next_at <= now:
                 continue
             if next_at == math.inf:
-                raise DeadlockError("somebody waits, and nothing will ever happen again")
+                raise DeadlockError("a task waits, and no event is left that could end its wait")
             if next_at > limit_seconds:
                 return False
             self.clock.now, turns = next_at, 0
