@@ -15,6 +15,10 @@ from tests.simulator.schedules.schedule import Schedule, schedule_of
 from tests.simulator.schedules.script import Act, Script
 from tests.simulator.server.server import ServerShape
 
+# A killed process is a coroutine that is dropped in the middle. When the garbage collector finds it, what the
+# coroutine does last finds no event loop; a process that is killed does nothing last.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 BLOCKS = 20
 SCHEDULES_PER_BLOCK = 100
 

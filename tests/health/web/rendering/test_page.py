@@ -76,13 +76,20 @@ def test_hostile_texts_are_texts():
     assert {link for link in hostile.links if not link.startswith(("/", "#"))} == set()
 
 
-def test_two_thousand_servers_are_rendered_within_a_second():
+def test_the_time_to_render_grows_no_faster_than_the_number_of_servers():
     """The table has all of them; the picture counts servers instead of drawing each."""
-    state = large_state(2000)
     render_page(make_state(), {}, snapshot_id="x", now=NOW)  # templates are compiled once
-    started = time.process_time()
-    text = render_page(state, {}, snapshot_id="x", now=NOW)
-    assert time.process_time() - started < 1.0
+
+    def rendered(servers: int) -> tuple[float, str]:
+        state, started = large_state(servers), time.process_time()
+        text = render_page(state, {}, snapshot_id="x", now=NOW)
+        return time.process_time() - started, text
+
+    usual_seconds, _ = min(rendered(500) for _ in range(3))
+    seconds, text = rendered(2000)
+    state = large_state(2000)
+
+    assert seconds < 2 * 4 * usual_seconds
     assert text.count("<tr data-key") == 2000 + len(state.contributions[:50])
     assert 'class="brick"' not in text
 
