@@ -275,7 +275,7 @@ def test_a_swarm_with_another_model_is_named(smollm2, three_servers, tokenizer, 
     with AutoDistributedModelForCausalLM.from_pretrained(
         other, initial_peers=three_servers.initial_peers, timeout=1
     ) as model:
-        with pytest.raises(NoRouteError, match=f"the swarm serves: .*{smollm2.manifest.hash[:12]}"):
+        with pytest.raises(NoRouteError, match=f"its servers have: .*{smollm2.manifest.hash[:12]}"):
             model.generate(tokenizer(PROMPTS[0], return_tensors="pt").input_ids, max_new_tokens=2)
 
 
