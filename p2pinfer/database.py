@@ -25,7 +25,7 @@ _OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class FileKind:
     """One kind of database file: how to recognize it and what it contains."""
 
     name: str  # the name in messages: `ledger`
@@ -38,14 +38,14 @@ class Kind:
 class Database:
     """One file, open for reading and writing. Any thread may use it, but only one thread at a time."""
 
-    def __init__(self, path: Path, kind: Kind, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, kind: FileKind, connection: sqlite3.Connection) -> None:
         """Use `open` or `copy_of` instead."""
         self.path = path
         self._kind = kind
         self._connection = connection
 
     @classmethod
-    def open(cls, path: Path, kind: Kind) -> Database:
+    def open(cls, path: Path, kind: FileKind) -> Database:
         """Open the file at `path`, or make it. Only the file's owner can read a new file.
 
         Raises the kind's DatabaseError, naming the file, if the file is of another kind, damaged, of another
@@ -66,7 +66,7 @@ class Database:
         return cls(path, kind, connection)
 
     @classmethod
-    def copy_of(cls, path: Path, kind: Kind) -> Database:
+    def copy_of(cls, path: Path, kind: FileKind) -> Database:
         """A temporary copy of the file at `path`, which is not changed. Empty if there is no such file."""
         connection = sqlite3.connect("", isolation_level=None)  # SQLite moves a large one to a temporary file
         if path.exists():
@@ -101,7 +101,7 @@ class Database:
             yield from cursor
 
 
-def _create(path: Path, kind: Kind) -> None:
+def _create(path: Path, kind: FileKind) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -140,7 +140,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
+def _check(connection: sqlite3.Connection, path: Path, kind: FileKind) -> None:
     [application_id] = connection.execute("PRAGMA application_id").fetchone()
     if application_id != kind.application_id:
         raise kind.error(f"{path} is not a {kind.name} of p2pinfer: move it away, or choose another folder")
@@ -156,7 +156,7 @@ def _check(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
 
 
 @contextmanager
-def _errors(path: Path, kind: Kind) -> Iterator[None]:
+def _errors(path: Path, kind: FileKind) -> Iterator[None]:
     """Turn errors of SQLite and of the system into the kind's DatabaseError, which says what to do."""
     try:
         yield

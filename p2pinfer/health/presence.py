@@ -23,7 +23,7 @@ Ping = Callable[[Address], Awaitable[object]]
 """Raises HopFailedError or RefusedError if the server doesn't answer."""
 
 
-class Presence:
+class ServerPresence:
     """Remembers which servers answered, and when. For the event loop."""
 
     def __init__(self, *, late_seconds: float, now: Callable[[], float]) -> None:

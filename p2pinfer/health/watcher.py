@@ -19,7 +19,7 @@ from p2pinfer.errors import DatabaseError, P2PInferError, SwarmError, UsageError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.kept.contributions import Contributions
 from p2pinfer.health.kept.history import History
-from p2pinfer.health.presence import Presence
+from p2pinfer.health.presence import ServerPresence
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, Submission
 from p2pinfer.health.snapshot.state import HealthState, ProbeView, Sample
@@ -60,7 +60,7 @@ class Watcher:
         self._first_seen: dict[str, float] = {}
         self._names: dict[str, str] = {}
         self._probes: dict[str, ProbeView] = {}
-        self._presence = Presence(late_seconds=config.late_seconds, now=now)
+        self._presence = ServerPresence(late_seconds=config.late_seconds, now=now)
         self._sampled_at = 0.0
         self._newer = asyncio.Event()
         self._published_at = self._read_at

@@ -20,7 +20,7 @@ _ORDER = ("accept", "revoke", "init", "check", "status", "statement", "export", 
 """In which --help lists the commands: as an owner needs them."""
 
 
-class Command(Protocol):
+class OwnerCommand(Protocol):
     """A module in `commands`."""
 
     HELP: str
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str]) -> int:
     flags = _parser(_only_needed(arguments)).parse_args(arguments)
     with printing():
-        return cast("Command", flags.command).run(flags)
+        return cast("OwnerCommand", flags.command).run(flags)
 
 
 def _only_needed(arguments: Sequence[str]) -> list[str]:
@@ -62,7 +62,7 @@ def _parser(names: Sequence[str]) -> Parser:
     _add_data_folder(parser, user_data_folder())
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for name in names:
-        command = cast("Command", importlib.import_module(f"{commands.__name__}.{name}"))
+        command = cast("OwnerCommand", importlib.import_module(f"{commands.__name__}.{name}"))
         subparser = subparsers.add_parser(name, help=command.HELP, description=_sentence(command.HELP))
         # The flag may stand behind the command too, and must not undo one that stands before it.
         _add_data_folder(subparser, argparse.SUPPRESS)

@@ -15,7 +15,7 @@ from p2pinfer.types import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class HeldStretch:
     """Neighbouring layers that the same servers hold, or equally many with the same total rate."""
 
     layers: Span
@@ -23,7 +23,7 @@ class Stretch:
     rate: float  # the sum of the servers' rates, in the caller's unit; 0.0 where no server holds the layers
 
 
-def sweep(holders: Iterable[tuple[Span, float]], num_layers: int) -> list[Stretch]:
+def sweep(holders: Iterable[tuple[Span, float]], num_layers: int) -> list[HeldStretch]:
     """Cut [0, num_layers) into the fewest stretches, in order, from the span and the rate of each server.
 
     Layers beyond `num_layers` are left out.
@@ -41,11 +41,11 @@ def sweep(holders: Iterable[tuple[Span, float]], num_layers: int) -> list[Stretc
     for start, end in pairwise(cuts):
         held, total = held + servers[start], total + rates[start]
         # Fractions that were added and taken away again rarely leave exactly zero, so the count decides.
-        stretches.append(Stretch(Span(start, end), held, total if held else 0.0))
+        stretches.append(HeldStretch(Span(start, end), held, total if held else 0.0))
     return stretches
 
 
-def replicas(spans: Iterable[Span], num_layers: int) -> list[Stretch]:
+def replicas(spans: Iterable[Span], num_layers: int) -> list[HeldStretch]:
     """How many of the spans hold each layer of [0, num_layers), as the fewest stretches, in order."""
     return sweep(((span, 0.0) for span in spans), num_layers)
 

@@ -70,7 +70,7 @@ _USUAL_GAIN = 1 / 32
 
 
 @dataclass(slots=True)
-class Pace:
+class HopPace:
     """Seconds per token at a hop, its queue included: usually, and lately."""
 
     _first: list[float] = field(default_factory=list)

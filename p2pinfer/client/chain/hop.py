@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from p2pinfer.client.chain.deadlines import Pace
+from p2pinfer.client.chain.deadlines import HopPace
 from p2pinfer.client.chain.diagnosis import HopProgress
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.pay.payer import Payer
@@ -51,7 +51,7 @@ class Hop:
     step_count: int = 0
     queue_seconds: float = 0.0  # sum over these steps
     compute_seconds: float = 0.0  # sum over these steps
-    pace: Pace = field(default_factory=Pace)
+    pace: HopPace = field(default_factory=HopPace)
     tally: Tally = field(default_factory=Tally)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from p2pinfer.database import Database, Kind
+from p2pinfer.database import Database, FileKind
 from p2pinfer.health.kept.setting_aside import open_or_set_aside
 from p2pinfer.health.snapshot.plain import LATEST_TIME, clean_count, clean_number
 from p2pinfer.health.snapshot.state import Sample
@@ -50,7 +50,7 @@ CREATE TABLE minutes (
 ) STRICT, WITHOUT ROWID;
 """
 
-HISTORY = Kind(
+HISTORY = FileKind(
     name="history",
     application_id=0x70326831,  # "p2h1"
     version=1,

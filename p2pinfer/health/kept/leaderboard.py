@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from p2pinfer.database import Kind
+from p2pinfer.database import FileKind
 from p2pinfer.wire.receipts import Receipt, Work
 
 _TABLES = """
@@ -44,7 +44,7 @@ CREATE TABLE total (sessions INTEGER NOT NULL) STRICT;
 INSERT INTO total VALUES (0);
 """
 
-CONTRIBUTIONS = Kind(
+CONTRIBUTIONS = FileKind(
     name="leaderboard",
     application_id=0x70326331,  # "p2c1"
     version=1,

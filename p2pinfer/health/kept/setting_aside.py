@@ -6,7 +6,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from p2pinfer.database import Database, Kind
+from p2pinfer.database import Database, FileKind
 from p2pinfer.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def open_or_set_aside(path: Path, kind: Kind) -> Database:
+def open_or_set_aside(path: Path, kind: FileKind) -> Database:
     """Open the file at `path`, or create it. A damaged file is kept beside it under another name.
 
     Raises DatabaseError, naming the file, if it is of another kind or a newer version, or can't be written.

@@ -25,7 +25,7 @@ slower than this estimate by its round trips.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
+class ServingSpeed:
     """A server in the state SERVING: its layers and its speed."""
 
     layers: Span
@@ -50,7 +50,7 @@ def weakest(stretches: Iterable[Stretch]) -> int:
     return min((stretch.replicas for stretch in stretches), default=0)
 
 
-def throughput(runners: Iterable[Runner], num_layers: int) -> float:
+def throughput(runners: Iterable[ServingSpeed], num_layers: int) -> float:
     """Tokens per second of many streams together: the total speed at the layer where it is lowest.
 
     The estimate takes every server to spend all of its time on its own layers, one token at a time. Batches
@@ -61,7 +61,7 @@ def throughput(runners: Iterable[Runner], num_layers: int) -> float:
 
 
 def best_route_seconds(
-    runners: Sequence[Runner], num_layers: int, hop_seconds: float = HOP_SECONDS
+    runners: Sequence[ServingSpeed], num_layers: int, hop_seconds: float = HOP_SECONDS
 ) -> float | None:
     """Seconds that one token takes through the cheapest chain of servers; None if no such chain is known.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from p2pinfer.health.snapshot.estimates import Runner, best_route_seconds, replicas, throughput, weakest
+from p2pinfer.health.snapshot.estimates import ServingSpeed, best_route_seconds, replicas, throughput, weakest
 from p2pinfer.health.snapshot.plain import (
     LATEST_TIME,
     MOST_TOKENS_PER_SECOND,
@@ -160,9 +160,9 @@ def _model_view(
 ) -> ModelView:
     num_layers = listing.num_layers
     serving = [announcement for announcement in present if announcement.state is ServerState.SERVING]
-    classes: dict[str, list[Runner]] = {}
+    classes: dict[str, list[ServingSpeed]] = {}
     for announcement in serving:
-        runner = Runner(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
+        runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
         classes.setdefault(announcement.numerics, []).append(runner)
     complete = {
         numerics: spare
@@ -207,7 +207,7 @@ def _seconds_per_layer(announcement: Announcement) -> float | None:
 
 
 def _server_view(announcement: Announcement, since: float, now: float) -> ServerView:
-    runner = Runner(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
+    runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
     peer_id = clean_text(announcement.peer_id)
     since = clean_number(since, 0.0, LATEST_TIME) or now
     return ServerView(

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2pinfer.health.snapshot.plain import LATEST_TIME, NAME_CHARACTERS, clean_text
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView, Stretch
+from p2pinfer.health.snapshot.state import (
+    Activity,
+    Answer,
+    HealthState,
+    ModelView,
+    ProbeView,
+    Stretch,
+)
 from p2pinfer.plain_text import short_count
 
 NOTHING = "–"

@@ -6,7 +6,7 @@ import argparse
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.owner.policy.templates import DESCRIPTIONS, Kind, policy_text
+from p2pinfer.owner.policy.templates import DESCRIPTIONS, MachineKind, policy_text
 from p2pinfer.private_files import write_private
 
 HELP = "write a first policy file, with every setting explained"
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for",
         dest="kind",
-        type=Kind,
-        choices=list(Kind),
+        type=MachineKind,
+        choices=list(MachineKind),
         help="the kind of machine (default: laptop if it has a battery, else home)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing policy file")
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and say what it allows. Raises UsageError if it exists or can't be written."""
-    kind: Kind = args.kind or (Kind.LAPTOP if has_battery() else Kind.HOME)
+    kind: MachineKind = args.kind or (MachineKind.LAPTOP if has_battery() else MachineKind.HOME)
     path = OwnerFiles(args.data_folder).policy
     try:
         written = write_private(path, policy_text(kind).encode(), replace=args.force)

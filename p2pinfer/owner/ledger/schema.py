@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pinfer.database import Kind
+from p2pinfer.database import FileKind
 from p2pinfer.errors import LedgerError
 
 _TABLES = """
@@ -93,7 +93,7 @@ def append_only(*tables: str) -> str:
     )
 
 
-LEDGER = Kind(
+LEDGER = FileKind(
     name="ledger",
     application_id=0x70326C31,  # "p2l1"
     version=1,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class MachineKind(StrEnum):
     """The kind of machine that the file is for."""
 
     HOME = "home"
@@ -18,16 +18,16 @@ class Kind(StrEnum):
     CAR = "car"
 
 
-DESCRIPTIONS: Mapping[Kind, str] = {
-    Kind.HOME: "a home machine: it always works, and takes less while somebody uses it",
-    Kind.LAPTOP: "a laptop: it works while it is plugged in, charged and on a network that costs nothing",
-    Kind.CAR: "a car: it works while the car is parked, plugged in and charged, and nobody sits in it",
+DESCRIPTIONS: Mapping[MachineKind, str] = {
+    MachineKind.HOME: "a home machine: it always works, and takes less while somebody uses it",
+    MachineKind.LAPTOP: "a laptop: it works while plugged in, charged and on a network that costs nothing",
+    MachineKind.CAR: "a car: it works while the car is parked, plugged in and charged, and nobody sits in it",
 }
 
 _IN_USE_EVERYWHERE = {"version": "1"}
-_IN_USE: Mapping[Kind, Mapping[str, str]] = {
-    Kind.HOME: {"in_use.then": '"limit"', "limits.cpu_share": "0.5"},
-    Kind.LAPTOP: {
+_IN_USE: Mapping[MachineKind, Mapping[str, str]] = {
+    MachineKind.HOME: {"in_use.then": '"limit"', "limits.cpu_share": "0.5"},
+    MachineKind.LAPTOP: {
         "when.plugged_in": "true",
         "when.unmetered": "true",
         "when.battery_floor_percent": "50",
@@ -35,7 +35,7 @@ _IN_USE: Mapping[Kind, Mapping[str, str]] = {
         "in_use.then": '"limit"',
         "limits.cpu_share": "0.5",
     },
-    Kind.CAR: {
+    MachineKind.CAR: {
         "when.parked": "true",
         "when.plugged_in": "true",
         "when.battery_floor_percent": "50",
@@ -54,7 +54,7 @@ _SETTING = re.compile(r"#?([a-z_]+) = (.*)")
 _TABLE = re.compile(r"\[([a-z_]+)\]")
 
 
-def policy_text(kind: Kind) -> str:
+def policy_text(kind: MachineKind) -> str:
     """The file for a machine of this kind."""
     in_use = {**_IN_USE_EVERYWHERE, **_IN_USE[kind]}
     lines, table = [], ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from p2pinfer.database import Database, Kind
+from p2pinfer.database import Database, FileKind
 from p2pinfer.owner.ledger.schema import append_only
 from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, Paid, settle
 from p2pinfer.types import Span
@@ -37,7 +37,7 @@ CREATE TABLE payments (
 ) STRICT;
 """
 
-REDEEMED = Kind(
+REDEEMED = FileKind(
     name="list of redeemed receipts",
     application_id=0x70327231,  # "p2r1"
     version=1,

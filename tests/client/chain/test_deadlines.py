@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.client.chain.deadlines import FIRST_SECONDS, Pace, StepTimes
+from p2pinfer.client.chain.deadlines import FIRST_SECONDS, HopPace, StepTimes
 from p2pinfer.wire.step_kind import StepKind
 
 SECONDS = st.floats(0.0001, 60.0)
@@ -72,8 +72,8 @@ def test_a_longer_piece_of_a_prompt_gets_more_time(per_token: float):
     )
 
 
-def paced(seconds: list[float]) -> Pace:
-    pace = Pace()
+def paced(seconds: list[float]) -> HopPace:
+    pace = HopPace()
     for value in seconds:
         pace.add(value)
     return pace

@@ -8,12 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.health.snapshot.estimates import HOP_SECONDS, Runner, best_route_seconds, replicas, throughput
+from p2pinfer.health.snapshot.estimates import (
+    HOP_SECONDS,
+    ServingSpeed,
+    best_route_seconds,
+    replicas,
+    throughput,
+)
 from p2pinfer.types import Span
 
 small_runners = st.lists(
     st.builds(
-        lambda start, length, seconds: Runner(
+        lambda start, length, seconds: ServingSpeed(
             layers=Span(start, min(8, start + length)), seconds_per_layer=seconds
         ),
         st.integers(0, 7),
@@ -26,7 +32,7 @@ small_runners = st.lists(
 
 @given(small_runners)
 @settings(max_examples=150, deadline=None)
-def test_replicas_are_counted_layer_by_layer(runners: list[Runner]):
+def test_replicas_are_counted_layer_by_layer(runners: list[ServingSpeed]):
     """The stretches follow each other, and no two neighbours have the same count."""
     stretches = replicas([runner.layers for runner in runners], 8)
     counts = [stretch.replicas for stretch in stretches for _ in range(stretch.start, stretch.end)]
@@ -39,7 +45,7 @@ def test_replicas_are_counted_layer_by_layer(runners: list[Runner]):
 
 @given(small_runners)
 @settings(max_examples=150, deadline=None)
-def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[Runner]):
+def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[ServingSpeed]):
     """Brute force: layer by layer, on any server with the layer, plus a hop for each change of server."""
     costs: dict[int | None, float] = {None: 0.0}
     for layer in range(8):
@@ -56,7 +62,7 @@ def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[Runner]):
 
 @given(small_runners)
 @settings(max_examples=150, deadline=None)
-def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[Runner]):
+def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[ServingSpeed]):
     """A layer's rate is the sum over its servers; each server shares its time among its layers."""
     by_layer = [
         sum(
@@ -74,9 +80,9 @@ def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[Runner]):
 def test_a_gap_lets_nothing_through():
     """Rounding leaves no rest: 0.1 + 0.2 - 0.1 - 0.2 is not exactly zero in floating point."""
     runners = [
-        Runner(layers=Span(0, 1), seconds_per_layer=10.0),
-        Runner(layers=Span(0, 2), seconds_per_layer=2.5),
-        Runner(layers=Span(3, 4), seconds_per_layer=5.0),
+        ServingSpeed(layers=Span(0, 1), seconds_per_layer=10.0),
+        ServingSpeed(layers=Span(0, 2), seconds_per_layer=2.5),
+        ServingSpeed(layers=Span(3, 4), seconds_per_layer=5.0),
     ]
 
     assert throughput(runners, 4) == 0.0

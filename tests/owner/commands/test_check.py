@@ -8,7 +8,7 @@ import pytest
 
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.commands import check
-from p2pinfer.owner.policy.templates import Kind, policy_text
+from p2pinfer.owner.policy.templates import MachineKind, policy_text
 from tests.owner.commands.running import arguments, unused_lines, with_used
 
 pytestmark = pytest.mark.usefixtures("secrets")
@@ -21,8 +21,10 @@ def checked(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> list
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_check_says_what_every_setting_means(kind: Kind, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("kind", MachineKind)
+def test_check_says_what_every_setting_means(
+    kind: MachineKind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     """In lines that fit a terminal, for the file with everything in use too."""
     text = policy_text(kind).replace("version = 1", "")
     for one in (text, with_used(text, *unused_lines(text))):

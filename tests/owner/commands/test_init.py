@@ -13,13 +13,13 @@ import pytest
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.commands import init
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
-from p2pinfer.owner.policy.templates import Kind, policy_text
+from p2pinfer.owner.policy.templates import MachineKind, policy_text
 from tests.owner.commands.running import arguments
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", MachineKind)
 def test_what_init_writes_is_valid_and_private(
-    kind: Kind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: MachineKind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     """It may come to hold a password. The folder is made; nothing else is left in it."""
     folder = tmp_path / "data" / "p2pinfer"
@@ -41,7 +41,7 @@ def test_init_keeps_a_file_that_is_there_unless_forced(tmp_path: Path):
     assert path.read_text() == "mine"
 
     assert init.run(arguments(init, tmp_path, "--for", "home", "--force")) == 0
-    assert path.read_text() == policy_text(Kind.HOME)
+    assert path.read_text() == policy_text(MachineKind.HOME)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
@@ -53,9 +53,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
         init.run(arguments(init, tmp_path / "file" / "data", "--for", "home"))
 
 
-@pytest.mark.parametrize(("battery", "kind"), [(object(), Kind.LAPTOP), (None, Kind.HOME)])
+@pytest.mark.parametrize(("battery", "kind"), [(object(), MachineKind.LAPTOP), (None, MachineKind.HOME)])
 def test_a_machine_with_a_battery_is_taken_for_a_laptop(
-    battery: object, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    battery: object, kind: MachineKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "psutil", types.SimpleNamespace(sensors_battery=lambda: battery))
     init.run(arguments(init, tmp_path))
