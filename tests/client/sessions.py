@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -16,10 +17,14 @@ from tests.fakes import FakeEnds, FakeSwarm, fake_manifest
 
 T = TypeVar("T")
 THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
+_SESSIONS: weakref.WeakKeyDictionary[Network, list[InferenceSession]] = weakref.WeakKeyDictionary()
 
 
 async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: int = 6) -> T:
-    """Run blocking client code in a thread, as a program would, against the swarm in this loop."""
+    """Run blocking client code in a thread, as a program would, against the swarm in this loop.
+
+    Sessions that `work` leaves open are closed before the network.
+    """
 
     @asynccontextmanager
     async def join(_):
@@ -30,6 +35,8 @@ async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: 
         try:
             return work(network)
         finally:
+            for session in _SESSIONS.pop(network, []):
+                session.close()
             network.close()
 
     return await asyncio.to_thread(program)
@@ -43,13 +50,15 @@ def session_of(
     route: float = 5.0,
     step: float = 5.0,
 ) -> InferenceSession:
-    return InferenceSession(
+    session = InferenceSession(
         network,
         fake_manifest(num_layers),
         FakeEnds(),
         max_length=max_length,
         patience=Patience(route=route, step=step),
     )
+    _SESSIONS.setdefault(network, []).append(session)
+    return session
 
 
 def decode(session: InferenceSession, prompt: list[int], tokens: int, after=lambda index: None) -> list[int]:
