@@ -57,10 +57,22 @@ class Arrivals:
             if frame is None:
                 return
             hello = Hello.read(frame)
-            stream = self._streams.get(SessionId(hello.session_id))
-            if stream is None or not stream.welcome(lane, hello):
-                raise ProtocolError("no session here has this id and key, or another lane is there already")
-            del self.strangers[lane]
         except (OSError, EOFError, ProtocolError) as error:
             logger.debug("lane closed: %s", error)
             self.forget(lane)
+            return
+        self._thread.unwatch(lane)
+        # The session was opened before its client could say this hello, but the call that announces it may
+        # still be in the thread's inbox. The lookup comes behind it.
+        self._thread.call(self._admit, lane, hello)
+
+    def _admit(self, lane: Lane, hello: Hello) -> None:
+        """Hand a lane to the stream that its hello names, or close it."""
+        if lane not in self.strangers:  # it was closed meanwhile
+            return
+        stream = self._streams.get(SessionId(hello.session_id))
+        if stream is None or not stream.welcome(lane, hello):
+            logger.debug("lane closed: no session here has this id and key, or it has another lane already")
+            self.forget(lane)
+            return
+        del self.strangers[lane]

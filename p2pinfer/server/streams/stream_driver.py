@@ -178,16 +178,17 @@ class StreamDriver:
     # Lanes come and change; receipts come; the session ends.
 
     def welcome(self, lane: Lane, hello: Hello) -> bool:
-        """Use a lane for what it was opened for. False if its key opens nothing here."""
+        """Use a lane for what it was opened for. False if its key opens nothing here.
+
+        The lane isn't watched any more: its hello has come.
+        """
         if hello.role is Role.RESULTS:
             if not self.stream.accepts_results_lane(hello.key):
                 return False
-            self._thread.unwatch(lane)  # nothing more comes on it
             self._do(self.stream.lead(lane))
             return True
         if not self.stream.offer_steps_lane(lane, hello.key):
             return False
-        self._thread.unwatch(lane)  # it was watched for its hello
         lane.max_frame_bytes = self._max_step_bytes
         self._read()
         return True
