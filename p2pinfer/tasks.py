@@ -22,16 +22,25 @@ _T = TypeVar("_T")
 async def cancel_and_wait(*tasks: asyncio.Future[Any] | None) -> None:
     """Cancel tasks and wait until they have ended; None and what has ended already is passed over.
 
-    What they raise is theirs: an owner that wants to know asks the task.
+    A cancellation meanwhile is passed on to them and raised when they have ended: an owner never leaves a task
+    of its own behind. What the tasks raise is theirs: an owner that wants to know asks the task.
     """
     left = [task for task in tasks if task is not None]
     for task in left:
         task.cancel()
-    if left:
-        await asyncio.wait(left)
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in left if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            for task in pending:
+                task.cancel()
     for task in left:
         if not task.cancelled():
             task.exception()  # it has been seen, and isn't complained about later
+    if cancelled is not None:
+        raise cancelled
 
 
 @asynccontextmanager
@@ -108,6 +117,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._unwanted: set[asyncio.Task[Any]] = set()  # that were still running when their owner ended
         self._owner: asyncio.Task[Any] | None = None
         self._has_cancelled_owner = False
         self._error: BaseException | None = None
@@ -132,17 +142,22 @@ class Nursery:
         if others_want_the_end:
             if not isinstance(error, asyncio.CancelledError):
                 raise asyncio.CancelledError
-        elif self._error is not None and isinstance(error, asyncio.CancelledError | None):
-            raise self._error
+        elif self._error is not None:
+            if isinstance(error, asyncio.CancelledError | None):
+                raise self._error
+            logger.error("a task failed beside its owner", exc_info=self._error)
 
     async def _end_all(self) -> bool:
         """End all tasks, however often we are cancelled meanwhile; returns whether we were."""
         self._closing, interrupted = True, False
         while self._tasks:
+            self._unwanted.update(task for task in self._tasks if not task.done())
             try:
                 await cancel_and_wait(*self._tasks)
             except asyncio.CancelledError:
                 interrupted = True
+            for task in [task for task in self._tasks if task.done()]:
+                self._ended(task)  # its callback may come later
         return interrupted
 
     def start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
@@ -156,15 +171,19 @@ class Nursery:
         """End all tasks, after giving them so long to end by themselves. Closing twice is harmless."""
         if grace_seconds and self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
-        self._closing = True
-        await cancel_and_wait(*self._tasks)
+        if await self._end_all():
+            raise asyncio.CancelledError
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
+        if task not in self._tasks:
+            return
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
-        if self._owner is None:
+        if task in self._unwanted:
+            logger.warning("a task failed while it was ended: %r", error)
+        elif self._owner is None:
             logger.error("a background task failed", exc_info=error)
         elif self._error is None:
             self._error = error

@@ -50,9 +50,15 @@ class BackgroundThread:
         self._name = name
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """What `work` returns or raises. If this is cancelled, nobody hears of that any more."""
+        """What `work` returns or raises. If this is cancelled, nobody hears of that any more.
+
+        Raises RuntimeError if the thread was closed.
+        """
+        if self._is_closed:
+            raise RuntimeError("the thread was closed: nothing runs on it any more")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run_forever, name=self._name, daemon=True)
             self._thread.start()
@@ -62,6 +68,7 @@ class BackgroundThread:
 
     def close(self) -> None:
         """Let the thread end, now or whenever what blocks it has returned."""
+        self._is_closed = True
         self._calls.put(None)
 
     def _run_forever(self) -> None:

@@ -40,6 +40,30 @@ async def test_ending_tasks_waits_until_they_have_tidied_up():
     assert task.cancelled() and work.was_ended
 
 
+async def test_an_owner_that_is_cancelled_again_still_waits_for_what_it_ends():
+    """Impatience ends an owner no sooner than its tasks: nothing runs on without one."""
+    gate, work = asyncio.Event(), Work()
+
+    async def tidy_slowly() -> None:
+        try:
+            await work.go_on()
+        finally:
+            await gate.wait()
+
+    task = asyncio.create_task(tidy_slowly())
+    await work.has_begun.wait()
+    owner = asyncio.create_task(cancel_and_wait(task))
+    await asyncio.sleep(0)
+    owner.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert owner.done() is task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
+    assert task.done()
+
+
 async def test_what_an_ended_task_raises_stays_with_the_task():
     task = asyncio.create_task(fail())
     await asyncio.wait({task})
@@ -185,6 +209,26 @@ async def test_a_block_that_others_cancel_is_cancelled_whatever_its_tasks_raise(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_a_task_raises_while_it_is_ended_changes_nothing_for_the_block(caplog):
+    begun = asyncio.Event()
+
+    async def fail_when_ended() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("gone")
+
+    async def block() -> int:
+        async with Nursery() as nursery:
+            nursery.start(fail_when_ended())
+            await begun.wait()
+            return 7
+
+    assert await block() == 7
+    assert "failed while it was ended" in caplog.text
 
 
 async def test_without_a_block_a_failing_task_is_logged_with_its_traceback(caplog):

@@ -33,6 +33,13 @@ async def test_one_thread_is_kept_for_all_calls_and_does_them_in_order():
     assert len(names) == 1
 
 
+async def test_a_closed_thread_takes_no_more_calls():
+    thread = BackgroundThread("test")
+    thread.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await thread.run(print)
+
+
 async def test_a_call_that_nobody_waits_for_any_more_is_finished_in_silence():
     entered, gate = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()

@@ -119,7 +119,7 @@ class SessionTable:
 
     def _new_lease(self, client: bytes, terms: pb.Terms) -> Lease:
         session_id = SessionId(terms.session_id)
-        if session_id in self._seen:
+        if session_id in self._seen or session_id in self._leases:
             raise Refused(Reason.BAD_OPENING, "this opening was used before: sign a new one")
         self._remember(session_id)
         layers = Span(terms.first_layer, terms.end_layer)

@@ -34,6 +34,9 @@ class ResultPacker:
             return None
         return pack_result(step.step_id, select_outputs(outputs, step.outputs), self._dtype, times)
 
+    def forget(self) -> None:
+        """Nothing is kept here that would have to be freed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -81,3 +84,7 @@ class StepPacker:
         """The hop that was told everything is the next hop from now on."""
         self.sent_outputs.end_replay()
         self._pass_history_on = pass_history_on
+
+    def forget(self) -> None:
+        """Free what was kept for a replay. There is none afterwards."""
+        self.sent_outputs.forget()

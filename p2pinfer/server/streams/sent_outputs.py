@@ -73,6 +73,10 @@ class SentOutputs:
         """Stop following what is recorded."""
         self._cursors = None
 
+    def forget(self) -> None:
+        """Free the memory. Nothing is recorded or taken afterwards."""
+        self._buffers, self.lengths, self._cursors = [], [], None
+
     def _grow(self, row: int, tokens: int) -> NDArray[np.float32]:
         """Return a buffer for at least `tokens` tokens, twice as long as before: copying stays rare."""
         old = self._buffers[row]

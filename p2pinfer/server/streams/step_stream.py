@@ -288,8 +288,14 @@ class StepStream(Generic[LaneT]):
     # The end.
 
     def release(self) -> Actions[LaneT]:
-        """The session has ended. The event loop writes to none of its lanes any more."""
-        self.state = RELEASED
+        """The session has ended. The event loop writes to none of its lanes any more.
+
+        What takes memory is freed now: driver and session refer to each other, and the garbage collector may
+        find them much later.
+        """
+        self.state, self._step = RELEASED, None
+        self.outlet.drop_waiting()
+        self.packer.forget()
         lanes = self.upstream.close()
         if self.outlet.lane is not None:
             lanes.append(self.outlet.lane)

@@ -21,6 +21,6 @@ class Pace:
     most_silent_looks: int = 4  # then p2pd hangs: it has been silent for half a minute
     restarts: Backoff = RESTARTS  # of p2pd
     steady_seconds: float = 60.0  # a p2pd that ran this long doesn't count as a failed start
-    starts_at_old_ports: int = 5  # then another program has the ports: another port is better than none
+    starts_at_old_ports: int = 6  # some 16 s; then another program has the ports: take any port
     greetings: GreetingTimes = field(default_factory=GreetingTimes)
     requests: RequestTimes = field(default_factory=RequestTimes)

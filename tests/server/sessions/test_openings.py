@@ -150,3 +150,15 @@ async def test_a_session_serves_right_after_another_was_refused():
             await client.open(swarm.members[0], rows=0)
         route = await client.route(swarm.members[0])
         assert len(await route.run(random_hidden(2), 0)) == 2
+
+
+async def test_the_id_of_an_open_session_opens_no_other_one(monkeypatch):
+    """Also when the opening was so long ago that its id isn't remembered any more."""
+    monkeypatch.setattr("p2pinfer.server.sessions.session_table._REMEMBERED_SESSIONS", 0)
+    async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
+        route = await client.route(swarm.members[0])
+        with pytest.raises(RefusedError) as refused:
+            await client.open(swarm.members[0], session_id=route.hops[0].id)
+        assert refused.value.reason == "bad-opening"
+        assert len(await route.run(random_hidden(2), 0)) == 2
+        assert len(swarm.members[0].sessions) == 1
