@@ -53,7 +53,7 @@ class ChaosClient:
 
     @property
     def left(self) -> bool:
-        """It has ended well."""
+        """The client has said that it is done."""
         return self._over
 
     def _hear(self, event: Said) -> None:
@@ -72,7 +72,7 @@ class ChaosClient:
 
 
 class ChaosClients:
-    """All of them."""
+    """Starts, watches and ends the clients."""
 
     def __init__(self, stack: ExitStack, problem: Callable[[str], None]) -> None:
         self.clients: list[ChaosClient] = []

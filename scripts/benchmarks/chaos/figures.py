@@ -108,7 +108,7 @@ class Figures:
 
     @property
     def failed(self) -> list[Generation]:
-        """Those that raised."""
+        """The generations that raised an error."""
         return [generation for generation in self.generations if generation.error is not None]
 
     @property
@@ -133,7 +133,7 @@ class Figures:
         return found
 
     def kinds(self) -> list[FaultKind]:
-        """Those that happened."""
+        """The faults that happened."""
         return [kind for kind in FaultKind if self.count(kind)]
 
     def count(self, kind: FaultKind) -> int:

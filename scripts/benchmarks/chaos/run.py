@@ -32,7 +32,7 @@ WARM_UP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the flags say."""
+    """The settings from the command line."""
 
     minutes: float
     network: str

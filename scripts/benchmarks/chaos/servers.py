@@ -22,7 +22,7 @@ LEAVE_SECONDS = 75.0
 
 
 class State(enum.Enum):
-    """Of one server."""
+    """Where a server is in the cycle of a fault."""
 
     SERVING = "serving"
     STARTING = "starting"
@@ -41,7 +41,7 @@ class _Care:
 
 
 class Servers:
-    """The servers, stage by stage: server 4 is the second replica of the second stage. They end with the swarm.
+    """The servers, stage by stage: server 4 is the second stage's second replica. They end with the swarm.
 
     Behaviour that no fault explains is reported to `problem`.
     """
@@ -64,7 +64,7 @@ class Servers:
 
     @property
     def states(self) -> list[State]:
-        """One per server."""
+        """The state of every server."""
         return [care.state for care in self._care]
 
     def hurt(self, fault: Fault) -> None:
@@ -147,7 +147,7 @@ class Servers:
 
 
 def name(index: int) -> str:
-    """For a reader: `server 2b`, the second replica of the second stage."""
+    """A server's name in reports: `server 2b` is the second replica of the second stage."""
     return f"server {1 + index // REPLICAS}{'abcdefgh'[index % REPLICAS]}"
 
 

@@ -1,4 +1,4 @@
-"""What the clients of bench_chaos generate (pure): from few prompts, in three ways, as long as it takes."""
+"""The tasks of bench_chaos's clients (pure): few prompts, three ways to generate, without end."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def as_dict(row: Row) -> dict[str, object]:
-    """For JSON."""
+    """The row as JSON."""
     return {name: getattr(row, name) for name in Row.__slots__}
 
 

@@ -135,13 +135,13 @@ def report(figures: Figures, args: argparse.Namespace) -> int:
 
 
 def row(name: str, times: Sequence[float], size: str) -> None:
-    """Of times in order."""
+    """Print one line of percentiles. `times` are sorted."""
     parts = "".join(f"{part_of(times, part):>9.1f}" for part in (0.5, 0.9, 0.99, 1.0))
     print(f"{name:<16}{len(times):>9}{parts}{size:>8}")
 
 
 def part_of(times: Sequence[float], part: float) -> float:
-    """The smallest time that this part of all times doesn't exceed; infinite if there are no times."""
+    """The time that this part of all times doesn't exceed; infinite if there are no times."""
     return times[min(len(times) - 1, int(part * len(times)))] if times else float("inf")
 
 

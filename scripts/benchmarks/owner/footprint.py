@@ -70,7 +70,7 @@ class Car:
 
     @property
     def server(self) -> ServerProcess:
-        """Its process."""
+        """The server's process."""
         return self._swarm.servers[0]
 
     def start(self, store: LayerStore) -> None:

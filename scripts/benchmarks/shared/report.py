@@ -23,7 +23,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Of at least one value."""
+        """Summarize at least one value."""
         return cls(median=statistics.median(values), least=min(values), most=max(values))
 
     def range(self, digits: int = 1) -> str:

@@ -53,7 +53,7 @@ GET_LLAMA_CPP = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the flags say."""
+    """The settings from the command line."""
 
     parts: frozenset[str]
     num_tokens: int

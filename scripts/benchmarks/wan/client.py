@@ -53,7 +53,7 @@ class Client:
         self._steps = record_steps()
 
     def compute(self, stages: int, rows: Sequence[int], length: int) -> dict[str, Any]:
-        """Median seconds of one step alone on this machine: in every stage's engine, and in the client's ends.
+        """Median seconds of one step alone on this machine: in every stage's engine and in the client's ends.
 
         Measured for each number of `rows`, whose caches hold `length` tokens; one thread, as the servers.
         """

@@ -28,7 +28,7 @@ Round = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounded:
-    """A figure beside the bound that judges it; `share` is the part of the bound that is reached, by rounds."""
+    """A figure beside the bound that judges it; `share` is the part of it that is reached, by rounds."""
 
     what: str
     unit: str

@@ -41,7 +41,7 @@ _CLIENT = "client"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the flags say."""
+    """The settings from the command line."""
 
     parts: frozenset[str]
     num_tokens: int
@@ -120,7 +120,7 @@ def swarm_on_lab(
 
 
 def measure_decoding(settings: Settings, store: LayerStore) -> dict[str, Any]:
-    """One stream, and many."""
+    """Measure one stream, and many."""
     questions = prompts.questions(store, SEQUENCES)
     rows = sorted({1, SEQUENCES // settings.sessions, SEQUENCES})
     length = len(questions[0]) + settings.num_tokens // 2
