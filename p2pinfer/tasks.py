@@ -153,7 +153,7 @@ class Nursery:
         return task
 
     async def close(self, grace_seconds: float = 0.0) -> None:
-        """End all tasks, after giving them so long to end by themselves. Closing twice is harmless."""
+        """End all tasks, which first have `grace_seconds` to end by themselves. Closing twice is harmless."""
         if grace_seconds and self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         self._closing = True

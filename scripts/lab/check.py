@@ -71,7 +71,7 @@ class Finding:
 def judge_round_trip(link: Link, seconds: float) -> Finding:
     """Judge the median of UDP round trips, in ms."""
     nominal = 2 * link.delay_seconds
-    # A median of COUNT draws from +-jitter lies well within a third of it.
+    # The median of PINGS draws from +-jitter lies well within a third of it.
     slack = ROUND_TRIP_TOLERANCE * nominal + ROUND_TRIP_SLACK_SECONDS + link.jitter_seconds / 3
     return Finding(
         what="round trip",

@@ -46,9 +46,7 @@ class WanLab:
         self._indices: dict[str, int] = {}
         self._networks: list[int] = []
         self._closed = False
-        probe = open_namespace(
-            f"{NETWORK}.0.1", NETMASK
-        )  # its error names what is missing, before anything is built
+        probe = open_namespace(f"{NETWORK}.0.1", NETMASK)  # raises before anything is built
         os.close(probe.tun)
         os.close(probe.network)
         self._program: Path = router_program()

@@ -34,9 +34,7 @@ class Link:
     delay_seconds: float
     up_bits_per_second: float
     down_bits_per_second: float
-    jitter_seconds: float = (
-        0.0  # the most by which a packet is sooner or later than the delay; packets keep their order
-    )
+    jitter_seconds: float = 0.0  # earlier or later by at most this; keeps the order
     loss: float = 0.0  # the probability that a packet doesn't arrive
 
     def __post_init__(self) -> None:

@@ -279,7 +279,7 @@ async def test_the_pieces_of_a_prompt_are_computed_by_all_stages_at_the_same_tim
     """The second server runs a piece while the first runs the next: neither passes the barrier alone."""
     monkeypatch.setattr(
         "p2pinfer.client.chain.chain.step_tokens", lambda _: PREFILL_STEP_TOKENS
-    )  # however busy the machine is
+    )  # also on a busy machine
     prompt = [index % 30 for index in range(PREFILL_STEP_TOKENS * 3)]
     barrier = threading.Barrier(2)
     async with fake_swarm([Span(0, 3), Span(3, 6)]) as swarm:

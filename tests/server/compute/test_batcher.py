@@ -133,7 +133,7 @@ def test_a_row_that_begins_before_its_caches_end_is_rewound_once():
     while batcher.depth:
         Waiting(
             batcher, RowInput(engine.new_cache(), 0, random_hidden(1))
-        )  # another session decodes: the prompt is cut
+        )  # a decode step: the prompt is cut
         batcher.run()
 
     assert max(engine.batch_tokens[2:]) < 300

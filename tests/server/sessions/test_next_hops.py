@@ -55,9 +55,7 @@ async def test_a_successor_is_warmed_while_steps_run_and_takes_over_between_two_
         results += [await route.run(hidden[7:8], 7)]
 
         assert await route.hops[0].set_downstream(warm.downstream(), switch=True) == 1
-        assert (
-            await route.hops[0].set_downstream(warm.downstream(), switch=True) == 0
-        )  # a second request finds it done
+        assert await route.hops[0].set_downstream(warm.downstream(), switch=True) == 0  # done before
         former, route.hops[1] = route.hops[1], warm
         results += [await route.run(hidden[i : i + 1], i) for i in range(8, 12)]
         former.call.cancel()

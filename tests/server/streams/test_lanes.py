@@ -103,7 +103,7 @@ async def test_whatever_connects_the_door_stays_open(first):
 
 
 async def test_a_lane_of_steps_that_ends_ends_nothing_else():
-    """The other side reports why the lane ended; the session and its caches stay."""
+    """Only the sender knows why the lane ended; the session and its caches stay."""
     hidden = random_hidden(4)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         route = await client.route(swarm.members[0])

@@ -41,7 +41,7 @@ class Driver(RuleBasedStateMachine):
         self.one = AStream(limit_tokens=LIMIT_TOKENS)
         self.stream = self.one.stream
         self.lanes = {"steps", "out"}  # lanes that were given to the stream and not closed
-        self.written_to: str | None = None  # lanes that the event loop writes to
+        self.written_to: str | None = None  # the lane that the event loop writes to
         self.abandoned: set[str] = set()
         self.running: Step | None = None
         self.pending: Send[str] | None = None

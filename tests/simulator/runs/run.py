@@ -172,9 +172,7 @@ def _logged(world: World) -> Iterator[None]:
     logger.propagate = False
     gc.disable()
     hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(
-        finalizer=lambda generator: None
-    )  # coroutines of a killed process are never finished
+    sys.set_asyncgen_hooks(finalizer=lambda generator: None)  # killed processes' generators stay unfinished
     try:
         yield
     finally:
