@@ -26,7 +26,7 @@ class Backoff:
     most_seconds: float
 
     def longest_seconds(self, failures: int) -> float:
-        """The upper bound of the wait after so many failures in a row (1: the first).
+        """The upper bound of the wait after this number of failures in a row (1: the first).
 
         >>> [Backoff(first_seconds=0.5, most_seconds=30.0).longest_seconds(n) for n in (1, 2, 3, 7, 9999)]
         [0.5, 1.0, 2.0, 30.0, 30.0]
@@ -35,7 +35,7 @@ class Backoff:
         return min(self.most_seconds, self.first_seconds * 2.0**doublings)
 
     def seconds(self, failures: int, chance: Chance = random.random) -> float:
-        """The wait after so many failures in a row (1: the first).
+        """The wait after this number of failures in a row (1: the first).
 
         >>> Backoff(first_seconds=2.0, most_seconds=30.0).seconds(2, chance=lambda: 0.25)
         1.0

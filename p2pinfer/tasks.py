@@ -1,8 +1,8 @@
 """Tasks with an owner: ways to wait for work, and to end it, that asyncio doesn't have.
 
-`asyncio.TaskGroup` is the first choice where every task ends by itself. Here is the rest: work of which the
-first end ends all (`first_of`), tasks that are ended when their owner is done (`Nursery`, `ending`), and
-waiting that a cancellation doesn't cut short (`ended`, `undisturbed`).
+`asyncio.TaskGroup` is the first choice where every task ends by itself. Here is the rest: tasks
+that all end when the first one ends (`first_of`), tasks that end when their owner is done (`Nursery`,
+`ending`), and waiting that a cancellation doesn't cut short (`ended`, `undisturbed`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def ended(work: asyncio.Future[Any]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if not work.cancelled():
-        work.exception()  # if nobody asks for it, it has been seen
+        work.exception()  # marks it as seen, so that asyncio doesn't complain later
     if cancelled is not None:
         raise cancelled
 
@@ -168,7 +168,7 @@ class Nursery:
         return task
 
     async def close(self, grace_seconds: float = 0.0) -> None:
-        """End all tasks, after giving them so long to end by themselves. Closing twice is harmless."""
+        """End all tasks, which first have `grace_seconds` to end by themselves. Closing twice is harmless."""
         if grace_seconds and self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         if await self._end_all():

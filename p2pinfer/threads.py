@@ -16,7 +16,7 @@ _LOOK_SECONDS = 1.0
 
 def tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
     """Have something done in the event loop. Any thread may. Nothing happens if the loop is closed."""
-    with contextlib.suppress(RuntimeError):  # closed: nobody waits for it any more
+    with contextlib.suppress(RuntimeError):  # closed: no caller waits any more
         loop.call_soon_threadsafe(callback, *arguments)
 
 
@@ -28,8 +28,8 @@ def answer(
 ) -> None:
     """Run `question` in this thread; `future`, which a loop awaits, gets what it returns or raises.
 
-    What is not `expected` is raised here instead: it is this thread's own fault. If whoever awaits has been
-    cancelled meanwhile, the answer is dropped.
+    What is not `expected` is raised here instead: it is this thread's own fault. If the caller that
+    awaits has been cancelled, the answer is dropped.
     """
     try:
         result = question()
@@ -53,7 +53,7 @@ class BackgroundThread:
         self._is_closed = False
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """What `work` returns or raises. If this is cancelled, nobody hears of that any more.
+        """Run `work` in the thread, return its result. If the caller is cancelled, the result is dropped.
 
         Raises RuntimeError if the thread was closed.
         """

@@ -1,4 +1,4 @@
-"""What several folders of tests share: the small real model, prepared once per machine."""
+"""Fixtures for several folders of tests: the small real model, prepared once per machine."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Small stand-ins that keep the real contract: an engine of plain arithmetic, and a swarm in one process.
+"""Small stand-ins with the real interfaces: an engine of plain arithmetic, and a swarm in one process.
 
-The engine is deterministic, depends on position and history, and is exact wherever spans are cut, so
-that a wrong token, a lost row or a doubled append changes its output. Servers are the real handler
-behind real gRPC with pinned TLS on 127.0.0.1; only the DHT is replaced by a list of signed records.
+The engine is deterministic, depends on position and history, and gives the same results wherever layers are
+cut into spans, so that a wrong token, a lost row or a doubled append changes its output. Servers are the real
+handler behind real gRPC with pinned TLS on 127.0.0.1; only the DHT is replaced by a list of signed records.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SPEED = Speed(decode_seconds_per_layer=0.001, prefill_tokens_per_second=1000.0)
 
 @dataclass(slots=True)
 class FakeCache:
-    """Keeps, per layer, the running sums that the arithmetic needs."""
+    """Per layer, the running sums that the arithmetic needs."""
 
     layers: Span
     sums: list[np.ndarray] = field(default_factory=list)  # per token: [layers, hidden]
@@ -71,7 +71,7 @@ class FakeCache:
 
 @dataclass(slots=True)
 class FakeEngine:
-    """Layer i maps x to x/2 + (i + 1) * (position + 1) / 64 + the sum of what it has seen / 4."""
+    """Layer i maps x to x/2 + (i + 1) * (position + 1) / 64 + the sum of all its inputs so far / 4."""
 
     span: Span
     hidden_size: int = HIDDEN_SIZE
@@ -110,7 +110,7 @@ class FakeEngine:
 
 @dataclass(slots=True)
 class MemoryBook:
-    """A ledger that is forgotten."""
+    """A ledger in memory."""
 
     receipts: list[SignedReceipt] = field(default_factory=list)
     sessions: list[tuple[Expected, Work]] = field(default_factory=list)
@@ -129,7 +129,7 @@ class MemoryBook:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """What tests look at in a session: both its lease and its stream, whose threads they don't wait for."""
+    """A session's lease and stream, as tests look at them; tests don't wait for the threads of either."""
 
     running: RunningSession
 
@@ -148,7 +148,7 @@ class OpenSession:
 
     @property
     def next_steps(self) -> Lane | None:
-        """The lane that takes its place with its first step."""
+        """The lane that replaces it with its first step."""
         return self.stream.upstream.next_lane
 
     @property
@@ -158,12 +158,12 @@ class OpenSession:
 
     @property
     def flushing(self) -> Lane | None:
-        """The lane that the event loop writes the rest of a frame to."""
+        """The lane on which the event loop writes the rest of a frame."""
         return self.running.rest_writer.lane
 
     @property
     def busy(self) -> bool:
-        """True while there is a step."""
+        """True while the session has a step."""
         return self.stream.state is not State.READING
 
     @property
@@ -220,13 +220,13 @@ class FakeServer:
         return [row.copy() for row in rows]
 
     def drain(self, seconds: float = 60.0) -> None:
-        """Take no more sessions, and tell those that are open: as after SIGTERM."""
+        """Take no more sessions, and tell open sessions to move, as after SIGTERM."""
         self.draining = True
         self.leaves_at = time.time() + seconds
         self.sessions.announce_draining(seconds)
 
     async def leave(self) -> None:
-        """The end of draining: what sessions are left are told, and the server is gone."""
+        """End draining: the remaining sessions are told, and the server is gone."""
         self.draining = True
         self.sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
         await self.sessions.wait_empty()
@@ -246,7 +246,7 @@ class FakeServer:
         )
 
     def record(self) -> Announcement:
-        """Its record, signed and read back, as a reader of the swarm has it."""
+        """The server's record, signed and read back, as a reader of the swarm gets it."""
         now = time.time()
         announced = Announcement(
             peer_id=self.peer_id,
@@ -275,7 +275,7 @@ class FakeServer:
         self.certificate_der = (await self._running.enter_async_context(served)).der
 
     async def stop(self) -> None:
-        """Gone at once, as after a power cut; stopping twice is harmless."""
+        """Stop at once, as after a power cut; stopping twice is harmless."""
         await self._running.aclose()
 
 
@@ -329,7 +329,7 @@ async def fake_swarm(
 
 
 def run_locally(hidden: Hidden, num_layers: int) -> Hidden:
-    """What the whole model makes of one sequence, in one engine and one chunk."""
+    """The output of the whole model for one sequence, in one engine and one chunk."""
     engine = FakeEngine(Span(0, num_layers))
     return engine.forward([Chunk(engine.new_cache(), hidden)])[0]
 

@@ -1,4 +1,4 @@
-"""Between loops and threads nothing is lost, and nobody waits for who has gone."""
+"""Between loops and threads no result is lost, and no thread waits for a loop that has ended."""
 
 from __future__ import annotations
 

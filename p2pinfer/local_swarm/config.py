@@ -17,7 +17,7 @@ DEFAULT_PROMPT = "What is the capital of Germany?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickstartConfig:
-    """What to ask, of which model, through how many peers."""
+    """The prompt, the model that answers it, and the number of peers."""
 
     prompt: str
     num_peers: int

@@ -191,7 +191,7 @@ class Swarm:
         return sorted(live, key=lambda announcement: (announcement.layers, announcement.peer_id))
 
     async def models(self) -> list[ModelListing]:
-        """The models of which some server holds layers."""
+        """The models that have layers on at least one server."""
         return summarize([decode_listing(record.data) for record in await self._get(LISTING_KEY)])
 
     async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None:

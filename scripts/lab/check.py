@@ -1,7 +1,7 @@
-"""`wan_lab check`: does the lab do what its profiles say, on this machine?
+"""`wan_lab check`: do the lab's links do what their profiles say, on this machine?
 
-A host with the profile's link exchanges traffic with one whose link has the same delay, jitter and loss, but
-is fast both ways, so that the measured host's own rates are what limits.
+A host with the profile's link exchanges traffic with another host. The other host's link has the same delay,
+jitter and loss, but is fast in both directions, so only the measured host's rates limit the traffic.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ COUNTED_PACKETS = 8000
 COUNTED_PER_SECOND = 4000
 PROBE_SECONDS = 60.0
 
-UDP_HEADER_BYTES = 28  # IPv4's and UDP's
-TCP_HEADER_BYTES = 52  # IPv4's and TCP's, with the time stamps that Linux adds
+UDP_HEADER_BYTES = 28  # of IPv4 and UDP
+TCP_HEADER_BYTES = 52  # of IPv4 and TCP, with the time stamps that Linux adds
 TCP_PAYLOAD_SHARE = (MTU_BYTES - TCP_HEADER_BYTES) / MTU_BYTES
 ROUND_TRIP_TOLERANCE = 0.1
 ROUND_TRIP_SLACK_SECONDS = 1.5e-3
-"""Six times a sleeping processor wakes up: twice for a program and four times for the router. That took 0.5
-to 1 ms in all where the lab was written, 0.2 of it without a lab. It is the lab's floor, also for `lan`."""
+"""The time that a sleeping processor takes to wake up six times: twice for a program and four times for the
+router. On the lab's first machine that took 0.5 to 1 ms in all, 0.2 ms of it without a lab. Every profile has
+this delay, also `lan`."""
 RATE_TOLERANCE = 0.1
 FAST_RATE_TOLERANCE = 0.5
-"""From FAST_BITS_PER_SECOND on, where the sender, the receiver and the router of 83,000 packets per second
-share this machine's cores: a link this fast is there to be no bottleneck."""
+"""The tolerance from FAST_BITS_PER_SECOND on: there the sender, the receiver and the router of 83,000 packets
+per second share this machine's cores. A link this fast only has to be no bottleneck."""
 LOSS_STANDARD_ERRORS = 4
 LOSS_SLACK = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One number of a profile as it should be and as it was. `unit` is what both are multiples of."""
+    """One number of a profile, nominal and measured. `unit` is the unit of all its values."""
 
     what: str
     unit: str
@@ -63,14 +64,14 @@ class Finding:
 
     @property
     def met(self) -> bool:
-        """True within the tolerance."""
+        """True if the measured value is within the tolerance."""
         return self.least <= self.measured <= self.most
 
 
 def judge_round_trip(link: Link, seconds: float) -> Finding:
-    """The median of UDP round trips, in ms."""
+    """Judge the median of UDP round trips, in ms."""
     nominal = 2 * link.delay_seconds
-    # A median of that many draws from +-jitter lies well within a third of it.
+    # The median of PINGS draws from +-jitter lies well within a third of it.
     slack = ROUND_TRIP_TOLERANCE * nominal + ROUND_TRIP_SLACK_SECONDS + link.jitter_seconds / 3
     return Finding(
         what="round trip",
@@ -85,7 +86,7 @@ def judge_round_trip(link: Link, seconds: float) -> Finding:
 def judge_rate(
     what: str, link_bits_per_second: float, bits_per_second: float, *, full: bool = True
 ) -> Finding:
-    """Bits of packets, headers included, in Mbit/s. Without `full`, being slower is no fault of the link."""
+    """Judge the bits of packets, headers included, in Mbit/s. Without `full`, a slower rate is accepted."""
     nominal = link_bits_per_second / 1e6
     tolerance = RATE_TOLERANCE if link_bits_per_second < FAST_BITS_PER_SECOND else FAST_RATE_TOLERANCE
     return Finding(
@@ -99,7 +100,7 @@ def judge_rate(
 
 
 def judge_loss(link: Link, sent: float, arrived: float) -> Finding:
-    """UDP packets that didn't arrive, in percent."""
+    """Judge the UDP packets that didn't arrive, in percent."""
     error = math.sqrt(link.loss * (1 - link.loss) / sent)
     slack = LOSS_STANDARD_ERRORS * error + LOSS_SLACK
     return Finding(
@@ -113,7 +114,7 @@ def judge_loss(link: Link, sent: float, arrived: float) -> Finding:
 
 
 def measure(link: Link, *, seed: int = 0) -> Iterator[Finding]:
-    """Build a lab of two hosts and yield its findings as they come. Raises LabError."""
+    """Build a lab of two hosts and yield each finding when it is measured. Raises LabError."""
     fast = dataclasses.replace(
         link, up_bits_per_second=FAST_BITS_PER_SECOND, down_bits_per_second=FAST_BITS_PER_SECOND
     )
@@ -129,7 +130,7 @@ def measure(link: Link, *, seed: int = 0) -> Iterator[Finding]:
                 ("down", server, home, link.down_bits_per_second),
             ):
                 tcp = run_probe(sender, "stream", receiver, STREAM_SECONDS, WARM_UP_SECONDS)
-                # Where packets are lost, how far TCP gets is its congestion control's doing; UDP decides.
+                # Where packets are lost, congestion control limits TCP, so UDP measures the link's rate.
                 payload = tcp["bits_per_second"] / TCP_PAYLOAD_SHARE
                 yield judge_rate(f"{what}, TCP", rate, payload, full=link.loss == 0)
                 if link.loss:
@@ -143,7 +144,7 @@ def measure(link: Link, *, seed: int = 0) -> Iterator[Finding]:
 
 
 def _flood(sender: LabHost, receiver: LabHost, bits_per_second: float) -> float:
-    """The rate at which packets come out of a link that is offered more than it takes."""
+    """The rate at which packets leave a link that gets more packets than it can carry."""
     per_second = FLOOD_RATIO * bits_per_second / 8 / MTU_BYTES
     packets = int(per_second * FLOOD_SECONDS)
     found = run_probe(sender, "count", receiver, packets, per_second, MTU_BYTES - UDP_HEADER_BYTES)
@@ -151,7 +152,7 @@ def _flood(sender: LabHost, receiver: LabHost, bits_per_second: float) -> float:
 
 
 def table_head(profiles: Mapping[str, Link]) -> str:
-    """What was asked, and the columns' names."""
+    """The profiles, and the columns' names."""
     lines = [f"{name:12} {link.describe()}" for name, link in profiles.items()]
     return "\n".join([*lines, "", f"{'profile':12} {'':10} {'nominal':>9} {'measured':>9}  tolerated"])
 
@@ -167,7 +168,7 @@ def table_row(profile: str, finding: Finding) -> str:
 
 @contextlib.contextmanager
 def serving(host: LabHost) -> Iterator[None]:
-    """The answering end, ready, on a host; killed afterwards."""
+    """Run the answering end on a host; it is ready when the block begins, and is killed at its end."""
     command = [*host.prefix, sys.executable, str(PROBE), "serve", host.address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -180,7 +181,7 @@ def serving(host: LabHost) -> Iterator[None]:
 
 
 def run_probe(sender: LabHost, mode: str, receiver: LabHost, *numbers: float) -> dict[str, float]:
-    """What probe.py measured on the sender. Raises LabError with what it said if it couldn't."""
+    """What probe.py measured on the sender. Raises LabError with the probe's message if it failed."""
     command = [*sender.prefix, sys.executable, str(PROBE), mode, receiver.address, *map(str, numbers)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PROBE_SECONDS)

@@ -14,11 +14,11 @@ from scripts.lab.run import run
 from scripts.lab.words import HELP, parse_hosts, parse_profile
 
 UNAVAILABLE_STATUS = 77
-"""What test programs end with to say that they were skipped."""
+"""The exit status by which test programs say that they were skipped."""
 
 DESCRIPTION = """A network on one machine: every host is a network namespace, and links with one-way delay,
-jitter, rates and loss join them. Needs Linux, root and a C++ compiler; ends with status 77 where it can't
-run. docs/wan-lab.md says exactly what a link does."""
+jitter, rates and loss join the hosts. Needs Linux, root and a C++ compiler; ends with status 77 where it
+can't run. docs/wan-lab.md says exactly what a link does."""
 
 RUN_DESCRIPTION = f"""Run commands, each on a host of its own, until all have ended. Their output comes with
 the host's name before it. A command finds its address in $LAB_ADDRESS and those of the others in
@@ -36,7 +36,7 @@ RUN_EXAMPLE = """example:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns the exit status."""
+    """Run the command line; returns the exit status."""
     flags = _parser().parse_args(arguments)
     try:
         status: int = flags.act(flags)

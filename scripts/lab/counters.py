@@ -12,24 +12,24 @@ from scripts.lab.errors import LabError
 class DirectionCounters:
     """Packets since the host was added. Bytes are those of IP packets, headers included."""
 
-    packets: int = 0  # that passed this link
+    packets: int = 0  # packets that passed this link
     bytes: int = 0
-    lost: int = 0  # by the link's loss
-    overflowed: int = 0  # came when the queue before the link was full
-    cut: int = 0  # came to, or were on, a link that was cut
-    unroutable: int = 0  # went to no host of the lab, or weren't IPv4
+    lost: int = 0  # dropped by the link's loss
+    overflowed: int = 0  # dropped because the queue before the link was full
+    cut: int = 0  # dropped because the link was cut before or while they were on it
+    unroutable: int = 0  # not for a host of the lab, or not IPv4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCounters:
-    """Both directions of one host's link."""
+    """The counters of both directions of one host's link."""
 
     up: DirectionCounters
     down: DirectionCounters
 
 
 def parse_counters(lines: list[str], names: Mapping[int, str]) -> dict[str, HostCounters]:
-    """Read the router's lines, `INDEX up|down NUMBERS`. Raises LabError for what isn't such a line."""
+    """Read the router's lines, `INDEX up|down NUMBERS`. Raises LabError for any other line."""
     found: dict[tuple[int, str], DirectionCounters] = {}
     for line in lines:
         try:

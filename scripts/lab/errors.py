@@ -1,4 +1,4 @@
-"""What can go wrong with the lab."""
+"""Errors of the lab."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from p2pinfer.errors import P2PInferError
 
 
 class LabError(P2PInferError):
-    """The lab can't do what was asked, or its router has ended."""
+    """The lab can't do a request, or its router has ended."""
 
 
 class LabUnavailableError(LabError):

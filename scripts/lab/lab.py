@@ -18,7 +18,7 @@ from scripts.lab.router_build import router_program
 
 NETWORK = "10.77"
 NETMASK = "255.255.0.0"
-FIRST_INDEX = 2  # 10.77.0.1 looks like a gateway, and there is none
+FIRST_INDEX = 2  # 10.77.0.1 looks like a gateway, so no host has it
 MAX_HOSTS = 250
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -30,15 +30,15 @@ class LabHost:
     name: str
     address: str
     prefix: list[str]
-    """Put before a command, runs it on this host. The prefix becomes the command: process id, standard
-    streams, inherited descriptors, session and environment are the command's own."""
+    """Put these words before a command to run it on this host. The prefix becomes the command: process id,
+    standard streams, inherited descriptors, session and environment are the command's own."""
 
 
 class WanLab:
-    """Hosts joined by links. A context manager; when it is left, every process on its hosts is killed.
+    """Hosts joined by links. A context manager; at its end, every process on its hosts is killed.
 
-    Raises LabUnavailableError where it can't run, LabError for what else goes wrong; `seed` decides which
-    packets are lost and how much each moment's jitter is.
+    Raises LabUnavailableError where the lab can't run, LabError for other failures; `seed` decides which
+    packets are lost, and the jitter of every moment.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -46,7 +46,7 @@ class WanLab:
         self._indices: dict[str, int] = {}
         self._networks: list[int] = []
         self._closed = False
-        probe = open_namespace(f"{NETWORK}.0.1", NETMASK)  # says what is missing before anything is built
+        probe = open_namespace(f"{NETWORK}.0.1", NETMASK)  # raises before anything is built
         os.close(probe.tun)
         os.close(probe.network)
         self._program: Path = router_program()
@@ -62,11 +62,11 @@ class WanLab:
 
     @property
     def router_pid(self) -> int:
-        """Whose processor time is the lab's own cost."""
+        """The router's process id: its processor time is the lab's own cost."""
         return self._router.pid
 
     def add_host(self, name: str, link: Link) -> LabHost:
-        """Make a host; others reach it at once. Raises LabError for a name that is taken or not a name."""
+        """Make a host; others reach it at once. Raises LabError for a name that is taken or not valid."""
         if not NAME.fullmatch(name):
             raise LabError(f"{name!r} is no name for a host: use letters, digits, '.', '_' and '-'")
         if name in self.hosts:
@@ -90,7 +90,7 @@ class WanLab:
         return self.hosts[name]
 
     def cut(self, name: str, direction: Direction = Direction.BOTH) -> None:
-        """Let nothing pass that the host sends, receives, or both, until `heal`. No host is told."""
+        """Let nothing pass that the host sends, receives, or both, until `heal`. Hosts get no notice."""
         self._router.cut(self._index(name), direction)
 
     def heal(self, name: str, direction: Direction = Direction.BOTH) -> None:
@@ -102,7 +102,7 @@ class WanLab:
         self._router.shape(self._index(name), link)
 
     def counters(self) -> dict[str, HostCounters]:
-        """What passed and what was dropped, by host."""
+        """The counters of passed and dropped packets, by host."""
         return parse_counters(self._router.counters(), {index: name for name, index in self._indices.items()})
 
     def check(self) -> None:
@@ -112,7 +112,7 @@ class WanLab:
             raise LabError(f"the lab's router ended with status {status}: all its hosts are off the network")
 
     def close(self) -> None:
-        """Kill every process on the hosts, then take hosts and router away. A second call does nothing."""
+        """Kill every process on the hosts, then remove hosts and router. A second call does nothing."""
         if self._closed:
             return
         self._closed = True

@@ -1,4 +1,4 @@
-"""Access links: what connects one host with the others, and the profiles that have names.
+"""Access links: the connection between one host and the others, and the named profiles.
 
 A packet passes two of them, the sender's up and the receiver's down. Each contributes half of its delay, of
 its jitter and of its loss, so that the numbers of a profile hold between two hosts of that profile.
@@ -16,7 +16,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class Direction(enum.Enum):
-    """Of a host's link: what it sends, what it receives, or both."""
+    """A direction of a host's link: what the host sends, what it receives, or both."""
 
     UP = "up"
     DOWN = "down"
@@ -25,16 +25,16 @@ class Direction(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One host's connection. Raises ValueError for what no link can do.
+    """One host's connection. Raises ValueError for values that no link can have.
 
-    Between two hosts, one-way delay is the mean of theirs, and a packet arrives with the root of the product
-    of their chances: with two equal links, those are the link's own numbers.
+    Between two hosts, the one-way delay is the mean of the two delays, and the chance that a packet arrives
+    is the root of the product of the two chances: with two equal links, those are the link's own numbers.
     """
 
     delay_seconds: float
     up_bits_per_second: float
     down_bits_per_second: float
-    jitter_seconds: float = 0.0  # at most so much sooner or later than the delay; never reorders
+    jitter_seconds: float = 0.0  # earlier or later by at most this; keeps the order
     loss: float = 0.0  # the probability that a packet doesn't arrive
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Link:
         return f"{delay} {jitter} {self.up_bits_per_second!r} {self.down_bits_per_second!r} {loss!r}"
 
     def describe(self) -> str:
-        """For a reader: `20 ms, 20/200 Mbit/s`."""
+        """For users: `20 ms, 20/200 Mbit/s`."""
         parts = [f"{1e3 * self.delay_seconds:g} ms"]
         if self.jitter_seconds:
             parts[0] += f" +-{1e3 * self.jitter_seconds:g}"

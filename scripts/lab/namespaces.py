@@ -1,8 +1,8 @@
-"""Network namespaces without a name: nothing but file descriptors keeps them, so none is ever left behind.
+"""Network namespaces without a name: only file descriptors keep them, so none is ever left behind.
 
 A thread moves itself into a new namespace, opens a TUN device there and gives it an address, all by system
-calls: no `ip`, no child process, no file under /run. The kernel takes everything back when the descriptors
-are closed, however the process ends.
+calls: no `ip`, no child process, no file under /run. The kernel removes everything when the descriptors are
+closed, however the process ends.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MTU_BYTES = 1500
 """The MTU of Ethernet and of nearly every access line; router_source/packets.hpp has it too. A larger MTU
 would make slow links coarse: one packet of 64 KB takes a 20 Mbit/s uplink for 26 ms."""
 QUEUE_PACKETS = 10_000
-"""Between a host and the router, so that only the router's own queues ever drop: the device's default of 500
-packets is less than one TCP connection sends at once."""
+"""The queue of a device between a host and the router. It is longer than the device's default of 500 packets,
+which is less than one TCP connection sends at once, so that only the router's own queues ever drop any."""
 
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
@@ -47,7 +47,7 @@ class Namespace:
 
 
 def open_namespace(address: str, netmask: str) -> Namespace:
-    """Make a namespace with a loopback and a device of this address, which all traffic but its own leaves by.
+    """Make a namespace with a loopback and a device of this address, which carries all traffic but its own.
 
     Raises LabUnavailableError where the kernel or the user's rights don't allow it.
     """
@@ -61,7 +61,7 @@ def open_namespace(address: str, netmask: str) -> Namespace:
         except OSError as error:
             results.append(error)
 
-    thread = threading.Thread(target=make)  # only this thread moves, and it ends here
+    thread = threading.Thread(target=make)  # only this thread moves into the namespace, and it ends here
     thread.start()
     thread.join()
     (result,) = results
@@ -99,7 +99,7 @@ def _make_in_this_thread(address: str, netmask: str) -> Namespace:
 
 
 def _configure(address: str, netmask: str) -> None:
-    # The router knows IPv4 only; without IPv6 on it, the device is silent until a program speaks.
+    # The router knows IPv4 only. Without IPv6, the device carries nothing until a program sends something.
     no_ipv6 = Path("/proc/sys/net/ipv6/conf", DEVICE.decode(), "disable_ipv6")
     if no_ipv6.exists():
         no_ipv6.write_text("1")
@@ -147,7 +147,7 @@ class _Route(ctypes.Structure):
 
 
 def _add_default_route(add: Callable[[_Route], object]) -> None:
-    """A program that asks which of its addresses reaches the world gets the lab's, as it would at home."""
+    """A program that asks for its address towards the internet gets the lab's, as it would at home."""
     anywhere = _socket_address("0.0.0.0")
     route = _Route(rt_flags=_RTF_UP, rt_dev=DEVICE)
     for field in ("rt_dst", "rt_gateway", "rt_genmask"):

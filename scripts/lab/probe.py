@@ -26,13 +26,13 @@ CHUNK = bytes(1 << 17)
 
 
 def serve(address: str) -> None:
-    """Echo pings, count packets, and take streams, until killed."""
+    """Echo pings, count packets, and receive streams, until killed."""
     echo, counted = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
     echo.bind((address, ECHO_PORT))
     counted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     counted.bind((address, COUNT_PORT))
     control = socket.create_server((address, CONTROL_PORT))
-    arrivals = [0, 0.0, 0.0]  # packets, the first one's time, the last one's
+    arrivals = [0, 0.0, 0.0]  # the number of packets, the first one's time, the last one's time
 
     def echo_forever() -> None:
         while True:
@@ -74,14 +74,14 @@ def receive(connection: socket.socket, warm_up_seconds: float) -> float:
 
 
 def ask(address: str, warm_up_seconds: float) -> socket.socket:
-    """A connection that streams may be sent on; negative seconds ask for the count, and reset it."""
+    """Serve a connection that may carry streams; negative seconds ask for the count, and reset it."""
     connection = socket.create_connection((address, CONTROL_PORT), timeout=30)
     connection.sendall(struct.pack("!d", warm_up_seconds))
     return connection
 
 
 def answer(connection: socket.socket) -> list[float]:
-    """The numbers that the other end sends before it hangs up."""
+    """The numbers that the other end sends before it closes the connection."""
     text = b""
     while part := connection.recv(1024):
         text += part
@@ -90,7 +90,7 @@ def answer(connection: socket.socket) -> list[float]:
 
 
 def ping(address: str, count: int, interval_seconds: float) -> dict[str, float]:
-    """Round trips of small UDP packets, one at a time."""
+    """Measure round trips of small UDP packets, one at a time."""
     seconds: list[float] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
         echo.connect((address, ECHO_PORT))
@@ -116,7 +116,7 @@ def ping(address: str, count: int, interval_seconds: float) -> dict[str, float]:
 
 
 def stream(address: str, seconds: float, warm_up_seconds: float) -> dict[str, float]:
-    """What one TCP connection carries, counted where it arrives."""
+    """Measure what one TCP connection carries, counted where it arrives."""
     with ask(address, warm_up_seconds) as connection:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -126,7 +126,7 @@ def stream(address: str, seconds: float, warm_up_seconds: float) -> dict[str, fl
 
 
 def count(address: str, packets: int, packets_per_second: float, payload_bytes: int) -> dict[str, float]:
-    """How many evenly paced UDP packets arrive, and the seconds from the first arrival to the last."""
+    """Count how many evenly paced UDP packets arrive, and the seconds from the first arrival to the last."""
     with ask(address, -1) as connection:
         answer(connection)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as counted:
@@ -147,7 +147,7 @@ def count(address: str, packets: int, packets_per_second: float, payload_bytes: 
 
 
 def main() -> None:
-    """Do what the first argument says."""
+    """Run the mode that the first argument names."""
     mode, address, *numbers = sys.argv[1:]
     if mode == "serve":
         serve(address)

@@ -15,11 +15,11 @@ from scripts.lab.namespaces import Namespace
 
 ANSWER_BYTES = 1 << 20
 ANSWER_SECONDS = 10.0
-END_SECONDS = 10.0  # it kills what is left in the namespaces, and waits until it is gone
+END_SECONDS = 10.0  # the router kills what is left in the namespaces, and waits until it is gone
 
 
 class Router:
-    """A running router. Ends by `close`, and by itself when this process is gone. Threads may share it."""
+    """A running router. It ends by `close`, or by itself when this process is gone. Threads may share it."""
 
     def __init__(self, program: Path, *, seed: int) -> None:
         self._lock = threading.Lock()
@@ -46,11 +46,11 @@ class Router:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs, as it should."""
+        """The exit status; None while the router runs."""
         return self._process.poll()
 
     def add_host(self, index: int, link: Link, namespace: Namespace) -> None:
-        """Take over a host's device; the caller may close its own descriptor of it."""
+        """Give the router a host's device; the caller may close its own descriptor of the device."""
         self._ask(f"host {index} {link.in_router_words()}", [namespace.tun, namespace.network])
 
     def shape(self, index: int, link: Link) -> None:
@@ -58,7 +58,7 @@ class Router:
         self._ask(f"shape {index} {link.in_router_words()}")
 
     def cut(self, index: int, direction: Direction) -> None:
-        """From now on nothing passes, not even what is on its way."""
+        """From now on let nothing pass, not even packets under way."""
         self._ask(f"cut {index} {direction.value}")
 
     def heal(self, index: int, direction: Direction) -> None:
@@ -66,11 +66,11 @@ class Router:
         self._ask(f"heal {index} {direction.value}")
 
     def counters(self) -> list[str]:
-        """One line per host and direction; counters.py reads them."""
+        """One line per host and direction; counters.py reads the lines."""
         return self._ask("counters")
 
     def close(self) -> bool:
-        """Let it kill what runs in the namespaces, and end. False if it had ended before, or doesn't end."""
+        """Have the router kill all processes in the namespaces, and end. False if it was gone, or stays."""
         was_running = self._process.poll() is None
         self._control.close()
         try:
@@ -107,6 +107,6 @@ class Router:
 
 
 def sweep(program: Path, networks: Sequence[int]) -> None:
-    """Kill every process inside these namespaces of this process; for when no router is left to do it."""
+    """Kill every process inside these namespaces of this process; used when the router has ended."""
     files = [f"/proc/{os.getpid()}/fd/{network}" for network in networks]
     subprocess.run([str(program), "sweep", *files], check=True, timeout=END_SECONDS)

@@ -1,4 +1,4 @@
-"""The router's program: it is compiled at its first use and kept in the user's cache."""
+"""The router's program: compiled at its first use and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMPILE_FLAGS = ("-O2", "-std=c++17", "-Wall", "-Wextra", "-Werror")
 def router_program(*, compiler: str | None = None, cache_folder: Path | None = None) -> Path:
     """The compiled router; `compiler` is $CXX or g++ if none is given.
 
-    The file's name holds a hash of the sources, so that altered sources are compiled again.
+    The file's name holds a hash of the sources, so that changed sources are compiled again.
 
     Raises LabUnavailableError without a compiler, LabError with the compiler's message if it fails.
     """

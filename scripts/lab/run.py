@@ -1,4 +1,4 @@
-"""`wan_lab run`: commands on hosts, their output with names before it, and orders from standard input."""
+"""`wan_lab run`: commands on hosts, their output after their host's name, and orders from standard input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What a command printed; None when its output has ended."""
+    """A line that a command printed; None when its output has ended."""
 
     name: str
     text: str | None
@@ -39,9 +39,9 @@ class Typed:
 
 
 def run(specs: Sequence[HostSpec], *, seed: int) -> int:
-    """Run until all commands have ended or `quit`; returns 0 if all ended well or were told to end.
+    """Run until all commands have ended or `quit`; returns 0 if all ended with status 0 or were told to end.
 
-    Raises LabError, also when the router ends; KeyboardInterrupt passes after everything was ended.
+    Raises LabError, also when the router ends; KeyboardInterrupt is raised after everything has ended.
     """
     news: queue.Queue[Line | Typed] = queue.Queue()
     with WanLab(seed=seed) as lab:
@@ -64,7 +64,7 @@ def run(specs: Sequence[HostSpec], *, seed: int) -> int:
                         break
         finally:
             _end(running.values())
-            while not news.empty():  # what they said last
+            while not news.empty():  # the last lines of the commands
                 item = news.get()
                 if isinstance(item, Line) and item.text is not None:
                     _say(item.name, item.text)
@@ -74,7 +74,7 @@ def run(specs: Sequence[HostSpec], *, seed: int) -> int:
 def _start(
     lab: WanLab, specs: Sequence[HostSpec], news: queue.Queue[Line | Typed]
 ) -> dict[str, subprocess.Popen[str]]:
-    """All hosts first, so that every command knows every address."""
+    """Make all hosts first, so that every command knows every address."""
     hosts = {spec.name: lab.add_host(spec.name, spec.link) for spec in specs}
     addresses = {name: host.address for name, host in hosts.items()}
     running = {}
@@ -89,7 +89,7 @@ def _start(
             text=True,
             errors="replace",
             env=os.environ | environment(spec.name, addresses),
-            start_new_session=True,  # Ctrl-C is ours, and we end them
+            start_new_session=True,  # Ctrl-C is for the lab, which ends the commands
         )
         threading.Thread(target=_read_output, args=(spec.name, process, news), daemon=True).start()
     return running
@@ -108,7 +108,7 @@ def _read_orders(news: queue.Queue[Line | Typed]) -> None:
 
 
 def _obey(lab: WanLab, text: str) -> bool:
-    """Do what was typed, and say so; True for quit. A mistake is answered, and changes nothing."""
+    """Do what was typed, and report it; True for quit. A mistake is answered, and changes nothing."""
     try:
         order = parse_order(text)
         if isinstance(order, Quit):
@@ -136,7 +136,7 @@ def _carry_out(lab: WanLab, order: Order) -> None:
 
 
 def counters_table(counters: dict[str, HostCounters]) -> list[str]:
-    """For a reader, two lines per host."""
+    """The counters for users, two lines per host."""
     columns = ("packets", "bytes", "lost", "overflowed", "cut", "unroutable")
 
     def numbers(counted: DirectionCounters) -> str:
@@ -149,7 +149,7 @@ def counters_table(counters: dict[str, HostCounters]) -> list[str]:
 
 
 def _end(processes: Iterable[subprocess.Popen[str]]) -> None:
-    """Ask every command to end; what hasn't in time is killed with the lab."""
+    """Ask every command to end; commands that don't end in time are killed with the lab."""
     left = list(processes)
     for process in left:
         with suppress(ProcessLookupError):

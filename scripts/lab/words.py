@@ -1,4 +1,4 @@
-"""What people type: hosts with their commands, and the lines that steer a running lab."""
+"""What users type: hosts with their commands, and the lines that control a running lab."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Order = Cut | Shape | Count | Quit
 
 
 def parse_profile(name: str) -> Link:
-    """A profile by its name. Raises UsageError that lists them all."""
+    """A profile by its name. Raises UsageError with a list of all profiles."""
     try:
         return PROFILES[name]
     except KeyError as error:
@@ -76,7 +76,7 @@ def parse_host(text: str, default: str) -> HostSpec:
 
 
 def parse_hosts(texts: Sequence[str], default: str) -> list[HostSpec]:
-    """Read every `--host`. Raises UsageError, also for two whose environment variables would be the same."""
+    """Read every `--host`. Raises UsageError, also for two names that give the same environment variable."""
     hosts = [parse_host(text, default) for text in texts]
     variables: dict[str, str] = {}
     for host in hosts:
@@ -88,7 +88,7 @@ def parse_hosts(texts: Sequence[str], default: str) -> list[HostSpec]:
 
 
 def parse_order(line: str) -> Order | None:
-    """Read one line of standard input, None if it is empty. Raises UsageError."""
+    """Read one line of standard input; an empty line gives None. Raises UsageError."""
     match line.split():
         case []:
             return None
@@ -106,7 +106,7 @@ def parse_order(line: str) -> Order | None:
 
 
 def address_variable(name: str) -> str:
-    """LAB_ADDRESS_CAR_1 for car-1."""
+    """The variable of a host's address: LAB_ADDRESS_CAR_1 for car-1."""
     return "LAB_ADDRESS_" + re.sub(r"\W", "_", name).upper()
 
 
@@ -118,7 +118,7 @@ def fill_in(command: str, addresses: Mapping[str, str]) -> str:
 
 
 def environment(own: str, addresses: Mapping[str, str]) -> dict[str, str]:
-    """What a command is told: LAB_ADDRESS, and LAB_ADDRESS_NAME for every host."""
+    """The environment of a command: LAB_ADDRESS, and LAB_ADDRESS_NAME for every host."""
     return {"LAB_ADDRESS": addresses[own]} | {
         address_variable(name): address for name, address in addresses.items()
     }

@@ -1,4 +1,4 @@
-"""What tests share in which servers come and go during a text: servers to disturb, tokens they computed."""
+"""Tools of tests in which servers come and go during a text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def in_use(swarm: FakeSwarm, span: Span) -> FakeServer:
 
 
 def computed(member: FakeServer) -> int:
-    """Count the tokens that went through its layers."""
+    """Count the tokens that this server's layers computed."""
     return sum(member.engine.batch_tokens)
 
 
@@ -42,7 +42,7 @@ class Mischief:
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait in a thread for something that another thread does."""
+    """Wait in a thread for the work of another thread."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

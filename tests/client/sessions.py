@@ -1,4 +1,4 @@
-"""What tests of a client share: its sessions against a swarm of fakes, and a text from one of them."""
+"""Tools of client tests: a session against a swarm of fakes, and a text from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A remote model refuses what can't work before it touches files or the network."""
+"""A remote model refuses wrong settings before it touches files or the network."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ async def test_a_long_prompt_goes_in_several_steps_and_comes_out_the_same():
 
 
 async def test_a_server_dying_mid_answer_does_not_change_the_answer():
-    """The spare gets the history replayed and continues; the reader sees one unbroken text."""
+    """The spare gets the history and continues; the client sees one unbroken text."""
     async with fake_swarm([*THREE, Span(2, 4)]) as swarm:
         loop = asyncio.get_running_loop()
 
@@ -279,7 +279,7 @@ async def test_the_pieces_of_a_prompt_are_computed_by_all_stages_at_the_same_tim
     """The second server runs a piece while the first runs the next: neither passes the barrier alone."""
     monkeypatch.setattr(
         "p2pinfer.client.chain.chain.step_tokens", lambda _: PREFILL_STEP_TOKENS
-    )  # however busy
+    )  # also on a busy machine
     prompt = [index % 30 for index in range(PREFILL_STEP_TOKENS * 3)]
     barrier = threading.Barrier(2)
     async with fake_swarm([Span(0, 3), Span(3, 6)]) as swarm:

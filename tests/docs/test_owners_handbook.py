@@ -44,7 +44,7 @@ def typed(text: str) -> str:
 
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_every_toml_block_of_the_handbook_can_be_used(text: str):
-    """Rates as they are; anything else is a policy, of which `version` may be left out."""
+    """A block with sponsors is a file of rates; any other is a policy, whose `version` may be left out."""
     if "[[sponsor]]" in text:
         assert parse_rates(text, "rates.toml")
     else:
@@ -71,7 +71,7 @@ def test_every_command_of_the_handbook_is_taken(program: str, arguments: list[st
 
 
 def test_the_handbook_calls_every_command_of_the_owner():
-    """One that nobody is told of might as well not be there."""
+    """A command that the handbook leaves out stays unknown."""
     text = handbook()
     called = {arguments[0] for _, arguments in calls(typed("\n".join(blocks("console")))) if arguments}
 

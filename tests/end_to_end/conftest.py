@@ -1,4 +1,4 @@
-"""Swarms of real processes with the real small model, and its single-process oracle."""
+"""Swarms of real processes with the real small model, and the single-process reference for their texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROMPTS = (
 
 
 class OneProcess:
-    """The same INT8 layers and ends in this process: what the swarm has to reproduce."""
+    """The same INT8 layers and ends in this process: the swarm has to reproduce its output."""
 
     def __init__(self, store: LayerStore) -> None:
         self.engine = load_engine(store, Span(0, store.manifest.num_layers), threads=1)
@@ -46,7 +46,7 @@ class OneProcess:
             cache.release()
 
     def greedy(self, ids: list[int], tokens: int) -> list[int]:
-        """The next `tokens` tokens, end-of-text included as any other."""
+        """The next `tokens` tokens; end-of-text counts as any other."""
         cache, new = self.engine.new_cache(), list(ids)
         text: list[int] = []
         try:

@@ -44,7 +44,7 @@ def left_behind(mark: str) -> list[str]:
 
 
 def run(folder: Path, *flags: str) -> dict[str, Any]:
-    """What a run recorded; its table is printed. Skips the test where there can be no lab."""
+    """The JSON file of a run; its table is printed. Skips the test where there can be no lab."""
     mark, json_file = folder.name, folder / "chaos.json"
     done = subprocess.run(
         command("--json", str(json_file), *flags), env=environment(mark), capture_output=True, text=True
@@ -80,7 +80,7 @@ def test_no_text_changes_while_servers_are_killed_stopped_and_drained(smollm2: L
 
 @pytest.mark.timeout(600)
 def test_no_text_changes_while_links_between_homes_are_cut_as_well(smollm2: LayerStore, tmp_path: Path):
-    """The same on the WAN lab: each server and each client is on a home-cable host of its own."""
+    """The run on the WAN lab: each server and each client is on a home-cable host of its own."""
     measured = run(tmp_path, *SHORT, "--minutes", "0.3", "--seed", "2", "--profile", "home-cable")
 
     check(measured, {"killed", "stopped", "cut", "drained"})
@@ -88,7 +88,7 @@ def test_no_text_changes_while_links_between_homes_are_cut_as_well(smollm2: Laye
 
 @pytest.mark.timeout(300)
 def test_ctrl_c_ends_servers_and_clients(smollm2: LayerStore, tmp_path: Path):
-    """In the middle of a fault: no stopped server is left behind."""
+    """The interrupt comes in the middle of a fault: no stopped server is left behind."""
     with subprocess.Popen(
         command(
             *("--minutes", "1", "--every", "1", "--only", "stopped", "--sessions", "1", "--tokens", "96"),
@@ -109,7 +109,7 @@ def test_ctrl_c_ends_servers_and_clients(smollm2: LayerStore, tmp_path: Path):
         process.stderr.read()
         assert process.wait(60) == 128 + signal.SIGINT
 
-    deadline = time.monotonic() + 10  # p2pd ends on its own when its server is gone
+    deadline = time.monotonic() + 10  # p2pd ends by itself when its server is gone
     while left_behind(tmp_path.name) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left_behind(tmp_path.name)

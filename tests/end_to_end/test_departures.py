@@ -1,4 +1,4 @@
-"""Servers leave, die, hide behind a NAT or aren't there: the reader gets the text, or a clear word."""
+"""Servers leave, die, hide behind a NAT or are missing: the client gets the text, or a clear error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.end_to_end.conftest import PROMPTS
 
 
 def server_command(folder: Path, *arguments: str) -> list[str]:
-    """A server of an owner who has agreed, whose files are in `folder`."""
+    """A server whose owner has agreed; its files are in `folder`."""
     return [
         *(sys.executable, "-u", "-m", "p2pinfer.server", *arguments),
         *("--accept", "--data-folder", str(folder)),
@@ -66,7 +66,7 @@ def is_peer(server: ServerProcess, peer_id: str) -> bool:
 def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
     smollm2, tokenizer, one_process, end
 ):
-    """In mid-answer, with a word or without: the spare is fed the history and the text goes on."""
+    """A server leaves in mid-answer, drained or killed: the spare gets the history and the text goes on."""
     ids = tokenizer(PROMPTS[1], return_tensors="pt").input_ids
     gone: list[ServerProcess] = []
     with LocalSwarm() as swarm:
@@ -104,7 +104,7 @@ def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
 
 
 def test_p2pd_dies_at_a_server_and_at_the_client_and_the_text_goes_on(smollm2, tokenizer, one_process):
-    """Sessions don't need it; both start it again, and new clients find the server where it was."""
+    """Sessions don't need p2pd; both sides start it again, and new clients find the server."""
     ids = tokenizer(PROMPTS[2], return_tensors="pt").input_ids
     killed: list[int] = []
     with LocalSwarm() as swarm:
@@ -145,7 +145,7 @@ def test_p2pd_dies_at_a_server_and_at_the_client_and_the_text_goes_on(smollm2, t
 
 
 def test_a_client_that_is_killed_leaves_nothing_with_the_servers(smollm2):
-    """Its calls break with it; what the servers held for it is free again at once."""
+    """The client's calls break with its process; the servers free its sessions at once."""
     program = f"""
 from p2pinfer import AutoDistributedModelForCausalLM
 import sys, torch
@@ -193,7 +193,7 @@ def test_a_server_that_only_a_tunnel_reaches_serves(smollm2, tokenizer, one_proc
 
 
 def test_a_server_needs_no_other_layers_than_its_own_and_takes_those_the_swarm_lacks(smollm2, tmp_path):
-    """Given a store in which the other layers' files are missing, it serves all the same."""
+    """A server with a store that lacks the other layers' files serves its own layers."""
     own = tmp_path / "own-layers"
     shutil.copytree(smollm2.folder, own)
     for layer in (*range(10), *range(20, 30)):

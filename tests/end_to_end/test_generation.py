@@ -1,4 +1,4 @@
-"""Text through three real server processes, none of which has the whole model, by transformers' own means."""
+"""Text through three real server processes, each with a part of the model, by transformers' generate()."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_left_padded_batch_gives_the_texts_of_its_prompts_one_by_one(model, to
 
 
 def test_a_batch_goes_on_for_the_others_when_one_text_has_ended(model, tokenizer):
-    """Finished rows are padded by generate(); that must not disturb their neighbours."""
+    """generate() pads finished rows; that must not disturb the other rows."""
     prompts = [PROMPTS[0], PROMPTS[1]]
     batch = tokenizer(prompts, return_tensors="pt", padding=True)
     first = model.generate(**batch, max_new_tokens=20, do_sample=False, eos_token_id=None)
@@ -126,7 +126,7 @@ def test_streamers_criteria_and_processors_are_transformers_own(model, tokenizer
 
 
 def test_several_generate_calls_share_one_session(model, tokenizer, one_process):
-    """A second turn sends only what is new; the text is that of one long generation."""
+    """A second turn sends only the new tokens; the text is that of one long generation."""
     ids = ids_of(tokenizer, PROMPTS[3])
     with model.inference_session(max_length=128) as session:
         first = model.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None)
@@ -169,7 +169,7 @@ def test_the_route_is_reported_hop_by_hop(model, tokenizer):
 
 
 def test_a_client_never_opens_a_decoder_layer(three_servers, smollm2, tokenizer, one_process, tmp_path):
-    """It generates from a store whose layers folder isn't even there."""
+    """A client generates from a store that has no layers folder."""
     folder = tmp_path / "ends-only"
     shutil.copytree(smollm2.folder, folder, ignore=shutil.ignore_patterns("layers"))
     assert not (folder / "layers").exists()

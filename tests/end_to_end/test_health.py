@@ -1,4 +1,4 @@
-"""The health page on a real swarm, in a real browser: it tells the truth, soon, and without a reload."""
+"""The health page on a real swarm, in a real browser: it shows changes soon, and without a reload."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class Page:
             return body
 
     def model(self) -> dict[str, Any]:
-        """The one model that is served; empty while none is known."""
+        """The one model that is served; empty while no model is known."""
         models = json.loads(self.get("/api/v1/state"))["models"]
         return models[0] if models else {}
 
     def probe_works(self) -> bool:
-        """True if the page generated something the last time that it tried."""
+        """True if the page's last probe generated something."""
         probe = self.model().get("probe")
         return bool(probe and probe["works"])
 
     def close(self) -> int:
-        """End it by Ctrl-C's signal; returns its status."""
+        """End the page by Ctrl-C's signal; returns its exit status."""
         self._process.send_signal(2)
         try:
             return self._process.wait(15)
@@ -79,7 +79,7 @@ def running(*flags: str) -> Iterator[Page]:
 
 
 def until(condition: Callable[[], bool], seconds: float = SECONDS) -> float:
-    """Wait for it, and say how long that took."""
+    """Wait for a condition, and return the seconds that it took."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds
@@ -101,7 +101,7 @@ def swarm(smollm2: LayerStore) -> Iterator[LocalSwarm]:
 def test_when_a_server_is_killed_the_page_says_so_within_half_a_minute_and_without_a_reload(
     smollm2: LayerStore, swarm: LocalSwarm, tmp_path: Path
 ):
-    """Its record lives for another minute: who is late is asked. The probe finds it out for itself."""
+    """A killed server's record lives for another minute. The page asks late servers itself."""
     flags = ["--initial-peers", *swarm.initial_peers, "--data-folder", str(tmp_path)]
     with running(*flags, "--probe", str(smollm2.folder), "--probe-seconds", "5") as page:
         until(lambda: len(page.model().get("servers", ())) == 3)
@@ -130,7 +130,7 @@ def test_when_a_server_is_killed_the_page_says_so_within_half_a_minute_and_witho
 
 @pytest.mark.timeout(100)
 def test_a_report_for_the_terminal(swarm: LocalSwarm, tmp_path: Path):
-    """The same, printed once; and as JSON."""
+    """The health report printed once, as text and as JSON."""
     command = [sys.executable, "-m", "p2pinfer.health", "--initial-peers", *swarm.initial_peers]
     command += ["--data-folder", str(tmp_path), "--once"]
 

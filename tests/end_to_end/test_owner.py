@@ -1,4 +1,4 @@
-"""The owner's rules and share, on real processes: the benchmarks' scenes in their short form."""
+"""The owner's rules and share, on real processes: the owner benchmarks in their short form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(module: str, folder: Path, *flags: str) -> dict[str, Any]:
-    """What a benchmark recorded; what it printed is shown if the test fails."""
+    """The JSON file of a benchmark; its output is shown if the test fails."""
     json_file = folder / "measured.json"
     done = subprocess.run(
         [sys.executable, "-m", f"scripts.benchmarks.owner.{module}", "--json", str(json_file), *flags],
@@ -51,7 +51,7 @@ def test_a_car_that_drives_off_in_mid_answer_changes_no_text_says_why_and_comes_
 def test_a_server_killed_while_it_writes_its_ledger_loses_no_receipt_that_it_has_acknowledged(
     smollm2: LayerStore, tmp_path: Path
 ):
-    """SIGKILL, three times here; scripts/bench_ledger does it twenty times."""
+    """The server gets SIGKILL three times here; scripts/bench_ledger does it twenty times."""
     measured = run("ledger", tmp_path, "--kills", "3")
 
     assert len(measured["sessions"]) == 3

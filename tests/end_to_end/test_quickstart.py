@@ -1,4 +1,4 @@
-"""The README's first command, for real: real processes, the real small model, and nothing left behind."""
+"""The README's first command: real processes, the real small model, and no process left behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG_ENOUGH_SECONDS = 120
 
 
 class Demo:
-    """One run of the demo, whose processes are found again by a mark in their environment."""
+    """One run of the demo; a mark in the environment of its processes identifies them."""
 
     def __init__(self, *arguments: str) -> None:
         self.mark = uuid.uuid4().hex
@@ -50,7 +50,7 @@ class Demo:
         self.process.stdout.close()
 
     def read_until(self, done: Callable[[str], bool]) -> None:
-        """Read what it prints, until that satisfies `done` or it prints no more."""
+        """Read the demo's output until it satisfies `done` or ends."""
         assert self.process.stdout is not None
         while not done(self.output):
             piece = self.process.stdout.read(4096)
@@ -64,7 +64,7 @@ class Demo:
         return self.process.wait(LONG_ENOUGH_SECONDS)
 
     def left_behind(self) -> list[str]:
-        """Command lines of processes that it started, directly or not, and that still run."""
+        """Command lines of the processes that the demo started, directly or not, and that still run."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -76,7 +76,7 @@ class Demo:
 
 
 def test_three_peers_answer_and_nothing_is_left_behind(smollm2: LayerStore):
-    """The answer streams, the route has three hops, the speed is told, and every process has ended."""
+    """The answer streams, the route has three hops, the speed is printed, and every process has ended."""
     with Demo("--max-new-tokens", "16") as demo:
         assert demo.finish() == 0, demo.output
 
@@ -98,7 +98,7 @@ def test_three_peers_answer_and_nothing_is_left_behind(smollm2: LayerStore):
 def test_a_signal_at_any_moment_ends_every_process(
     smollm2: LayerStore, moment: str, number: signal.Signals, status: int
 ):
-    """While servers start, when some are ready, and in the middle of the answer."""
+    """Interrupts come while servers start, when some are ready, and in the middle of the answer."""
     with Demo("--max-new-tokens", "1500", "--prompt", "Tell me a long story.") as demo:
         demo.read_until(lambda output: moment in output and not output.endswith(moment))
         demo.process.send_signal(number)
@@ -109,7 +109,7 @@ def test_a_signal_at_any_moment_ends_every_process(
 
 
 def test_a_kept_swarm_is_joined_as_printed_and_ends_on_ctrl_c(smollm2: LayerStore):
-    """`--keep` prints a client program; run as it stands, it generates."""
+    """`--keep` prints a client program; run without changes, it generates."""
     with Demo("--keep", "--max-new-tokens", "4") as demo:
         demo.read_until(lambda output: "print(tokenizer.decode" in output and output.endswith("\n\n"))
         program = demo.output.partition("as a client")[2].partition("\n")[2]
@@ -129,7 +129,7 @@ def test_a_kept_swarm_is_joined_as_printed_and_ends_on_ctrl_c(smollm2: LayerStor
 
 
 def test_more_peers_than_layers_is_one_line(smollm2: LayerStore):
-    """What is wrong, and which numbers work; nothing is started."""
+    """The message says what is wrong and which numbers work; no server is started."""
     with Demo("--peers", "50") as demo:
         assert demo.finish() == 1
 
@@ -139,7 +139,7 @@ def test_more_peers_than_layers_is_one_line(smollm2: LayerStore):
 
 
 def test_a_server_that_cannot_start_is_shown_with_its_own_words(smollm2: LayerStore, tmp_path: Path):
-    """One layer file of the store is altered: the server that holds it says so, and the demo passes it on."""
+    """One layer file of the store is altered: its server reports that, and the demo prints the report."""
     store = tmp_path / "store"
     shutil.copytree(smollm2.folder, store, copy_function=os.link)
     altered = store / "layers" / "00012.safetensors"

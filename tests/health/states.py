@@ -285,7 +285,7 @@ def hostile_state() -> HealthState:
 
 
 def large_state(servers: int = 500, *, num_layers: int = 80) -> HealthState:
-    """One model and so many servers, of all kinds; always the same."""
+    """One model and `servers` servers of all kinds; always the same."""
     chooser = random.Random(servers)
     everyone = []
     for number in range(servers):

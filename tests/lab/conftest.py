@@ -1,4 +1,4 @@
-"""A lab, or the reason why there can be none here."""
+"""A lab for tests; they are skipped, with the reason, where no lab can run."""
 
 from __future__ import annotations
 

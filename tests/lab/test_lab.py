@@ -47,7 +47,7 @@ for line in sys.stdin:
 
 @contextmanager
 def asking(asker: LabHost, answerer: LabHost) -> Iterator[Callable[[], bool]]:
-    """A question whose answer is whether a packet came back."""
+    """A program that sends a packet for each line, and prints whether an answer came back."""
     answer = [*answerer.prefix, sys.executable, "-c", ANSWER, answerer.address]
     ask = [*asker.prefix, sys.executable, "-c", ASK, answerer.address]
     with (
@@ -73,14 +73,14 @@ def asking(asker: LabHost, answerer: LabHost) -> Iterator[Callable[[], bool]]:
 
 
 def ended(pid: int) -> bool:
-    """True once the process is gone, or is only waiting to be reaped."""
+    """True once the process is gone, or only waits to be reaped."""
     with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
         psutil.Process(pid).wait(15)
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_round_trip_takes_twice_the_delay(lab: WanLab):
-    """Never less; more only by what this machine adds."""
+    """The delay is never less; it is more only by this machine's own delays."""
     a, b = lab.add_host("a", PROFILES["home-cable"]), lab.add_host("b", PROFILES["home-cable"])
     with serving(b):
         found = run_probe(a, "ping", b, 20, 0.0)
@@ -91,7 +91,7 @@ def test_a_round_trip_takes_twice_the_delay(lab: WanLab):
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_nothing_is_faster_than_the_link(lab: WanLab, direction: str):
-    """The measured host's rate limits, whichever way the bytes go."""
+    """The measured host's rate limits in both directions."""
     slow = dataclasses.replace(FAST, **{f"{direction}_bits_per_second": 10e6})
     a, b = lab.add_host("a", slow), lab.add_host("b", FAST)
     sender, receiver = (a, b) if direction == "up" else (b, a)
@@ -102,7 +102,7 @@ def test_nothing_is_faster_than_the_link(lab: WanLab, direction: str):
 
 
 def test_losses_are_the_same_with_the_same_seed_and_others_with_another():
-    """The n-th packet of a direction is lost, or isn't, whenever it comes."""
+    """The seed decides whether the n-th packet of a direction is lost, whenever it comes."""
 
     def losses(seed: int) -> list[bool]:
         try:
@@ -122,7 +122,7 @@ def test_losses_are_the_same_with_the_same_seed_and_others_with_another():
 
 
 def test_a_cut_stops_everything_until_it_is_healed(lab: WanLab):
-    """And counts what it stopped."""
+    """The cut also counts the packets that it stopped."""
     a, b = lab.add_host("a", LAN), lab.add_host("b", LAN)
     with asking(a, b) as came_back:
         assert came_back()
@@ -135,7 +135,7 @@ def test_a_cut_stops_everything_until_it_is_healed(lab: WanLab):
 
 @pytest.mark.parametrize("direction", [Direction.UP, Direction.DOWN])
 def test_a_cut_of_one_direction_leaves_the_other(lab: WanLab, direction: Direction):
-    """The question arrives and the answer doesn't, or the other way round."""
+    """With one direction cut, only the question or only the answer is lost."""
     a, b = lab.add_host("a", LAN), lab.add_host("b", LAN)
     with asking(a, b) as came_back:
         lab.cut("a", direction)
@@ -170,7 +170,7 @@ def test_the_prefix_becomes_the_command(lab: WanLab):
 
 
 def test_a_program_sees_its_own_address_and_no_other_network(lab: WanLab):
-    """Also one that asks which address leads to the world."""
+    """A program that asks which address leads to the internet gets the lab's address, too."""
     host = lab.add_host("a", LAN)
     program = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('192.0.2.1', 9));"
@@ -185,7 +185,7 @@ def test_a_program_sees_its_own_address_and_no_other_network(lab: WanLab):
 
 
 def test_leaving_the_lab_kills_what_runs_there(lab: WanLab):
-    """Even what was started a moment ago, and what that started."""
+    """Processes that were started a moment ago end, too, and their children."""
     host = lab.add_host("a", LAN)
     shell = subprocess.Popen(
         [*host.prefix, "sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, text=True
@@ -202,7 +202,7 @@ def test_leaving_the_lab_kills_what_runs_there(lab: WanLab):
 
 
 def test_a_killed_lab_leaves_nothing_behind(lab: WanLab):
-    """The router sees that the process that made it is gone, and ends with all that ran on the hosts."""
+    """The router sees that the process that made it is gone, and ends with all processes of the hosts."""
     program = (
         "import subprocess, time\n"
         "from scripts.lab import PROFILES, WanLab\n"
@@ -221,7 +221,7 @@ def test_a_killed_lab_leaves_nothing_behind(lab: WanLab):
 
 
 def test_a_dead_router_is_noticed_and_its_hosts_are_swept(lab: WanLab):
-    """No test measures a network that has ended."""
+    """A lab whose router has ended raises an error, so that no test measures a dead network."""
     host = lab.add_host("a", LAN)
     child = subprocess.Popen([*host.prefix, "sleep", "600"])
     lab.check()
@@ -237,7 +237,7 @@ def test_a_dead_router_is_noticed_and_its_hosts_are_swept(lab: WanLab):
 
 
 def test_names_that_are_taken_unknown_or_odd_are_refused(lab: WanLab):
-    """In words; the lab goes on."""
+    """The error is printed in words; the lab goes on."""
     lab.add_host("a", LAN)
 
     with pytest.raises(LabError, match="there is a host a already"):
@@ -250,8 +250,8 @@ def test_names_that_are_taken_unknown_or_odd_are_refused(lab: WanLab):
 
 
 def test_the_command_runs_hosts_and_takes_orders(lab: WanLab):
-    """With names before the output, and a status that says how it went."""
-    lab.close()  # it only said whether this machine can
+    """Output has host names before it, and the exit status says how the commands ended."""
+    lab.close()  # this run only finds out whether a lab can run here
     command = [sys.executable, "scripts/wan_lab", "run", "--host", "a=echo hello $LAB_ADDRESS_B from {a}"]
     command += ["--host", "b:satellite=exec sleep 600"]
     with subprocess.Popen(
@@ -271,7 +271,7 @@ def test_the_command_runs_hosts_and_takes_orders(lab: WanLab):
 
 
 def test_without_a_compiler_the_lab_is_unavailable(tmp_path: Path):
-    """And says how to name one."""
+    """The error says how to name a compiler."""
     with pytest.raises(LabUnavailableError, match=r"no-such-compiler was not found \(name one with CXX"):
         router_program(compiler="no-such-compiler", cache_folder=tmp_path)
 

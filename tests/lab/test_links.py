@@ -1,4 +1,4 @@
-"""What a link is made of, and what the router is told of it."""
+"""The numbers of links, and how the router reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_profiles_are_those_of_the_manual():
 
 
 def test_the_links_of_two_hosts_share_delay_jitter_and_loss():
-    """Each does half of it, so that the profile's numbers hold from end to end."""
+    """Each link does half of it, so that the profile's numbers hold from end to end."""
     delay, jitter, up, down, loss = PROFILES["satellite"].in_router_words().split()
 
     assert (int(delay), int(jitter)) == (22_500_000, 5_000_000)
@@ -41,14 +41,14 @@ def test_the_links_of_two_hosts_share_delay_jitter_and_loss():
     ],
 )
 def test_impossible_links_are_refused(wrong: dict[str, float]):
-    """Before a router has to make sense of them."""
+    """A wrong link is refused before the router gets it."""
     link = Link(delay_seconds=0.1, up_bits_per_second=1e6, down_bits_per_second=1e6)
     with pytest.raises(ValueError, match="a link's"):
         dataclasses.replace(link, **wrong)
 
 
 def test_counters_are_read_by_host_and_direction():
-    """The router knows indices, people know names."""
+    """The router knows indices, users know names."""
     found = parse_counters(["2 up 5 600 1 2 3 4", "2 down 7 800 0 0 0 0"], {2: "car"})
 
     up = DirectionCounters(packets=5, bytes=600, lost=1, overflowed=2, cut=3, unroutable=4)
@@ -56,6 +56,6 @@ def test_counters_are_read_by_host_and_direction():
 
 
 def test_counters_that_make_no_sense_are_an_error():
-    """The program in the cache could be another one."""
+    """The router in the cache could be another version."""
     with pytest.raises(LabError, match="isn't understood: 2 up many"):
         parse_counters(["2 up many"], {2: "car"})

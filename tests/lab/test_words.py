@@ -1,4 +1,4 @@
-"""What people type at scripts/wan_lab."""
+"""What users type at scripts/wan_lab."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scripts.lab.words import (
 
 
 def test_a_host_has_a_name_a_profile_and_a_command():
-    """The command may hold what separates the others."""
+    """The command may contain the characters that separate name, profile and command."""
     assert parse_hosts(["a=x --at=b:c", "b:satellite=y"], "home-cable") == [
         HostSpec(name="a", link=PROFILES["home-cable"], command="x --at=b:c"),
         HostSpec(name="b", link=PROFILES["satellite"], command="y"),
@@ -39,7 +39,7 @@ def test_a_host_has_a_name_a_profile_and_a_command():
     ],
 )
 def test_a_host_that_cannot_be_is_refused(texts: list[str], message: str):
-    """With what to write instead."""
+    """The message says what to write instead."""
     with pytest.raises(UsageError, match=message):
         parse_hosts(texts, "lan")
 
@@ -57,19 +57,19 @@ def test_a_host_that_cannot_be_is_refused(texts: list[str], message: str):
     ],
 )
 def test_orders_are_understood(line: str, order: object):
-    """One a line."""
+    """Each line is one order."""
     assert parse_order(line) == order
 
 
 @pytest.mark.parametrize("line", ["cut", "cut a sideways", "shape a", "kill a", "quit now"])
 def test_other_lines_are_answered_with_what_can_be_said(line: str):
-    """A typing mistake ends nothing."""
+    """A typing mistake doesn't end the lab."""
     with pytest.raises(UsageError, match=r"(?s)is none of these:.*heal NAME"):
         parse_order(line)
 
 
 def test_commands_learn_every_address():
-    """In their text and in their environment; braces that name no host are the command's own."""
+    """Commands get addresses in their text and their environment; other braces stay unchanged."""
     addresses = {"a": "10.77.0.2", "car-1": "10.77.0.3"}
 
     assert fill_in("x {car-1}:80 {a} ${HOME} {}", addresses) == "x 10.77.0.3:80 10.77.0.2 ${HOME} {}"

@@ -1,4 +1,4 @@
-"""A next hop that takes lanes and never reads them: what a sender does when nothing is taken."""
+"""A next hop that takes lanes and never reads them, to test senders whose bytes are not taken."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DeafHop:
 
 @asynccontextmanager
 async def deaf_hop(monkeypatch) -> AsyncIterator[DeafHop]:
-    """Small buffers on both sides: what nobody reads stops the sender after some kilobytes."""
+    """Small buffers on both sides: unread bytes stop the sender after some kilobytes."""
 
     @asynccontextmanager
     async def narrow_lane_to(*args):

@@ -1,4 +1,4 @@
-"""Flags become one configuration; a wrong one is answered with what was expected."""
+"""Flags become one configuration; a wrong flag gets a message that says what was expected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_policy_says_how_long_leaving_may_take_unless_a_flag_does():
 
 
 def test_no_step_is_larger_than_what_may_be_unsigned():
-    """A session with as many rows as may be brings a token of each in one step."""
+    """With the largest number of rows, a decode step has a token of each."""
     assert LEAST_RECEIPT_TOKENS == MAX_ROWS
     assert ServerConfig.from_args(["m"]).receipt_tokens == 2048
 

@@ -1,4 +1,4 @@
-"""A client of sessions that is nothing but the wire: every call and every byte is the test's own."""
+"""A client of sessions that works on the wire: tests choose every call and every byte."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from p2pinfer.wire.steps import Outputs, RowChunk, max_result_bytes, pack_step, 
 from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, Hidden
 
 SECONDS = 5.0
-"""Whatever is waited for comes much sooner, or the test has failed."""
+"""The time limit of every wait: waits end much sooner, or the test has failed."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class HopSession:
         return pb.SessionRef(session_id=self.id, control_key=self.control_key)
 
     def downstream(self, steps_key: bytes | None = None, *, pass_history_on: bool = False) -> pb.Downstream:
-        """What another hop has to be told in order to send here."""
+        """The description that another hop needs in order to send here."""
         return pb.Downstream(
             record=self.member.record().record,
             session_id=self.id,
@@ -74,7 +74,7 @@ class HopSession:
             return frame
 
     async def caught_up(self, tokens: int) -> None:
-        """Wait until so many tokens of the history are in the caches."""
+        """Wait until `tokens` tokens of the history are in the caches."""
         while (await self.frame()).caught_up.tokens < tokens:
             pass
 
@@ -126,7 +126,7 @@ class WireClient:
         layers: Span | None = None,
         **terms: Any,
     ) -> HopSession:
-        """Open a session whose outputs go to another one, or (None) to us. Raises RefusedError."""
+        """Open a session whose outputs go to another session, or (None) to us. Raises RefusedError."""
         layers = layers or member.engine.span
         usual = {
             "session_id": os.urandom(16),
@@ -164,7 +164,7 @@ class WireClient:
         return session
 
     async def lane(self, member: FakeServer, hello: Hello | None = None) -> Lane:
-        """A lane to a server, on which hello was said."""
+        """A lane to a server, after its hello."""
         lane = await self._stack.enter_async_context(lane_to(address_of(member), None, 2.0))
         self._stack.callback(lane.close)
         if hello is not None:
@@ -175,7 +175,7 @@ class WireClient:
         return await self.lane(session.member, Hello(Role.STEPS, session.id, key or session.steps_key))
 
     async def results_lane(self, session: HopSession) -> Lane:
-        """A lane that results come on from now on: a result never goes to the one before it by accident."""
+        """A lane that carries results from now on: no later result goes to the lane before it."""
         served = session.member.open_session(session.id)
         former = served and served.outputs
         lane = await self.lane(session.member, Hello(Role.RESULTS, session.id, session.results_key))
@@ -207,14 +207,14 @@ class Route:
     ids: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     async def send(self, chunks: Sequence[RowChunk], outputs: Outputs = Outputs.ALL) -> int:
-        """A decode step where every row brings one token, else prefill."""
+        """A decode step if every row brings one token, else a prefill step."""
         step_id = next(self.ids)
         kind = StepKind.DECODE if all(len(chunk.hidden) == 1 for chunk in chunks) else StepKind.PREFILL
         await send(self.steps, pack_step(step_id, kind, chunks, outputs, self.wire_dtype))
         return step_id
 
     async def receive(self, step_id: int, tokens: int) -> Hidden:
-        """The result of this step; those of earlier ones come too late."""
+        """The result of this step; late results of earlier steps are skipped."""
         while step_id_of(frame := await receive(self.results)) < step_id:
             pass
         hops, dtype = len(self.hops), self.wire_dtype
@@ -226,7 +226,7 @@ class Route:
         return await self.receive(await self.send(chunks, outputs), tokens)
 
     async def run(self, hidden: Hidden, position: int, row: int = 0) -> Hidden:
-        """One step of one row there and back."""
+        """Send one step of one row and return its result."""
         return await self.exchange([RowChunk(row, position, hidden)], Outputs.ALL, len(hidden))
 
 
@@ -266,7 +266,7 @@ async def receive(lane: Lane) -> bytes:
 
 
 async def is_closed(lane: Lane) -> bool:
-    """Wait for the server to close it; False if it sends something instead."""
+    """Wait for the server to close the lane; False if it sends something instead."""
     try:
         await receive(lane)
     except (EOFError, OSError):

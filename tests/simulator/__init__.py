@@ -9,8 +9,8 @@ What is simulated, folder by folder:
 - network/: machines, paths and sockets between them, lanes, gRPC calls
 - server/: a server's process and its computing thread
 - client/: the client's network, its carrier, and its blocking program
-- world/: all of that together, and where it takes the place of the real parts
-- schedules/: what a seed stands for: servers, texts and faults
+- world/: all of these together, and the places where they replace the real parts
+- schedules/: the servers, texts and faults of a seed
 - runs/: run a schedule, check what must always hold, report
 
 `scripts/simulate --seed N --trace` shows one run.

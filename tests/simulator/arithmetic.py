@@ -46,7 +46,7 @@ class NumberCache:
 
 @dataclass(slots=True)
 class NumberEngine:
-    """Layer i maps x to 5 x + 7 (i + 1) (position + 1) + the sum of what it has seen."""
+    """Layer i maps x to 5 x + 7 (i + 1) (position + 1) + the sum of all its inputs so far."""
 
     span: Span
     hidden_size: int = HIDDEN_SIZE
@@ -80,7 +80,7 @@ class NumberEngine:
 
 
 class NumberEnds:
-    """Tokens to numbers and back."""
+    """Maps tokens to numbers and back."""
 
     def embed(self, tokens: np.ndarray) -> Hidden:
         return ((np.asarray(tokens, dtype=np.int64) * 7919 + 13) % _MODULUS).astype(np.float32)[:, None]
@@ -90,7 +90,7 @@ class NumberEnds:
 
 
 class Oracle:
-    """The whole model in one place: what one row should come to."""
+    """The whole model in one place: the expected result of one row."""
 
     def __init__(self, num_layers: int) -> None:
         self._engine = NumberEngine(Span(0, num_layers))

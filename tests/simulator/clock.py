@@ -1,7 +1,8 @@
-"""Virtual time, and event loops that live in it.
+"""Virtual time, and event loops that run in it.
 
-Every process of the simulated swarm has a loop of its own, so that it can be stopped (no turns: its timers
-fire late, as after SIGCONT) or killed (no turns any more). All loops share one clock, and one thread.
+Every process of the simulated swarm has a loop of its own, so that it can be stopped (it gets no turns: its
+timers fire late, as after SIGCONT) or killed (it gets no more turns). All loops share one clock, and one
+thread.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 EPOCH = 1_700_000_000.0
-"""Unix time at the beginning."""
+"""Unix time at the beginning of a run."""
 
 
 _MOST_ROUNDS = 20
-"""Before another process gets its turn."""
+"""The most rounds of one process before another gets its turn."""
 
 
 class DeadlockError(Exception):
@@ -28,20 +29,20 @@ class DeadlockError(Exception):
 
 
 class Writable(Protocol):
-    """What a loop can watch for room to write."""
+    """An object whose room to write a loop can watch."""
 
     on_writable: Callable[[], None] | None
 
     @property
     def writable(self) -> bool:
-        """True if writing now would get on."""
+        """True if a write would be accepted now."""
 
 
 class HasDescriptor(Protocol):
     """A file, as selectors take it."""
 
     def fileno(self) -> int:
-        """Its number; -1 when closed."""
+        """Its descriptor; -1 when closed."""
 
 
 @dataclass(slots=True)
@@ -74,13 +75,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.clock.now
 
     def due_at(self) -> float:
-        """When it may have something to do next; infinity: never. A timer that was cancelled counts too."""
+        """When the loop may have work next; infinity: never. A timer that was cancelled counts too."""
         if self._ready:
             return self.clock.now
         return self._scheduled[0]._when if self._scheduled else math.inf
 
     def turn(self) -> None:
-        """Run what is due, and what follows from it: what BaseEventLoop does, without a selector."""
+        """Run what is due, and what follows from it, as BaseEventLoop does, but without a selector."""
         ready, scheduled = self._ready, self._scheduled
         while scheduled and scheduled[0]._when <= self.clock.now:
             handle = heapq.heappop(scheduled)
@@ -106,7 +107,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def add_writer(
         self, lane: int | HasDescriptor, callback: Callable[..., None], *arguments: object
     ) -> None:
-        """Call back for as long as a lane can be written to. Raises ValueError if it's closed."""
+        """Call back as long as a lane can be written to. Raises ValueError if the lane is closed."""
         descriptor = lane if isinstance(lane, int) else lane.fileno()
         if descriptor < 0:
             raise ValueError("a closed lane can't be watched")
@@ -124,14 +125,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self.call_soon(write)
 
     def remove_writer(self, lane: int | HasDescriptor) -> bool:
-        """Call back no more. A closed lane is found as an object, but not by its number, as in a selector."""
+        """Stop the calls. A closed lane is found as an object, not by its descriptor, as in a selector."""
         descriptor = lane if isinstance(lane, int) else lane.fileno()
         if descriptor < 0 and lane is descriptor:
             raise ValueError("a closed lane can't be unwatched")
         return self._writers.pop(descriptor, None) is not None
 
     def _check_closed(self) -> None:
-        """After the end of a run, what is still scheduled is scheduled for never."""
+        """After the end of a run, move everything that is still scheduled to never."""
 
     def _write_to_self(self) -> None:
         pass

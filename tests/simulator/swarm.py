@@ -1,4 +1,4 @@
-"""The DHT as a client sees it: records that come late, outlive their servers, and can't be read at times."""
+"""The DHT as a client sees it: records come late, outlive their servers, and sometimes can't be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SILENT_SECONDS = 3.0
 
 @dataclass
 class SimSwarm:
-    """Records by server: every version, and when readers begin to see it."""
+    """Records by server: every version, and the time from which readers see it."""
 
     clock: Clock
     random: random.Random

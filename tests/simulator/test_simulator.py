@@ -77,7 +77,7 @@ def said(outcome: Outcome, words: str) -> bool:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_seed_replays_exactly(seed: int):
-    """Or no failure could be looked at twice."""
+    """Otherwise nobody could look at a failure twice."""
     first, again = run_schedule(schedule_of(seed)), run_schedule(schedule_of(seed))
     assert first.trace == again.trace
     assert first.seconds == again.seconds
@@ -95,7 +95,7 @@ def test_a_server_that_is_killed_between_two_steps_is_replaced():
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 20, 21, 22, 50])
 def test_a_server_that_is_killed_between_receiving_a_step_and_answering_it_is_replaced(step: int):
-    """The step was computed, and its result is lost."""
+    """The step was computed, but its result is lost."""
     outcome = simulate(Fault(kind="kill", when=on("computes", step), target="here", seconds=60))
     assert replaced(outcome) == 1
     assert longest_stall(outcome) < 1.5
@@ -134,7 +134,7 @@ def test_all_servers_of_a_route_killed_in_the_same_moment_are_replaced():
 
 @pytest.mark.parametrize("event", ["Session", "accepts lane", "computes"])
 def test_a_replacement_that_is_killed_is_replaced(event: str):
-    """While it is opened, when its first lane comes, and within the replay."""
+    """The kill comes while the replacement is opened, when its first lane comes, and within the replay."""
     before = {"Session": 3, "accepts lane": 4, "computes": 40}[event]
     outcome = simulate(
         Fault(kind="kill", when=on("computes", 40), seconds=60),
@@ -181,7 +181,7 @@ def test_lanes_that_break_are_made_again():
 
 
 def test_steps_and_results_that_come_twice_are_computed_once():
-    """As often as without, that is, which is once by every hop."""
+    """Each hop computes a step once, as often as without repeated frames."""
     outcome = simulate(Fault(kind="twice", when=at(0.1), target="A"), Fault(kind="twice", when=at(1.5)))
     undisturbed = simulate()
     assert replaced(outcome) == 0
@@ -210,7 +210,7 @@ def test_a_server_that_drains_while_nobody_steps_is_left_meanwhile():
 
 @pytest.mark.parametrize("count", range(6, 46, 3))
 def test_a_text_that_is_rewound_while_a_successor_is_fed_comes_out_right(count: int):
-    """What the successor was told of the old text is told anew."""
+    """The successor gets the replaced part of the text again."""
     rewinding = tuple(Act(keep=20 + 9 * index, add=40, decode=2) for index in range(8))
     script = Script(prompt_tokens=300, acts=(Act(decode=2), *rewinding), rows=2)
     fault = Fault(kind="drain", when=on("computes", count), seconds=30)

@@ -84,7 +84,7 @@ class PendingRows:
 def history_steps(
     held: Sequence[list[int]], sent: Sequence[list[int]], embed: Embed, max_step_tokens: int
 ) -> Iterator[list[RowChunk]]:
-    """Yield the steps that bring a first hop up to `held`, of which the client has sent it `sent` before."""
+    """Yield the steps that bring a first hop from `sent`, which it has already got, to `held`."""
     size = min(PREFILL_STEP_TOKENS, max_step_tokens)
     for index, row in enumerate(held):
         start = common_prefix(sent[index], row) if sent else 0

@@ -34,7 +34,7 @@ class SplicePlan:
 
 
 def plan_splice(chain: Sequence[Hop], broken: Collection[Link], hops: Sequence[Hop]) -> SplicePlan:
-    """Compare a chain, of which the links `broken` are lost, with the `hops` of a new route."""
+    """Compare a chain that has lost the links `broken` with the `hops` of a new route."""
     old: list[Hop | None] = [None, *chain, None]
     before: list[Link] = list(pairwise(old)) if chain else []
     new: list[Hop | None] = [None, *hops, None]

@@ -117,7 +117,7 @@ class _Report(Protocol):
 
 
 class _TextReport:
-    """Of a bundle's own words only peer ids are shown, which have been checked to be some."""
+    """Prints claims as text. Of a bundle's own text it shows only peer ids, after they were checked."""
 
     def claim(self, claim: Claim) -> None:
         if claim.verdict is not ClaimVerdict.VALID or claim.receipt is None:

@@ -55,7 +55,7 @@ class TomlFile:
 
 
 class TomlTable:
-    """A table whose settings are taken one by one. `finish` then complains about settings that nobody took.
+    """A table whose settings are taken one by one. `finish` then complains about settings that are left.
 
     A method that takes a setting notes a problem and returns the default if the value isn't as expected.
     """

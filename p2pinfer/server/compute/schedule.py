@@ -1,4 +1,4 @@
-"""Which tokens of which waiting steps run in the next batch. Pure: no clock, no threads.
+"""Chooses the tokens of waiting steps that run in the next batch. Pure: no clock, no threads.
 
 Decode steps of all sessions run together, because they cost little more than one. Prefill fills a budget
 beside them, in slices of the steps it comes from: a long document delays other sessions' next tokens by no

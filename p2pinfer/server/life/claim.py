@@ -39,7 +39,7 @@ async def claimed(swarm: Swarm, claim: Announcement) -> AsyncIterator[None]:
     """Announce the claim, so that servers that join now choose other layers.
 
     If the block fails the server's record is withdrawn. A block that ends well has withdrawn it itself.
-    Raises SwarmError if nobody keeps the claim.
+    Raises SwarmError if no peer keeps the claim.
     """
     await announce_first(swarm, lambda: claim)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from p2pinfer.wire.lanes import Lane
 
 TAKE_SECONDS = 30.0
-"""A lane that takes nothing for so long is lost."""
+"""A lane that takes no bytes for this time is lost."""
 
 
 class RestWriter:

@@ -106,7 +106,7 @@ class SessionTable:
             lease.end(refused)
 
     async def expire_forever(self) -> None:
-        """End sessions that have had no step for `idle_seconds`, and close accounts that nobody settles."""
+        """End sessions that have had no step for `idle_seconds`, and close accounts past their time."""
         while True:
             await asyncio.sleep(min(self.idle_seconds / 4, 5.0))
             self.accounts.retire()

@@ -21,7 +21,7 @@ LISTING_KEY = dht_key("models")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelListing:
-    """A model of which the swarm holds at least some layers. The name is for people: trust the hash."""
+    """A model with at least some of its layers in the swarm. The name is for people: trust the hash."""
 
     model: str  # manifest hash
     model_name: str

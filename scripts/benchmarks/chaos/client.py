@@ -1,4 +1,4 @@
-"""One client of bench_chaos, as a process: it generates without pause and says when every token came.
+"""One client of bench_chaos, as a process: it generates without pause and reports when every token came.
 
 `python -m scripts.benchmarks.chaos.client PARAMETERS` prints events, lines of JSON with the time
 (CLOCK_MONOTONIC, which all processes of a machine share). After a line on its standard input, the process
@@ -29,7 +29,7 @@ from scripts.benchmarks.shared.speech import Speech, listen
 
 
 class Watch:
-    """Sees the session that computes, and tells of every token and of every change of its hops."""
+    """Watches the session that computes, and reports every token and every change of its hops."""
 
     def __init__(self, speech: Speech) -> None:
         self.session: InferenceSession | None = None
@@ -46,19 +46,19 @@ class Watch:
         InferenceSession.compute = watched  # type: ignore[assignment, method-assign]
 
     def look(self) -> None:
-        """Tell who the hops are, if others than before."""
+        """Report the peer ids of the hops if they have changed."""
         peers = [] if self.session is None else [str(hop.peer_id) for hop in self.session.report()]
         if peers != self._peers:
             self._peers = peers
             self.tell("hops", peers=peers)
 
     def tell(self, what: str, **words: Any) -> None:
-        """Say that something happened now."""
+        """Print one event with the present time."""
         self._speech.say(what=what, at=time.monotonic(), **words)
 
 
 class Ticking(BaseStreamer):
-    """Is given the prompt first, and then the next token of all sequences at once."""
+    """A streamer: generate() first gives it the prompt, then the next token of all sequences at once."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -74,7 +74,7 @@ class Ticking(BaseStreamer):
 
 
 class Client:
-    """Does one task after the other."""
+    """Runs one task after the other."""
 
     def __init__(self, model: DistributedCausalLM, prompts: Sequence[list[int]], watch: Watch) -> None:
         self._model = model
@@ -82,7 +82,7 @@ class Client:
         self._watch = watch
 
     def do(self, task: dict[str, Any]) -> None:
-        """One generation. What it raises is told, and no reason to stop."""
+        """Run one generation. An error is reported, and the next generation begins."""
         self._watch.tell("begin", **task)
         try:
             tokens = self._generate([self._prompts[index] for index in task["prompts"]], task)
@@ -94,7 +94,7 @@ class Client:
         self._watch.look()
 
     def _generate(self, prompts: Sequence[list[int]], task: dict[str, Any]) -> list[list[int]]:
-        """The new tokens of every prompt."""
+        """Return the new tokens of every prompt."""
         longest = max(map(len, prompts))
         ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])

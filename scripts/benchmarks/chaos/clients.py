@@ -1,4 +1,4 @@
-"""The clients of bench_chaos: one process and one session at a time each; what they say is kept."""
+"""The clients of bench_chaos: each is a process with one session at a time. Their events are kept."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from scripts.benchmarks.shared.hosts import Hosts
 TASKS = 60
 READY_SECONDS = 120.0
 LEAVE_SECONDS = 150.0
-"""For the last generation of every client, which may wait for a route for a minute."""
+"""The time limit for the last generation of every client, which may wait for a route for a minute."""
 
 _PROGRAM = "scripts.benchmarks.chaos.client"
 
 
 class ChaosClient:
-    """One client. Its events are a list that grows while it works."""
+    """One client. Its list of events grows while it works."""
 
     def __init__(
         self, number: int, parameters: Said, *, prefix: Sequence[str], log: Path | None, stack: ExitStack
     ) -> None:
         self.number = number
         self.events: list[Said] = []
-        self.peers: list[str] = []  # its session's hops now
+        self.peers: list[str] = []  # the hops that its session has now
         self.done = self.failed = 0
         self._news = threading.Condition()
         self._over = False
@@ -38,7 +38,7 @@ class ChaosClient:
         )
 
     def wait(self, what: str, deadline: float) -> bool:
-        """True once it has said so, False when it ends or time is up before."""
+        """Wait for the client's ready event. False if the client ends or the time is up before."""
         with self._news:
             while not (said := any(event["what"] == what for event in self.events)):
                 if self.process.returncode is not None or time.monotonic() > deadline:
@@ -48,12 +48,12 @@ class ChaosClient:
 
     @property
     def over(self) -> bool:
-        """It has ended, well or not."""
+        """True if the process has ended, well or not."""
         return self._over or self.process.returncode is not None
 
     @property
     def left(self) -> bool:
-        """It has ended well."""
+        """The client has said that it is done."""
         return self._over
 
     def _hear(self, event: Said) -> None:
@@ -72,7 +72,7 @@ class ChaosClient:
 
 
 class ChaosClients:
-    """All of them."""
+    """Starts, watches and ends the clients."""
 
     def __init__(self, stack: ExitStack, problem: Callable[[str], None]) -> None:
         self.clients: list[ChaosClient] = []
@@ -90,7 +90,7 @@ class ChaosClients:
         max_tokens: int,
         logs: Path | None,
     ) -> bool:
-        """Start them all; they work at once. False if one of them didn't get ready."""
+        """Start all clients; they work at once. False if a client didn't get ready."""
         for number in range(count):
             tasks = tasks_of(number, seed, count=TASKS, max_tokens=max_tokens)
             work = [task.as_json() for task in tasks]
@@ -109,17 +109,17 @@ class ChaosClients:
         return not self._given_up
 
     def users(self, peer_id: str) -> list[int]:
-        """Whose sessions have this server in their route now."""
+        """The numbers of the clients whose sessions have this server in their route now."""
         return [client.number for client in self.clients if peer_id in client.peers]
 
     def check(self) -> None:
-        """Notice clients that ended without being told to."""
+        """Report clients that ended without being told to."""
         for client in self.clients:
             if client.process.returncode is not None and not client.left:
                 self._give_up(client, f"ended with status {client.process.returncode}")
 
     def finish(self, meanwhile: Callable[[], None]) -> None:
-        """Let everyone end after its generation, and wait for that; `meanwhile` is called again and again."""
+        """Let every client end after its generation, and wait; `meanwhile` is called again and again."""
         for client in self.clients:
             client.process.tell(enough=True)
         deadline = time.monotonic() + LEAVE_SECONDS

@@ -1,9 +1,9 @@
-"""Servers are killed, stopped, cut off and drained under sessions that generate without pause.
+"""Servers are killed, stopped, cut off and drained while sessions generate without pause.
 
-Three stages with three servers each; every text is compared with the text of one undisturbed process.
-Prints the results, the stalls by kind of fault, and the goals; a JSON file keeps every event. Ends with
-status 1 if a generation failed, a token differs, or a server or client did something that no fault explains;
-with 77 where the network isn't available. A stall that misses its goal doesn't change the status.
+There are three stages with three servers each. Every text is compared with the text of one undisturbed
+process. Prints the results, the stalls by kind of fault, and the goals; a JSON file keeps every event. Ends
+with status 1 if a generation failed, a token differs, or a server or client did something that no fault
+explains; with 77 where the network isn't available. A stall that misses its goal doesn't change the status.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS = [kind.value for kind in FaultKind]
 
 
 def parse_flags() -> tuple[Settings, Path]:
-    """Settings, and where the JSON file goes."""
+    """The benchmark's settings, and the path of the JSON file."""
     parser = argparse.ArgumentParser(prog="scripts/bench_chaos", description=__doc__)
     parser.add_argument("--minutes", type=_positive, default=10.0, metavar="M", help="of faults (10)")
     parser.add_argument(
@@ -88,7 +88,7 @@ def _positive(text: str) -> float:
 
 
 def main() -> int:
-    """Run, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     settings, json_file = parse_flags()
 
     def work() -> int:

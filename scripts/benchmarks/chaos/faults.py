@@ -13,7 +13,7 @@ from scripts.lab import Direction
 RESTART_SECONDS = 5.0
 SILENT_SECONDS = 8.0
 IN_USE_SHARE = 0.9
-"""How often a server in use is preferred to any other."""
+"""The probability that the choice is limited to servers in use."""
 
 
 class FaultKind(enum.Enum):
@@ -27,18 +27,18 @@ class FaultKind(enum.Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One that was done. Times are of CLOCK_MONOTONIC."""
+    """A fault that was carried out. Times are of CLOCK_MONOTONIC."""
 
     kind: FaultKind
     server: int
     peer_id: str
     at: float
-    users: list[int]  # the sessions whose route had the server then
+    users: list[int]  # the sessions whose route had the server at that time
     direction: Direction | None = None
-    until: float | None = None  # restarted, resumed, healed or gone; None: it lasts
+    until: float | None = None  # when it was restarted, resumed, healed or gone; None: the fault lasts
 
     def as_json(self) -> dict[str, Any]:
-        """For the file, and the figures."""
+        """The fault as the results file and the figures read it."""
         return {
             "kind": self.kind.value,
             "server": self.server,
@@ -52,7 +52,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerView:
-    """What the choice depends on."""
+    """What the choice of a fault depends on."""
 
     stage: int
     serving: bool
@@ -61,14 +61,14 @@ class ServerView:
 
 @dataclass(slots=True)
 class Dealer:
-    """Deals faults: every kind once in a round, in an order that the seed decides, as do the servers."""
+    """Chooses faults. Each kind occurs once in a round; a seed decides the order and the servers."""
 
     kinds: Collection[FaultKind]
     chance: random.Random
     _hand: list[FaultKind] = field(default_factory=list)
 
     def deal(self, servers: Sequence[ServerView]) -> tuple[FaultKind, int] | None:
-        """A kind and the number of a server; None if every fault would leave a stage without a server now."""
+        """Choose a kind and a server's number; None if every fault would empty a stage now."""
         targets = list(targets_of(servers))
         if not targets:
             return None
@@ -81,7 +81,7 @@ class Dealer:
 
 
 def targets_of(servers: Sequence[ServerView]) -> Iterator[int]:
-    """Those that serve, and in whose stage another one serves."""
+    """The serving servers in whose stage another server serves too."""
     for index, server in enumerate(servers):
         others = (other for place, other in enumerate(servers) if place != index)
         if server.serving and any(other.serving and other.stage == server.stage for other in others):
@@ -89,5 +89,5 @@ def targets_of(servers: Sequence[ServerView]) -> Iterator[int]:
 
 
 def direction_of(chance: random.Random) -> Direction:
-    """Of a cut: half of them are one-way."""
+    """The direction of a cut: half of all cuts are one-way."""
     return chance.choice((Direction.BOTH, Direction.BOTH, Direction.UP, Direction.DOWN))

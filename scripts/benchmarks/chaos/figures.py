@@ -1,8 +1,8 @@
-"""From what happened in bench_chaos to figures and goals (pure).
+"""Turns what happened in bench_chaos into figures and goals (pure).
 
-A *gap* is the time between two tokens of one generate() call (of a batch: between two steps, each of which
-brings every sequence a token), or between the call and its first token. Its *excess* is what it is longer
-than usual: than the median gap of the same call; before a first token, than the median of all such gaps.
+A *gap* is the time between two tokens of one generate() call, or between the call and its first token. (In a
+batch, every step brings each sequence a token: a gap is the time between two steps.) The *excess* of a gap is
+the time by which it exceeds the median gap of the same call; for a first token, the median of all such gaps.
 
 The *stall* that a fault costs a session is the largest excess of the session's gaps that overlap the time
 from the fault until the session has another server in its route instead, or until the fault is over (the
@@ -33,7 +33,7 @@ DRAIN_GOAL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Between two tokens, or a call and its first token."""
+    """The time between two tokens, or between a call and its first token."""
 
     start: float
     end: float
@@ -62,7 +62,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One that ended; `identical` of its `compared` tokens are those of the undisturbed run."""
+    """A generation that ended; `identical` of its `compared` tokens are those of the undisturbed run."""
 
     client: int
     way: str
@@ -75,7 +75,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """Something that is promised. `found` is None where it wasn't measured."""
+    """A promise. `found` is None where it wasn't measured."""
 
     what: str
     limit: float
@@ -88,7 +88,7 @@ class Goal:
 
 
 class Figures:
-    """Reads what bench_chaos recorded."""
+    """Computes figures from what bench_chaos recorded."""
 
     def __init__(self, measured: Mapping[str, Any]) -> None:
         self.measured = measured
@@ -103,37 +103,37 @@ class Figures:
 
     @property
     def done(self) -> list[Generation]:
-        """Those that came to their end."""
+        """The generations that were completed."""
         return [generation for generation in self.generations if generation.error is None]
 
     @property
     def failed(self) -> list[Generation]:
-        """Those that raised."""
+        """The generations that raised an error."""
         return [generation for generation in self.generations if generation.error is not None]
 
     @property
     def compared(self) -> int:
-        """Tokens, of all generations that are done."""
+        """The tokens of all completed generations."""
         return sum(generation.compared for generation in self.done)
 
     @property
     def identical(self) -> int:
-        """Of those: as in the undisturbed run."""
+        """How many of these tokens are as in the undisturbed run."""
         return sum(generation.identical for generation in self.done)
 
     @property
     def well(self) -> bool:
-        """Nothing failed, nothing differs, nothing odd happened, and something was done."""
+        """True if nothing failed, no token differs, there was no problem, and something was generated."""
         return bool(self.done) and not self.failed and not self.problems and self.identical == self.compared
 
     @property
     def problems(self) -> list[str]:
-        """What no fault explains."""
+        """The problems: behaviour that no fault explains."""
         found: list[str] = self.measured["problems"]
         return found
 
     def kinds(self) -> list[FaultKind]:
-        """Those that happened."""
+        """The faults that happened."""
         return [kind for kind in FaultKind if self.count(kind)]
 
     def count(self, kind: FaultKind) -> int:
@@ -141,15 +141,15 @@ class Figures:
         return sum(fault["kind"] == kind.value for fault in self.measured["faults"])
 
     def in_use(self, kind: FaultKind) -> int:
-        """How many of them hit a server that was in use."""
+        """How many faults of this kind hit a server that was in use."""
         return sum(fault["kind"] == kind.value and bool(fault["users"]) for fault in self.measured["faults"])
 
     def stalls_of(self, kind: FaultKind) -> list[Stall]:
-        """One for each session that was hit."""
+        """The stalls in seconds, one for each session that was hit."""
         return [stall for stall in self.stalls if stall.kind is kind]
 
     def gap_seconds(self, *, first: bool) -> list[float]:
-        """Of all gaps between two tokens, or of those before a first one."""
+        """The seconds of all gaps between two tokens, or of all gaps before a first token."""
         return [gap.seconds for gaps in self.gaps for gap in gaps if gap.first is first]
 
     def _stalls(self) -> Iterator[Stall]:
@@ -190,7 +190,7 @@ def generations_of(
 
 
 def gaps_of(clients: Sequence[Sequence[Event]]) -> list[list[Gap]]:
-    """Of every client, in order."""
+    """The events of every client, in order."""
     calls = [list(calls_of(events)) for events in clients]
     firsts = [call[1] - call[0] for client in calls for call in client if len(call) > 1]
     usual_first = statistics.median(firsts) if firsts else 0.0
@@ -198,7 +198,7 @@ def gaps_of(clients: Sequence[Sequence[Event]]) -> list[list[Gap]]:
 
 
 def calls_of(events: Iterable[Event]) -> Iterator[list[float]]:
-    """Of every generate() call when it began, and when its tokens came."""
+    """For every generate() call, when it began and when its tokens came."""
     times: list[float] = []
     for event in events:
         if event["what"] in ("call", "done", "failed"):
@@ -227,12 +227,12 @@ def until_replaced(events: Iterable[Event], fault: Mapping[str, Any]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of all doesn't exceed (nearest rank)."""
+    """The smallest of the values that at least this `share` of all values doesn't exceed (nearest rank)."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def goals(figures: Figures) -> Iterator[Goal]:
-    """What is promised of stalls, for this network. Nothing failed and all is identical besides."""
+    """The goals for stalls on this network. Failed generations and different tokens are judged apart."""
     on_loopback = figures.measured["network"] == LOOPBACK
     for kind, limit in STALL_GOAL_SECONDS.items():
         stalls = figures.stalls_of(kind)

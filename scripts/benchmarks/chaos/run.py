@@ -1,4 +1,4 @@
-"""Runs bench_chaos: the texts as they should be, then servers and clients, then one fault after the other."""
+"""Runs bench_chaos: first the undisturbed texts, then servers and clients, then one fault after the other."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from scripts.benchmarks.shared.report import machine, say
 
 POLL_SECONDS = 0.05
 WARM_UP_SECONDS = 5.0
-"""Without faults, so that every session has a route and a pace."""
+"""The time without faults at the beginning, so that every session has a route and a pace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the flags say."""
+    """The settings from the command line."""
 
     minutes: float
     network: str
@@ -45,7 +45,7 @@ class Settings:
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Everything that happened. Raises P2PInferError for what keeps the benchmark from running."""
+    """Run the benchmark and return everything that happened. Raises P2PInferError if it can't run."""
     store = open_model(
         str(fetch_model_file(SMOLLM2, user_cache_folder(), progress=say)),
         cache_folder=user_cache_folder(),
@@ -85,7 +85,7 @@ def encoded(store: LayerStore) -> list[list[int]]:
 
 
 def undisturbed(store: LayerStore, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
-    """What follows every prompt, greedily: more tokens than any task asks for."""
+    """The greedy continuation of every prompt: more tokens than any task asks for."""
     with Contender("engine", store=str(store.folder)) as engine:
         answer = engine.ask("decode", prompts=prompts, tokens=max_tokens - min(map(len, prompts)))
     tokens: list[list[int]] = answer["tokens"]
@@ -93,7 +93,7 @@ def undisturbed(store: LayerStore, prompts: list[list[int]], max_tokens: int) ->
 
 
 class Conductor:
-    """Servers, clients, and the faults between them."""
+    """The servers, the clients, and the faults that hit the servers."""
 
     def __init__(self, settings: Settings, hosts: Hosts, stack: ExitStack) -> None:
         self.faults: list[Fault] = []
@@ -108,7 +108,7 @@ class Conductor:
         self._dealer = Dealer(settings.kinds - impossible, self._chance)
 
     def start(self, store: LayerStore, prompts: list[list[int]]) -> None:
-        """Servers, then clients. Raises SwarmError."""
+        """Start the servers, then the clients. Raises SwarmError."""
         settings = self._settings
         where = "on loopback" if settings.network == LOOPBACK else f"each on a {settings.network} host"
         say(f"starting {len(self.servers.states)} servers and {settings.sessions} clients, {where}")
@@ -127,7 +127,7 @@ class Conductor:
         )
 
     def conduct(self) -> None:
-        """All faults, and then peace until the last generation is done."""
+        """Let all faults happen, then wait without faults until the last generation is done."""
         self._began = time.monotonic()
         end = self._began + 60 * self._settings.minutes
         next_at = self._began + WARM_UP_SECONDS
@@ -145,7 +145,7 @@ class Conductor:
         self.clients.check()
 
     def _one_fault(self) -> bool:
-        """False if there can't be one now."""
+        """Begin a fault. False if there can't be one now."""
         peers = self.servers.swarm.peer_ids
         views = [
             ServerView(

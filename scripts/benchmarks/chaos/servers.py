@@ -1,4 +1,4 @@
-"""The servers of bench_chaos: three stages of three replicas, hurt when asked to, and nursed back to life."""
+"""The servers of bench_chaos: three stages of three replicas; faults hit them, and then they are restored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAVE_SECONDS = 75.0
 
 
 class State(enum.Enum):
-    """Of one server."""
+    """Where a server is in the cycle of a fault."""
 
     SERVING = "serving"
     STARTING = "starting"
@@ -33,7 +33,7 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class _Care:
-    """One server's state, the fault that it suffers from, and when that state has to end."""
+    """One server's state, its present fault, and when that state has to end."""
 
     state: State = State.SERVING
     fault: Fault | None = None
@@ -41,9 +41,9 @@ class _Care:
 
 
 class Servers:
-    """Stage by stage: server 4 is the second replica of the second stage. Ended with their swarm.
+    """The servers, stage by stage: server 4 is the second stage's second replica. They end with the swarm.
 
-    What a server does that no fault explains is told to `problem`.
+    Behaviour that no fault explains is reported to `problem`.
     """
 
     def __init__(self, hosts: Hosts, swarm: LocalSwarm, problem: Callable[[str], None]) -> None:
@@ -53,7 +53,7 @@ class Servers:
         self._care = [_Care() for _ in range(STAGES * REPLICAS)]
 
     def start(self, store: LayerStore) -> None:
-        """Start all and wait until they are ready. Raises SwarmError."""
+        """Start all servers and wait until they are ready. Raises SwarmError."""
         spans = split_layers(store.manifest.num_layers, STAGES)
         self.swarm.start(
             store.folder,
@@ -64,7 +64,7 @@ class Servers:
 
     @property
     def states(self) -> list[State]:
-        """One per server."""
+        """The state of every server."""
         return [care.state for care in self._care]
 
     def hurt(self, fault: Fault) -> None:
@@ -88,7 +88,7 @@ class Servers:
                 care.state, care.due = State.SILENT, fault.at + SILENT_SECONDS
 
     def tend(self) -> None:
-        """Do what is due. To be called often."""
+        """Take the steps that are due. To be called often."""
         if self._hosts.lab is not None:
             self._hosts.lab.check()
         for index in range(len(self._care)):
@@ -147,7 +147,7 @@ class Servers:
 
 
 def name(index: int) -> str:
-    """For a reader: `server 2b`, the second replica of the second stage."""
+    """A server's name in reports: `server 2b` is the second replica of the second stage."""
     return f"server {1 + index // REPLICAS}{'abcdefgh'[index % REPLICAS]}"
 
 

@@ -1,4 +1,4 @@
-"""The results of bench_chaos for a reader (pure)."""
+"""Prints the results of bench_chaos as a table (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.benchmarks.shared.report import verdict
 
 
 def table(figures: Figures) -> str:
-    """Everything, goals last."""
+    """The lines of all results, goals last."""
     measured = figures.measured
     machine = measured["machine"]
     lines = [

@@ -1,4 +1,4 @@
-"""What the clients of bench_chaos generate (pure): from few prompts, in three ways, as long as it takes."""
+"""The tasks of bench_chaos's clients (pure): few prompts, three ways to generate, without end."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 MAX_TOKENS = 256
-"""Of a prompt and its answer together."""
+"""The limit for a prompt and its answer together."""
 MIN_TOKENS = 96
-"""Of the same: more than the longest prompt has."""
+"""The least that a prompt and its answer may be limited to: more than the longest prompt has."""
 
 WAYS = ("plain", "batch", "kept")
-"""generate(); of two or three prompts, padded on the left; several calls on a growing text in one
-inference_session()."""
+"""`plain`: one call of generate(). `batch`: generate() with two or three prompts, padded on the left.
+`kept`: several calls on a growing text in one inference_session()."""
 KEPT_CALLS = 3
 
 TEXTS = (
@@ -38,19 +38,19 @@ TEXTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One generation: which prompts, how, and until how many tokens the longest of them is."""
+    """One generation: which prompts, in which way, and how many tokens the longest sequence ends with."""
 
     way: str
     prompts: list[int]
     tokens: int
 
     def as_json(self) -> dict[str, Any]:
-        """For the client's process."""
+        """The task as the client's process reads it."""
         return asdict(self)
 
 
 def tasks_of(client: int, seed: int, *, count: int, max_tokens: int = MAX_TOKENS) -> list[Task]:
-    """What one client does, in order; every way once in three tasks. `max_tokens` is at least MIN_TOKENS."""
+    """The tasks of one client; every way occurs once in three tasks. `max_tokens` is at least MIN_TOKENS."""
     chance = random.Random(f"{seed} {client}")
     tasks: list[Task] = []
     while len(tasks) < count:

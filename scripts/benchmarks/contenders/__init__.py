@@ -1,1 +1,1 @@
-"""The processes that benchmarks compare: each loads once, and works when it is asked."""
+"""The processes that benchmarks compare: each loads its model once, and works when it is asked."""

@@ -1,4 +1,4 @@
-"""When each token of one generation came."""
+"""Notes when each token of one generation came."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class Clock:
-    """Started when it is made; a contender calls `tick` whenever every sequence has its next token."""
+    """Starts when it is made; a contender calls `tick` when every sequence has its next token."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.ticks: list[float] = []
 
     def tick(self) -> None:
-        """A token is there, of every sequence."""
+        """Note that every sequence has a new token."""
         self.ticks.append(time.perf_counter())
 
     def answer(self, rows: Sequence[list[int]]) -> dict[str, Any]:

@@ -24,14 +24,14 @@ def load(store: str) -> dict[str, Callable[..., dict[str, Any]]]:
 
 
 class _Whole:
-    """A model without a swarm."""
+    """A model that runs without a swarm."""
 
     def __init__(self, engine: Engine, ends: ClientEnds) -> None:
         self._engine = engine
         self._ends = ends
 
     def decode(self, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-        """Greedy tokens for every prompt, and the seconds that layers and ends took after the first ones."""
+        """Greedy tokens for every prompt, and the seconds of layers and ends after the first tokens."""
         caches = [self._engine.new_cache() for _ in prompts]
         ids = [np.array(prompt) for prompt in prompts]
         rows: list[list[int]] = [[] for _ in prompts]

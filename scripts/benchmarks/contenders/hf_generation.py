@@ -1,4 +1,4 @@
-"""Greedy generation by transformers' generate(), whatever model is behind it."""
+"""Greedy generation by transformers' generate(), with any model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.benchmarks.contenders.clock import Clock
 
 
 class _Ticking(BaseStreamer):
-    """Is given the prompt first, and then the next token of all sequences at once."""
+    """A streamer: generate() first gives it the prompt, then the next token of all sequences at once."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class _Ticking(BaseStreamer):
 
 
 def decode(model: Any, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-    """Exactly `tokens` new tokens for every prompt. The prompts are equally long."""
+    """Generate exactly `tokens` new tokens for every prompt. The prompts are equally long."""
     model.generation_config.eos_token_id = None  # no contender stops early
     ids = torch.tensor(prompts)
     clock = Clock()

@@ -1,6 +1,6 @@
 """llama.cpp in one process, through llama-cpp-python's binding of its C interface.
 
-Not through that package's `Llama`, whose Python around every token would be counted as llama.cpp's.
+That package's `Llama` class is not used: its Python code around every token would count as llama.cpp's time.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from p2pinfer.model.engine.native.library import default_threads
 from scripts.benchmarks.contenders.clock import Clock
 
 BATCH_TOKENS = 512
-CONTEXT_STEP_TOKENS = 256  # what llama.cpp pads a sequence's share of the context to
+CONTEXT_STEP_TOKENS = 256  # llama.cpp pads a sequence's share of the context to a multiple of this
 
 Token = tuple[int, int, int, bool]
-"""Id, position, sequence, and whether scores are wanted."""
+"""Add one token: id, position, sequence, and whether its scores are wanted."""
 
 
 def load(q8_file: str) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Load the model into memory of its own, as the engine's weights are, rather than mapping the file."""
+    """Load the model into memory, as the engine's weights are, rather than map the file."""
     model = _Model(q8_file)
     return {"decode": model.decode, "prefill": model.prefill}
 
 
 class _Model:
-    """Weights, and a context for each number of sequences that is asked for."""
+    """The weights, and one context for each number of sequences that was asked for."""
 
     def __init__(self, q8_file: str) -> None:
         self._llama = importlib.import_module("llama_cpp")
@@ -48,7 +48,7 @@ class _Model:
         self._batch = self._llama.llama_batch_init(BATCH_TOKENS, 0, 1)
 
     def decode(self, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
-        """Greedy tokens for every prompt, one of each in every batch."""
+        """Greedy tokens for every prompt; a batch has one token of each prompt."""
         length = len(prompts[0])
         context = self._emptied_context(len(prompts), length + tokens)
         rows: list[list[int]] = [[] for _ in prompts]
@@ -73,7 +73,7 @@ class _Model:
         return clock.answer(rows)
 
     def prefill(self, prompt: list[int]) -> dict[str, Any]:
-        """The token that follows one prompt, which is run as one batch."""
+        """The token after one prompt, which runs as one batch."""
         context = self._emptied_context(1, len(prompt))
         started = time.perf_counter()
         last = len(prompt) - 1
@@ -89,7 +89,7 @@ class _Model:
             parameters.n_seq_max = sequences
             parameters.n_ctx = sequences * -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
             parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
-            # The fastest of llama.cpp's ways on this kind of machine: at 32 streams by half, else by little.
+            # llama.cpp's fastest setting on this kind of machine: by half at 32 streams, else by little.
             parameters.flash_attn_type = self._llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
             parameters.kv_unified = False
             parameters.n_threads = parameters.n_threads_batch = default_threads()

@@ -1,7 +1,7 @@
-"""How fast this machine's threads read memory that no cache holds.
+"""How fast this machine's threads read memory that isn't in a cache.
 
-Which of numpy's loops gets the most out of the memory differs between machines, so several are timed,
-and the fastest is the measure.
+Which of numpy's loops reads fastest differs between machines, so several are timed, and the fastest is the
+measure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: the threads are ours
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is imported: this module starts its own threads
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ PASSES = 3
 
 
 def load(megabytes: int, threads: int) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Fill the memory that is read, a part for every thread."""
+    """Fill the memory to read, one part for every thread."""
     parts = np.array_split(np.ones(megabytes * 125_000, np.int64), threads)
     pool = ThreadPoolExecutor(threads)
 

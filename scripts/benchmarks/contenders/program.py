@@ -14,15 +14,15 @@ import os
 import sys
 
 KINDS = ("engine", "llama_cpp", "memory", "swarm", "transformers")
-"""Each is a module of this folder with `load(**parameters)`, which returns works by name: functions of
-the request's other fields."""
+"""Modules of this folder by name. Each has `load(**parameters)`, which returns functions by the name of their
+work; the request's other fields are a function's arguments."""
 
 
 def main() -> None:
-    """Load, then do what each line read asks for."""
+    """Load the contender, then do the work that each line asks for."""
     kind, parameters = sys.argv[1], json.loads(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     works = importlib.import_module(f"{__package__}.{kind}").load(**parameters)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:

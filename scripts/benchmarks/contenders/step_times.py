@@ -10,7 +10,7 @@ from p2pinfer.model.engine.base import Hidden
 
 
 def record_steps() -> list[tuple[float, float, float]]:
-    """Have every InferenceSession.compute append its seconds: in all, in engines, and waiting for them."""
+    """Patch InferenceSession.compute to append its seconds: in all, in engines, and waiting for them."""
     steps: list[tuple[float, float, float]] = []
     compute = InferenceSession.compute
 

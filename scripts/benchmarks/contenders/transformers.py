@@ -1,4 +1,4 @@
-"""The same weights as they came, in one process of transformers, at its default number of threads."""
+"""The model's original weights in one process of transformers, at its default number of threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scripts.benchmarks.contenders import hf_generation
 
 
 def load(model_file: str, dtype: str) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Read a GGUF file into torch's tensors of `dtype`."""
+    """Read a GGUF file into torch tensors of `dtype`."""
     gguf = Path(model_file)
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
         dtype=getattr(torch, dtype),
-        # Kept packed, every product would have to unpack its weights: slower, and another model.
+        # Packed weights would be unpacked for every product, which is slower, and would be another model.
         quantization_config=GgufConfig(dequantize=True),
     )
     return {"decode": partial(hf_generation.decode, model)}

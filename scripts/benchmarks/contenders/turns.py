@@ -1,4 +1,4 @@
-"""Contenders that live as processes, and the turns they take."""
+"""Contenders that run as processes and take turns."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PROGRAM = "scripts.benchmarks.contenders.program"
 
 
 class Contender:
-    """A process of program.py: loaded once, asked many times. A context manager that ends it."""
+    """A process of program.py: it loads once and answers many requests. A context manager that ends it."""
 
     def __init__(self, kind: str, **parameters: Any) -> None:
-        """Start it and wait until it has loaded. Raises ChildError."""
+        """Start the process and wait until it has loaded. Raises ChildError."""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
         self.process = subprocess.Popen(
             module_command(PROGRAM, kind, json.dumps(parameters)),
@@ -42,7 +42,7 @@ class Contender:
         self.close()
 
     def ask(self, work: str, **parameters: Any) -> dict[str, Any]:
-        """Have it do one work and return its answer. Raises ChildError."""
+        """Have the process do one piece of work and return its answer. Raises ChildError."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps({"work": work, **parameters}) + "\n")
@@ -52,7 +52,7 @@ class Contender:
         return self._read()
 
     def close(self) -> None:
-        """Let it leave, and kill it if it doesn't. Closing twice is harmless."""
+        """Let the process end, and kill it if it doesn't. Closing twice is harmless."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.close()
@@ -76,7 +76,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One work of one contender, done once in every round."""
+    """One piece of work of one contender, done once in every round."""
 
     task: str
     contender: str
@@ -96,9 +96,9 @@ def take_turns(
     progress: Callable[[str], None],
     before_round: Callable[[], None] = lambda: None,
 ) -> Runs:
-    """Have every turn once in each of `repetitions` rounds, after one round to warm up that isn't kept.
+    """Have every turn once in each of `repetitions` rounds, after one warm-up round that isn't kept.
 
-    `before_round` is called when every contender waits.
+    `before_round` is called before each round, while every contender waits.
     """
     runs: Runs = {}
     for repetition in range(repetitions + 1):

@@ -1,9 +1,9 @@
 """Compare how well the model predicts a fixed English text: transformers in fp32 and bf16, and p2pinfer.
 
-The text is the language reference that comes with Python, in windows of 1,024 tokens; every token of a
-window but the first is scored, given those before it. Perplexity is e to the mean negative log-likelihood;
-KL is the mean divergence from transformers fp32, in nats per token; `same top` is how often the likeliest
-token is that of fp32. The spread of a ratio is its standard error over the windows.
+The text is the language reference that comes with Python, in windows of 1,024 tokens. Every token of a
+window but the first is scored, given the tokens before it. Perplexity is e to the mean negative
+log-likelihood. KL is the mean divergence from transformers fp32, in nats per token. `same top` is how often
+the likeliest token is that of fp32. The spread of a ratio is its standard error over the windows.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ GOAL_RATIO = 1.01
 WINDOW_TOKENS = 1024
 SCORED_TOKENS = WINDOW_TOKENS - 1
 SLICE_TOKENS = 128
-"""Scored at a time: with a vocabulary of 49,152 that is 25 MB for each model."""
+"""Tokens that are scored at a time: with a vocabulary of 49,152 that is 25 MB for each model."""
 PEERS = 3
 
 Windows = list[list[int]]
 
 
 def text_windows(store: LayerStore, min_scored_tokens: int) -> Windows:
-    """Windows from the text's beginning, as many as the scored tokens need."""
+    """Cut windows from the text's beginning, enough for `min_scored_tokens`."""
     topics = pydoc_data.topics.topics
     text = "\n".join(topics[name] for name in sorted(topics))
     ids: list[int] = AutoTokenizer.from_pretrained(store.folder)(text, verbose=False).input_ids
@@ -62,7 +62,7 @@ def text_windows(store: LayerStore, min_scored_tokens: int) -> Windows:
 
 
 def load_models(store: LayerStore, model_file: Path, *, with_reference: bool) -> dict[str, ScoredModel]:
-    """Everyone who is compared, fp32 first. All stay in memory, about 1.5 GB."""
+    """The models to compare, fp32 first. All stay in memory, about 1.5 GB."""
     say("loading")
     ends = ClientEnds.load(store)
     native = load_engine(store, store.span)
@@ -102,7 +102,7 @@ def score_window(models: Mapping[str, ScoredModel], ids: Sequence[int]) -> dict[
 
 @torch.inference_mode()
 def measure(models: Mapping[str, ScoredModel], windows: Windows) -> dict[str, list[dict[str, float]]]:
-    """Every window's means, by model."""
+    """The means of every window, by model."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in models}
     for number, ids in enumerate(windows, 1):
         started = time.monotonic()
@@ -113,7 +113,7 @@ def measure(models: Mapping[str, ScoredModel], windows: Windows) -> dict[str, li
 
 
 def summarize(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
-    """Over all windows, per model."""
+    """The results over all windows, one row per model."""
     rows = []
     for name, windows in runs.items():
         differences = [
@@ -135,7 +135,7 @@ def summarize(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> list[dict[st
 
 
 def table(measured: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """The results for a reader."""
+    """The lines of the table."""
     lines = [
         f"{measured['model']}: {measured['scored_tokens']} scored tokens of Python "
         f"{measured['python']}'s topics in windows of {WINDOW_TOKENS}; SHA-256 of the tokens:",
@@ -155,7 +155,7 @@ def table(measured: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="scripts/bench_accuracy", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="about 2,000 tokens: to see that it works")
     parser.add_argument("--tokens", type=int, default=20_000, metavar="N", help="tokens to score (20000)")

@@ -1,6 +1,6 @@
 """Compare one greedy stream through transformers, one process, and swarms of three and six real peers.
 
-Everything runs on this machine in one run, in turns; medians are reported. A JSON file keeps every value.
+All contenders run on this machine in one run, in turns; the table has medians. A JSON file keeps every value.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from scripts.benchmarks.shared.resident_memory import children_megabytes, megaby
 
 BASELINE = "transformers bf16, one process"
 GOAL_RATIOS = {"p2pinfer, three peers": 1.0, "p2pinfer, six peers": 0.8}
-# What Petals needs on a machine of two cores, to be well below of.
+# Limits: well below what Petals needs on a machine of two cores.
 LIMITS = {"seconds from start to announced": 8.0, "server MB": 800.0, "client MB": 470.0}
 TASK = "one stream"
 
 
 def measure_starts(store: LayerStore, repetitions: int) -> list[float]:
-    """Seconds from process start to announced, of a server of the first third of the layers."""
+    """Seconds from process start to announcement, for a server of the first third of the layers."""
     span = split_layers(store.manifest.num_layers, 3)[0]
     seconds = []
     for _ in range(repetitions):
@@ -46,7 +46,7 @@ def measure_starts(store: LayerStore, repetitions: int) -> list[float]:
 
 
 def describe_memory(servers: Sequence[ServerProcess], client: Contender) -> dict[str, float]:
-    """The largest server and the client, after serving."""
+    """The memory of the largest server and of the client, after serving."""
     largest = max(servers, key=lambda server: megabytes(server.pid))
     return {
         "server MB": megabytes(largest.pid),
@@ -118,7 +118,7 @@ def summarize(measured: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(measured: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """The results for a reader."""
+    """The lines of the table."""
     lines = [
         f"{measured['model']}: one greedy stream of {measured['num_tokens']} tokens, prompt included; "
         f"medians of {measured['repetitions']} runs in turns, {measured['machine']['cores']} cores",
@@ -148,7 +148,7 @@ def table(measured: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="scripts/bench_generate", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="16 tokens, 2 runs: to see that it works")
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="tokens per stream (64)")

@@ -1,9 +1,9 @@
-"""The table that the choice of CPU kernels rests on.
+"""Time the CPU kernels for INT8 layers, to choose between them.
 
-Each kernel multiplies random activations with a few outlier columns by the same INT8 rows. Weights of
-every measured call are cold, as they are in a model: a set of matrices larger than the caches takes
-turns. `error` is relative to float32 with the unquantized weights; `same bits` says whether a row of
-the result is the same alone and among others, which batching and replay need.
+Each kernel multiplies random activations with a few outlier columns by the same INT8 rows. Each call finds
+its weights cold, as in a model: matrices that together are larger than the caches take turns. `error` is
+relative to float32 with the unquantized weights. `same bits` says whether a row of the result is the same
+alone and among others, which batching and replay need.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def kernels(threads: int) -> dict[str, Build]:
-    """How each kernel is made from INT8 rows and their scales."""
+    """The function of each kernel, made from INT8 rows and their scales."""
     built: dict[str, Build] = {
         "fp32": lambda rows, scales: _dense(rows, scales, torch.float32),
         "bf16": lambda rows, scales: _dense(rows, scales, torch.bfloat16),
@@ -117,7 +117,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def as_dict(row: Row) -> dict[str, object]:
-    """For JSON."""
+    """The row as JSON."""
     return {name: getattr(row, name) for name in Row.__slots__}
 
 

@@ -18,7 +18,7 @@ from p2pinfer.wire.tensors import decode_hidden, encode_hidden
 
 
 class ScoredModel(Protocol):
-    """A model in two steps, as the scores of a whole text at once would take gigabytes."""
+    """A model in two steps, because the scores of a whole text at once would take gigabytes."""
 
     def states(self, ids: Sequence[int]) -> Any:
         """Run every layer over a text; one row per token."""
@@ -28,7 +28,7 @@ class ScoredModel(Protocol):
 
 
 class TransformersModel:
-    """A GGUF file of a Llama-like model in torch's tensors of one dtype, without any code of p2pinfer."""
+    """A GGUF file of a Llama-like model in torch tensors of one dtype, read without any code of p2pinfer."""
 
     def __init__(self, model_file: Path, dtype: torch.dtype) -> None:
         self._model = AutoModelForCausalLM.from_pretrained(
@@ -44,7 +44,7 @@ class TransformersModel:
         return states[0]
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Computed in the model's dtype."""
+        """Scores, computed in the model's dtype."""
         scores: torch.Tensor = self._model.lm_head(states).float()
         return scores
 
@@ -60,7 +60,7 @@ class RouteModel:
         self._spans, self._wire_dtype = spans, wire_dtype
 
     def states(self, ids: Sequence[int]) -> Hidden:
-        """What comes back to the client: the final norm is part of its head."""
+        """The hidden states that come back to the client: the final norm is part of the client's head."""
         hidden = self._sent(self._ends.embed(np.array(ids)))
         for span in self._spans:
             cache = self._engine.new_cache(span)
@@ -70,7 +70,7 @@ class RouteModel:
         return hidden
 
     def logits(self, states: Hidden) -> torch.Tensor:
-        """By the client's INT8 head."""
+        """Scores by the client's INT8 head."""
         return torch.from_numpy(self._ends.logits(states))
 
     def _sent(self, hidden: Hidden) -> Hidden:

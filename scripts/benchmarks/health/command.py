@@ -1,8 +1,8 @@
-"""Requests at a steady rate to a health page whose swarm has hundreds of servers: how long each takes.
+"""Send requests at a steady rate to a health page whose swarm has hundreds of servers, and time each.
 
-Page, JSON and metrics in turn, compressed as browsers take them, on kept connections. Requests are sent when
-they are due, whether those before were answered or not, and measured from that moment. Ends with status 1 if
-the target was missed.
+Page, JSON and metrics are requested in turn, compressed as browsers ask for, on kept connections. Each
+request is sent when it is due, even if earlier requests aren't answered yet, and is timed from that moment.
+Ends with status 1 if the target was missed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WARM_UP_SECONDS = 2.0
 
 @dataclass(slots=True, kw_only=True)
 class Figures:
-    """What came out, by path; times in milliseconds."""
+    """The results by path; times in milliseconds."""
 
     times: dict[str, list[float]] = field(default_factory=lambda: {path: [] for path in PATHS})
     transferred_bytes: dict[str, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Figures:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and compare with the target."""
+    """Run the benchmark, print the table, and compare it with the target."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench_health", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,7 +74,7 @@ def measure(args: argparse.Namespace) -> int:
 
 
 async def load(url: str, rate: int, seconds: int) -> Figures:
-    """Send all of them, each when it is due."""
+    """Send all requests, each when it is due."""
     figures = Figures()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
     async with aiohttp.ClientSession(url, connector=connector, auto_decompress=False) as session:
@@ -95,7 +95,7 @@ async def send_all(session: aiohttp.ClientSession, figures: Figures, rate: int, 
 
 
 async def send(session: aiohttp.ClientSession, figures: Figures, path: str, due: float) -> None:
-    """One request, until its last byte is here."""
+    """Send one request and read all of the answer."""
     try:
         async with session.get(path, headers={"accept-encoding": "gzip"}) as response:
             body = await response.read()
@@ -110,7 +110,7 @@ async def send(session: aiohttp.ClientSession, figures: Figures, path: str, due:
 
 
 def report(figures: Figures, args: argparse.Namespace) -> int:
-    """Print the table; 1 if a target was missed."""
+    """Print the table; return 1 if a target was missed."""
     print(f"{'':<16}{'requests':>9}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'max ms':>9}{'kB':>8}")
     for path, times in figures.times.items():
         row(path, sorted(times), f"{figures.transferred_bytes.get(path, 0) / 1000:.1f}")
@@ -135,13 +135,13 @@ def report(figures: Figures, args: argparse.Namespace) -> int:
 
 
 def row(name: str, times: Sequence[float], size: str) -> None:
-    """Of times in order."""
+    """Print one line of percentiles. `times` are sorted."""
     parts = "".join(f"{part_of(times, part):>9.1f}" for part in (0.5, 0.9, 0.99, 1.0))
     print(f"{name:<16}{len(times):>9}{parts}{size:>8}")
 
 
 def part_of(times: Sequence[float], part: float) -> float:
-    """So large that this part of them isn't larger; infinite if there are none."""
+    """The time that this part of all times doesn't exceed; infinite if there are no times."""
     return times[min(len(times) - 1, int(part * len(times)))] if times else float("inf")
 
 

@@ -1,6 +1,6 @@
-"""A health page about an invented swarm, as a process of its own: prints its port, runs until its input ends.
+"""A health page about an invented swarm, as a process: prints its port, and runs until its input ends.
 
-Its snapshot is replaced as often as a real page's, so that rendering is part of what is measured.
+The page's snapshot is replaced as often as a real page's, so that rendering is part of the measurement.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REFRESH_SECONDS = 4.0
 
 
 class InventedSource:
-    """The same servers all the time, read anew every few seconds."""
+    """A source that shows the same servers all the time, read anew every few seconds."""
 
     def __init__(self, servers: int) -> None:
         self._state = replace(large_state(servers), generated_at=time.time())
@@ -36,11 +36,11 @@ class InventedSource:
         return self._state
 
     def history(self, model: str, hours: float) -> Sequence[Sample]:
-        """The same for every model."""
+        """The same history for every model."""
         return self._samples
 
     async def wait_newer(self, than: float) -> HealthState:
-        """Made by `refresh_forever`."""
+        """The snapshot that `refresh_forever` made last."""
         while self._state.generated_at <= than:
             await self._newer.wait()
         return self._state
@@ -50,7 +50,7 @@ class InventedSource:
         return Submission(taken=0, known=0, refused=())
 
     async def refresh_forever(self) -> None:
-        """As a page that reads its swarm does."""
+        """Replace the snapshot again and again, as a page that reads a real swarm does."""
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             self._state = replace(self._state, generated_at=time.time())

@@ -1,6 +1,6 @@
-"""Pictures of the health page for the docs: desktop and phone, light and dark, of a swarm that is invented.
+"""Take pictures of the health page for the docs: desktop and phone, light and dark, of an invented swarm.
 
-Nobody's swarm is shown: names, figures and history are made up, and always the same but for the time of
+No real swarm is shown: names, figures and history are made up, and are always the same but for the time of
 day. Needs Chromium (Debian: apt install chromium).
 """
 
@@ -37,7 +37,7 @@ _MOST_BYTES = 300_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the pictures; 1 if there is no browser, or one is too large for a repository."""
+    """Write the pictures. Returns 1 if there is no browser, or a picture is too large for a repository."""
     parser = argparse.ArgumentParser(prog="scripts/screenshots", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: docs/images)")
     args = parser.parse_args(argv)
@@ -74,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class InventedSource(FakeSource):
-    """Each model has a history that fits it."""
+    """A source of invented models, each with a history that fits it."""
 
     def history(self, model: str, hours: float) -> Sequence[Sample]:
-        """As the first one's, smaller; of the last one nobody has the middle layers, since some hours ago."""
+        """The first model's history, smaller for others; the last one has been down for some hours."""
         views = self.state().models
         place = next(index for index, view in enumerate(views) if view.model == model)
         if place == 0:
@@ -99,7 +99,7 @@ class InventedSource(FakeSource):
 
 
 def invented(now: float) -> HealthState:
-    """Three models: one that is well, one that is thin, one that is down."""
+    """Three models: one is well, one has few replicas, one is down."""
     well = make_model(
         0,
         name="SmolLM2-135M-Instruct",

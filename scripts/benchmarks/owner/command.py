@@ -1,10 +1,10 @@
-"""A car is driven off in the middle of an answer, and is plugged in again later.
+"""A car drives off in the middle of an answer, and is plugged in again later.
 
-Four servers of three stages: the middle one is two cars, each with its owner's policy and signals from a
-real MQTT broker in the shape that TeslaMate publishes. A client generates; the car in use shifts to D. The
-text must be the one of an undisturbed run; the car must have drained, say why, and have its work signed
-for; back in P and plugged in it must serve again without a hand. Prints the seconds that each took, medians
-of several rounds. Ends with status 1 if something wasn't as it must be.
+There are four servers for three stages. The middle stage is served by two cars, each with its owner's policy
+and with signals from a real MQTT broker in the format that TeslaMate publishes. A client generates; the car
+in use shifts to D. The text must be that of an undisturbed run. The car must drain, say why, and get a
+receipt for its work. Back in P and plugged in, it must serve again by itself. Prints the seconds that each
+step took, medians of several rounds. Ends with status 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CARS = {1: 1, 3: 2}
 PROMPT = "Once upon a time there was a car that wanted to"
 TOKENS = 160
 SECONDS = 60.0
-"""Whatever is waited for comes much sooner, or something is wrong."""
+"""The time limit of every wait: a wait ends much sooner, or something is wrong."""
 
 _LOOK_SECONDS = 0.005
 
@@ -61,26 +61,26 @@ battery_percent = {{ mqtt = "teslamate/cars/{car}/battery_level" }}
 
 
 class WrongError(P2PInferError):
-    """Something wasn't as it must be."""
+    """A check of the benchmark failed."""
 
 
 def topics(car: int, **values: str) -> dict[str, str]:
-    """What TeslaMate publishes of a car."""
+    """The values that TeslaMate publishes about a car."""
     return {f"teslamate/cars/{car}/{name}": value for name, value in values.items()}
 
 
 def parked(car: int) -> dict[str, str]:
-    """At home, in P, plugged in."""
+    """Values of a car at home, in P, plugged in."""
     return topics(car, shift_state="P", plugged_in="true", battery_level="81")
 
 
 def driven(car: int) -> dict[str, str]:
-    """The owner has unplugged it and shifts."""
+    """Values of a car whose owner has unplugged it and shifts."""
     return topics(car, plugged_in="false", shift_state="D")
 
 
 def run_owner(data_folder: Path, *arguments: str) -> str:
-    """What `python -m p2pinfer.owner` prints. Raises WrongError if it ends with another status than 0."""
+    """The output of `python -m p2pinfer.owner`. Raises WrongError if it ends with another status than 0."""
     command = [sys.executable, "-m", "p2pinfer.owner", "--data-folder", str(data_folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -97,7 +97,7 @@ class Scene:
 
     @classmethod
     def of(cls, swarm: LocalSwarm, broker: Broker, model: str) -> Scene:
-        """Start four servers, two of which are cars that stand at home."""
+        """Start four servers; two of them are cars that stand at home."""
         for index, car in CARS.items():
             broker.publish(parked(car))
             folder = swarm.data_folder(index)
@@ -107,15 +107,15 @@ class Scene:
         return cls(swarm, broker)
 
     def index_of(self, peer_id: PeerId) -> int:
-        """Which server it is."""
+        """The index of the server with this peer id."""
         return self.swarm.peer_ids.index(peer_id)
 
     def owner(self, index: int, *arguments: str) -> str:
-        """What `python -m p2pinfer.owner` tells the owner of a server."""
+        """The JSON output of `python -m p2pinfer.owner` for the owner of a server."""
         return run_owner(self.swarm.data_folder(index), *arguments)
 
     def status(self, index: int) -> dict[str, Any]:
-        """How a server is."""
+        """A server's status."""
         [status] = json.loads(self.owner(index, "status", "--json"))
         assert isinstance(status, dict)
         return status
@@ -139,7 +139,7 @@ class Watch:
         self._thread.join()
 
     def wait(self, prefix: str) -> tuple[str, float]:
-        """The next line that begins so, and when it came. Raises WrongError if it doesn't."""
+        """The next line with this prefix, and when it came. Raises WrongError if none comes."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             for number, (line, at) in enumerate(self._heard[self._asked :], self._asked):
@@ -203,8 +203,8 @@ def play_round(scene: Scene, generate: Callable[..., Any], undisturbed: list[int
 
 
 def measure(rounds: int, folder: Path) -> dict[str, Any]:
-    """Everything that is printed."""
-    # Here and not above: they load torch, which takes seconds that --help need not wait for.
+    """Run the benchmark and return everything that is printed."""
+    # Imported here: they load torch, which takes seconds that --help doesn't need.
     import torch
     from transformers import AutoTokenizer
 
@@ -265,13 +265,13 @@ def measure(rounds: int, folder: Path) -> dict[str, Any]:
 
 
 def signed_layer_tokens(scene: Scene, index: int) -> int:
-    """What the car's statement says is signed for."""
+    """The layer-tokens that the car's statement says clients have signed for."""
     rows = csv.DictReader(scene.owner(index, "statement", "--csv").splitlines())
     return sum(int(row[name]) for row in rows for name in row if name.endswith("layer_tokens_signed"))
 
 
 def table(measured: dict[str, Any]) -> str:
-    """What the reader wants to know."""
+    """The lines of the table."""
     lines = [
         f"a car leaves in mid-answer and comes back, {len(measured['rounds'])} rounds, {measured['broker']}"
     ]
@@ -292,7 +292,7 @@ def table(measured: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Run, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="scripts/bench_owner", description=__doc__)
     parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="(5)")
     parser.add_argument("--json", type=Path, default=Path("build/bench_owner.json"), metavar="FILE")

@@ -1,8 +1,8 @@
-"""What one real server costs its owner: idle, at work under a limit, and paused.
+"""Measure what one real server costs its owner: idle, at work under a limit, and paused.
 
-Its owner's policy asks for `parked`, which a file says, and limits its share of the processors. Clients
-keep it busy with long prompts meanwhile, on the same machine: how much it computes without a limit is
-measured too, for a limit above that holds nothing back. Then the car leaves, and comes back.
+The owner's policy asks for `parked`, which a file says, and limits the server's share of the processors.
+Meanwhile clients on the same machine keep the server busy with long prompts. How much the server computes
+without a limit is measured too: a limit above that share has no effect. Then the car leaves, and comes back.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ from scripts.benchmarks.shared.resident_memory import children_megabytes, megaby
 
 SHARES = (1.0, 0.5, 0.25)
 PROMPT_TOKENS = 512
-CLIENTS = 3  # one alone would leave the server idle while it computes itself
+CLIENTS = 3  # one client alone would leave the server idle while the client itself computes
 PAUSED_PREFIX = "paused:"
 PAUSED_CORE_SHARE = 0.005
 TOLERANCE = 1.1
-"""A limit is for batches; what the server does beside them (its connections, the swarm) comes on top."""
+"""Tolerance above the limit: the limit is for batches; the server's other work (its connections, the swarm)
+comes on top."""
 
 SETTLING_SECONDS = 3.0
 POLICY_SECONDS = 12.0
-"""After which a changed policy is in force: the server looks at the file, and at its limits, now and then."""
+"""The time until a changed policy is in force: the server reads the file and its limits at intervals."""
 CHANGE_SECONDS = 60.0
 
 POLICY = """\
@@ -61,7 +62,7 @@ poll_seconds = 0.5
 
 
 class Car:
-    """A server whose owner's files are in a folder, with all layers of a model."""
+    """A server with all layers of a model; its owner's files are in a folder."""
 
     def __init__(self, folder: Path, swarm: LocalSwarm) -> None:
         self._folder = folder
@@ -69,33 +70,33 @@ class Car:
 
     @property
     def server(self) -> ServerProcess:
-        """Its process."""
+        """The server's process."""
         return self._swarm.servers[0]
 
     def start(self, store: LayerStore) -> None:
-        """Parked and without a limit. Raises SwarmError."""
+        """Start the server, parked and without a limit. Raises SwarmError."""
         self.limit(SHARES[0])
         self._say_parked(True)
         policy = str(self._folder / "policy.toml")
         self._swarm.start(store.folder, [store.span], server_arguments=("--policy", policy))
 
     def limit(self, share: float) -> None:
-        """Let it have that share of the processors; it takes POLICY_SECONDS to notice."""
+        """Set the server's share of the processors; the server takes POLICY_SECONDS to notice."""
         _replace(self._folder / "policy.toml", POLICY.format(share=share))
 
     def leave(self) -> float:
-        """Drive away; return the seconds until it is paused. Raises SwarmError if it never is."""
+        """Drive away; return the seconds until the server is paused. Raises SwarmError if it never is."""
         return self._change(lambda: self._say_parked(False), PAUSED_PREFIX)
 
     def come_back(self) -> float:
-        """Park; return the seconds until it serves. Raises SwarmError if it never does."""
+        """Park; return the seconds until the server serves. Raises SwarmError if it never does."""
         return self._change(lambda: self._say_parked(True), READY_PREFIX)
 
     def _say_parked(self, parked: bool) -> None:
         _replace(self._folder / "parked", str(parked).lower())
 
     def _change(self, cause: Callable[[], None], prefix: str) -> float:
-        """Seconds until it prints one more line that begins so."""
+        """Seconds until the server prints one more line with this prefix."""
         before, began = self._count(prefix), time.monotonic()
         cause()
         while self._count(prefix) == before:
@@ -110,14 +111,14 @@ class Car:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Never half written: the server may look at any moment."""
+    """Write the file atomically: the server may read it at any moment."""
     draft = path.with_suffix(".new")
     draft.write_text(text)
     draft.replace(path)
 
 
 def footprint(car: Car, seconds: float) -> dict[str, float]:
-    """What it takes while nothing happens."""
+    """What the server costs while nothing happens."""
     time.sleep(SETTLING_SECONDS)
     pid = car.server.pid
     shares = idle_shares({"server": pid}, seconds)["server"]
@@ -129,7 +130,7 @@ def footprint(car: Car, seconds: float) -> dict[str, float]:
 
 
 def machine_share(car: Car, clients: Sequence[Contender], prompt: list[int], seconds: float) -> float:
-    """Of all processors, what the server computes for clients that ask without a break."""
+    """The share of all processors that the server computes for clients that ask without a break."""
     process = psutil.Process(car.server.pid)
     over = threading.Event()
 
@@ -153,7 +154,7 @@ def machine_share(car: Car, clients: Sequence[Contender], prompt: list[int], sec
 
 
 def measure(idle_seconds: float, load_seconds: float) -> dict[str, Any]:
-    """One server through all of its states."""
+    """Measure one server in all of its states."""
     model_file = fetch_model_file(SMOLLM2, user_cache_folder(), progress=say)
     store = open_model(str(model_file), cache_folder=user_cache_folder(), progress=say)
     measured: dict[str, Any] = {"model": store.manifest.name, "machine": machine(), "under load": {}}
@@ -183,7 +184,7 @@ def measure(idle_seconds: float, load_seconds: float) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One number for the reader; `met` is None where there is no goal."""
+    """One line of the table; `met` is None where there is no goal."""
 
     what: str
     found: str
@@ -192,7 +193,7 @@ class Line:
 
 
 def lines(measured: dict[str, Any]) -> list[Line]:
-    """What was found, with goals."""
+    """The figures, with goals."""
     idle, paused, load = measured["idle"], measured["paused"], measured["under load"]
     without_model = idle["MB"] - measured["weights MB"] / 2
     found = [
@@ -230,7 +231,7 @@ def lines(measured: dict[str, Any]) -> list[Line]:
 
 
 def table(measured: dict[str, Any]) -> str:
-    """The results for a reader."""
+    """The lines of the table."""
     head = f"{measured['model']}: one server of all layers, {measured['machine']['cores']} cores"
     rows = [
         f"{line.what:42} {line.found:>24}  {line.goal}{'' if line.met is None else ' ' + verdict(line.met)}"
@@ -240,7 +241,7 @@ def table(measured: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench_footprint",
         description=__doc__,

@@ -1,8 +1,8 @@
-"""A server gets SIGKILL at random moments while clients have receipts written, twenty times.
+"""Kill a server with SIGKILL at random moments while clients send it signed receipts, twenty times.
 
-After every kill its ledger must open and be whole, and hold every receipt that the server has acknowledged
-to a client; what is lost is the unsigned tail, for which there was no receipt. The same identity and ledger
-serve on after each restart. Ends with status 1 if something was lost.
+After every kill the server's ledger must open and be whole, and hold every receipt that the server has
+acknowledged to a client. Only the unsigned tail may be lost, for which there was no receipt. After each
+restart the server has the same identity and ledger. Ends with status 1 if something was lost.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ READY_SECONDS = 60.0
 
 
 class LostError(P2PInferError):
-    """A receipt that was acknowledged is not in the ledger, or the ledger isn't whole."""
+    """An acknowledged receipt is not in the ledger, or the ledger isn't whole."""
 
 
 class Clients:
-    """Generate without pause, so that receipts come all the time; their servers may vanish under them."""
+    """Clients that generate without pause, so that receipts come all the time; their servers may vanish."""
 
     def __init__(self, models: Sequence[Any]) -> None:
         self._models = models
@@ -57,11 +57,11 @@ class Clients:
             thread.start()
 
     def receipts(self) -> list[SignedReceipt]:
-        """All that servers have acknowledged so far."""
+        """All receipts that servers have acknowledged so far."""
         return [receipt for model in self._models for receipt in model.receipts()]
 
     def close(self) -> None:
-        """Let them end what they do."""
+        """Let the clients finish their work."""
         self._stop.set()
         for thread in self._threads:
             thread.join(READY_SECONDS)
@@ -80,7 +80,7 @@ class Clients:
 
 
 def newest(receipts: Sequence[SignedReceipt], server: PeerId) -> dict[SessionId, int]:
-    """By session, the number of the newest receipt for that server."""
+    """By session, the number of the newest acknowledged receipt for that server."""
     found: dict[SessionId, int] = {}
     for signed in receipts:
         receipt = read_receipt(signed)
@@ -90,7 +90,7 @@ def newest(receipts: Sequence[SignedReceipt], server: PeerId) -> dict[SessionId,
 
 
 def check_ledger(path: Path, acknowledged: dict[SessionId, int]) -> int:
-    """How many sessions have receipts there. Raises LostError if one of those that must be there isn't."""
+    """How many sessions have receipts in the ledger. Raises LostError if one is missing."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         [(verdict,)] = connection.execute("PRAGMA integrity_check").fetchall()
     if verdict != "ok":
@@ -105,8 +105,8 @@ def check_ledger(path: Path, acknowledged: dict[SessionId, int]) -> int:
 
 
 def measure(kills: int, seed: int) -> dict[str, Any]:
-    """Everything that is printed. Raises LostError."""
-    # Here and not above: it loads torch, which takes seconds that --help need not wait for.
+    """Run the benchmark and return everything that is printed. Raises LostError."""
+    # Imported here: it loads torch, which takes seconds that --help doesn't need.
     from p2pinfer import AutoDistributedModelForCausalLM
 
     chance = random.Random(seed)
@@ -150,7 +150,7 @@ def measure(kills: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run, print what came out, write the JSON file."""
+    """Run the benchmark, print the results, write the JSON file."""
     parser = argparse.ArgumentParser(prog="scripts/bench_ledger", description=__doc__)
     parser.add_argument("--kills", type=at_least(1), default=20, metavar="N", help="(20)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments (1)")

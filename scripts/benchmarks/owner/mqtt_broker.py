@@ -25,13 +25,13 @@ _START_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """One that runs on this machine."""
+    """A broker that runs on this machine."""
 
     name: str
     port: int
 
     def publish(self, messages: Mapping[str, str]) -> None:
-        """Publish a retained message, as TeslaMate does; returns when the broker has it."""
+        """Publish a retained message, as TeslaMate does; return when the broker has it."""
         asyncio.run(self._publish(messages))
 
     async def _publish(self, messages: Mapping[str, str]) -> None:
@@ -42,7 +42,7 @@ class Broker:
 
 @contextlib.contextmanager
 def running_broker(folder: Path) -> Iterator[Broker]:
-    """Start one; it has ended when the block has. Its files are in `folder`. Raises UsageError."""
+    """Run a broker until the block ends. Its files are in `folder`. Raises UsageError."""
     port = free_port()
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
     mosquitto = shutil.which("mosquitto", path=path)
@@ -51,7 +51,7 @@ def running_broker(folder: Path) -> Iterator[Broker]:
         settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
         command = [mosquitto, "-c", str(settings)]
     else:
-        name, settings = "amqtt", folder / "amqtt.json"  # which is YAML too
+        name, settings = "amqtt", folder / "amqtt.json"  # JSON, which is YAML too
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
         listener = {"type": "tcp", "bind": f"127.0.0.1:{port}"}
         settings.write_text(json.dumps({"listeners": {"default": listener}, "plugins": plugins}))

@@ -1,1 +1,1 @@
-"""What several benchmarks use: flags, reports, prompts, and processes on any host."""
+"""Tools of several benchmarks: flags, reports, prompts, and processes on any host."""

@@ -10,11 +10,11 @@ from p2pinfer.errors import P2PInferError
 
 ROOT = Path(__file__).parents[3]
 LAST_CHARACTERS = 2000
-"""As much of what a child wrote to its standard error is shown."""
+"""The most that an error message shows of a child's standard error."""
 
 
 class ChildError(P2PInferError):
-    """A child process ended, or stayed silent; the message has the last words of its standard error."""
+    """A child process ended or was silent; the message has the end of its standard error."""
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
@@ -23,6 +23,6 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 
 def module_environment(**more: str) -> dict[str, str]:
-    """This process's environment in which Python finds the checkout from every folder, and `more`."""
+    """This process's environment, with which Python finds the checkout from every folder, and `more`."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {"PYTHONPATH": path} | more

@@ -1,4 +1,4 @@
-"""What the benchmarks' flags take."""
+"""Types of the benchmarks' flags, for argparse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 
 def some_of(names: Collection[str]) -> Callable[[str], frozenset[str]]:
-    """For argparse: names with commas between them."""
+    """Return an argparse type: names with commas between them."""
 
     def chosen(text: str) -> frozenset[str]:
         asked = text.split(",")
@@ -20,7 +20,7 @@ def some_of(names: Collection[str]) -> Callable[[str], frozenset[str]]:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """For argparse: a whole number, not below that."""
+    """Return an argparse type: a whole number of at least `least`."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:

@@ -1,4 +1,4 @@
-"""A free port of this machine, for a program that has to keep its port over a restart."""
+"""A free port of this machine, for a program that must have the same port after a restart."""
 
 from __future__ import annotations
 

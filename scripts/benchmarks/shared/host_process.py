@@ -1,4 +1,4 @@
-"""A module of this checkout as a process, on any host: it hears and says things in lines of JSON."""
+"""A module of this checkout as a process on any host; it exchanges lines of JSON with the benchmark."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Said = dict[str, Any]
 
 
 class HostProcess:
-    """Runs `python -m MODULE PARAMETERS`. A context manager that ends it, and its process group.
+    """Runs `python -m MODULE PARAMETERS`. A context manager that ends the process and its process group.
 
-    The module ends when its standard input does, so that no process is left behind if we are killed.
+    The module ends when its standard input ends, so no process is left behind if the benchmark is killed.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class HostProcess:
         log: Path | None = None,
         hear: Callable[[Said], None] | None = None,
     ) -> None:
-        """`hear` is called in a thread of its own with what the process says; without it, `ask` answers.
+        """`hear` is called, in a thread of its own, with every line of the process; without it, use `ask`.
 
-        `log` gets what it writes to its standard error.
+        `log` is the file for the process's standard error.
         """
         self._said: queue.Queue[Said | None] = queue.Queue()
         self._hear = hear or self._said.put
@@ -51,7 +51,7 @@ class HostProcess:
             stderr=self._errors,
             text=True,
             env=module_environment(TRANSFORMERS_VERBOSITY="error", GRPC_VERBOSITY="NONE"),
-            start_new_session=True,  # Ctrl-C is ours
+            start_new_session=True,  # Ctrl-C is for the benchmark, which then ends the process
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -66,18 +66,18 @@ class HostProcess:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, None while it runs."""
+        """The exit status, None while the process runs."""
         return self._process.poll()
 
     def tell(self, **words: Any) -> None:
-        """Send it one line; harmless if it has ended."""
+        """Send the process one line; harmless if it has ended."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(words) + "\n")
             self._process.stdin.flush()
 
     def hear_next(self, timeout_seconds: float) -> Said:
-        """What it says next. Raises ChildError when it ends, or stays silent for too long."""
+        """Return the next answer. Raises ChildError when the process ends or is silent for too long."""
         try:
             said = self._said.get(timeout=timeout_seconds)
         except queue.Empty as error:
@@ -87,12 +87,12 @@ class HostProcess:
         return said
 
     def last_words(self) -> str:
-        """The end of what it wrote to its standard error."""
+        """The end of the process's standard error."""
         self._errors.seek(0)
         return "it said:\n" + (self._errors.read()[-LAST_CHARACTERS:].strip() or "nothing")
 
     def close(self) -> None:
-        """Let it leave, and kill it if it doesn't. Closing twice is harmless."""
+        """Let the process end, and kill it if it doesn't. Closing twice is harmless."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):

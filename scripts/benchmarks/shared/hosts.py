@@ -13,14 +13,14 @@ from scripts.lab import PROFILES, LabHost, Link, WanLab
 LOOPBACK = "loopback"
 NETWORKS = (LOOPBACK, *PROFILES)
 LAB_DHT_PORT = 4001
-_PORTS = range(15_000, 30_000)  # below those that systems take for outgoing connections
+_PORTS = range(15_000, 30_000)  # below the ports that systems use for outgoing connections
 _TRIES = 100
 
 
 class Hosts:
-    """A context manager; when it is left, every process on the hosts of a lab is killed.
+    """A context manager; at its end, every process on the hosts of a lab is killed.
 
-    Raises LabUnavailableError where there can be no lab, unless the network is loopback.
+    Raises LabUnavailableError where the lab can't run, unless the network is loopback.
     """
 
     def __init__(self, network: str, *, seed: int) -> None:
@@ -42,13 +42,13 @@ class Hosts:
             self.lab.close()
 
     def server_place(self, name: str) -> Place:
-        """A place for one server, where it is found again after a restart."""
+        """An address for one server, which it keeps after a restart."""
         if (host := self._host(name)) is not None:
             return Place(address=host.address, dht_port=LAB_DHT_PORT, prefix=tuple(host.prefix))
         return Place(dht_port=self._free_port())
 
     def client_prefix(self, name: str) -> tuple[str, ...]:
-        """What to put before a client's command."""
+        """The words to put before a client's command."""
         host = self._host(name)
         return () if host is None else tuple(host.prefix)
 

@@ -9,7 +9,7 @@ import psutil
 
 
 def idle_shares(pids: Mapping[str, int], seconds: float) -> dict[str, dict[str, float]]:
-    """Watch processes for a while; return by name the share of a core of each and of its children.
+    """Watch processes for a while; return by name the share of a core of each process and of its children.
 
     The children of a server or client are its libp2p daemon, p2pd.
     """
@@ -38,5 +38,5 @@ def _user_and_system(process: psutil.Process) -> float:
 
 
 def busy_cores(seconds: float) -> float:
-    """How many cores' worth of work the whole machine does at the moment."""
+    """How many cores of the whole machine are busy at the moment."""
     return float(psutil.cpu_percent(seconds)) / 100 * (psutil.cpu_count() or 1)

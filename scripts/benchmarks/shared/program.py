@@ -1,4 +1,4 @@
-"""How a benchmark that starts processes ends: its status, and what it says when it can't go on."""
+"""How a benchmark that starts processes ends: its exit status, and its message when it can't go on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ UNAVAILABLE_STATUS = 77
 
 
 def status_of(name: str, work: Callable[[], int]) -> int:
-    """Do the work; return its status, or that of what kept it from ending. SIGTERM is taken like Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    """Do the work; return its status, or that of the error that stopped it. SIGTERM is like Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     signal.signal(signal.SIGTERM, _stop)
     try:
         return work()

@@ -25,7 +25,7 @@ def question(store: LayerStore) -> list[int]:
 
 
 def questions(store: LayerStore, count: int) -> list[list[int]]:
-    """Different questions, equally long where every digit is a token: a number tells them apart."""
+    """Different questions, equally long where every digit is a token: they differ in a number."""
     return [_encoded(store, f"Question {number:03}. {QUESTION}") for number in range(count)]
 
 
@@ -36,7 +36,7 @@ def long_text(store: LayerStore, tokens: int) -> list[int]:
 
 
 def random_ids(store: LayerStore, tokens: int) -> list[int]:
-    """For a model that has no tokenizer."""
+    """Random token ids, for a model that has no tokenizer."""
     ids: list[int] = np.random.default_rng(1).integers(0, store.manifest.vocab_size, tokens).tolist()
     return ids
 

@@ -1,4 +1,4 @@
-"""What the benchmarks say to their reader: medians with spreads, verdicts, progress, a file of all values."""
+"""The benchmarks' reports: medians with spreads, verdicts, progress, a file of all values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The median of some measurements, and how far they lie apart."""
+    """The median, the least and the most of some measurements."""
 
     median: float
     least: float
@@ -23,7 +23,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Of at least one value."""
+        """Summarize at least one value."""
         return cls(median=statistics.median(values), least=min(values), most=max(values))
 
     def range(self, digits: int = 1) -> str:
@@ -32,21 +32,21 @@ class Spread:
 
 
 def verdict(met: bool) -> str:
-    """A word to find misses by."""
+    """`met` or a word in capitals that is easy to find."""
     return "met" if met else "MISSED"
 
 
 def say(line: str) -> None:
-    """Progress goes to stderr, so that the table can be piped."""
+    """Print progress to stderr, so that the table can be piped."""
     print(line, file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """Cores and processor of the machine that measures."""
     return {"cores": os.cpu_count(), "processor": platform.machine()}
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Keep every value."""
+    """Write every value to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values, indent=1))

@@ -11,5 +11,5 @@ def megabytes(pid: int) -> float:
 
 
 def children_megabytes(pid: int) -> float:
-    """The resident memory of all processes below a process: for a server or client, of its p2pd."""
+    """The resident memory of all child processes of a process: for a server or client, that is its p2pd."""
     return sum(megabytes(child.pid) for child in psutil.Process(pid).children(recursive=True))

@@ -1,4 +1,4 @@
-"""The other side of host_process.py: how a program says things, and hears that it should end."""
+"""The other side of host_process.py: how a program sends lines, and learns that it should end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAST_SECONDS = 6.0
 
 
 class Speech:
-    """Lines of JSON on what was standard output; whatever libraries print goes to standard error."""
+    """Lines of JSON on the original standard output; output of libraries goes to standard error."""
 
     def __init__(self) -> None:
         self._lines = os.fdopen(os.dup(1), "w", buffering=1)
@@ -28,7 +28,7 @@ class Speech:
         logging.getLogger("p2pinfer").setLevel(logging.INFO)
 
     def say(self, **words: Any) -> None:
-        """Say one line. If the listener is gone, this program is about to end, and the line is dropped."""
+        """Send one line. If the reader is gone, this program is about to end, and the line is dropped."""
         with self._lock:
             try:
                 print(json.dumps(words), file=self._lines)
@@ -37,7 +37,7 @@ class Speech:
 
 
 def listen(hear: Callable[[dict[str, Any]], None]) -> None:
-    """From now on call `hear`, in a thread of its own, with every line; end this program after the last."""
+    """Call `hear`, in a thread of its own, with every line; end this program after the last line."""
     threading.Thread(target=_listen, args=(hear,), daemon=True).start()
 
 

@@ -1,7 +1,7 @@
 """Compare p2pinfer with llama.cpp, transformers and the machine's memory, in one run and in turns.
 
-Streams alone and together, long prompts, hops, a model that only bandwidth limits, and idle servers.
-Prints a table with what was promised; a JSON file keeps every value. Parts for --only:
+Measures single and parallel streams, long prompts, hops, a model that only memory bandwidth limits, and idle
+servers. Prints a table with figures and goals; a JSON file keeps every value. Parts for --only:
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.benchmarks.throughput.table import table
 
 
 def parse_flags() -> tuple[Settings, Path]:
-    """Settings, and where the JSON file goes."""
+    """The benchmark's settings, and the path of the JSON file."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench_throughput",
         description=(__doc__ or "") + "\n".join(f"  {name:8} {what}" for name, what in PARTS.items()),
@@ -53,7 +53,7 @@ def parse_flags() -> tuple[Settings, Path]:
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     settings, json_file = parse_flags()
     started = time.monotonic()
     try:

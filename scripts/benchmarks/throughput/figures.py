@@ -1,4 +1,4 @@
-"""From what bench_throughput measured to figures and goals (pure)."""
+"""Turns what bench_throughput measured into figures and goals (pure)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Run = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """Something that is promised. `found` is None where it wasn't measured."""
+    """A goal. `found` is None where it wasn't measured."""
 
     what: str
     limit: float
@@ -40,7 +40,7 @@ class Goal:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median keeps the promise."""
+        """Whether the median meets the goal."""
         if self.found is None:
             return None
         return self.found.median >= self.limit if self.at_least else self.found.median <= self.limit
@@ -58,22 +58,22 @@ class TokenParts:
 
 
 class Figures:
-    """Reads the numbers of one measurement, as main puts them together."""
+    """Computes figures from the numbers of one run, as `measure` returns them."""
 
     def __init__(self, measured: dict[str, Any]) -> None:
         self._measured = measured
 
     def contenders(self, task: str) -> list[str]:
-        """Who did a task."""
+        """The contenders that did a task."""
         return list(self._measured["runs"].get(task, {}))
 
     def runs(self, task: str, contender: str) -> list[Run]:
-        """The answers of one contender, round by round; empty if it had no turn."""
+        """The answers of one contender, round by round; empty if the contender had no turn."""
         runs: list[Run] = self._measured["runs"].get(task, {}).get(contender, [])
         return runs
 
     def rates(self, task: str, contender: str) -> list[float]:
-        """Tokens per second, all streams together: after the first token, or of the prompt in a prefill."""
+        """Tokens per second of all streams together: after the first token, or of the prompt in a prefill."""
         runs = self.runs(task, contender)
         if task == PREFILL:
             return [self._measured["prefill_tokens"] / run["seconds"] for run in runs]
@@ -86,11 +86,11 @@ class Figures:
         return [self._measured["prefill_tokens"] / run["open_seconds"] for run in runs]
 
     def ratio(self, task: str, contender: str, baseline: str) -> Spread | None:
-        """How many times as fast, round by round."""
+        """How many times as fast the first contender is as the second, round by round."""
         return ratios(self.rates(task, contender), self.rates(task, baseline))
 
     def token_parts(self) -> TokenParts | None:
-        """Of three peers' single stream."""
+        """Where a token's time goes in the single stream of three peers."""
         runs = self.runs(STREAM, THREE_PEERS)
         if not runs:
             return None
@@ -112,7 +112,7 @@ class Figures:
         )
 
     def one_process_parts(self) -> tuple[float, float] | None:
-        """Milliseconds per token of all layers and of the ends, without a network."""
+        """Milliseconds per token in all layers and in the ends, without a network."""
         runs = self.runs(STREAM, ONE_PROCESS)
         if not runs:
             return None
@@ -129,7 +129,7 @@ class Figures:
         return best, Spread.of([run[best] for run in runs])
 
     def bound_share(self, contender: str) -> Spread | None:
-        """What part of the tokens per second that bandwidth allows the large model reaches."""
+        """The large model's tokens per second as a share of what memory bandwidth allows."""
         bandwidth, rates = self.bandwidth(), self.rates(LARGE_STREAM, contender)
         if bandwidth is None or not rates:
             return None
@@ -137,7 +137,7 @@ class Figures:
         return Spread.of([rate / bound for rate in rates])
 
     def idle_percent(self, state: str) -> Spread | None:
-        """Of a core: a server and its p2pd together; the median is the busiest server's."""
+        """The share of a core of an idle server with its p2pd; the median is the busiest server's."""
         shares = self._measured["idle"].get(state)
         if shares is None:
             return None
@@ -146,7 +146,7 @@ class Figures:
 
 
 def goals(figures: Figures) -> Iterator[Goal]:
-    """All promises, in the order of the table."""
+    """All goals, in the order of the table."""
 
     def times(what: str, limit: float, found: Spread | None) -> Goal:
         return Goal(what=what, limit=limit, at_least=True, unit="x", found=found)
@@ -185,13 +185,13 @@ def goals_as_json(figures: Figures) -> list[dict[str, Any]]:
 
 
 def ratios(rates: Sequence[float], baseline: Sequence[float]) -> Spread | None:
-    """Round by round, so that a machine that slows down for a minute doesn't matter."""
+    """The ratios round by round, so that a machine that is slow for a minute doesn't change them."""
     pairs = list(zip(rates, baseline, strict=False))
     return Spread.of([rate / base for rate, base in pairs]) if pairs else None
 
 
 def outside_per_message(runs: Sequence[Run]) -> list[float]:
-    """Seconds that one message took, of every token: what no engine computed, shared among the messages."""
+    """Seconds of one message, for every token: the time outside of compute, divided by the messages."""
     return [(wall - engines) / (run["hops"] + 1) for run in runs for wall, engines, _ in run["steps"][1:]]
 
 

@@ -1,4 +1,4 @@
-"""Who does what in bench_throughput (pure): contenders by name, parts to choose from, turns of a round."""
+"""The contenders of bench_throughput by name, its parts, and the turns of a round (pure)."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _CONTENDERS = {
     "batch": (LLAMA_CPP, ONE_PROCESS, THREE_PEERS),
     "prefill": (LLAMA_CPP, ONE_PROCESS, THREE_PEERS),
     "hop": (ONE_PROCESS, THREE_PEERS),
-    "large": (),  # these have a stage of their own
+    "large": (),  # these parts have a stage of their own
     "idle": (THREE_PEERS,),
 }
 
 
 def batch_task(streams: int) -> str:
-    """What a task of several streams is called."""
+    """The name of a task with this number of streams."""
     return f"{streams} streams"
 
 
 def contenders_of(parts: Collection[str]) -> list[str]:
-    """Those that the parts need, in the order of their turns."""
+    """The contenders that the parts need, in the order of their turns."""
     needed = {name for part in parts for name in _CONTENDERS[part]}
     return [name for name in _CONTENDERS["stream"] if name in needed]
 
@@ -53,9 +53,9 @@ def contenders_of(parts: Collection[str]) -> list[str]:
 def turns_of(
     parts: Collection[str], prompts: Sequence[list[int]], long_prompt: list[int], num_tokens: int
 ) -> list[Turn]:
-    """One round with the small model; `prompts` are as many as the largest batch has streams.
+    """The turns of one round with the small model; there is one prompt for each stream of the largest batch.
 
-    Contenders of one task follow each other at once, so that what is compared is close in time.
+    Contenders of one task follow each other at once, so that compared runs are close in time.
     """
     turns = []
     streaming = contenders_of({"stream", "hop"} & set(parts))
@@ -73,7 +73,7 @@ def turns_of(
 
 
 def large_turns(prompt: list[int], num_tokens: int) -> list[Turn]:
-    """One round with the large model."""
+    """The turns of one round with the large model."""
     return [
         Turn(task=LARGE_MEMORY, contender=MEMORY, work="read"),
         _decode(LARGE_STREAM, ONE_PROCESS, [prompt], num_tokens),

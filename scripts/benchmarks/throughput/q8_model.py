@@ -1,4 +1,4 @@
-"""Writes a GGUF file of the same weights in Q8_0, which is what llama.cpp runs in eight bits."""
+"""Writes a GGUF file with the same weights in Q8_0, the eight-bit format of llama.cpp."""
 
 from __future__ import annotations
 

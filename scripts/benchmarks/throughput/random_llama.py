@@ -34,7 +34,7 @@ DEVIATION = 0.02
 
 
 class RandomLlama:
-    """A `WeightSource` whose weights are drawn when they are read, and always the same."""
+    """A `WeightSource` that draws its weights when they are read, always the same ones."""
 
     name = "random Llama, 22 layers, 2048 wide"
     config = CONFIG
@@ -42,7 +42,7 @@ class RandomLlama:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of every tensor, as transformers' Llama has them."""
+        """The shape of every tensor, by its name in transformers' Llama."""
         hidden, inner, vocab = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["vocab_size"]
         keys = hidden // CONFIG["num_attention_heads"] * CONFIG["num_key_value_heads"]
         layer = {
@@ -65,7 +65,7 @@ class RandomLlama:
         return ends | {f"layers.{index}.{name}": shape for index in layers for name, shape in layer.items()}
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows [start, stop): ones for a norm, else normally distributed."""
+        """Rows [start, stop) of a tensor: ones for a norm, else normally distributed."""
         shape = self.shapes[name]
         if len(shape) == 1:
             return np.ones(stop - start, np.float32)
@@ -78,7 +78,7 @@ class RandomLlama:
 
 
 def random_llama_store(cache_folder: Path, *, progress: Callable[[str], None]) -> LayerStore:
-    """Open the model's layer store, made now if it isn't in `cache_folder` yet. Raises StoreError."""
+    """Open the model's layer store; it is made first if it isn't in `cache_folder` yet. Raises StoreError."""
     key = hashlib.sha256(json.dumps([FORMAT, CONFIG, DEVIATION]).encode()).hexdigest()
     folder = cache_folder / f"random-llama-{key[:12]}"
     if not LayerStore.is_store(folder):
@@ -93,6 +93,6 @@ def random_llama_store(cache_folder: Path, *, progress: Callable[[str], None]) -
 
 
 def bytes_read_per_token(store: LayerStore) -> int:
-    """INT8 weights, scales and norms of every layer and of the head, each read once for every token."""
+    """The bytes that every token reads once: INT8 weights, scales and norms of all layers and of the head."""
     vocab_size, hidden_size = store.manifest.vocab_size, store.manifest.hidden_size
     return store.layer_bytes(store.span) + vocab_size * (hidden_size + np.dtype(np.float32).itemsize)

@@ -42,7 +42,7 @@ from scripts.benchmarks.throughput.plan import (
 from scripts.benchmarks.throughput.q8_model import q8_model
 from scripts.benchmarks.throughput.random_llama import bytes_read_per_token, random_llama_store
 
-MEMORY_MEGABYTES = 512  # far more than the caches hold
+MEMORY_MEGABYTES = 512  # far more than a processor's caches hold
 LARGE_PROMPT_TOKENS = 16
 SETTLING_SECONDS = 2.0
 QUIET_SECONDS = 0.5
@@ -53,7 +53,7 @@ GET_LLAMA_CPP = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the flags say."""
+    """The settings from the command line."""
 
     parts: frozenset[str]
     num_tokens: int
@@ -62,7 +62,7 @@ class Settings:
 
 
 class Stage:
-    """Contenders that are alive together, and the swarms that they are clients of."""
+    """Contenders that are alive together, and the swarms whose clients they are."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.contenders: dict[str, Contender] = {}
@@ -75,13 +75,13 @@ class Stage:
         self.contenders[name] = self._stack.enter_context(Contender(kind, **parameters))
 
     def enter_swarm(self, name: str, store: LayerStore, peers: int) -> None:
-        """Start servers and their client."""
+        """Start the servers of a swarm and their client."""
         swarm = self.swarms[name] = self._stack.enter_context(LocalSwarm())
         swarm.start(store.folder, split_layers(store.manifest.num_layers, peers))
         self.enter(name, "swarm", store=str(store.folder), initial_peers=swarm.initial_peers)
 
     def take_turns(self, turns: Sequence[Turn], repetitions: int, busy: list[float]) -> Runs:
-        """All rounds; `busy` gets the cores that were at work when none of the contenders was."""
+        """Run all rounds; `busy` collects the cores that were at work while all contenders waited."""
         return take_turns(
             self.contenders,
             turns,
@@ -99,7 +99,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "prefill_tokens": PREFILL_TOKENS,
         "repetitions": settings.repetitions,
         "idle_seconds": settings.idle_seconds,
-        "busy_cores": [],  # before every round, when no contender works
+        "busy_cores": [],  # one value before every round, while all contenders wait
         "model": None,
         "large": None,
         "left_out": None,
@@ -115,7 +115,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def measure_small(settings: Settings, busy: list[float]) -> dict[str, Any]:
-    """The real model: everything but bandwidth."""
+    """Measure the real model: everything but bandwidth."""
     model_file = fetch_model_file(SMOLLM2, user_cache_folder(), progress=say)
     store = open_model(str(model_file), cache_folder=user_cache_folder(), progress=say)
     needed = contenders_of(settings.parts)
@@ -149,7 +149,7 @@ def measure_small(settings: Settings, busy: list[float]) -> dict[str, Any]:
 
 
 def enter_llama_cpp(stage: Stage, model_file: Path) -> str | None:
-    """Load llama.cpp, or say in one line why it isn't there."""
+    """Load llama.cpp, or report in one line why it can't be used."""
     if importlib.util.find_spec("llama_cpp") is None:
         say(GET_LLAMA_CPP)
         return GET_LLAMA_CPP
@@ -164,7 +164,7 @@ def enter_llama_cpp(stage: Stage, model_file: Path) -> str | None:
 
 
 def measure_idle(stage: Stage, prompt: list[int], seconds: float) -> dict[str, Any]:
-    """What the three peers cost while a client holds a session, and after it has left."""
+    """The cost of the three peers while a client holds a session, and after the client has left."""
     say(f"measuring idle servers, {seconds:.0f} s twice")
     servers = {str(server.layers): server.pid for server in stage.swarms[THREE_PEERS].servers}
     client = stage.contenders.pop(THREE_PEERS)
@@ -187,7 +187,7 @@ def _shares(stage: Stage, servers: dict[str, int], seconds: float) -> dict[str, 
 
 
 def measure_large(settings: Settings, busy: list[float]) -> tuple[Runs, dict[str, Any]]:
-    """The random model: alone, in a swarm, and how fast memory is read."""
+    """Measure the random model: alone, in a swarm, and how fast memory is read."""
     store = random_llama_store(user_cache_folder(), progress=say)
     threads = default_threads()
     with ExitStack() as stack:
@@ -205,7 +205,7 @@ def measure_large(settings: Settings, busy: list[float]) -> tuple[Runs, dict[str
 
 
 def without_tokens(runs: Runs) -> Runs:
-    """Keep how many streams there were, and a hash of what was generated: equal texts, equal hashes."""
+    """Keep the number of streams and a hash of the generated tokens: equal texts have equal hashes."""
     for by_contender in runs.values():
         for answers in by_contender.values():
             for answer in answers:

@@ -1,4 +1,4 @@
-"""The results of bench_throughput for a reader (pure)."""
+"""Prints the results of bench_throughput as a table (pure)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from scripts.benchmarks.throughput.plan import (
 )
 
 BUSY_CORES = 0.25
-"""At work while no contender is, from which on the reader is warned; idle servers are part of it."""
+"""Cores at work while all contenders wait: above this, the table warns. Idle servers count."""
 BUSY_CONTENDER = 0.01
-"""Share of a core from which on a contender that waits is in the others' way."""
+"""Share of a core above which a waiting contender disturbs the others."""
 
 
 def table(measured: dict[str, Any]) -> str:
-    """Everything, goals last."""
+    """The lines of all results, goals last."""
     figures = Figures(measured)
     machine = measured["machine"]
     lines = [
@@ -47,7 +47,7 @@ def table(measured: dict[str, Any]) -> str:
 
 
 def warnings(measured: dict[str, Any]) -> Iterator[str]:
-    """What makes the numbers less than they seem."""
+    """Warnings about what may have disturbed the measurement."""
     if measured["left_out"]:
         yield measured["left_out"]
     if (busy := _busy_cores(measured)) > BUSY_CORES:
@@ -158,7 +158,7 @@ def _goals(figures: Figures, measured: dict[str, Any]) -> Iterator[str]:
 
 
 def _texts(measured: dict[str, Any]) -> str:
-    """Whether p2pinfer's contenders agree, task by task."""
+    """Whether the texts of p2pinfer's contenders agree, task by task."""
     different = [
         task
         for task, by_contender in measured["runs"].items()

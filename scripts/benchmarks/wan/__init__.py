@@ -1,1 +1,1 @@
-"""What delays, slow uplinks and loss leave of the speed, each figure beside its bound."""
+"""Measures the speed that is left with delays, slow uplinks and loss, each figure beside its bound."""

@@ -1,6 +1,6 @@
-"""The client of bench_wan, as a process on a host of its own: it works when asked, and answers with times.
+"""The client of bench_wan, as a process on its own host: it works when asked, and answers with times.
 
-`python -m scripts.benchmarks.wan.client PARAMETERS` reads works, lines of JSON such as
+`python -m scripts.benchmarks.wan.client PARAMETERS` reads requests, lines of JSON such as
 `{"work": "stream", ...}`.
 """
 
@@ -37,7 +37,7 @@ TIMED = 8
 
 
 class Client:
-    """A member of the swarm, with each way in which activations can travel."""
+    """A member of the swarm, with a model for each wire dtype."""
 
     def __init__(self, parameters: dict[str, Any], stack: ExitStack) -> None:
         self._store = LayerStore.open(Path(parameters["store"]))
@@ -53,9 +53,9 @@ class Client:
         self._steps = record_steps()
 
     def compute(self, stages: int, rows: Sequence[int], length: int) -> dict[str, Any]:
-        """Seconds of one step alone on this machine, medians: of every stage's engine, and of the ends.
+        """Median seconds of one step alone on this machine: in every stage's engine and in the client's ends.
 
-        For each number of `rows`, whose caches hold `length` tokens; one thread, as the servers.
+        Measured for each number of `rows`, whose caches hold `length` tokens; one thread, as the servers.
         """
         found: dict[str, Any] = {"stages": {str(count): [] for count in rows}, "ends": {}}
         for layers in split_layers(self._store.manifest.num_layers, stages):
@@ -76,15 +76,15 @@ class Client:
         return found
 
     def stream(self, prompt: list[int], tokens: int) -> dict[str, Any]:
-        """One generation: its seconds after the first token, and what engines and waiting took of them."""
+        """One generation: its seconds after the first token, and how long engines and waiting took."""
         self._steps.clear()
         answer = hf_generation.decode(self._models["float32"], [prompt], tokens)
         return answer | {"steps": list(self._steps[1:]), "tokens": tokens}
 
     def batch(self, prompts: list[list[int]], sessions: int, tokens: int) -> dict[str, Any]:
-        """So many sessions at once, in threads, each with its share of the prompts: tokens per second.
+        """Tokens per second of `sessions` sessions at once, in threads, each with its share of the prompts.
 
-        Counted while all of them decode: from the last one's first token to the first one's last.
+        Counted while all sessions decode: from the last session's first token to the first session's last.
         """
         share = len(prompts) // sessions
         ticks: list[list[float]] = [[] for _ in range(sessions)]
@@ -108,14 +108,14 @@ class Client:
         }
 
     def prefill(self, prompt: list[int], wire_dtype: str) -> dict[str, Any]:
-        """Seconds of a prompt on a route that is open and has carried next to nothing, and of one more.
+        """The seconds of two prompts on an open route: the first when the route has carried next to nothing.
 
-        `engine_seconds` are each hop's, of one of the two.
+        `engine_seconds` are each hop's, for one of the two prompts.
         """
         vocabulary = self._store.manifest.vocab_size
         model = self._models[wire_dtype]
         with model.inference_session(max_length=len(prompt)) as session:
-            # Other first tokens: the servers forget what they hold, and compute everything.
+            # Other first tokens: the servers drop what they hold, and compute everything.
             model(torch.tensor([[(prompt[0] + 2) % vocabulary]]))
             seconds = []
             before = [hop.compute_seconds for hop in session.report()]
@@ -131,7 +131,7 @@ class Client:
 
 
 class _Ticking(BaseStreamer):
-    """Is given the prompt first, and then the next token of all sequences at once."""
+    """A streamer: generate() first gives it the prompt, then the next token of all sequences at once."""
 
     def __init__(self, times: list[float]) -> None:
         self._times = times
@@ -186,12 +186,12 @@ def _median_seconds(work: Callable[[], Any]) -> float:
 
 
 def main() -> int:
-    """Join, then do what each line asks for."""
+    """Join the swarm, then do the work that each line asks for."""
     parameters = json.loads(sys.argv[1])
     speech = Speech()
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     listen(requests.put)
-    torch.set_num_threads(1)  # what torch does here is tiny, and the servers need the cores
+    torch.set_num_threads(1)  # torch does little work here, and the servers need the cores
     try:
         with ExitStack() as stack:
             client = Client(parameters, stack)

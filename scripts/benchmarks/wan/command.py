@@ -1,7 +1,7 @@
-"""Measure what home networks leave of the speed, on the WAN lab: three peers and a client, a host each.
+"""Measure the speed that home networks leave, on the WAN lab: three peers and a client, each on its own host.
 
-Prints every figure with its bound beside it; a JSON file keeps every value. Needs root (scripts/wan_lab says
-what else); ends with status 77 where the lab can't be had. Parts for --only:
+Prints every figure with its bound beside it; a JSON file keeps every value. Needs root (see scripts/wan_lab
+for its other needs); ends with status 77 where the lab can't run. Parts for --only:
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.benchmarks.wan.table import table
 
 
 def parse_flags() -> tuple[Settings, Path]:
-    """Settings, and where the JSON file goes."""
+    """The benchmark's settings, and the path of the JSON file."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench_wan",
         description=(__doc__ or "") + "\n".join(f"  {name:8} {what}" for name, what in PARTS.items()),
@@ -60,7 +60,7 @@ def parse_flags() -> tuple[Settings, Path]:
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON file."""
+    """Run the benchmark, print the table, write the JSON file."""
     settings, json_file = parse_flags()
     if settings.logs is not None:
         settings.logs.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""From what bench_wan measured to figures, each with its bound (pure).
+"""Turns what bench_wan measured into figures, each with its bound (pure).
 
 Every bound is computed from the profile's numbers and from what was measured in the same run on the same
 machine, whose processors the peers share.
@@ -28,7 +28,7 @@ Round = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounded:
-    """A figure beside the bound that it is judged by; `share` is of rounds."""
+    """A figure beside the bound that judges it; `share` is the part of it that is reached, by rounds."""
 
     what: str
     unit: str
@@ -36,7 +36,7 @@ class Bounded:
     bound: float
     share: Spread
     goal: float | None
-    how: str  # the bound was computed
+    how: str  # how the bound was computed
     notes: tuple[str, ...] = ()
 
     @property
@@ -45,7 +45,7 @@ class Bounded:
 
 
 def figures(measured: Mapping[str, Any]) -> Iterator[Bounded]:
-    """Everything that was measured, in the order of the table."""
+    """All figures, in the order of the table."""
     if measured["stream"]:
         yield stream(measured)
     if measured["batch"]:
@@ -63,12 +63,12 @@ def figures_as_json(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def delays_seconds(profile: str) -> float:
-    """Once around the chain: client, all peers, client."""
+    """The seconds of delay on the way around the chain: client, all peers, client."""
     return (PEERS + 1) * PROFILES[profile].delay_seconds
 
 
 def stream(measured: Mapping[str, Any]) -> Bounded:
-    """One stream against 1 / (delays + compute + head)."""
+    """The figure for one stream: its bound is 1 / (delays + compute + head)."""
     delays = delays_seconds(PROFILE["stream"])
     rates, bounds, engines, ends, queues = [], [], [], [], []
     for round_ in measured["stream"]:
@@ -107,7 +107,7 @@ def stream(measured: Mapping[str, Any]) -> Bounded:
 
 
 def batch(measured: Mapping[str, Any]) -> Iterator[Bounded]:
-    """Many sequences, against what the slowest stage allows, and against all that limits them here."""
+    """The figures for many sequences: against the slowest stage's limit and the lowest of all limits."""
     cores = measured["machine"]["cores"]
     link = PROFILES[PROFILE["batch"]]
     sessions = measured["sessions"]
@@ -168,7 +168,7 @@ def prefill(
     *,
     judged: bool,
 ) -> Bounded:
-    """A prompt's seconds against its bytes on one uplink and the delays."""
+    """The figure for a prompt's seconds: its bound is its bytes on one uplink and the delays."""
     link = PROFILES[PROFILE["prefill"]]
     size = measured["prefill_bytes"][dtype]
     seconds = [round_[f"{which}_seconds"] for round_ in rounds]

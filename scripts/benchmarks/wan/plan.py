@@ -1,4 +1,4 @@
-"""What bench_wan measures, on which network, and what is promised of it (pure)."""
+"""What bench_wan measures, on which network, and its goals (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ PROFILE = {"stream": "home-cable", "batch": "home-cable", "prefill": "satellite"
 PEERS = 3
 SEQUENCES = 32
 SESSIONS = 16
-"""Of the batch, in threads: a session's rows step together, and several sessions overlap stages."""
+"""The sessions that share the batch, in threads: a session's rows step together, and sessions
+overlap stages."""
 PREFILL_TOKENS = 512
 WIRE_DTYPES = ("float32", "int8")
 
@@ -27,10 +28,10 @@ OTHERWISE = "bbr"
 
 
 def congestion_controls(own: str, allowed: Collection[str]) -> list[str]:
-    """With which of TCP's answers to loss and delay prefill is measured: the system's own first.
+    """The TCP congestion controls with which prefill is measured: the system's own first.
 
-    Besides it one that takes every loss for a full link, as most systems' default does, and one that does
-    not; of those that a host of the lab may be told to use.
+    One more is measured that takes every loss for a full link, as most systems' default does, and one that
+    does not; only controls that a host of the lab may use are chosen.
     """
     one = [name for name in LOSS_BASED if name in allowed][:1]
     other = [OTHERWISE] if OTHERWISE in allowed else []

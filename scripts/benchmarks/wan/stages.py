@@ -41,7 +41,7 @@ _CLIENT = "client"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the flags say."""
+    """The settings from the command line."""
 
     parts: frozenset[str]
     num_tokens: int
@@ -91,7 +91,7 @@ def swarm_on_lab(
     wire_dtypes: tuple[str, ...],
     congestion: str | None = None,
 ) -> Iterator[tuple[HostProcess, WanLab]]:
-    """Three peers and a client, each on its own host: the client, and the lab."""
+    """Three peers and a client, each on its own host. Yields the client and the lab."""
     with ExitStack() as stack:
         hosts = stack.enter_context(Hosts(profile, seed=settings.seed))
         assert hosts.lab is not None
@@ -120,7 +120,7 @@ def swarm_on_lab(
 
 
 def measure_decoding(settings: Settings, store: LayerStore) -> dict[str, Any]:
-    """One stream, and many."""
+    """Measure one stream, and many."""
     questions = prompts.questions(store, SEQUENCES)
     rows = sorted({1, SEQUENCES // settings.sessions, SEQUENCES})
     length = len(questions[0]) + settings.num_tokens // 2
@@ -148,7 +148,7 @@ def measure_decoding(settings: Settings, store: LayerStore) -> dict[str, Any]:
 
 
 def measure_prefill(settings: Settings, store: LayerStore, congestion: str) -> dict[str, list[Any]]:
-    """A long prompt, by dtype."""
+    """Measure a long prompt with each dtype."""
     say(f"prefill with TCP {congestion}")
     prompt = prompts.long_text(store, PREFILL_TOKENS)
     rounds: dict[str, list[Any]] = {dtype: [] for dtype in WIRE_DTYPES}
@@ -169,7 +169,7 @@ def measure_prefill(settings: Settings, store: LayerStore, congestion: str) -> d
 
 
 def sent(before: Mapping[str, HostCounters], after: Mapping[str, HostCounters]) -> dict[str, dict[str, int]]:
-    """What each host's uplink carried meanwhile, and what was lost on it."""
+    """What each host's uplink carried during the work, and what was lost on it."""
     return {
         name: {
             what: getattr(counters.up, what) - getattr(before[name].up, what)
@@ -180,7 +180,7 @@ def sent(before: Mapping[str, HostCounters], after: Mapping[str, HostCounters]) 
 
 
 def ask(client: HostProcess, work: str, **parameters: Any) -> dict[str, Any]:
-    """Have the client do one work. Raises ChildError if it ends instead."""
+    """Have the client do one piece of work. Raises ChildError if the client ends instead."""
     client.tell(work=work, **parameters)
     return client.hear_next(_WORK_SECONDS)
 
@@ -190,7 +190,7 @@ def _round(number: int, repetitions: int) -> str:
 
 
 def _set_congestion(prefix: tuple[str, ...], control: str) -> None:
-    """For every TCP connection of a host that is opened from now on."""
+    """Set the congestion control for every TCP connection that a host opens from now on."""
     done = subprocess.run(
         [*prefix, "sh", "-c", f'echo "$1" > {_OWN}', "sh", control], capture_output=True, text=True
     )

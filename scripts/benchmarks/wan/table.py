@@ -1,4 +1,4 @@
-"""The results of bench_wan for a reader (pure)."""
+"""Prints the results of bench_wan as a table (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.lab import PROFILES
 
 
 def table(measured: Mapping[str, Any]) -> str:
-    """A figure a line, with its bound beside it, and how that was computed below."""
+    """One line for each figure, with its bound beside it; below the line is how the bound was computed."""
     machine, congestion = measured["machine"], measured["congestion"]
     networks = "; ".join(f"{name}: {PROFILES[name].describe()}" for name in dict.fromkeys(PROFILE.values()))
     return "\n".join(

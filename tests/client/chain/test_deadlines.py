@@ -1,4 +1,4 @@
-"""Deadlines follow the times of earlier steps; a slow hop is told from one that was slow once."""
+"""Deadlines follow the times of earlier steps; a slow hop is different from a hop that was slow once."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ USUAL = st.floats(0.001, 1.0)
 
 @given(usual=USUAL, noise=st.lists(st.floats(0.9, 2.5), max_size=100))
 def test_a_hop_whose_steps_vary_is_not_slow(usual: float, noise: list[float]):
-    """Up to two and a half times the usual is noise."""
+    """Up to two and a half times the usual time is noise."""
     assert paced([usual] * 16 + [usual * factor for factor in noise]).slow_seconds is None
 
 

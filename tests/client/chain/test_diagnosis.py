@@ -12,7 +12,7 @@ STEP_IDS = st.integers(0, 6)
 
 @st.composite
 def progresses(draw: st.DrawFn) -> HopProgress:
-    """Draw what an honest hop says: it computes only received steps, and sends only computed ones."""
+    """Draw the reports of an honest hop: it computes only received steps, and sends only computed ones."""
     sent = draw(STEP_IDS)
     computed = draw(st.integers(sent, 6))
     return HopProgress(received=draw(st.integers(computed, 6)), computed=computed, sent=sent)
@@ -30,7 +30,7 @@ def test_whoever_does_not_answer_is_to_blame_first(step_id: int, hops: list[HopP
 
 @given(step_id=st.integers(1, 6), hops=st.lists(progresses(), min_size=1, max_size=5))
 def test_the_step_is_where_the_first_hop_is_that_is_not_done_with_it(step_id: int, hops: list[HopProgress]):
-    """All hops before have sent it on. The hop that has it is working, or can't send it."""
+    """All hops before this one have sent the step on. This hop is working, or can't send it."""
     verdict = diagnose(step_id, hops)
     at = next((index for index, hop in enumerate(hops) if hop.sent < step_id), len(hops))
     if at == len(hops):

@@ -1,4 +1,4 @@
-"""An overdue step is asked for again and again, and given up only when a link or a hop has failed."""
+"""The client asks repeatedly about an overdue step, and gives up only when a link or hop has failed."""
 
 from __future__ import annotations
 

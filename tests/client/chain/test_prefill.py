@@ -1,4 +1,4 @@
-"""Prompts are cut into steps that servers take, and tokens that servers hold are not sent."""
+"""Prompts are cut into steps that servers accept, and tokens that servers hold are not sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new route changes in a chain: only the links that are not there already."""
+"""What a new route changes in a chain: only the links that don't exist yet."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Servers drain or become slow in the middle of a text, and others take over between two tokens.
 
-Servers are the real handler and runner over real sockets; how often each computed what is counted.
+Servers are the real handler and runner over real sockets; the tests count how often each computed.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ async def test_two_hops_drain_one_after_the_other_and_each_hands_over():
 
 
 async def test_while_a_successor_takes_over_no_second_one_is_prepared(monkeypatch):
-    """A second successor would tell the hops that stay to expect it instead of the first."""
+    """A second successor would make the hops that stay expect it instead of the first."""
     warm = []
 
     class Slow(Splice):

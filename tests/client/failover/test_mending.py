@@ -1,6 +1,6 @@
-"""Servers die, fall silent or answer nonsense in the middle of a text, and the text is the same.
+"""Servers die, fall silent or send wrong answers in the middle of a text, and the text stays the same.
 
-Servers are the real handler and runner over real sockets; how often each computed what is counted.
+Servers are the real handler and runner over real sockets; the tests count how often each computed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def test_when_a_hop_dies_the_others_compute_nothing_twice(span):
                     session, PROMPT, TOKENS, after=lambda i: mischief.kill(span) if i == 5 else None
                 )
                 assert session.replaced_hops == 1
-                # what was held by all, and perhaps the step that found the gap
+                # the tokens that all hops held, and perhaps the step that found the gap
                 assert session.replayed_tokens in (len(PROMPT) + 5, len(PROMPT) + 6)
                 return text
 
@@ -75,7 +75,7 @@ async def test_one_server_takes_the_place_of_two_and_two_that_of_one():
         mischief = Mischief(swarm)
 
         for other in swarm.members[3:]:
-            other.draining = True  # so that the first route is that of the three
+            other.draining = True  # so that the first route has these three
 
         def die(index: int) -> None:
             if index == 2:
@@ -297,7 +297,7 @@ def _thread_interrupt(thread: int) -> None:
 
 @pytest.mark.parametrize("span", THREE, ids=["first", "middle", "last"])
 async def test_a_server_that_answers_nonsense_is_found_out_and_replaced(span):
-    """The next hop refuses values that are not numbers, and the hop that sent them is to blame."""
+    """The next hop refuses values that are not numbers, and the hop that sent them is replaced."""
     async with fake_swarm([*THREE, *THREE]) as swarm:
         liars: list[FakeServer] = []
 

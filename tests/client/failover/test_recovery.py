@@ -1,4 +1,4 @@
-"""What follows from an error of a hop."""
+"""What the client does after an error of a hop."""
 
 from __future__ import annotations
 

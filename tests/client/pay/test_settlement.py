@@ -43,7 +43,7 @@ async def test_after_a_session_every_hop_has_a_receipt_for_all_that_it_did():
 
 
 async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(monkeypatch):
-    """A prompt of ten times the limit, on every hop."""
+    """The prompt is ten times the limit, on every hop."""
     most: dict[int, int] = {}
     count = Allowance.count
 
@@ -66,7 +66,7 @@ async def test_while_a_session_lives_no_more_than_the_limit_is_ever_unsigned(mon
 
 
 async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypatch):
-    """It stops working without a receipt for its false claim, so another server takes its place."""
+    """The server stops working without a receipt for its false claim, so another server replaces it."""
     monkeypatch.setattr("p2pinfer.server.sessions.running_session.RECEIPT_SECONDS", 0.2)
     async with fake_swarm([Span(0, 2)], receipt_tokens=256) as swarm:
         liar = swarm.members[0]
@@ -84,7 +84,7 @@ async def test_a_hop_that_claims_more_than_it_was_asked_is_not_believed(monkeypa
                 session.compute([[1] * 1500], [1])
                 return [hop.peer_id for hop in session.report()]
 
-        for _ in range(4):  # until the liar was asked first
+        for _ in range(4):  # until the client asked the lying server first
             assert await in_client(swarm, work, num_layers=2) == [honest.peer_id]
             if liar.book.sessions or liar.accounts.unsigned_tokens:
                 break

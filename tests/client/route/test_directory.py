@@ -1,4 +1,4 @@
-"""A server's record decides whether a route has it."""
+"""A server's record decides whether a route includes the server."""
 
 from __future__ import annotations
 

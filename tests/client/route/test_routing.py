@@ -1,4 +1,4 @@
-"""The route is the fastest chain, found from delays and compute times."""
+"""The route is the fastest chain, computed from delays and compute times."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Served:
 def served(
     source: FakeSource, *, most_listeners: int = 500, heartbeat_seconds: float = 15.0
 ) -> Iterator[Served]:
-    """Serve a source until the block ends; ending must not take long, whoever listens."""
+    """Serve a source until the block ends; open event streams must not delay the end."""
     app = create_app(source, most_listeners=most_listeners, heartbeat_seconds=heartbeat_seconds)
     started = threading.Event()
 

@@ -13,7 +13,7 @@ TOKEN = "long-lived"
 
 
 class Home:
-    """Its entities, and whom it has told of them."""
+    """A stand-in for Home Assistant: its entities, and the connections that subscribed to them."""
 
     def __init__(self) -> None:
         self.states: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Steps that wait run together; a long one stalls nobody, and a dropped one is not run."""
+"""Waiting steps run together, a long step doesn't stall the others, and a dropped step is not run."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same(length
         step = Waiting(batcher, RowInput(cache, position, tokens[position : position + 1]), client=b"reader")
         batcher.run()
         outputs.append(step.done.outputs[0])
-        batcher.prefill_tokens_per_second = 1000.0  # whatever was measured
+        batcher.prefill_tokens_per_second = 1000.0  # whatever the measured times
     assert not prefill.outcomes
     run_all(batcher)
 
@@ -131,7 +131,9 @@ def test_a_row_that_begins_before_its_caches_end_is_rewound_once():
     run_all(batcher)
     again = Waiting(batcher, RowInput(cache, 0, hidden))
     while batcher.depth:
-        Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))  # somebody decodes: it is cut
+        Waiting(
+            batcher, RowInput(engine.new_cache(), 0, random_hidden(1))
+        )  # a decode step: the prompt is cut
         batcher.run()
 
     assert max(engine.batch_tokens[2:]) < 300

@@ -1,4 +1,4 @@
-"""The computing thread: what it can't go on from ends the server with a clear line, and nothing hangs."""
+"""The computing thread: a fatal error ends the server with a clear line, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_question_is_answered_with_a_value_or_a_refusal():
 
 
 async def test_what_was_called_for_is_done_before_lanes_are_read():
-    """A lane may bring the hello of a session that was announced to the thread a moment before."""
+    """A lane may bring the hello of a session that the thread learned of a moment before."""
     order: list[str] = []
     gate = threading.Event()
     ours, theirs = socket.socketpair()

@@ -1,4 +1,4 @@
-"""Decoding goes first, prefill fills what is left, and clients share."""
+"""Decode steps go first, prefill fills the rest of a batch, and clients share."""
 
 from __future__ import annotations
 

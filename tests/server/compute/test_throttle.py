@@ -1,4 +1,4 @@
-"""The duty cycle: exact in arithmetic, kept by the thread that computes, which does all else meanwhile."""
+"""The duty cycle: exact in arithmetic, and kept by the computing thread beside its other work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes import SPEED, FakeEngine, random_hidden
 
 
 class Clock:
-    """Time that passes when it's told to."""
+    """A clock that tests move."""
 
     def __init__(self) -> None:
         self.now = Fraction(0)
@@ -47,7 +47,7 @@ def test_a_share_of_the_machine_is_a_duty_of_the_threads_that_it_has(share, proc
 @given(duty=duties, seconds=st.lists(lengths, min_size=1, max_size=5))
 @settings(max_examples=50)
 def test_a_batch_is_followed_by_the_pause_that_makes_up_for_it(duty, seconds):
-    """Without credit, and with work waiting all the time: to the last digit."""
+    """Without credit, and with work waiting all the time, the duty is exact."""
     clock = Clock()
     throttle = Throttle(duty, burst_seconds=Fraction(0), clock=clock)
     for length in seconds:
@@ -68,7 +68,7 @@ def test_a_batch_is_followed_by_the_pause_that_makes_up_for_it(duty, seconds):
 )
 @settings(max_examples=40)
 def test_in_no_stretch_of_time_do_batches_take_more_than_their_duty_and_one_batch(burst, turns):
-    """However work comes, and however often the duty changes, in the midst of pauses too."""
+    """The limit holds however work comes and however often the duty changes, also during pauses."""
     clock = Clock()
     throttle = Throttle(Fraction(1, 3), burst_seconds=burst, clock=clock)
     allowed = Fraction(0)  # the duties so far, each times how long it was in force
@@ -117,30 +117,30 @@ async def test_a_duty_that_is_none_is_refused_where_it_is_set(duty):
         with pytest.raises(ValueError, match="above 0 and at most 1"):
             thread.set_duty(duty)
         assert thread.duty == 1
-        await thread.ask(lambda: None)  # it lives
+        await thread.ask(lambda: None)  # the thread lives
 
 
 def spin(seconds: float) -> None:
-    """As an engine does: compute, and give nothing away."""
+    """Keep the thread busy, as an engine that computes."""
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass
 
 
 class Steps:
-    """An engine whose steps take so long, and the steps that are given to it."""
+    """An engine whose steps take a fixed time, and the steps that it gets."""
 
     def __init__(self, seconds: float) -> None:
         self.engine = FakeEngine(Span(0, 1), before_forward=lambda: spin(seconds))
         self.batcher = Batcher(self.engine, SPEED)
 
     def add(self, answer) -> None:
-        """On the thread: one step."""
+        """Run one step, on the thread."""
         rows = [RowInput(self.engine.new_cache(), 0, random_hidden(1))]
         self.batcher.add(QueuedStep(b"client", StepKind.DECODE, rows, answer))
 
     async def done(self, thread: ComputeThread) -> asyncio.Future[None]:
-        """A step that was added; the future is done when it is."""
+        """Add a step; the future is done when the step is."""
         done = asyncio.get_running_loop().create_future()
         await thread.ask(lambda: self.add(lambda _: thread.tell(done.set_result, None)))
         return done
@@ -148,7 +148,7 @@ class Steps:
 
 @pytest.mark.parametrize("duty", [0.25, 0.5])
 async def test_the_thread_keeps_its_duty_under_load(duty):
-    """Measured: an engine that computes whenever it may. Not more in any case, and not much less."""
+    """Measured with an engine that computes whenever it may: never more than the duty, and not much less."""
     steps = Steps(0.004)
     loop = asyncio.get_running_loop()
     finished = loop.create_future()
@@ -184,7 +184,7 @@ async def test_in_a_pause_sockets_are_read_questions_answered_and_another_duty_i
         thread.set_duty(0.001)
         async with asyncio.timeout(20):
             await (await steps.done(thread))
-            second = await steps.done(thread)  # a question, which is answered in the pause of minutes
+            second = await steps.done(thread)  # a question, answered although the pause lasts minutes
             read = loop.create_future()
             ours.setblocking(False)
 

@@ -1,4 +1,4 @@
-"""One port for two protocols: what one connection does concerns no other, and no fault is silent."""
+"""One port for two protocols: a bad connection doesn't disturb the others, and no fault is silent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def door_to(path: Path) -> FrontDoor:
 
 
 async def ask(listener: socket.socket, question: bytes) -> bytes:
-    """All that comes back until the connection is closed."""
+    """Everything that comes back until the connection is closed."""
     reader, writer = await asyncio.open_connection(*listener.getsockname())
     try:
         writer.write(question)
@@ -74,7 +74,7 @@ async def test_a_connection_that_fails_unexpectedly_ends_alone_and_is_logged(tmp
 
 
 async def test_when_accepting_fails_unexpectedly_the_door_closes_loudly(tmp_path, monkeypatch):
-    """A server that takes no connections must not go on as if it did."""
+    """A server that can't take connections must not go on as if it could."""
 
     async def fail(listener: socket.socket) -> None:
         raise KeyError("a fault")

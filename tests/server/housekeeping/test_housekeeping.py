@@ -30,7 +30,7 @@ from tests.owner.signing import SERVER
 
 
 class Machine:
-    """Its counters, as a test moves them on."""
+    """The meter's counters, which a test moves."""
 
     def __init__(self) -> None:
         self.at = time.time()
@@ -88,7 +88,7 @@ class Scene:
         self.governor.verdict = Verdict(action=Action.RUN, causes=(), leaves_at=None, limits=Limits(**limits))
 
     def look(self, seconds: float = 5.0, *, ours: float = 5.0) -> None:
-        """Some time passes, with so much computing."""
+        """Let some time pass, with this much computing."""
         self.machine.go_on(seconds, ours=ours)
         self.housekeeping.hold_limits()
 

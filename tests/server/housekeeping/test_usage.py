@@ -1,4 +1,4 @@
-"""What a server has used, with its p2pd: never less than before, whatever p2pd does."""
+"""What a server has used, with its p2pd: never less than before, even if p2pd ends or starts again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 
 class Daemon:
-    """A process that stands for p2pd: it computes, reads and writes as it is told."""
+    """A process in the place of p2pd: it computes, reads and writes on command."""
 
     def __init__(self) -> None:
         self.socket, theirs = socket.socketpair()
@@ -69,20 +69,20 @@ class Daemon:
         self.finish()
 
     def send(self, number: int) -> None:
-        """To whoever is at the other end."""
+        """Have the process write this number of bytes to our end of the pair."""
         self.begin("write", number)
         while number:
             number -= len(self.socket.recv(min(number, 65536)))
         self.finish()
 
     def receive(self, number: int) -> None:
-        """From the other end."""
+        """Have the process read this number of bytes from our end of the pair."""
         self.begin("read", number)
         self.socket.sendall(bytes(number))
         self.finish()
 
     def end(self) -> None:
-        """Killed and waited for, as p2pd is by asyncio."""
+        """Kill the process and wait for it, as asyncio does for p2pd."""
         self._process.kill()
         self._process.communicate()
         self.socket.close()
@@ -93,7 +93,7 @@ class Daemon:
 def daemon() -> Iterator[Daemon]:
     running = Daemon()
     try:
-        running.do("compute", 0)  # what Python reads at its start is no traffic
+        running.do("compute", 0)  # reads at Python's start are no traffic
         yield running
     finally:
         running.end()
@@ -119,7 +119,7 @@ def count_from_zero(monkeypatch: pytest.MonkeyPatch, name: str) -> Traffic:
 
 
 def test_what_p2pd_computes_counts_and_still_does_when_it_has_ended(tmp_path):
-    """Once, in whatever order it ends, is looked at, and is started again."""
+    """The end of p2pd is counted once, in every order of its end, a reading and its restart."""
     with daemon() as first:
         meter = Usage(lambda: current.pid, powercap=tmp_path)
         current = first
@@ -135,7 +135,7 @@ def test_what_p2pd_computes_counts_and_still_does_when_it_has_ended(tmp_path):
         second.do("compute", 0.3)
         again = meter.look()
         own = again.cpu_seconds - before.cpu_seconds
-    assert 0.88 <= own < 1.5  # not twice
+    assert 0.88 <= own < 1.5  # not counted twice
     assert meter.look().cpu_seconds >= again.cpu_seconds
     assert again.busy_seconds > before.busy_seconds
     assert again.awake_seconds > before.awake_seconds
@@ -177,7 +177,7 @@ def test_what_p2pd_sends_and_receives_counts_also_after_its_restart(tmp_path, di
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux tells what a process reads and writes")
 def test_what_the_tunnel_carries_counts_once(tmp_path, direct, tunnelled):
-    """p2pd has it from another machine and gives it to us: it reads and writes it, but sends nothing."""
+    """p2pd gets data from another machine and gives it to us: it reads and writes, but sends nothing."""
     with daemon() as running:
         meter = Usage(lambda: running.pid, powercap=tmp_path)
         before = meter.look()
@@ -200,7 +200,7 @@ def test_where_nobody_tells_what_p2pd_sends_at_least_what_the_tunnel_carried_cou
 
 
 async def test_lanes_and_calls_are_counted_at_both_ends(direct, tunnelled):
-    """A client and a server in one process: what one sends the other receives, all of it over TCP."""
+    """A client and a server in one process: what one sends over TCP, the other receives in full."""
     hidden = random_hidden(60)
     async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm) as route:
         calls = direct.sent_bytes
@@ -208,4 +208,4 @@ async def test_lanes_and_calls_are_counted_at_both_ends(direct, tunnelled):
     assert calls > 0  # the opening
     assert tunnelled.sent_bytes == tunnelled.received_bytes == 0
     for counted in (direct.sent_bytes, direct.received_bytes):
-        assert counted >= calls + 2 * hidden.nbytes  # there and back
+        assert counted >= calls + 2 * hidden.nbytes  # to the server and back

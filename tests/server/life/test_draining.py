@@ -119,22 +119,22 @@ class Program:
         self.serving = asyncio.create_task(service.run())
 
     def say(self, line: str) -> None:
-        """As `__main__` prints it; here the output may have been closed."""
+        """Print a line, as `__main__` does; here the output may have been closed."""
         if self.fails_to_say and line.startswith(self.fails_to_say):
             raise BrokenPipeError
         self.lines.append(line)
 
     def stop(self) -> None:
-        """As when the owner asks for the end."""
+        """End the server, as the owner's first signal does."""
         self.period.stopping.set()
 
     def leave_now(self) -> None:
-        """As when the owner asks again."""
+        """End the server at once, as the owner's second signal does."""
         self.period.leaving.set()
 
     @property
     def member(self) -> FakeServer:
-        """Enough of a server for a client to find it."""
+        """What a client needs to find the server."""
         record = self.board.announced[-1]
         member = FakeServer(Span(0, 2), 2, 0, 0.0, 4096)
         with member.runner:
@@ -145,7 +145,7 @@ class Program:
         return member
 
     async def ended(self) -> None:
-        """Wait until it has left, without an error."""
+        """Wait until the server has left, without an error."""
         await asyncio.wait_for(self.serving, SECONDS)
 
 
@@ -201,7 +201,7 @@ async def test_after_the_time_given_sessions_that_are_left_are_told(flags):
         route = await client.route(running.member)
         running.stop()
         with pytest.raises(RefusedError, match="move to another") as refused:
-            await route.hops[0].caught_up(1)  # never: it has no history
+            await route.hops[0].caught_up(1)  # never: the client has no history
         await running.ended()
     assert refused.value.reason == "leaving"
     assert running.lines[-1] == "leaving: 1 session is told"
@@ -228,7 +228,7 @@ async def test_the_third_request_to_shut_down_has_nothing_gentle_left_to_ask_for
 
 
 async def test_sessions_are_told_to_move_before_the_owner_is_told_that_they_do():
-    """Where the output is closed, clients hear of the drain all the same, and the period ends loudly."""
+    """With a closed output, clients still hear of the drain, and the period ends with an error."""
     async with program() as running, wire_client() as client:
         route = await client.route(running.member)
         running.fails_to_say = "draining"
@@ -245,7 +245,7 @@ async def test_sessions_are_ended_before_the_owner_is_told_that_the_server_leave
         running.stop()
         running.leave_now()
         with pytest.raises(RefusedError) as refused:
-            await route.hops[0].caught_up(1)  # never: it has no history
+            await route.hops[0].caught_up(1)  # never: the client has no history
         with pytest.raises(BrokenPipeError):
             await running.ended()
     assert refused.value.reason == "leaving"
@@ -269,7 +269,7 @@ async def test_a_server_whose_swarm_is_lost_serves_on_and_leaves_as_if_it_were_n
         running.stop()
         running.leave_now()
         with pytest.raises(RefusedError) as refused:
-            await route.hops[0].caught_up(1)  # never: it has no history
+            await route.hops[0].caught_up(1)  # never: the client has no history
         await running.ended()
     assert refused.value.reason == "leaving"
 
@@ -300,7 +300,7 @@ async def test_heartbeats_go_on_when_announcing_fails(caplog):
 
 
 async def test_a_heartbeat_that_fails_unexpectedly_ends_the_period_loudly(monkeypatch):
-    """Nothing that a period depends on dies silently."""
+    """The end of any task that a period needs is an error."""
     async with program() as running:
 
         async def announce(_: Announcement) -> None:
@@ -314,7 +314,7 @@ async def test_a_heartbeat_that_fails_unexpectedly_ends_the_period_loudly(monkey
 
 
 async def test_the_first_announcement_is_repeated_until_a_peer_keeps_it(monkeypatch):
-    """p2pd may die while a server loads its layers: that is no reason not to serve."""
+    """p2pd may die while a server loads its layers: the server still serves afterwards."""
     monkeypatch.setattr(announcing, "RETRIES", Backoff(first_seconds=0.001, most_seconds=0.001))
     board = Board(lost=True)
 
@@ -348,7 +348,7 @@ async def test_a_withdrawal_without_an_answer_holds_nothing_up(monkeypatch):
 
 
 async def test_a_fake_server_drains_like_a_real_one():
-    """What tests of clients build on."""
+    """The interface that tests of clients need."""
     async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm) as route:
         (member,) = swarm.members
         await route.run(ONE, 0)

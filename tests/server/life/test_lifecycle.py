@@ -1,4 +1,4 @@
-"""In and out of the swarm as the owner says. The owner's files are real, a serving period is a script."""
+"""A server joins and leaves as the owner says. The owner's files are real, a serving period is a script."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ poll_seconds = 0.1
 
 @dataclass
 class Periods:
-    """What happened in the swarm, and what is to happen."""
+    """What happened in the swarm, and what will happen next."""
 
     begun: list[ServingPeriod] = field(default_factory=list)
     ready_at_once: bool = True
@@ -84,7 +84,7 @@ class Program:
         self.serving = asyncio.create_task(serve(config, self.say, self.shutdown))
 
     def say(self, line: str) -> None:
-        """As `__main__` prints it; here the output may have been closed."""
+        """Print a line, as `__main__` does; here the output may have been closed."""
         if self.output_is_closed:
             raise BrokenPipeError
         self.lines.append(line)
@@ -99,7 +99,7 @@ class Program:
 
     @property
     def states(self) -> list[tuple[str, str]]:
-        """All it went through, with the reasons, from the ledger."""
+        """All states of the server with their reasons, from the ledger."""
         with Ledger.open(self.files.ledger) as ledger:
             return [(change.state, change.words) for change in ledger.transitions(since=0.0, until=1e12)]
 
@@ -190,7 +190,7 @@ async def test_when_the_car_leaves_it_drains_pauses_and_comes_back_by_itself(tmp
         "paused",
         "joining",
     ]
-    assert periods.begun[1].remembered.peers  # whom it knew when it left
+    assert periods.begun[1].remembered.peers  # the peers that it knew when it left
 
 
 async def test_what_is_dangerous_stops_at_once(tmp_path, periods):
@@ -255,7 +255,7 @@ async def test_a_server_that_cannot_join_at_the_start_says_why_and_ends(tmp_path
 
 
 async def test_a_server_that_cannot_come_back_yet_tries_again(tmp_path, periods):
-    """The Wi-Fi is back a little later than the signal that says so. Peers are remembered, ports are not."""
+    """The Wi-Fi is back a little later than the signal says. Peers are remembered, ports are not."""
     periods.drained.set()
     periods.fails_with = [
         None,
@@ -279,7 +279,7 @@ async def test_a_server_that_cannot_come_back_yet_tries_again(tmp_path, periods)
     ("signal", "value", "leaves_at_once"), [("parked", "false", False), ("celsius", "95", True)]
 )
 async def test_a_policy_is_obeyed_before_the_owner_is_told(tmp_path, periods, signal, value, leaves_at_once):
-    """Where the output is closed, the wish is passed on all the same, and then the program ends loudly."""
+    """With a closed output, the drain still happens, and then the program ends with an error."""
     async with program(tmp_path, periods) as running:
         await running.reaches(OwnerState.SERVING)
         running.output_is_closed = True

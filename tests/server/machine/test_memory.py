@@ -1,4 +1,4 @@
-"""Memory that a server can take: the machine's, within the limits of control groups."""
+"""The memory that a server can take: the machine's, within the limits of control groups."""
 
 from __future__ import annotations
 

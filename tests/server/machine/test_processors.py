@@ -1,4 +1,4 @@
-"""Processors that a server can use."""
+"""The processors that a server can use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client owes. A server does nothing beyond the agreed limit for a client that doesn't sign."""
+"""What a client owes. Beyond the agreed limit, a server stops working for a client that doesn't sign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPAN = Span(0, 2)
 
 
 def signed(hop: HopSession, client: Identity, work: Work, sequence: int = 1, **other) -> SignedReceipt:
-    """What an honest client signs, but for what a test says."""
+    """What an honest client signs, except for the values that a test changes."""
     now = time.time()
     fields = {
         "session_id": SessionId(hop.id),
@@ -53,7 +53,7 @@ async def receipt_due(hop: HopSession) -> Work:
 
 
 async def ended(hop: HopSession) -> None:
-    """Be asked for receipts until the server has had enough. Raises what it then says."""
+    """Ignore requests for receipts until the server ends the session. Raises the server's error."""
     while True:
         await receipt_due(hop)
 
@@ -102,8 +102,8 @@ async def test_a_step_that_would_leave_too_much_unsigned_waits_for_the_receipt()
         first = await route.run(hidden[:250], 0)
         assert await receipt_due(hop) == Work(250, 0)
         step = await route.send([RowChunk(0, 250, hidden[250:])])
-        assert await receipt_due(hop) == Work(250, 0)  # again: now it is urgent
-        assert member.open_sessions[0].stream.lengths == [250]  # nothing was done for it
+        assert await receipt_due(hop) == Work(250, 0)  # another request: now it is urgent
+        assert member.open_sessions[0].stream.lengths == [250]  # the server computed nothing for it
         await settle(hop, signed(hop, client.identity, Work(250, 0)))
         second = await route.receive(step, 150)
     assert [*first, *second] == pytest.approx(run_locally(hidden, 2))
@@ -119,7 +119,7 @@ async def test_who_does_not_sign_is_served_no_more(monkeypatch):
         with pytest.raises(RefusedError, match="not signed") as refused:
             await ended(hop)
         await until(lambda: not member.sessions)
-        assert member.accounts.unsigned_tokens == 250  # all that it can ever lose
+        assert member.accounts.unsigned_tokens == 250  # the most that the server can ever lose
     assert refused.value.reason == "unsigned"
 
 
@@ -170,7 +170,7 @@ async def test_receipts_for_something_else_are_refused(change, why):
             await settle(hop, receipt)
         assert refused.value.reason == "bad-receipt"
         assert member.book.receipts == []
-        await settle(hop, signed(hop, client.identity, Work(20, 0)))  # a good one is still taken
+        await settle(hop, signed(hop, client.identity, Work(20, 0)))  # a good receipt is still accepted
 
 
 async def test_a_receipt_of_another_client_is_refused():

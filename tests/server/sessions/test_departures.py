@@ -1,4 +1,4 @@
-"""A server whose neighbour in the route is gone goes on where the client says."""
+"""A server whose neighbour in the route is gone goes on from the point that the client names."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_the_last_hop_is_replaced_and_answers_the_client():
 
 @pytest.mark.parametrize("wire_dtype", [pb.FLOAT32, pb.INT8])
 async def test_rows_of_different_lengths_are_replayed_in_small_steps(monkeypatch, wire_dtype):
-    """Also where INT8 travels: what was rounded once is rounded the same again."""
+    """This also holds for INT8 on the wire: rounded values are rounded to the same values again."""
     monkeypatch.setattr("p2pinfer.server.streams.packing.REPLAY_STEP_TOKENS", 3)
     rows = [random_hidden(length, seed=length) for length in (3, 8, 2)]
     terms = {"rows": 3, "wire_dtype": wire_dtype}
@@ -143,7 +143,7 @@ async def test_two_new_hops_in_a_row_are_told_the_history_and_the_one_behind_the
 
 
 async def test_a_hop_whose_outputs_nobody_takes_says_so_goes_on_and_keeps_them():
-    """The session's next steps are computed and recorded; the client sends again what was not answered."""
+    """The session's next steps are computed and recorded; the client repeats its unanswered steps."""
     hidden = random_hidden(8)
     async with fake_swarm([*THREE, Span(2, 4)]) as swarm, wire_client() as client:
         first, middle, last, spare = swarm.members
@@ -161,7 +161,7 @@ async def test_a_hop_whose_outputs_nobody_takes_says_so_goes_on_and_keeps_them()
         assert len(first.history()[0]) == 6
 
         assert await replace_middle(client, route, 1, spare) == 6
-        output = await route.run(hidden[2:], 2)  # all since the last answer, once more
+        output = await route.run(hidden[2:], 2)  # all steps since the last answer, once more
 
     assert np.array_equal(output, run_locally(hidden, 6)[2:])
 
@@ -198,7 +198,7 @@ async def test_after_a_change_at_once_what_the_former_sender_says_is_not_heard()
         assert await is_closed(await client.steps_lane(hop))  # the former key
         route.steps = await client.steps_lane(hop, key)
         output = await route.run(hidden[2:], 2)
-        assert await is_closed(await client.steps_lane(hop, key))  # it's taken
+        assert await is_closed(await client.steps_lane(hop, key))  # the lane is taken
 
     assert np.array_equal(output, run_locally(hidden, 2)[2:])
     assert member.engine.batch_tokens == [2, 2]
@@ -225,7 +225,7 @@ async def test_both_senders_are_heard_until_the_new_one_sends_its_first_step():
 
 
 async def test_what_the_former_sender_sent_first_is_run_first():
-    """Both have come while the session was computing: in order, and without a gap."""
+    """Both messages came while the session was computing: they are handled in order, and without a gap."""
     hidden = random_hidden(4)
     gate = threading.Event()
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
@@ -251,7 +251,7 @@ async def test_what_the_former_sender_sent_first_is_run_first():
 
 
 async def test_a_step_that_follows_one_that_went_astray_is_dropped_and_not_held_against_the_session():
-    """It was on its way while the upstream changed; the client sends both again."""
+    """The step was on its way while the upstream changed; the client sends both steps again."""
     hidden = random_hidden(5)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         (member,) = swarm.members
@@ -265,7 +265,7 @@ async def test_a_step_that_follows_one_that_went_astray_is_dropped_and_not_held_
         output = await route.run(hidden[2:], 2)
         nan = RowChunk(0, 7, ONE * np.float32("nan"))
         await send(route.steps, pack_step(9, StepKind.DECODE, [nan], Outputs.ALL, pb.FLOAT32))
-        with pytest.raises(RefusedError, match="NaN"):  # what else is wrong is held against it
+        with pytest.raises(RefusedError, match="NaN"):  # any other mistake still ends it
             await route.hops[0].frame()
 
     assert np.array_equal(output, run_locally(hidden, 2)[2:])

@@ -1,4 +1,4 @@
-"""A successor is told the history while the hop that it replaces is still served, however that goes."""
+"""A successor gets the history while the hop that it replaces still works, whatever interrupts that."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
 
 
 def spare_of(member: FakeServer):
-    """The lane that its only session is warming, if there is one."""
+    """The lane that warms a successor for the server's only session, if there is one."""
     (slot,) = member.handler._next_hops._slots.values()
     return slot.spare
 
 
 async def hears_the_end(lane: Lane) -> bool:
-    """Read what was sent, until its end."""
+    """Read everything that was sent, until the end."""
     lane.max_frame_bytes = 1 << 20
     while not await is_closed(lane):
         pass
@@ -55,9 +55,7 @@ async def test_a_successor_is_warmed_while_steps_run_and_takes_over_between_two_
         results += [await route.run(hidden[7:8], 7)]
 
         assert await route.hops[0].set_downstream(warm.downstream(), switch=True) == 1
-        assert (
-            await route.hops[0].set_downstream(warm.downstream(), switch=True) == 0
-        )  # asked again: it is so
+        assert await route.hops[0].set_downstream(warm.downstream(), switch=True) == 0  # done before
         former, route.hops[1] = route.hops[1], warm
         results += [await route.run(hidden[i : i + 1], i) for i in range(8, 12)]
         former.call.cancel()
@@ -88,7 +86,7 @@ async def test_a_rewind_while_a_successor_is_warmed_reaches_it_too():
 
 
 async def test_what_a_hop_holds_already_is_not_sent_again():
-    """Its lane broke, and nothing else: the client knows how far it was."""
+    """Only the successor's lane broke: the client knows how far the replay was."""
     hidden = random_hidden(9)
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         route = await client.route(*swarm.members)
@@ -208,7 +206,7 @@ async def test_a_session_that_ends_meanwhile_ends_the_replay_and_closes_what_was
 
 
 async def test_a_next_hop_that_takes_no_more_steps_is_lost_but_the_session_is_not(monkeypatch):
-    """After the switch: the client is told, names another, and the history fills the gap."""
+    """After the switch, the client is told, names another hop, and the history fills the gap."""
     hidden = random_hidden(6)
     async with (
         deaf_hop(monkeypatch) as deaf,
@@ -237,7 +235,7 @@ async def test_a_next_hop_that_takes_no_more_steps_is_lost_but_the_session_is_no
 
 
 async def test_a_step_that_the_former_next_hop_has_half_taken_is_dropped_at_the_switch(monkeypatch):
-    """The event loop is writing it meanwhile; it is in the history, and the next step can come."""
+    """The event loop writes the output meanwhile; it is in the history, and the next step can come."""
     async with (
         deaf_hop(monkeypatch) as deaf,
         fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm,
@@ -261,7 +259,7 @@ async def test_a_step_that_the_former_next_hop_has_half_taken_is_dropped_at_the_
 
 
 async def test_steps_that_come_during_a_replay_and_the_switch_leave_no_gap_and_come_once(monkeypatch):
-    """A client that doesn't wait: its steps and the change of hops meet in any order."""
+    """The client doesn't wait: its steps and the change of hops meet in any order."""
     monkeypatch.setattr("p2pinfer.server.streams.packing.REPLAY_STEP_TOKENS", 5)
     hidden = random_hidden(60)
     async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm, wire_client() as client:

@@ -1,4 +1,4 @@
-"""Opening sessions over real gRPC: which are taken, what they lease, and what is freed again."""
+"""Opening sessions over real gRPC: which are accepted, what they lease, and what is freed again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_a_full_server_refuses_and_says_when_to_come_back_and_a_closed_ses
 
 
 async def test_a_server_with_another_certificate_is_not_talked_to():
-    """Whoever takes over an address can't take over the sessions."""
+    """A process that takes over an address can't take over its sessions."""
     async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm, wire_client() as client:
         honest, impostor = swarm.members
         honest.port = impostor.port
@@ -106,7 +106,7 @@ async def test_a_session_of_half_the_layers_leases_half_the_memory_in_whole_page
 
 
 async def test_an_opening_can_not_be_replayed_or_altered():
-    """Seen on the wire, say: it is good once, at one server, as it was signed."""
+    """A copied request is good once, at one server, with the values that were signed."""
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         member = swarm.members[0]
         await client.open(member)

@@ -1,4 +1,4 @@
-"""What waits to be told to a client: the newest of each kind, in order, and no more."""
+"""Messages that wait for a client: the newest of each kind, in order, and no others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from p2pinfer.wire import inference_pb2 as pb
 
 
 async def test_a_newer_frame_replaces_an_older_one_of_its_kind():
-    """A client that doesn't read makes nothing grow."""
+    """A client that doesn't read makes no memory grow."""
     outbox = Outbox()
     outbox.put(pb.ServerFrame(caught_up=pb.CaughtUp(tokens=1)))
     outbox.put(pb.ServerFrame(draining=pb.Draining(seconds=3)))

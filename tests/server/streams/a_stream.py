@@ -19,7 +19,7 @@ Actions = list[object]
 
 
 def tokens_at(position: int, tokens: int, row: int = 0) -> Hidden:
-    """The input of some positions: the same numbers whenever they are asked for."""
+    """The input of some positions: always the same numbers for the same positions."""
     columns = np.arange(HIDDEN_SIZE, dtype=np.float32) + row * 1000
     return np.arange(position, position + tokens, dtype=np.float32)[:, None] * 10 + columns
 
@@ -27,14 +27,14 @@ def tokens_at(position: int, tokens: int, row: int = 0) -> Hidden:
 def step_frame(
     step_id: int, position: int, tokens: int = 1, row: int = 0, *, outputs: Outputs = Outputs.ALL
 ) -> bytes:
-    """A step of one row; id 0: of the history."""
+    """A step of one row; id 0 is a step of the history."""
     kind = StepKind.PREFILL if step_id else StepKind.HISTORY
     chunk = RowChunk(row, position, tokens_at(position, tokens, row))
     return pack_step(step_id, kind, [chunk], outputs if step_id else Outputs.NONE, pb.FLOAT32)
 
 
 def compute(step: Step) -> list[Hidden]:
-    """What our engine makes of a step."""
+    """The output of our engine for a step."""
     return [chunk.hidden + 1 for chunk in step.chunks]
 
 

@@ -1,4 +1,4 @@
-"""Lanes into a server: which are taken, which are closed, and that no other session notices."""
+"""Lanes into a server: which are taken, which are closed, and that other sessions aren't disturbed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.server.wire_client import ONE, is_closed, opened, until, wire_client
 
 
 async def test_nobody_without_its_key_gets_a_lane_into_a_session():
-    """Neither to send steps nor to read results, nor to send in the place of somebody who is there."""
+    """A stranger can't send steps, read results, or take the place of a connected sender."""
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         route = await client.route(*swarm.members)
         last = route.hops[1]
@@ -36,7 +36,7 @@ async def test_nobody_without_its_key_gets_a_lane_into_a_session():
 
 
 async def test_who_has_the_key_of_the_results_may_dial_again():
-    """The client's own lane broke, and it is back before the server noticed."""
+    """The client's own lane broke, and the client is back before the server noticed."""
     hidden = random_hidden(3)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         route = await client.route(swarm.members[0])
@@ -48,7 +48,7 @@ async def test_who_has_the_key_of_the_results_may_dial_again():
 
 
 async def test_a_result_that_was_half_read_is_not_finished_on_another_lane():
-    """Who dials again asks again for what wasn't answered; the step behind it can come."""
+    """A client that dials again repeats what wasn't answered; the step behind it can come."""
     hidden = random_hidden(500)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         route = await client.route(swarm.members[0], max_tokens=512)
@@ -59,7 +59,7 @@ async def test_a_result_that_was_half_read_is_not_finished_on_another_lane():
         for _ in range(8):
             await route.send([RowChunk(0, 0, hidden)])
         await until(lambda: session.flushing is not None)
-        for _ in range(2):  # whichever of the steps it was: the second lane finds nothing half sent
+        for _ in range(2):  # whichever step it was: the second lane finds no half-sent frame
             route.results = await client.results_lane(route.hops[0])
             await until(lambda: session.computed_step_id == 9 and not session.busy)
         output = await route.run(hidden, 0)
@@ -75,7 +75,7 @@ async def test_a_lane_that_does_not_say_hello_is_closed(first):
 
 
 async def test_strangers_do_not_pile_up(monkeypatch):
-    """Who connects and says nothing is closed when more come; sessions still get through."""
+    """A silent connection is closed when more connections come; sessions still get through."""
     monkeypatch.setattr("p2pinfer.server.streams.arrivals.MAX_STRANGERS", 3)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         member = swarm.members[0]
@@ -103,7 +103,7 @@ async def test_whatever_connects_the_door_stays_open(first):
 
 
 async def test_a_lane_of_steps_that_ends_ends_nothing_else():
-    """Why it ended is for its own side to say; the session and its caches stay."""
+    """Only the sender knows why the lane ended; the session and its caches stay."""
     hidden = random_hidden(4)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         route = await client.route(swarm.members[0])

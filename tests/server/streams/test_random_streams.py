@@ -1,4 +1,4 @@
-"""Whatever happens to a stream, and in whatever order: some things always hold.
+"""Invariants of a stream that hold for every event, in every order.
 
 A machine plays the client, the engine, the network and the event loop around one stream. It knows what a
 session with these events must have sent, because it computes on plain lists.
@@ -34,14 +34,14 @@ LIMIT_TOKENS = 6
 
 
 class Driver(RuleBasedStateMachine):
-    """Does what `StreamDriver` does, one action at a time, with lanes that are words."""
+    """Does the work of `StreamDriver`, one action at a time, with words for lanes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.one = AStream(limit_tokens=LIMIT_TOKENS)
         self.stream = self.one.stream
-        self.lanes = {"steps", "out"}  # given to the stream and not closed
-        self.written_to: str | None = None  # by the event loop
+        self.lanes = {"steps", "out"}  # lanes that were given to the stream and not closed
+        self.written_to: str | None = None  # the lane that the event loop writes to
         self.abandoned: set[str] = set()
         self.running: Step | None = None
         self.pending: Send[str] | None = None
@@ -206,7 +206,7 @@ class Driver(RuleBasedStateMachine):
     @precondition(lambda self: self.waits_for_receipt)
     @rule(chance=st.integers(0, 4))
     def the_time_for_a_receipt_is_over(self, chance: int) -> None:
-        """Mostly for a receipt that another has followed."""
+        """Mostly the number of a receipt that another has followed."""
         signed = self.stream.allowance.signed
         self.do(self.stream.receipt_overdue(signed if chance == 2 else Work(10**6)))
         self.waits_for_receipt = not self.ended
@@ -216,7 +216,7 @@ class Driver(RuleBasedStateMachine):
     def the_session_ends(self, chance: int) -> None:
         if chance == 7:
             self.released, self.running, self.waits_for_receipt = True, None, False
-            self.written_to = None  # the event loop stops before
+            self.written_to = None  # the event loop stops before this
             self.do(self.stream.release())
             assert self.lanes == set(), "every lane is closed"
 

@@ -1,4 +1,4 @@
-"""What a hop keeps of what it sent, and how a replay follows it."""
+"""The outputs that a hop keeps after it sent them, and how a replay repeats them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sent_outputs_of(*lengths: int, max_tokens: int = 1000) -> SentOutputs:
 
 
 def replayed(sent: SentOutputs, max_tokens: int = 7) -> list[list[tuple[int, int, int]]]:
-    """What is left of the replay: (row, position, tokens) of the chunks of every piece."""
+    """The rest of the replay: (row, position, tokens) of the chunks of every piece."""
     pieces = []
     while chunks := sent.take(max_tokens):
         pieces.append([(chunk.row, chunk.position, len(chunk.hidden)) for chunk in chunks])
@@ -86,7 +86,7 @@ def test_a_rewind_beyond_what_was_replayed_moves_nothing():
 
 
 def test_memory_is_bounded_by_the_lease_whatever_comes():
-    """Buffers double, but not beyond what the session may hold; rewinds take nothing more."""
+    """Buffers double, up to the most that the session may hold; rewinds take no more memory."""
     sent = sent_outputs_of(0, 0, max_tokens=100)
     for _ in range(50):
         for position in range(0, 100, 20):

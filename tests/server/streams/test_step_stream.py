@@ -1,4 +1,4 @@
-"""What a session does with its steps, told by frames and actions: no socket, no loop, no clock."""
+"""How a session handles its steps, tested with frames and actions: no socket, no loop, no clock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.server.streams.a_stream import (
 
 
 def told(action: object, kind: str) -> pb.ServerFrame:
-    """What a client is told, which must be of this kind."""
+    """The message to the client, which must be of this kind."""
     assert isinstance(action, Tell)
     assert action.frame.WhichOneof("body") == kind
     return action.frame
@@ -154,7 +154,7 @@ class TestUpstream:
         assert one.stream.change_upstream(NEXT_KEY, at_once=False) == []
         assert one.stream.offer_steps_lane("new", NEXT_KEY)
         assert one.stream.readable == ("steps", "new")
-        one.through(step_frame(2, 1))  # the older lane is still heard
+        one.through(step_frame(2, 1))  # the older lane still works
         close, run = one.take(step_frame(3, 2), "new")
         assert close == CloseLane("steps")
         one.compute([run])
@@ -210,7 +210,7 @@ class TestReceipts:
         one = AStream(limit_tokens=5)
         one.through(step_frame(1, 0, 4))
         assert one.take(step_frame(2, 4, 2)) == [WaitForReceipt(Work(4), Work())]
-        assert one.progress.received_step_id == 1  # nothing was done for it
+        assert one.progress.received_step_id == 1  # nothing was computed for it
         assert one.stream.readable == ()
         (run,) = one.stream.receipt_came(Work(4))
         assert run.step.step_id == 2
@@ -270,7 +270,7 @@ class TestOutputs:
         assert told(lost, "outputs_lost").outputs_lost.detail == "the next hop took no step: reset"
         assert (close, read_on) == (CloseLane("out"), READ_ON)
         assert one.progress.outputs_are_lost
-        assert one.run(step_frame(2, 1)) == [READ_ON]  # computed and kept, not sent
+        assert one.run(step_frame(2, 1)) == [READ_ON]  # computed and recorded, not sent
         assert (one.progress.computed_step_id, one.progress.sent_step_id) == (2, 0)
         assert one.stream.lead("new") == []
         assert not one.progress.outputs_are_lost
@@ -292,7 +292,7 @@ class TestOutputs:
         assert one.stream.lead("again") == [AbandonLane("out"), READ_ON]
         (send,) = one.run(step_frame(2, 1))
         assert send.lane == "again"
-        assert one.stream.outputs_taken("out") == ()  # the event loop said it too late
+        assert one.stream.outputs_taken("out") == ()  # the event loop's message came too late
         assert one.stream.outputs_lost("out", "reset") == ()
         assert one.stream.state is State.SENDING
 
@@ -321,7 +321,7 @@ class TestReplay:
         one.run(step_frame(1, 0))
         one.stream.outputs_partly_taken("out")
         one.stream.replay.begin_replay([])
-        assert one.stream.replay.next_piece().tokens == 1  # the replay has it
+        assert one.stream.replay.next_piece().tokens == 1  # the replay covers it
         assert one.stream.switch("spare", pass_history_on=True) == [AbandonLane("out"), READ_ON]
         one.take(step_frame(2, 1))
 
@@ -389,7 +389,7 @@ class TestRelease:
 
 
 def test_the_engines_outputs_may_be_used_again_once_they_are_packed():
-    """They are copied into the frame and into what is kept: views would change with the next batch."""
+    """Outputs are copied into the frame and into the record: views would change with the next batch."""
     one = AStream()
     (run,) = one.take(step_frame(1, 0, 2))
     outputs = compute(run.step)

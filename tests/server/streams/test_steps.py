@@ -1,4 +1,4 @@
-"""Steps through hops, over real lanes and pinned TLS: a chain of servers is one model."""
+"""Steps through hops, over real lanes and pinned TLS: a chain of servers computes as one model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_route_may_leave_and_enter_spans_in_the_middle():
 
 
 async def test_a_step_below_the_cached_length_rewinds():
-    """Speculation and edited prompts go back without opening a new session."""
+    """Speculation and edited prompts rewind a session without opening a new one."""
     hidden = random_hidden(6)
     async with fake_swarm([Span(0, 1), Span(1, 2)]) as swarm, opened(swarm) as route:
         await route.run(random_hidden(6, seed=9), 0)
@@ -154,18 +154,20 @@ async def test_an_engine_that_fails_ends_the_session_with_the_reason():
 
 
 async def test_a_client_that_does_not_read_its_results_stalls_nobody_else():
-    """What one client's network doesn't take waits with the event loop; others' steps go on."""
+    """Bytes that one client's network doesn't take wait in the event loop; other sessions' steps go on."""
     async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm, max_tokens=512) as slow:
         await slow.run(ONE, 0)
         (session,) = swarm.members[0].open_sessions
         session.outputs._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         slow.results._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         prefill = np.tile(ONE, (500, 1))
-        sending = asyncio.create_task(send_all(slow, prefill, 4))  # 16 KB each, and back
+        sending = asyncio.create_task(send_all(slow, prefill, 4))  # 16 KB each, to the server and back
         await until(lambda: session.flushing is not None)
         async with opened(swarm) as quick:
             output = await quick.run(random_hidden(1), 0)
-        await until(lambda: session.flushing is not None)  # between two frames it is not, for a moment
+        await until(
+            lambda: session.flushing is not None
+        )  # between two frames the event loop writes nothing for a moment
         results = [await slow.receive(step, 500) for step in range(2, 6)]
         await sending
 

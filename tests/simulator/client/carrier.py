@@ -1,4 +1,4 @@
-"""The client's carrier over simulated connections: stands for grpc_carrier.py and wire/channels.py."""
+"""The client's carrier over simulated connections; it replaces grpc_carrier.py and wire/channels.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.simulator.network.host import Host
 from tests.simulator.network.lanes import SimLane
 
 _SHORTEST_WAIT_SECONDS = 0.001
-"""The resolution of poll. Without it, a wait that is a rounding error short would end at once, for ever."""
+"""The resolution of poll. Without it, a wait shortened by a rounding error would end at once, for ever."""
 
 
 class SimHopCall:
@@ -54,7 +54,7 @@ class _Connection:
 
 
 class SimWaiter:
-    """Lets the world go on until a lane can be read or written, `wake` is called, or time is up."""
+    """Let the world go on until a lane can be read or written, `wake` is called, or the time is up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

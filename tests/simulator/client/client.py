@@ -1,4 +1,4 @@
-"""The client's place in the simulated swarm: stands for client/network.py, with a program per thread."""
+"""The client in the simulated swarm; it replaces client/network.py, with a program per thread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SimClient:
 
     @property
     def is_running(self) -> bool:
-        """True: it runs as long as the world."""
+        """True: the client runs as long as the world."""
         return True
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

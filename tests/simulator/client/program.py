@@ -1,7 +1,7 @@
 """A client's program: blocking code in a thread of its own, which runs only when the world lets it.
 
-At any moment one thread runs: the world's, or one program's, which hands back as soon as it waits. So several
-sessions can step at the same time, and a seed still gives the same run.
+Only one thread runs at any moment: the world's, or one program's, which hands control back as soon as it
+waits. So several sessions can step at the same time, and a seed still gives the same run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _current = threading.local()
 
 
 class Abandoned(BaseException):
-    """The run is over: the program ends wherever it is."""
+    """The run is over: raised in the program wherever it waits."""
 
 
 class Program:
@@ -33,12 +33,12 @@ class Program:
 
     @staticmethod
     def current() -> Program:
-        """The one that asks."""
+        """The program whose thread this is."""
         program: Program = _current.program
         return program
 
     def start(self) -> None:
-        """Let it run until it first waits."""
+        """Let the program run until it first waits."""
         self._thread.start()
         self._resume()
 
@@ -50,7 +50,7 @@ class Program:
         self._hand_back()
 
     def abandon(self) -> None:
-        """End it, if it hasn't ended by itself."""
+        """End the program, if it hasn't ended by itself."""
         self._abandoned = True
         if not self.finished.done():
             self._resume()
@@ -73,7 +73,7 @@ class Program:
         outcome: BaseException | None = None
         try:
             self._work()
-        except BaseException as error:  # noqa: BLE001  whatever it is, it is the outcome
+        except BaseException as error:  # noqa: BLE001  every exception is the program's outcome
             outcome = error
         self.finished.set_result(outcome)
         self._back.release()

@@ -34,7 +34,7 @@ REQUESTS = {
 
 
 class _End:
-    """The common part of both ends of a connection for calls. `broken` says why it ended; empty before."""
+    """The common part of both ends of a connection for calls. `broken`: why it ended; empty before."""
 
     def __init__(self, socket: Socket, loop: asyncio.AbstractEventLoop) -> None:
         self.broken = ""
@@ -48,7 +48,7 @@ class _End:
         self._wake()
 
     def close(self, why: str) -> None:
-        """End it and everything that goes through it."""
+        """End the connection and all calls on it."""
         if not self.broken:
             self.broken = why
             self._keepalive.cancel()
@@ -89,7 +89,7 @@ class _End:
             self.close("keepalive: no answer")
             return
         quiet = now - self._heard_at
-        if quiet >= KEEPALIVE_SECONDS - 0.001:  # what is left by rounding would never pass
+        if quiet >= KEEPALIVE_SECONDS - 0.001:  # a wait as short as a rounding error would never end
             self._asked_at, quiet = now, 0.0
             self._send("ping")
         if not self.broken:
@@ -175,7 +175,7 @@ class ClientChannel(_End):
             call.frames.put_nowait(error)
 
 
-class _Aborted(Exception):  # noqa: N818  what grpc.aio raises in a handler that aborts
+class _Aborted(Exception):  # noqa: N818  grpc.aio raises this in a handler that aborts
     def __init__(self, detail: str, trailing: dict[str, str]) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -183,7 +183,7 @@ class _Aborted(Exception):  # noqa: N818  what grpc.aio raises in a handler that
 
 
 class _Context:
-    """What a handler sees of a call."""
+    """The part of gRPC's context that handlers use."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -196,7 +196,7 @@ class _Context:
 
 
 class ServerChannel(_End):
-    """The server's end. `on_call(method)` hears of every call, `on_fault` of what no handler should raise."""
+    """The server's end. `on_call(method)` gets every call, `on_fault` errors that are no abort."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class ServerChannel(_End):
             self._send("end", number, "the stream ended", {})
         except _Aborted as aborted:
             self._send("end", number, aborted.detail, aborted.trailing)
-        except Exception as error:  # noqa: BLE001  a fault of the server's, to be reported as one
+        except Exception as error:  # noqa: BLE001  a fault of the server, which is reported
             self._on_fault(error)
             self._send("end", number, f"unknown: {error!r}", {})
 

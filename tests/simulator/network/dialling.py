@@ -1,4 +1,4 @@
-"""How connections come about: two round trips, the second of which the other process itself has to answer."""
+"""How connections are set up: the kernel answers the first round trip, the process the second."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def connect(host: Host, address: Address, kind: Kind, seconds: float) -> S
 
 @asynccontextmanager
 async def lane_to(address: Address, tunnel: object, seconds: float) -> AsyncIterator[SimLane]:
-    """In place of `lane_to` in wire/lanes.py: a lane from the running loop's host. Raises HopFailedError."""
+    """Replaces `lane_to` of wire/lanes.py: a lane from the running loop's host. Raises HopFailedError."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, HostLoop)
     socket = await connect(loop.host, address, "lane", seconds)
@@ -66,6 +66,6 @@ async def lane_to(address: Address, tunnel: object, seconds: float) -> AsyncIter
 
 
 class HostLoop(VirtualLoop):
-    """A loop that knows whose it is."""
+    """A loop that knows its host."""
 
     host: Host

@@ -1,4 +1,4 @@
-"""A machine with a process on it, or none: what happens to connections when processes come, stop and go."""
+"""A machine with one process or none, and what happens to connections when processes start, stop and end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Process(Protocol):
     certificate: bytes
 
     def call_soon(self, work: Callable[[], None]) -> None:
-        """Have something done by the process, if it isn't stopped."""
+        """Let the process run `work`, unless it is stopped."""
 
     def accept(self, socket: Socket, kind: str) -> None:
         """Take a connection: a lane, or one for calls."""
@@ -28,7 +28,7 @@ class Process(Protocol):
 
 @dataclass(eq=False)
 class Host:
-    """Where a peer lives. `twice`: how many more frames are sent twice."""
+    """The machine of a peer. `twice`: how many more frames are sent twice."""
 
     name: str
     peer_id: PeerId
@@ -44,7 +44,7 @@ class Host:
         return self.twice >= 0
 
     def answer(self, socket: Socket) -> None:
-        """Answer a new connection: first the kernel does, then the process shows its certificate."""
+        """Answer a new connection: first the kernel answers, then the process shows its certificate."""
         try:
             message = socket.take()
         except (OSError, EOFError):  # the dialling end has given up
@@ -71,7 +71,7 @@ class Host:
             socket.close()
 
     def lose_process(self) -> None:
-        """The process is gone: its kernel closes what it had open."""
+        """End the process: its kernel closes its connections."""
         self.process = None
         sockets, self.sockets = self.sockets, []
         for socket in sockets:

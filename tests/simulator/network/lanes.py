@@ -19,7 +19,7 @@ class SimLane:
     """One end of a lane."""
 
     def __init__(self, socket: Socket, loop: VirtualLoop, twice: Callable[[], bool]) -> None:
-        """`twice()` is asked for every numbered step or result whether it should be sent twice."""
+        """`twice()` is asked for every numbered step or result whether it is sent twice."""
         self.max_frame_bytes = HELLO_BYTES
         self.socket = socket
         self._twice = twice
@@ -41,7 +41,7 @@ class SimLane:
 
     @property
     def writable(self) -> bool:
-        """True if `flush` would get on, or say that the connection is gone."""
+        """True if `flush` could write something, or would raise because the connection is gone."""
         size = len(self._unsent[0]) if self._unsent else 1
         return self.socket.ended == "reset" or self.socket.has_room(size)
 
@@ -69,7 +69,7 @@ class SimLane:
 
     def close(self) -> None:
         if self._descriptor >= 0:
-            self._loop._writers.pop(self._descriptor, None)  # as a selector forgets what is closed
+            self._loop._writers.pop(self._descriptor, None)  # a selector forgets closed sockets, too
             del self._loop.files[self._descriptor]
             self._descriptor = -1
             self.socket.close()

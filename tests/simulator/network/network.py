@@ -13,7 +13,7 @@ from tests.simulator.network.sockets import Path, Socket
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wires:
-    """What paths are like, and how much is under way on a connection before the sender has to wait."""
+    """The paths' properties, and how much may be under way on a connection before the sender has to wait."""
 
     delay_seconds: float = 0.01
     jitter_seconds: float = 0.002
@@ -32,12 +32,12 @@ class Network:
     _paths: dict[tuple[PeerId, PeerId], Path] = field(default_factory=dict)
 
     def add(self, name: str, peer_id: PeerId) -> Host:
-        """A machine without a process."""
+        """Add a machine without a process."""
         host = self.hosts[peer_id] = Host(name, peer_id, self, order=len(self.hosts))
         return host
 
     def path(self, one: Host, other: Host) -> Path:
-        """The way from one to another."""
+        """The path from one host to another."""
         key = (one.peer_id, other.peer_id)
         if key not in self._paths:
             wires = self.wires

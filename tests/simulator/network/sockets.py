@@ -1,4 +1,4 @@
-"""Connections as TCP makes them: in order, complete, held while a path is cut, reset when an end is gone."""
+"""Connections like TCP's: in order, complete, held while a path is cut, reset when an end is gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIN, _RESET = object(), object()
 
 @dataclass(slots=True, eq=False)
 class Path:
-    """The way from one host to another."""
+    """The path of packets from one host to another."""
 
     loop: asyncio.AbstractEventLoop
     random: random.Random
@@ -26,15 +26,15 @@ class Path:
     _held: list[Pipe] = field(default_factory=list)
 
     def seconds(self) -> float:
-        """What a packet takes now."""
+        """The seconds that a packet takes now."""
         return self.delay_seconds + self.random.random() * self.jitter_seconds
 
     def hold(self, pipe: Pipe) -> None:
-        """Let a pipe go on after the path was healed."""
+        """Keep a pipe until the path is healed; then the pipe goes on."""
         self._held.append(pipe)
 
     def heal(self) -> None:
-        """Packets pass again; what was held is sent anew."""
+        """Let packets pass again; held packets are sent anew."""
         self.cut = False
         held, self._held = self._held, []
         for pipe in held:
@@ -53,7 +53,7 @@ class Pipe:
         self._moving = False
 
     def push(self, item: Any, size: int) -> None:
-        """Send something after what was sent before."""
+        """Send an item after all items before it."""
         now = self.path.loop.time()
         self._free_at = max(self._free_at, now) + size / self.path.bytes_per_second
         self._last_at = max(self._last_at, self._free_at + self.path.seconds())
@@ -63,7 +63,7 @@ class Pipe:
             self.path.loop.call_at(self._last_at, self._move)
 
     def retransmit(self, seconds: float) -> None:
-        """Go on after the path was healed."""
+        """Continue after the path was healed."""
         self.path.loop.call_later(seconds, self._move)
 
     def _move(self) -> None:
@@ -101,7 +101,7 @@ class Socket:
 
     @property
     def readable(self) -> bool:
-        """True if `take` has something to say, be it that the connection has ended."""
+        """True if `take` returns or raises something, also when the connection has ended."""
         return bool(self.arrived or self.ended)
 
     def has_room(self, size: int) -> bool:
@@ -109,14 +109,14 @@ class Socket:
         return not self._under_way_bytes or self._under_way_bytes + size <= self._capacity_bytes
 
     def push(self, item: Any, size: int) -> None:
-        """Send something. Raises OSError if the connection is known to be gone."""
+        """Send an item. Raises OSError if the connection is known to be gone."""
         if self.closed or self.ended == "reset":
             raise BrokenPipeError("the connection is gone")
         self._under_way_bytes += size
         self._pipe.push((item, size), size)
 
     def take(self) -> Any:
-        """The next thing that came, None if there is nothing yet. Raises OSError, EOFError."""
+        """The next item that arrived, None if there is none yet. Raises OSError, EOFError."""
         if self.closed:
             raise OSError("it is closed here")
         if self.arrived:
@@ -130,7 +130,7 @@ class Socket:
         return None
 
     def close(self) -> None:
-        """End it, as a process does, or the kernel for a process that was killed."""
+        """Close this end, as a process does, or the kernel for a process that was killed."""
         if not self.closed:
             self.closed = True
             if self.ended != "reset":
@@ -138,7 +138,7 @@ class Socket:
             self.on_readable = self.on_writable = None
 
     def reset(self) -> None:
-        """A machine between the ends breaks the connection, for both ends."""
+        """Break the connection for both ends, as a machine between them can."""
         for end in (self, self.peer):
             end._end("reset")
 

@@ -13,7 +13,7 @@ from tests.simulator.schedules.schedule import schedule_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the flags say; 1 if something was wrong."""
+    """Run what the flags say; return 1 if something was wrong."""
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
     parser.add_argument("--seed", type=int, help="run this one schedule")
     parser.add_argument("--schedules", type=int, default=1000, metavar="COUNT", help="how many (1000)")
@@ -72,7 +72,7 @@ def _many(seeds: Sequence[int]) -> int:
 
 
 def _stalls(outcome: Outcome) -> list[tuple[str, float]]:
-    """The longest step of a schedule with one fault, if the fault struck before its end."""
+    """The longest step of a schedule with one fault, if the fault took place before the schedule's end."""
     if len(outcome.happened) != 1:
         return []
     (fault,) = outcome.happened

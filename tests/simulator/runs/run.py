@@ -23,21 +23,21 @@ from tests.simulator.world.world import World
 _STEP_SECONDS = 30.0
 _UNDISTURBED_SECONDS = 60.0
 _SLOWEST_STEP_SECONDS = 12.0
-"""A prompt through the slowest servers that there are, beside those of others, or a history replayed."""
+"""A prompt through the slowest servers, beside other sessions' prompts, or a history replayed."""
 
 _FAULT_SECONDS = 12.0
-"""What a fault may cost a step beside the time without any way: some time outs, and a replay."""
+"""What a fault may cost a step besides the time without a way: some time outs, and a replay."""
 
 _FREED_WITHIN_SECONDS = 40.0
-"""Sessions of a client that is gone: two keepalives, and a second thought."""
+"""The time after which sessions of a lost client are freed: two keepalives and some more."""
 
 _AVOIDED_SECONDS = 25.0
-"""A peer that came back may be left out for so long."""
+"""How long clients may leave out a peer that came back."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a schedule. `wrong` says what should not be."""
+    """The results of a schedule. `wrong` lists what should not have happened."""
 
     seed: int
     wrong: list[str] = field(default_factory=list)
@@ -111,20 +111,20 @@ def _unexcused(diary: Diary, world: World, schedule: Schedule) -> list[str]:
     if diary.error_rows_missing:
         return ["the error does not carry the rows"]
     if schedule.scarce:
-        return []  # where memory is short, a caller may have to wait for others for longer than it wants to
+        return []  # where memory is short, a caller may have to wait for others longer than its limit
     since = diary.ended_at - schedule.route_seconds
     if isinstance(diary.error, NoRouteError):
         missing = world.impassable_seconds(since)
         excused = missing + _AVOIDED_SECONDS >= schedule.route_seconds
         why = f"in the {schedule.route_seconds:.0f} s before there was no way for {missing:.1f} s only"
-    else:  # patience that is shorter than one time out can end with the error that it met
+    else:  # a limit that is shorter than one time out can end with the error of the last attempt
         excused = schedule.route_seconds < _AVOIDED_SECONDS
         why = "there was time enough to try others"
     return [] if excused else [f"a caller got {diary.error!r}, though {why}"]
 
 
 def _stalled(outcome: Outcome) -> list[str]:
-    """Steps that took longer than what had happened until then explains."""
+    """Steps that took longer than all events up to then explain."""
     wrong = []
     for step in outcome.steps:
         faults = sum(fault.at < step.ended for fault in outcome.happened)
@@ -137,7 +137,7 @@ def _stalled(outcome: Outcome) -> list[str]:
 
 
 def _where(error: BaseException) -> str:
-    """An error that should not be, and where it comes from."""
+    """The text of an unexpected error, and where it comes from."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
     return f"{error!r} ({' '.join(places)})"
@@ -172,7 +172,7 @@ def _logged(world: World) -> Iterator[None]:
     logger.propagate = False
     gc.disable()
     hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(finalizer=lambda generator: None)  # what a killed process left is not finished
+    sys.set_asyncgen_hooks(finalizer=lambda generator: None)  # killed processes' generators stay unfinished
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What goes wrong, when, and to whom."""
+"""The faults of a schedule: what goes wrong, when, and at which host."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ KINDS: tuple[Kind, ...] = (
 
 
 START_SECONDS = 1.0
-"""When readers may begin, and times of faults are counted from: by then all servers are announced."""
+"""Readers begin from here on, and fault times count from here: by then all servers are announced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """At a time, or as often as `event` has happened anywhere `count` times."""
+    """At a time, or when `event` has happened `count` times, at any host."""
 
     seconds: float = 0.0
     event: str = ""
@@ -37,7 +37,7 @@ class Moment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """`seconds`: until all is well again. `target`: a server's name; "busy": one that has sessions;
-    "here": where the event is; "spare": one that has none. `other`: the far end of a link; "" for chance."""
+    "here": the host of the event; "spare": one without. `other`: the far end of a link; "": random."""
 
     kind: Kind
     when: Moment
@@ -61,7 +61,7 @@ class Happened:
 
 
 class Misfortune:
-    """Lets faults happen in a world."""
+    """Makes faults happen in a world."""
 
     def __init__(self, world: World, faults: tuple[Fault, ...], seed: int) -> None:
         self.happened: list[Happened] = []
@@ -78,7 +78,7 @@ class Misfortune:
         world.listeners.append(self._heard)
 
     def end(self) -> None:
-        """No more of it; everything is mended."""
+        """Let no more faults happen; everything is mended."""
         self.over = True
         world = self._world
         world.swarm.away = False
@@ -151,14 +151,14 @@ class Misfortune:
                         path.delay_seconds += 0.4
                         self._later(fault, self._hurry, path)
         world.look_for_a_way()
-        world.loop.call_later(0.001, world.look_for_a_way)  # a signal needs a turn to be heard
+        world.loop.call_later(0.001, world.look_for_a_way)  # the process needs a turn to handle a signal
 
     def _later(self, fault: Fault, undo: object, *arguments: object) -> None:
         def undone() -> None:
             if not self.over:
                 self._world.note("fault", f"{fault.kind} is over")
                 undo(*arguments)  # type: ignore[operator]
-                # a process needs a turn to be there
+                # a process needs a turn to start
                 self._world.loop.call_later(0.001, self._world.look_for_a_way)
 
         self._world.loop.call_later(fault.seconds, undone)
@@ -216,7 +216,7 @@ class Misfortune:
         self._world.start(host)
 
     def _come_back(self, host: Host, tries: int) -> None:
-        """A server that has left is started again, as soon as it has."""
+        """Start a server again as soon as it has left."""
         if host.process is None and not self.over:
             self._world.note("fault", "drain is over")
             self._world.start(host)

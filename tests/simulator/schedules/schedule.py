@@ -20,7 +20,7 @@ _WEIGHTS = {"kill": 5, "stop": 4, "drain": 4, "cut": 3, "one-way": 3, "reset": 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A swarm, its readers, and what happens to them. `route_seconds` is how long readers wait for layers."""
+    """A swarm, its clients, and their faults. `route_seconds` is how long clients wait for missing layers."""
 
     seed: int
     wires: Wires = field(default_factory=Wires)
@@ -31,7 +31,7 @@ class Schedule:
 
     @property
     def scarce(self) -> bool:
-        """True if not every server has room for all sessions at once."""
+        """True if some server can't hold all sessions at once."""
         leased = sum(script.rows for script in self.scripts) * LEASED_TOKENS
         return any(server.cache_tokens < leased for server in self.servers)
 
@@ -43,7 +43,7 @@ class Schedule:
 
 
 def schedule_of(seed: int) -> Schedule:
-    """The schedule that a seed stands for, the same on every machine."""
+    """The schedule of a seed, the same on every machine."""
     chance = random.Random(f"schedule {seed}")
     num_layers = chance.choice((3, 4, 6))
     return Schedule(
@@ -62,7 +62,7 @@ def schedule_of(seed: int) -> Schedule:
 
 
 def _servers(chance: random.Random, num_layers: int) -> tuple[ServerShape, ...]:
-    """Two to four stages with one to three servers each, and sometimes one that lies across."""
+    """Two to four stages with one to three servers each, and sometimes a server across stages."""
     stages = chance.randint(2, min(4, num_layers))
     cuts = [0, *sorted(chance.sample(range(1, num_layers), stages - 1)), num_layers]
     spans = [Span(start, end) for start, end in pairwise(cuts) for _ in range(chance.choice((1, 2, 2, 3)))]

@@ -1,4 +1,4 @@
-"""What a program does with a session, and what it found: every hidden state is compared with the oracle's."""
+"""What a client program does with a session; every hidden state is compared with the oracle's."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.simulator.arithmetic import NumberEnds, Oracle, number_manifest
 from tests.simulator.world.world import World
 
 LEASED_TOKENS = 1024
-"""By every row of every session."""
+"""The lease of every row of every session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Change the text of every row, then decode: keep `keep` of what there is (-1: all), add `add` tokens,
-    ask once for the states of the last `wanted`, and then take `decode` tokens one by one."""
+    """Change the text of every row, then decode: keep `keep` tokens of the text (-1: all), add `add` tokens,
+    ask once for the states of the last `wanted` tokens, and then decode `decode` tokens one by one."""
 
     keep: int = -1
     add: int = 0
@@ -42,7 +42,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One call of `compute`. `impassable_seconds`: for how long meanwhile no route was possible."""
+    """One call of `compute`. `impassable_seconds`: how long no route was possible during the call."""
 
     began: float
     ended: float
@@ -56,7 +56,7 @@ class Answered:
 
 @dataclass(slots=True)
 class Diary:
-    """What came of a script."""
+    """The results of a script."""
 
     steps: list[Answered] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Reader:
         self._ends = NumberEnds()
 
     def play(self) -> None:
-        """The whole script; errors that users are promised end it, and are noted."""
+        """Play the whole script; an error of the documented kinds ends it, and is noted."""
         world, script = self._world, self._script
         num_layers = next(iter(world.shapes.values())).num_layers
         self._oracles = [Oracle(num_layers) for _ in range(script.rows)]

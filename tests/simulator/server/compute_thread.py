@@ -1,5 +1,5 @@
-"""The server's computing thread as a machine of events: batches take virtual time, and nothing else happens
-on it meanwhile."""
+"""The server's computing thread as a machine of events: batches take virtual time, and block all other work
+of the thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class SimBatcher(Batcher):
-    """The real one, with the virtual clock for steps that arrive, and a price for what waits."""
+    """The real batcher, with the virtual clock for arriving steps, and a price for waiting steps."""
 
     slow_factor = 1.0
     seconds_per_layer = 0.001
@@ -29,10 +29,10 @@ class SimBatcher(Batcher):
         super().add(work)
 
     def _measure(self, chunks: Sequence[Chunk], seconds: float) -> None:
-        """The engine itself takes no virtual time: there is nothing to measure."""
+        """Nothing to measure: the engine itself takes no virtual time."""
 
     def seconds(self) -> float:
-        """What the next batch takes, roughly."""
+        """The virtual seconds that the next batch takes, roughly."""
         layers = len(self._backlog[0].rows[0].cache.layers)
         tokens = min(512, sum(work.demand.tokens for work in self._backlog))
         return self.slow_factor * layers * (self.seconds_per_layer + tokens * self.seconds_per_layer_token)

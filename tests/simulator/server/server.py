@@ -1,4 +1,4 @@
-"""One run of a server's process: the real handler, sessions, runner and batcher, on a loop of their own."""
+"""One run of a server's process: the real handler, sessions, runner and batcher, on their own loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS = 15.0
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerShape:
-    """What a server is, over all its runs."""
+    """The properties that a server keeps over all its runs."""
 
     layers: Span
     num_layers: int
@@ -47,7 +47,7 @@ class ServerShape:
 
 
 class SimServer:
-    """A process. `on_event(name)` hears of what happens in it, `on_fault(error)` of what should not."""
+    """A process. `on_event(name)` gets its events, `on_fault(error)` errors that should not occur."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class SimServer:
 
     @property
     def dead(self) -> bool:
-        """True when the process is no more."""
+        """True when the process has ended."""
         return self.host.process is not self
 
     def call_soon(self, work: Callable[[], None]) -> None:
@@ -108,7 +108,7 @@ class SimServer:
             ServerChannel(self._handler, socket, self.loop, self._on_event, self._on_fault)
 
     def drain(self, seconds: float) -> None:
-        """As SIGTERM does, with --drain-seconds."""
+        """Drain and leave, as SIGTERM does with --drain-seconds."""
         self._drain_seconds = seconds
         self.loop.call_soon(self._stopping.set)
 
@@ -143,7 +143,7 @@ class SimServer:
     def _announce(self, state: ServerState) -> None:
         now = self._clock.time()
         record = self._records.get(state)
-        if record is None:  # signing takes time: one signature per state will do
+        if record is None:  # signatures take real time: one signature per state is enough
             record = announcement.decode(announcement.encode(self._describe(state), self.identity))
             self._records[state] = record
         self._swarm.announce(dataclasses.replace(record, expires_at=now + RECORD_SECONDS))

@@ -13,7 +13,7 @@ from tests.simulator.server.compute_thread import SimComputeThread
 
 @contextlib.contextmanager
 def simulated(clock: Clock) -> Iterator[None]:
-    """Time, the computing thread and the dialling of lanes are the simulator's within this block."""
+    """Within this block, the simulator replaces time, the computing thread and the dialling of lanes."""
     with contextlib.ExitStack() as patches:
         for name, replacement in (
             ("p2pinfer.client.chain.hop.time", clock),

@@ -1,4 +1,4 @@
-"""Everything that a schedule is about: the clock, the machines, the swarm's records, what has happened."""
+"""Everything in a run: the clock, the machines, the swarm's records, and what has happened."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class World:
 
     @property
     def living(self) -> list[SimServer]:
-        """The servers whose process is there, stopped or not."""
+        """The servers whose process runs, stopped or not."""
         return [server for server in self._servers if not server.dead]
 
     def server_at(self, host: Host) -> SimServer | None:
@@ -79,7 +79,7 @@ class World:
         self.trace.append((self.clock.now, who, what))
 
     def start(self, host: Host) -> None:
-        """Start a server's process, unless one is there."""
+        """Start a server's process, unless one runs."""
         if host.process is not None:
             return
         number = list(self.network.hosts).index(host.peer_id)
@@ -136,7 +136,7 @@ class World:
         raise DeadlockError(f"{turns} turns, and time stands still: {'; '.join(due)}")
 
     def look_for_a_way(self) -> None:
-        """Note since when, and until when, there is no chain of servers that a new session could take."""
+        """Note when there begins or ceases to be a chain of servers that a new session could take."""
         passable = self._passable()
         if passable and self._impassable_since is not None:
             self.impassable.append((self._impassable_since, self.clock.now))
@@ -147,14 +147,14 @@ class World:
             self.note("world", "there is no way through all layers")
 
     def impassable_seconds(self, since: float) -> float:
-        """For how long there was no way since then."""
+        """The seconds after `since` during which there was no way through all layers."""
         spans = [*self.impassable]
         if self._impassable_since is not None:
             spans.append((self._impassable_since, self.clock.now))
         return sum(max(0.0, end - max(begin, since)) for begin, end in spans)
 
     def close(self) -> None:
-        """Let everybody end tidily: nothing of it counts any more."""
+        """Close everything at the end of a run: later events don't count."""
         self.errors = []
         for loop in self._loops:
             loop.set_exception_handler(lambda loop, context: None)
@@ -176,7 +176,7 @@ class World:
             listener(host, event)
 
     def _passable(self) -> bool:
-        """A chain of servers that take new sessions, all paths open both ways, and a swarm that answers."""
+        """True if a chain of servers takes sessions, all paths are open both ways, and the swarm answers."""
         if self.swarm.away:
             return False
         well = [server for server in self.living if not (server.loop.frozen or server.draining)]

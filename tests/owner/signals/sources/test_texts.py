@@ -20,7 +20,7 @@ from tests.owner.signals.watching import Watch, eventually, running
 
 
 def shell(script: str, *, timeout_seconds: float = 5.0) -> Command:
-    """A command, of which only the shell has to be there."""
+    """A command; it only needs a shell."""
     return Command(arguments=("/bin/sh", "-c", script), timeout_seconds=timeout_seconds)
 
 
