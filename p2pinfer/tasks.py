@@ -22,8 +22,8 @@ _T = TypeVar("_T")
 async def cancel_and_wait(*tasks: asyncio.Future[Any] | None) -> None:
     """Cancel tasks and wait until they have ended; None and what has ended already is passed over.
 
-    A cancellation meanwhile is passed on to them and raised when they have ended: an owner never leaves a task
-    of its own behind. What the tasks raise is theirs: an owner that wants to know asks the task.
+    A cancellation meanwhile is passed on to them and raised when they have ended: an owner never leaves a
+    task of its own behind. What the tasks raise is theirs: an owner that wants to know asks the task.
     """
     left = [task for task in tasks if task is not None]
     for task in left:
