@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from p2pinfer.command_line.output import say
+from p2pinfer.command_line.output import show
 from p2pinfer.command_line.program import Parser, program_parser, run, script_name
 
 PROGRAMS = {
@@ -46,7 +46,7 @@ def module_name(name: str) -> str:
 def _list(arguments: Sequence[str]) -> int:
     parser = _parser()
     parser.parse_args(arguments)
-    say(parser.format_help().removesuffix("\n"))
+    show(parser.format_help().removesuffix("\n"))
     return 0
 
 

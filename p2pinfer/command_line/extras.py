@@ -31,6 +31,28 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
 """Extra -> module -> the name that pip knows it by."""
 
 
+_BASE = frozenset(
+    [
+        "base58",
+        "bitsandbytes",
+        "cryptography",
+        "google",
+        "gguf",
+        "grpc",
+        "hivemind",
+        "msgpack",
+        "numpy",
+        "platformdirs",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "transformers",
+        "wcwidth",
+    ]
+)
+"""Modules that come with the package itself: they are missing where it is run without being installed."""
+
+
 class MissingLibrariesError(UsageError):
     """Libraries that the program needs are not installed. The message goes on after the program's name."""
 
@@ -43,8 +65,10 @@ def require(extra: str) -> None:
 
 
 def missing_library(module: str) -> MissingLibrariesError | None:
-    """What to say after `import module` has failed. None if `module` belongs to no extra."""
+    """What to say after `import module` has failed. None if `module` isn't one that p2pinfer installs."""
     top = module.partition(".")[0]
+    if top in _BASE:
+        return MissingLibrariesError(f"needs {top}: pip install p2pinfer; in a checkout, scripts/setup")
     for extra, packages in EXTRAS.items():
         if top in packages:
             return MissingLibrariesError(_needs([packages[top]], extra))

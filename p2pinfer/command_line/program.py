@@ -16,7 +16,7 @@ from typing import Any
 
 from p2pinfer import __version__
 from p2pinfer.command_line.extras import MissingLibrariesError, missing_library
-from p2pinfer.command_line.output import ReaderGoneError, complain, end_quietly, replace_unprintable, say
+from p2pinfer.command_line.output import ReaderGoneError, complain, end_quietly, replace_unprintable, show
 from p2pinfer.command_line.peers import without_doubled_flag
 from p2pinfer.errors import P2PInferError, UsageError
 
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: object = None) -> None:
         """Where argparse prints help, version and errors. Its own way raises in a locale without `…`."""
         if message:
-            (complain if file is sys.stderr else say)(message.removesuffix("\n"))
+            (complain if file is sys.stderr else show)(message.removesuffix("\n"))
 
 
 def program_parser(name: str, *, description: str, **settings: Any) -> Parser:
@@ -87,24 +87,25 @@ def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) 
     """
     replace_unprintable()
     atexit.register(end_quietly)
+    program = name if name == "p2pinfer" else f"p2pinfer.{name}"
     try:
         return work()
     except MissingLibrariesError as error:
-        complain(f"p2pinfer.{name} {error}")
+        complain(f"{program} {error}")
         return WRONG_USAGE
     except ReaderGoneError:
         return READER_GONE
     except P2PInferError as error:
-        complain(f"p2pinfer.{name}: {error}")
+        complain(f"{program}: {error}")
         return usage_status if isinstance(error, UsageError) else FAILED
     except ModuleNotFoundError as error:
         missing = missing_library(error.name or "")
         if missing is None:
             raise
-        complain(f"p2pinfer.{name} {missing}")
+        complain(f"{program} {missing}")
         return WRONG_USAGE
     except KeyboardInterrupt:
-        complain(f"p2pinfer.{name}: stopped")
+        complain(f"{program}: stopped")
         return INTERRUPTED
 
 

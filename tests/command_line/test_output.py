@@ -110,10 +110,11 @@ def test_a_result_that_is_lost_on_a_full_disk_is_a_failure():
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-def test_help_that_cannot_be_written_is_no_traceback():
+def test_help_that_cannot_be_written_is_a_failure_and_no_traceback():
     program = "import sys; from p2pinfer.__main__ import main; sys.exit(main(['--help']))"
 
-    assert outcome(program, f">{FULL}") == (0, b"", b"")
+    lost = b"p2pinfer: the output can't be written: No space left on device\n"
+    assert outcome(program, f">{FULL}") == (1, b"", lost)
 
 
 def test_a_stream_that_a_program_has_closed_is_no_trouble(monkeypatch: pytest.MonkeyPatch):

@@ -17,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for",
         dest="kind",
-        type=MachineKind,
-        choices=list(MachineKind),
+        choices=[kind.value for kind in MachineKind],
         help="the kind of machine (default: laptop if it has a battery, else home)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing policy file")
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and say what it allows. Raises UsageError if it exists or can't be written."""
-    kind: MachineKind = args.kind or (MachineKind.LAPTOP if has_battery() else MachineKind.HOME)
+    kind = MachineKind(args.kind or (MachineKind.LAPTOP if has_battery() else MachineKind.HOME))
     path = OwnerFiles(args.data_folder).policy
     try:
         written = write_private(path, policy_text(kind).encode(), replace=args.force)
