@@ -11,7 +11,7 @@ import pytest
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.policy.conditions import Action, Condition, InUse
 from p2pinfer.owner.policy.policy_file import parse_policy
-from p2pinfer.owner.policy.templates import Kind, policy_text
+from p2pinfer.owner.policy.templates import MachineKind, policy_text
 from p2pinfer.owner.policy.toml_table import TomlTable
 from p2pinfer.owner.policy.verdict import decide
 from p2pinfer.owner.signals.config import Host, MqttTopic
@@ -24,21 +24,21 @@ OTHER_WAY = re.compile(r'#   ([a-z_]+) = (\{.*\}|"[^"]*")')
 
 
 def test_a_home_machine_always_works_but_leaves_most_to_who_uses_it():
-    policy = parse_policy(policy_text(Kind.HOME), "home")
+    policy = parse_policy(policy_text(MachineKind.HOME), "home")
 
     assert policy.conditions() == (Condition.IN_USE,)
     assert (policy.in_use, policy.cpu_share) == (InUse.LIMIT, 0.5)
 
 
 def test_a_laptop_works_plugged_in_and_charged_on_a_network_without_costs():
-    policy = parse_policy(policy_text(Kind.LAPTOP), "laptop")
+    policy = parse_policy(policy_text(MachineKind.LAPTOP), "laptop")
 
     assert policy.plugged_in and policy.unmetered and policy.battery_floor_percent == 50
     assert set(policy.signals.sources.values()) == {Host()}
 
 
 def test_a_car_is_listened_to_as_teslamate_publishes_it():
-    policy = parse_policy(policy_text(Kind.CAR), "car")
+    policy = parse_policy(policy_text(MachineKind.CAR), "car")
     topics = {
         signal: source.topic
         for signal, source in policy.signals.sources.items()
@@ -56,8 +56,8 @@ def test_a_car_is_listened_to_as_teslamate_publishes_it():
     assert set(policy.signals.sources) == set(topics) == policy.needed_signals()
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_all_that_is_commented_out_is_valid_together(kind: Kind, tmp_path: Path):
+@pytest.mark.parametrize("kind", MachineKind)
+def test_all_that_is_commented_out_is_valid_together(kind: MachineKind, tmp_path: Path):
     text = policy_text(kind)
     policy = parse_policy(with_used(text, *unused_lines(text)), "all", folder=tmp_path)
 
@@ -65,8 +65,8 @@ def test_all_that_is_commented_out_is_valid_together(kind: Kind, tmp_path: Path)
     assert set(policy.signals.sources) == set(Signal) - {Signal.TRAFFIC_BYTES}
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_each_setting_that_is_commented_out_is_valid_or_says_what_it_needs(kind: Kind, tmp_path: Path):
+@pytest.mark.parametrize("kind", MachineKind)
+def test_each_setting_that_is_commented_out_is_valid_or_says_what_it_needs(kind: MachineKind, tmp_path: Path):
     """A line is uncommented; while the answer says that it needs another setting, that one is too."""
     text = policy_text(kind)
     for number in unused_lines(text):
@@ -95,8 +95,8 @@ def is_asked_for(number: int, text: str, error: str) -> bool:
     return "needs " in error and table in error and (f"`{key}`" in error or f"a {key} in" in error)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_each_other_way_to_say_it_is_valid(kind: Kind, tmp_path: Path):
+@pytest.mark.parametrize("kind", MachineKind)
+def test_each_other_way_to_say_it_is_valid(kind: MachineKind, tmp_path: Path):
     """Put in the place of the setting that follows it."""
     text = policy_text(kind)
     used = with_used(text, *unused_lines(text)).splitlines()
@@ -127,7 +127,7 @@ def test_every_setting_that_there_is_is_in_the_file(tmp_path: Path, monkeypatch:
         return take(table, key)
 
     monkeypatch.setattr(TomlTable, "_take", noted)
-    text = policy_text(Kind.HOME)
+    text = policy_text(MachineKind.HOME)
     parse_policy(with_used(text, *unused_lines(text)), "p", folder=tmp_path)
     command = 'price = { command = ["x"] }\nparked = { file = "x" }\nin_use = { host = true }'
     parse_policy(f"version = 1\n[signals]\n{command}", "p")
@@ -138,7 +138,7 @@ def test_every_setting_that_there_is_is_in_the_file(tmp_path: Path, monkeypatch:
 
 def test_the_defaults_in_the_explanations_are_the_real_ones():
     """To use a line that shows a default changes nothing."""
-    text = policy_text(Kind.HOME)
+    text = policy_text(MachineKind.HOME)
     sections = ("[energy]", "[timing]", "[actions]")
     numbers, table = [], ""
     for number, line in enumerate(text.splitlines()):
@@ -157,6 +157,6 @@ def test_the_defaults_in_the_explanations_are_the_real_ones():
 
 def test_the_policy_of_the_templates_stops_where_nothing_is_known():
     """An owner that forgets a source gets no work done, and nothing worse."""
-    for kind in Kind:
+    for kind in MachineKind:
         policy = parse_policy(policy_text(kind), "p")
         assert decide(policy, {}, now=1e9, zone=UTC, running=True).action is Action.STOP
