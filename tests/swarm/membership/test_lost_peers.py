@@ -58,8 +58,8 @@ async def test_the_others_live_on_without_the_bootstrap_peer_and_find_it_again()
                 assert await sees(reader, bob, carol, dave)
 
 
-async def test_a_peer_that_was_away_for_long_is_found_as_soon_as_it_is_back() -> None:
-    """However often it was greeted in vain: libp2p would wait for 6 s and more before it dials again."""
+async def seconds_until_found() -> float:
+    """How long a peer that was greeted in vain, again and again, is not found after it is back."""
     pace = replace(QUICK, greetings=GreetingTimes(alone_seconds=0.0))
     door, bob = Identity.ephemeral(), Identity.ephemeral()
     async with AsyncExitStack() as others:
@@ -68,12 +68,26 @@ async def test_a_peer_that_was_away_for_long_is_found_as_soon_as_it_is_back() ->
             swarm = await others.enter_async_context(join_here(addresses, bob, pace=pace))
         # Forgotten before it is asked: a request would dial, where a greeting looks at the port first.
         table = node_of(swarm).protocol.routing_table
-        del table[table.peer_id_to_uid[PeerID.from_base58(door.peer_id)]]
+        if (uid := table.peer_id_to_uid.get(PeerID.from_base58(door.peer_id))) is not None:
+            del table[uid]
         for _ in range(20):  # each of them greets, and fails
             await swarm.announce(describe(bob))
         listen = [addresses[0].partition("/p2p/")[0]]
         async with join_here(identity=door, listen_maddrs=listen) as bootstrap:
-            assert await until(lambda: sees(bootstrap, bob), 10) < 3.0
+            return await until(lambda: sees(bootstrap, bob), 10)
+
+
+async def test_a_peer_that_was_away_for_long_is_found_as_soon_as_it_is_back() -> None:
+    """However often it was greeted in vain: libp2p would wait for 6 s and more before it dials again.
+
+    On a busy machine a request sometimes dials before the peer is forgotten, and libp2p waits: then it is
+    tried again. Without the look at the port every try takes so long.
+    """
+    seconds = [await seconds_until_found()]
+    while seconds[-1] >= 3.0 and len(seconds) < 3:
+        seconds.append(await seconds_until_found())
+
+    assert min(seconds) < 3.0
 
 
 @pytest.mark.parametrize("quiet", [True, False])
