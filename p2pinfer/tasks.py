@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,19 +28,7 @@ async def cancel_and_wait(*tasks: asyncio.Future[Any] | None) -> None:
     left = [task for task in tasks if task is not None]
     for task in left:
         task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in left if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-            for task in pending:
-                task.cancel()
-    for task in left:
-        if not task.cancelled():
-            task.exception()  # it has been seen, and isn't complained about later
-    if cancelled is not None:
-        raise cancelled
+    await _until_ended(left, pass_cancellation_on=True)
 
 
 @asynccontextmanager
@@ -54,14 +42,23 @@ async def ending(work: asyncio.Future[_T]) -> AsyncIterator[asyncio.Future[_T]]:
 
 async def ended(work: asyncio.Future[Any]) -> None:
     """Wait until `work` has ended, well or not, also if we are cancelled: for what takes bounded time."""
+    await _until_ended([work], pass_cancellation_on=False)
+
+
+async def _until_ended(works: Sequence[asyncio.Future[Any]], *, pass_cancellation_on: bool) -> None:
+    """Wait until all have ended, also if we are cancelled; a cancellation is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
-    while not work.done():
+    while pending := [work for work in works if not work.done()]:
         try:
-            await asyncio.wait({work})
+            await asyncio.wait(pending)
         except asyncio.CancelledError as error:
             cancelled = error
-    if not work.cancelled():
-        work.exception()  # marks it as seen, so that asyncio doesn't complain later
+            if pass_cancellation_on:
+                for work in pending:
+                    work.cancel()
+    for work in works:
+        if not work.cancelled():
+            work.exception()  # marks it as seen, so that asyncio doesn't complain later
     if cancelled is not None:
         raise cancelled
 
