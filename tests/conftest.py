@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
+
+# The same examples in each run, however long a busy machine takes for one.
+settings.register_profile("p2pinfer", deadline=None, derandomize=True)
+settings.load_profile("p2pinfer")
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,9 @@ def loop_thread():
     if thread.is_alive():
         loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
     loop.close()
 
 

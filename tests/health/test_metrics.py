@@ -119,7 +119,7 @@ numbers = st.none() | st.floats()
     st.lists(st.tuples(texts, texts, numbers, st.integers(), st.sampled_from(list(Answer))), max_size=5),
     numbers,
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_state_can_be_parsed(
     models: list[tuple[str, str, float | None, int, Answer]], generated_at: float | None
 ):

@@ -176,7 +176,7 @@ def test_how_wide_letters_are(text: str, columns: int):
 
 
 @given(st.sampled_from(HOSTILE_TEXTS[:15]) | st.text(max_size=30), st.integers(0, 40), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_fitted_has_exactly_its_columns(text: str, columns: int, align_right: bool):
     """Filled or cut, never in the middle of a wide letter."""
     assert display_width(fit(text, columns, align_right=align_right)) == columns
@@ -188,7 +188,7 @@ def test_what_is_fitted_has_exactly_its_columns(text: str, columns: int, align_r
     ),
     st.integers(10, 60),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_table_fits(cells: list[list[str]], width: int):
     columns = [Column(title=f"t{rank}", cells=column, rank=rank) for rank, column in enumerate(cells)]
     lines = table(columns, width)

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from hypothesis import settings
-
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
@@ -22,9 +20,6 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import all_of
 from p2pinfer.types import Span
-
-settings.register_profile("p2pinfer-swarm", deadline=None, derandomize=True, max_examples=100)
-settings.load_profile("p2pinfer-swarm")
 
 MODEL = "ab" * 32
 

@@ -236,7 +236,7 @@ lines = st.one_of(
 
 
 @given(st.lists(lines, max_size=12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_hostile_bundle_is_refused_line_by_line(
     tmp_path_factory: pytest.TempPathFactory, data: list[bytes]
 ):

@@ -98,7 +98,7 @@ def test_samples_of_one_minute_are_one(history: History):
     minutes=st.lists(st.integers(0, KEPT_MINUTES - 1), min_size=1, max_size=20, unique=True),
     most=st.integers(2, 20),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_an_outage_never_disappears_in_a_longer_look(
     tmp_path_factory: pytest.TempPathFactory, minutes: list[int], most: int
 ):

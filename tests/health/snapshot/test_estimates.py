@@ -31,7 +31,7 @@ small_runners = st.lists(
 
 
 @given(small_runners)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_replicas_are_counted_layer_by_layer(runners: list[ServingSpeed]):
     """The stretches follow each other, and no two neighbours have the same count."""
     stretches = replicas([runner.layers for runner in runners], 8)
@@ -44,7 +44,7 @@ def test_replicas_are_counted_layer_by_layer(runners: list[ServingSpeed]):
 
 
 @given(small_runners)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[ServingSpeed]):
     """Brute force: layer by layer, on any server with the layer, plus a hop for each change of server."""
     costs: dict[int | None, float] = {None: 0.0}
@@ -61,7 +61,7 @@ def test_the_best_route_is_the_cheapest_of_all_chains(runners: list[ServingSpeed
 
 
 @given(small_runners)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_swarm_is_as_fast_as_its_weakest_layer(runners: list[ServingSpeed]):
     """A layer's rate is the sum over its servers; each server shares its time among its layers."""
     by_layer = [

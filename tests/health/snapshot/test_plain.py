@@ -26,7 +26,7 @@ def test_addresses_are_hidden_however_they_are_written(text: str):
 
 
 @given(st.text() | st.sampled_from(HOSTILE_TEXTS), st.integers(1, 300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cleaned_text_is_one_short_plain_line(text: str, most: int):
     cleaned = clean_text(text, most)
 

@@ -241,7 +241,7 @@ def test_a_probe_names_no_address():
     ),
     st.sampled_from(HOSTILE_TEXTS),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_servers_say_the_state_is_clean(hostile: list[dict[str, object]], name: str):
     """The swarm refuses such announcements before; this is the second check."""
     listing = ModelListing(model=model_hash(0), model_name=name, num_layers=10)
@@ -282,7 +282,7 @@ small_swarms = st.lists(
 
 
 @given(small_swarms)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_answer_is_what_happens_when_servers_leave(swarm: list[tuple[int, int, str, ServerState]]):
     """Brute force: remove each server in turn, and test whether one class still holds all layers."""
     servers = [

@@ -134,7 +134,7 @@ def test_an_end_that_the_clock_shows_twice_is_the_first_one_and_the_hours_begin_
     start=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
     zone=st.sampled_from(ZONES),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_next_change_is_neither_missed_nor_made_up(hours: list[Window], start: datetime, zone: ZoneInfo):
     """Compared with looking at the clock every half hour, and just before the change that was found."""
 

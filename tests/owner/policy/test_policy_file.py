@@ -195,7 +195,7 @@ def test_files_of_other_editors_are_read(tmp_path: Path):
 
 
 @given(toml_soup | st.text(max_size=20))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_either_a_policy_or_refused_with_a_line(text: str):
     with pytest.raises(UsageError, match=r"(?s)^p line \d+: "):
         parse_policy(text, "p")

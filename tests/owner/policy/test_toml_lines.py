@@ -71,7 +71,7 @@ z = ''
 
 
 @given(toml_soup)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_setting_that_tomllib_reads_has_a_line(text: str):
     try:
         values = tomllib.loads(text)

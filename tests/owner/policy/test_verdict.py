@@ -105,7 +105,7 @@ any_readings = st.dictionaries(
 )
 
 now_and_then = st.floats(NOW - 20 * 86400, NOW + 20 * 86400)
-each_time = settings(max_examples=60, deadline=None)
+each_time = settings(max_examples=60)
 
 
 def fresh(readings: Readings, now: float) -> Readings:

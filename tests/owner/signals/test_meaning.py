@@ -146,7 +146,7 @@ _meanings = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=_texts, meaning=_meanings, kind=st.sampled_from([bool, float, str]))
 def test_whatever_comes_has_a_value_of_the_right_kind_or_a_reason(text, meaning, kind):
     try:

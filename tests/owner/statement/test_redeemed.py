@@ -18,7 +18,7 @@ from tests.owner.statement.bundles import MINE, RATES, line
 steps = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(steps, min_size=1, max_size=3), st.data())
 def test_each_layer_token_is_paid_exactly_once(sessions: list[list[tuple[int, int]]], data: st.DataObject):
     """In whatever order receipts come, in how many bundles, and how often."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pinfer.server.compute.schedule import (
@@ -32,7 +32,6 @@ def test_a_batch_keeps_its_limits_and_never_runs_empty(waiting, budget):
 
 
 @given(demands, st.integers(32, 64))
-@settings(deadline=None)
 def test_every_step_is_run_in_the_end_even_while_others_go_on_decoding(waiting, budget):
     shares = FairShares()
     left = [demand.tokens for demand in waiting]

@@ -248,5 +248,5 @@ class Driver(RuleBasedStateMachine):
         assert progress.sent_step_id <= progress.computed_step_id <= progress.received_step_id <= self.step_id
 
 
-Driver.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+Driver.TestCase.settings = settings(max_examples=80, stateful_step_count=50)
 TestRandomStreams = Driver.TestCase

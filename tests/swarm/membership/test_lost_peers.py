@@ -103,8 +103,8 @@ async def test_a_bootstrap_peer_that_restarts_unnoticed_is_found_again(quiet: bo
             os.kill(p2pd_of(bootstrap), signal.SIGKILL)
         listen = [addresses[0].partition("/p2p/")[0]]
         async with join_here(identity=door, listen_maddrs=listen) as bootstrap:
-            assert door.peer_id in known_to(swarm)
             if not quiet:
+                assert door.peer_id in known_to(swarm)
                 stored = await swarm.announce(describe(bob))
             async with join_here(addresses, client_only=True) as reader:
                 await until(lambda: sees(reader, bob), 10)

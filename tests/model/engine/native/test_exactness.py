@@ -73,7 +73,7 @@ def test_cut_threads_and_instruction_set_change_no_bit(name: str, isa: str, thre
         np.testing.assert_array_equal(run_in_pieces(engine, hidden, pieces), expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_random_shapes_and_batches_change_no_bit(data: st.DataObject):
     """Sequences of random lengths advance together in random chunks; each gets what it gets alone."""

@@ -44,7 +44,7 @@ def test_products_agree_with_float64(isa: str, outputs: int, inputs: int):
         assert relative_difference(found, product_oracle(weight, scale, x)) < 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 90), st.integers(1, 200), st.integers(1, 20), st.integers(0, 1 << 30))
 def test_every_instruction_set_and_thread_count_gives_the_same_bytes(
     outputs: int, inputs: int, rows: int, seed: int
