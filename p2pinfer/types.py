@@ -1,4 +1,4 @@
-"""Types that all folders share: peers, spans of layers, sessions."""
+"""Types that all folders share: peers, spans of layers, their cost, sessions."""
 
 from __future__ import annotations
 
@@ -45,6 +45,25 @@ class Span:
     def within(self, other: Span) -> bool:
         """True if every layer of this span is in `other`."""
         return other.start <= self.start and self.end <= other.end
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSeconds:
+    """Seconds that one token takes in one layer: a straight line over the tokens cached before it."""
+
+    first: float = 0.0  # without a context; 0.0: unknown
+    per_1024: float = 0.0  # what each 1,024 tokens of context add
+
+    def after(self, tokens: float) -> float:
+        """Seconds for a token that has `tokens` tokens before it."""
+        return self.first + tokens / 1024 * self.per_1024
+
+    def times(self, factor: float) -> LayerSeconds:
+        """The line of a machine that takes `factor` times as long."""
+        return LayerSeconds(self.first * factor, self.per_1024 * factor)
+
+
+UNKNOWN_SECONDS = LayerSeconds()
 
 
 def short_id(peer_id: str) -> str:

@@ -36,7 +36,7 @@ from p2pinfer.server.streams.packing import StepPacker
 from p2pinfer.server.streams.step_stream import State, StepStream
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.types import PeerId, SessionId, Span
+from p2pinfer.types import LayerSeconds, PeerId, SessionId, Span
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work
@@ -45,7 +45,7 @@ from p2pinfer.wire.status import Reason, Refused
 MODEL = "ab" * 32
 HIDDEN_SIZE = 8
 MAX_POSITIONS = 4096
-SPEED = Speed(decode_seconds_per_layer=0.001, prefill_tokens_per_second=1000.0)
+SPEED = Speed(decode=LayerSeconds(0.001), prefill=LayerSeconds(0.0005))
 
 
 @dataclass(slots=True)

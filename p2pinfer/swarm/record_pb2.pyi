@@ -42,7 +42,7 @@ class SignedRecord(_message.Message):
     def __init__(self, payload: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., kind: _Optional[_Union[RecordKind, str]] = ...) -> None: ...
 
 class ServerRecord(_message.Message):
-    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "decode_seconds_per_layer", "prefill_tokens_per_second", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at", "region")
+    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at", "region", "decode", "prefill", "measured_at")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -52,8 +52,6 @@ class ServerRecord(_message.Message):
     NUMERICS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
-    DECODE_SECONDS_PER_LAYER_FIELD_NUMBER: _ClassVar[int]
-    PREFILL_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
     FREE_CACHE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     NEXT_HOPS_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +61,9 @@ class ServerRecord(_message.Message):
     ANNOUNCED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    DECODE_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_AT_FIELD_NUMBER: _ClassVar[int]
     model: str
     model_name: str
     num_layers: int
@@ -72,8 +73,6 @@ class ServerRecord(_message.Message):
     numerics: str
     endpoints: _containers.RepeatedScalarFieldContainer[str]
     certificate: bytes
-    decode_seconds_per_layer: float
-    prefill_tokens_per_second: float
     queue_depth: int
     free_cache_tokens: int
     next_hops: _containers.RepeatedCompositeFieldContainer[NextHop]
@@ -83,7 +82,18 @@ class ServerRecord(_message.Message):
     announced_at: float
     expires_at: float
     region: str
-    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., decode_seconds_per_layer: _Optional[float] = ..., prefill_tokens_per_second: _Optional[float] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ..., region: _Optional[str] = ...) -> None: ...
+    decode: LayerSeconds
+    prefill: LayerSeconds
+    measured_at: float
+    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ..., region: _Optional[str] = ..., decode: _Optional[_Union[LayerSeconds, _Mapping]] = ..., prefill: _Optional[_Union[LayerSeconds, _Mapping]] = ..., measured_at: _Optional[float] = ...) -> None: ...
+
+class LayerSeconds(_message.Message):
+    __slots__ = ("first", "per_1024")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    PER_1024_FIELD_NUMBER: _ClassVar[int]
+    first: float
+    per_1024: float
+    def __init__(self, first: _Optional[float] = ..., per_1024: _Optional[float] = ...) -> None: ...
 
 class NextHop(_message.Message):
     __slots__ = ("peer_id", "seconds")

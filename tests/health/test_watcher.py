@@ -21,7 +21,7 @@ from p2pinfer.health.watcher import Watcher
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import Span
+from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.dialling import Address
 
 MODEL = "ab" * 32
@@ -174,7 +174,7 @@ async def test_waiting_for_a_newer_snapshot_gets_it(scene):
 
 
 async def test_history_is_kept_once_a_minute(scene):
-    scene.world.servers = [server(Span(0, 4), expires_at=NOW + 599, decode_seconds_per_layer=0.001)]
+    scene.world.servers = [server(Span(0, 4), expires_at=NOW + 599, decode=LayerSeconds(0.001))]
     for _ in range(31):
         scene.world.servers = [replace(scene.world.servers[0], announced_at=scene.world.now)]
         await scene.look(4)

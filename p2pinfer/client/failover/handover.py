@@ -54,10 +54,11 @@ class Handover:
         if chain is None or self._network.now() - self._slow_checked_at < _SLOW_AGAIN_SECONDS:
             return
         self._slow_checked_at = self._network.now()
+        context_tokens = sum(map(len, self._replacements.held()))
         for hop in chain.hops:
             if (seconds := hop.pace.slow_seconds) is not None:
                 self._network.directory.experience.measured(
-                    life_of(hop.server.record), seconds / len(hop.server.hop.layers)
+                    life_of(hop.server.record), seconds / len(hop.server.hop.layers), context_tokens
                 )
         self._start()
 

@@ -18,7 +18,7 @@ from p2pinfer.client.route.routing import CLIENT, Candidate, find_route
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.types import PeerId
+from p2pinfer.types import LayerSeconds, PeerId
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _CONFIRMED_PING_SECONDS = 2.0
 _LAGGARDS_SECONDS = 0.5
 _OPENING_SECONDS = 0.1
 _ASSUMED_SECONDS_PER_LAYER = 0.001
-_ASSUMED_PREFILL_TOKENS_PER_SECOND = 500.0
+_ASSUMED_PREFILL = LayerSeconds(first=0.0001)
 _LAST_RESORT_SECONDS = 10.0
 """The price of a doubted peer, of a peer about to leave, and of a broken link: more than any detour."""
 _LEAVES_SOON_SECONDS = 60.0
@@ -45,6 +45,7 @@ class _RouteRequest:
     held: Sequence[HopServer]
     numerics: str | None
     price_seconds: Callable[[Announcement], float]  # per token to come
+    context_tokens: float  # before a token to come, on average, in all rows together
     without: frozenset[PeerId]
     fresh_ping_seconds: float
 
@@ -83,6 +84,7 @@ class Directory:
             held=held,
             numerics=numerics,
             price_seconds=partial(_replay_seconds, tokens=tokens, tokens_to_come=tokens_to_come),
+            context_tokens=tokens + tokens_to_come / 2,
             without=frozenset(without),
             fresh_ping_seconds=_CONFIRMED_PING_SECONDS if held else _FRESH_PING_SECONDS,
         )
@@ -164,7 +166,7 @@ class Directory:
         """Return the best route of the held hops and the servers that have answered."""
         held = {(server.hop.peer_id, server.hop.layers): server for server in request.held}
         records = {**{server.hop.peer_id: server.record for server in request.held}, **self._records}
-        staying = [self._held_candidate(server) for server in request.held]
+        staying = [self._held_candidate(server, request) for server in request.held]
         coming = [
             self._candidate(record, request)
             for record in usable
@@ -197,28 +199,29 @@ class Directory:
             peer_id=record.peer_id,
             layers=record.layers,
             numerics=record.numerics,
-            seconds_per_layer=self._seconds_per_layer(record),
+            seconds_per_layer=self._seconds_per_layer(record, request),
             opening_seconds=request.price_seconds(record) + (_LAST_RESORT_SECONDS if last_resort else 0.0),
         )
 
-    def _held_candidate(self, server: HopServer) -> Candidate:
+    def _held_candidate(self, server: HopServer, request: _RouteRequest) -> Candidate:
         return Candidate(
             peer_id=server.hop.peer_id,
             layers=server.hop.layers,
             numerics=server.record.numerics,
-            seconds_per_layer=self._seconds_per_layer(server.record),
+            seconds_per_layer=self._seconds_per_layer(server.record, request),
             held=True,
         )
 
-    def _seconds_per_layer(self, record: Announcement) -> float:
-        measured = self.experience.seconds_per_layer(life_of(record))
-        return measured or record.decode_seconds_per_layer or _ASSUMED_SECONDS_PER_LAYER
+    def _seconds_per_layer(self, record: Announcement, request: _RouteRequest) -> float:
+        known = self.experience.seconds_per_layer(record, request.context_tokens)
+        return known or _ASSUMED_SECONDS_PER_LAYER
 
 
 def _replay_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) -> float:
     """The price, per token to come, of opening a session and replaying the history to it."""
-    rate = record.prefill_tokens_per_second or _ASSUMED_PREFILL_TOKENS_PER_SECOND
-    return (_OPENING_SECONDS + tokens / rate) / tokens_to_come
+    line = record.prefill if record.prefill.first else _ASSUMED_PREFILL
+    prefill_seconds = tokens * line.after(tokens / 2) * len(record.layers)
+    return (_OPENING_SECONDS + prefill_seconds) / tokens_to_come
 
 
 def _leaves_soon(record: Announcement) -> bool:

@@ -33,6 +33,12 @@ class _Measurement(NamedTuple):
     at: float
 
 
+class _Pace(NamedTuple):
+    seconds_per_layer: float
+    context_tokens: int
+    at: float
+
+
 @dataclass(slots=True)
 class Experience:
     """For the network's event loop."""
@@ -44,7 +50,7 @@ class Experience:
     _avoided: dict[ServerLife, float] = field(default_factory=dict)  # until
     _doubted: dict[ServerLife, float] = field(default_factory=dict)  # until
     _broken_links: dict[tuple[PeerId, PeerId], float] = field(default_factory=dict)  # until
-    _seconds_per_layer: dict[ServerLife, _Measurement] = field(default_factory=dict)
+    _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
 
     def avoid(self, life: ServerLife, seconds: float) -> None:
         """Give this server no new place in routes for a while."""
@@ -65,9 +71,12 @@ class Experience:
         for life in [life for life in self._round_trips if life.peer_id in (sender, receiver)]:
             del self._round_trips[life]
 
-    def measured(self, life: ServerLife, seconds_per_layer: float) -> None:
-        """Note the seconds that a decode step takes per layer, queue included. They outweigh the record."""
-        self._seconds_per_layer[life] = _Measurement(seconds_per_layer, _now())
+    def measured(self, life: ServerLife, seconds_per_layer: float, context_tokens: int) -> None:
+        """Note the seconds that a decode step takes per layer, queue included, with this context.
+
+        They outweigh the record.
+        """
+        self._paces[life] = _Pace(seconds_per_layer, context_tokens, _now())
 
     def is_avoided(self, life: ServerLife) -> bool:
         """True if this server gets no new place now."""
@@ -81,10 +90,17 @@ class Experience:
         """True if a message between these two was lost lately."""
         return self._broken_links.get((sender, receiver), 0.0) > _now()
 
-    def seconds_per_layer(self, life: ServerLife) -> float | None:
-        """Return what a decode step takes per layer, if it was measured in the last minute; else None."""
-        value = self._seconds_per_layer.get(life)
-        return None if value is None or _now() - value.at > _MEASURED_SECONDS else value.seconds
+    def seconds_per_layer(self, record: Announcement, context_tokens: float) -> float | None:
+        """Return the seconds that a decode step with this context takes per layer. None: unknown.
+
+        What was measured here in the last minute counts; else what the server announces. Both are moved to
+        the asked context along the announced line: a long text doesn't make its servers look slow to others.
+        """
+        pace = self._paces.get(life_of(record))
+        if pace is None or _now() - pace.at > _MEASURED_SECONDS:
+            return record.decode.after(context_tokens) if record.decode.first else None
+        further = (context_tokens - pace.context_tokens) / 1024 * record.decode.per_1024
+        return max(pace.seconds_per_layer + further, record.decode.first)
 
     def round_trip(self, life: ServerLife) -> float:
         """Return the last measured round trip in seconds; 0 if there is none."""

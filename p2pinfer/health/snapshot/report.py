@@ -31,7 +31,7 @@ from p2pinfer.health.snapshot.state import (
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.bounds import MAX_LAYERS
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import PeerId, short_id
+from p2pinfer.types import LayerSeconds, PeerId, short_id
 
 MAX_MODELS = 64
 MAX_SERVERS = 4096
@@ -162,7 +162,7 @@ def _model_view(
     serving = [announcement for announcement in present if announcement.state is ServerState.SERVING]
     classes: dict[str, list[ServingSpeed]] = {}
     for announcement in serving:
-        runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
+        runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds(announcement.decode))
         classes.setdefault(announcement.numerics, []).append(runner)
     complete = {
         numerics: spare
@@ -202,12 +202,13 @@ def _answer(spares: Iterable[int]) -> Answer:
     return (Answer.NO, Answer.THIN, Answer.YES)[min(sum(spares), 2)]
 
 
-def _seconds_per_layer(announcement: Announcement) -> float | None:
-    return clean_number(announcement.decode_seconds_per_layer, _FASTEST_SECONDS_PER_LAYER, 3600.0)
+def _seconds(line: LayerSeconds) -> float | None:
+    """Seconds per layer without a context; None: unknown, or not plausible."""
+    return clean_number(line.first, _FASTEST_SECONDS_PER_LAYER, 3600.0)
 
 
 def _server_view(announcement: Announcement, since: float, now: float) -> ServerView:
-    runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds_per_layer(announcement))
+    runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds(announcement.decode))
     peer_id = clean_text(announcement.peer_id)
     since = clean_number(since, 0.0, LATEST_TIME) or now
     return ServerView(
@@ -219,7 +220,10 @@ def _server_view(announcement: Announcement, since: float, now: float) -> Server
         end=announcement.layers.end,
         state=_ACTIVITIES[announcement.state],
         decode_tokens_per_second=runner.tokens_per_second or None,
-        prefill_tokens_per_second=clean_number(announcement.prefill_tokens_per_second, 1e-6, 1e9),
+        prefill_tokens_per_second=ServingSpeed(
+            layers=announcement.layers, seconds_per_layer=_seconds(announcement.prefill)
+        ).tokens_per_second
+        or None,
         queue_depth=clean_count(announcement.queue_depth, 1_000_000),
         free_cache_tokens=clean_count(announcement.free_cache_tokens, 2**40),
         version=clean_text(announcement.version, 32),

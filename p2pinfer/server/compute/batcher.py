@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
+from p2pinfer.server.compute.rates import ChunkSize, Rates
 from p2pinfer.server.compute.schedule import (
-    MIN_PREFILL_TOKENS,
     Demand,
     FairShares,
     plan_batch,
@@ -75,6 +75,11 @@ class QueuedStep:
         """The tokens that are left."""
         return Demand(self.client, self.tokens - self.done_tokens, self.kind.is_urgent)
 
+    @property
+    def context(self) -> int:
+        """Tokens before the first one of this step."""
+        return self.rows[0].position
+
     def take(self, tokens: int) -> list[Chunk]:
         """The next `tokens` tokens, row by row."""
         chunks = []
@@ -109,7 +114,7 @@ class QueuedStep:
 
 
 class Batcher:
-    """Owns the engine. One thread uses both. `speed` is where the averages of both rates begin."""
+    """Owns the engine. One thread uses both. `rates` begin with `speed`, and follow what batches take."""
 
     def __init__(self, engine: Engine, speed: Speed) -> None:
         self._engine = engine
@@ -117,8 +122,7 @@ class Batcher:
         self._shares = FairShares()
         self._last_decode = float("-inf")
         self.duty = 1.0  # the fraction of time that batches may take
-        self.decode_seconds_per_layer = speed.decode_seconds_per_layer
-        self.prefill_tokens_per_second = speed.prefill_tokens_per_second
+        self.rates = Rates(speed, time.time())
 
     @property
     def depth(self) -> int:
@@ -144,6 +148,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             chunks = [chunk for work, tokens in batch for chunk in work.take(tokens)]
+            sizes = [ChunkSize(len(chunk.hidden), chunk.cache.length) for chunk in chunks]
             outputs = self._engine.forward(chunks)
         except Exception as error:  # whatever the engine raises is reported to these steps
             logger.exception("a batch of %d steps failed", len(batch))
@@ -152,7 +157,7 @@ class Batcher:
         now = time.perf_counter()
         left = iter(outputs)
         finished = [work for work, _ in batch if work.collect(left, now - started)]
-        self._measure(chunks, now - started)
+        self.rates.observe(sizes, len(chunks[0].cache.layers), now - started, time.time())
         self._report([(work, work.outcome(now)) for work in finished])
 
     def _choose(self) -> list[tuple[QueuedStep, int]]:
@@ -166,7 +171,7 @@ class Batcher:
         if any(work.kind.is_urgent for work in alike):
             self._last_decode = now
         budget = prefill_budget(
-            tokens_per_second=self.prefill_tokens_per_second,
+            tokens_per_second=1.0 / (len(layers) * self._prefill_seconds(alike)),
             decoding=now - self._last_decode < _DECODING_SECONDS,
             duty=self.duty,
         )
@@ -179,15 +184,7 @@ class Batcher:
         for work, outcome in outcomes:
             work.report(outcome)
 
-    def _measure(self, chunks: Sequence[Chunk], seconds: float) -> None:
-        tokens = sum(len(chunk.hidden) for chunk in chunks)
-        layers = len(chunks[0].cache.layers)
-        if tokens == 1:
-            self.decode_seconds_per_layer = _smooth(self.decode_seconds_per_layer, seconds / layers)
-        elif tokens >= MIN_PREFILL_TOKENS:
-            whole_span = seconds / layers * len(self._engine.span)
-            self.prefill_tokens_per_second = _smooth(self.prefill_tokens_per_second, tokens / whole_span)
-
-
-def _smooth(old: float, new: float) -> float:
-    return 0.9 * old + 0.1 * new
+    def _prefill_seconds(self, steps: Sequence[QueuedStep]) -> float:
+        """Seconds of a prefill token per layer, at the context of the step that has waited longest."""
+        context = next((step.context for step in steps if not step.kind.is_urgent), 0)
+        return self.rates.prefill.after(context)

@@ -52,4 +52,5 @@ async def load_layers(config: ServerConfig, store: LayerStore, layers: Span) -> 
             max_cache_tokens=config.max_cache_tokens,
         )
     )
-    return engine, await in_thread(partial(measure_speed, engine))
+    room_tokens = min(store.manifest.max_positions, config.max_cache_tokens or store.manifest.max_positions)
+    return engine, await in_thread(partial(measure_speed, engine, room_tokens))

@@ -26,7 +26,7 @@ from p2pinfer.swarm.records.bounds import (
     check_times,
 )
 from p2pinfer.swarm.records.signed import check_signature, dht_key, parse_envelope, seal
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import UNKNOWN_SECONDS, LayerSeconds, PeerId, Span
 
 MAX_ENDPOINTS = 8
 MAX_CERTIFICATE_BYTES = 1536
@@ -55,8 +55,9 @@ class Announcement:
     numerics: str  # engine and recipe; routes stay inside one class
     endpoints: tuple[str, ...] = ()  # host:port of gRPC over TLS; empty: only a tunnel leads to it
     certificate: bytes = b""  # DER; the endpoints present it
-    decode_seconds_per_layer: float = 0.0  # one token, batch of one, measured while serving
-    prefill_tokens_per_second: float = 0.0
+    decode: LayerSeconds = UNKNOWN_SECONDS  # one token, alone in its batch
+    prefill: LayerSeconds = UNKNOWN_SECONDS  # one token of many in a prefill
+    measured_at: float | None = None  # Unix seconds of the last step that these two were measured by
     queue_depth: int = 0  # waiting steps
     free_cache_tokens: int = 0  # tokens that new sessions can cache, through all layers of the span
     next_hop_seconds: Mapping[PeerId, float] = field(default_factory=dict)  # measured round trips
@@ -67,6 +68,10 @@ class Announcement:
     announced_at: float  # Unix seconds
     expires_at: float  # Unix seconds
     record: bytes = field(default=b"", repr=False, compare=False)  # the signed bytes it was read from
+
+
+def _layer_seconds_message(line: LayerSeconds) -> record_pb2.LayerSeconds:
+    return record_pb2.LayerSeconds(first=line.first, per_1024=line.per_1024)
 
 
 def model_key(model: str) -> bytes:
@@ -92,8 +97,9 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
         numerics=announcement.numerics,
         endpoints=announcement.endpoints,
         certificate=announcement.certificate,
-        decode_seconds_per_layer=announcement.decode_seconds_per_layer,
-        prefill_tokens_per_second=announcement.prefill_tokens_per_second,
+        decode=_layer_seconds_message(announcement.decode),
+        prefill=_layer_seconds_message(announcement.prefill),
+        measured_at=announcement.measured_at,
         queue_depth=announcement.queue_depth,
         free_cache_tokens=announcement.free_cache_tokens,
         next_hops=[
@@ -142,8 +148,9 @@ def decode(data: bytes) -> Announcement:
             numerics=record.numerics,
             endpoints=tuple(record.endpoints),
             certificate=record.certificate,
-            decode_seconds_per_layer=record.decode_seconds_per_layer,
-            prefill_tokens_per_second=record.prefill_tokens_per_second,
+            decode=LayerSeconds(record.decode.first, record.decode.per_1024),
+            prefill=LayerSeconds(record.prefill.first, record.prefill.per_1024),
+            measured_at=record.measured_at if record.HasField("measured_at") else None,
             queue_depth=record.queue_depth,
             free_cache_tokens=record.free_cache_tokens,
             next_hop_seconds=MappingProxyType(
@@ -187,8 +194,11 @@ def check(announcement: Announcement) -> None:
         raise InvalidRecordError(f"certificate: at most {MAX_CERTIFICATE_BYTES} bytes")
     if announcement.endpoints and not announcement.certificate and announcement.state is not ServerState.LEFT:
         raise InvalidRecordError("certificate: endpoints need one, because clients trust nothing else")
-    check_number("decode_seconds_per_layer", announcement.decode_seconds_per_layer, 0.0, 3600.0)
-    check_number("prefill_tokens_per_second", announcement.prefill_tokens_per_second, 0.0, 1e9)
+    for name, line in (("decode", announcement.decode), ("prefill", announcement.prefill)):
+        check_number(name, line.first, 0.0, 3600.0)
+        check_number(name, line.per_1024, 0.0, 3600.0)
+    if announcement.measured_at is not None:
+        check_number("measured_at", announcement.measured_at, 0.0, 2.0**40)
     check_number("queue_depth", announcement.queue_depth, 0, 1_000_000)
     check_number("free_cache_tokens", announcement.free_cache_tokens, 0, 2**40)
     if len(announcement.next_hop_seconds) > MAX_NEXT_HOPS:

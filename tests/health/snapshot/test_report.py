@@ -16,7 +16,7 @@ from p2pinfer.health.snapshot.report import MAX_MODELS, MAX_SERVERS, SwarmReadin
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import LayerSeconds, PeerId, Span
 from tests.health.states import HOSTILE_TEXTS, NOW, make_contribution, make_probe, model_hash, peer_id
 
 NUMBERS = (float("nan"), 1e308, -1.0, float("inf"), float("-inf"))
@@ -34,7 +34,7 @@ def announced(
         "layers": Span(start, end),
         "state": ServerState.SERVING,
         "numerics": "native-1",
-        "decode_seconds_per_layer": seconds,
+        "decode": LayerSeconds(seconds),
         "announced_at": NOW - 5,
         "expires_at": NOW + 55,
     }
@@ -144,15 +144,15 @@ def test_a_model_with_a_billion_layers_is_none():
 
 def test_rates_follow_from_a_servers_own_layers():
     """The rate of one stream through all of its layers. Missing or impossible claims give None."""
-    plain = announced(1, 0, 10, seconds=0.002, prefill_tokens_per_second=500.0)
+    plain = announced(1, 0, 10, seconds=0.002, prefill=LayerSeconds(0.0002))
     silent = announced(2, 0, 10, seconds=0.0)
-    boasting = announced(3, 0, 10, seconds=1e-300, prefill_tokens_per_second=1e308)
+    boasting = announced(3, 0, 10, seconds=1e-300, prefill=LayerSeconds(1e-308))
     model = model_of(plain, silent, boasting)
     rates = {
         one.peer_id: (one.decode_tokens_per_second, one.prefill_tokens_per_second) for one in model.servers
     }
 
-    assert rates[peer_id(1)] == (pytest.approx(50.0), 500.0)
+    assert rates[peer_id(1)] == (pytest.approx(50.0), pytest.approx(500.0))
     assert rates[peer_id(2)] == rates[peer_id(3)] == (None, None)
     assert model.best_route_tokens_per_second == pytest.approx(1 / (0.02 + HOP_SECONDS))
     assert model.swarm_tokens_per_second == pytest.approx(50.0)
@@ -230,7 +230,8 @@ def test_a_probe_names_no_address():
             version=st.sampled_from(HOSTILE_TEXTS),
             numerics=st.sampled_from(HOSTILE_TEXTS),
             seconds=st.sampled_from(NUMBERS),
-            prefill_tokens_per_second=st.sampled_from(NUMBERS),
+            prefill=st.builds(LayerSeconds, st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)),
+            measured_at=st.sampled_from(NUMBERS),
             queue_depth=st.sampled_from([-1, 2**70, 0]),
             free_cache_tokens=st.sampled_from([-1, 2**70, 0]),
             leaves_at=st.sampled_from(NUMBERS),

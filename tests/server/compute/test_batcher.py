@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
+from p2pinfer.server.compute.rates import Rates
 from p2pinfer.types import Span
 from p2pinfer.wire.step_kind import StepKind
 from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
@@ -104,7 +105,7 @@ def test_a_long_prefill_is_cut_where_others_decode_and_comes_out_the_same(length
         step = Waiting(batcher, RowInput(cache, position, tokens[position : position + 1]), client=b"reader")
         batcher.run()
         outputs.append(step.done.outputs[0])
-        batcher.prefill_tokens_per_second = 1000.0  # whatever the measured times
+        batcher.rates = Rates(SPEED, 0.0)  # whatever the measured times
     assert not prefill.outcomes
     run_all(batcher)
 
@@ -154,5 +155,5 @@ def test_speeds_are_measured_while_serving():
     for tokens in (64, 1):
         Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(tokens)))
         batcher.run()
-    assert 0 < batcher.decode_seconds_per_layer != SPEED.decode_seconds_per_layer
-    assert 0 < batcher.prefill_tokens_per_second != SPEED.prefill_tokens_per_second
+    assert 0 < batcher.rates.decode.first != SPEED.decode.first
+    assert 0 < batcher.rates.prefill.first != SPEED.prefill.first

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from p2pinfer.model.engine.base import Chunk
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep
 from p2pinfer.wire.status import Refused
 from tests.simulator.network.lanes import SimLane
@@ -27,9 +26,6 @@ class SimBatcher(Batcher):
     def add(self, work: QueuedStep) -> None:
         work.arrived = asyncio.get_running_loop().time()
         super().add(work)
-
-    def _measure(self, chunks: Sequence[Chunk], seconds: float) -> None:
-        """Nothing to measure: the engine itself takes no virtual time."""
 
     def seconds(self) -> float:
         """The virtual seconds that the next batch takes, roughly."""

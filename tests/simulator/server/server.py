@@ -17,7 +17,7 @@ from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
-from p2pinfer.types import Span
+from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.status import Reason, Refused
 from tests.fakes import MemoryBook
 from tests.simulator.arithmetic import MAX_POSITIONS, MODEL, NUMERICS, NumberEngine
@@ -31,6 +31,7 @@ from tests.simulator.server.compute_thread import SimBatcher
 from tests.simulator.swarm import RECORD_SECONDS, SimSwarm
 
 HEARTBEAT_SECONDS = 15.0
+_PREFILL = LayerSeconds(0.0001)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class SimServer:
         self.loop.host = host
         self.draining = False
         self.engine = NumberEngine(shape.layers, on_forward=lambda tokens: on_event("computes"))
-        self.batcher = SimBatcher(self.engine, Speed(shape.seconds_per_layer, 1000.0))
+        self.batcher = SimBatcher(self.engine, Speed(LayerSeconds(shape.seconds_per_layer), _PREFILL))
+        self.batcher.rates.observe = lambda *_: None  # the engine itself takes no virtual time
         self.batcher.seconds_per_layer = shape.seconds_per_layer
         self.batcher.seconds_per_layer_token = shape.seconds_per_layer_token
         self.accounts = Accounts(identity, MemoryBook(), receipt_tokens=shape.receipt_tokens, now=clock.time)
@@ -161,8 +163,8 @@ class SimServer:
             numerics=NUMERICS,
             endpoints=("192.0.2.1:4600",),
             certificate=self.certificate,
-            decode_seconds_per_layer=self.shape.seconds_per_layer,
-            prefill_tokens_per_second=1000.0,
+            decode=LayerSeconds(self.shape.seconds_per_layer),
+            prefill=_PREFILL,
             announced_at=now,
             expires_at=now + RECORD_SECONDS,
         )

@@ -15,12 +15,15 @@ from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.listing import LISTING_KEY, decode_listing
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
-from p2pinfer.types import Span
+from p2pinfer.types import LayerSeconds, Span
 from tests.swarm.conftest import MODEL, describe
 
 IDENTITY = Identity.ephemeral()
 OTHERS = [Identity.ephemeral().peer_id for _ in range(3)]
 printable = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=32)
+
+
+lines = st.builds(LayerSeconds, st.floats(0, 3600), st.floats(0, 3600))
 
 
 @st.composite
@@ -38,8 +41,9 @@ def announcements(draw: st.DrawFn) -> Announcement:
         numerics=draw(printable),
         endpoints=draw(st.sampled_from([(), ("192.0.2.7:4600",), ("a.example:1", "[2001:db8::7]:65535")])),
         certificate=draw(st.binary(min_size=1, max_size=1000)),
-        decode_seconds_per_layer=draw(st.floats(0, 3600)),
-        prefill_tokens_per_second=draw(st.floats(0, 1e9)),
+        decode=draw(lines),
+        prefill=draw(lines),
+        measured_at=draw(st.none() | st.floats(0, 4e9)),
         queue_depth=draw(st.integers(0, 1_000_000)),
         free_cache_tokens=draw(st.integers(0, 2**40)),
         next_hop_seconds=draw(st.dictionaries(st.sampled_from(OTHERS), st.floats(0, 600))),
@@ -122,10 +126,13 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("endpoints", ("192.0.2.7:1",) * 9),
     ("endpoints", ("x" * 300 + ":1",)),
     ("certificate", b"x" * 1_000_000),
-    ("decode_seconds_per_layer", math.nan),
-    ("decode_seconds_per_layer", -1.0),
-    ("decode_seconds_per_layer", 1e308),
-    ("prefill_tokens_per_second", math.inf),
+    ("decode", LayerSeconds(math.nan)),
+    ("decode", LayerSeconds(-1.0)),
+    ("decode", LayerSeconds(1e308)),
+    ("decode", LayerSeconds(0.1, -1.0)),
+    ("prefill", LayerSeconds(math.inf)),
+    ("prefill", LayerSeconds(0.1, math.nan)),
+    ("measured_at", math.inf),
     ("queue_depth", 1_000_001),
     ("free_cache_tokens", 2**41),
     ("next_hop_seconds", {OTHERS[0]: math.nan}),
@@ -179,8 +186,7 @@ def test_bounds_hold_for_the_reader_too() -> None:
 
     assert decode(sealed()).layers == Span(0, 10)
     for changes in (
-        {"decode_seconds_per_layer": math.nan},
-        {"prefill_tokens_per_second": 1e308},
+        {"measured_at": math.nan},
         {"num_layers": 4_000_000_000},
         {"end_layer": 0},
         {"end_layer": 31},

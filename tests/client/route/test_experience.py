@@ -1,0 +1,36 @@
+"""What a client measured at a server outweighs the server's record, at the context where it was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.route.experience import Experience, life_of
+from p2pinfer.identity import Identity
+from p2pinfer.types import LayerSeconds
+from tests.swarm.conftest import describe
+
+NO_CARRIER: Carrier = None  # type: ignore[assignment]  # these tests ping no server
+RECORD = dataclasses.replace(describe(Identity.ephemeral()), decode=LayerSeconds(0.001, 0.002))
+
+
+async def test_a_record_counts_at_the_context_that_is_asked_for():
+    experience = Experience(NO_CARRIER)
+    assert experience.seconds_per_layer(RECORD, 0) == pytest.approx(0.001)
+    assert experience.seconds_per_layer(RECORD, 4096) == pytest.approx(0.009)
+    assert experience.seconds_per_layer(dataclasses.replace(RECORD, decode=LayerSeconds()), 4096) is None
+
+
+async def test_one_long_text_does_not_make_its_servers_look_slow_to_short_ones():
+    experience = Experience(NO_CARRIER)
+    experience.measured(life_of(RECORD), 0.018, context_tokens=8192)  # the record says 0.017
+    assert experience.seconds_per_layer(RECORD, 8192) == pytest.approx(0.018)
+    assert experience.seconds_per_layer(RECORD, 0) == pytest.approx(0.002)
+
+
+async def test_a_measurement_never_makes_a_server_faster_than_it_says_it_is():
+    experience = Experience(NO_CARRIER)
+    experience.measured(life_of(RECORD), 0.001, context_tokens=8192)
+    assert experience.seconds_per_layer(RECORD, 0) == pytest.approx(0.001)
