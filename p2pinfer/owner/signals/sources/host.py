@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import psutil
 
 from p2pinfer.owner.signals.meaning import Told
+from p2pinfer.owner.signals.sources import power_supply
 from p2pinfer.owner.signals.trouble import SourceError
 
 _HOTTEST_CELSIUS = 150.0  # a sensor above this, or below zero, is broken
@@ -37,6 +38,8 @@ class Terminal(NamedTuple):
 
 def plugged_in() -> Told:
     """Whether the machine runs on mains power. Raises SourceError."""
+    if sys.platform == "linux":  # where psutil guesses by names
+        return power_supply.plugged_in()
     return plugged_in_by(psutil.sensors_battery())
 
 
@@ -52,7 +55,19 @@ def plugged_in_by(battery: Battery | None) -> Told:
 
 def battery_percent() -> Told:
     """How full the battery is. Raises SourceError."""
+    if sys.platform == "linux":
+        return power_supply.battery_percent()
     return battery_percent_by(psutil.sensors_battery())
+
+
+def has_battery() -> bool:
+    """True if this machine can run on a battery of its own."""
+    if sys.platform == "linux":
+        return power_supply.has_battery()
+    try:
+        return psutil.sensors_battery() is not None
+    except (AttributeError, OSError):  # psutil can tell on some systems only
+        return False
 
 
 def battery_percent_by(battery: Battery | None) -> Told:

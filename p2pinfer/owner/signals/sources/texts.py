@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal as signals
-import stat
 from collections.abc import Callable
 
+from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.signals.config import Command, FileText
 from p2pinfer.owner.signals.meaning import MAX_PAYLOAD_BYTES, Told, make_sense, text_of
 from p2pinfer.owner.signals.readings import KINDS, Signal
@@ -61,22 +61,15 @@ async def look_by_command(signal: Signal, command: Command) -> Told:
 
 
 def _read(path: str) -> tuple[bytes, float]:
-    """The file's content, and the time of its last change. Doesn't hang on a pipe or a device."""
+    """The file's content, and the time of its last change. Raises SourceError."""
     try:
-        descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_plain_file(os.path.expanduser(path), most_bytes=MAX_PAYLOAD_BYTES)
     except FileNotFoundError:
-        raise SourceError("there is no such file", kind="no file") from None
-    except (OSError, ValueError) as error:
-        raise SourceError(f"it can't be read ({_reason(error)})", kind="not read") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SourceError("it is not a regular file", kind="no file")
-        return os.read(descriptor, MAX_PAYLOAD_BYTES + 1), status.st_mtime
+        raise SourceError(
+            "there is no such file", kind="no file", advice="start the program that writes it"
+        ) from None
     except OSError as error:
         raise SourceError(f"it can't be read ({_reason(error)})", kind="not read") from None
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:
