@@ -12,7 +12,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
 from p2pinfer.owner.policy.policy import Policy
-from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals
+from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals, with_names
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable
 from p2pinfer.owner.signals.config import Host, Source
@@ -228,6 +228,13 @@ def _complete(policy: Policy, root: TomlTable) -> Policy:
     """Add this machine as the source of needed signals that it can tell; note what else is missing."""
     when, signals = root.table("when"), root.table("signals")
     sources: dict[Signal, Source] = dict(policy.signals.sources)
+    listed = {
+        Signal.WIFI: policy.wifi,
+        Signal.PLACE: policy.places,
+        Signal.PROGRAM: policy.exclusive_programs,
+    }
+    for named in listed.keys() & sources.keys():
+        sources[named] = with_names(sources[named], listed[named])
     for condition in policy.conditions():
         signal = SIGNAL_OF.get(condition)
         if signal is None or signal in signals or signal in SERVER_SIGNALS:

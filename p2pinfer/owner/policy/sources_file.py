@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from p2pinfer.owner.signals.config import (
     SignalsConfig,
     Source,
 )
+from p2pinfer.owner.signals.meaning import is_no_answer
 from p2pinfer.owner.signals.readings import KINDS, Signal
 
 HOST_SIGNALS = frozenset(
@@ -77,6 +79,14 @@ def read_signals(root: TomlTable, folder: Path, stale_seconds: float) -> Signals
         home_assistant=home_assistant,
         poll_seconds=defaults.poll_seconds if poll_seconds is None else poll_seconds,
     )
+
+
+def with_names(source: Source, names: Collection[str]) -> Source:
+    """The source, for which those of the owner's names that look like "I don't know" are answers."""
+    odd = tuple(name for name in names if is_no_answer(name))
+    if isinstance(source, Host) or not odd:
+        return source
+    return replace(source, meaning=replace(source.meaning, names=odd))
 
 
 def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:

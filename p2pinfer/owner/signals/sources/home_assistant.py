@@ -17,7 +17,7 @@ from hass_client.exceptions import AuthenticationFailed, BaseHassClientError, Ca
 
 from p2pinfer.owner.signals.config import Entity, HomeAssistant
 from p2pinfer.owner.signals.known import Known
-from p2pinfer.owner.signals.meaning import make_sense, text_of_json
+from p2pinfer.owner.signals.meaning import is_listed, make_sense, text_of_json
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
 from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import KINDS, Signal
@@ -52,7 +52,7 @@ class HomeAssistantListener:
         self._pauses = pauses
         self._origin = f"home assistant {home.url}"
         self._states: dict[str, _State] = {}  # reported by this connection
-        self._texts: dict[Signal, str] = {}  # the last ones, of any connection
+        self._texts: dict[Signal, str | None] = {}  # the last ones, of any connection
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -136,17 +136,19 @@ class HomeAssistantListener:
                 self._texts.pop(signal, None)
                 self._known.withdraw(signal, origin=_origin(entity), error=error)
                 continue
-            if repeated and self._texts.get(signal) == text:
+            if repeated and signal in self._texts and self._texts[signal] == text:
                 self._known.vouch([signal])
                 continue
             self._texts[signal] = text
             self._understand(signal, entity, text)
 
-    def _text(self, entity: Entity) -> str:
+    def _text(self, entity: Entity) -> str | None:
         state = self._states.get(entity.entity_id)
         if state is None:
             raise SourceError("there is no such entity", kind="no entity")
-        if state.state in _NOTHING_KNOWN:
+        if state.state in _NOTHING_KNOWN and (
+            entity.attribute or not is_listed(str(state.state), entity.meaning)
+        ):
             raise SourceError(f"Home Assistant says that it is {state.state}", kind=str(state.state))
         if not entity.attribute:
             return text_of_json(state.state)
@@ -154,10 +156,12 @@ class HomeAssistantListener:
             raise SourceError("the entity has no such attribute", kind="no attribute")
         return text_of_json(state.attributes[entity.attribute])
 
-    def _understand(self, signal: Signal, entity: Entity, text: str) -> None:
+    def _understand(self, signal: Signal, entity: Entity, text: str | None) -> None:
         meaning = entity.meaning
         subject = entity.attribute or entity.entity_id.rpartition(".")[2]
         try:
+            if text == "" and not is_listed("", meaning):
+                raise SourceError("it says nothing", kind="empty")
             told = make_sense(text, meaning, KINDS[signal], subject=subject)
         except SourceError as error:
             self._known.withdraw(signal, origin=_origin(entity), error=error)

@@ -25,7 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from p2pinfer.owner.signals.config import MqttBroker, MqttTopic
 from p2pinfer.owner.signals.known import Known
-from p2pinfer.owner.signals.meaning import counts_when_empty, make_sense, text_of
+from p2pinfer.owner.signals.meaning import is_listed, make_sense, text_of
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
 from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import KINDS, Signal
@@ -144,7 +144,7 @@ class MqttListener:
         meaning = topic.meaning
         try:
             text = text_of(payload)
-            if not text and not counts_when_empty(meaning):
+            if not text and not is_listed("", meaning):
                 raise SourceError("nothing is published there any more", kind="empty")
             told = make_sense(text, meaning, KINDS[signal], subject=topic.topic.rsplit("/", 1)[-1])
         except SourceError as error:
