@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -148,6 +149,24 @@ async def test_a_policy_with_a_mistake_stops_and_names_the_line_until_it_is_mend
         files.policy.write_text("version = 1\n[when]\nbattery_floor_percent = 140\n")
         stopped = await verdict(owner, Action.STOP, BAD_POLICY)
         assert "line 3" in stopped.causes[0].words
+        files.policy.write_text("version = 1\n")
+        await verdict(owner, Action.RUN)
+
+
+async def test_a_policy_that_becomes_a_pipe_or_a_pit_stops_and_holds_nothing_up(files):
+    """Neither a pipe that nobody writes to nor lists without end keep the server from hearing its owner."""
+    files.policy.write_text("version = 1\n")
+    async with governing(files) as owner:
+        await verdict(owner, Action.RUN)
+        files.policy.write_text("version = 1\na = " + "[" * 60_000)
+        stopped = await verdict(owner, Action.STOP, BAD_POLICY)
+        assert "levels deep" in stopped.causes[0].words
+        files.policy.unlink()
+        os.mkfifo(files.policy)
+        await asyncio.wait_for(
+            owner.wait_for(lambda verdict: "not a regular file" in verdict.causes[0].words), SECONDS
+        )
+        files.policy.unlink()
         files.policy.write_text("version = 1\n")
         await verdict(owner, Action.RUN)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
 from p2pinfer.owner.policy.policy import Policy
@@ -17,9 +18,13 @@ from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable
 from p2pinfer.owner.signals.config import Host, Source
 from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.plain_text import printable
 
 VERSION = 1
 """The version of the file's format."""
+
+MOST_BYTES = 64 * 1024
+"""Of a policy file. The one that explains every setting has 10 KiB."""
 
 _PERCENT = "a percentage from 0 to 100"
 _CELSIUS = "a temperature in °C from -50 to 150"
@@ -36,20 +41,25 @@ def load_policy(path: Path) -> Policy:
 
     Raises UsageError, which lists all mistakes, or says why the file can't be read.
     """
+    name = printable(path.name)
     try:
-        data = path.read_bytes()
+        data, _ = read_plain_file(path, most_bytes=MOST_BYTES)
     except FileNotFoundError as error:
         raise UsageError(
             f"there is no policy at {path}: `python -m p2pinfer.owner init` writes one"
         ) from error
     except OSError as error:
         raise UsageError(f"policy {path} can't be read ({error.strerror})") from error
+    if len(data) > MOST_BYTES:
+        raise UsageError(
+            f"{name} has more than {MOST_BYTES // 1024} KiB: that is no policy, but another file"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path.name} line {line}: this isn't text in UTF-8") from error
-    return parse_policy(text, path.name, folder=path.absolute().parent)
+        raise UsageError(f"{name} line {line}: this isn't text in UTF-8") from error
+    return parse_policy(text, name, folder=path.absolute().parent)
 
 
 def parse_policy(text: str, name: str, *, folder: Path | None = None) -> Policy:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.certainty import describe_source
 from p2pinfer.owner.policy.toml_table import TomlTable
 from p2pinfer.owner.signals.config import (
@@ -41,6 +42,7 @@ HOST_SIGNALS = frozenset(
 SERVER_SIGNALS = frozenset({Signal.TRAFFIC_BYTES})
 """The signals that the server itself counts."""
 
+_SECRET_BYTES = 4096
 _EXAMPLES = 'mqtt = "some/topic", home_assistant = "sensor.some", file = "/a/file", command = ["program"]'
 _TOPIC = r"[^\x00-\x1f#+]+"
 _ENTITY = r"[a-z0-9_]+\.[a-z0-9_]+"
@@ -108,7 +110,7 @@ def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:
 
 
 def _read_home_assistant(table: TomlTable, folder: Path) -> HomeAssistant | None:
-    """The broker; None if the table is missing or empty."""
+    """Home Assistant; None if the table is missing or empty."""
     url = table.text(
         "url", "an address such as http://homeassistant.local:8123", pattern=r"https?://[^\s/]+\S*"
     )
@@ -144,12 +146,16 @@ def _read_secret(table: TomlTable, key: str, folder: Path) -> str:
         table.complain(file_key, f"{file_key}: there is `{key}` too; one of the two is enough")
         return secret
     try:
-        lines = _path(name, folder).read_text(encoding="utf-8").splitlines()
+        content, _ = read_plain_file(_path(name, folder), most_bytes=_SECRET_BYTES)
+        lines = content.decode().splitlines()
     except OSError as error:
         table.complain(file_key, f"{table.shown(file_key)}: the file can't be read ({error.strerror})")
         return ""
     except UnicodeDecodeError:
         table.complain(file_key, f"{table.shown(file_key)}: the file isn't text in UTF-8")
+        return ""
+    if len(content) > _SECRET_BYTES:
+        table.complain(file_key, f"{table.shown(file_key)}: the file is too long for a secret")
         return ""
     if not lines or not lines[0].strip():
         table.complain(file_key, f"{table.shown(file_key)}: the first line of the file is empty")
