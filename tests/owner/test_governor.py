@@ -19,6 +19,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import BAD_POLICY, NO_CONSENT, Governor
 from p2pinfer.owner.policy.conditions import Action
 from p2pinfer.owner.policy.verdict import Verdict
+from tests.owner.signals.watching import free_port
 
 SECONDS = 5.0
 PARKED = """\
@@ -28,6 +29,26 @@ parked = true
 [signals]
 parked = {{ file = "{0}", called = "brake" }}
 poll_seconds = 0.1
+"""
+
+DEAD_BROKER = """\
+version = 1
+[when]
+parked = true
+plugged_in = true
+places = ["Home"]
+battery_floor_percent = 50
+[in_use]
+then = "drain"
+[mqtt]
+host = "127.0.0.1"
+port = {0}
+[signals]
+parked = {{ mqtt = "a" }}
+plugged_in = {{ mqtt = "b" }}
+place = {{ mqtt = "c" }}
+battery_percent = {{ mqtt = "d" }}
+in_use = {{ mqtt = "e" }}
 """
 
 
@@ -88,6 +109,44 @@ async def test_consent_that_is_taken_back_stops_what_runs(files):
     assert stopped.causes[0].code == NO_CONSENT
 
 
+async def test_after_a_revoke_nothing_is_told_but_that(files):
+    """However much else keeps the machine from working."""
+    files.policy.write_text(DEAD_BROKER.format(free_port()))
+    async with governing(files) as owner:
+        await verdict(owner, Action.STOP, f"mqtt broker 127.0.0.1:{owner.policy.signals.mqtt.port}: refused")
+        revoke_consent(files.consent)
+        stopped = await verdict(owner, Action.STOP, NO_CONSENT)
+        assert [cause.words for cause in stopped.causes] == ["the owner has taken the consent back"]
+        files.policy.write_text("version = 2")
+        assert (await verdict(owner, Action.STOP)).causes == stopped.causes
+
+
+async def test_a_broker_that_is_off_is_one_reason_however_many_signals_it_has(files):
+    files.policy.write_text(DEAD_BROKER.format(port := free_port()))
+    async with governing(files) as owner:
+        stopped = await verdict(owner, Action.STOP, f"mqtt broker 127.0.0.1:{port}: refused")
+    assert [cause.words for cause in stopped.causes] == [
+        f"mqtt broker 127.0.0.1:{port}: connection refused, so parked, plugged_in, place, in_use and "
+        "battery_percent aren't known: start the broker, or correct host and port in [mqtt]"
+    ]
+
+
+async def test_where_nothing_tells_whether_the_machine_is_used_it_works_with_the_limit(files, monkeypatch):
+    """As in a container: no list of logins, and no logind."""
+    monkeypatch.setattr("p2pinfer.owner.signals.sources.in_use._UTMP", files.folder / "absent")
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={files.folder}/absent")
+    monkeypatch.setattr("p2pinfer.owner.signals.sources.in_use.terminals", list)
+    files.policy.write_text('version = 1\n[in_use]\nthen = "limit"\ncpu_share = 0.3\n')
+    async with governing(files) as owner:
+        assert (await verdict(owner, Action.RUN)).limits.cpu_share == 0.3
+        files.policy.write_text('version = 1\n[in_use]\nthen = "drain"\n')
+        stopped = await verdict(owner, Action.STOP, "host in_use: no instrument")
+    assert [cause.words for cause in stopped.causes] == [
+        "this machine can't tell: it has no list of logins, and no logind, so in_use isn't known: "
+        'name another source in [signals], or set then = "ignore" in [in_use]'
+    ]
+
+
 async def test_signals_change_the_verdict_in_plain_words(files):
     signal = files.folder / "parked"
     signal.write_text("true")
@@ -122,9 +181,7 @@ async def test_a_signal_that_nobody_confirms_any_more_stops_after_the_time_the_p
     async with governing(files, now=lambda: time.time() + clock["ahead"]) as owner:
         await verdict(owner, Action.RUN)
         readings = owner.readings
-        owner._signals = type(
-            "Silent", (), {"readings": lambda self: readings, "troubles": lambda self: {}}
-        )()
+        owner._signals = type("Silent", (), {"readings": lambda self: readings, "reasons": lambda self: {}})()
         clock["ahead"] = 59.0
         await verdict(owner, Action.RUN)
         clock["ahead"] = 75.0

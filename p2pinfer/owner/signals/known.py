@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.readings import Reading, Readings, Signal
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import SourceError, Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Known:
         self._on_change = on_change
         self._entries: dict[Signal, _Entry] = {}
         self._troubles: dict[tuple[str, Signal | None], SourceError] = {}
+        self._lost: dict[str, frozenset[Signal]] = {}  # the signals of each source that can't be reached
         self._logged: dict[tuple[str, str], float] = {}
 
     def readings(self) -> Readings:
@@ -54,6 +55,20 @@ class Known:
             if str(error) not in said:
                 said.append(str(error))
         return {origin: "; ".join(said) for origin, said in words.items()}
+
+    def reasons(self) -> Mapping[Signal, Trouble]:
+        """Why signals aren't known, or soon won't be. A source that can't be reached comes first.
+
+        What was wrong with one of its signals before is no longer of interest then.
+        """
+        found: dict[Signal, Trouble] = {}
+        for (origin, signal), error in self._troubles.items():
+            trouble = Trouble(origin=origin, kind=error.kind, words=str(error), advice=error.advice)
+            if signal is None:
+                found |= dict.fromkeys(self._lost[origin], trouble)
+            elif (origin, None) not in self._troubles:
+                found.setdefault(signal, trouble)
+        return found
 
     def tell(
         self,
@@ -116,6 +131,7 @@ class Known:
 
     def lose(self, signals: Collection[Signal], *, origin: str, error: SourceError) -> None:
         """Note that the source of these signals can't be reached. Their last values stay, and grow stale."""
+        self._lost[origin] = frozenset(signals)
         news = self._complain(origin, None, error)
         for signal in signals:
             entry = self._entries.get(signal)

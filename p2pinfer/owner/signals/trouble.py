@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 from p2pinfer.plain_text import printable
 
-NAME_ANOTHER = "name another source in [signals]"
+NAME_ANOTHER = "name another source in [signals], or take the condition out of [when]"
 """The advice for a signal that this machine can't tell."""
+
+NO_INSTRUMENT = "no instrument"
+"""The kind of trouble of a machine that lacks the program or the sensor that could tell. It won't tell
+tomorrow either."""
 
 
 class SourceError(Exception):

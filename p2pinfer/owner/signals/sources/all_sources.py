@@ -22,7 +22,7 @@ from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.persistence import keep_looking
 from p2pinfer.owner.signals.readings import Readings, Signal
 from p2pinfer.owner.signals.sources.texts import look_at_file, look_by_command
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import NAME_ANOTHER, NO_INSTRUMENT, SourceError, Trouble
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.threads import BackgroundThread
 
@@ -47,6 +47,10 @@ class Signals:
     def troubles(self) -> Mapping[str, str]:
         """What is wrong, in plain words, by the origin that has the trouble. Empty when all is well."""
         return self._known.troubles()
+
+    def reasons(self) -> Mapping[Signal, Trouble]:
+        """Why signals aren't known, or soon won't be."""
+        return self._known.reasons()
 
 
 @contextlib.asynccontextmanager
@@ -149,7 +153,7 @@ def _host(
         elif signal is Signal.IN_USE:
             yield _in_use(known, source, origin, max(_IN_USE_SECONDS, config.poll_seconds), now)
         elif signal not in _NETWORK:
-            error = SourceError("this machine can't tell: name another source in [signals]", kind="no look")
+            error = SourceError("this machine can't tell", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
             known.withdraw(signal, origin=origin, error=error)
 
 
@@ -169,9 +173,7 @@ async def _network(wanted: Collection[Signal], known: Known) -> None:
 
         await NetworkListener(wanted, known).run()
     for signal in wanted:
-        error = SourceError(
-            "only NetworkManager on Linux can tell: name another source in [signals]", kind="no look"
-        )
+        error = SourceError("only NetworkManager on Linux can tell", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
         known.withdraw(signal, origin=f"host {signal.value}", error=error)
 
 

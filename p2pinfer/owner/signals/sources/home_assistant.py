@@ -27,6 +27,9 @@ _MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # all states of our entities in one messag
 _NOTHING_KNOWN = frozenset({"unavailable", "unknown"})
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
+_REACH_IT = "start Home Assistant, or correct url in [home_assistant]"
+_CORRECT_IT = "correct its name in [signals]"
+
 _RUBBISH = (ValueError, TypeError, LookupError, AttributeError, RecursionError, asyncio.InvalidStateError)
 """What hass_client raises if the other side isn't Home Assistant."""
 
@@ -62,7 +65,7 @@ class HomeAssistantListener:
         """Connect, and listen until the connection ends. Raises SourceError."""
         self._states.clear()
         url, host, port = _websocket(self._home.url)
-        await reach(host, port, timeout_seconds=self._answer_seconds)
+        await reach(host, port, timeout_seconds=self._answer_seconds, advice=_REACH_IT)
         # With a session of our own, leaving it cuts the connection even if the other side is silent.
         async with aiohttp.ClientSession() as session:
             client = HomeAssistantClient(url, self._home.token, session, max_msg_size=_MAX_MESSAGE_BYTES)
@@ -71,15 +74,22 @@ class HomeAssistantListener:
                     await client.connect()
                 await together(self._read(client), self._prove(client, established))
             except AuthenticationFailed:
-                raise SourceError("it refuses the access token", kind="denied", hopeless=True) from None
+                raise SourceError(
+                    "it refuses the access token",
+                    kind="denied",
+                    advice="make a new one, and put it into [home_assistant]",
+                    hopeless=True,
+                ) from None
             except TimeoutError:
                 raise SourceError(
-                    f"it doesn't answer within {self._answer_seconds:g} s", kind="silent"
+                    f"it doesn't answer within {self._answer_seconds:g} s", kind="silent", advice=_REACH_IT
                 ) from None
             except (BaseHassClientError, aiohttp.ClientError, OSError) as error:
                 raise _in_words(error) from None
             except _RUBBISH:
-                raise SourceError("it doesn't behave like Home Assistant", kind="rubbish") from None
+                raise SourceError(
+                    "it doesn't behave like Home Assistant", kind="rubbish", advice=_REACH_IT
+                ) from None
 
     async def _read(self, client: HomeAssistantClient) -> None:
         await client.start_listening()
@@ -94,7 +104,7 @@ class HomeAssistantListener:
         while True:
             for signal, entity in self._entities.items():
                 if entity.entity_id not in self._states:
-                    error = SourceError("there is no such entity", kind="no entity")
+                    error = SourceError("there is no such entity", kind="no entity", advice=_CORRECT_IT)
                     self._known.withdraw(signal, origin=_origin(entity), error=error)
             self._known.vouch(
                 [signal for signal, entity in self._entities.items() if entity.entity_id in self._states]
@@ -145,7 +155,7 @@ class HomeAssistantListener:
     def _text(self, entity: Entity) -> str | None:
         state = self._states.get(entity.entity_id)
         if state is None:
-            raise SourceError("there is no such entity", kind="no entity")
+            raise SourceError("there is no such entity", kind="no entity", advice=_CORRECT_IT)
         if state.state in _NOTHING_KNOWN and (
             entity.attribute or not is_listed(str(state.state), entity.meaning)
         ):
@@ -153,7 +163,7 @@ class HomeAssistantListener:
         if not entity.attribute:
             return text_of_json(state.state)
         if entity.attribute not in state.attributes:
-            raise SourceError("the entity has no such attribute", kind="no attribute")
+            raise SourceError("the entity has no such attribute", kind="no attribute", advice=_CORRECT_IT)
         return text_of_json(state.attributes[entity.attribute])
 
     def _understand(self, signal: Signal, entity: Entity, text: str | None) -> None:
@@ -198,7 +208,9 @@ def _websocket(url: str) -> tuple[str, str, int]:
     except (ValueError, KeyError):
         host, port = None, 0
     if not host:
-        raise SourceError("this is not an address like http://name:8123", kind="no address", hopeless=True)
+        raise SourceError(
+            "this is not an address like http://name:8123", kind="no address", advice=_REACH_IT, hopeless=True
+        )
     scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/api/websocket", "", "")), host, port
 
@@ -206,7 +218,9 @@ def _websocket(url: str) -> tuple[str, str, int]:
 def _in_words(error: Exception) -> SourceError:
     cause = error.error if isinstance(error, CannotConnect) else error
     if isinstance(cause, aiohttp.WSServerHandshakeError):
-        return SourceError(f"there is no Home Assistant (HTTP status {cause.status})", kind="not there")
+        return SourceError(
+            f"there is no Home Assistant (HTTP status {cause.status})", kind="not there", advice=_REACH_IT
+        )
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return SourceError("its certificate can't be verified", kind="certificate", hopeless=True)
     return SourceError(f"the connection failed ({error})", kind="lost")

@@ -11,7 +11,7 @@ import psutil
 
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.sources import power_supply
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import NAME_ANOTHER, NO_INSTRUMENT, SourceError
 
 _HOTTEST_CELSIUS = 150.0  # a sensor above this, or below zero, is broken
 _COMM_CHARACTERS = 15  # the length to which /proc/PID/comm cuts a name
@@ -90,7 +90,7 @@ def hottest(sensors: Iterable[tuple[str, float]]) -> Told:
     """The highest plausible temperature of these chips. Raises SourceError if there is none."""
     plausible = [(celsius, chip) for chip, celsius in sensors if 0 < celsius <= _HOTTEST_CELSIUS]
     if not plausible:
-        raise SourceError("this machine has no temperature sensor", kind="no sensor")
+        raise SourceError("this machine has no temperature sensor", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
     celsius, chip = max(plausible)
     return Told(value=float(celsius), words=f"the hottest sensor ({chip}) is at {celsius:.0f} °C")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.signals.meaning import Told
-from p2pinfer.owner.signals.trouble import NAME_ANOTHER, SourceError
+from p2pinfer.owner.signals.trouble import NAME_ANOTHER, NO_INSTRUMENT, SourceError
 from p2pinfer.plain_text import printable
 
 ROOT = Path("/sys/class/power_supply")
@@ -203,7 +203,9 @@ def _supplies(root: Path) -> list[Supply]:
     except FileNotFoundError:
         if root.parent.exists():  # a kernel without this class, as on many small boards
             return []
-        raise SourceError(f"there is no {root.parent} here", kind="no look", advice=NAME_ANOTHER) from None
+        raise SourceError(
+            f"there is no {root.parent} here", kind=NO_INSTRUMENT, advice=NAME_ANOTHER
+        ) from None
     except OSError as error:
         words = f"{root} can't be read ({error.strerror})"
         raise SourceError(words, kind="not read", advice=NAME_ANOTHER) from None
