@@ -131,11 +131,9 @@ async def test_a_broker_that_is_off_is_one_reason_however_many_signals_it_has(fi
     ]
 
 
-async def test_where_nothing_tells_whether_the_machine_is_used_it_works_with_the_limit(files, monkeypatch):
+@pytest.mark.usefixtures("bare_machine")
+async def test_where_nothing_tells_whether_the_machine_is_used_it_works_with_the_limit(files):
     """As in a container: no list of logins, and no logind."""
-    monkeypatch.setattr("p2pinfer.owner.signals.sources.in_use._UTMP", files.folder / "absent")
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={files.folder}/absent")
-    monkeypatch.setattr("p2pinfer.owner.signals.sources.in_use.terminals", list)
     files.policy.write_text('version = 1\n[in_use]\nthen = "limit"\ncpu_share = 0.3\n')
     async with governing(files) as owner:
         assert (await verdict(owner, Action.RUN)).limits.cpu_share == 0.3

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from p2pinfer.owner.signals.readings import Signal
+
 
 class MachineKind(StrEnum):
     """The kind of machine that the file is for."""
@@ -50,22 +52,39 @@ _IN_USE: Mapping[MachineKind, Mapping[str, str]] = {
 }
 """The settings in use, and their values. An empty value stands for the value in the text."""
 
+_NEEDS: Mapping[str, Signal] = {
+    "when.plugged_in": Signal.PLUGGED_IN,
+    "when.unmetered": Signal.UNMETERED,
+    "when.battery_floor_percent": Signal.BATTERY_PERCENT,
+    "when.battery_resume_percent": Signal.BATTERY_PERCENT,
+    "in_use.then": Signal.IN_USE,
+}
+"""The settings that are in use for some kinds of machine, and the signal that each of them needs."""
+
 _SETTING = re.compile(r"#?([a-z_]+) = (.*)")
 _TABLE = re.compile(r"\[([a-z_]+)\]")
 
 
-def policy_text(kind: MachineKind) -> str:
-    """The file for a machine of this kind."""
+def policy_text(kind: MachineKind, unknown: Mapping[Signal, str] | None = None) -> str:
+    """The file for a machine of this kind.
+
+    `unknown` has the signals that this machine can't tell, and why. Settings that need one of them stay out
+    of use, and the file says why.
+    """
     in_use = {**_IN_USE_EVERYWHERE, **_IN_USE[kind]}
+    out_of_use = {name: unknown[signal] for name, signal in _NEEDS.items() if unknown and signal in unknown}
     lines, table = [], ""
     for line in _TEXT.replace("DESCRIPTION", DESCRIPTIONS[kind]).splitlines():
         if header := _TABLE.fullmatch(line):
             table = f"{header[1]}."
         setting = _SETTING.fullmatch(line)
-        if setting and table + setting[1] in in_use:
-            lines.append(f"{setting[1]} = {in_use[table + setting[1]] or setting[2]}")
-        else:
+        name = table + setting[1] if setting else ""
+        if setting is None or name not in in_use:
             lines.append(line)
+        elif name in out_of_use:
+            lines += [f"# Not in use: {out_of_use[name]}.", line]
+        else:
+            lines.append(f"{setting[1]} = {in_use[name] or setting[2]}")
     return "\n".join(lines) + "\n"
 
 

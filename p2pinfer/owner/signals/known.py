@@ -35,7 +35,11 @@ class _Entry:
 class Known:
     """Readings by signal, troubles by origin."""
 
-    def __init__(self, *, now: Callable[[], float], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, *, now: Callable[[], float], on_change: Callable[[], None], silently: bool = False
+    ) -> None:
+        """`silently`: log nothing."""
+        self._silently = silently
         self._now = now
         self._on_change = on_change
         self._entries: dict[Signal, _Entry] = {}
@@ -66,7 +70,7 @@ class Known:
             trouble = Trouble(origin=origin, kind=error.kind, words=str(error), advice=error.advice)
             if signal is None:
                 found |= dict.fromkeys(self._lost[origin], trouble)
-            elif (origin, None) not in self._troubles:
+            else:
                 found.setdefault(signal, trouble)
         return found
 
@@ -143,7 +147,8 @@ class Known:
     def well(self, origin: str) -> None:
         """Note that a source of several signals can be reached (again)."""
         if self._mend(origin, None):
-            logger.info("%s answers again", origin)
+            if not self._silently:
+                logger.info("%s answers again", origin)
             self._on_change()
 
     def close(self) -> None:
@@ -166,5 +171,6 @@ class Known:
         logged_at = self._logged.get((origin, error.kind))
         if logged_at is None or self._now() - logged_at >= LOG_AGAIN_SECONDS:
             self._logged[origin, error.kind] = self._now()
-            logger.warning("%s: %s", origin, error)
+            if not self._silently:
+                logger.warning("%s: %s", origin, error)
         return before is None or before.kind != error.kind

@@ -55,14 +55,19 @@ class Signals:
 
 @contextlib.asynccontextmanager
 async def listen_to_sources(
-    config: SignalsConfig, *, now: Callable[[], float] = time.time, on_change: Callable[[], None]
+    config: SignalsConfig,
+    *,
+    now: Callable[[], float] = time.time,
+    on_change: Callable[[], None],
+    silently: bool = False,
 ) -> AsyncIterator[Signals]:
     """Listen to all sources until the block ends.
 
     `on_change` is called in the event loop when a value changes, and when a source is lost or comes back.
+    `silently`: troubles are not logged.
     The end of the block waits for the sources for at most `_CLOSING_SECONDS`.
     """
-    known = Known(now=now, on_change=on_change)
+    known = Known(now=now, on_change=on_change, silently=silently)
     tasks = [asyncio.create_task(source) for source in _sources(config, known, now)]
     for task in tasks:
         task.add_done_callback(_report_fault)
