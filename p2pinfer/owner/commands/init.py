@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from p2pinfer.errors import UsageError
+from p2pinfer.owner.command_text import owner_command
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.policy_file import parse_policy
 from p2pinfer.owner.policy.templates import DESCRIPTIONS, MachineKind, policy_text
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         print("But this machine can't tell everything, so these are not in use:")
         for signal, why in unknown.items():
             print(f"  {signal:<16} {why}")
-    print("Read it, change what you like, then see what it means: python -m p2pinfer.owner check")
+    check = owner_command("check", args.data_folder)
+    print(f"Read it, change what you like, then see what it means: {check}")
     return 0
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.owner.command_text import owner_command
 from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
@@ -45,9 +46,9 @@ def load_policy(path: Path) -> Policy:
     try:
         data, _ = read_plain_file(path, most_bytes=MOST_BYTES)
     except FileNotFoundError as error:
-        raise UsageError(
-            f"there is no policy at {path}: `python -m p2pinfer.owner init` writes one"
-        ) from error
+        init = owner_command("init", path.absolute().parent)
+        hint = f": `{init}` writes one" if path.name == "policy.toml" else ""
+        raise UsageError(f"there is no policy at {path}{hint}") from error
     except OSError as error:
         raise UsageError(f"policy {path} can't be read ({error.strerror})") from error
     if len(data) > MOST_BYTES:

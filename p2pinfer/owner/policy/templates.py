@@ -146,8 +146,8 @@ version = 1
 
 [in_use]
 # What to do while somebody uses the machine (types or moves the mouse; with a source in [signals]: sits in
-# the car). "ignore"; "limit" to the share of the processors below; "drain": other servers take over, then
-# the work ends; "stop": at once.
+# the car). "ignore"; "limit" to the share of the processors below, also while nothing tells whether somebody
+# does; "drain": other servers take over, then the work ends; "stop": at once.
 #then = "limit"
 #cpu_share = 0.25
 
@@ -182,7 +182,8 @@ version = 1
 # How many seconds other servers have to take over when the work ends by "drain".
 #drain_seconds = 60
 
-# After this many seconds without news a signal isn't known any more, which stops the work.
+# After this many seconds without news a signal isn't known any more, which stops the work (in_use with
+# "limit": which means the limit).
 #stale_seconds = 60
 
 
@@ -232,6 +233,7 @@ version = 1
 # and may have more settings, which say what the source's text means:
 #   true_when = ["P", ""]        these texts mean yes, all others mean no
 #   false_when = ["D"]           these mean no, all others yes; with both, other texts mean nothing
+#                                (unavailable, unknown, none, null and "" mean nothing unless listed)
 #   scale = 0.001, offset = 0    a number is multiplied by scale, then offset is added
 #   json_path = ["a", "b"]       the text is JSON, and the value is at this path
 #   called = "gear"              the name of the value in messages: "gear is D"

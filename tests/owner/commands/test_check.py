@@ -100,6 +100,14 @@ def test_check_takes_another_file_and_tells_its_mistakes(tmp_path: Path):
         check.run(arguments(check, tmp_path, str(path)))
 
 
+def test_without_a_policy_check_says_how_to_write_one_in_the_same_folder(tmp_path: Path):
+    folder = tmp_path / "my data"
+    with pytest.raises(UsageError, match=f"`python -m p2pinfer.owner --data-folder '{folder}' init` writes"):
+        check.run(arguments(check, folder))
+    with pytest.raises(UsageError, match=r"^there is no policy at \S*other\.toml$"):
+        check.run(arguments(check, tmp_path, str(tmp_path / "other.toml")))
+
+
 def test_check_warns_of_secrets_that_others_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "policy.toml"
     path.write_text("version = 1\n[mqtt]\nhost = 'a'\npassword = 's3cret'\n")

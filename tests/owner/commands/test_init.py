@@ -34,7 +34,9 @@ def test_what_init_writes_is_valid_and_private(
     assert path.name == "policy.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_policy(path) == parse_policy(policy_text(kind), "policy.toml")
-    assert str(path) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert str(path) in said
+    assert said.endswith(f": python -m p2pinfer.owner --data-folder {folder} check\n")
 
 
 @pytest.mark.usefixtures("full_machine")
