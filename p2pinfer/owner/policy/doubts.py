@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from p2pinfer.owner.policy.causes import Cause
-from p2pinfer.owner.policy.certainty import Doubt, describe_source, duration
+from p2pinfer.owner.policy.certainty import Doubt, duration
 from p2pinfer.owner.policy.conditions import Action
-from p2pinfer.owner.signals.config import Entity, Host, MqttTopic, SignalsConfig
+from p2pinfer.owner.signals.config import Entity, MqttTopic, SignalsConfig
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.signals.trouble import Trouble
 from p2pinfer.plain_text import printable
@@ -37,13 +37,11 @@ def doubt_causes(
             code, words = f"{origins[0]}: {trouble.kind}", _with_trouble(signals, trouble, origins)
         elif len(signals) == 1:
             words = doubt.words
-        elif doubt.seconds:
-            silence = duration(max(doubts[signal].seconds for signal in signals))
-            words = (
-                f"nothing heard of {_listed(signals)} for {silence} ({_shared_source(signals[0], config)})"
-            )
         else:
-            words = f"nothing is known of {_listed(signals)} ({_shared_source(signals[0], config)})"
+            silence = max(doubts[signal].seconds for signal in signals)
+            verb, since = ("heard", f" for {duration(silence)}") if silence else ("is known", "")
+            source = _shared_source(signals[0], config)
+            words = f"nothing {verb} of {_listed(signals)}{since} ({source})"
         yield Cause(code=code, words=printable(words, _MOST_CHARACTERS), action=Action.STOP)
 
 
@@ -51,10 +49,10 @@ def _cause_of(
     signal: Signal, doubt: Doubt, trouble: Trouble | None, config: SignalsConfig
 ) -> tuple[str, ...]:
     """Equal for signals that one sentence can speak of."""
-    if doubt.code == _BAD:
-        return doubt.code, signal
     source = _shared_source(signal, config)
-    return (doubt.code, source) if trouble is None else ("", source, trouble.kind, trouble.words)
+    if doubt.code != _BAD and trouble is not None:
+        return source or trouble.origin, trouble.kind, trouble.words
+    return doubt.code, signal if doubt.code == _BAD or not source else source
 
 
 def _with_trouble(signals: Sequence[Signal], trouble: Trouble, origins: Sequence[str]) -> str:
@@ -69,16 +67,14 @@ def _with_trouble(signals: Sequence[Signal], trouble: Trouble, origins: Sequence
 
 
 def _shared_source(signal: Signal, config: SignalsConfig) -> str:
-    """What the signal's source shares with others: the broker of a topic, the home of an entity."""
-    match source := config.sources.get(signal):
+    """The broker of a topic, or the home of an entity; empty for a source that is one signal's alone."""
+    match config.sources.get(signal):
         case MqttTopic() if config.mqtt is not None:
             return f"mqtt broker {config.mqtt.host}:{config.mqtt.port}"
         case Entity() if config.home_assistant is not None:
             return f"home assistant {config.home_assistant.url}"
-        case Host():
-            return "this machine"
         case _:
-            return describe_source(source)
+            return ""
 
 
 def _listed(signals: Sequence[Signal]) -> str:

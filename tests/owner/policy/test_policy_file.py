@@ -169,7 +169,9 @@ def test_a_resume_level_may_be_the_limit():
 
 
 def test_a_file_that_is_not_there_leads_to_init(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"there is no policy at .*p2pinfer.owner --data-folder .* init` writes one"):
+    with pytest.raises(
+        UsageError, match=r"there is no policy at .*p2pinfer.owner --data-folder .* init` writes one"
+    ):
         load_policy(tmp_path / "policy.toml")
 
 
