@@ -141,7 +141,7 @@ async def test_where_nothing_tells_whether_the_machine_is_used_it_works_with_the
         stopped = await verdict(owner, Action.STOP, "host in_use: no instrument")
     assert [cause.words for cause in stopped.causes] == [
         "this machine can't tell: it has no list of logins, and no logind, so in_use isn't known: "
-        'name another source in [signals], or set then = "ignore" in [in_use]'
+        'name another source in [signals], or set then = "limit" or "ignore" in [in_use]'
     ]
 
 

@@ -27,6 +27,7 @@ _NO_ANSWERS = frozenset(
 )
 """Words that mean "I don't know": of Home Assistant, of openHAB, and of programming languages."""
 _AROUND = " \t\"'<>()[]{}-?"  # "unknown", <none>, (null), --
+_LIST_IT = "if it means yes or no, list it in true_when or false_when"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -106,7 +107,7 @@ def _value(text: str | None, meaning: Meaning, kind: type[Value]) -> Value:
 def _bool(text: str, meaning: Meaning) -> bool:
     said = _plain(text)
     if is_no_answer(said) and not is_listed(said, meaning):
-        raise _no_answer(text)
+        raise _no_answer(text, advice=_LIST_IT)
     true_when = {_plain(one) for one in meaning.true_when}
     false_when = {_plain(one) for one in meaning.false_when}
     if not (true_when or false_when):
@@ -117,13 +118,16 @@ def _bool(text: str, meaning: Meaning) -> bool:
         return said not in false_when
     if said in true_when or said in false_when:
         return said in true_when
-    raise SourceError(f"it says {printable(text, 40)!r}, which is neither yes nor no", kind="no bool")
+    raise SourceError(
+        f"it says {printable(text, 40)!r}, which is neither yes nor no", kind="no bool", advice=_LIST_IT
+    )
 
 
-def _no_answer(text: str) -> SourceError:
+def _no_answer(text: str, advice: str = "") -> SourceError:
     if not text:
-        return SourceError("it says nothing", kind="empty")
-    return SourceError(f"it says {printable(text, 40)!r}, which is no answer", kind="no answer")
+        return SourceError("it says nothing", kind="empty", advice=advice)
+    words = f"it says {printable(text, 40)!r}, which is no answer"
+    return SourceError(words, kind="no answer", advice=advice)
 
 
 def _number(text: str, meaning: Meaning) -> float:

@@ -183,7 +183,7 @@ def test_check_says_that_the_limit_holds_where_nothing_tells_whether_the_machine
     assert asked(tmp_path, capsys, '[in_use]\nthen = "stop"')[2:] == [
         "By these rules it would not work now:",
         f"{reason}, so in_use isn't known: name another source in [signals], "
-        'or set then = "ignore" in [in_use]',
+        'or set then = "limit" or "ignore" in [in_use]',
     ]
 
 

@@ -70,7 +70,7 @@ class UsersPresence:
             raise SourceError(
                 "this machine can't tell: it has no list of logins, and no logind",
                 kind=NO_INSTRUMENT,
-                advice='name another source in [signals], or set then = "ignore" in [in_use]',
+                advice='name another source in [signals], or set then = "limit" or "ignore" in [in_use]',
             )
         if sessions is None and any(not terminal.device for terminal in found):
             return Told(value=True, words="somebody is logged in at the screen")
