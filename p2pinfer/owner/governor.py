@@ -59,6 +59,7 @@ class Governor:
         self._own_readings = own_readings
         self._now = now
         self._had_policy = policy is not None or files.policy.exists()
+        self._has_agreed = False  # as seen by this object
         self._fault: str | None = None
         self._stamps: object = self._look_at_files()
         self._signals: Signals | None = None
@@ -120,11 +121,19 @@ class Governor:
         return self._given or self._files.policy
 
     def _decide(self) -> None:
-        now = self._now()
-        verdict = decide(self.policy, self.readings, now=now, zone=self.zone, running=self.working)
-        objections = self._objections()
-        if objections:
-            causes = (*objections, *verdict.causes)
+        now, troubles = self._now(), {} if self._signals is None else self._signals.reasons()
+        verdict = decide(
+            self.policy,
+            self.readings,
+            now=now,
+            zone=self.zone,
+            running=self.working,
+            troubles=troubles,
+        )
+        objection = self._objection()
+        if objection is not None:
+            # Without the owner's word, or with half of it, nothing else is of interest.
+            causes = (objection,)
             verdict = Verdict(action=Action.STOP, causes=causes, leaves_at=None, limits=verdict.limits)
         changed = verdict != self.verdict
         self.verdict = verdict
@@ -132,20 +141,19 @@ class Governor:
             self._decided.set()
             self.on_change()
 
-    def _objections(self) -> list[Cause]:
-        """Causes to stop that don't depend on the rules: no consent, or a policy file with mistakes."""
-        objections = []
+    def _objection(self) -> Cause | None:
+        """A cause to stop that doesn't depend on the rules: no consent, or a policy file with mistakes."""
         try:
             consent = read_consent(self._files.consent)
-            agreed = consent is not None and consent.is_current
-            words = "" if agreed else "the owner has not agreed, or has taken the consent back"
         except UsageError as error:
-            words = str(error)
-        if words:
-            objections.append(Cause(code=NO_CONSENT, words=words, action=Action.STOP))
+            return Cause(code=NO_CONSENT, words=str(error), action=Action.STOP)
+        if consent is None or not consent.is_current:
+            words = "the owner has taken the consent back" if self._has_agreed else "the owner has not agreed"
+            return Cause(code=NO_CONSENT, words=words, action=Action.STOP)
+        self._has_agreed = True
         if self._fault is not None:
-            objections.append(Cause(code=BAD_POLICY, words=self._fault, action=Action.STOP))
-        return objections
+            return Cause(code=BAD_POLICY, words=self._fault, action=Action.STOP)
+        return None
 
     def _reload_changed(self) -> None:
         """Read the policy again if its file has changed. Mistakes in it stop the work until they are gone."""

@@ -44,12 +44,11 @@ def typed(text: str) -> str:
 
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_every_toml_block_of_the_handbook_can_be_used(text: str):
-    """A block with sponsors is a file of rates; any other is a policy, whose `version` may be left out."""
+    """As it stands: a block with sponsors is a file of rates, any other is a whole policy."""
     if "[[sponsor]]" in text:
         assert parse_rates(text, "rates.toml")
     else:
-        policy = parse_policy(text if "version" in text else f"version = 1\n{text}", "policy.toml")
-        assert policy.conditions()
+        assert parse_policy(text, "policy.toml").conditions()
 
 
 def test_the_handbook_shows_the_household_policy_as_it_is():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import BAD_POLICY, NO_CONSENT, Governor
 from p2pinfer.owner.policy.conditions import Action
 from p2pinfer.owner.policy.verdict import Verdict
+from tests.owner.signals.watching import free_port
 
 SECONDS = 5.0
 PARKED = """\
@@ -27,6 +29,26 @@ parked = true
 [signals]
 parked = {{ file = "{0}", called = "brake" }}
 poll_seconds = 0.1
+"""
+
+DEAD_BROKER = """\
+version = 1
+[when]
+parked = true
+plugged_in = true
+places = ["Home"]
+battery_floor_percent = 50
+[in_use]
+then = "drain"
+[mqtt]
+host = "127.0.0.1"
+port = {0}
+[signals]
+parked = {{ mqtt = "a" }}
+plugged_in = {{ mqtt = "b" }}
+place = {{ mqtt = "c" }}
+battery_percent = {{ mqtt = "d" }}
+in_use = {{ mqtt = "e" }}
 """
 
 
@@ -87,6 +109,42 @@ async def test_consent_that_is_taken_back_stops_what_runs(files):
     assert stopped.causes[0].code == NO_CONSENT
 
 
+async def test_after_a_revoke_nothing_is_told_but_that(files):
+    """However much else keeps the machine from working."""
+    files.policy.write_text(DEAD_BROKER.format(free_port()))
+    async with governing(files) as owner:
+        await verdict(owner, Action.STOP, f"mqtt broker 127.0.0.1:{owner.policy.signals.mqtt.port}: refused")
+        revoke_consent(files.consent)
+        stopped = await verdict(owner, Action.STOP, NO_CONSENT)
+        assert [cause.words for cause in stopped.causes] == ["the owner has taken the consent back"]
+        files.policy.write_text("version = 2")
+        assert (await verdict(owner, Action.STOP)).causes == stopped.causes
+
+
+async def test_a_broker_that_is_off_is_one_reason_however_many_signals_it_has(files):
+    files.policy.write_text(DEAD_BROKER.format(port := free_port()))
+    async with governing(files) as owner:
+        stopped = await verdict(owner, Action.STOP, f"mqtt broker 127.0.0.1:{port}: refused")
+    assert [cause.words for cause in stopped.causes] == [
+        f"mqtt broker 127.0.0.1:{port}: connection refused, so parked, plugged_in, place, in_use and "
+        "battery_percent aren't known: start the broker, or correct host and port in [mqtt]"
+    ]
+
+
+@pytest.mark.usefixtures("bare_machine")
+async def test_where_nothing_tells_whether_the_machine_is_used_it_works_with_the_limit(files):
+    """As in a container: no list of logins, and no logind."""
+    files.policy.write_text('version = 1\n[in_use]\nthen = "limit"\ncpu_share = 0.3\n')
+    async with governing(files) as owner:
+        assert (await verdict(owner, Action.RUN)).limits.cpu_share == 0.3
+        files.policy.write_text('version = 1\n[in_use]\nthen = "drain"\n')
+        stopped = await verdict(owner, Action.STOP, "host in_use: no instrument")
+    assert [cause.words for cause in stopped.causes] == [
+        "this machine can't tell: it has no list of logins, and no logind, so in_use isn't known: "
+        'name another source in [signals], or set then = "limit" or "ignore" in [in_use]'
+    ]
+
+
 async def test_signals_change_the_verdict_in_plain_words(files):
     signal = files.folder / "parked"
     signal.write_text("true")
@@ -121,9 +179,7 @@ async def test_a_signal_that_nobody_confirms_any_more_stops_after_the_time_the_p
     async with governing(files, now=lambda: time.time() + clock["ahead"]) as owner:
         await verdict(owner, Action.RUN)
         readings = owner.readings
-        owner._signals = type(
-            "Silent", (), {"readings": lambda self: readings, "troubles": lambda self: {}}
-        )()
+        owner._signals = type("Silent", (), {"readings": lambda self: readings, "reasons": lambda self: {}})()
         clock["ahead"] = 59.0
         await verdict(owner, Action.RUN)
         clock["ahead"] = 75.0
@@ -148,6 +204,24 @@ async def test_a_policy_with_a_mistake_stops_and_names_the_line_until_it_is_mend
         files.policy.write_text("version = 1\n[when]\nbattery_floor_percent = 140\n")
         stopped = await verdict(owner, Action.STOP, BAD_POLICY)
         assert "line 3" in stopped.causes[0].words
+        files.policy.write_text("version = 1\n")
+        await verdict(owner, Action.RUN)
+
+
+async def test_a_policy_that_becomes_a_pipe_or_a_pit_stops_and_holds_nothing_up(files):
+    """Neither a pipe that nobody writes to nor lists without end keep the server from hearing its owner."""
+    files.policy.write_text("version = 1\n")
+    async with governing(files) as owner:
+        await verdict(owner, Action.RUN)
+        files.policy.write_text("version = 1\na = " + "[" * 60_000)
+        stopped = await verdict(owner, Action.STOP, BAD_POLICY)
+        assert "levels deep" in stopped.causes[0].words
+        files.policy.unlink()
+        os.mkfifo(files.policy)
+        await asyncio.wait_for(
+            owner.wait_for(lambda verdict: "not a regular file" in verdict.causes[0].words), SECONDS
+        )
+        files.policy.unlink()
         files.policy.write_text("version = 1\n")
         await verdict(owner, Action.RUN)
 

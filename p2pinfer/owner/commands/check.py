@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.policy.certainty import describe_source
@@ -12,10 +16,15 @@ from p2pinfer.owner.policy.conditions import Action, Condition, InUse
 from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.policy.policy_file import load_policy
 from p2pinfer.owner.policy.sources_file import SERVER_SIGNALS
-from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.owner.policy.verdict import decide
+from p2pinfer.owner.signals.readings import Reading, Signal
+from p2pinfer.owner.zone import local_zone
 from p2pinfer.plain_text import printable
 
-HELP = "find mistakes in the policy file, and say in plain words what it means"
+if TYPE_CHECKING:  # the libraries of the sources are loaded only to ask them
+    from p2pinfer.owner.signals.sources.asking import Heard
+
+HELP = "find mistakes in the policy file, say what it means, and ask its sources once"
 
 _CONDITION_WORDS: Mapping[Condition, Callable[[Policy], str]] = {
     Condition.PARKED: lambda policy: "the car is parked",
@@ -56,15 +65,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the policy file (default: policy.toml in the data folder)",
     )
+    parser.add_argument(
+        "--no-ask",
+        dest="ask",
+        action="store_false",
+        help="don't ask the sources of signals, and run none of the commands that the file names",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the file means. Raises UsageError, which lists all mistakes."""
+    """Print what the file means, and what its sources say now. Raises UsageError with all mistakes."""
     path: Path = args.file.expanduser() if args.file else OwnerFiles(args.data_folder).policy
     policy = load_policy(path)
-    print(f"{path.name} is fine.\n")
+    print(f"{printable(path.name)} has no mistakes.\n")
     for line in (*_conditions(policy), *_settings(policy), *_listening(policy), *_remarks(path, policy)):
         print(line)
+    if args.ask and policy.signals.sources:
+        sys.stdout.flush()  # asking may take some seconds
+        for line in _heard(policy):
+            print(line)
     return 0
 
 
@@ -86,7 +105,8 @@ def _conditions(policy: Policy) -> Iterator[str]:
 def _settings(policy: Policy) -> Iterator[str]:
     if policy.in_use is InUse.LIMIT:
         share = min(policy.cpu_share, policy.cpu_share_in_use)
-        yield f"While somebody uses the machine, it takes at most {100 * share:.3g} % of the processors."
+        yield f"While somebody uses the machine, it takes at most {100 * share:.3g} % of the processors,"
+        yield "and also while nothing tells whether somebody does."
     watts = "" if policy.max_watts is None else f", and the machine draws at most {policy.max_watts:g} W"
     yield f"It takes at most {100 * policy.cpu_share:.3g} % of the processors{watts}."
     yield f"Other servers have {policy.drain_seconds:g} s to take over."
@@ -133,6 +153,44 @@ def _remarks(path: Path, policy: Policy) -> Iterator[str]:
     if path.stat().st_mode & _OTHERS and any(secret and secret in text for secret in secrets):
         yield ""
         yield f"Other users of this machine can read the secrets in it. To prevent that: chmod 600 {path}"
+
+
+def _heard(policy: Policy) -> Iterator[str]:
+    """What the sources say now, and what follows."""
+    from p2pinfer.owner.signals.sources.asking import ask_once
+
+    heard = asyncio.run(ask_once(policy.signals))
+    yield ""
+    yield "Its sources, asked now, say"
+    yield from _columns(
+        [(str(signal), _answer_of(signal, heard, policy)) for signal in sorted(policy.signals.sources)]
+    )
+    # The server counts its traffic; here it is taken for none.
+    own = {signal: Reading(value=0.0, at=time.time()) for signal in SERVER_SIGNALS}
+    verdict = decide(
+        policy,
+        {**heard.readings, **own},
+        now=time.time(),
+        zone=local_zone(),
+        running=False,
+        troubles=heard.troubles,
+    )
+    yield ""
+    if verdict.action is Action.RUN:
+        share = f"{100 * verdict.limits.cpu_share:.3g} % of the processors"
+        yield f"By these rules it would work now, with at most {share}."
+    else:
+        yield "By these rules it would not work now:"
+        yield from (f"  {cause.words}" for cause in verdict.causes)
+
+
+def _answer_of(signal: Signal, heard: Heard, policy: Policy) -> str:
+    if (reading := heard.readings.get(signal)) is not None:
+        return reading.words or printable(str(reading.value))
+    trouble = heard.troubles.get(signal)
+    why = "no answer in time" if trouble is None else f"{trouble.words} ({trouble.origin})"
+    limit = ", so the limit holds" if signal is Signal.IN_USE and policy.in_use is InUse.LIMIT else ""
+    return f"not known: {printable(why, 300)}{limit}"
 
 
 def _none_runs(programs: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ GIGABYTE = 1_000_000_000
 class Cause:
     """Why the machine may not work."""
 
-    code: str  # for programs: not-parked
+    code: str  # for programs: not-parked; equal codes are no news, whatever the words
     words: str  # for people: gear is D
     action: Action  # that it asks for
 

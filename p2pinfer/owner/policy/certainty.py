@@ -28,6 +28,7 @@ class Doubt:
 
     code: str  # missing-signal, stale-signal or bad-signal
     words: str
+    seconds: float = 0.0  # for how long nothing was heard
 
 
 def certain_value(
@@ -41,8 +42,8 @@ def certain_value(
     if at is None or at > now + _FUTURE_SECONDS:
         return Doubt(code="bad-signal", words=f"{signal} is dated in the future: check the clocks ({origin})")
     if now - at > stale_seconds:
-        silence = _duration(now - at)
-        return Doubt(code="stale-signal", words=f"nothing heard of {signal} for {silence} ({origin})")
+        words = f"nothing heard of {signal} for {duration(now - at)} ({origin})"
+        return Doubt(code="stale-signal", words=words, seconds=now - at)
     value: Value | None = reading.value
     if KINDS[signal] is float:
         value = finite_number(value)
@@ -85,7 +86,8 @@ def finite_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`75 s`, `10 min` or `3 h`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

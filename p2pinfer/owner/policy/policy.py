@@ -89,11 +89,20 @@ class Policy:
         return tuple(condition for condition in Condition if asked[condition])
 
     def needed_signals(self) -> frozenset[Signal]:
-        """The signals without which no work is done. Not the watts: a cap works with an estimate too."""
-        needed = {SIGNAL_OF[condition] for condition in self.conditions() if condition in SIGNAL_OF}
+        """The signals without which no work is done.
+
+        Not the watts: a cap works with an estimate too. Not `in_use` where it only limits the work: the limit
+        holds while it isn't known.
+        """
+        limited = {Signal.IN_USE} if self.in_use is InUse.LIMIT else set()
+        return self.used_signals() - limited
+
+    def used_signals(self) -> frozenset[Signal]:
+        """The signals that the conditions look at."""
+        used = {SIGNAL_OF[condition] for condition in self.conditions() if condition in SIGNAL_OF}
         if self.max_price is not None and self.tariff.from_signal:
-            needed.add(Signal.PRICE)
-        return frozenset(needed)
+            used.add(Signal.PRICE)
+        return frozenset(used)
 
     def action_of(self, condition: Condition) -> Action:
         """What to do when `condition` isn't met."""

@@ -9,17 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.owner.command_text import owner_command
+from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
 from p2pinfer.owner.policy.policy import Policy
-from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals
+from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals, with_names
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable
 from p2pinfer.owner.signals.config import Host, Source
 from p2pinfer.owner.signals.readings import Signal
+from p2pinfer.plain_text import printable
 
 VERSION = 1
 """The version of the file's format."""
+
+MOST_BYTES = 64 * 1024
+"""Of a policy file. The one that explains every setting has 10 KiB."""
 
 _PERCENT = "a percentage from 0 to 100"
 _CELSIUS = "a temperature in °C from -50 to 150"
@@ -36,20 +42,25 @@ def load_policy(path: Path) -> Policy:
 
     Raises UsageError, which lists all mistakes, or says why the file can't be read.
     """
+    name = printable(path.name)
     try:
-        data = path.read_bytes()
+        data, _ = read_plain_file(path, most_bytes=MOST_BYTES)
     except FileNotFoundError as error:
-        raise UsageError(
-            f"there is no policy at {path}: `python -m p2pinfer.owner init` writes one"
-        ) from error
+        init = owner_command("init", path.absolute().parent)
+        hint = f": `{init}` writes one" if path.name == "policy.toml" else ""
+        raise UsageError(f"there is no policy at {path}{hint}") from error
     except OSError as error:
         raise UsageError(f"policy {path} can't be read ({error.strerror})") from error
+    if len(data) > MOST_BYTES:
+        raise UsageError(
+            f"{name} has more than {MOST_BYTES // 1024} KiB: that is no policy, but another file"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path.name} line {line}: this isn't text in UTF-8") from error
-    return parse_policy(text, path.name, folder=path.absolute().parent)
+        raise UsageError(f"{name} line {line}: this isn't text in UTF-8") from error
+    return parse_policy(text, name, folder=path.absolute().parent)
 
 
 def parse_policy(text: str, name: str, *, folder: Path | None = None) -> Policy:
@@ -228,6 +239,13 @@ def _complete(policy: Policy, root: TomlTable) -> Policy:
     """Add this machine as the source of needed signals that it can tell; note what else is missing."""
     when, signals = root.table("when"), root.table("signals")
     sources: dict[Signal, Source] = dict(policy.signals.sources)
+    listed = {
+        Signal.WIFI: policy.wifi,
+        Signal.PLACE: policy.places,
+        Signal.PROGRAM: policy.exclusive_programs,
+    }
+    for named in listed.keys() & sources.keys():
+        sources[named] = with_names(sources[named], listed[named])
     for condition in policy.conditions():
         signal = SIGNAL_OF.get(condition)
         if signal is None or signal in signals or signal in SERVER_SIGNALS:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.certainty import describe_source
 from p2pinfer.owner.policy.toml_table import TomlTable
 from p2pinfer.owner.signals.config import (
@@ -21,6 +23,7 @@ from p2pinfer.owner.signals.config import (
     SignalsConfig,
     Source,
 )
+from p2pinfer.owner.signals.meaning import is_no_answer
 from p2pinfer.owner.signals.readings import KINDS, Signal
 
 HOST_SIGNALS = frozenset(
@@ -39,6 +42,7 @@ HOST_SIGNALS = frozenset(
 SERVER_SIGNALS = frozenset({Signal.TRAFFIC_BYTES})
 """The signals that the server itself counts."""
 
+_SECRET_BYTES = 4096
 _EXAMPLES = 'mqtt = "some/topic", home_assistant = "sensor.some", file = "/a/file", command = ["program"]'
 _TOPIC = r"[^\x00-\x1f#+]+"
 _ENTITY = r"[a-z0-9_]+\.[a-z0-9_]+"
@@ -79,6 +83,14 @@ def read_signals(root: TomlTable, folder: Path, stale_seconds: float) -> Signals
     )
 
 
+def with_names(source: Source, names: Collection[str]) -> Source:
+    """The source, for which those of the owner's names that look like "I don't know" are answers."""
+    odd = tuple(name for name in names if is_no_answer(name))
+    if isinstance(source, Host) or not odd:
+        return source
+    return replace(source, meaning=replace(source.meaning, names=odd))
+
+
 def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:
     """The broker; None if the table is missing or empty."""
     defaults = MqttBroker(host="")
@@ -98,7 +110,7 @@ def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:
 
 
 def _read_home_assistant(table: TomlTable, folder: Path) -> HomeAssistant | None:
-    """The broker; None if the table is missing or empty."""
+    """Home Assistant; None if the table is missing or empty."""
     url = table.text(
         "url", "an address such as http://homeassistant.local:8123", pattern=r"https?://[^\s/]+\S*"
     )
@@ -134,12 +146,16 @@ def _read_secret(table: TomlTable, key: str, folder: Path) -> str:
         table.complain(file_key, f"{file_key}: there is `{key}` too; one of the two is enough")
         return secret
     try:
-        lines = _path(name, folder).read_text(encoding="utf-8").splitlines()
+        content, _ = read_plain_file(_path(name, folder), most_bytes=_SECRET_BYTES)
+        lines = content.decode().splitlines()
     except OSError as error:
         table.complain(file_key, f"{table.shown(file_key)}: the file can't be read ({error.strerror})")
         return ""
     except UnicodeDecodeError:
         table.complain(file_key, f"{table.shown(file_key)}: the file isn't text in UTF-8")
+        return ""
+    if len(content) > _SECRET_BYTES:
+        table.complain(file_key, f"{table.shown(file_key)}: the file is too long for a secret")
         return ""
     if not lines or not lines[0].strip():
         table.complain(file_key, f"{table.shown(file_key)}: the first line of the file is empty")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from p2pinfer.owner.signals.readings import Signal
+
 
 class MachineKind(StrEnum):
     """The kind of machine that the file is for."""
@@ -50,22 +52,39 @@ _IN_USE: Mapping[MachineKind, Mapping[str, str]] = {
 }
 """The settings in use, and their values. An empty value stands for the value in the text."""
 
+_NEEDS: Mapping[str, Signal] = {
+    "when.plugged_in": Signal.PLUGGED_IN,
+    "when.unmetered": Signal.UNMETERED,
+    "when.battery_floor_percent": Signal.BATTERY_PERCENT,
+    "when.battery_resume_percent": Signal.BATTERY_PERCENT,
+    "in_use.then": Signal.IN_USE,
+}
+"""The settings that are in use for some kinds of machine, and the signal that each of them needs."""
+
 _SETTING = re.compile(r"#?([a-z_]+) = (.*)")
 _TABLE = re.compile(r"\[([a-z_]+)\]")
 
 
-def policy_text(kind: MachineKind) -> str:
-    """The file for a machine of this kind."""
+def policy_text(kind: MachineKind, unknown: Mapping[Signal, str] | None = None) -> str:
+    """The file for a machine of this kind.
+
+    `unknown` has the signals that this machine can't tell, and why. Settings that need one of them stay out
+    of use, and the file says why.
+    """
     in_use = {**_IN_USE_EVERYWHERE, **_IN_USE[kind]}
+    out_of_use = {name: unknown[signal] for name, signal in _NEEDS.items() if unknown and signal in unknown}
     lines, table = [], ""
     for line in _TEXT.replace("DESCRIPTION", DESCRIPTIONS[kind]).splitlines():
         if header := _TABLE.fullmatch(line):
             table = f"{header[1]}."
         setting = _SETTING.fullmatch(line)
-        if setting and table + setting[1] in in_use:
-            lines.append(f"{setting[1]} = {in_use[table + setting[1]] or setting[2]}")
-        else:
+        name = table + setting[1] if setting else ""
+        if setting is None or name not in in_use:
             lines.append(line)
+        elif name in out_of_use:
+            lines += [f"# Not in use: {out_of_use[name]}.", line]
+        else:
+            lines.append(f"{setting[1]} = {in_use[name] or setting[2]}")
     return "\n".join(lines) + "\n"
 
 
@@ -127,8 +146,8 @@ version = 1
 
 [in_use]
 # What to do while somebody uses the machine (types or moves the mouse; with a source in [signals]: sits in
-# the car). "ignore"; "limit" to the share of the processors below; "drain": other servers take over, then
-# the work ends; "stop": at once.
+# the car). "ignore"; "limit" to the share of the processors below, also while nothing tells whether somebody
+# does; "drain": other servers take over, then the work ends; "stop": at once.
 #then = "limit"
 #cpu_share = 0.25
 
@@ -163,7 +182,8 @@ version = 1
 # How many seconds other servers have to take over when the work ends by "drain".
 #drain_seconds = 60
 
-# After this many seconds without news a signal isn't known any more, which stops the work.
+# After this many seconds without news a signal isn't known any more, which stops the work (in_use with
+# "limit": which means the limit).
 #stale_seconds = 60
 
 
@@ -213,6 +233,7 @@ version = 1
 # and may have more settings, which say what the source's text means:
 #   true_when = ["P", ""]        these texts mean yes, all others mean no
 #   false_when = ["D"]           these mean no, all others yes; with both, other texts mean nothing
+#                                (unavailable, unknown, none, null and "" mean nothing unless listed)
 #   scale = 0.001, offset = 0    a number is multiplied by scale, then offset is added
 #   json_path = ["a", "b"]       the text is JSON, and the value is at this path
 #   called = "gear"              the name of the value in messages: "gear is D"

@@ -15,7 +15,7 @@ Place = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_STRING = re.compile(
+STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"""(?:"{1,2}(?!"))?'
     r"|'''.*?'''(?:'{1,2}(?!'))?"
     r'|"(?:\\.|[^"\\\n])*"'
@@ -83,7 +83,7 @@ class _Scanner:
         parts: list[str | int] = []
         while True:
             self._skip(_BLANK)
-            found = _STRING.match(self._text, self._position) or _BARE_KEY.match(self._text, self._position)
+            found = STRING.match(self._text, self._position) or _BARE_KEY.match(self._text, self._position)
             if found is None:
                 raise ValueError("not a TOML text that tomllib has accepted")
             self._position = found.end()
@@ -114,9 +114,7 @@ class _Scanner:
                 self._skip(_BLANK, ",")
             self._position += 1
         else:
-            found = _STRING.match(self._text, self._position) or _PLAIN_VALUE.match(
-                self._text, self._position
-            )
+            found = STRING.match(self._text, self._position) or _PLAIN_VALUE.match(self._text, self._position)
             if found is None:
                 raise ValueError("not a TOML text that tomllib has accepted")
             self._position = found.end()

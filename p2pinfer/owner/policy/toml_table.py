@@ -14,9 +14,13 @@ from typing import TypeVar
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.policy.certainty import finite_number
 from p2pinfer.owner.policy.toml_lines import Place, lines_of
+from p2pinfer.owner.policy.toml_shape import ShapeError, check_shape
+from p2pinfer.plain_text import printable
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
+MOST_PROBLEMS = 30  # are told at a time
+_PROBLEM_CHARACTERS = 300
 _SHOWN_CHARACTERS = 60  # of a wrong value are shown
 _DECODE_ERROR = re.compile(r"(.*) \((?:at line (\d+), column \d+|at end of document)\)", re.DOTALL)
 
@@ -25,16 +29,22 @@ class TomlFile:
     """A parsed file, and the problems found in it so far. `name` is the file's name in messages."""
 
     def __init__(self, text: str, name: str) -> None:
-        """Raises UsageError, which names the line, if `text` isn't TOML."""
+        """Raises UsageError, which names the line, if `text` isn't TOML, or TOML that nobody would write."""
         self._name = name
         self._problems: list[tuple[int, str]] = []
         try:
+            check_shape(text)
             self._values: Mapping[str, object] = tomllib.loads(text)
+        except ShapeError as error:
+            raise UsageError(f"{name} line {error.line}: {error}") from error
         except tomllib.TOMLDecodeError as error:
             found = _DECODE_ERROR.fullmatch(str(error))
             line = int(found[2]) if found and found[2] else text.count("\n") + 1
             raise UsageError(f"{name} line {line}: {found[1] if found else error}") from error
-        self._lines = lines_of(text)
+        self._lines = dict(lines_of(text))
+        for place, line in list(self._lines.items()):  # [a.b] is the place of `a` too
+            for length in range(1, len(place)):
+                self._lines.setdefault(place[:length], line)
         self.root = TomlTable(self, (), self._values)  # the settings outside of all tables, and the tables
 
     def line(self, place: Place) -> int:
@@ -44,13 +54,16 @@ class TomlFile:
         return self._lines.get(place, 1)
 
     def problem(self, place: Place, words: str) -> None:
-        """Note a problem at `place`."""
-        self._problems.append((self.line(place), words))
+        """Note a problem at `place`. The words become one line that is safe for a terminal."""
+        self._problems.append((self.line(place), printable(words, _PROBLEM_CHARACTERS)))
 
     def raise_problems(self) -> None:
-        """Raise UsageError with all problems, in the order of their lines, if there are any."""
-        if self._problems:
-            lines = (f"{self._name} line {line}: {words}" for line, words in sorted(set(self._problems)))
+        """Raise UsageError with the problems, in the order of their lines, if there are any."""
+        found = sorted(set(self._problems))
+        lines = [f"{self._name} line {line}: {words}" for line, words in found[:MOST_PROBLEMS]]
+        if left := len(found) - len(lines):
+            lines.append(f"{self._name} has {left} more mistake{'' if left == 1 else 's'} after these")
+        if lines:
             raise UsageError("\n".join(lines))
 
 

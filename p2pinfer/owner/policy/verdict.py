@@ -1,7 +1,7 @@
 """Whether the machine may work now: signals and time in, `run`, `drain` or `stop` with its causes out.
 
 Pure: the caller brings the time, the time zone and the readings. A needed signal that isn't certain (never
-heard of, stale, impossible, dated in the future) means `stop`.
+heard of, stale, impossible, dated in the future) means `stop`. One that only limits the work means the limit.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from datetime import datetime, tzinfo
 from p2pinfer.owner.policy.causes import Cause, CertainReading, signal_causes
 from p2pinfer.owner.policy.certainty import Doubt, certain_value
 from p2pinfer.owner.policy.conditions import Action, Condition, InUse
+from p2pinfer.owner.policy.doubts import doubt_causes
 from p2pinfer.owner.policy.hours import DAYS, edges, next_time
 from p2pinfer.owner.policy.policy import Policy
 from p2pinfer.owner.signals.readings import Readings, Signal, Value
+from p2pinfer.owner.signals.trouble import Trouble
 from p2pinfer.plain_text import printable
+
+_NO_TROUBLES: Mapping[Signal, Trouble] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +41,24 @@ class Verdict:
     limits: Limits
 
 
-def decide(policy: Policy, readings: Readings, *, now: float, zone: tzinfo, running: bool) -> Verdict:
+def decide(
+    policy: Policy,
+    readings: Readings,
+    *,
+    now: float,
+    zone: tzinfo,
+    running: bool,
+    troubles: Mapping[Signal, Trouble] = _NO_TROUBLES,
+) -> Verdict:
     """Say whether the machine may work at `now` (Unix seconds), and if not, why.
 
     The strictest cause wins. `running` says whether the machine works now. Between a limit and its resume
     level a running machine goes on, and an idle machine doesn't begin. A level in between asks for DRAIN at
     most, so that a drain that has begun doesn't turn into a stop. `zone` is the machine's time zone with its
-    clock changes (a ZoneInfo).
+    clock changes (a ZoneInfo). `troubles` says why signals aren't known; the decision doesn't depend on it.
     """
-    known, causes = _known(policy, readings, now)
+    known, doubts = _known(policy, readings, now)
+    causes = list(doubt_causes(doubts, troubles, policy.signals))
     causes += signal_causes(policy, known, running=running)
     causes += _time_causes(policy, known, now, zone)
     causes.sort(key=lambda cause: -cause.action.strictness)
@@ -73,18 +86,18 @@ def _value(policy: Policy, signal: Signal, readings: Readings, now: float) -> Va
 
 def _known(
     policy: Policy, readings: Readings, now: float
-) -> tuple[dict[Signal, CertainReading], list[Cause]]:
-    """The needed signals that are certain, and a cause to stop for every other needed signal."""
+) -> tuple[dict[Signal, CertainReading], dict[Signal, Doubt]]:
+    """The signals that are certain, and what is wrong with the needed ones that aren't."""
     known: dict[Signal, CertainReading] = {}
-    causes: list[Cause] = []
-    needed = policy.needed_signals()
-    for signal in (signal for signal in Signal if signal in needed):
+    doubts: dict[Signal, Doubt] = {}
+    used, needed = policy.used_signals(), policy.needed_signals()
+    for signal in (signal for signal in Signal if signal in used):
         value = _value(policy, signal, readings, now)
-        if isinstance(value, Doubt):
-            causes.append(Cause(code=value.code, words=value.words, action=Action.STOP))
-        else:
+        if not isinstance(value, Doubt):
             known[signal] = CertainReading(value, printable(readings[signal].words))
-    return known, causes
+        elif signal in needed:
+            doubts[signal] = value
+    return known, doubts
 
 
 def _time_causes(
@@ -108,7 +121,7 @@ def _time_causes(
     elif Signal.PRICE in known:
         price = known[Signal.PRICE].number
     else:
-        return  # `_known` has given the cause
+        return  # there is a cause already
     if price > policy.max_price:
         yield Cause(
             code="too-dear",

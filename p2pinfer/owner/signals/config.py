@@ -12,8 +12,9 @@ from p2pinfer.owner.signals.readings import Signal
 class Meaning:
     """How the text of a source becomes the value of a signal."""
 
-    true_when: tuple[str, ...] = ()  # for a bool: these texts mean true, all others false
-    false_when: tuple[str, ...] = ()  # for a bool: these texts mean false, all others true
+    true_when: tuple[str, ...] = ()  # for a bool: these texts mean true, all other answers false
+    false_when: tuple[str, ...] = ()  # for a bool: these texts mean false, all other answers true
+    names: tuple[str, ...] = ()  # for a text: these names count although they look like "I don't know"
     scale: float = 1.0  # for a number: it is multiplied by this
     offset: float = 0.0  # for a number: this is added afterwards
     json_path: tuple[str, ...] = ()  # the text is JSON, and this is the path to the value

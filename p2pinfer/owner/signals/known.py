@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.readings import Reading, Readings, Signal
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import SourceError, Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +35,16 @@ class _Entry:
 class Known:
     """Readings by signal, troubles by origin."""
 
-    def __init__(self, *, now: Callable[[], float], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, *, now: Callable[[], float], on_change: Callable[[], None], silently: bool = False
+    ) -> None:
+        """`silently`: log nothing."""
+        self._silently = silently
         self._now = now
         self._on_change = on_change
         self._entries: dict[Signal, _Entry] = {}
         self._troubles: dict[tuple[str, Signal | None], SourceError] = {}
+        self._lost: dict[str, frozenset[Signal]] = {}  # the signals of each source that can't be reached
         self._logged: dict[tuple[str, str], float] = {}
 
     def readings(self) -> Readings:
@@ -54,6 +59,20 @@ class Known:
             if str(error) not in said:
                 said.append(str(error))
         return {origin: "; ".join(said) for origin, said in words.items()}
+
+    def reasons(self) -> Mapping[Signal, Trouble]:
+        """Why signals aren't known, or soon won't be. A source that can't be reached comes first.
+
+        What was wrong with one of its signals before is no longer of interest then.
+        """
+        found: dict[Signal, Trouble] = {}
+        for (origin, signal), error in self._troubles.items():
+            trouble = Trouble(origin=origin, kind=error.kind, words=str(error), advice=error.advice)
+            if signal is None:
+                found |= dict.fromkeys(self._lost[origin], trouble)
+            else:
+                found.setdefault(signal, trouble)
+        return found
 
     def tell(
         self,
@@ -116,6 +135,7 @@ class Known:
 
     def lose(self, signals: Collection[Signal], *, origin: str, error: SourceError) -> None:
         """Note that the source of these signals can't be reached. Their last values stay, and grow stale."""
+        self._lost[origin] = frozenset(signals)
         news = self._complain(origin, None, error)
         for signal in signals:
             entry = self._entries.get(signal)
@@ -127,7 +147,8 @@ class Known:
     def well(self, origin: str) -> None:
         """Note that a source of several signals can be reached (again)."""
         if self._mend(origin, None):
-            logger.info("%s answers again", origin)
+            if not self._silently:
+                logger.info("%s answers again", origin)
             self._on_change()
 
     def close(self) -> None:
@@ -150,5 +171,6 @@ class Known:
         logged_at = self._logged.get((origin, error.kind))
         if logged_at is None or self._now() - logged_at >= LOG_AGAIN_SECONDS:
             self._logged[origin, error.kind] = self._now()
-            logger.warning("%s: %s", origin, error)
+            if not self._silently:
+                logger.warning("%s: %s", origin, error)
         return before is None or before.kind != error.kind

@@ -22,6 +22,12 @@ MAX_VALUE_CHARACTERS = 200  # names of places, networks and programs are shorter
 
 _TRUE = frozenset({"true", "on", "1", "yes"})
 _FALSE = frozenset({"false", "off", "0", "no"})
+_NO_ANSWERS = frozenset(
+    {"", "unavailable", "unknown", "none", "null", "nil", "nan", "n/a", "undefined", "undef", "not available"}
+)
+"""Words that mean "I don't know": of Home Assistant, of openHAB, and of programming languages."""
+_AROUND = " \t\"'<>()[]{}-?"  # "unknown", <none>, (null), --
+_LIST_IT = "if it means yes or no, list it in true_when or false_when"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -43,10 +49,13 @@ def text_of(payload: bytes) -> str:
         raise SourceError("it sends something that is not text in UTF-8", kind="no text") from None
 
 
-def text_of_json(value: object) -> str:
-    """A value out of JSON, as a source would publish it without JSON. Lists and objects stay JSON."""
+def text_of_json(value: object) -> str | None:
+    """A value out of JSON, as a source would publish it without JSON; None for null.
+
+    Lists and objects stay JSON. Raises SourceError.
+    """
     if value is None:
-        return ""
+        return None
     if isinstance(value, str):
         return value.strip()
     try:
@@ -55,40 +64,52 @@ def text_of_json(value: object) -> str:
         raise SourceError("it sends something that is not text", kind="no text") from None
 
 
-def make_sense(text: str, meaning: Meaning, kind: type[Value], *, subject: str) -> Told:
+def make_sense(text: str | None, meaning: Meaning, kind: type[Value], *, subject: str) -> Told:
     """The signal's value, and words for people: `gear is D`. Raises SourceError if the text has no meaning.
 
-    `subject` is the source's own name for the signal, for owners that give no name of their own.
+    None is JSON's null. `subject` is the source's own name for the signal, for owners that give no name of
+    their own.
     """
-    if meaning.json_path and text:
-        text = _dug(text, meaning.json_path)
+    if meaning.json_path:
+        text = _dug(text, meaning.json_path) if text else None
     value = _value(text, meaning, kind)
     subject = subject.replace("_", " ").removeprefix("is ")  # `is_user_present`
     called = meaning.called or (meaning.json_path[-1] if meaning.json_path else subject)
     name = printable(called, 100).replace("_", " ")
-    said = printable(f"{value:g}" if isinstance(value, float) else text, 40)
+    said = printable(f"{value:g}" if isinstance(value, float) else text or "", 40)
     return Told(value=value, words=f"{name} is {said or 'empty'}")
 
 
-def counts_when_empty(meaning: Meaning) -> bool:
-    """True if the owner has said what an empty text means."""
-    return "" in (text.strip() for text in (*meaning.true_when, *meaning.false_when))
+def is_listed(text: str, meaning: Meaning) -> bool:
+    """True if the owner has said what this text means."""
+    return _plain(text) in map(_plain, (*meaning.true_when, *meaning.false_when, *meaning.names))
 
 
-def _value(text: str, meaning: Meaning, kind: type[Value]) -> Value:
+def is_no_answer(text: str) -> bool:
+    """True for words that mean "I don't know". They count only if the owner lists them."""
+    return _plain(text).strip(_AROUND) in _NO_ANSWERS
+
+
+def _plain(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _value(text: str | None, meaning: Meaning, kind: type[Value]) -> Value:
     if kind is bool:
-        return _bool(text, meaning)
+        return _bool(text or "", meaning)
     if kind is float:
-        return _number(text, meaning)
-    return _name(text)
+        return _number(text or "", meaning)
+    if text is None:
+        raise SourceError("it says null, which is no answer", kind="no answer")
+    return _name(text, meaning)
 
 
 def _bool(text: str, meaning: Meaning) -> bool:
-    said = text.casefold()
-    true_when = {one.strip().casefold() for one in meaning.true_when}
-    false_when = {one.strip().casefold() for one in meaning.false_when}
-    if not said and not counts_when_empty(meaning):
-        raise SourceError("it says nothing", kind="empty")
+    said = _plain(text)
+    if is_no_answer(said) and not is_listed(said, meaning):
+        raise _no_answer(text, advice=_LIST_IT)
+    true_when = {_plain(one) for one in meaning.true_when}
+    false_when = {_plain(one) for one in meaning.false_when}
     if not (true_when or false_when):
         true_when, false_when = set(_TRUE), set(_FALSE)
     elif not false_when:
@@ -97,12 +118,21 @@ def _bool(text: str, meaning: Meaning) -> bool:
         return said not in false_when
     if said in true_when or said in false_when:
         return said in true_when
-    raise SourceError(f"it says {printable(text, 40)!r}, which is neither yes nor no", kind="no bool")
+    raise SourceError(
+        f"it says {printable(text, 40)!r}, which is neither yes nor no", kind="no bool", advice=_LIST_IT
+    )
+
+
+def _no_answer(text: str, advice: str = "") -> SourceError:
+    if not text:
+        return SourceError("it says nothing", kind="empty", advice=advice)
+    words = f"it says {printable(text, 40)!r}, which is no answer"
+    return SourceError(words, kind="no answer", advice=advice)
 
 
 def _number(text: str, meaning: Meaning) -> float:
-    if not text:
-        raise SourceError("it says nothing", kind="empty")
+    if is_no_answer(text):
+        raise _no_answer(text)
     if not _NUMBER.fullmatch(text):
         raise SourceError(f"it says {printable(text, 40)!r}, which is not a number", kind="no number")
     number = float(text) * meaning.scale + meaning.offset
@@ -111,7 +141,10 @@ def _number(text: str, meaning: Meaning) -> float:
     return number
 
 
-def _name(text: str) -> str:
+def _name(text: str, meaning: Meaning) -> str:
+    # An empty text is an answer: no program runs, no Wi-Fi is connected.
+    if text and is_no_answer(text) and not is_listed(text, meaning):
+        raise _no_answer(text)
     if len(text) > MAX_VALUE_CHARACTERS:
         raise SourceError(f"it says more than {MAX_VALUE_CHARACTERS} characters", kind="too long")
     if not text.isprintable():  # it could steer the terminal that shows it
@@ -120,7 +153,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _dug(text: str, path: Sequence[str]) -> str:
+def _dug(text: str, path: Sequence[str]) -> str | None:
     """The text at `path` in the JSON. A step of the path is a key, or an index of a list."""
     try:
         # Thousands of nested brackets end in a RecursionError.

@@ -15,21 +15,28 @@ from p2pinfer.owner.signals.trouble import SourceError
 from p2pinfer.threads import in_thread
 
 
-async def reach(host: str, port: int, *, timeout_seconds: float) -> None:
-    """Open a TCP connection and close it. Raises SourceError, which says why that fails."""
+async def reach(host: str, port: int, *, timeout_seconds: float, advice: str = "") -> None:
+    """Open a TCP connection and close it. Raises SourceError, which says why that fails.
+
+    `advice` says what the owner can do then.
+    """
     try:
         async with asyncio.timeout(timeout_seconds):
             look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
             found = await in_thread(look_up, name="owner-signal")
             await _connect_to_any(list(dict.fromkeys(str(address[0]) for *_, address in found)), port)
     except TimeoutError:
-        raise SourceError(f"nobody answers within {timeout_seconds:g} s", kind="no answer") from None
+        raise SourceError(
+            f"nobody answers within {timeout_seconds:g} s", kind="no answer", advice=advice
+        ) from None
     except ConnectionRefusedError:
-        raise SourceError("connection refused", kind="refused") from None
+        raise SourceError("connection refused", kind="refused", advice=advice) from None
     except (socket.gaierror, UnicodeError, OverflowError):
-        raise SourceError(f"{host} can't be found by name", kind="no name") from None
+        raise SourceError(f"{host} can't be found by name", kind="no name", advice=advice) from None
     except OSError as error:
-        raise SourceError(f"it can't be reached ({error.strerror or error})", kind="unreachable") from None
+        raise SourceError(
+            f"it can't be reached ({error.strerror or error})", kind="unreachable", advice=advice
+        ) from None
 
 
 async def _connect_to_any(addresses: list[str], port: int) -> None:

@@ -193,7 +193,7 @@ class Life:
         # It is obeyed from here on; now it may be told.
         if drains:
             self._housekeeping.enter(OwnerState.DRAINING, words)
-        if not by_owner:
+        if not by_owner and governor.consents:  # without consent the program ends, and says why then
             self._say(f"{'stopping' if stops else 'draining'}: {words}")
         if drains:
             await first_of(shutdown.urgent.wait(), governor.wait_for(_forbids_at_once))

@@ -10,6 +10,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.owner.commands import check
 from p2pinfer.owner.policy.templates import MachineKind, policy_text
 from tests.owner.commands.running import arguments, unused_lines, with_used
+from tests.owner.signals.watching import free_port
 
 pytestmark = pytest.mark.usefixtures("secrets")
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("secrets")
 def checked(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> list[str]:
     (folder / "policy.toml").write_text(f"version = 1\n{text}")
     (folder / "policy.toml").chmod(0o600)
-    assert check.run(arguments(check, folder)) == 0
+    assert check.run(arguments(check, folder, "--no-ask")) == 0
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -29,7 +30,7 @@ def test_check_says_what_every_setting_means(
     text = policy_text(kind).replace("version = 1", "")
     for one in (text, with_used(text, *unused_lines(text))):
         lines = checked(tmp_path, capsys, one)
-        assert lines[0] == "policy.toml is fine."
+        assert lines[0] == "policy.toml has no mistakes."
         assert "secret" not in " ".join(lines)
 
 
@@ -70,7 +71,8 @@ watts = { file = "/run/watts" }
         "this month's traffic is less than 100 GB else: other servers take over",
         "neither steam nor blender runs else: other servers take over",
         "A signal without news for 60 s isn't known, and stops it at once.",
-        "While somebody uses the machine, it takes at most 25 % of the processors.",
+        "While somebody uses the machine, it takes at most 25 % of the processors,",
+        "and also while nothing tells whether somebody does.",
         "It takes at most 50 % of the processors, and the machine draws at most 60 W.",
         "A kWh costs 0.32 EUR, 22:00-06:00: 0.24 EUR.",
         "parked mqtt car/gear",
@@ -98,6 +100,14 @@ def test_check_takes_another_file_and_tells_its_mistakes(tmp_path: Path):
         check.run(arguments(check, tmp_path, str(path)))
 
 
+def test_without_a_policy_check_says_how_to_write_one_in_the_same_folder(tmp_path: Path):
+    folder = tmp_path / "my data"
+    with pytest.raises(UsageError, match=f"`python -m p2pinfer.owner --data-folder '{folder}' init` writes"):
+        check.run(arguments(check, folder))
+    with pytest.raises(UsageError, match=r"^there is no policy at \S*other\.toml$"):
+        check.run(arguments(check, tmp_path, str(tmp_path / "other.toml")))
+
+
 def test_check_warns_of_secrets_that_others_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "policy.toml"
     path.write_text("version = 1\n[mqtt]\nhost = 'a'\npassword = 's3cret'\n")
@@ -108,3 +118,91 @@ def test_check_warns_of_secrets_that_others_can_read(tmp_path: Path, capsys: pyt
     path.chmod(0o600)
     check.run(arguments(check, tmp_path))
     assert "chmod" not in capsys.readouterr().out
+
+
+def asked(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> list[str]:
+    """What `check` says after it has asked the sources."""
+    (folder / "policy.toml").write_text(f"version = 1\n{text}")
+    assert check.run(arguments(check, folder)) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    return lines[lines.index("Its sources, asked now, say") + 1 :]
+
+
+def test_check_asks_every_source_once_and_says_what_it_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    port = free_port()
+    (tmp_path / "place").write_text("Home")
+    text = f"""
+[when]
+parked = true
+battery_max_celsius = 40
+places = ["Home"]
+max_price = 0.3
+battery_floor_percent = 50
+[tariff]
+price = "signal"
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+[signals]
+parked = {{ mqtt = "car/gear" }}
+battery_percent = {{ mqtt = "car/level" }}
+battery_celsius = {{ file = "none" }}
+place = {{ file = "place" }}
+price = {{ command = ["/bin/echo", "0.2"] }}
+watts = {{ command = ["/bin/false"] }}
+"""
+    assert asked(tmp_path, capsys, text) == [
+        f"battery_celsius not known: there is no such file (file {tmp_path}/none)",
+        f"battery_percent not known: connection refused (mqtt broker 127.0.0.1:{port})",
+        f"parked not known: connection refused (mqtt broker 127.0.0.1:{port})",
+        "place place is Home",
+        "price echo is 0.2",
+        "watts not known: it ended with status 1 (command /bin/false)",
+        "",
+        "By these rules it would not work now:",
+        f"mqtt broker 127.0.0.1:{port}: connection refused, so parked and battery_percent aren't known: "
+        "start the broker, or correct host and port in [mqtt]",
+        f"file {tmp_path}/none: there is no such file, so battery_celsius isn't known: "
+        "start the program that writes it",
+    ]
+    assert caplog.records == []
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_check_says_that_the_limit_holds_where_nothing_tells_whether_the_machine_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    reason = "this machine can't tell: it has no list of logins, and no logind"
+    assert asked(tmp_path, capsys, '[in_use]\nthen = "limit"') == [
+        f"in_use not known: {reason} (host in_use), so the limit holds",
+        "",
+        "By these rules it would work now, with at most 25 % of the processors.",
+    ]
+    assert asked(tmp_path, capsys, '[in_use]\nthen = "stop"')[2:] == [
+        "By these rules it would not work now:",
+        f"{reason}, so in_use isn't known: name another source in [signals], "
+        'or set then = "limit" or "ignore" in [in_use]',
+    ]
+
+
+def test_check_says_that_it_would_work_where_everything_is_as_the_owner_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The traffic, which the server counts, doesn't stand in the way here."""
+    (tmp_path / "parked").write_text("yes")
+    text = "[when]\nparked = true\nmonthly_traffic_gb = 1\n[signals]\nparked = { file = 'parked' }"
+
+    assert asked(tmp_path, capsys, text) == [
+        "parked parked is yes",
+        "",
+        "By these rules it would work now, with at most 100 % of the processors.",
+    ]
+
+
+def test_check_of_a_strangers_file_can_do_without_running_its_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    checked(tmp_path, capsys, f'[signals]\nprice = {{ command = ["/bin/touch", "{tmp_path}/done"] }}')
+    assert not (tmp_path / "done").exists()

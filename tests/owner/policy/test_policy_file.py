@@ -169,7 +169,9 @@ def test_a_resume_level_may_be_the_limit():
 
 
 def test_a_file_that_is_not_there_leads_to_init(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"there is no policy at .*p2pinfer.owner init. writes one"):
+    with pytest.raises(
+        UsageError, match=r"there is no policy at .*p2pinfer.owner --data-folder .* init` writes one"
+    ):
         load_policy(tmp_path / "policy.toml")
 
 
@@ -199,3 +201,11 @@ def test_files_of_other_editors_are_read(tmp_path: Path):
 def test_any_text_is_either_a_policy_or_refused_with_a_line(text: str):
     with pytest.raises(UsageError, match=r"(?s)^p line \d+: "):
         parse_policy(text, "p")
+
+
+def test_a_place_that_is_called_like_an_unknown_one_is_an_answer_if_the_owner_lists_it():
+    policy = parsed('[when]\nplaces = ["Home", "None"]\n[signals]\nplace = { file = "/run/place" }')
+
+    assert policy.signals.sources[Signal.PLACE] == FileText(
+        path="/run/place", meaning=Meaning(names=("None",))
+    )

@@ -155,8 +155,16 @@ def test_the_defaults_in_the_explanations_are_the_real_ones():
     assert len(policy.actions) == 12
 
 
-def test_the_policy_of_the_templates_stops_where_nothing_is_known():
+@pytest.mark.parametrize("kind", [MachineKind.LAPTOP, MachineKind.CAR])
+def test_the_policy_of_the_templates_stops_where_nothing_is_known(kind: MachineKind):
     """An owner that forgets a source gets no work done, and nothing worse."""
-    for kind in MachineKind:
-        policy = parse_policy(policy_text(kind), "p")
-        assert decide(policy, {}, now=1e9, zone=UTC, running=True).action is Action.STOP
+    policy = parse_policy(policy_text(kind), "p")
+
+    assert decide(policy, {}, now=1e9, zone=UTC, running=True).action is Action.STOP
+
+
+def test_the_policy_for_a_home_machine_works_with_the_limit_where_nothing_is_known():
+    policy = parse_policy(policy_text(MachineKind.HOME), "p")
+    verdict = decide(policy, {}, now=1e9, zone=UTC, running=False)
+
+    assert (verdict.action, verdict.limits.cpu_share) == (Action.RUN, 0.25)

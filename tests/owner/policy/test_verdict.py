@@ -236,9 +236,26 @@ def test_who_uses_the_machine_gets_the_larger_part_of_it():
     assert verdict_of(policy, known(in_use=True)).limits == Limits(cpu_share=0.25, watts=40)
     assert verdict_of(policy, known(in_use=False)).limits == Limits(cpu_share=0.8, watts=40)
     assert verdict_of(policy, known(in_use=True)).action is Action.RUN
-    # Not known: it stops, and what is left of it takes little.
-    assert verdict_of(policy, {}).limits.cpu_share == 0.25
-    assert verdict_of(policy, {}).action is Action.STOP
+
+
+def test_the_limit_that_the_owner_chose_holds_while_nobody_knows_whether_the_machine_is_used():
+    """Never heard of, stale, dated in the future, of the wrong kind: it works, and takes little."""
+    limited = Policy(in_use=InUse.LIMIT, cpu_share=0.8, cpu_share_in_use=0.25)
+    readings = [
+        {},
+        known(NOW - 3600, in_use=False),
+        known(NOW + 3600, in_use=False),
+        known(in_use="perhaps"),
+    ]
+    for unknown in readings:
+        for running in (True, False):
+            verdict = verdict_of(limited, unknown, running=running)
+            assert verdict == Verdict(
+                action=Action.RUN, causes=(), leaves_at=None, limits=Limits(cpu_share=0.25)
+            )
+            for strict in (InUse.DRAIN, InUse.STOP):
+                stopped = verdict_of(replace(limited, in_use=strict), unknown, running=running)
+                assert stopped.action is Action.STOP
 
 
 def test_a_smaller_share_at_all_times_stays_the_smaller_one():
@@ -253,7 +270,9 @@ def test_only_what_the_conditions_need_is_needed():
     assert Policy(max_price=1, tariff=Tariff(price=0.5)).needed_signals() == frozenset()
     assert Policy(max_price=1, tariff=Tariff(from_signal=True)).needed_signals() == {Signal.PRICE}
     assert Policy(tariff=Tariff(from_signal=True)).needed_signals() == frozenset()
-    assert Policy(in_use=InUse.LIMIT, parked=True).needed_signals() == {Signal.IN_USE, Signal.PARKED}
+    assert Policy(in_use=InUse.DRAIN, parked=True).needed_signals() == {Signal.IN_USE, Signal.PARKED}
+    assert Policy(in_use=InUse.LIMIT, parked=True).needed_signals() == {Signal.PARKED}
+    assert Policy(in_use=InUse.LIMIT, parked=True).used_signals() == {Signal.IN_USE, Signal.PARKED}
 
 
 def test_the_owner_may_choose_how_to_end():

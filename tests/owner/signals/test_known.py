@@ -7,7 +7,7 @@ import logging
 from p2pinfer.owner.signals.known import LOG_AGAIN_SECONDS, Known
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.readings import Signal
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import SourceError, Trouble
 
 PARKED = Told(value=True, words="gear is P")
 DRIVING = Told(value=False, words="gear is D")
@@ -112,3 +112,42 @@ async def test_a_trouble_is_logged_once_for_a_while_in_one_line(caplog):
         "mqtt broker: connection refused",
     ]
     assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_a_source_that_cannot_be_reached_is_the_reason_for_all_its_signals():
+    """What was wrong with one of its topics before is the reason again when it is back."""
+    book = Book()
+    silence = SourceError("nothing is published there", kind="silence", advice="look at the topic")
+    book.known.withdraw(Signal.PARKED, origin="mqtt gear", error=silence)
+    assert book.known.reasons() == {
+        Signal.PARKED: Trouble(
+            origin="mqtt gear",
+            kind="silence",
+            words="nothing is published there",
+            advice="look at the topic",
+        )
+    }
+    for order in ([Signal.PARKED, Signal.PLACE], [Signal.PLACE, Signal.PARKED]):
+        book.known.lose(order, origin="mqtt broker", error=LOST)
+        lost = Trouble(origin="mqtt broker", kind="refused", words="connection refused")
+        assert book.known.reasons() == {Signal.PARKED: lost, Signal.PLACE: lost}
+        book.known.withdraw(Signal.PARKED, origin="mqtt gear", error=silence)
+        assert book.known.reasons() == {Signal.PARKED: lost, Signal.PLACE: lost}
+    book.known.well("mqtt broker")
+    assert book.known.reasons().keys() == {Signal.PARKED}
+
+
+async def test_of_two_sources_of_a_signal_the_lost_one_comes_first_in_either_order():
+    book = Book()
+    book.known.lose([Signal.PARKED], origin="mqtt broker", error=LOST)
+    book.known.withdraw(Signal.PARKED, origin="mqtt gear", error=SourceError("x", kind="no bool"))
+
+    assert book.known.reasons()[Signal.PARKED].origin == "mqtt broker"
+
+
+async def test_a_silent_book_logs_nothing(caplog):
+    known = Known(now=lambda: 0.0, on_change=lambda: None, silently=True)
+    with caplog.at_level(logging.INFO):
+        known.lose([Signal.PARKED], origin="mqtt broker", error=LOST)
+        known.well("mqtt broker")
+    assert caplog.records == []

@@ -61,6 +61,51 @@ def test_where_the_owner_says_both_all_else_means_nothing():
         value("N", bool, both)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["unavailable", "Unknown", "none", "None", "null", "NULL", "UNDEF", "nan", "N/A", "", '"unavailable"'],
+)
+@pytest.mark.parametrize(
+    "meaning",
+    [NOTHING, Meaning(true_when=("on",)), Meaning(false_when=("off",)), Meaning(true_when=("x",), scale=2.0)],
+)
+def test_words_that_say_that_nothing_is_known_are_never_an_answer(text: str, meaning: Meaning):
+    """Neither yes nor no, whatever the owner lists besides; nor a number, nor the name of a place."""
+    for kind in (bool, float, str):
+        if kind is str and not text:
+            continue  # of a text, nothing is an answer: no Wi-Fi is connected
+        with pytest.raises(SourceError, match=r"which is no answer|it says nothing"):
+            value(text, kind, meaning)
+
+
+@pytest.mark.parametrize("text", ["(null)", "<none>", "--", "???", "[]", "{}"])
+def test_how_such_words_are_dressed_up_changes_nothing(text: str):
+    for kind in (bool, float, str):
+        with pytest.raises(SourceError):
+            value(text, kind, Meaning(true_when=("on",)))
+
+
+@pytest.mark.parametrize("text", ["unavailable", "Unknown", "none", "null", ""])
+def test_the_owner_may_list_such_a_word_and_then_it_counts(text: str):
+    assert value(text, bool, Meaning(true_when=(text.upper(),))) is True
+    assert value(text, bool, Meaning(true_when=("on",), false_when=(text,))) is False
+    assert value(text, str, Meaning(names=(text,))) == text
+
+
+def test_a_list_with_one_such_word_is_not_a_list_of_all():
+    with pytest.raises(SourceError):
+        value("unknown", bool, Meaning(false_when=("unavailable",)))
+
+
+def test_jsons_null_is_no_name():
+    """Otherwise the attribute of a sensor that has just started would say that no program runs."""
+    for text, meaning in ((None, NOTHING), ('{"a": null}', Meaning(json_path=("a",)))):
+        with pytest.raises(SourceError, match="null"):
+            make_sense(text, meaning, str, subject="thing")
+    with pytest.raises(SourceError):
+        value("", str, Meaning(json_path=("a",)))
+
+
 def test_numbers_are_scaled_and_moved():
     assert value("2.5", float, Meaning(scale=10.0, offset=-1.0)) == 24.0
     assert value("-4e2", float) == -400.0
@@ -161,7 +206,7 @@ def test_whatever_comes_has_a_value_of_the_right_kind_or_a_reason(text, meaning,
 
 def test_json_values_as_text():
     assert [text_of_json(one) for one in (None, True, 3, 0.5, " x ", [1])] == [
-        "",
+        None,
         "true",
         "3",
         "0.5",

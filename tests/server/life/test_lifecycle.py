@@ -242,8 +242,8 @@ async def test_consent_taken_back_ends_the_program(tmp_path, periods):
         await running.ended()
     assert periods.begun[0].leaving.is_set()
     assert running.status.state is OwnerState.OFF
-    assert "consent" in running.status.words
-    assert "consent" in running.lines[-1]
+    assert running.status.words == "the owner has taken the consent back"
+    assert running.lines == ["ending: the owner has taken the consent back"]  # once, and nothing else
 
 
 async def test_a_server_that_cannot_join_at_the_start_says_why_and_ends(tmp_path, periods):

@@ -22,7 +22,7 @@ from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.persistence import keep_looking
 from p2pinfer.owner.signals.readings import Readings, Signal
 from p2pinfer.owner.signals.sources.texts import look_at_file, look_by_command
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import NAME_ANOTHER, NO_INSTRUMENT, SourceError, Trouble
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.threads import BackgroundThread
 
@@ -48,17 +48,26 @@ class Signals:
         """What is wrong, in plain words, by the origin that has the trouble. Empty when all is well."""
         return self._known.troubles()
 
+    def reasons(self) -> Mapping[Signal, Trouble]:
+        """Why signals aren't known, or soon won't be."""
+        return self._known.reasons()
+
 
 @contextlib.asynccontextmanager
 async def listen_to_sources(
-    config: SignalsConfig, *, now: Callable[[], float] = time.time, on_change: Callable[[], None]
+    config: SignalsConfig,
+    *,
+    now: Callable[[], float] = time.time,
+    on_change: Callable[[], None],
+    silently: bool = False,
 ) -> AsyncIterator[Signals]:
     """Listen to all sources until the block ends.
 
     `on_change` is called in the event loop when a value changes, and when a source is lost or comes back.
+    `silently`: troubles are not logged.
     The end of the block waits for the sources for at most `_CLOSING_SECONDS`.
     """
-    known = Known(now=now, on_change=on_change)
+    known = Known(now=now, on_change=on_change, silently=silently)
     tasks = [asyncio.create_task(source) for source in _sources(config, known, now)]
     for task in tasks:
         task.add_done_callback(_report_fault)
@@ -149,7 +158,7 @@ def _host(
         elif signal is Signal.IN_USE:
             yield _in_use(known, source, origin, max(_IN_USE_SECONDS, config.poll_seconds), now)
         elif signal not in _NETWORK:
-            error = SourceError("this machine can't tell: name another source in [signals]", kind="no look")
+            error = SourceError("this machine can't tell", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
             known.withdraw(signal, origin=origin, error=error)
 
 
@@ -169,9 +178,7 @@ async def _network(wanted: Collection[Signal], known: Known) -> None:
 
         await NetworkListener(wanted, known).run()
     for signal in wanted:
-        error = SourceError(
-            "only NetworkManager on Linux can tell: name another source in [signals]", kind="no look"
-        )
+        error = SourceError("only NetworkManager on Linux can tell", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
         known.withdraw(signal, origin=f"host {signal.value}", error=error)
 
 

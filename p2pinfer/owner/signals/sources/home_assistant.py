@@ -17,7 +17,7 @@ from hass_client.exceptions import AuthenticationFailed, BaseHassClientError, Ca
 
 from p2pinfer.owner.signals.config import Entity, HomeAssistant
 from p2pinfer.owner.signals.known import Known
-from p2pinfer.owner.signals.meaning import make_sense, text_of_json
+from p2pinfer.owner.signals.meaning import is_listed, make_sense, text_of_json
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
 from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import KINDS, Signal
@@ -26,6 +26,9 @@ from p2pinfer.owner.signals.trouble import SourceError
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # all states of our entities in one message
 _NOTHING_KNOWN = frozenset({"unavailable", "unknown"})
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+_REACH_IT = "start Home Assistant, or correct url in [home_assistant]"
+_CORRECT_IT = "correct its name in [signals]"
 
 _RUBBISH = (ValueError, TypeError, LookupError, AttributeError, RecursionError, asyncio.InvalidStateError)
 """What hass_client raises if the other side isn't Home Assistant."""
@@ -52,7 +55,7 @@ class HomeAssistantListener:
         self._pauses = pauses
         self._origin = f"home assistant {home.url}"
         self._states: dict[str, _State] = {}  # reported by this connection
-        self._texts: dict[Signal, str] = {}  # the last ones, of any connection
+        self._texts: dict[Signal, str | None] = {}  # the last ones, of any connection
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -62,7 +65,7 @@ class HomeAssistantListener:
         """Connect, and listen until the connection ends. Raises SourceError."""
         self._states.clear()
         url, host, port = _websocket(self._home.url)
-        await reach(host, port, timeout_seconds=self._answer_seconds)
+        await reach(host, port, timeout_seconds=self._answer_seconds, advice=_REACH_IT)
         # With a session of our own, leaving it cuts the connection even if the other side is silent.
         async with aiohttp.ClientSession() as session:
             client = HomeAssistantClient(url, self._home.token, session, max_msg_size=_MAX_MESSAGE_BYTES)
@@ -71,15 +74,22 @@ class HomeAssistantListener:
                     await client.connect()
                 await together(self._read(client), self._prove(client, established))
             except AuthenticationFailed:
-                raise SourceError("it refuses the access token", kind="denied", hopeless=True) from None
+                raise SourceError(
+                    "it refuses the access token",
+                    kind="denied",
+                    advice="make a new one, and put it into [home_assistant]",
+                    hopeless=True,
+                ) from None
             except TimeoutError:
                 raise SourceError(
-                    f"it doesn't answer within {self._answer_seconds:g} s", kind="silent"
+                    f"it doesn't answer within {self._answer_seconds:g} s", kind="silent", advice=_REACH_IT
                 ) from None
             except (BaseHassClientError, aiohttp.ClientError, OSError) as error:
                 raise _in_words(error) from None
             except _RUBBISH:
-                raise SourceError("it doesn't behave like Home Assistant", kind="rubbish") from None
+                raise SourceError(
+                    "it doesn't behave like Home Assistant", kind="rubbish", advice=_REACH_IT
+                ) from None
 
     async def _read(self, client: HomeAssistantClient) -> None:
         await client.start_listening()
@@ -94,7 +104,7 @@ class HomeAssistantListener:
         while True:
             for signal, entity in self._entities.items():
                 if entity.entity_id not in self._states:
-                    error = SourceError("there is no such entity", kind="no entity")
+                    error = SourceError("there is no such entity", kind="no entity", advice=_CORRECT_IT)
                     self._known.withdraw(signal, origin=_origin(entity), error=error)
             self._known.vouch(
                 [signal for signal, entity in self._entities.items() if entity.entity_id in self._states]
@@ -136,28 +146,32 @@ class HomeAssistantListener:
                 self._texts.pop(signal, None)
                 self._known.withdraw(signal, origin=_origin(entity), error=error)
                 continue
-            if repeated and self._texts.get(signal) == text:
+            if repeated and signal in self._texts and self._texts[signal] == text:
                 self._known.vouch([signal])
                 continue
             self._texts[signal] = text
             self._understand(signal, entity, text)
 
-    def _text(self, entity: Entity) -> str:
+    def _text(self, entity: Entity) -> str | None:
         state = self._states.get(entity.entity_id)
         if state is None:
-            raise SourceError("there is no such entity", kind="no entity")
-        if state.state in _NOTHING_KNOWN:
+            raise SourceError("there is no such entity", kind="no entity", advice=_CORRECT_IT)
+        if state.state in _NOTHING_KNOWN and (
+            entity.attribute or not is_listed(str(state.state), entity.meaning)
+        ):
             raise SourceError(f"Home Assistant says that it is {state.state}", kind=str(state.state))
         if not entity.attribute:
             return text_of_json(state.state)
         if entity.attribute not in state.attributes:
-            raise SourceError("the entity has no such attribute", kind="no attribute")
+            raise SourceError("the entity has no such attribute", kind="no attribute", advice=_CORRECT_IT)
         return text_of_json(state.attributes[entity.attribute])
 
-    def _understand(self, signal: Signal, entity: Entity, text: str) -> None:
+    def _understand(self, signal: Signal, entity: Entity, text: str | None) -> None:
         meaning = entity.meaning
         subject = entity.attribute or entity.entity_id.rpartition(".")[2]
         try:
+            if text == "" and not is_listed("", meaning):
+                raise SourceError("it says nothing", kind="empty")
             told = make_sense(text, meaning, KINDS[signal], subject=subject)
         except SourceError as error:
             self._known.withdraw(signal, origin=_origin(entity), error=error)
@@ -194,7 +208,9 @@ def _websocket(url: str) -> tuple[str, str, int]:
     except (ValueError, KeyError):
         host, port = None, 0
     if not host:
-        raise SourceError("this is not an address like http://name:8123", kind="no address", hopeless=True)
+        raise SourceError(
+            "this is not an address like http://name:8123", kind="no address", advice=_REACH_IT, hopeless=True
+        )
     scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/api/websocket", "", "")), host, port
 
@@ -202,7 +218,9 @@ def _websocket(url: str) -> tuple[str, str, int]:
 def _in_words(error: Exception) -> SourceError:
     cause = error.error if isinstance(error, CannotConnect) else error
     if isinstance(cause, aiohttp.WSServerHandshakeError):
-        return SourceError(f"there is no Home Assistant (HTTP status {cause.status})", kind="not there")
+        return SourceError(
+            f"there is no Home Assistant (HTTP status {cause.status})", kind="not there", advice=_REACH_IT
+        )
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return SourceError("its certificate can't be verified", kind="certificate", hopeless=True)
     return SourceError(f"the connection failed ({error})", kind="lost")

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 import psutil
 
 from p2pinfer.owner.signals.meaning import Told
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.sources import power_supply
+from p2pinfer.owner.signals.trouble import NAME_ANOTHER, NO_INSTRUMENT, SourceError
 
 _HOTTEST_CELSIUS = 150.0  # a sensor above this, or below zero, is broken
 _COMM_CHARACTERS = 15  # the length to which /proc/PID/comm cuts a name
@@ -37,6 +38,8 @@ class Terminal(NamedTuple):
 
 def plugged_in() -> Told:
     """Whether the machine runs on mains power. Raises SourceError."""
+    if sys.platform == "linux":  # where psutil guesses by names
+        return power_supply.plugged_in()
     return plugged_in_by(psutil.sensors_battery())
 
 
@@ -52,7 +55,19 @@ def plugged_in_by(battery: Battery | None) -> Told:
 
 def battery_percent() -> Told:
     """How full the battery is. Raises SourceError."""
+    if sys.platform == "linux":
+        return power_supply.battery_percent()
     return battery_percent_by(psutil.sensors_battery())
+
+
+def has_battery() -> bool:
+    """True if this machine can run on a battery of its own."""
+    if sys.platform == "linux":
+        return power_supply.has_battery()
+    try:
+        return psutil.sensors_battery() is not None
+    except (AttributeError, OSError):  # psutil can tell on some systems only
+        return False
 
 
 def battery_percent_by(battery: Battery | None) -> Told:
@@ -75,7 +90,7 @@ def hottest(sensors: Iterable[tuple[str, float]]) -> Told:
     """The highest plausible temperature of these chips. Raises SourceError if there is none."""
     plausible = [(celsius, chip) for chip, celsius in sensors if 0 < celsius <= _HOTTEST_CELSIUS]
     if not plausible:
-        raise SourceError("this machine has no temperature sensor", kind="no sensor")
+        raise SourceError("this machine has no temperature sensor", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
     celsius, chip = max(plausible)
     return Told(value=float(celsius), words=f"the hottest sensor ({chip}) is at {celsius:.0f} °C")
 

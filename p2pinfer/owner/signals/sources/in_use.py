@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from p2pinfer.owner.signals.meaning import Told
 from p2pinfer.owner.signals.sources.host import Terminal, terminals
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import NO_INSTRUMENT, SourceError
 from p2pinfer.plain_text import printable
 from p2pinfer.threads import BackgroundThread
 
@@ -68,7 +68,9 @@ class UsersPresence:
         found = terminals()
         if sessions is None and not found and sys.platform == "linux" and not _UTMP.exists():
             raise SourceError(
-                "this machine can't tell: it has no list of logins, and no logind", kind="blind"
+                "this machine can't tell: it has no list of logins, and no logind",
+                kind=NO_INSTRUMENT,
+                advice='name another source in [signals], or set then = "limit" or "ignore" in [in_use]',
             )
         if sessions is None and any(not terminal.device for terminal in found):
             return Told(value=True, words="somebody is logged in at the screen")

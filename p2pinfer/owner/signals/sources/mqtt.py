@@ -25,7 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from p2pinfer.owner.signals.config import MqttBroker, MqttTopic
 from p2pinfer.owner.signals.known import Known
-from p2pinfer.owner.signals.meaning import counts_when_empty, make_sense, text_of
+from p2pinfer.owner.signals.meaning import is_listed, make_sense, text_of
 from p2pinfer.owner.signals.persistence import USUAL_PAUSES, Pauses, keep_connected, together
 from p2pinfer.owner.signals.reach import reach
 from p2pinfer.owner.signals.readings import KINDS, Signal
@@ -35,6 +35,10 @@ from p2pinfer.threads import in_thread
 
 _KEEPALIVE_SECONDS = 15  # the broker drops us after 1.5 times this silence
 _CLOSING_SECONDS = 0.25
+
+_REACH_IT = "start the broker, or correct host and port in [mqtt]"
+_CORRECT_IT = "correct it in [signals]"
+_LOOK = "look at the topic with mosquitto_sub"
 
 _silence = logging.Logger("aiomqtt")  # we report the same errors in plain words
 _silence.disabled = True
@@ -71,7 +75,7 @@ class MqttListener:
             try:
                 Wildcard(topic.topic)
             except ValueError:
-                error = SourceError("this is not a valid topic", kind="no topic")
+                error = SourceError("this is not a valid topic", kind="no topic", advice=_CORRECT_IT)
                 self._known.withdraw(signal, origin=_origin(topic), error=error)
                 del self._topics[signal]
         if self._topics:
@@ -80,7 +84,12 @@ class MqttListener:
     async def _listen(self, established: Callable[[], None]) -> None:
         """Connect, and listen until the connection ends. Raises SourceError."""
         self._heard.clear()
-        await reach(self._broker.host, self._broker.port, timeout_seconds=self._answer_seconds)
+        await reach(
+            self._broker.host,
+            self._broker.port,
+            timeout_seconds=self._answer_seconds,
+            advice=_REACH_IT,
+        )
         try:
             async with self._connected() as client:
                 await together(self._hear(client), self._prove(client, established))
@@ -144,8 +153,8 @@ class MqttListener:
         meaning = topic.meaning
         try:
             text = text_of(payload)
-            if not text and not counts_when_empty(meaning):
-                raise SourceError("nothing is published there any more", kind="empty")
+            if not text and not is_listed("", meaning):
+                raise SourceError("nothing is published there any more", kind="empty", advice=_LOOK)
             told = make_sense(text, meaning, KINDS[signal], subject=topic.topic.rsplit("/", 1)[-1])
         except SourceError as error:
             self._known.withdraw(signal, origin=_origin(topic), error=error)
@@ -161,7 +170,9 @@ class MqttListener:
             await self._subscribe(client)
             for signal, topic in self._topics.items():
                 if signal not in self._heard:
-                    error = SourceError("nothing is published there, or we may not read it", kind="silence")
+                    error = SourceError(
+                        "nothing is published there, or we may not read it", kind="silence", advice=_LOOK
+                    )
                     self._known.complain(signal, origin=_origin(topic), error=error)
             self._known.vouch(self._heard)
             await asyncio.sleep(self._prove_seconds)
@@ -178,7 +189,11 @@ class MqttListener:
             if topic.topic in refused:
                 self._heard.discard(signal)
                 self._payloads.pop(signal, None)
-                error = SourceError("the broker doesn't allow us to read it", kind="not allowed")
+                error = SourceError(
+                    "the broker doesn't allow us to read it",
+                    kind="not allowed",
+                    advice="allow it in the broker's access list",
+                )
                 self._known.withdraw(signal, origin=_origin(topic), error=error)
 
 
@@ -193,12 +208,19 @@ def _in_words(error: MqttError) -> SourceError:
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return SourceError("its certificate can't be verified", kind="certificate", hopeless=True)
     if "timed out" in said:
-        return SourceError("it accepts connections, but doesn't answer as a broker", kind="silent")
+        return SourceError(
+            "it accepts connections, but doesn't answer as a broker", kind="silent", advice=_REACH_IT
+        )
     return SourceError("the connection was lost", kind="lost")
 
 
 def _refusal(reason: str) -> SourceError:
     # Brokers use both words for an unknown name, a wrong password, and a name that may not connect.
     if "password" in reason or "authori" in reason:
-        return SourceError("it refuses this user name or password", kind="denied", hopeless=True)
+        return SourceError(
+            "it refuses this user name or password",
+            kind="denied",
+            advice="put the right ones into [mqtt]",
+            hopeless=True,
+        )
     return SourceError(f"it refuses the connection: {reason}", kind="refused")

@@ -88,7 +88,11 @@ class NetworkListener:
         if isinstance(metered, int) and metered in _METERED:
             self._known.tell(Signal.UNMETERED, _METERED[metered], origin=_ORIGIN)
             return
-        error = SourceError("it doesn't know whether the network is metered", kind="unknown")
+        error = SourceError(
+            "it doesn't know whether the network is metered",
+            kind="unknown",
+            advice="tell it: nmcli connection modify NAME connection.metered no",
+        )
         self._known.withdraw(Signal.UNMETERED, origin=_ORIGIN, error=error)
 
     async def _wifi(self, bus: SystemBus, manager: dict[str, object]) -> Told:

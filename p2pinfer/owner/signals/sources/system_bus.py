@@ -10,7 +10,7 @@ from dbus_fast import BusType, Message, MessageFlag, MessageType, unpack_variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
-from p2pinfer.owner.signals.trouble import SourceError
+from p2pinfer.owner.signals.trouble import NAME_ANOTHER, NO_INSTRUMENT, SourceError
 
 _ANSWER_SECONDS = 5.0
 _PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -36,7 +36,9 @@ class SystemBus:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 bus = await MessageBus(bus_address=address, bus_type=BusType.SYSTEM).connect()
         except (OSError, EOFError, TypeError, AuthError, InvalidAddressError, DBusError, TimeoutError):
-            raise SourceError("this machine has no D-Bus that p2pinfer can reach", kind="no bus") from None
+            raise SourceError(
+                "this machine has no D-Bus that p2pinfer can reach", kind=NO_INSTRUMENT, advice=NAME_ANOTHER
+            ) from None
         try:
             yield cls(bus)
         finally:
@@ -107,7 +109,7 @@ class SystemBus:
             raise SourceError("the connection to D-Bus was lost", kind="lost") from None
         if reply.message_type is MessageType.ERROR:
             if any(word in (reply.error_name or "") for word in _ABSENT):
-                raise AbsentError(f"{name} doesn't run here", kind="absent")
+                raise AbsentError(f"{name} doesn't run here", kind=NO_INSTRUMENT, advice=NAME_ANOTHER)
             raise SourceError(f"{name} refuses to tell ({reply.error_name})", kind="refused")
         if reply.signature != answer:
             raise SourceError(f"{name} answers in an unknown way", kind="rubbish")

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal as signals
-import stat
 from collections.abc import Callable
 
+from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.signals.config import Command, FileText
 from p2pinfer.owner.signals.meaning import MAX_PAYLOAD_BYTES, Told, make_sense, text_of
 from p2pinfer.owner.signals.readings import KINDS, Signal
 from p2pinfer.owner.signals.trouble import SourceError
 
+_WRITE_IT = "start the program that writes it"
+_TRY_IT = "try it in a terminal"
 _REAPING_SECONDS = 0.5
 
 
@@ -22,7 +24,9 @@ def look_at_file(signal: Signal, file: FileText, *, now: Callable[[], float]) ->
     payload, changed_at = _read(file.path)
     age, most = now() - changed_at, file.meaning.max_age_seconds
     if most is not None and age > most:
-        raise SourceError(f"it was last written {age:.0f} s ago, more than {most:g} s", kind="old")
+        raise SourceError(
+            f"it was last written {age:.0f} s ago, more than {most:g} s", kind="old", advice=_WRITE_IT
+        )
     subject = os.path.splitext(os.path.basename(file.path))[0]
     return make_sense(text_of(payload), file.meaning, KINDS[signal], subject=subject)
 
@@ -38,7 +42,9 @@ async def look_by_command(signal: Signal, command: Command) -> Told:
             start_new_session=True,  # in a process group of its own, which can be killed as a whole
         )
     except (OSError, ValueError) as error:
-        raise SourceError(f"it can't be run ({_reason(error)})", kind="not run") from None
+        raise SourceError(
+            f"it can't be run ({_reason(error)})", kind="not run", advice="correct it in [signals]"
+        ) from None
     finished = False
     try:
         async with asyncio.timeout(command.timeout_seconds):
@@ -47,36 +53,27 @@ async def look_by_command(signal: Signal, command: Command) -> Told:
             finished = True
     except TimeoutError:
         words = f"it takes longer than {command.timeout_seconds:g} s"
-        raise SourceError(words, kind="slow") from None
+        raise SourceError(words, kind="slow", advice=_TRY_IT) from None
     finally:
         if not finished:
             await _kill(process)
     if status != 0:
         last = complaints.decode(errors="replace").strip().rpartition("\n")[2].strip()
         how = f"it ended with status {status}" if status > 0 else f"it was ended by signal {-status}"
-        raise SourceError(f"{how}: {last}" if last else how, kind="failed")
+        raise SourceError(f"{how}: {last}" if last else how, kind="failed", advice=_TRY_IT)
     line = text_of(printed).partition("\n")[0].strip()
     subject = os.path.splitext(os.path.basename(command.arguments[0]))[0]
     return make_sense(line, command.meaning, KINDS[signal], subject=subject)
 
 
 def _read(path: str) -> tuple[bytes, float]:
-    """The file's content, and the time of its last change. Doesn't hang on a pipe or a device."""
+    """The file's content, and the time of its last change. Raises SourceError."""
     try:
-        descriptor = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_plain_file(os.path.expanduser(path), most_bytes=MAX_PAYLOAD_BYTES)
     except FileNotFoundError:
-        raise SourceError("there is no such file", kind="no file") from None
-    except (OSError, ValueError) as error:
-        raise SourceError(f"it can't be read ({_reason(error)})", kind="not read") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SourceError("it is not a regular file", kind="no file")
-        return os.read(descriptor, MAX_PAYLOAD_BYTES + 1), status.st_mtime
+        raise SourceError("there is no such file", kind="no file", advice=_WRITE_IT) from None
     except OSError as error:
         raise SourceError(f"it can't be read ({_reason(error)})", kind="not read") from None
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

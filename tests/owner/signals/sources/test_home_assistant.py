@@ -82,6 +82,24 @@ async def test_an_entity_that_home_assistant_has_lost_is_withdrawn_with_its_attr
         assert watch.known.troubles() == {}
 
 
+@pytest.mark.parametrize("word", ["unavailable", "unknown", "none", ""])
+async def test_a_word_that_says_that_nothing_is_known_counts_only_if_the_owner_lists_it(word):
+    entities = {
+        Signal.PARKED: Entity(entity_id=PLUG, meaning=Meaning(true_when=("on",))),
+        Signal.PLUGGED_IN: Entity(entity_id=PLUG, meaning=Meaning(false_when=("off",))),
+        Signal.IN_USE: Entity(entity_id=PLUG, meaning=Meaning(true_when=("on",), false_when=(word,))),
+        Signal.PROGRAM: Entity(entity_id=PLUG),
+        Signal.PLACE: Entity(entity_id=PLUG, attribute="place"),
+    }
+    watch = Watch()
+    async with Home.at_home({PLUG: ("on", {"place": "Home"})}) as home:
+        async with running(listener(home.url, watch, entities).run()):
+            await watch.until(lambda: len(watch.known.readings()) == 5)
+            await home.set(PLUG, word, place=None)
+            await watch.until_known(Signal.IN_USE, False)
+            await watch.until(lambda: len(watch.known.readings()) == 1)
+
+
 async def test_an_entity_that_does_not_exist_is_named():
     watch = Watch()
     states = {PLUG: ("on", {}), PRICE: ("0.31", {})}

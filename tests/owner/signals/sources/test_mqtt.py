@@ -101,6 +101,24 @@ async def test_a_gear_that_changes_is_told_at_once(port):
         assert watch.words(Signal.PARKED) == "gear is empty"
 
 
+@pytest.mark.parametrize("word", ["unavailable", "Unknown", "none", "null", ""])
+async def test_a_word_that_says_that_nothing_is_known_counts_only_if_the_owner_lists_it(word):
+    topics = {
+        Signal.PARKED: MqttTopic(topic="state", meaning=Meaning(true_when=("online",))),
+        Signal.PLUGGED_IN: MqttTopic(topic="state", meaning=Meaning(false_when=("offline",))),
+        Signal.IN_USE: MqttTopic(topic="state", meaning=Meaning(true_when=("online",), false_when=(word,))),
+        Signal.PLACE: MqttTopic(topic="state"),
+    }
+    number, watch = free_port(), Watch()
+    async with amqtt_broker(number, {"state": "online"}):
+        async with running(listener(number, watch, topics).run()):
+            await watch.until(lambda: len(watch.known.readings()) == 4)
+            await publish(number, {"state": word})
+            await watch.until_known(Signal.IN_USE, False)
+            await watch.until(lambda: len(watch.known.readings()) == 1)
+            assert watch.known.troubles().keys() == {"mqtt state"}
+
+
 async def test_a_gear_deleted_before_we_came_is_not_known(port):
     """The car sleeps, or the topic is misspelt, or hidden from us: nothing tells which."""
     await publish(port, {GEAR: ""})

@@ -44,7 +44,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     for name, words in {
         "none": "no such file",
         "pipe": "not a regular file",
-        ".": "not a regular file",
+        ".": "it is a folder, not a file",
         "long": "more than 64 KB",
         "bytes": "not text",
         "loop": "can't be read",
