@@ -100,7 +100,6 @@ class Mender:
 
     async def _find_route(self, chain: Chain, lost: Sequence[Hop], deadline: float) -> list[HopServer]:
         """Find the best route; wait until `deadline` for missing layers to appear."""
-        told: str | None = None
         while True:
             left = [hop for hop in chain.hops if hop not in lost and hop.failure is None]
             try:
@@ -110,11 +109,17 @@ class Mender:
                 if isinstance(last, RefusedError) and last.reason == Reason.TOO_LONG:
                     raise last from error
                 if self._network.now() + POLL_SECONDS > deadline:
-                    waited = f"{error} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
-                    raise NoRouteError(await self._explain(waited), error.missing) from last
-                if told != str(error):
-                    logger.warning("%s; waiting for servers to join", error)
-                    told = str(error)
+                    known = f"{error}: {error.reason}" if error.reason else str(error)
+                    waited = f"{known} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
+                    raise NoRouteError(
+                        await self._explain(waited),
+                        error.missing,
+                        reason=error.reason,
+                        waiting_for=error.waiting_for,
+                    ) from last
+                if self._network.directory.is_news(str(error), error.reason):
+                    known = f" ({error.reason})" if error.reason else ""
+                    logger.warning("%s; waiting for %s%s", error, error.waiting_for, known)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _explain(self, message: str) -> str:
