@@ -173,6 +173,10 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
             output.past_key_values = None
         return output
 
+    def generate_batch(self, *_: Any, **__: Any) -> Any:
+        """Raise UsageError: transformers' continuous batching needs the layers here."""
+        raise UsageError("generate_batch is not supported: call generate() in several threads")
+
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -212,7 +216,7 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         if labels is not None or output_attentions or output_hidden_states:
             raise UsageError("labels, attentions and hidden states of the layers stay with the servers")
         for name, value in others.items():
-            if value is not None:
+            if value is not None and name != "tokenizer":  # generate() hands it on, for its stop strings
                 raise UsageError(f"{name} is not supported: leave it away")
         ids = token_ids(input_ids, self.manifest.vocab_size)
         with self._session_for(past_key_values, ids.shape[1]) as session:

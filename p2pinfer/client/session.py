@@ -260,5 +260,7 @@ class InferenceSession:
                 "keep one open with `with model.inference_session(max_length=...)`"
             )
         if self._held and len(rows) != len(self._held):
-            raise UsageError(f"the session holds {len(self._held)} sequences, not {len(rows)}: open another")
+            raise UsageError(
+                f"a batch of {len(rows)} in a session that began with {len(self._held)}: open another session"
+            )
         self.new_tokens_that_fit(max((len(row) for row in rows), default=0))

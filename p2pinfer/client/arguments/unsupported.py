@@ -102,6 +102,7 @@ REFUSED_ARGUMENTS: Mapping[str, _Refusal] = {
     "past_key_values": _only(
         None, hint="they stay with the servers: use model.inference_session() to keep them"
     ),
+    "return_dict": _only(None, hint="it is named return_dict_in_generate"),
     "session": _only(
         None,
         hint="every generate() inside `with model.inference_session(...)` uses that session: leave it away, "

@@ -14,7 +14,7 @@ from p2pinfer.client.patience import Patience
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.types import PeerId
+from p2pinfer.types import PeerId, Span
 from p2pinfer.wire.status import Reason
 
 logger = logging.getLogger(__name__)
@@ -112,18 +112,21 @@ class Mender:
                     known = f"{error}: {error.reason}" if error.reason else str(error)
                     waited = f"{known} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
                     raise NoRouteError(
-                        await self._explain(waited),
+                        await self._explain(waited, error),
                         error.missing,
                         reason=error.reason,
                         waiting_for=error.waiting_for,
                     ) from last
-                if self._network.directory.is_news(str(error), error.reason):
+                if self._network.directory.is_news(error.reason or str(error)):
                     known = f" ({error.reason})" if error.reason else ""
-                    logger.warning("%s; waiting for %s%s", error, error.waiting_for, known)
+                    line = f"{error}; waiting for {error.waiting_for}{known}"
+                    logger.warning("%s", await self._explain(line, error))
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _explain(self, message: str) -> str:
+    async def _explain(self, message: str, error: NoRouteError) -> str:
         """Add what the swarm serves instead, if no server in it has this model."""
+        if error.reason or error.missing != (Span(0, self._manifest.num_layers),):
+            return message
         try:
             listings = await self._network.directory.swarm.models()
         except SwarmError:

@@ -62,7 +62,7 @@ class Directory:
     num_layers: int
     experience: Experience = field(init=False)
     _records: dict[PeerId, Announcement] = field(default_factory=dict)
-    _said: dict[tuple[object, ...], float] = field(default_factory=dict)
+    _said: dict[str, float] = field(default_factory=dict)
     _read_at: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class Directory:
         await self.refresh()
         return await self._choose(request, last_resort=True)
 
-    def is_news(self, *shortage: object) -> bool:
+    def is_news(self, shortage: str) -> bool:
         """True if no session has asked about this shortage lately: what all of them see is said once."""
         last, self._said[shortage] = self._said.get(shortage, float("-inf")), _now()
         return _now() - last > _NEWS_SECONDS
@@ -120,7 +120,7 @@ class Directory:
             records = await self.swarm.servers(self.model)
         except SwarmError as error:
             if not self._records:
-                raise NoRouteError(str(error)) from error
+                raise NoRouteError(str(error), waiting_for="the swarm to answer") from error
             logger.debug("the swarm can't be asked: %s", error)
             return
         self._records = {record.peer_id: record for record in records}

@@ -34,7 +34,9 @@ def announce(swarm: FakeSwarm, index: int, change: Callable[[Announcement], Anno
 
 def shortages(caplog) -> list[str]:
     return [
-        record.getMessage() for record in caplog.records if record.name == LOGGER and "waiting" in record.msg
+        record.getMessage()
+        for record in caplog.records
+        if record.name == LOGGER and "waiting" in record.getMessage()
     ]
 
 
@@ -95,6 +97,17 @@ async def test_what_the_record_or_a_ping_tells_is_the_reason(change, words, capl
             await in_client(swarm, lambda network: session_of(network, route=1.5).compute([[1]], [1]))
     assert error.value.missing == (Span(2, 4),)
     assert any(words in line for line in shortages(caplog))
+
+
+async def test_a_model_that_no_server_has_is_said_at_once_with_what_there_is(caplog):
+    async with fake_swarm([Span(0, 6)]) as swarm:
+        await swarm.members.pop().stop()
+        with pytest.raises(NoRouteError, match="no server in this swarm has fake"):
+            await in_client(swarm, lambda network: session_of(network, route=1.5).compute([[1]], [1]))
+    [line] = shortages(caplog)
+    assert line.startswith(
+        "no server for layers 0-5; waiting for servers to join; no server in this swarm has"
+    )
 
 
 async def test_a_server_that_failed_is_said_to_be_left_out_for_a_moment(caplog):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import GenerationConfig, StoppingCriteriaList
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import GenerationConfig, PreTrainedTokenizerFast, StoppingCriteriaList
 
 from p2pinfer.errors import UsageError
 from tests.client.generation.inputs import GREEDY, padded, tokens
+from tests.model.tiny_models import VOCAB_SIZE
 
 
 @pytest.mark.parametrize(
@@ -81,3 +84,21 @@ def test_arguments_may_be_positional_as_for_transformers(model, local):
     )
     with pytest.raises(UsageError, match="assistant_model is not supported"):
         model.generate(ids, config, None, None, None, None, local)
+
+
+def test_stop_strings_end_the_text_as_in_transformers(model, local):
+    words = {"abcdef": 0} | {f"<{token}>": token for token in range(1, VOCAB_SIZE)}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="abcdef")))
+    ids = tokens(1, 12)
+    stop = f"<{int(local.generate(ids, max_new_tokens=4, **GREEDY)[0, -1])}>"
+    options = {"stop_strings": [stop], "tokenizer": tokenizer, "max_new_tokens": 20, **GREEDY}
+    found = model.generate(ids, **options)
+    assert torch.equal(found, local.generate(ids, **options))
+    assert found.shape[1] <= 16
+    with model.inference_session(max_length=40):
+        assert torch.equal(model.generate(ids, **options), found)
+
+
+def test_continuous_batching_is_refused(model):
+    with pytest.raises(UsageError, match="in several threads"):
+        model.generate_batch([[1, 2]])
