@@ -85,7 +85,7 @@ def check_positions(position_ids: Any, real: Bools, seen: Bools, *, window: int 
     counts hidden tokens in transformers, and so forbids them between others.
     """
     whole = np.concatenate([seen, real], axis=1)
-    has_hole = has_holes(whole)
+    has_hole = not whole.all() and has_holes(whole)
     if has_hole and window is not None:
         raise UsageError(
             "attention_mask has a hole: this model's sliding window would count the hidden tokens; "
