@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from p2pinfer.client.arguments.loading import check_known, model_name
+from p2pinfer.client.arguments.loading import check_known, model_name, seconds
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.remote_model import RemoteModel
 
@@ -84,8 +84,8 @@ class AutoDistributedModelForCausalLM:
             model_name(model),
             initial_peers=initial_peers,
             cache_folder=cache_folder,
-            patience=Patience(route=timeout, step=step_timeout),
-            join_timeout_seconds=join_timeout,
+            patience=Patience(route=seconds("timeout", timeout), step=seconds("step_timeout", step_timeout)),
+            join_timeout_seconds=seconds("join_timeout", join_timeout),
             wire_dtype=wire_dtype,
             identity=identity,
             progress=progress,

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import ModelOutput
 
+from p2pinfer.client.arguments.lengths import new_tokens
 from p2pinfer.client.arguments.petals import attribute_hint
 from p2pinfer.client.arguments.tokens import (
     Integers,
@@ -32,7 +33,7 @@ from p2pinfer.client.arguments.unsupported import refuse_unsupported
 from p2pinfer.client.remote_cache import RemoteCache
 from p2pinfer.client.remote_model import RemoteModel
 from p2pinfer.client.session import HopReport, InferenceSession
-from p2pinfer.errors import ModelError, P2PInferError, PromptTooLongError, UsageError
+from p2pinfer.errors import ModelError, P2PInferError, UsageError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 
@@ -161,9 +162,8 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         try:
             real = real_tokens(given.get("attention_mask"), ids.shape)
             rows = [row[there] for row, there in zip(ids, real, strict=True)]
-            negative = given.get("negative_prompt_ids")
-            other_columns = 0 if negative is None else token_ids(negative, self.manifest.vocab_size).shape[1]
-            with self._as_prompt(_Prompt(ids, other_columns)):
+            sequences = len(ids) * (config.num_return_sequences or 1)
+            with self._as_prompt(_Prompt(ids, self._columns_of_negative_prompt(given, sequences))):
                 output = self._generate(inputs, generation_config, *others, **kwargs)
         except P2PInferError as error:
             if error.rows is None:
@@ -247,6 +247,18 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
             )
         raise UsageError("generate() needs input_ids of shape [sequences, tokens] with at least one token")
 
+    def _columns_of_negative_prompt(self, given: dict[str, Any], sequences: int) -> int:
+        """Return the width of the negative prompt, 0 without one. Raises UsageError if it can't be run."""
+        if given.get("negative_prompt_ids") is None:
+            return 0
+        ids = token_ids(given["negative_prompt_ids"], self.manifest.vocab_size)
+        if len(ids) != sequences:
+            raise UsageError(f"negative_prompt_ids have {len(ids)} sequences for {sequences} texts")
+        real = real_tokens(given.get("negative_prompt_attention_mask"), ids.shape)
+        check_ends_are_real(real)
+        check_positions(None, real, real[:, :0], window=sliding_window(self.config))
+        return int(ids.shape[1])
+
     def _generate(self, *arguments: Any, **kwargs: Any) -> Any:
         shared = _current_session.get()
         if shared is not None:
@@ -299,22 +311,20 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         real = real_tokens(mask, (len(prompt.ids) if mask is None else len(mask), columns))
         check_ends_are_real(real)
         longest = max(int(real.sum(axis=1).max()), prompt.other_columns)
-        fitting = session.new_tokens_that_fit(longest)
         asked = max_cache_length + 1 - columns
-        least = min(
-            asked,
-            max((generation_config.min_length or 0) - columns, generation_config.min_new_tokens or 0),
+        count = new_tokens(
+            asked=asked,
+            fitting=session.new_tokens_that_fit(longest),
+            columns=columns,
+            min_length=generation_config.min_length,
+            min_new_tokens=generation_config.min_new_tokens,
         )
-        if least > fitting:
-            raise PromptTooLongError(
-                f"{least} new tokens after {longest}: {fitting} fit; lower min_new_tokens or shorten the text"
-            )
-        if fitting < asked:
+        if count < asked:
             logger.warning(
-                "the text ends after %d of %d new tokens: no more fit after %d", fitting, asked, longest
+                "the text ends after %d of %d new tokens: no more fit after %d", count, asked, longest
             )
-        generation_config.max_length = columns + min(asked, fitting)
-        session.limit_length(longest + min(asked, fitting))
+        generation_config.max_length = columns + count
+        session.limit_length(longest + count)
         # Servers cache anyway, and cut prompts themselves: the text is the same.
         generation_config.use_cache, generation_config.prefill_chunk_size = True, None
         model_kwargs["past_key_values"] = RemoteCache(session)

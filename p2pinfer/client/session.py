@@ -69,7 +69,9 @@ class InferenceSession:
 
         `max_length` counts the tokens of one row; None: the model's limit, unless `limit_length` lowers it.
         """
-        if max_length is not None and not 1 <= max_length <= manifest.max_positions:
+        if max_length is not None and not (
+            isinstance(max_length, int) and 1 <= max_length <= manifest.max_positions
+        ):
             raise UsageError(
                 f"max_length={max_length}: {manifest.name} takes from 1 to {manifest.max_positions} tokens"
             )

@@ -55,6 +55,13 @@ def model_name(given: Any) -> str:
     return os.fspath(given)
 
 
+def seconds(name: str, given: Any) -> float:
+    """Return a limit of time. Raises UsageError if it is no number, or negative."""
+    if not isinstance(given, int | float) or not given >= 0:
+        raise UsageError(f"{name} must be a number of seconds, not {given!r}")
+    return given
+
+
 def peers(given: Any) -> tuple[str, ...]:
     """Return the addresses of initial peers: a list, or one text as a server has printed it.
 

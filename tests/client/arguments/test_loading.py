@@ -88,3 +88,10 @@ def test_importing_a_class_of_petals_says_what_to_import(name):
 
 def test_other_names_that_there_are_not_are_attribute_errors():
     assert not hasattr(p2pinfer, "nonsense")
+
+
+@pytest.mark.parametrize("name", ["timeout", "step_timeout", "join_timeout"])
+@pytest.mark.parametrize("value", [None, "60", -1, float("nan")])
+def test_a_limit_that_is_no_number_of_seconds_is_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name} must be a number of seconds"):
+        AutoDistributedModelForCausalLM.from_pretrained("model", initial_peers=[ONE], **{name: value})

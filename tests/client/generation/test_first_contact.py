@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from p2pinfer.errors import UsageError
-from tests.client.generation.inputs import tokens
+from tests.client.generation.inputs import GREEDY, tokens
 from tests.model.tiny_models import VOCAB_SIZE
 
 
@@ -54,3 +54,17 @@ def test_words_of_petals_get_a_hint(model):
         model.generate(ids, input_ids=ids)
     with pytest.raises(UsageError, match="GenerationConfig"):
         model.generate(ids, {"max_new_tokens": 2})
+
+
+@pytest.mark.parametrize("length", [0, -1, 257, 10.5, "16"])
+def test_a_session_of_no_possible_length_is_refused(model, length):
+    with pytest.raises(UsageError, match=f"max_length={length}: .* takes from 1 to 256"):
+        with model.inference_session(max_length=length):
+            pass
+
+
+def test_token_ids_may_be_of_32_bits(model):
+    ids = tokens(1, 5)
+    options = {"max_new_tokens": 3, **GREEDY}
+    assert torch.equal(model.generate(ids.int(), **options), model.generate(ids, **options))
+    assert torch.equal(model(ids.int()).logits, model(ids).logits)

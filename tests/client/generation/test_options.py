@@ -102,3 +102,18 @@ def test_stop_strings_end_the_text_as_in_transformers(model, local):
 def test_continuous_batching_is_refused(model):
     with pytest.raises(UsageError, match="in several threads"):
         model.generate_batch([[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "message"),
+    [
+        (tokens(1, 5), None, "1 sequences for 2 texts"),
+        (tokens(2, 5), torch.tensor([[1, 1, 1, 1, 0], [1] * 5]), "ends in padding"),
+        (tokens(2, 5), torch.tensor([[1, 0, 1, 1, 1], [1] * 5]), "hole"),
+        ("not this", None, "takes token ids"),
+    ],
+)
+def test_a_negative_prompt_that_cannot_be_run_is_refused_at_the_call(model, ids, mask, message):
+    options = {"negative_prompt_ids": ids, "negative_prompt_attention_mask": mask, "guidance_scale": 1.5}
+    with pytest.raises(UsageError, match=message):
+        model.generate(tokens(2, 4), max_new_tokens=2, **options, **GREEDY)
