@@ -95,13 +95,15 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
         return torch.float32
 
     @contextlib.contextmanager
-    def inference_session(self, max_length: int | None = None) -> Iterator[InferenceSession]:
+    def inference_session(self, max_length: int | None = None, **others: Any) -> Iterator[InferenceSession]:
         """Keep one session open for all generate() and forward calls of this thread within the `with` block.
 
         Give each generate() the whole text so far: servers compute only what is new. `max_length` counts the
         tokens per sequence, prompts and answers together; it must be given, because servers keep memory for
         so many. Raises UsageError.
         """
+        for name in others:
+            raise UsageError(f"{name} is not supported: inference_session() takes max_length only")
         if max_length is None:
             raise UsageError(
                 "inference_session() needs max_length: the tokens of the longest text, prompt and answers "

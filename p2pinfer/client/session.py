@@ -6,10 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from p2pinfer.client.arguments.petals import session_attribute_hint
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.deadlines import StepTimes
 from p2pinfer.client.chain.pending_rows import PendingRows
@@ -94,6 +95,13 @@ class InferenceSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    if not TYPE_CHECKING:  # which goes on finding names that there are not
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = session_attribute_hint(name)
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(what if hint is None else f"{what}: {hint}", name=name, obj=self)
 
     @property
     def model(self) -> str:

@@ -1,4 +1,4 @@
-"""How long a text becomes, where the model's or the session's context ends before the caller's limit. Pure."""
+"""How long a text becomes, where the model's or the session's context ends before the limit. Pure."""
 
 from __future__ import annotations
 

@@ -13,8 +13,19 @@ _ATTRIBUTES = {
     "active_session": "use `with model.inference_session(max_length=...) as session`",
     "use_session": "use `with model.inference_session(max_length=...) as session`",
 }
+_SESSION_ATTRIBUTES = {
+    "step": "model.generate(text) and model(ids, past_key_values=...) run tokens through the session",
+    "position": "session.tokens has the rows that the servers hold",
+    "output_ids": "session.tokens has the rows that the servers hold",
+    "last_token_id": "session.tokens has the rows that the servers hold",
+}
 
 
 def attribute_hint(name: str) -> str | None:
     """Return what to use instead of this attribute of a model; None if it is no name of Petals'."""
     return _ATTRIBUTES.get(name)
+
+
+def session_attribute_hint(name: str) -> str | None:
+    """Return what to use instead of this attribute of a session; None if it is no name of Petals'."""
+    return _SESSION_ATTRIBUTES.get(name)

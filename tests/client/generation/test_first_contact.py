@@ -38,10 +38,17 @@ def test_words_of_petals_get_a_hint(model):
     with model.inference_session(max_length=32) as session:
         with pytest.raises(UsageError, match=r"session is not supported: .*leave it away"):
             model.generate(ids, session=session, max_new_tokens=2)
+        for name in ("step", "position", "output_ids"):
+            with pytest.raises(AttributeError, match=f"{name}.*: .*(session|model)"):
+                getattr(session, name)
+        assert not hasattr(session, "nonsense")
         with pytest.raises(UsageError, match="the whole text so far"):
             model.generate(max_new_tokens=2)
     with pytest.raises(UsageError, match="needs input_ids"):
         model.generate(max_new_tokens=2)
+    with pytest.raises(UsageError, match="batch_size is not supported"):
+        with model.inference_session(max_length=8, batch_size=2):
+            pass
     with pytest.raises(UsageError, match="needs max_length"), model.inference_session():
         pass
     for name in ("transformer", "model", "h", "lm_head"):
