@@ -25,4 +25,10 @@ def __getattr__(name: str) -> Any:
         from p2pinfer.client.generation import DistributedCausalLM
 
         return DistributedCausalLM
+    if name.startswith(("AutoDistributed", "Distributed", "Remote")):  # Petals' names
+        # An ImportError, because `from p2pinfer import ...` drops the message of an AttributeError.
+        raise ImportError(
+            f"p2pinfer has no {name}: for every family of models it is "
+            "AutoDistributedModelForCausalLM.from_pretrained(name, initial_peers=[...])"
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -79,11 +79,24 @@ class SwarmUnreachableError(SwarmError):
 
 
 class NoRouteError(SwarmError):
-    """No reachable server holds some of the layers; `missing` names them."""
+    """No reachable server with room holds some of the layers; `missing` names them.
 
-    def __init__(self, message: str, missing: tuple[Span, ...] = ()) -> None:
+    `reason` says what is known of the servers that announce them; empty: there are none. `waiting_for`
+    is what would help.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        missing: tuple[Span, ...] = (),
+        *,
+        reason: str = "",
+        waiting_for: str = "servers to join",
+    ) -> None:
         super().__init__(message)
         self.missing = missing
+        self.reason = reason
+        self.waiting_for = waiting_for
 
 
 class RefusedError(P2PInferError):

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -179,10 +180,16 @@ class FakeServer:
     """One server: the real handler, sessions and batcher over the fake engine."""
 
     def __init__(
-        self, layers: Span, num_layers: int, cache_tokens: int, idle_seconds: float, receipt_tokens: int
+        self,
+        layers: Span,
+        num_layers: int,
+        cache_tokens: int,
+        idle_seconds: float,
+        receipt_tokens: int,
+        engine: FakeEngine | None = None,
     ) -> None:
         self.identity = Identity.ephemeral()
-        self.engine = FakeEngine(layers)
+        self.engine = engine or FakeEngine(layers)
         self.book = MemoryBook()
         self.accounts = Accounts(self.identity, self.book, receipt_tokens=receipt_tokens)
         self.sessions = SessionTable(
@@ -282,13 +289,21 @@ class FakeServer:
 class FakeSwarm:
     """A list of servers with the reading half of Swarm's interface."""
 
-    def __init__(self, num_layers: int, cache_tokens: int, idle_seconds: float, receipt_tokens: int) -> None:
+    def __init__(
+        self,
+        num_layers: int,
+        cache_tokens: int,
+        idle_seconds: float,
+        receipt_tokens: int,
+        engine_of: Callable[[Span], Any] = FakeEngine,
+    ) -> None:
         self.members: list[FakeServer] = []
         self._shape = (num_layers, cache_tokens, idle_seconds, receipt_tokens)
+        self._engine_of = engine_of
 
     async def add(self, span: Span) -> FakeServer:
         """Start one more server."""
-        member = FakeServer(span, *self._shape)
+        member = FakeServer(span, *self._shape, engine=self._engine_of(span))
         await member.start()
         self.members.append(member)
         return member
@@ -315,10 +330,11 @@ async def fake_swarm(
     cache_tokens: int = 4096,
     idle_seconds: float = 60.0,
     receipt_tokens: int = 1_000_000,
+    engine_of: Callable[[Span], Any] = FakeEngine,
 ) -> AsyncIterator[FakeSwarm]:
-    """Start one server per span."""
+    """Start one server per span. `engine_of` makes its engine: a real one needs a real client's ends."""
     num_layers = max(span.end for span in spans)
-    swarm = FakeSwarm(num_layers, cache_tokens, idle_seconds, receipt_tokens)
+    swarm = FakeSwarm(num_layers, cache_tokens, idle_seconds, receipt_tokens, engine_of)
     try:
         for span in spans:
             await swarm.add(span)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from p2pinfer.client.arguments.loading import check_known, model_name, seconds
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.remote_model import RemoteModel
 
@@ -18,9 +20,9 @@ class AutoDistributedModelForCausalLM:
 
     @staticmethod
     def from_pretrained(
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | None = None,
+        initial_peers: str | Sequence[str] | None = None,
         *,
-        initial_peers: Sequence[str],
         cache_folder: str | os.PathLike[str] | None = None,
         timeout: float = 60.0,
         step_timeout: float = 30.0,
@@ -28,6 +30,7 @@ class AutoDistributedModelForCausalLM:
         wire_dtype: str = "float32",
         identity: str | os.PathLike[str] | None = None,
         progress: Callable[[str], None] | None = None,
+        **others: Any,
     ) -> DistributedCausalLM:
         """Join a swarm and return a model that computes its decoder layers there.
 
@@ -50,7 +53,7 @@ class AutoDistributedModelForCausalLM:
             model: A Hugging Face id, a folder in Hugging Face's format, a .gguf file, or a layer store made
                 by `python -m p2pinfer.convert`. Servers must serve exactly the same weights.
             initial_peers: Addresses of one or more members of the swarm, as a server prints them after
-                `join this swarm:`. One that answers is enough.
+                `join this swarm:`: a list, or the printed text. One that answers is enough.
             cache_folder: Where converted models are kept. Default: the user's cache folder.
             timeout: Seconds to wait until servers for all layers are found, at the start of a text and
                 after servers have left. Then `generate` raises NoRouteError.
@@ -70,17 +73,19 @@ class AutoDistributedModelForCausalLM:
             leaves by itself.
 
         Raises:
-            UsageError: `initial_peers` is empty, or `wire_dtype` is unknown.
+            UsageError: `model` or `initial_peers` is missing or malformed, `wire_dtype` is unknown, or an
+                argument is none of these.
             SwarmUnreachableError: None of `initial_peers` has answered.
             UnsupportedModelError: The model is not of a decoder family that p2pinfer runs.
             ModelError: The model can't be found or read.
         """
+        check_known(others, _ARGUMENTS)
         remote = RemoteModel.open(
-            model,
+            model_name(model),
             initial_peers=initial_peers,
             cache_folder=cache_folder,
-            patience=Patience(route=timeout, step=step_timeout),
-            join_timeout_seconds=join_timeout,
+            patience=Patience(route=seconds("timeout", timeout), step=seconds("step_timeout", step_timeout)),
+            join_timeout_seconds=seconds("join_timeout", join_timeout),
             wire_dtype=wire_dtype,
             identity=identity,
             progress=progress,
@@ -93,3 +98,6 @@ class AutoDistributedModelForCausalLM:
         except BaseException:
             remote.close()
             raise
+
+
+_ARGUMENTS = list(inspect.signature(AutoDistributedModelForCausalLM.from_pretrained).parameters)[:-1]

@@ -10,19 +10,20 @@ import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from p2pinfer.backoff import Chance
+from p2pinfer.client.arguments.loading import peers
 from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
 from p2pinfer.client.route.directory import Directory
-from p2pinfer.errors import SwarmError, UsageError
+from p2pinfer.errors import P2PInferError, SwarmError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.tasks import all_of, cancel_and_wait
 from p2pinfer.threads import LoopGoneError, run_in_loop, tell
 
 T = TypeVar("T")
@@ -30,21 +31,25 @@ T = TypeVar("T")
 Join = Callable[[Identity], AbstractAsyncContextManager[Swarm]]
 """Joins the swarm under this identity, and leaves it when the block ends."""
 
+
+class OpenChain(Protocol):
+    """What a session has open at servers."""
+
+    async def end(self, error: P2PInferError) -> None:
+        """Close it, also while a thread waits for it, which gets `error`."""
+
+
 _OPEN: weakref.WeakSet[Network] = weakref.WeakSet()
+_CLOSED = "this model was closed: load it again with from_pretrained"
 _ENDED = "the client's network thread has ended: load the model again with from_pretrained"
 
 
-def join_through(initial_peers: str | Sequence[str], *, seconds: float) -> Join:
+def join_through(initial_peers: str | Sequence[str] | None, *, seconds: float) -> Join:
     """Return how to join a swarm through one of these peers, as a client: it stores no records for others.
 
-    The join waits up to `seconds` for an answer. Raises UsageError if `initial_peers` is empty.
+    The join waits up to `seconds` for an answer. Raises UsageError if `initial_peers` is empty or malformed.
     """
-    addresses = (initial_peers,) if isinstance(initial_peers, str) else tuple(initial_peers)
-    if not addresses:
-        raise UsageError(
-            "initial_peers is empty: give the addresses that a server prints after `join this swarm:`"
-        )
-    return partial(Swarm.join, addresses, client_only=True, startup_timeout_seconds=seconds)
+    return partial(Swarm.join, peers(initial_peers), client_only=True, startup_timeout_seconds=seconds)
 
 
 class Network:
@@ -57,11 +62,13 @@ class Network:
         """What spreads retries; a simulation puts a seeded one here."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="p2pinfer-network", daemon=True)
+        self.open_chains: set[OpenChain] = set()
+        """The sessions' chains, which end before the network does. For the event loop."""
         self._stack = AsyncExitStack()
-        self._closed = False
+        self._closing = False
         self._thread.start()
         try:
-            self.carrier, self.directory = self.run(self._join(join, manifest))
+            self.carrier, self.directory = self._run(self._join(join, manifest))
         except BaseException:
             self.close()
             raise
@@ -73,24 +80,23 @@ class Network:
         Raises UsageError if the network is closed, SwarmError if its thread has ended, and what `work`
         raises.
         """
-        if self._closed:
+        if self._closing:
             work.close()
-            raise UsageError("this model was closed: load it again with from_pretrained")
-        if not self._thread.is_alive():
-            work.close()
-            raise SwarmError(_ENDED)
+            raise UsageError(_CLOSED)
         if threading.current_thread() is self._thread:
             work.close()
             raise UsageError("the network's own thread can't wait for itself: call from another thread")
         try:
-            return run_in_loop(self._loop, self._thread, work)
-        except LoopGoneError as error:
-            raise SwarmError(_ENDED) from error
+            return self._run(work)
+        except asyncio.CancelledError:
+            if self._closing:  # by another thread
+                raise UsageError(_CLOSED) from None
+            raise
 
     @property
     def is_running(self) -> bool:
-        """False after `close`, or if the network's thread has ended otherwise."""
-        return not self._closed and self._thread.is_alive()
+        """False from `close` on, or if the network's thread has ended otherwise."""
+        return not self._closing and self._thread.is_alive()
 
     def call_soon(self, work: Callable[[], None]) -> None:
         """Let the network's loop call `work`, without waiting for it. Any thread may ask."""
@@ -101,14 +107,17 @@ class Network:
         return self._loop.time()
 
     def close(self) -> None:
-        """Leave the swarm and end the thread. Closing twice is harmless."""
-        if self._closed:
+        """End the open sessions, leave the swarm and end the thread. Closing twice is harmless.
+
+        A thread that waits for a step, or for servers, gets a UsageError that says so.
+        """
+        if self._closing:
             return
+        self._closing = True
         try:
-            if self.is_running:
-                self.run(self._leave())
+            if self._thread.is_alive():
+                self._run(self._leave())
         finally:
-            self._closed = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=10)
             if not self._thread.is_alive():
@@ -123,8 +132,20 @@ class Network:
         self._stack.push_async_callback(directory.close)
         return carrier, directory
 
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            work.close()
+            raise SwarmError(_ENDED)
+        try:
+            return run_in_loop(self._loop, self._thread, work)
+        except LoopGoneError as error:
+            raise SwarmError(_ENDED) from error
+
     async def _leave(self) -> None:
-        await self._stack.aclose()
+        try:
+            await all_of(*(chain.end(UsageError(_CLOSED)) for chain in self.open_chains))
+        finally:
+            await self._stack.aclose()
         await cancel_and_wait(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
 

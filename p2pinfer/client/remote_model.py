@@ -55,7 +55,7 @@ class RemoteModel:
         cls,
         model: str | os.PathLike[str],
         *,
-        initial_peers: str | Sequence[str],
+        initial_peers: str | Sequence[str] | None,
         cache_folder: str | os.PathLike[str] | None = None,
         patience: Patience | None = None,
         join_timeout_seconds: float = 20.0,
@@ -69,9 +69,9 @@ class RemoteModel:
         key. `progress` gets a line per step of a conversion. Raises UsageError, ModelError and
         SwarmUnreachableError.
         """
-        join = join_through(initial_peers, seconds=join_timeout_seconds)
         if wire_dtype not in _WIRE_DTYPES:
             raise UsageError(f"wire_dtype={wire_dtype!r} is unknown: use {' or '.join(_WIRE_DTYPES)}")
+        join = join_through(initial_peers, seconds=join_timeout_seconds)
         folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
         store = open_model(os.fspath(model), cache_folder=folder, progress=progress or _say_nothing)
         payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))

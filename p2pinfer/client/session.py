@@ -6,10 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from p2pinfer.client.arguments.petals import session_attribute_hint
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.deadlines import StepTimes
 from p2pinfer.client.chain.pending_rows import PendingRows
@@ -69,7 +70,9 @@ class InferenceSession:
 
         `max_length` counts the tokens of one row; None: the model's limit, unless `limit_length` lowers it.
         """
-        if max_length is not None and not 1 <= max_length <= manifest.max_positions:
+        if max_length is not None and not (
+            isinstance(max_length, int) and 1 <= max_length <= manifest.max_positions
+        ):
             raise UsageError(
                 f"max_length={max_length}: {manifest.name} takes from 1 to {manifest.max_positions} tokens"
             )
@@ -92,6 +95,18 @@ class InferenceSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    if not TYPE_CHECKING:  # which goes on finding names that there are not
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = session_attribute_hint(name)
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(what if hint is None else f"{what}: {hint}", name=name, obj=self)
+
+    @property
+    def model(self) -> str:
+        """The hash of the model's manifest."""
+        return self._manifest.hash
 
     @property
     def tokens(self) -> list[list[int]]:
@@ -128,6 +143,20 @@ class InferenceSession:
         if self.max_length is None:
             self.max_length = min(max_length, self._manifest.max_positions)
 
+    def new_tokens_that_fit(self, tokens: int) -> int:
+        """Return how many new tokens a text of `tokens` can get: at least one, which needs no room itself.
+
+        Raises PromptTooLongError if the text doesn't fit.
+        """
+        limit = self.max_length or self._manifest.max_positions
+        if tokens > limit:
+            raise PromptTooLongError(
+                f"{tokens} tokens: the session was opened for {limit}; raise max_length"
+                if limit < self._manifest.max_positions
+                else f"{tokens} tokens: {self._manifest.name} takes at most {limit}; shorten the text"
+            )
+        return limit + 1 - tokens
+
     def compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:
         """Return, per row, the last layer's hidden states [wanted, hidden] of its last tokens.
 
@@ -135,9 +164,11 @@ class InferenceSession:
         returned, at least one. Raises PromptTooLongError; NoRouteError when layers are missing for too long;
         RefusedError and HopFailedError when no other server helps in time.
         """
-        if self._closed:
-            raise UsageError("this session was closed: open a new one")
-        self._check(rows)
+        try:
+            self._check(rows)
+        except P2PInferError as error:
+            error.rows = [list(row) for row in rows]
+            raise
         if not self._turn.acquire(blocking=False):  # an idle session's hops are being switched
             self._network.run(self._unbroken.handover.finish_switch())
             self._turn.acquire()
@@ -233,13 +264,13 @@ class InferenceSession:
         return self._held if self._pending is None else self._pending.held
 
     def _check(self, rows: Sequence[list[int]]) -> None:
-        if self._held and len(rows) != len(self._held):
-            raise UsageError(f"the session holds {len(self._held)} sequences, not {len(rows)}: open another")
-        longest = max((len(row) for row in rows), default=0)
-        limit = self.max_length or self._manifest.max_positions
-        if longest > limit:
-            raise PromptTooLongError(
-                f"{longest} tokens: the session was opened for {limit}; raise max_length"
-                if limit < self._manifest.max_positions
-                else f"{longest} tokens: {self._manifest.name} takes at most {limit}; shorten the text"
+        if self._closed:
+            raise UsageError(
+                "this session was closed, and its servers have freed their caches: "
+                "keep one open with `with model.inference_session(max_length=...)`"
             )
+        if self._held and len(rows) != len(self._held):
+            raise UsageError(
+                f"a batch of {len(rows)} in a session that began with {len(self._held)}: open another session"
+            )
+        self.new_tokens_that_fit(max((len(row) for row in rows), default=0))

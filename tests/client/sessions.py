@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -17,14 +16,10 @@ from tests.fakes import FakeEnds, FakeSwarm, fake_manifest
 
 T = TypeVar("T")
 THREE = (Span(0, 2), Span(2, 4), Span(4, 6))
-_SESSIONS: weakref.WeakKeyDictionary[Network, list[InferenceSession]] = weakref.WeakKeyDictionary()
 
 
 async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: int = 6) -> T:
-    """Run blocking client code in a thread, as a program would, against the swarm in this loop.
-
-    Sessions that `work` leaves open are closed before the network.
-    """
+    """Run blocking client code in a thread, as a program would, against the swarm in this loop."""
 
     @asynccontextmanager
     async def join(_):
@@ -35,8 +30,6 @@ async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: 
         try:
             return work(network)
         finally:
-            for session in _SESSIONS.pop(network, []):
-                session.close()
             network.close()
 
     return await asyncio.to_thread(program)
@@ -50,15 +43,13 @@ def session_of(
     route: float = 5.0,
     step: float = 5.0,
 ) -> InferenceSession:
-    session = InferenceSession(
+    return InferenceSession(
         network,
         fake_manifest(num_layers),
         FakeEnds(),
         max_length=max_length,
         patience=Patience(route=route, step=step),
     )
-    _SESSIONS.setdefault(network, []).append(session)
-    return session
 
 
 def decode(session: InferenceSession, prompt: list[int], tokens: int, after=lambda index: None) -> list[int]:

@@ -20,7 +20,7 @@ from p2pinfer.client.chain.prefill import step_tokens
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.routing import CLIENT
-from p2pinfer.errors import HopFailedError, LinkFailedError, ProtocolError
+from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
@@ -76,6 +76,7 @@ class Chain:
         self._max_step_tokens = 1
         self._last_step_id = 0
         self._unsent = False
+        self._ended: P2PInferError | None = None
 
     @property
     def max_step_tokens(self) -> int:
@@ -97,6 +98,11 @@ class Chain:
         """Wake the generating thread: a hop has said something."""
         self._waiter.wake()
         self._on_news()
+
+    def end(self, error: P2PInferError) -> None:
+        """Raise `error` in the generating thread, now or at its next step."""
+        self._ended = error
+        self._waiter.wake()
 
     def send(self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
         """Begin to send one step to the first hop, and return its id. `receive` sends the rest.
@@ -204,6 +210,8 @@ class Chain:
 
     def _check(self) -> None:
         """Raise what a hop's call has reported, if the route can't go on with it."""
+        if self._ended is not None:
+            raise self._ended
         self._check_calls()
         for index, hop in enumerate(self.hops):
             if hop.outputs_lost is not None:

@@ -14,7 +14,7 @@ from p2pinfer.client.patience import Patience
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.types import PeerId
+from p2pinfer.types import PeerId, Span
 from p2pinfer.wire.status import Reason
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,6 @@ class Mender:
 
     async def _find_route(self, chain: Chain, lost: Sequence[Hop], deadline: float) -> list[HopServer]:
         """Find the best route; wait until `deadline` for missing layers to appear."""
-        told: str | None = None
         while True:
             left = [hop for hop in chain.hops if hop not in lost and hop.failure is None]
             try:
@@ -110,15 +109,24 @@ class Mender:
                 if isinstance(last, RefusedError) and last.reason == Reason.TOO_LONG:
                     raise last from error
                 if self._network.now() + POLL_SECONDS > deadline:
-                    waited = f"{error} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
-                    raise NoRouteError(await self._explain(waited), error.missing) from last
-                if told != str(error):
-                    logger.warning("%s; waiting for servers to join", error)
-                    told = str(error)
+                    known = f"{error}: {error.reason}" if error.reason else str(error)
+                    waited = f"{known} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
+                    raise NoRouteError(
+                        await self._explain(waited, error),
+                        error.missing,
+                        reason=error.reason,
+                        waiting_for=error.waiting_for,
+                    ) from last
+                if self._network.directory.is_news(error.reason or str(error)):
+                    known = f" ({error.reason})" if error.reason else ""
+                    line = f"{error}; waiting for {error.waiting_for}{known}"
+                    logger.warning("%s", await self._explain(line, error))
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _explain(self, message: str) -> str:
+    async def _explain(self, message: str, error: NoRouteError) -> str:
         """Add what the swarm serves instead, if no server in it has this model."""
+        if error.reason or error.missing != (Span(0, self._manifest.num_layers),):
+            return message
         try:
             listings = await self._network.directory.swarm.models()
         except SwarmError:

@@ -16,6 +16,7 @@ from p2pinfer.client.network import Network
 from p2pinfer.client.route.directory import TOKENS_TO_COME
 from p2pinfer.client.route.experience import life_of
 from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.client.route.shortage import why_avoided
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.types import PeerId
 
@@ -67,7 +68,7 @@ class Replacements:
         experience = self.network.directory.experience
         for server in asked:  # a server that has started at the same peer since then is innocent
             if server.hop.peer_id == remedy.avoid:
-                experience.avoid(life_of(server.record), remedy.avoid_seconds)
+                experience.avoid(life_of(server.record), remedy.avoid_seconds, why_avoided(error))
             if server.hop.peer_id == remedy.doubt:
                 experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS)
         if remedy.avoid_link is not None:

@@ -7,9 +7,11 @@ Decided elsewhere: which servers (routing.py), what an error means (recovery.py)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.pending_rows import Embed
@@ -19,13 +21,15 @@ from p2pinfer.client.failover.mending import Mender
 from p2pinfer.client.failover.replacements import Replacements
 from p2pinfer.client.network import Network
 from p2pinfer.client.patience import Patience
-from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
 _FRESH_RECORDS_SECONDS = 15.0
+_LET_GO_SECONDS = 2.0
 
 
 class UnbrokenChain:
@@ -44,6 +48,8 @@ class UnbrokenChain:
         """`held` returns the tokens of each row that every hop has. `turn` is held during a step."""
         self._network = network
         self._patience = patience
+        self._turn = turn
+        self._working: asyncio.Task[object] | None = None
         self._replacements = Replacements(network, embed=embed, held=held)
         self.mender = Mender(self._replacements, manifest, patience)
         self.handover = Handover(self._replacements, self.mender, turn)
@@ -79,8 +85,10 @@ class UnbrokenChain:
         )
         self._replacements.chain = chain
         self._replacements.numerics = None
+        self._network.open_chains.add(self)
         self._reading = asyncio.create_task(self._network.directory.keep_fresh(_FRESH_RECORDS_SECONDS))
-        await self.mender.mend(chain, None)
+        with self._interruptible():
+            await self.mender.mend(chain, None)
         self.handover.look_at_departures()  # a hop may have said during the opening that it leaves
         return chain
 
@@ -88,9 +96,21 @@ class UnbrokenChain:
         """Put other servers in the place of the hops that failed. Raises what `Mender.mend` raises."""
         chain = self._replacements.chain
         assert chain is not None
-        async with self.handover.set_aside():
-            logger.info("rerouting: %s", error)
-            await self.mender.mend(chain, error)
+        with self._interruptible():
+            async with self.handover.set_aside():
+                logger.info("rerouting: %s", error)
+                await self.mender.mend(chain, error)
+
+    async def end(self, error: P2PInferError) -> None:
+        """Close, also while a thread waits for a step or for servers: the thread gets `error`."""
+        if self._replacements.chain is not None:
+            self._replacements.chain.end(error)
+        await cancel_and_wait(self._working)
+        await self.handover.forget()
+        # The thread has to stop reading its lanes before they are closed.
+        if await in_thread(partial(self._turn.acquire, timeout=_LET_GO_SECONDS)):
+            self._turn.release()
+        await self.close()
 
     async def close(self) -> None:
         """End all sessions. Closing twice is harmless; afterwards the chain can be opened again."""
@@ -100,3 +120,13 @@ class UnbrokenChain:
         chain, self._replacements.chain = self._replacements.chain, None
         if chain is not None:
             await chain.close()
+        self._network.open_chains.discard(self)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let `end` cancel what the block waits for."""
+        self._working = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self._working = None

@@ -15,6 +15,7 @@ from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.routing import CLIENT, Candidate, find_route
+from p2pinfer.client.route.shortage import LeftOut, Why, explained
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
@@ -30,6 +31,7 @@ _FRESH_PING_SECONDS = 15.0
 _CONFIRMED_PING_SECONDS = 2.0
 _LAGGARDS_SECONDS = 0.5
 _OPENING_SECONDS = 0.1
+_NEWS_SECONDS = 600.0
 _ASSUMED_SECONDS_PER_LAYER = 0.001
 _ASSUMED_PREFILL = LayerSeconds(first=0.0001)
 _LAST_RESORT_SECONDS = 10.0
@@ -60,6 +62,7 @@ class Directory:
     num_layers: int
     experience: Experience = field(init=False)
     _records: dict[PeerId, Announcement] = field(default_factory=dict)
+    _said: dict[str, float] = field(default_factory=dict)
     _read_at: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -94,6 +97,11 @@ class Directory:
         await self.refresh()
         return await self._choose(request, last_resort=True)
 
+    def is_news(self, shortage: str) -> bool:
+        """True if no session has asked about this shortage lately: what all of them see is said once."""
+        last, self._said[shortage] = self._said.get(shortage, float("-inf")), _now()
+        return _now() - last > _NEWS_SECONDS
+
     async def keep_fresh(self, seconds: float) -> None:
         """Read the records again and again, so that replacements are known before a hop is lost."""
         while True:
@@ -112,7 +120,7 @@ class Directory:
             records = await self.swarm.servers(self.model)
         except SwarmError as error:
             if not self._records:
-                raise NoRouteError(str(error)) from error
+                raise NoRouteError(str(error), waiting_for="the swarm to answer") from error
             logger.debug("the swarm can't be asked: %s", error)
             return
         self._records = {record.peer_id: record for record in records}
@@ -120,7 +128,7 @@ class Directory:
 
     async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
         """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""
-        usable = [record for record in self._records.values() if self._is_usable(record, request)]
+        usable = [record for record in self._records.values() if self._why_not(record, request) is None]
         trusted = [record for record in usable if not self.experience.is_doubted(life_of(record))]
         waiting = self._ping(trusted, request)
         if waiting:  # not for all of them: a server that is gone never answers
@@ -137,22 +145,41 @@ class Directory:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             with contextlib.suppress(NoRouteError):
                 return self._find(usable, request)
-        return self._find(usable, request)
+        try:
+            return self._find(usable, request)
+        except NoRouteError as error:
+            raise self._explained(error, request) from error
 
     def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
         """True if the route has a link that broke lately: a server that answers later may be a way around."""
         peers = [CLIENT, *(server.hop.peer_id for server in route), CLIENT]
         return any(self.experience.is_broken(*link) for link in pairwise(peers))
 
-    def _is_usable(self, record: Announcement, request: _RouteRequest) -> bool:
-        return (
-            record.state is ServerState.SERVING
-            and record.num_layers == self.num_layers
-            and record.layers.end <= self.num_layers
-            and request.numerics in (None, record.numerics)
-            and record.peer_id not in request.without
-            and not self.experience.is_avoided(life_of(record))
-        )
+    def _why_not(self, record: Announcement, request: _RouteRequest) -> Why | None:
+        """Return why this server can't have a new place, as far as is known without asking it."""
+        if record.num_layers != self.num_layers or record.layers.end > self.num_layers:
+            return Why.OTHER_MODEL
+        if record.state is ServerState.JOINING:
+            return Why.LOADING
+        if record.state is not ServerState.SERVING or record.peer_id in request.without:
+            return Why.LEAVING
+        if request.numerics not in (None, record.numerics):
+            return Why.OTHER_NUMERICS
+        return self.experience.why_avoided(life_of(record))
+
+    def _explained(self, error: NoRouteError, request: _RouteRequest) -> NoRouteError:
+        """Return the error with what is known of each server that the search did not have."""
+        had = [(server.hop.layers, server.record.numerics) for server in request.held]
+        left_out = []
+        for record in self._records.values():
+            why = self._why_not(record, request)
+            if why is None and self.experience.answered(life_of(record), request.fresh_ping_seconds):
+                had.append((record.layers, record.numerics))
+                continue
+            if why is None:
+                why = Why.UNREACHABLE if record.endpoints else Why.NO_ADDRESS
+            left_out.append(LeftOut(record.layers, record.numerics, why))
+        return explained(error, had, left_out, self.num_layers)
 
     def _ping(self, records: Iterable[Announcement], request: _RouteRequest) -> set[asyncio.Task[None]]:
         """Ping the servers that have not answered lately."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.route.shortage import Why
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
@@ -47,14 +48,14 @@ class Experience:
     _round_trips: dict[ServerLife, _Measurement] = field(default_factory=dict)
     _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
     _nursery: Nursery = field(default_factory=Nursery)
-    _avoided: dict[ServerLife, float] = field(default_factory=dict)  # until
+    _avoided: dict[ServerLife, tuple[float, Why]] = field(default_factory=dict)  # until
     _doubted: dict[ServerLife, float] = field(default_factory=dict)  # until
     _broken_links: dict[tuple[PeerId, PeerId], float] = field(default_factory=dict)  # until
     _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
 
-    def avoid(self, life: ServerLife, seconds: float) -> None:
+    def avoid(self, life: ServerLife, seconds: float, why: Why = Why.FAILED) -> None:
         """Give this server no new place in routes for a while."""
-        self._avoided[life] = _now() + seconds
+        self._avoided[life] = (_now() + seconds, why)
         self._round_trips.pop(life, None)
 
     def doubt(self, life: ServerLife, seconds: float) -> None:
@@ -78,9 +79,10 @@ class Experience:
         """
         self._paces[life] = _Pace(seconds_per_layer, context_tokens, _now())
 
-    def is_avoided(self, life: ServerLife) -> bool:
-        """True if this server gets no new place now."""
-        return self._avoided.get(life, 0.0) > _now()
+    def why_avoided(self, life: ServerLife) -> Why | None:
+        """Return why this server gets no new place now; None if it may get one."""
+        until, why = self._avoided.get(life, (0.0, None))
+        return why if until > _now() else None
 
     def is_doubted(self, life: ServerLife) -> bool:
         """True if this server gets a new place only as a last resort."""

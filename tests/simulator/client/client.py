@@ -33,6 +33,7 @@ class SimClient:
     ) -> None:
         """`chance` spreads retries: a seeded one makes every run the same."""
         self.chance = chance
+        self.open_chains: set[object] = set()
         self.payer = Payer(identity)
         self.carrier = SimCarrier(host, loop)
         self.directory = Directory(swarm, self.carrier, MODEL, num_layers)
