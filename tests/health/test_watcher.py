@@ -81,8 +81,7 @@ class Scene:
         """A little later."""
         self.world.now += seconds
         swarm: Any = type("Swarm", (), {"models": self.world.models, "servers": self.world.servers_of})()
-        carrier: Any = self.world
-        await self.watcher.look(swarm, carrier)
+        await self.watcher.look(swarm, self.world.ping)
 
     @property
     def answer(self) -> Answer:
@@ -97,7 +96,7 @@ class Scene:
 def scene(tmp_path: Path) -> Any:
     world = World()
     config = HealthConfig.from_args(["--initial-peers", "/ip4/192.0.2.9/tcp/4001/p2p/x"])
-    with keeping(tmp_path) as (history, contributions):
+    with keeping(tmp_path, config.initial_peers) as (history, contributions):
         yield Scene(world, Watcher(config, history, contributions, now=lambda: world.now))
 
 
@@ -153,10 +152,10 @@ async def test_since_when_is_counted_without_a_break(scene):
 async def test_a_swarm_that_cannot_be_read_for_a_moment_is_no_news_but_soon_it_is(scene):
     scene.world.servers = [server(Span(0, 4), expires_at=NOW + 599)]
     await scene.look()
-    scene.watcher.note_trouble(SwarmError("nobody answers at 192.0.2.9:4001"))
+    scene.watcher.note_trouble("nobody answers at 192.0.2.9:4001")
     assert scene.watcher.state().fresh
     scene.world.now += 40
-    scene.watcher.note_trouble(SwarmError("nobody answers at 192.0.2.9:4001"))
+    scene.watcher.note_trouble("nobody answers at 192.0.2.9:4001")
     state = scene.watcher.state()
     assert not state.fresh
     assert "nobody answers" in state.detail
