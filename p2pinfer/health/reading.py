@@ -7,8 +7,8 @@ server or model.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
-from itertools import islice
 from typing import Protocol
 
 from p2pinfer.errors import SwarmError
@@ -59,10 +59,15 @@ async def read_swarm(
                 faults.note(f"model {listing.model[:12]} can't be read", error)
                 return last.models.get(listing, ())
 
-    served = [listing for listing, servers in last.models.items() if servers]
-    listed = await swarm.models()
-    order = dict.fromkeys([*(listing for listing in served if listing in set(listed)), *listed])
-    chosen = list(islice(order, MOST_MODELS))
+    chosen = _chosen(await swarm.models(), last)
     found = await all_of(*(read(listing) for listing in chosen))
     presence.forget_all_but(announced)
     return SwarmReading(models=dict(zip(chosen, found, strict=True)))
+
+
+def _chosen(listed: Sequence[ModelListing], last: SwarmReading) -> list[ModelListing]:
+    """The models to read: those with most servers in the last reading, then any others."""
+    if len(listed) <= MOST_MODELS:
+        return list(listed)
+    shuffled = random.sample(listed, len(listed))
+    return sorted(shuffled, key=lambda one: -len(last.models.get(one, ())))[:MOST_MODELS]
