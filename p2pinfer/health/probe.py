@@ -68,7 +68,7 @@ class Probe:
             except P2PInferError as error:
                 logger.warning("the probe can't begin: %s", error)
             except Exception:
-                logger.exception("the probe failed, because of a fault of p2pinfer")
+                logger.exception("the probe can't begin because of a fault of p2pinfer")
             await asyncio.sleep(seconds)
 
     async def close(self) -> None:
@@ -132,14 +132,11 @@ def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
     try:
         made = client.generate([token % client.manifest.vocab_size for token in PROMPT], tokens)
     except P2PInferError as error:
-        return ProbeView(
-            at=time.time(),
-            works=False,
-            detail=printable(str(error), _DETAIL_CHARACTERS),
-            first_token_seconds=None,
-            tokens_per_second=None,
-            route=(),
-        )
+        return _failed(str(error))
+    except Exception:
+        # Whatever a server has answered: the page must not go on showing an earlier success.
+        logger.exception("the probe failed because of a fault of p2pinfer")
+        return _failed("p2pinfer has a fault; this page's operator finds it in the log")
     return ProbeView(
         at=time.time(),
         works=True,
@@ -147,4 +144,15 @@ def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
         first_token_seconds=made.first_token_seconds,
         tokens_per_second=made.tokens_per_second,
         route=tuple((short_id(hop.peer_id), hop.layers.start, hop.layers.end) for hop in made.route),
+    )
+
+
+def _failed(reason: str) -> ProbeView:
+    return ProbeView(
+        at=time.time(),
+        works=False,
+        detail=printable(reason, _DETAIL_CHARACTERS),
+        first_token_seconds=None,
+        tokens_per_second=None,
+        route=(),
     )

@@ -214,6 +214,7 @@ class Watcher:
             detail="" if fresh else self._trouble,
             version=__version__,
             join_addresses=self._config.shown_addresses,
+            join_model=self._config.shown_model,
         )
 
     def _board(self) -> Sequence[ContributionView]:

@@ -74,6 +74,14 @@ def test_what_failed_is_told_in_one_clean_line():
     assert (view.first_token_seconds, view.tokens_per_second, view.route) == (None, None, ())
 
 
+def test_a_server_whose_answer_brings_out_a_fault_is_a_failed_probe(caplog):
+    """Otherwise the page would go on showing the last success."""
+    view = probe_once(Client(ZeroDivisionError("a fault")), 5)
+    assert not view.works
+    assert "p2pinfer has a fault" in view.detail
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_the_prompt_uses_only_tokens_that_the_model_has():
     client = Client(WORKED, vocab_size=8)
     probe_once(client, 5)

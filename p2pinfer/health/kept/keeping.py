@@ -64,8 +64,8 @@ def _tell_of_older_files(root: Path, folder: Path) -> None:
     older = [name for name in (_HISTORY, _CONTRIBUTIONS) if (root / name).exists()]
     if older and not any((folder / name).exists() for name in older):
         logger.warning(
-            "%s in %s are of an earlier version and not used: move them to %s if they are of this swarm",
-            " and ".join(older),
+            "%s holds files of an earlier version, which are not used: move %s to %s if they belong to it",
             root,
+            " and ".join(older),
             folder,
         )
