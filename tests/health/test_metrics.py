@@ -88,7 +88,7 @@ def test_what_is_not_known_has_no_series():
 
 
 def test_free_cache_is_counted_in_tokens_times_layers():
-    """A server announces the tokens that fit into all of its layers; servers have different numbers of them."""
+    """A server announces the tokens that fit into each of its layers."""
     servers = [make_server(0, (0, 10), free_cache_tokens=100), make_server(1, (10, 30), free_cache_tokens=7)]
     values = parsed(make_state(servers=servers))
 
