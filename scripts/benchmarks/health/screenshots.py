@@ -31,7 +31,8 @@ FOLDER = ROOT / "docs" / "images"
 _SHOWN_PEER = "/dns4/swarm.example.org/tcp/4600/p2p/12D3KooWQ9xkEqv3pGcHn1uMdT8yZr5sKfJ2bLa7VwXo4CtRiNeP"
 _SHOWN_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-_TALL = {"desktop": 2000, "phone": 1900}
+_TALL = {"desktop": 2000, "phone": 2450}
+_SCALES = {"desktop": 1.0, "phone": 1.25}
 _MOST_BYTES = 300_000
 
 _SERVERS = (
@@ -126,7 +127,7 @@ def _take_pictures(chromium: str, url: str, folder: Path) -> int:
             for scheme in ("light", "dark"):
                 page = browser.new_page(
                     viewport={"width": width, "height": height},
-                    device_scale_factor=1 if size == "desktop" else 1.5,
+                    device_scale_factor=_SCALES[size],
                     color_scheme="dark" if scheme == "dark" else "light",
                     timezone_id="UTC",
                     locale="en-GB",
