@@ -33,6 +33,7 @@ class HealthConfig:
 
     initial_peers: tuple[str, ...]
     shown_addresses: tuple[str, ...]  # in the commands to join by
+    shown_model: str
     host: str
     port: int
     once: bool
@@ -90,11 +91,20 @@ def _parser() -> Parser:
         purpose="addresses that the page tells visitors to join by (default: those of --initial-peers)",
     )
     page.add_argument(
+        "--show-model",
+        dest="shown_model",
+        default="",
+        metavar="MODEL",
+        help="the model in the commands that the page shows to visitors, as they should write it "
+        "(default: the first served model whose name is a Hugging Face id)",
+    )
+    page.add_argument(
         "--data-folder",
         type=path,
         default=user_data_folder() / "health",
         metavar="FOLDER",
-        help="where history and leaderboard are kept (default: %(default)s)",
+        help="where history and leaderboard are kept, for each swarm in a folder of its own "
+        "(default: %(default)s)",
     )
     probe = parser.add_argument_group("probe")
     probe.add_argument(

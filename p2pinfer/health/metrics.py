@@ -23,7 +23,7 @@ from p2pinfer.health.snapshot.plain import (
     clean_number,
     clean_text,
 )
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ServerView
 
 MAX_MODELS = 64
 
@@ -110,6 +110,13 @@ def _missing_layers(model: ModelView) -> float:
     return float(sum(clean_count(end - start, _MOST) for start, end in model.missing))
 
 
+def _free_layer_tokens(server: ServerView) -> int:
+    """A server's free tokens are cached in all of its layers."""
+    return clean_count(
+        clean_count(server.free_cache_tokens, _MOST) * max(0, server.end - server.start), _MOST
+    )
+
+
 def _probe_ok(model: ModelView) -> float | None:
     return float(bool(model.probe.works)) if model.probe else None
 
@@ -156,8 +163,8 @@ _FIGURES = (
     ),
     (
         "free_cache_layer_tokens",
-        "Free cache of its servers, in tokens times layers.",
-        lambda model: float(sum(clean_count(server.free_cache_tokens, _MOST) for server in model.servers)),
+        "Free cache of its servers: each server's tokens, times its layers.",
+        lambda model: float(sum(map(_free_layer_tokens, model.servers))),
     ),
     ("probe_ok", "1 if the last probe by this page worked.", _probe_ok),
     ("probe_timestamp_seconds", "End of the last probe, Unix seconds.", _probe_at),

@@ -1,6 +1,7 @@
 """Which of the announced servers are still there: a server that is late with its announcement gets a ping.
 
-So a server that vanished is gone from the page long before its record expires.
+So a server that vanished is gone from the page long before its record expires. Anybody can announce servers
+that never answer, so a reading spends a bounded time on pings, and a silent server gets few of them.
 """
 
 from __future__ import annotations
@@ -8,51 +9,80 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Sequence
 
-from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.errors import P2PInferError
+from p2pinfer.health.faults import Faults
 from p2pinfer.swarm.records.announcement import Announcement
-from p2pinfer.tasks import all_of
-from p2pinfer.types import PeerId
+from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.types import PeerId, short_id
 from p2pinfer.wire.dialling import Address
 
 _PING_SECONDS = 3.0
+_PINGS_SECONDS = 8.0
+"""For all pings of one call. A server whose turn doesn't come is shown as it was before."""
+
 _MOST_PINGS = 64  # at a time
 _BELIEVED_SECONDS = 10.0
 """A server that has answered gets no other ping for this long."""
 
+_SILENT_SECONDS = 60.0
+"""A server that hasn't answered gets no other ping for this long, unless it announces itself again."""
+
 Ping = Callable[[Address], Awaitable[object]]
-"""Raises HopFailedError or RefusedError if the server doesn't answer."""
+"""Raises HopFailedError or RefusedError if the server doesn't answer. The address is a stranger's claim."""
 
 
 class ServerPresence:
     """Remembers which servers answered, and when. For the event loop."""
 
-    def __init__(self, *, late_seconds: float, now: Callable[[], float]) -> None:
+    def __init__(self, *, late_seconds: float, now: Callable[[], float], faults: Faults) -> None:
         self._late_seconds = late_seconds
+        self._faults = faults
         self._now = now
         self._answered: dict[PeerId, float] = {}
+        self._silent: dict[PeerId, tuple[float, float]] = {}  # the announcement's time, and the ping's
 
     async def present(self, servers: Sequence[Announcement], ping: Ping) -> list[Announcement]:
-        """The servers that announced themselves lately, or answer a ping."""
+        """The servers that announced themselves lately, or answer a ping. One server never fails the call."""
         late = [server for server in servers if self._is_late(server)]
         slots = asyncio.Semaphore(_MOST_PINGS)
-
-        async def answers(server: Announcement) -> bool:
-            address = Address(server.peer_id, server.endpoints, server.certificate)
+        asking = [
+            asyncio.create_task(self._ask(server, ping, slots))
+            for server in late
+            if not self._is_known_silent(server)
+        ]
+        if asking:
             try:
-                async with slots, asyncio.timeout(_PING_SECONDS):
-                    await ping(address)
-            except (HopFailedError, RefusedError, TimeoutError):
-                return False
-            self._answered[server.peer_id] = self._now()
-            return True
-
-        answered = await all_of(*(answers(server) for server in late))
-        gone = {server.peer_id for server, is_there in zip(late, answered, strict=True) if not is_there}
+                await asyncio.wait(asking, timeout=_PINGS_SECONDS)
+            finally:
+                await cancel_and_wait(*asking)
+        gone = {server.peer_id for server in late if server.peer_id in self._silent}
         return [server for server in servers if server.peer_id not in gone]
 
     def forget_all_but(self, peers: Container[PeerId]) -> None:
-        """Drop what is remembered of other servers."""
+        """Drop what is remembered of servers that aren't announced any more."""
         self._answered = {peer: at for peer, at in self._answered.items() if peer in peers}
+        self._silent = {peer: at for peer, at in self._silent.items() if peer in peers}
+
+    async def _ask(self, server: Announcement, ping: Ping, slots: asyncio.Semaphore) -> None:
+        """Ping the server, and remember the result."""
+        peer_id = server.peer_id
+        async with slots:
+            try:
+                async with asyncio.timeout(_PING_SECONDS):
+                    await ping(Address(peer_id, server.endpoints, server.certificate))
+            except (P2PInferError, TimeoutError):
+                pass
+            except Exception as error:  # noqa: BLE001 - one server's bytes must not end the page
+                self._faults.note(f"server {short_id(peer_id)} can't be pinged and counts as gone", error)
+            else:
+                self._answered[peer_id] = self._now()
+                self._silent.pop(peer_id, None)
+                return
+        self._silent[peer_id] = (server.announced_at, self._now())
+
+    def _is_known_silent(self, server: Announcement) -> bool:
+        announced_at, asked_at = self._silent.get(server.peer_id, (0.0, 0.0))
+        return announced_at == server.announced_at and self._now() - asked_at <= _SILENT_SECONDS
 
     def _is_late(self, server: Announcement) -> bool:
         """True if the server has endpoints for a ping, and its announcement is overdue."""

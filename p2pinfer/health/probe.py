@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from p2pinfer.client.greedy import GreedyClient
 from p2pinfer.client.patience import Patience
-from p2pinfer.errors import P2PInferError
+from p2pinfer.errors import P2PInferError, SwarmError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.snapshot.state import ProbeView
 from p2pinfer.plain_text import printable
-from p2pinfer.threads import tell
+from p2pinfer.tasks import all_of
+from p2pinfer.threads import BackgroundThread, in_thread
 from p2pinfer.types import short_id
 
 logger = logging.getLogger(__name__)
 
 PROMPT = tuple(range(11, 27))
 """Token ids that any model of some size has. The answer is thrown away."""
+
+CLOSE_SECONDS = 4.0
+"""How long the end of the page waits for a running probe. A healthy swarm answers by then, also if the probe
+has just begun to join it. A model that is being fetched or converted takes longer."""
+
+BREAK_OFF_SECONDS = 3.0
+"""How long a client may take to leave the swarm in the middle of a generation."""
 
 _PATIENCE = Patience(route=10.0, step=10.0)
 _DETAIL_CHARACTERS = 200
@@ -32,57 +39,81 @@ Found = Callable[[str, ProbeView], None]
 
 
 class Probe:
-    """Probes one model again and again, in its own thread: a swarm that hangs must not hang the page."""
+    """Probes one model in a thread of its own: a swarm that hangs must not hang the page.
 
-    def __init__(
-        self, open_client: Callable[[], GreedyClient], *, seconds: float, tokens: int, found: Found
-    ) -> None:
+    For the event loop. End it with `close`.
+    """
+
+    def __init__(self, open_client: Callable[[], GreedyClient], *, tokens: int) -> None:
         self._open_client = open_client
-        self._seconds = seconds
         self._tokens = tokens
-        self._found = found
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._probe_forever, name="probe", daemon=True)
-        self._thread.start()
+        self._thread = BackgroundThread("probe")
+        self._client: GreedyClient | None = None
+        self._is_closed = False
+        self.is_left_behind = False
+        """True after `close` if the thread may still be busy. Then the process must not wait for it."""
 
-    def close(self) -> None:
-        """Start no further probe. A running one ends by itself."""
-        self._ended.set()
+    async def probe(self) -> tuple[str, ProbeView]:
+        """Generate some tokens. Returns the model's manifest hash and the result.
 
-    def _probe_forever(self) -> None:
-        client: GreedyClient | None = None
-        while not self._ended.is_set():
+        The first call opens the client, and raises ModelError or SwarmError if that fails.
+        """
+        return await self._thread.run(self._probe)
+
+    async def probe_forever(self, seconds: float, found: Found) -> None:
+        """Probe again and again, with pauses of `seconds`, until cancelled."""
+        while True:
             try:
-                if client is None:
-                    client = self._open_client()
+                found(*await self.probe())
             except P2PInferError as error:
                 logger.warning("the probe can't begin: %s", error)
-            else:
-                self._found(client.manifest.hash, probe_once(client, self._tokens))
-            self._ended.wait(self._seconds)
-        if client is not None:
-            client.close()
+            except Exception:
+                logger.exception("the probe can't begin because of a fault of p2pinfer")
+            await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Leave the swarm, at the end of a running probe or by breaking it off. Never raises.
+
+        Takes at most CLOSE_SECONDS + BREAK_OFF_SECONDS.
+        """
+        self._is_closed = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._thread.run(self._leave)
+        except Exception:  # noqa: BLE001 - TimeoutError, or a client that can't leave: both end with the process
+            self.is_left_behind = True
+            with suppress(Exception):
+                async with asyncio.timeout(BREAK_OFF_SECONDS):
+                    if self._client is not None:
+                        await in_thread(self._client.close, name="probe-close")
+        self._thread.close()
+
+    def _leave(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _probe(self) -> tuple[str, ProbeView]:
+        if self._client is None:
+            self._client = self._open_client()
+        if self._is_closed:
+            raise SwarmError("the page ends")
+        try:
+            return self._client.manifest.hash, probe_once(self._client, self._tokens)
+        except asyncio.CancelledError as error:  # of the client's own loop, not of our caller
+            raise SwarmError("the probe was broken off") from error
 
 
-@contextmanager
-def probing(config: HealthConfig, found: Found) -> Iterator[None]:
-    """Probe every model of --probe until the block ends. `found` is called in this event loop."""
-    loop = asyncio.get_running_loop()
-
+@asynccontextmanager
+async def probes_of(config: HealthConfig) -> AsyncIterator[list[Probe]]:
+    """A probe for each model of --probe. The end of the block closes them."""
     probes = [
-        Probe(
-            partial(open_client, config, model),
-            seconds=config.probe_seconds,
-            tokens=config.probe_tokens,
-            found=partial(tell, loop, found),
-        )
+        Probe(partial(open_client, config, model), tokens=config.probe_tokens)
         for model in config.probe_models
     ]
     try:
-        yield
+        yield probes
     finally:
-        for probe in probes:
-            probe.close()
+        await all_of(*(probe.close() for probe in probes))
 
 
 def open_client(config: HealthConfig, model: str) -> GreedyClient:
@@ -101,14 +132,11 @@ def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
     try:
         made = client.generate([token % client.manifest.vocab_size for token in PROMPT], tokens)
     except P2PInferError as error:
-        return ProbeView(
-            at=time.time(),
-            works=False,
-            detail=printable(str(error), _DETAIL_CHARACTERS),
-            first_token_seconds=None,
-            tokens_per_second=None,
-            route=(),
-        )
+        return _failed(str(error))
+    except Exception:
+        # Whatever a server has answered: the page must not go on showing an earlier success.
+        logger.exception("the probe failed because of a fault of p2pinfer")
+        return _failed("p2pinfer has a fault; this page's operator finds it in the log")
     return ProbeView(
         at=time.time(),
         works=True,
@@ -116,4 +144,15 @@ def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
         first_token_seconds=made.first_token_seconds,
         tokens_per_second=made.tokens_per_second,
         route=tuple((short_id(hop.peer_id), hop.layers.start, hop.layers.end) for hop in made.route),
+    )
+
+
+def _failed(reason: str) -> ProbeView:
+    return ProbeView(
+        at=time.time(),
+        works=False,
+        detail=printable(reason, _DETAIL_CHARACTERS),
+        first_token_seconds=None,
+        tokens_per_second=None,
+        route=(),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from p2pinfer.command_line.tables import Column, display_width, table
-from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot import sentences, words
 from p2pinfer.health.snapshot.durations import ago_in_words, duration_in_words, time_in_words
 from p2pinfer.health.snapshot.plain import clean_count, clean_text
 from p2pinfer.health.snapshot.state import (
@@ -22,6 +22,7 @@ from p2pinfer.health.snapshot.state import (
     ProbeView,
     ServerView,
 )
+from p2pinfer.health.snapshot.wanted import wanted_layers
 from p2pinfer.plain_text import short_count
 
 LEAST_WIDTH = 40
@@ -32,6 +33,10 @@ MOST_SERVERS = 100
 MOST_CONTRIBUTIONS = 10
 
 _INDENT = "  "
+_UNITS = (
+    "Servers' own claims. Decode and prefill: layer-tokens a second, which is tokens a second times layers. "
+    "Free cache: tokens."
+)
 _MOST_COUNT = 10**15 - 1
 _BADGES = {Answer.YES: "YES", Answer.THIN: "THIN", Answer.NO: "NO"}
 _COLORS = {Answer.YES: "32", Answer.THIN: "33", Answer.NO: "31"}  # SGR: green, yellow, red
@@ -43,7 +48,7 @@ def as_text(state: HealthState, *, width: int = 100, color: bool = False) -> str
     width = max(LEAST_WIDTH, min(width, MOST_WIDTH))
     lines = list(_head(state, width))
     for model in state.models:
-        lines += ["", *_model(model, state.generated_at, width, color)]
+        lines += ["", *_model(model, state, width, color)]
     if not state.models:
         lines += ["", "No model is served."]
     if state.contributions:
@@ -58,13 +63,13 @@ def _head(state: HealthState, width: int) -> Iterator[str]:
         yield from _wrapped(f"This is old: the swarm can't be read now ({reason}).", width)
 
 
-def _model(model: ModelView, now: float, width: int, color: bool) -> Iterator[str]:
-    badge = _BADGES[model.answer]
-    first, *rest = _wrapped(f"{badge}  {words.headline(model)}", width)
+def _model(model: ModelView, state: HealthState, width: int, color: bool) -> Iterator[str]:
+    badge, now = _BADGES[model.answer], state.generated_at
+    first, *rest = _wrapped(f"{badge}  {sentences.headline(model, is_fresh=state.fresh)}", width)
     yield _painted(badge, _COLORS[model.answer], color) + _painted(first.removeprefix(badge), "1", color)
     yield from rest
     inner = width - len(_INDENT)
-    for line in _facts(model, now, inner):
+    for line in _facts(model, now, inner, is_fresh=state.fresh):
         yield _INDENT + line
     picture = _picture(model, inner)
     if picture:
@@ -74,15 +79,19 @@ def _model(model: ModelView, now: float, width: int, color: bool) -> Iterator[st
         yield ""
         for line in _servers(model.servers[:MOST_SERVERS], now, inner):
             yield _INDENT + line
+        for line in _wrapped(_UNITS, inner):
+            yield _INDENT + line
         if len(model.servers) > MOST_SERVERS:
             yield f"{_INDENT}and {len(model.servers) - MOST_SERVERS:,} more: --json has all of them"
 
 
-def _facts(model: ModelView, now: float, width: int) -> Iterator[str]:
-    yield from _wrapped(words.explanation(model), width)
+def _facts(model: ModelView, now: float, width: int, *, is_fresh: bool) -> Iterator[str]:
+    yield from _wrapped(sentences.explanation(model, is_fresh=is_fresh), width)
+    if is_fresh and (wanted := wanted_layers(model)):
+        yield from _wrapped(f"Help here: {wanted}", width)
     serving = sum(server.state is Activity.SERVING for server in model.servers)
-    layers = f"{_count(model.num_layers)} {'layer' if model.num_layers == 1 else 'layers'}"
-    served = f"{serving:,} {'server' if serving == 1 else 'servers'} serving"
+    layers = words.several(max(0, model.num_layers), "layer")
+    served = f"{words.several(serving, 'server')} serving"
     yield from _wrapped(f"{layers}, {served}; manifest {clean_text(model.model, 12)}", width)
     best = words.rate(model.best_route_tokens_per_second)
     together = words.rate(model.swarm_tokens_per_second)
@@ -163,11 +172,10 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         column("peer", (clean_text(one.short_id, 12) for one in servers), rank=0, right=False),
         column("layers", (_layers(one) for one in servers), rank=0, most=13),
         column("state", (one.state.value for one in servers), rank=0, right=False),
-        column("tokens/s", (words.rate(one.decode_tokens_per_second) for one in servers), rank=1),
-        column("prefill/s", (words.rate(one.prefill_tokens_per_second) for one in servers), rank=4),
+        column("decode", (_work(one, one.decode_tokens_per_second) for one in servers), rank=1),
+        column("prefill", (_work(one, one.prefill_tokens_per_second) for one in servers), rank=4),
         column("queue", (_count(one.queue_depth) for one in servers), rank=3),
         column("free cache", (_count(one.free_cache_tokens) for one in servers), rank=5),
-        column("since", (duration_in_words(max(now - one.since, 0.0)) for one in servers), rank=2),
         column("leaves", map(leaves, servers), rank=2),
         column("region", (clean_text(one.region, 32) for one in servers), rank=8, right=False),
         column("version", (clean_text(one.version, 32) for one in servers), rank=7, right=False),
@@ -199,6 +207,10 @@ def _board(contributions: Sequence[ContributionView], width: int) -> Iterator[st
     ]
     for line in table(columns, width - len(_INDENT)):
         yield _INDENT + line
+
+
+def _work(server: ServerView, tokens_per_second: float | None) -> str:
+    return words.work(words.work_rate(tokens_per_second, server.start, server.end))
 
 
 def _layers(server: ServerView) -> str:

@@ -11,21 +11,23 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from p2pinfer import __version__
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
-from p2pinfer.errors import DatabaseError, P2PInferError, SwarmError, UsageError
+from p2pinfer.errors import DatabaseError, P2PInferError, UsageError
 from p2pinfer.health.config import HealthConfig
+from p2pinfer.health.faults import Faults
 from p2pinfer.health.kept.contributions import Contributions
 from p2pinfer.health.kept.history import History
-from p2pinfer.health.presence import ServerPresence
+from p2pinfer.health.presence import Ping, ServerPresence
+from p2pinfer.health.reading import ReadableSwarm, read_swarm
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, Submission
-from p2pinfer.health.snapshot.state import HealthState, ProbeView, Sample
+from p2pinfer.health.snapshot.state import ContributionView, HealthState, ProbeView, Sample
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement
-from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 
@@ -37,6 +39,7 @@ _NEXT_SECONDS = 0.001
 """Added to the time of a later snapshot of the same reading (after a probe), so that it counts as newer."""
 
 _RETRY_SECONDS = 5.0
+_OWN_FAULT = "this page has a fault; its operator finds the error in the log"
 
 
 class Watcher:
@@ -60,7 +63,9 @@ class Watcher:
         self._first_seen: dict[str, float] = {}
         self._names: dict[str, str] = {}
         self._probes: dict[str, ProbeView] = {}
-        self._presence = ServerPresence(late_seconds=config.late_seconds, now=now)
+        self._faults = Faults()
+        self._presence = ServerPresence(late_seconds=config.late_seconds, now=now, faults=self._faults)
+        self._last_board: Sequence[ContributionView] = ()
         self._sampled_at = 0.0
         self._newer = asyncio.Event()
         self._published_at = self._read_at
@@ -105,21 +110,26 @@ class Watcher:
         self._publish()
 
     async def watch_forever(self) -> None:
-        """Join and look, again and again. While the swarm can't be reached, say so and retry."""
+        """Join and look, again and again. While the swarm can't be reached, say so and retry.
+
+        Raises UsageError if an address to join by is malformed. Nothing that a swarm contains ends the watch.
+        """
         while True:
             try:
                 async with self._joined() as (swarm, carrier):
                     await self._watch(swarm, carrier)
             except UsageError:
                 raise
-            except SwarmError as error:
-                self.note_trouble(error)
-                await asyncio.sleep(_RETRY_SECONDS)
+            except P2PInferError as error:
+                self.note_trouble(str(error))
+            except Exception as error:  # noqa: BLE001 - a fault of ours: the page says that it is old
+                self._note_fault("the page can't take part in the swarm", error)
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def watch_once(self) -> None:
         """Join, look once, and leave. Raises SwarmError."""
         async with self._joined() as (swarm, carrier):
-            await self.look(swarm, carrier)
+            await self.look(swarm, carrier.ping)
 
     @asynccontextmanager
     async def _joined(self) -> AsyncIterator[tuple[Swarm, GrpcCarrier]]:
@@ -131,23 +141,23 @@ class Watcher:
             finally:
                 await carrier.close()
 
-    async def look(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
+    async def look(self, swarm: ReadableSwarm, ping: Ping) -> None:
         """Read all models once, and publish the snapshot. Raises SwarmError."""
-        models: dict[ModelListing, Sequence[Announcement]] = {}
-        for listing in await swarm.models():
-            models[listing] = await self._presence.present(await swarm.servers(listing.model), carrier.ping)
-        self._reading = SwarmReading(models=models)
+        self._reading = await read_swarm(swarm, self._presence, ping, last=self._reading, faults=self._faults)
         self._read_at, self._trouble = self._now(), ""
-        self._note_servers(server for servers in models.values() for server in servers)
+        self._note_servers(server for servers in self._reading.models.values() for server in servers)
         self._publish()
         self._sample()
 
     async def _watch(self, swarm: Swarm, carrier: GrpcCarrier) -> None:
+        """Look again and again, whatever comes of a look: the membership recovers by itself."""
         while True:
             try:
-                await self.look(swarm, carrier)
-            except SwarmError as error:  # the membership recovers by itself
-                self.note_trouble(error)
+                await self.look(swarm, carrier.ping)
+            except P2PInferError as error:
+                self.note_trouble(str(error))
+            except Exception as error:  # noqa: BLE001 - the next look may be luckier
+                self._note_fault("a look at the swarm failed", error)
             await asyncio.sleep(self._config.refresh_seconds)
 
     def _note_servers(self, servers: Iterable[Announcement]) -> None:
@@ -155,17 +165,20 @@ class Watcher:
         now = self._now()
         present = {server.peer_id: server.public_name for server in servers}
         self._first_seen = {peer_id: self._first_seen.get(peer_id, now) for peer_id in present}
-        self._presence.forget_all_but(present)
         self._names.update({peer_id: name for peer_id, name in present.items() if name})
         while len(self._names) > 10_000:
             self._names.pop(next(iter(self._names)))
 
-    def note_trouble(self, error: P2PInferError) -> None:
+    def note_trouble(self, words: str) -> None:
         """The swarm couldn't be read. Soon the page says so."""
-        told, self._trouble = self._trouble, str(error)
+        told, self._trouble = self._trouble, words
         fresh = self._is_fresh()
         if fresh != self._state.fresh or (not fresh and told != self._trouble):
             self._publish()
+
+    def _note_fault(self, words: str, error: Exception) -> None:
+        self._faults.note(words, error)
+        self.note_trouble(_OWN_FAULT)
 
     def _is_fresh(self) -> bool:
         """False if the swarm can't be read and the last reading is old."""
@@ -174,9 +187,20 @@ class Watcher:
         )
 
     def _publish(self) -> None:
-        self._published_at = max(self._read_at, self._published_at + _NEXT_SECONDS)
-        self._state = self._make_state()
+        """Make the snapshot of the newest reading. If that fails, the last one stays and says so."""
+        try:
+            self._published_at = self._next_time()
+            self._state = self._make_state()
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which the next reading may not meet
+            self._faults.note("a snapshot can't be made", error)
+            self._state = replace(self._state, fresh=False, detail=_OWN_FAULT)
         self._newer.set()
+
+    def _next_time(self) -> float:
+        """The time of the next snapshot: that of its reading, or a little more than the last snapshot's."""
+        is_clock_set_back = self._published_at > self._read_at + _STALE_SECONDS
+        later = self._published_at + _NEXT_SECONDS
+        return self._read_at if is_clock_set_back else max(self._read_at, later)
 
     def _make_state(self) -> HealthState:
         fresh = self._is_fresh()
@@ -184,13 +208,22 @@ class Watcher:
             self._reading,
             first_seen=self._first_seen,
             probes=self._probes,
-            contributions=self._contributions.views(self._names),
+            contributions=self._board(),
             generated_at=self._published_at,
             fresh=fresh,
             detail="" if fresh else self._trouble,
             version=__version__,
             join_addresses=self._config.shown_addresses,
+            join_model=self._config.shown_model,
         )
+
+    def _board(self) -> Sequence[ContributionView]:
+        """The leaderboard; the last one while the file can't be read."""
+        try:
+            self._last_board = self._contributions.views(self._names)
+        except DatabaseError as error:
+            self._faults.note(f"the leaderboard can't be read: {error}", error)
+        return self._last_board
 
     def _sample(self) -> None:
         """Once a minute, keep a sample of every model for its history."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -11,15 +14,21 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from p2pinfer.identity import Identity
 from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.types import Span
+from p2pinfer.wire.certificates import new_certificate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SECONDS = 30.0
@@ -143,6 +152,77 @@ def test_a_report_for_the_terminal(swarm: LocalSwarm, tmp_path: Path):
     assert printed.stderr == ""
     assert [model["answer"] for model in state["models"]] == ["thin"]
     assert len(state["models"][0]["servers"]) == 3
+
+
+@pytest.mark.timeout(150)
+async def test_a_record_with_a_certificate_of_no_known_version_ends_no_page(
+    swarm: LocalSwarm, tmp_path: Path
+):
+    """It is old enough to be pinged, so the page and the report read its certificate."""
+    flags = ["--initial-peers", *swarm.initial_peers, "--data-folder", str(tmp_path)]
+    me = Identity.ephemeral()
+    async with Swarm.join(swarm.initial_peers, me, client_only=True) as member:
+        [listed] = await member.models()
+        version_3, version_16 = bytes.fromhex("a003020102"), bytes.fromhex("a00302010f")
+        now = time.time()
+        record = Announcement(
+            peer_id=me.peer_id,
+            model=listed.model,
+            model_name=listed.model_name,
+            num_layers=listed.num_layers,
+            layers=Span(0, listed.num_layers),
+            state=ServerState.SERVING,
+            numerics="native-w8a8h64-1",
+            endpoints=("127.0.0.1:9",),
+            certificate=new_certificate().der.replace(version_3, version_16, 1),
+            announced_at=now - 20.0,
+            expires_at=now + 120.0,
+        )
+        await member.announce(record)
+        with running(*flags) as page:
+            await asyncio.to_thread(until, lambda: len(page.model().get("servers", ())) == 3)
+            read_at = json.loads(page.get("/api/v1/state"))["generated_at"]
+            await asyncio.to_thread(
+                until, lambda: json.loads(page.get("/api/v1/state"))["generated_at"] > read_at + 1.0
+            )
+            assert me.peer_id not in {server["peer_id"] for server in page.model()["servers"]}
+        command = [sys.executable, "-m", "p2pinfer.health", *flags, "--once", "--json"]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+        printed = done.stdout
+    assert len(json.loads(printed)["models"][0]["servers"]) == 3
+
+
+@pytest.mark.timeout(150)
+def test_the_example_of_the_page_generates_when_it_is_pasted(
+    smollm2: LayerStore, swarm: LocalSwarm, tmp_path: Path
+):
+    """The operator says where visitors get the model; nothing has to be replaced."""
+    flags = ["--initial-peers", *swarm.initial_peers, "--data-folder", str(tmp_path)]
+    with running(*flags, "--show-model", str(smollm2.folder)) as page:
+        until(lambda: len(page.model().get("servers", ())) == 3)
+        until(lambda: b"layers 0\xe2\x80\x9329" in page.get("/"))
+        text = page.get("/").decode()
+    [example] = re.findall(r'id="command-3"><code>(.*?)</code>', text, re.DOTALL)
+    command = [sys.executable, "-c", unescape(example)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "The capital of France is Paris" in printed
+
+
+@pytest.mark.timeout(150)
+def test_a_page_with_a_probe_is_stopped_in_any_second_without_a_word_on_standard_error(
+    smollm2: LayerStore, swarm: LocalSwarm, tmp_path: Path
+):
+    """Also while the probe joins, generates, and leaves."""
+    flags = ["--initial-peers", *swarm.initial_peers, "--data-folder", str(tmp_path), "--port", "0"]
+    flags += ["--probe", str(smollm2.folder), "--probe-seconds", "5"]
+    said = []
+    for seconds in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0):
+        command = [sys.executable, "-m", "p2pinfer.health", *flags]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as page:
+            time.sleep(seconds)
+            page.send_signal(signal.SIGINT)
+            said.append((page.communicate(timeout=20)[1], page.returncode))
+    assert said == [("", 0)] * 6
 
 
 def test_where_nobody_answers_the_report_says_so(tmp_path: Path):

@@ -197,6 +197,7 @@ def make_state(
     detail: str = "",
     version: str = "0.1.0",
     join_addresses: tuple[str, ...] = (JOIN_ADDRESS,),
+    join_model: str = "",
 ) -> HealthState:
     """These models; or one model, of `num_layers`, that these servers (default: five) serve."""
     if models is None:
@@ -207,6 +208,7 @@ def make_state(
         detail=detail,
         version=version,
         join_addresses=join_addresses,
+        join_model=join_model,
         models=tuple(models),
         contributions=tuple(contributions),
     )
@@ -279,6 +281,7 @@ def hostile_state() -> HealthState:
         detail=HOSTILE_TEXTS[0] + HOSTILE_TEXTS[4],
         version=HOSTILE_TEXTS[2],
         join_addresses=HOSTILE_TEXTS[:6],
+        join_model=HOSTILE_TEXTS[1],
         models=tuple(models),
         contributions=tuple(contributions),
     )

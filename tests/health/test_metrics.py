@@ -87,6 +87,15 @@ def test_what_is_not_known_has_no_series():
     assert not any(name.startswith("p2pinfer_probe") for name in names)
 
 
+def test_free_cache_is_counted_in_tokens_times_layers():
+    """A server announces the tokens that fit into each of its layers."""
+    servers = [make_server(0, (0, 10), free_cache_tokens=100), make_server(1, (10, 30), free_cache_tokens=7)]
+    values = parsed(make_state(servers=servers))
+
+    [value] = [value for (name, _), value in values.items() if name == "p2pinfer_free_cache_layer_tokens"]
+    assert value == 10 * 100 + 20 * 7
+
+
 def test_the_content_type_is_what_prometheus_expects():
     """The text format, with its version."""
     assert metrics_text(make_state())[1] == "text/plain; version=0.0.4; charset=utf-8"

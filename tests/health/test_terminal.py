@@ -45,17 +45,18 @@ def test_the_whole_report():
     assert lines[0].startswith("The swarm as of 2026-07-2")
     name = "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert lines[2] == f"THIN  {name} is thin: layers 0–29 depend on one server each"
-    assert lines[3:6] == [
-        "  It generates text now, but depends on one server: without it, the model stops.",
+    assert lines[3:7] == [
+        "  It generates text now. It stops when the only server of a layer leaves.",
+        "  Help here: all layers have 1 server each",
         "  30 layers, 2 servers serving; manifest f728b4fa424…",
         "  Servers claim 38.5 tokens/s for one text, 77.0 for many together",
     ]
-    assert "it works, first token after 0.42 s, then 31.0 tokens/s" in lines[6]
+    assert "it works, first token after 0.42 s, then 31.0 tokens/s" in lines[7]
     assert picture("\n".join(lines)) == "1" * 90
     table_at = next(number for number, line in enumerate(lines) if line.startswith("  name"))
     assert lines[table_at + 1].split("  ")[1] == "Golf in the garage"
     assert lines[table_at + 2].endswith("in 15 min")
-    assert "joining         –" in lines[table_at + 3]
+    assert "joining       –" in lines[table_at + 3]
     assert lines[-1].split() == ["1", "Car", "1", "…22ib1y", "3.70M", "1.23M", "2"]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from p2pinfer.errors import HopFailedError, SwarmError, UsageError
+from p2pinfer.errors import DatabaseError, HopFailedError, SwarmError, UsageError
 from p2pinfer.health import watcher as watching
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.kept.keeping import keeping
@@ -21,6 +22,7 @@ from p2pinfer.health.watcher import Watcher
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
+from p2pinfer.tasks import ending
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.dialling import Address
 
@@ -81,8 +83,7 @@ class Scene:
         """A little later."""
         self.world.now += seconds
         swarm: Any = type("Swarm", (), {"models": self.world.models, "servers": self.world.servers_of})()
-        carrier: Any = self.world
-        await self.watcher.look(swarm, carrier)
+        await self.watcher.look(swarm, self.world.ping)
 
     @property
     def answer(self) -> Answer:
@@ -97,7 +98,8 @@ class Scene:
 def scene(tmp_path: Path) -> Any:
     world = World()
     config = HealthConfig.from_args(["--initial-peers", "/ip4/192.0.2.9/tcp/4001/p2p/x"])
-    with keeping(tmp_path) as (history, contributions):
+    config = replace(config, refresh_seconds=0.01)
+    with keeping(tmp_path, config.initial_peers) as (history, contributions):
         yield Scene(world, Watcher(config, history, contributions, now=lambda: world.now))
 
 
@@ -153,10 +155,10 @@ async def test_since_when_is_counted_without_a_break(scene):
 async def test_a_swarm_that_cannot_be_read_for_a_moment_is_no_news_but_soon_it_is(scene):
     scene.world.servers = [server(Span(0, 4), expires_at=NOW + 599)]
     await scene.look()
-    scene.watcher.note_trouble(SwarmError("nobody answers at 192.0.2.9:4001"))
+    scene.watcher.note_trouble("nobody answers at 192.0.2.9:4001")
     assert scene.watcher.state().fresh
     scene.world.now += 40
-    scene.watcher.note_trouble(SwarmError("nobody answers at 192.0.2.9:4001"))
+    scene.watcher.note_trouble("nobody answers at 192.0.2.9:4001")
     state = scene.watcher.state()
     assert not state.fresh
     assert "nobody answers" in state.detail
@@ -214,3 +216,74 @@ async def test_a_bundle_reaches_the_leaderboard_whole(scene, monkeypatch):
     monkeypatch.setattr(scene.watcher._contributions, "submit", submit)
     assert (await scene.watcher.submit(parts(b"receipts" * 1000))).taken == 1
     assert taken == [b"receipts" * 1000]
+
+
+async def test_no_look_ends_the_page_whatever_goes_wrong(scene, monkeypatch, caplog):
+    """A record that brings out a fault of ours costs one look. The next one may succeed."""
+    scene.world.servers = [server(Span(0, 4), announced_at=NOW, expires_at=NOW + 599)]
+    troubles: list[Exception] = [RuntimeError("a fault"), SwarmError("nobody answers"), KeyError("x")]
+
+    class Swarm:
+        @staticmethod
+        @asynccontextmanager
+        async def join(*args: object, **more: object) -> AsyncIterator[Any]:
+            yield Swarm()
+
+        async def models(self) -> list[ModelListing]:
+            if troubles:
+                raise troubles.pop(0)
+            return await scene.world.models()
+
+        async def servers(self, model: str) -> list[Announcement]:
+            return await scene.world.servers_of(model)
+
+    monkeypatch.setattr(watching, "Swarm", Swarm)
+    monkeypatch.setattr(watching, "_RETRY_SECONDS", 0.01)
+    async with ending(asyncio.create_task(scene.watcher.watch_forever())) as watch:
+        while not scene.watcher.state().models:
+            await asyncio.wait_for(scene.watcher.wait_newer(scene.watcher.state().generated_at), 5)
+        assert not watch.done()
+    assert scene.watcher.state().fresh
+    assert caplog.text.count("Traceback") == 2
+
+
+async def test_a_snapshot_that_cannot_be_made_leaves_the_last_one_which_says_that_it_is_old(
+    scene, monkeypatch, caplog
+):
+    scene.world.servers = [server(Span(0, 4))]
+    await scene.look()
+
+    def fail(*args: object, **more: object) -> None:
+        raise ArithmeticError("a fault")
+
+    monkeypatch.setattr(watching, "make_state", fail)
+    await scene.look()
+    state = scene.watcher.state()
+    assert (len(state.models), state.fresh) == (1, False)
+    assert "this page has a fault" in state.detail
+    monkeypatch.undo()
+    await scene.look()
+    assert scene.watcher.state().fresh
+
+
+async def test_a_leaderboard_that_cannot_be_read_stays_as_it_was(scene, monkeypatch):
+    """A full disk, or a file that another program damaged."""
+    scene.world.servers = [server(Span(0, 4))]
+    await scene.look()
+
+    def fail(names: object) -> None:
+        raise DatabaseError("leaderboard can't be read")
+
+    monkeypatch.setattr(scene.watcher._contributions, "views", fail)
+    await scene.look()
+    assert scene.watcher.state().fresh
+    assert scene.watcher.state().generated_at == NOW + 8
+
+
+async def test_a_clock_that_was_wrong_and_has_been_set_leaves_no_page_from_the_future(scene):
+    """Otherwise the page would call itself new for years, whatever happened to the swarm."""
+    scene.world.now = NOW + 1e8
+    await scene.look()
+    scene.world.now = NOW
+    await scene.look()
+    assert scene.watcher.state().generated_at == NOW + 4

@@ -72,6 +72,7 @@ def make_state(
     detail: str,
     version: str,
     join_addresses: Sequence[str],
+    join_model: str = "",
 ) -> HealthState:
     """The snapshot of a reading that was made at `generated_at`, Unix seconds.
 
@@ -99,6 +100,7 @@ def make_state(
         join_addresses=tuple(
             clean_text(address, _ADDRESS_CHARACTERS) for address in join_addresses[:_MAX_ADDRESSES]
         ),
+        join_model=clean_text(join_model, _ADDRESS_CHARACTERS),
         models=tuple(models),
         contributions=tuple(_clean_contribution(view) for view in contributions[:MAX_CONTRIBUTIONS]),
     )
@@ -187,7 +189,8 @@ def _model_view(
         missing=tuple((stretch.start, stretch.end) for stretch in coverage if not stretch.replicas),
         coverage=coverage,
         best_route_tokens_per_second=1.0 / fastest if fastest else None,
-        swarm_tokens_per_second=together or None,
+        # Many texts together are no slower than one: the estimate for many counts only whole servers.
+        swarm_tokens_per_second=max(together, 1.0 / fastest if fastest else 0.0) or None,
         servers=tuple(_server_view(one, first_seen.get(one.peer_id, now), now) for one in listed),
         probe=_clean_probe(probe) if probe else None,
     )

@@ -105,6 +105,7 @@ class HealthState:
     detail: str  # the reason if it isn't fresh
     version: str  # of this page's software
     join_addresses: tuple[str, ...]  # for --initial-peers
+    join_model: str  # what the page's operator names as MODEL in commands to join; empty: nothing
     models: tuple[ModelView, ...]
     contributions: tuple[ContributionView, ...]
 

@@ -1,4 +1,4 @@
-"""Words and figures of page and terminal. Pure, and defined for any input.
+"""Words and figures of page and terminal. Pure, and defined for any input. Sentences are in sentences.py.
 
 Texts of strangers come out short and plain. Templates escape markup.
 """
@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2pinfer.health.snapshot.plain import LATEST_TIME, NAME_CHARACTERS, clean_text
-from p2pinfer.health.snapshot.state import (
-    Activity,
-    Answer,
-    HealthState,
-    ModelView,
-    ProbeView,
-    Stretch,
-)
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView
 from p2pinfer.plain_text import short_count
 
 NOTHING = "–"
@@ -72,6 +65,23 @@ def rate(value: float | None) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
+def work_rate(tokens_per_second: float | None, start: int, end: int) -> float | None:
+    """Layer-tokens per second of a server that passes tokens through layers [start, end) at this rate.
+
+    Servers with different numbers of layers compare by it, because every token costs every layer once.
+    """
+    if tokens_per_second is None or not math.isfinite(tokens_per_second) or end <= start:
+        return None
+    return tokens_per_second * (end - start)
+
+
+def work(value: float | None) -> str:
+    """Layer-tokens per second: `8.1`, `386`, `2.18k`. `–` for an impossible value."""
+    if value is None or not math.isfinite(value) or value < 0:
+        return NOTHING
+    return rate(value) if value < 100 else count(int(min(value, float(_LARGEST_COUNT))))
+
+
 def seconds(value: float | None) -> str:
     """`0.42 s`."""
     if value is None or not math.isfinite(value) or not 0 <= value < 1e5:
@@ -117,9 +127,11 @@ def age_seconds(state: HealthState, now: float) -> float:
     return max(0.0, age) if math.isfinite(age) else math.inf
 
 
-def answer_word(answer: Answer) -> str:
-    """For a badge."""
-    return {Answer.YES: "works", Answer.THIN: "thin", Answer.NO: "down"}[answer]
+def answer_word(answer: Answer, *, is_fresh: bool = True) -> str:
+    """For a badge. In the past tense while the swarm can't be read."""
+    if is_fresh:
+        return {Answer.YES: "works", Answer.THIN: "thin", Answer.NO: "down"}[answer]
+    return {Answer.YES: "worked", Answer.THIN: "was thin", Answer.NO: "was down"}[answer]
 
 
 def activity_word(activity: Activity) -> str:
@@ -127,48 +139,9 @@ def activity_word(activity: Activity) -> str:
     return str(activity)
 
 
-def headline(model: ModelView) -> str:
-    """Whether the model can generate text, for readers who don't know layers."""
-    name = model_name(model)
-    match model.answer:
-        case Answer.YES:
-            return f"{name} can generate text now"
-        case Answer.THIN:
-            return f"{name} is thin: {_depends(model)}"
-        case Answer.NO:
-            return f"{name} cannot generate: {_why_not(model)}"
-
-
-def explanation(model: ModelView) -> str:
-    """One sentence behind the headline."""
-    match model.answer:
-        case Answer.YES:
-            return "Every layer is served more than once: the model survives the loss of any one server."
-        case Answer.THIN:
-            return "It generates text now, but depends on one server: without it, the model stops."
-        case Answer.NO if not model.missing:
-            return "A text stays within one numerics class, so that every server computes the same bytes."
-        case Answer.NO:
-            return "A text needs every layer. The model works again when servers hold the missing layers."
-
-
 def model_name(model: ModelView) -> str:
     """The name that its servers chose, or its hash."""
     return plain(model.name) or f"model {plain(model.model, 12)}"
-
-
-def summary(models: Sequence[ModelView], *, is_fresh: bool) -> str:
-    """The whole swarm in one line."""
-    if not models:
-        return "No model is served yet" if is_fresh else "The swarm can't be read"
-    can, can_not, now = ("can", "cannot", "now") if is_fresh else ("could", "could not", "when last seen")
-    working = sum(model.answer is not Answer.NO for model in models)
-    if len(models) == 1:
-        return f"The model {can if working else can_not} generate text {now}"
-    who = (
-        f"All {working} models" if working == len(models) else f"{working or 'None'} of {len(models)} models"
-    )
-    return f"{who} {can} generate text {now}"
 
 
 def probe_sentence(probe: ProbeView) -> str:
@@ -182,40 +155,6 @@ def cut_to(start: int, end: int, num_layers: int) -> tuple[int, int]:
     """The part of [start, end) within the model; empty if there is none."""
     start = min(max(start, 0), max(num_layers, 0))
     return start, max(start, min(end, num_layers))
-
-
-def _depends(model: ModelView) -> str:
-    thin = _merged(stretch for stretch in model.coverage if stretch.replicas == 1)
-    if not thin:
-        return "it depends on one server"
-    words = layer_ranges(thin)
-    holders = {
-        server.peer_id
-        for server in model.servers
-        if server.state is Activity.SERVING
-        and any(server.start < end and start < server.end for start, end in thin)
-    }
-    verb = "depends" if words.startswith("layer ") else "depend"
-    return f"{words} {verb} on one server" if len(holders) <= 1 else f"{words} {verb} on one server each"
-
-
-def _why_not(model: ModelView) -> str:
-    missing = [(start, end) for start, end in model.missing if end > start]
-    if not missing:
-        return "every layer is served, but no numerics class holds all of them"
-    if any(start <= 0 and end >= model.num_layers for start, end in missing):
-        return "nobody serves any of its layers"
-    return f"nobody serves {layer_ranges(missing)}"
-
-
-def _merged(stretches: Iterable[Stretch]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for stretch in stretches:
-        if merged and merged[-1][1] == stretch.start:
-            merged[-1] = (merged[-1][0], stretch.end)
-        else:
-            merged.append((stretch.start, stretch.end))
-    return merged
 
 
 def _and(texts: Sequence[str]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from p2pinfer.errors import UsageError
+from p2pinfer.errors import DatabaseError, UsageError
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, HealthSource, Submission
 from p2pinfer.health.web.problems import RequestError
+
+logger = logging.getLogger(__name__)
 
 _MOST_AT_A_TIME = 4
 _MOST_SECONDS = 60.0
@@ -51,6 +54,13 @@ class Intake:
                 status=400,
                 error=str(error),
                 what_to_do="Send a file that python -m p2pinfer.owner export --out FILE wrote.",
+            ) from error
+        except DatabaseError as error:
+            logger.error("receipts can't be kept: %s", error)
+            raise RequestError(
+                status=503,
+                error="The leaderboard can't be written at the moment.",
+                what_to_do="Try again later. The page's operator finds the reason in its log.",
             ) from error
         except (TimeoutError, ClientDisconnect) as error:
             raise RequestError(

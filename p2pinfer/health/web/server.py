@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
+from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,7 +22,7 @@ With 2,000 servers and 200 requests/s (scripts/bench_health) the 99th percentile
 
 
 class PageServer(uvicorn.Server):
-    """`serve()` runs until `should_exit` or a signal."""
+    """`serve()` runs until `should_exit`. Signals are the program's business, see ../stopping.py."""
 
     def __init__(self, app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(
@@ -46,6 +48,11 @@ class PageServer(uvicorn.Server):
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals' handlers as they are."""
+        yield
+
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve. Rendering threads give way sooner than Python's 5 ms meanwhile."""
         usual_seconds = sys.getswitchinterval()
@@ -56,7 +63,7 @@ class PageServer(uvicorn.Server):
             sys.setswitchinterval(usual_seconds)
 
     async def serve_until_cancelled(self, listener: socket.socket) -> None:
-        """Serve until a signal or a cancellation. Open requests have ended when this returns or raises."""
+        """Serve until cancelled. Open requests have ended when this returns or raises."""
         serving = asyncio.create_task(self.serve(sockets=[listener]))
         try:
             await asyncio.wait({serving})

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from p2pinfer.health.faults import Faults
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.metrics import metrics_text
 from p2pinfer.health.snapshot import words
@@ -49,6 +50,7 @@ class Snapshots:
         self._now = now
         self._changed = asyncio.Event()
         self._current: Rendered | None = None
+        self._faults = Faults()
 
     @property
     def current(self) -> Rendered:
@@ -57,13 +59,13 @@ class Snapshots:
         return self._current
 
     def age_seconds(self) -> float:
-        """Seconds since the swarm was read; infinite if unknown."""
-        return words.age_seconds(self._source.state(), self._now())
+        """Seconds since the swarm was read for the rendered snapshot; infinite if unknown."""
+        return words.age_seconds(self.current.state, self._now())
 
     async def renew(self) -> None:
         """Render the source's snapshot, unless it is the last rendered one."""
         state = self._source.state()
-        is_old = self.age_seconds() > words.OLD_SECONDS
+        is_old = words.age_seconds(state, self._now()) > words.OLD_SECONDS
         last = self._current
         if last is not None and last.state is state and last.is_old == is_old:
             return
@@ -77,7 +79,7 @@ class Snapshots:
             changed.set()
 
     async def renew_forever(self) -> None:
-        """Render each new snapshot of the source."""
+        """Render each new snapshot of the source. If that fails, the page stays as it is, and becomes old."""
         while True:
             generated_at = self.current.state.generated_at
             with contextlib.suppress(TimeoutError):
@@ -85,7 +87,10 @@ class Snapshots:
                     await self._source.wait_newer(
                         generated_at if math.isfinite(generated_at) else self._now()
                     )
-            await self.renew()
+            try:
+                await self.renew()
+            except Exception as error:  # noqa: BLE001 - the next snapshot may be another
+                self._faults.note("a snapshot can't be rendered", error)
             await asyncio.sleep(_LEAST_PAUSE_SECONDS)
 
     async def wait_other(self, known_id: str) -> Rendered:

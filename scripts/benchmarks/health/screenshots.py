@@ -1,209 +1,148 @@
-"""Take pictures of the health page for the docs: desktop and phone, light and dark, of an invented swarm.
+"""Take pictures of the health page for the docs, of a real swarm: desktop and phone, light and dark.
 
-No real swarm is shown: names, figures and history are made up, and are always the same but for the time of
-day. Needs Chromium (Debian: apt install chromium).
+Servers of the small model run on this machine, join and leave, and work for the page's probe; their owners
+submit the receipts. Only names and regions are invented. Needs Chromium (Debian: apt install chromium).
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import random
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, Sample, ServerView
+from p2pinfer.folders import user_cache_folder
+from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
+from p2pinfer.local_swarm.swarm import LocalSwarm
+from p2pinfer.model.source import open_model
+from p2pinfer.types import Span
 from scripts.benchmarks.shared.child import ROOT
 from scripts.benchmarks.shared.report import say
-from tests.health.states import (
-    make_contribution,
-    make_model,
-    make_probe,
-    make_server,
-    make_state,
-    peer_id,
-)
-from tests.health.web.serving import FakeSource, served
 
 FOLDER = ROOT / "docs" / "images"
-_JOIN = "/dns4/swarm.example.org/tcp/4600/p2p/12D3KooWQ9xkEqv3pGcHn1uMdT8yZr5sKfJ2bLa7VwXo4CtRiNeP"
+_SHOWN_PEER = "/dns4/swarm.example.org/tcp/4600/p2p/12D3KooWQ9xkEqv3pGcHn1uMdT8yZr5sKfJ2bLa7VwXo4CtRiNeP"
+_SHOWN_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+_TALL = {"desktop": 2000, "phone": 2450}
+_SCALES = {"desktop": 1.0, "phone": 1.25}
 _MOST_BYTES = 300_000
+
+_SERVERS = (
+    ("Curie", "Norway", Span(0, 15)),
+    ("attic-nuc", "", Span(12, 30)),
+    ("basement rack", "Germany", Span(0, 30)),
+    ("Model Y of the Okafors", "", Span(8, 22)),
+    ("Station wagon with a long name, Lyon", "France", Span(0, 12)),
+    ("", "Germany", Span(15, 30)),
+)
+_LEAVES = 2
+"""This one leaves in the middle, and comes back."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the pictures. Returns 1 if there is no browser, or a picture is too large for a repository."""
     parser = argparse.ArgumentParser(prog="scripts/screenshots", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: docs/images)")
+    parser.add_argument("--minutes", type=float, default=20.0, help="how long the swarm lives (default: 20)")
     args = parser.parse_args(argv)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         print("scripts/screenshots: there is no chromium here", file=sys.stderr)
         return 1
     args.folder.mkdir(parents=True, exist_ok=True)
+    cache = user_cache_folder()
+    store = open_model(str(fetch_model_file(SMOLLM2, cache, progress=say)), cache_folder=cache, progress=say)
+    with tempfile.TemporaryDirectory() as data, LocalSwarm() as swarm:
+        _start(swarm, store.folder, *_SERVERS[0])
+        _start(swarm, store.folder, *_SERVERS[1])
+        flags = ["--probe", str(store.folder), "--probe-seconds", "30", "--data-folder", data]
+        with _page(swarm.initial_peers, flags) as url:
+            _live(swarm, store.folder, seconds=args.minutes * 60)
+            _submit_receipts(swarm, url, Path(data))
+            return _take_pictures(chromium, url, args.folder)
+
+
+def _live(swarm: LocalSwarm, model: Path, *, seconds: float) -> None:
+    """Servers join one by one; one leaves in the middle and comes back."""
+    began = time.monotonic()
+
+    def wait_until(part: float) -> None:
+        time.sleep(max(0.0, began + part * seconds - time.monotonic()))
+
+    for number, server in enumerate(_SERVERS[2:]):
+        wait_until(0.12 + 0.1 * number)
+        _start(swarm, model, *server)
+    wait_until(0.6)
+    swarm.kill(_LEAVES)
+    wait_until(0.75)
+    swarm.restart(_LEAVES)
+    wait_until(1.0)
+
+
+def _start(swarm: LocalSwarm, model: Path, name: str, region: str, layers: Span) -> None:
+    flags = [*(["--public-name", name] if name else []), *(["--region", region] if region else [])]
+    say(f"{name or 'a server without a name'} joins with layers {layers}")
+    swarm.start(model, [layers], threads=1, server_arguments=flags)
+
+
+@contextmanager
+def _page(initial_peers: Sequence[str], flags: Sequence[str]) -> Iterator[str]:
+    """A running page; yields its address."""
+    command = [sys.executable, "-u", "-m", "p2pinfer.health", "--port", "0", *flags]
+    command += ["--initial-peers", *initial_peers, "--show-peers", _SHOWN_PEER, "--show-model", _SHOWN_MODEL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            process.terminate()
+
+
+def _submit_receipts(swarm: LocalSwarm, url: str, folder: Path) -> None:
+    """What the servers' owners do: export receipts, and POST them."""
+    for index in range(len(swarm.servers)):
+        out = folder / f"receipts-{index}.txt"
+        command = [sys.executable, "-m", "p2pinfer.owner", "--data-folder", str(swarm.data_folder(index))]
+        finished = subprocess.run([*command, "export", "--out", str(out)], capture_output=True, check=False)
+        if finished.returncode != 0:  # no client has signed for this server
+            continue
+        request = urllib.request.Request(f"{url}/api/v1/receipts", data=out.read_bytes(), method="POST")
+        with urllib.request.urlopen(request) as answer:
+            say(f"receipts of server {index}: {answer.read().decode()}")
+
+
+def _take_pictures(chromium: str, url: str, folder: Path) -> int:
     status = 0
-    now = time.time()
-    with served(InventedSource(invented(now), history(now))) as page_server, sync_playwright() as library:
+    with sync_playwright() as library:
         browser = library.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for size, (width, height) in _SIZES.items():
             for scheme in ("light", "dark"):
                 page = browser.new_page(
                     viewport={"width": width, "height": height},
-                    device_scale_factor=1 if size == "desktop" else 1.5,
+                    device_scale_factor=_SCALES[size],
                     color_scheme="dark" if scheme == "dark" else "light",
                     timezone_id="UTC",
                     locale="en-GB",
                 )
-                page.goto(page_server.url)
+                page.goto(url)
                 page.wait_for_selector("th button")
-                path = args.folder / f"health-{size}-{scheme}.png"
-                tall = 2000 if size == "desktop" else 1900
+                path = folder / f"health-{size}-{scheme}.png"
                 page.screenshot(
-                    path=path, clip={"x": 0, "y": 0, "width": width, "height": tall}, full_page=True
+                    path=path, clip={"x": 0, "y": 0, "width": width, "height": _TALL[size]}, full_page=True
                 )
                 page.close()
                 say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
                 status |= path.stat().st_size > _MOST_BYTES
         browser.close()
     return status
-
-
-class InventedSource(FakeSource):
-    """A source of invented models, each with a history that fits it."""
-
-    def history(self, model: str, hours: float) -> Sequence[Sample]:
-        """The first model's history, smaller for others; the last one has been down for some hours."""
-        views = self.state().models
-        place = next(index for index, view in enumerate(views) if view.model == model)
-        if place == 0:
-            return self.samples
-        factor = (1.0, 0.7, 0.5)[place]
-        alive = len(self.samples) * 3 // 4 if place == 2 else len(self.samples)
-        return [
-            Sample(
-                at=sample.at,
-                servers=max(2, round(sample.servers * factor)),
-                weakest_replicas=min(sample.weakest_replicas, 1) if index < alive else 0,
-                swarm_tokens_per_second=sample.swarm_tokens_per_second * factor / 5.5
-                if index < alive
-                else 0.0,
-                probe_tokens_per_second=None,
-            )
-            for index, sample in enumerate(self.samples)
-        ]
-
-
-def invented(now: float) -> HealthState:
-    """Three models: one is well, one has few replicas, one is down."""
-    well = make_model(
-        0,
-        name="SmolLM2-135M-Instruct",
-        servers=[
-            _server(1, "Curie", (0, 15), now, 61.2, region="Norway"),
-            _server(2, "Station wagon, Lyon", (0, 12), now, 74.0, region="France"),
-            _server(3, "attic-nuc", (12, 30), now, 48.9),
-            _server(4, "", (15, 30), now, 57.3, region="Germany"),
-            _server(5, "Model Y of the Okafors", (8, 22), now, 66.1, leaves_at=now + 2400),
-            _server(6, "Blue Zoe", (0, 10), now, 71.5, state=Activity.DRAINING, leaves_at=now + 120),
-            _server(7, "basement rack", (0, 30), now, 39.4),
-            _server(8, "Пикап", (20, 30), now, None, state=Activity.JOINING),
-        ],
-        best_route_tokens_per_second=58.4,
-        swarm_tokens_per_second=171.0,
-        probe=make_probe(
-            at=now - 41,
-            first_token_seconds=0.19,
-            tokens_per_second=52.7,
-            route=((_short(1), 0, 15), (_short(4), 15, 30)),
-        ),
-    )
-    thin = make_model(
-        1,
-        name="Qwen3-8B",
-        num_layers=36,
-        servers=[
-            _server(11, "Curie", (0, 18), now, 11.3, region="Norway"),
-            _server(12, "ID.4 at the office", (0, 20), now, 9.7, region="Germany"),
-            _server(13, "Lab car 2", (20, 36), now, 12.8),
-            _server(14, "Polestar", (18, 28), now, 13.1, region="Sweden", leaves_at=now + 5400),
-            _server(15, "Lab car 3", (26, 36), now, None, state=Activity.JOINING),
-        ],
-        best_route_tokens_per_second=7.9,
-        swarm_tokens_per_second=21.6,
-    )
-    down = make_model(
-        2,
-        name="Mistral-7B-Instruct-v0.3",
-        num_layers=32,
-        answer=Answer.NO,
-        servers=[_server(21, "Ioniq", (0, 10), now, 14.2), _server(22, "garage-4090", (20, 32), now, 88.0)],
-    )
-    names = ("Curie", "basement rack", "attic-nuc", "Station wagon, Lyon", "garage-4090")
-    contributions = [
-        make_contribution(number, public_name=name, decode_layer_tokens=41_800_000 // number**2)
-        for number, name in enumerate(names, start=1)
-    ]
-    return make_state(
-        [well, thin, down], contributions=contributions, generated_at=now, join_addresses=(_JOIN,)
-    )
-
-
-def history(now: float) -> list[Sample]:
-    """A day: cars come home in the evening, and leave in the morning."""
-    chooser = random.Random(6)
-    samples = []
-    drift = 0.0
-    for index in range(288):
-        at = now - (287 - index) * 300.0
-        home = 0.5 + 0.5 * math.cos((index - 262) / 288 * 2 * math.pi)
-        drift = 0.85 * drift + chooser.uniform(-0.22, 0.22)
-        servers = round(2.3 + 4 * home + drift)
-        samples.append(
-            Sample(
-                at=at,
-                servers=servers,
-                weakest_replicas=max(1, servers // 2),
-                swarm_tokens_per_second=171.0 / 6 * servers + chooser.uniform(-3.0, 3.0) * (index < 287),
-                probe_tokens_per_second=50.0 + chooser.uniform(-4.0, 4.0),
-            )
-        )
-    return samples
-
-
-def _server(
-    number: int,
-    name: str,
-    layers: tuple[int, int],
-    now: float,
-    rate: float | None,
-    *,
-    state: Activity = Activity.SERVING,
-    region: str = "",
-    leaves_at: float | None = None,
-) -> ServerView:
-    return make_server(
-        number,
-        layers,
-        public_name=name,
-        state=state,
-        region=region,
-        decode_tokens_per_second=rate,
-        prefill_tokens_per_second=rate and rate * 14.5,
-        queue_depth=number % 3,
-        free_cache_tokens=30_000 * (1 + number % 5),
-        numerics="native-w8a8h64-1",
-        since=now - 2700.0 * number,
-        leaves_at=leaves_at,
-    )
-
-
-def _short(number: int) -> str:
-    return f"…{peer_id(number)[-6:]}"
 
 
 if __name__ == "__main__":

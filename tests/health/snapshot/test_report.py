@@ -329,3 +329,21 @@ def test_two_thousand_servers_take_a_moment(classes: int):
     assert math.isfinite(model.best_route_tokens_per_second or 0.0)
     assert took < 1.5
     print(f"{classes} classes: {took:.3f} s")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(1, 10), st.sampled_from([1e-5, 1e-3, 1e-2])), max_size=5
+    )
+)
+def test_many_texts_together_are_never_slower_than_one(servers: list[tuple[int, int, float]]):
+    """A route may use a fast server for some layers and a slow one for the rest."""
+    slow = announced(0, 0, 10, seconds=0.01)
+    others = [
+        announced(number, start, min(10, start + length), seconds=seconds)
+        for number, (start, length, seconds) in enumerate(servers, start=1)
+    ]
+    model = model_of(slow, *others)
+
+    assert model.best_route_tokens_per_second and model.swarm_tokens_per_second
+    assert model.swarm_tokens_per_second >= model.best_route_tokens_per_second

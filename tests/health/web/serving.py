@@ -30,6 +30,7 @@ class FakeSource:
         self.samples = list(history)
         self.received: list[bytes] = []
         self.refuse: str = ""
+        self.fail_with: Exception | None = None
         self._state = state
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
@@ -55,6 +56,8 @@ class FakeSource:
     async def submit(self, bundle: AsyncIterator[bytes]) -> Submission:
         """Keep what comes."""
         self.received = [part async for part in bundle]
+        if self.fail_with is not None:
+            raise self.fail_with
         if self.refuse:
             raise UsageError(self.refuse)
         return Submission(taken=1, known=0, refused=())

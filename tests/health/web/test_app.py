@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.snapshot.state import HealthState
+from p2pinfer.health.web import snapshots
 from tests.health.states import (
     hostile_state,
     make_samples,
@@ -179,3 +180,27 @@ def test_a_hostile_swarm_is_served_everywhere():
         assert state.status == 200 and state.json["fresh"] is False
         assert ask(page, "/metrics").status == 200
         assert ask(page, "/healthz").status == 503
+
+
+def test_a_snapshot_that_cannot_be_rendered_leaves_the_page_as_it_is_and_becomes_old(monkeypatch, caplog):
+    """A fault of ours that one server brings out: healthz tells it, and a later snapshot is shown again."""
+    source = FakeSource(make_state(generated_at=time.time() - 119.0))
+    render = snapshots.render_page
+
+    def fail(state: HealthState, *more: object, **words: object) -> str:
+        if state.version == "bad":
+            raise ArithmeticError("a fault")
+        return render(state, *more, **words)
+
+    monkeypatch.setattr(snapshots, "render_page", fail)
+    with served(source) as page:
+        source.publish(fresh_state(version="bad"))
+        deadline = time.monotonic() + 10
+        while ask(page, "/healthz").status == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert ask(page, "/").status == 200
+        source.publish(fresh_state(version="good"))
+        page.wait_for("Page software good")
+        assert ask(page, "/healthz").status == 200
+    assert "a snapshot can't be rendered" in caplog.text

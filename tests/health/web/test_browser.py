@@ -119,7 +119,7 @@ def test_coverage_and_headline_change_without_a_reload(watched: Watched, site: S
     site.source.publish(swarm(("Ada", 50.0), ("bob", 9.0)))
     expect(page.locator("h2[data-headline]")).to_contain_text("nobody serves layers 20–29", timeout=10_000)
     assert page.locator(".picture .brick").count() == 2
-    assert page.locator(".cell.none").count() == 1
+    assert page.locator(".picture .cell.none").count() == 1
     assert page.locator("h1").inner_text() == "The model cannot generate text now"
     expect(page.locator("#announce")).to_contain_text("nobody serves layers 20–29")
 
@@ -220,6 +220,66 @@ def test_a_phone_never_scrolls_sideways(browser: Browser, width: int, kind: str)
         page.close()
 
 
+LONG = "The station wagon of the Okafor family, second floor, Lyon (FR)"
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_long_name_is_readable_in_the_table_and_the_whole_id_opens(browser: Browser, viewport: dict):
+    """Nothing of a name is cut off or hidden, by finger or by mouse; an update leaves the id open."""
+    with served(FakeSource(swarm((LONG, 50.0)), recent_samples())) as site:
+        page = browser.new_page(viewport=viewport)
+        page.goto(site.url)
+        expect(page.locator("th button").first).to_be_attached()
+        name = page.locator("#model-0-servers bdi.name")
+        assert name.inner_text() == LONG
+        assert name.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight + 1")
+        whole = page.locator("#model-0-servers details.id > bdi")
+        expect(whole).to_be_hidden()
+        page.locator("#model-0-servers details.id summary").click()
+        expect(whole).to_have_text(make_server(0).peer_id)
+        expect(whole).to_be_visible()
+        site.source.publish(swarm((LONG, 51.0)))
+        expect(page.locator("#model-0-servers")).to_contain_text("510")
+        expect(whole).to_be_visible()
+        page.close()
+
+
+def test_a_bars_name_ends_with_a_sign_where_it_is_cut(browser: Browser):
+    with served(FakeSource(swarm((LONG, 50.0)), recent_samples())) as site:
+        page = browser.new_page(viewport=PHONE)
+        page.goto(site.url)
+        bar = page.locator(".picture .barname")
+        assert bar.evaluate("e => [getComputedStyle(e).textOverflow, e.scrollWidth > e.clientWidth]") == [
+            "ellipsis",
+            True,
+        ]
+        assert page.locator(".picture .brick title").text_content().startswith(LONG)
+        page.close()
+
+
+@pytest.mark.parametrize(("viewport", "is_wide"), [(DESKTOP, True), (PHONE, False)], ids=["desktop", "phone"])
+def test_a_table_that_is_wider_than_the_screen_says_that_it_scrolls(
+    browser: Browser, site: Served, viewport: dict, is_wide: bool
+):
+    page = browser.new_page(viewport=viewport)
+    page.goto(site.url)
+    expect(page.locator("th button").first).to_be_attached()
+    frame, sign = page.locator("[data-key=servers]"), page.locator(".swipe:has(+ [data-key=servers])")
+    assert frame.evaluate("e => e.scrollWidth <= e.clientWidth") is is_wide
+    assert sign.is_hidden() is is_wide
+    page.close()
+
+
+def test_a_short_search_looks_at_what_is_visible_and_a_long_one_at_whole_ids(watched: Watched):
+    """Any two letters are somewhere in most of the ids."""
+    page = watched.page
+    search = page.get_by_role("searchbox")
+    search.fill("12d3")
+    assert server_names(page) == []
+    search.fill(make_server(2).peer_id[8:20])
+    assert server_names(page) == ["Curie"]
+
+
 def test_dark_is_dark(browser: Browser, site: Served):
     """The colours follow the preference of the reader's system."""
     grounds = []
@@ -273,7 +333,7 @@ def test_without_javascript_the_essentials_are_there(browser: Browser, site: Ser
     assert page.locator(".picture .brick").count() == 4
     assert page.locator(".plot path.line").count() >= 3
     assert server_names(page) == [name for name, _ in NAMES]
-    assert "--initial-peers" in page.locator("pre").first.inner_text()
+    assert "--initial-peers" in page.locator("pre").nth(1).inner_text()
     assert page.locator("#asof").inner_text().endswith("UTC")
     assert page.get_by_role("searchbox").count() == 0
     assert page.locator("button:visible").count() == 0

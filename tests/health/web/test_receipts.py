@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 
+from p2pinfer.errors import DatabaseError
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES
 from tests.health.web.asking import Answer, ask, fresh_state
 from tests.health.web.serving import FakeSource, Served, served
@@ -23,6 +24,18 @@ def test_what_is_no_bundle_is_refused_with_what_to_do():
         answer = ask(page, "/api/v1/receipts", method="POST", body=b"{}")
         assert answer.status == 400
         assert answer.json["error"] == "that is no bundle" and "owner export" in answer.json["what_to_do"]
+
+
+def test_a_leaderboard_that_cannot_be_written_is_no_fault_of_the_sender(caplog):
+    """A full disk: the sender tries again later, and the operator reads why."""
+    source = FakeSource(fresh_state())
+    source.fail_with = DatabaseError("leaderboard can't be written (disk full)")
+    with served(source) as page:
+        answer = ask(page, "/api/v1/receipts", method="POST", body=b"p2pinfer receipts 1\n")
+        assert answer.status == 503
+        assert "Try again later" in answer.json["what_to_do"]
+        assert "disk" not in answer.text
+    assert "disk full" in caplog.text
 
 
 def test_too_large_a_bundle_is_refused_whether_it_says_so_or_not(page: Served):

@@ -39,7 +39,8 @@ def bars_of(servers: Sequence[ServerView], total: int) -> tuple[Bar, ...]:
             rows.append([])
         rows[row].append((start, end))
         width = percent(end - start, total)
-        name = words.plain(server.public_name, 28) or words.plain(server.short_id, 12)
+        short_id = words.plain(server.short_id, 12)
+        name = words.plain(server.public_name) or short_id
         state = words.activity_word(server.state)
         said = name if server.state is Activity.SERVING else f"{name}, {state}"
         bars.append(
@@ -50,7 +51,7 @@ def bars_of(servers: Sequence[ServerView], total: int) -> tuple[Bar, ...]:
                 y=row * ROW_PIXELS,
                 state=state,
                 label=said if width >= _LABEL_FITS_PERCENT else "",
-                title=f"{name} ({words.plain(server.short_id, 12)}): {words.layers(start, end)}, {state}",
+                title=f"{name} ({short_id}): {words.layer_ranges([(start, end)])}, {state}",
             )
         )
     return tuple(bar for bar in bars if bar.y < _MOST_ROWS * ROW_PIXELS)

@@ -2,36 +2,98 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2pinfer.health.snapshot import words
-from p2pinfer.health.snapshot.state import HealthState
+from p2pinfer.health.snapshot.state import Answer, HealthState, ModelView
+from p2pinfer.health.snapshot.wanted import wanted_layers
 
 _MOST_ADDRESSES = 4
+_PLACEHOLDER = "MODEL"
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+
+_INSTALL = """\
+python3 -m venv p2pinfer-env
+. p2pinfer-env/bin/activate
+pip install 'p2pinfer[server]'"""
+
+_SERVE = """\
+python -m p2pinfer.owner init --for home
+python -m p2pinfer.server {model} --initial-peers {addresses}"""
+
+_GENERATE = """\
+from transformers import AutoTokenizer
+from p2pinfer import AutoDistributedModelForCausalLM
+
+name = {model}
+tokenizer = AutoTokenizer.from_pretrained(name)
+model = AutoDistributedModelForCausalLM.from_pretrained(
+    name, initial_peers=[{addresses}]
+)
+ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+print(tokenizer.decode(model.generate(ids, max_new_tokens=16)[0]))"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinPart:
-    """The commands for an owner, a server and a client."""
+    """The commands, and what a reader has to know about the model in them."""
 
-    server: str
-    client: str
-    owner: str
+    install: str
+    serve: str
+    generate: str
+    model: str  # in the commands
+    is_complete: bool  # False: the reader has to replace MODEL
+    name: str  # of the model as its servers call it; empty: no model is served
+    short_hash: str  # of that model's manifest
+    wanted: str  # which of its layers need help most
 
 
 def join_part(state: HealthState) -> JoinPart:
-    """MODEL stays a word to replace: strangers choose the names of models, so names stay out of commands."""
+    """The commands for the model that the operator names, or else for one that the swarm can name.
+
+    Strangers choose the names of models. One goes into a command only if it is a Hugging Face id, which has
+    no character that a shell or Python takes for more than a letter.
+    """
     addresses = [words.plain(address, 400) for address in state.join_addresses[:_MOST_ADDRESSES]]
-    shell = " ".join(map(shlex.quote, addresses)) or "ADDRESS"
-    listed = ", ".join(map(repr, addresses or ["ADDRESS"]))
+    named = words.plain(state.join_model, 300)
+    chosen = _model_named(named, state.models) if named else _example(state.models)
+    source = named or _hub_id(chosen)
+    model = source or _PLACEHOLDER
     return JoinPart(
-        owner="python -m p2pinfer.owner init --for home",
-        server=f"python -m p2pinfer.server MODEL --initial-peers {shell}",
-        client=(
-            "from p2pinfer import AutoDistributedModelForCausalLM\n\n"
-            "model = AutoDistributedModelForCausalLM.from_pretrained(\n"
-            f'    "MODEL", initial_peers=[{listed}]\n'
-            ")"
+        install=_INSTALL,
+        serve=_SERVE.format(
+            model=shlex.quote(model), addresses=" ".join(map(shlex.quote, addresses)) or "ADDRESS"
         ),
+        generate=_GENERATE.format(
+            model=_quoted(model), addresses=", ".join(map(_quoted, addresses or ["ADDRESS"]))
+        ),
+        model=model,
+        is_complete=bool(source and addresses),
+        name=words.model_name(chosen) if chosen else "",
+        short_hash=words.plain(chosen.model, 12) if chosen else "",
+        wanted=wanted_layers(chosen) if chosen and state.fresh else "",
     )
+
+
+def _quoted(text: str) -> str:
+    """A string of Python. JSON's are the same for a text without control characters."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _model_named(source: str, models: Sequence[ModelView]) -> ModelView | None:
+    """The model that servers list under the operator's name for it; or the only one."""
+    same = [model for model in models if model.name and source.endswith(model.name)]
+    return next(iter(same or (models if len(models) == 1 else ())), None)
+
+
+def _example(models: Sequence[ModelView]) -> ModelView | None:
+    """The first model with a Hugging Face id that works; else one that has an id; else one that works."""
+    return min(models, key=lambda model: (not _hub_id(model), model.answer is Answer.NO), default=None)
+
+
+def _hub_id(model: ModelView | None) -> str:
+    return model.name if model is not None and _HUB_ID.fullmatch(model.name) else ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot import sentences, words
+from p2pinfer.health.snapshot.report import make_sample
 from p2pinfer.health.snapshot.state import Answer, ModelView, Sample
+from p2pinfer.health.snapshot.wanted import wanted_layers
 from p2pinfer.health.web.rendering.picture import Picture, picture_of
 from p2pinfer.health.web.rendering.plots import Course, course_of
 from p2pinfer.health.web.rendering.rows import ServerRow, server_row
@@ -43,43 +45,60 @@ class ModelPart:
     anchor: str
     name: str
     hash: str
+    short_hash: str
     answer: Answer
     badge: str
     headline: str
     explanation: str
-    num_layers: str
+    wanted: str  # the layers that need help most; empty: none
     best_route: str
     swarm: str
     serving: str
-    weakest: str
+    layers: str  # how many, and the servers of the weakest
     probe: ProbePart | None
     picture: Picture | None
     course: Course | None
     servers: tuple[ServerRow, ...]
 
 
-def model_part(index: int, model: ModelView, history: Sequence[Sample], now: float) -> ModelPart:
-    """The `index`-th model of the page at `now`, Unix seconds."""
-    serving = sum(server.state == "serving" for server in model.servers)
-    weakest = min((stretch.replicas for stretch in model.coverage), default=0)
+def model_part(
+    index: int, model: ModelView, history: Sequence[Sample], now: float, *, is_fresh: bool
+) -> ModelPart:
+    """The `index`-th model of the page. `now` is the time of its snapshot, Unix seconds.
+
+    Its history ends with the snapshot itself, so that plots and cards show the same figures.
+    """
+    current = make_sample(model, now)
+    samples = [*(sample for sample in history if sample.at < now), current]
     return ModelPart(
         anchor=f"model-{index}",
         name=words.model_name(model),
         hash=words.plain(model.model, 64),
+        short_hash=words.plain(model.model, 12),
         answer=model.answer,
-        badge=words.answer_word(model.answer),
-        headline=words.headline(model),
-        explanation=words.explanation(model),
-        num_layers=words.count(model.num_layers),
+        badge=words.answer_word(model.answer, is_fresh=is_fresh),
+        headline=sentences.headline(model, is_fresh=is_fresh),
+        explanation=sentences.explanation(model, is_fresh=is_fresh),
+        wanted=wanted_layers(model) if is_fresh else "",
         best_route=words.rate(model.best_route_tokens_per_second),
         swarm=words.rate(model.swarm_tokens_per_second),
-        serving=words.count(serving),
-        weakest=words.count(max(0, weakest)),
+        serving=words.count(current.servers),
+        layers=_layers(model, current),
         probe=_probe_part(model),
         picture=picture_of(model),
-        course=course_of(history, now),
+        course=course_of(samples, now, is_fresh=is_fresh),
         servers=tuple(map(server_row, model.servers)),
     )
+
+
+def _layers(model: ModelView, current: Sample) -> str:
+    """`30 layers; the weakest has 2 servers`, as the history counts them."""
+    layers = words.several(max(0, model.num_layers), "layer")
+    if model.answer is Answer.NO and not model.missing:
+        return f"{layers}; no numerics class holds all of them"
+    if model.num_layers == 1:
+        return layers
+    return f"{layers}; the weakest has {words.several(current.weakest_replicas, 'server')}"
 
 
 def _probe_part(model: ModelView) -> ProbePart | None:
@@ -94,7 +113,7 @@ def _probe_part(model: ModelView) -> ProbePart | None:
         at=words.moment(probe.at),
         route=tuple(
             HopPart(
-                name=words.plain(names.get(peer, ""), 40),
+                name=words.plain(names.get(peer, "")),
                 short_id=words.plain(peer, 12),
                 layers=words.layers(start, end),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from p2pinfer.health.snapshot import words
+from p2pinfer.health.snapshot import sentences, words
 from p2pinfer.health.snapshot.state import Answer, HealthState, ModelView, Sample
 from p2pinfer.health.web.rendering.join import join_part
 from p2pinfer.health.web.rendering.model import model_part
@@ -40,17 +40,19 @@ def render_page(
     return template("page.html").render(
         snapshot_id=snapshot_id,
         version=words.plain(state.version, 24),
-        summary=words.summary(state.models, is_fresh=is_fresh),
+        summary=sentences.summary(state.models, is_fresh=is_fresh),
         is_fresh=is_fresh,
         trouble=words.plain(state.detail, 200),
         as_of=words.moment(state.generated_at),
         models=[
-            model_part(index, model, histories.get(model.model, ()), state.generated_at)
+            model_part(index, model, histories.get(model.model, ()), state.generated_at, is_fresh=is_fresh)
             for index, model in enumerate(models)
         ],
         others=[
             OtherPart(
-                answer=model.answer, badge=words.answer_word(model.answer), headline=words.headline(model)
+                answer=model.answer,
+                badge=words.answer_word(model.answer, is_fresh=is_fresh),
+                headline=sentences.headline(model, is_fresh=is_fresh),
             )
             for model in others[:_MOST_OTHERS]
         ],

@@ -10,7 +10,7 @@ from p2pinfer.health.snapshot.state import ModelView, ServerView, Stretch
 from p2pinfer.health.web.rendering.bars import ROW_PIXELS, Bar, bars_of
 from p2pinfer.health.web.rendering.scale import STATE_ORDER, percent
 from p2pinfer.health.web.rendering.stacks import STACK_PIXELS, Segment, segments_of
-from p2pinfer.health.web.rendering.strip import MOST_CELLS, Cell, cells_of, replicas_in_words
+from p2pinfer.health.web.rendering.strip import LEVELS, MOST_CELLS, Cell, cells_of, replicas_in_words
 
 MOST_BARS = 60
 """With more servers no reader can tell bars apart, so the picture counts servers per layer instead."""
@@ -32,7 +32,8 @@ class Picture:
     height: int  # pixels of bars or segments
     bars: tuple[Bar, ...]
     segments: tuple[Segment, ...]
-    most_servers: int  # of the highest stack
+    most_servers: str  # of the highest stack
+    levels: tuple[tuple[str, str], ...]  # the strip's colours, and what they stand for
     cells: tuple[Cell, ...]
     ticks: tuple[Tick, ...]
     label: str  # for screen readers
@@ -54,7 +55,8 @@ def picture_of(model: ModelView) -> Picture | None:
         height=rows * ROW_PIXELS if few else STACK_PIXELS,
         bars=bars,
         segments=segments,
-        most_servers=most,
+        most_servers=words.several(most, "server"),
+        levels=LEVELS,
         cells=cells_of(stretches, total),
         ticks=_ticks(total),
         label=_label(model, servers),

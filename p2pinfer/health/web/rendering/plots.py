@@ -55,14 +55,19 @@ class Row:
 class Course:
     """A model's history as plots and as a table."""
 
-    hours: int
+    hours: str  # 1 hour, 24 hours
+    since: str  # the left edge
+    until: str  # the right edge
     plots: tuple[Plot, ...]
     rows: tuple[Row, ...]  # newest first
     has_probe: bool
 
 
-def course_of(samples: Sequence[Sample], now: float) -> Course | None:
-    """The course of samples that are in order of time. None if there are fewer than two."""
+def course_of(samples: Sequence[Sample], now: float, *, is_fresh: bool = True) -> Course | None:
+    """The course of samples that are in order of time. None if there are fewer than two.
+
+    Without `is_fresh` the last sample isn't of now, but of when the swarm was last seen.
+    """
     samples = [sample for sample in samples if words.moment(sample.at) is not None]
     if len(samples) < 2:
         return None
@@ -74,12 +79,22 @@ def course_of(samples: Sequence[Sample], now: float) -> Course | None:
     if len(samples) < 2:
         return None
     return Course(
-        hours=hours,
+        hours=words.several(hours, "hour"),
+        since=f"{hours} h ago" if is_fresh else f"{hours} h before",
+        until="now" if is_fresh else "last seen",
         plots=(
-            _plot("Servers", "serving", samples, until, hours, lambda sample: sample.servers, words.count),
+            _plot(
+                "Servers",
+                ("serving", "serving"),
+                samples,
+                until,
+                hours,
+                lambda sample: sample.servers,
+                words.count,
+            ),
             _plot(
                 "Throughput",
-                "tokens/s",
+                ("tokens/s", "tokens/s"),
                 samples,
                 until,
                 hours,
@@ -89,7 +104,7 @@ def course_of(samples: Sequence[Sample], now: float) -> Course | None:
             ),
             _plot(
                 "Weakest layer",
-                "servers",
+                ("server", "servers"),
                 samples,
                 until,
                 hours,
@@ -104,7 +119,7 @@ def course_of(samples: Sequence[Sample], now: float) -> Course | None:
 
 def _plot(
     name: str,
-    unit: str,
+    units: tuple[str, str],  # for one, and for any other number
     samples: Sequence[Sample],
     until: float,
     hours: int,
@@ -125,6 +140,7 @@ def _plot(
     if measured:
         lines.append(_line("second", measured, since, until, top))
     past = f"over the last {words.several(hours, 'hour')}"
+    unit = units[0] if values[-1] == 1 else units[1]
     note = f"lowest {said(min(values))}, highest {said(max(values))}"
     return Plot(
         name=name,

@@ -53,20 +53,22 @@ class ContributorRow:
 
 
 def server_row(server: ServerView) -> ServerRow:
-    """The row of a server."""
+    """The row of a server. Its rates are per layer, so that servers with few and many layers compare."""
+    decode = words.work_rate(server.decode_tokens_per_second, server.start, server.end)
+    prefill = words.work_rate(server.prefill_tokens_per_second, server.start, server.end)
     return ServerRow(
         key=words.plain(server.peer_id),
-        name=words.plain(server.public_name, 40),
+        name=words.plain(server.public_name),
         short_id=words.plain(server.short_id, 12),
         region=words.plain(server.region, 24),
         layers=words.layers(server.start, server.end),
         layers_order=max(-1, min(server.start, 10**12)),
         state=words.activity_word(server.state),
         state_order=_SORTED_STATES[server.state],
-        decode=words.rate(server.decode_tokens_per_second),
-        decode_order=words.number_to_sort_by(server.decode_tokens_per_second),
-        prefill=words.rate(server.prefill_tokens_per_second),
-        prefill_order=words.number_to_sort_by(server.prefill_tokens_per_second),
+        decode=words.work(decode),
+        decode_order=words.number_to_sort_by(decode),
+        prefill=words.work(prefill),
+        prefill_order=words.number_to_sort_by(prefill),
         queue=words.count(server.queue_depth),
         queue_order=words.number_to_sort_by(server.queue_depth),
         cache=words.count(server.free_cache_tokens),
@@ -83,12 +85,12 @@ def contributor_row(rank: int, view: ContributionView) -> ContributorRow:
     return ContributorRow(
         rank=rank,
         key=words.plain(view.peer_id),
-        name=words.plain(view.public_name, 40),
+        name=words.plain(view.public_name),
         short_id=words.plain(view.short_id, 12),
         decode=words.count(view.decode_layer_tokens),
         decode_order=words.number_to_sort_by(view.decode_layer_tokens),
         prefill=words.count(view.prefill_layer_tokens),
         prefill_order=words.number_to_sort_by(view.prefill_layer_tokens),
-        sponsors=words.count(view.sponsors),
+        sponsors=words.several(view.sponsors, "client"),
         sponsors_order=words.number_to_sort_by(view.sponsors),
     )

@@ -50,7 +50,7 @@ def segments_of(servers: Sequence[ServerView], total: int) -> tuple[tuple[Segmen
                     y=round(STACK_PIXELS * (1 - below / most), 1),
                     height=round(STACK_PIXELS * here / most, 1),
                     state=words.activity_word(state),
-                    title=f"layers {words.layers(first, last)}: {here} {words.activity_word(state)}",
+                    title=f"{words.layer_ranges([(first, last)])}: {here} {words.activity_word(state)}",
                 )
             )
     return tuple(segments), most

@@ -25,6 +25,10 @@ class Cell:
     title: str
 
 
+LEVELS = (("none", "none"), ("one", "1"), ("two", "2"), ("many", "3 or more"))
+"""One scale of colours for all models: a cell's level, and how many servers it stands for."""
+
+
 def cells_of(stretches: Sequence[Stretch], total: int) -> tuple[Cell, ...]:
     """The cells of a model with `total` layers, at most 120."""
     if len(stretches) > MOST_CELLS:  # the weakest layer of each part, which limits every text
@@ -41,9 +45,9 @@ def cells_of(stretches: Sequence[Stretch], total: int) -> tuple[Cell, ...]:
             Cell(
                 x=percent(stretch.start, total),
                 width=width,
-                level=("none", "one", "two")[replicas] if replicas < 3 else "many",
+                level=LEVELS[min(replicas, 3)][0],
                 number=number if width >= _NUMBER_FITS_PERCENT * max(1, len(number) - 1) else "",
-                title=f"layers {words.layers(stretch.start, stretch.end)}: {replicas_in_words(replicas)}",
+                title=f"{words.layer_ranges([(stretch.start, stretch.end)])}: {replicas_in_words(replicas)}",
             )
         )
     return tuple(cells)
@@ -54,5 +58,5 @@ def _overlapping(stretches: Iterable[Stretch], first: int, last: int) -> Iterabl
 
 
 def replicas_in_words(replicas: int) -> str:
-    """`nobody`, `1 server`, `3 servers`."""
-    return "nobody" if replicas <= 0 else words.several(replicas, "server")
+    """`no server`, `1 server`, `3 servers`."""
+    return "no server" if replicas <= 0 else words.several(replicas, "server")

@@ -1,4 +1,4 @@
-// The page works without scripts. They add live updates, sorting, searching, copying, times in the reader's zone.
+// The page works without scripts. They add updates, sorting, searching, copying, times in the reader's zone.
 import { follow } from "./live.js";
 import { arrange, onInput, onSort } from "./tables.js";
 import { localise, tick } from "./times.js";

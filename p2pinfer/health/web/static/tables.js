@@ -29,7 +29,9 @@ export function arrange(page) {
     if (state.column >= 0) sort(body, state);
     let matching = 0;
     for (const row of body.rows) {
-      row.hidden = !row.textContent.toLowerCase().includes(state.query);
+      const text = row.textContent.toLowerCase();
+      const id = state.query.length < 6 ? row.dataset.key.toLowerCase() : ""; // has any short word
+      row.hidden = !text.replace(id, "").includes(state.query);
       matching += !row.hidden;
     }
     const matches = page.querySelector(`[data-matches="${table.id}"]`);

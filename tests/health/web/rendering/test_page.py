@@ -86,7 +86,7 @@ def test_the_time_to_render_grows_no_faster_than_the_number_of_servers():
         return time.process_time() - started, text
 
     usual_seconds, _ = min(rendered(500) for _ in range(3))
-    seconds, text = rendered(2000)
+    seconds, text = min(rendered(2000) for _ in range(3))  # as many tries: a busy machine slows either
     state = large_state(2000)
 
     assert seconds < 2 * 4 * usual_seconds

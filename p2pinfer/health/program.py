@@ -1,0 +1,88 @@
+"""The two ways to run: a page that is served until a signal comes, or a report that is printed once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import sys
+from contextlib import ExitStack
+
+from p2pinfer.command_line.output import complain, has_color, say, show
+from p2pinfer.errors import UsageError
+from p2pinfer.health.config import HealthConfig
+from p2pinfer.health.json_form import as_json
+from p2pinfer.health.kept.keeping import copied, keeping
+from p2pinfer.health.probe import Probe, probes_of
+from p2pinfer.health.stopping import leave_at_once, until_signal
+from p2pinfer.health.terminal import as_text
+from p2pinfer.health.watcher import Watcher
+from p2pinfer.tasks import first_of
+
+
+def run_program(config: HealthConfig) -> int:
+    """Run it. Returns 0 after a normal end; a page ends normally by a signal.
+
+    A report that a signal ended returns 128 and the signal's number: nothing, or not all, was printed.
+    """
+    probes: list[Probe] = []
+    ended_by = asyncio.run(until_signal(_report(config, probes) if config.once else _serve(config, probes)))
+    status = 0
+    if config.once and ended_by is not None:
+        complain("p2pinfer.health: stopped before there was a report")
+        status = 128 + ended_by
+    if any(probe.is_left_behind for probe in probes):
+        leave_at_once(status)
+    return status
+
+
+async def _report(config: HealthConfig, probes: list[Probe]) -> None:
+    """Read the swarm once, probe it if asked to, and print the state."""
+    with copied(config.data_folder, config.initial_peers) as (history, contributions):
+        watcher = Watcher(config, history, contributions)
+        await watcher.watch_once()
+        async with probes_of(config) as found:
+            probes += found
+            for probe in found:
+                watcher.note_probe(*await probe.probe())
+    if config.as_json:
+        show(json.dumps(as_json(watcher.state()), indent=2))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        report = as_text(watcher.state(), width=width, color=has_color(sys.stdout))
+        show(report.removesuffix("\n"))
+
+
+async def _serve(config: HealthConfig, probes: list[Probe]) -> None:
+    """Watch the swarm and serve the page until this is cancelled."""
+    from p2pinfer.health.web.app import create_app  # a report needs no web server
+    from p2pinfer.health.web.server import PageServer
+
+    await asyncio.sleep(0)  # a signal that came during the imports
+    with ExitStack() as resources:
+        listener = resources.enter_context(_listen(config))
+        history, contributions = resources.enter_context(keeping(config.data_folder, config.initial_peers))
+        watcher = Watcher(config, history, contributions)
+        server = PageServer(create_app(watcher))
+        host, port = listener.getsockname()[:2]
+        say(f"the page is at http://{f'[{host}]' if ':' in host else host}:{port}/")
+        async with probes_of(config) as found:
+            probes += found
+            await first_of(
+                watcher.watch_forever(),
+                server.serve_until_cancelled(listener),
+                *(probe.probe_forever(config.probe_seconds, watcher.note_probe) for probe in found),
+            )
+
+
+def _listen(config: HealthConfig) -> socket.socket:
+    """The socket that visitors connect to. Raises UsageError if it can't be opened."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family, backlog=512)
+    except OSError as error:
+        raise UsageError(
+            f"--host {config.host} --port {config.port}: can't listen there ({error.strerror or error}); "
+            "choose another port, or end the program that uses it"
+        ) from error
