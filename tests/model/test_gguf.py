@@ -13,8 +13,8 @@ import safetensors.torch
 from transformers import AutoTokenizer
 
 from p2pinfer.errors import ModelError, UnsupportedModelError
-from p2pinfer.model.formats.gguf_file import GgufFile
-from p2pinfer.model.formats.gguf_reader import read_header
+from p2pinfer.model.formats.gguf.file import GgufFile
+from p2pinfer.model.formats.gguf.reader import read_header
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import convert_model
 from tests.model.tiny_models import save_tiny_model, tiny_config
