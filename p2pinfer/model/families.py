@@ -138,7 +138,7 @@ def family_of(config: ConfigFields) -> Family:
 
 def check_supported(config: ConfigFields) -> None:
     """Raise UnsupportedModelError if a normalised config asks for what p2pinfer can't run faithfully."""
-    family = family_of(config)
+    family_of(config)
     if config.get("use_bidirectional_attention"):
         raise UnsupportedModelError("p2pinfer runs decoders only, and this model attends in both directions")
     for rotary in _rotaries(config.get("rope_parameters")):

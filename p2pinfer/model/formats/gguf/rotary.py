@@ -1,8 +1,8 @@
 """A GGUF file's rotary positions in `transformers`' words: what llama.cpp computes from the same file. Pure.
 
 llama.cpp turns a pair of columns by position * theta^(-2i/d) / divisor / factor: the divisors come from a
-tensor, the factor from the metadata. A combination that `transformers` has no name for becomes `longrope` with
-one list of divisors for short and for long texts.
+tensor, the factor from the metadata. For some combinations `transformers` has no name: they become
+`longrope` with one list of divisors for short and for long texts.
 """
 
 from __future__ import annotations

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import gguf
 import numpy as np
 import pytest
-import safetensors.torch
 from transformers import AutoTokenizer
 
 from p2pinfer.errors import ModelError, UnsupportedModelError
@@ -17,82 +14,7 @@ from p2pinfer.model.formats.gguf.file import GgufFile
 from p2pinfer.model.formats.gguf.reader import read_header
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import convert_model
-from tests.model.tiny_models import save_tiny_model, tiny_config
-
-_NAMES = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-}
-
-
-def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
-    """llama.cpp's order of rotary rows: it pairs neighbours where transformers pairs halves."""
-    return weight.reshape(heads, 2, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
-
-
-def write_gguf(folder: Path, path: Path, architecture: str, merges: str = "a b", **more: str) -> None:
-    """What llama.cpp's converter makes of a Hugging Face folder, in float32, with a tokenizer of bytes."""
-    config = json.loads((folder / "config.json").read_text())
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
-    writer.add_key_length(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
-    letters = [chr(code) for code in range(33, 33 + 94)]
-    words = ["<unk>", "<s>", "</s>", "ab"]
-    words += [f"<{number}>" for number in range(config["vocab_size"] - len(letters) - len(words))]
-    writer.add_token_list(words[:3] + letters + words[3:])
-    writer.add_token_types([3] * 3 + [1] * (config["vocab_size"] - 3))
-    writer.add_token_merges([merges])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_pad_token_id(0)
-    for key, value in more.items():
-        writer.add_string(key.replace("__", "."), value)
-    for name, tensor in safetensors.torch.load_file(folder / "model.safetensors").items():
-        values = tensor.float().numpy()
-        if architecture == "llama" and ".q_proj." in name:
-            values = permuted(values, config["num_attention_heads"])
-        if architecture == "llama" and ".k_proj." in name:
-            values = permuted(values, config["num_key_value_heads"])
-        stem, _, kind = name.rpartition(".")
-        if stem.startswith("model.layers."):
-            _, _, layer, inner = stem.split(".", 3)
-            writer.add_tensor(f"blk.{layer}.{_NAMES[inner]}.{kind}", values)
-        else:
-            writer.add_tensor(f"{_NAMES[stem]}.{kind}", values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def plain_model(folder: Path, architecture: str) -> Path:
-    """A tiny model without what GGUF doesn't say."""
-    fields: dict[str, Any] = {"rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}}
-    if architecture == "qwen2":
-        fields |= {"use_sliding_window": False, "layer_types": None}
-    assert tiny_config(architecture, **fields)
-    return save_tiny_model(folder, architecture, **fields)
+from tests.model.formats.gguf.tiny_gguf import plain_model, write_gguf
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
@@ -137,7 +59,7 @@ def test_a_gguf_file_is_called_what_its_file_is_called(smollm2_file: Path):
 
 def test_a_broken_tokenizer_is_one_clear_error(tmp_path: Path):
     folder = plain_model(tmp_path / "m", "llama")
-    write_gguf(folder, tmp_path / "m.gguf", "llama", merges="no such")
+    write_gguf(folder, tmp_path / "m.gguf", "llama", {"tokenizer.ggml.merges": ["no such"]})
 
     with pytest.raises(ModelError, match="no tokenizer that can be built"):
         convert_model(str(tmp_path / "m.gguf"), tmp_path / "out", lambda line: None)
@@ -151,15 +73,6 @@ def test_rows_are_the_same_however_they_are_read(tmp_path: Path):
     for name in ("layers.1.self_attn.k_proj.weight", "layers.1.self_attn.q_proj.bias", "norm.weight"):
         whole = source.rows(name, 0, source.shapes[name][0])
         np.testing.assert_array_equal(source.rows(name, 3, 13), whole[3:13])
-
-
-def test_scaled_rotary_positions_are_refused(tmp_path: Path):
-    """GGUF describes them differently, and short texts would hide wrong positions."""
-    folder = plain_model(tmp_path / "m", "llama")
-    write_gguf(folder, tmp_path / "m.gguf", "llama", llama__rope__scaling__type="yarn")
-
-    with pytest.raises(UnsupportedModelError, match="scales its rotary positions: convert"):
-        GgufFile(tmp_path / "m.gguf")
 
 
 def test_other_architectures_are_refused_with_the_list(tmp_path: Path):
