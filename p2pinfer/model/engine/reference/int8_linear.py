@@ -15,7 +15,7 @@ from p2pinfer.model.engine.reference.bitsandbytes_linear import bitsandbytes_lin
 
 _BLOCK_COLUMNS = 16
 _ALIGNMENT_BYTES = 64
-"""What torch gives its own tensors. With AVX-512 the kernel needs 16: it dies at rows that begin elsewhere."""
+"""The alignment of torch's own tensors. With AVX-512 the kernel needs 16 bytes, or it dies."""
 
 
 def rotated(x: torch.Tensor) -> torch.Tensor:
@@ -45,8 +45,8 @@ class Int8Linear(torch.nn.Module):
     the fastest for one token, and the bits of a row of x don't depend on other rows. Its own scales are
     bfloat16, with errors up to 0.4 % for a whole row; so its scales are ones, and the float32 scales multiply
     its result. It reads columns in blocks of 16, and reads past the end of other rows (torch 2.13: it may
-    crash); so those rows are padded with zeros. A store's rows are a view of its file, where they may begin at any
-    byte if the sizes before them are odd; so those are copied. No published model has such rows or sizes.
+    crash); so those rows are padded with zeros. A store's rows are a view of its file. Behind tensors of odd
+    sizes they begin at an odd byte; such rows are copied. No published model has such rows or sizes.
     """
 
     def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:

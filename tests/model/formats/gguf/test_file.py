@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,12 +50,58 @@ def test_a_gguf_files_tokenizer_and_stop_token_come_along(smollm2: LayerStore):
 
 def test_the_real_file_converts_to_the_known_model(smollm2: LayerStore):
     """The same hash on every machine: it depends on quantization, byte order and config."""
-    assert smollm2.manifest.hash == "df7a234c2eeffcc62f188a3c4ae3dbbcbbec25cd2652bbbbadca58488f64c1e0"
+    assert smollm2.manifest.hash == "0530085e782ddfe01bbaec36816994ce22be63f6327fbcaaddecc1547d2ada32"
 
 
 def test_a_gguf_file_is_called_what_its_file_is_called(smollm2_file: Path):
     """Without the quantization; the name in its metadata is often a training run's."""
     assert GgufFile(smollm2_file).name == "SmolLM2-135M-Instruct"
+
+
+def test_a_file_with_a_head_of_its_own_uses_it(tmp_path: Path):
+    """Its output.weight is another tensor than its embeddings."""
+    folder = plain_model(tmp_path / "m", "llama")
+    tied = plain_model(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    write_gguf(folder, tmp_path / "m.gguf", "llama")
+    write_gguf(tied, tmp_path / "tied.gguf", "llama")
+    store = convert_model(str(tmp_path / "m.gguf"), tmp_path / "one", lambda line: None)
+    other = convert_model(str(tmp_path / "tied.gguf"), tmp_path / "two", lambda line: None)
+
+    assert store.config_fields["tie_word_embeddings"] is False
+    assert "lm_head.weight" in store.ends_tensors()
+    assert other.config_fields["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in other.ends_tensors()
+
+
+@pytest.mark.parametrize("name", ["blk.0.attn_norm.bias", "blk.3.ffn_gate_inp.weight", "mystery.weight"])
+def test_a_tensor_that_would_be_left_out_is_refused_by_name(tmp_path: Path, name: str):
+    """A mixture of experts, say. llama.cpp doesn't load such a file either."""
+    folder = plain_model(tmp_path / "m", "llama")
+    write_gguf(folder, tmp_path / "m.gguf", "llama", tensors={name: np.ones(32, np.float32)})
+
+    with pytest.raises(UnsupportedModelError, match=r"a plain llama model doesn't: "):
+        GgufFile(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"llama.block_count": 0}, "block_count is 0"),
+        ({"llama.attention.head_count": "four"}, "head_count is 'four'"),
+        ({"llama.attention.layer_norm_rms_epsilon": "small"}, "epsilon is 'small'"),
+        ({"llama.context_length": None}, "lacks llama.context_length"),
+        ({"tokenizer.ggml.tokens": [f"<{number}>" for number in range(161)]}, "lists 161 tokens"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_one_clear_error(
+    tmp_path: Path, fields: dict[str, Any], message: str
+):
+    folder = plain_model(tmp_path / "m", "llama")
+    fields = {"tokenizer.ggml.token_type": None} | fields
+    write_gguf(folder, tmp_path / "m.gguf", "llama", fields)
+
+    with pytest.raises(ModelError, match=message):
+        GgufFile(tmp_path / "m.gguf")
 
 
 def test_a_broken_tokenizer_is_one_clear_error(tmp_path: Path):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import safetensors.torch
+from tokenizers.pre_tokenizers import ByteLevel
 
+from p2pinfer.model.formats.gguf.splits import BYTE_CHARACTERS
 from tests.model.tiny_models import save_tiny_model
 
 _NAMES = {
@@ -138,3 +141,42 @@ def write_file(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def pairs_fields(texts: Iterable[str]) -> dict[str, Any]:
+    """The metadata of a tokenizer that merges any two bytes that are neighbours in `texts`.
+
+    Its ids show where words end.
+    """
+    visible = [ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text) for text in texts]
+    pairs = sorted({pair for [(word, _)] in filter(None, visible) for pair in pairwise(word)})
+    special = ["<|im_start|>", "<|im_end|>", "<s>"]
+    tokens = [*BYTE_CHARACTERS, *(first + second for first, second in pairs), *special]
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [1] * (len(tokens) - len(special)) + [3] * len(special),
+        "tokenizer.ggml.merges": [f"{first} {second}" for first, second in pairs],
+        "tokenizer.ggml.bos_token_id": tokens.index("<s>"),
+        "tokenizer.ggml.eos_token_id": tokens.index("<|im_end|>"),
+    }
+
+
+def sentencepiece_fields() -> dict[str, Any]:
+    """The metadata of a small SentencePiece tokenizer: bytes, letters, and words by score."""
+    words = ["▁", "▁a", "an", "and", "▁and", "in", "ing", "▁l", "le", "ea", "▁t", "th", "the", "▁the", "▁▁"]
+    words += ["▁▁▁▁", "don", "'t", "▁c", "cup", "cups", "▁cup", "▁cups", "12", "us", "user", "你好", "é"]
+    pieces = [*dict.fromkeys([*words, *map(chr, range(33, 127)), *"éßñ½你好世界"])]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    tokens += ["<|im_start|>", "<x>"]
+    special = {"<unk>": 2, "<s>": 3, "</s>": 3, "<|im_start|>": 3, "<x>": 4}
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": [0.0] * 259 + [-float(rank) for rank in range(len(pieces))] + [0.0, 0.0],
+        "tokenizer.ggml.token_type": [special.get(t, 6 if t.startswith("<0x") else 1) for t in tokens],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
