@@ -114,7 +114,7 @@ def splits_of(name: str) -> Splits:
     found = SPLITS.get(name)
     if found is None:
         raise UnsupportedModelError(
-            f"the file's tokenizer splits text by the rule {name!r} (tokenizer.ggml.pre), and p2pinfer knows "
-            f"{', '.join(sorted(SPLITS))}: convert the Hugging Face model instead"
+            f"the file's tokenizer splits text by the rule {name!r} (tokenizer.ggml.pre), which p2pinfer "
+            "doesn't know: convert the Hugging Face model instead"
         )
     return found
