@@ -71,6 +71,7 @@ def _sqrt_hidden_size(config: ConfigFields) -> float:
 _FAMILIES = (
     Family(model_type="llama", module="llama", classes="Llama"),
     Family(model_type="mistral", module="mistral", classes="Mistral"),
+    Family(model_type="ministral", module="ministral", classes="Ministral"),
     Family(model_type="qwen2", module="qwen2", classes="Qwen2"),
     Family(model_type="qwen3", module="qwen3", classes="Qwen3"),
     Family(
@@ -119,7 +120,10 @@ FAMILIES: Mapping[str, Family] = {family.model_type: family for family in _FAMIL
 
 _STATELESS_ROTARY = frozenset({"default", "linear", "llama3", "yarn", "proportional"})
 """Rotary kinds whose angles depend on the position alone. With `dynamic` and `longrope` they also depend on
-the longest sequence so far, so a token's bytes would depend on its neighbours."""
+the longest sequence so far, so a token's bytes would depend on its neighbours. A `longrope` with one list for
+short and long sequences is stateless, too."""
+
+_LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 
 
 def family_of(config: ConfigFields) -> Family:
@@ -134,31 +138,78 @@ def family_of(config: ConfigFields) -> Family:
 
 def check_supported(config: ConfigFields) -> None:
     """Raise UnsupportedModelError if a normalised config asks for what p2pinfer can't run faithfully."""
-    family = family_of(config)
+    family_of(config)
     if config.get("use_bidirectional_attention"):
         raise UnsupportedModelError("p2pinfer runs decoders only, and this model attends in both directions")
-    for kind in _rotary_kinds(config.get("rope_parameters")):
-        if kind not in _STATELESS_ROTARY:
-            supported = ", ".join(sorted(_STATELESS_ROTARY))
-            raise UnsupportedModelError(
-                f"this {family.model_type} model scales its rotary positions by {kind!r}; "
-                f"p2pinfer runs {supported}"
-            )
+    for rotary in _rotaries(config.get("rope_parameters")):
+        _check_rotary(rotary, config)
+    _check_windows(config)
+    for name, value in config.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UnsupportedModelError(f"the config's {name} is {value}, not a finite number")
 
 
-def _rotary_kinds(parameters: Any) -> list[str]:
+def _rotaries(parameters: Any) -> list[ConfigFields]:
+    """The rotary parameters of a config: of all layers, or of each type of layer."""
     if not isinstance(parameters, Mapping):
         return []
     if "rope_type" in parameters:
-        return [str(parameters["rope_type"])]
-    return [kind for nested in parameters.values() for kind in _rotary_kinds(nested)]
+        return [parameters]
+    return [found for nested in parameters.values() for found in _rotaries(nested)]
+
+
+def _check_rotary(parameters: ConfigFields, config: ConfigFields) -> None:
+    kind, listed = str(parameters["rope_type"]), parameters.get("short_factor")
+    stateless = kind in _STATELESS_ROTARY or (kind == "longrope" and parameters.get("long_factor") == listed)
+    if not stateless:
+        supported = ", ".join(sorted(_STATELESS_ROTARY))
+        raise UnsupportedModelError(
+            f"this {config['model_type']} model scales its rotary positions by {kind!r}; "
+            f"p2pinfer runs {supported}"
+        )
+    for name, value in parameters.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UnsupportedModelError(f"the rotary positions' {name} is {value}, not a finite number")
+    if kind == "longrope":
+        head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        pairs = int(head_dim * parameters.get("partial_rotary_factor", 1.0)) // 2
+        if not isinstance(listed, list) or len(listed) != pairs or not all(map(_is_positive, listed)):
+            raise UnsupportedModelError(
+                f"the rotary positions' short_factor and long_factor should list {pairs} positive numbers"
+            )
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+
+
+def _check_windows(config: ConfigFields) -> None:
+    """Refuse layers that `transformers` has no mask for, and windows that no token sees through."""
+    types, window = config.get("layer_types"), config.get("sliding_window")
+    unknown = sorted(set(types or ()) - _LAYER_TYPES)
+    if unknown:
+        known = " and ".join(sorted(_LAYER_TYPES))
+        raise UnsupportedModelError(f"layer_types names {unknown[0]!r}; p2pinfer runs {known}")
+    if window is not None and window < 1:
+        raise UnsupportedModelError(f"sliding_window is {window}, and a token sees at least itself")
+    if "sliding_attention" in (types or ()) and (window is None or config.get("use_sliding_window") is False):
+        raise UnsupportedModelError(
+            "layer_types names layers with sliding_attention, but the config has no sliding_window or turns "
+            "it off (use_sliding_window)"
+        )
 
 
 def text_config(config: ConfigFields) -> ConfigFields:
-    """The language model's part of a config. Gemma 3's vision models keep it under `text_config`."""
+    """The language model's part of a config, under the model type that runs it.
+
+    Gemma 3's vision models keep it under `text_config`. A Mistral with `layer_types` is a Ministral, as for
+    AutoConfig of `transformers`: a Mistral's layers are all alike.
+    """
     inner = config.get("text_config")
     if config.get("model_type") == "gemma3" and isinstance(inner, Mapping):
         return {"tie_word_embeddings": True, **inner, "model_type": "gemma3_text"}
+    if config.get("model_type") == "mistral" and "layer_types" in config:
+        return {**config, "model_type": "ministral"}
     return config
 
 
@@ -183,13 +234,17 @@ def normalised_config(config: ConfigFields) -> dict[str, Any]:
 
 def transformers_config(config: ConfigFields) -> PreTrainedConfig:
     """A config object of `transformers`. Raises ModelError if the library refuses the fields."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     family = family_of(config)
     try:
         made: PreTrainedConfig = CONFIG_MAPPING[family.model_type].from_dict(dict(config))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"the model's config is no {family.model_type} config: {error}") from error
+        if getattr(made, "head_dim", 0) is None:  # a Ministral's layers don't fill it in
+            made.head_dim = made.hidden_size // made.num_attention_heads
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split()).rpartition("Error: ")[2]
+        raise ModelError(f"the model's config is no {family.model_type} config: {reason}") from error
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -136,6 +137,83 @@ def test_weights_that_do_not_fit_are_refused(
     with pytest.raises(ModelError, match=message):
         convert_model(str(source), tmp_path / "out", silent)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+LAYER = "model.layers.2."
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+        f"{LAYER}input_layernorm.weight",
+        f"{LAYER}post_attention_layernorm.weight",
+        f"{LAYER}self_attn.k_proj.bias",
+        f"{LAYER}self_attn.o_proj.weight",
+        f"{LAYER}mlp.down_proj.weight",
+        f"{LAYER}mlp.gate_proj.bias",
+    ],
+)
+def test_one_value_that_is_not_a_finite_number_ends_the_conversion(tmp_path: Path, name: str, value: float):
+    """Wherever it lies. The message names the tensor."""
+    source = save_tiny_model(tmp_path / "m", "llama")
+    tensors = safetensors.torch.load_file(source / "model.safetensors")
+    tensors[name].view(-1)[-1] = value
+    safetensors.torch.save_file(tensors, source / "model.safetensors")
+
+    with pytest.raises(ModelError, match=rf"{name.removeprefix('model.')}.*not a finite number"):
+        convert_model(str(source), tmp_path / "out", silent)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("model_type", ["qwen3", "gemma2", "starcoder2"])
+def test_norms_of_every_kind_are_checked(tmp_path: Path, model_type: str):
+    """Of queries and keys, before and after, with a bias."""
+    source = save_tiny_model(tmp_path / "m", model_type)
+    whole = safetensors.torch.load_file(source / "model.safetensors")
+    norms = [name for name in whole if "norm" in name and ("layers.1." in name or "layers" not in name)]
+    for number, name in enumerate(norms):
+        broken = {**whole, name: whole[name].clone()}
+        broken[name][0] = math.inf
+        safetensors.torch.save_file(broken, source / "model.safetensors")
+        with pytest.raises(ModelError, match="not a finite number"):
+            convert_model(str(source), tmp_path / f"out{number}", silent)
+
+    assert len(norms) >= 5
+
+
+def test_a_number_too_large_for_float32_is_not_a_finite_number(tmp_path: Path):
+    """A file in float64 may hold it."""
+    source = save_tiny_model(tmp_path / "m", "llama")
+    edit_weights(source, model__norm__weight=torch.full((32,), 1e300, dtype=torch.float64))
+
+    with pytest.raises(ModelError, match=r"norm.weight.*not a finite number"):
+        convert_model(str(source), tmp_path / "out", silent)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rms_norm_eps": math.nan}, "rms_norm_eps is nan"),
+        ({"rope_parameters": {"rope_theta": math.inf, "rope_type": "default"}}, "rope_theta is inf"),
+        (
+            {"rope_parameters": {"rope_theta": 1e4, "rope_type": "linear", "factor": math.nan}},
+            "factor is nan",
+        ),
+    ],
+)
+def test_a_config_with_a_number_that_is_not_finite_is_refused(
+    tmp_path: Path, fields: dict[str, object], message: str
+):
+    """JSON as Python writes it may hold NaN and Infinity."""
+    source = save_tiny_model(tmp_path / "m", "llama")
+    edit_config(source, **fields)
+
+    with pytest.raises(ModelError, match=message):
+        convert_model(str(source), tmp_path / "out", silent)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "config", "tokenizer", "gone"])

@@ -9,6 +9,7 @@ import pytest
 
 from p2pinfer.errors import UnsupportedModelError
 from p2pinfer.model.ends import ClientEnds
+from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk
 from p2pinfer.model.families import FAMILIES, ends_recipe, family_of, normalised_config
 from p2pinfer.model.layer_store.store import LayerStore
@@ -123,6 +124,37 @@ def test_rotary_kinds_that_depend_on_the_longest_sequence_are_refused():
 
     with pytest.raises(UnsupportedModelError, match=r"rotary positions by 'dynamic'; p2pinfer runs default"):
         normalised_config(tiny_config("llama", rope_parameters=rope).to_dict())
+
+
+def longrope(short: list[float], long: list[float]) -> dict[str, object]:
+    """Rotary parameters with divisors for short and for long texts."""
+    lists = {"short_factor": short, "long_factor": long}
+    return {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64, **lists}
+
+
+def test_longrope_runs_where_its_two_lists_are_one(tmp_path: Path):
+    """Then it doesn't depend on the length. Both engines agree with `transformers`."""
+    lists = longrope([1.0, 1.5, 2.0, 3.0], [1.0, 1.5, 2.0, 3.0])
+    store = tiny_store(tmp_path, "llama", rope_parameters=lists)
+    into, expected, _ = oracle_run(oracle(store, rounding=False), random_ids(TOKENS))
+
+    for engine in ("reference", "native"):
+        found = run_in_pieces(load_engine(store, store.span, engine=engine), into, [TOKENS])
+        assert relative_difference(found, expected) < 6e-2
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        (longrope([1.0] * 4, [2.0] * 4), "'longrope'"),
+        (longrope([1.0] * 3, [1.0] * 3), "should list 4 positive numbers"),
+        (longrope([1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]), "should list 4 positive numbers"),
+    ],
+)
+def test_longrope_is_refused_where_it_depends_on_the_length(lists: dict[str, object], message: str):
+    """Also where its lists don't fit the heads."""
+    with pytest.raises(UnsupportedModelError, match=message):
+        normalised_config(tiny_config("llama", rope_parameters=lists).to_dict())
 
 
 def test_a_model_that_looks_ahead_is_refused():

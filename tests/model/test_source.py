@@ -55,6 +55,21 @@ def test_a_changed_source_is_converted_anew(tmp_path: Path):
     assert first.manifest.hash != second.manifest.hash
 
 
+def test_a_conversion_by_an_older_version_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same source may give other bytes now: stores had tokenizers that split text wrongly."""
+    source = save_tiny_model(tmp_path / "tiny", "llama")
+    with monkeypatch.context() as older:
+        older.setattr("p2pinfer.model.source.FORMAT", "p2pinfer-int8-2")
+        older.setattr("p2pinfer.model.layer_store.manifest.FORMAT", "p2pinfer-int8-2")
+        old = open_model(str(source), cache_folder=tmp_path / "cache", progress=silent)
+    new = open_model(str(source), cache_folder=tmp_path / "cache", progress=silent)
+
+    assert new.folder != old.folder
+    assert new.manifest.hash != old.manifest.hash
+    with pytest.raises(StoreError, match=r"has format 'p2pinfer-int8-2'.*convert again"):
+        open_model(str(old.folder), cache_folder=tmp_path / "cache", progress=silent)
+
+
 def test_what_a_killed_conversion_left_is_neither_used_nor_kept(tmp_path: Path):
     """It never gets its final name."""
     source = save_tiny_model(tmp_path / "tiny", "llama")

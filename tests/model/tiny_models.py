@@ -52,6 +52,7 @@ _OWN: dict[str, dict[str, Any]] = {
         },
     },
     "mistral": {"sliding_window": WINDOW},
+    "ministral": {"head_dim": 16, "sliding_window": WINDOW, "layer_types": _MIXED_LAYERS},
     "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "layer_types": _MIXED_LAYERS},
     "qwen3": {"head_dim": 16, "tie_word_embeddings": True},
     "gemma": {"head_dim": 16},

@@ -39,6 +39,7 @@ class HfFolder:
     def __init__(self, folder: Path, name: str) -> None:
         """Raises ModelError if files are missing, pickled, already quantized or unreadable."""
         self.name = name
+        self.remarks: list[str] = []
         self._folder = folder
         self.config = _read_json(folder / "config.json")
         if "quantization_config" in self.config:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from p2pinfer.errors import ModelError
 from p2pinfer.model.formats import hub
-from p2pinfer.model.formats.gguf_file import GgufFile
+from p2pinfer.model.formats.gguf.file import GgufFile
 from p2pinfer.model.formats.hf_folder import HfFolder
 from p2pinfer.model.formats.weights import WeightSource
 

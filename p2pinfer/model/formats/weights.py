@@ -1,4 +1,4 @@
-"""The weights that a conversion reads. `hf_folder` and `gguf_file` implement it."""
+"""The weights that a conversion reads. `hf_folder` and `gguf.file` implement it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class WeightSource(Protocol):
     @property
     def generation_config(self) -> dict[str, Any]:
         """The fields of its generation_config.json, or their replacement."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the owner of the model should know about it, a line each."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from p2pinfer.errors import StoreError
 
-FORMAT = "p2pinfer-int8-2"
+FORMAT = "p2pinfer-int8-3"
 """Change this whenever the same source would give other bytes."""
 
 CONFIG_FILE = "config.json"

@@ -13,7 +13,7 @@ from typing import Any
 from p2pinfer.errors import UnsupportedModelError
 from p2pinfer.model.engine.native.rotary import Rotary, read_rotaries
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "granite")
+FAMILIES = ("llama", "mistral", "ministral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "granite")
 GEMMA = ("gemma", "gemma2", "gemma3_text")
 ACTIVATIONS = ("silu", "gelu_pytorch_tanh")
 """In the order of P2P_ACTIVATION_*."""

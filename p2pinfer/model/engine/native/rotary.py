@@ -57,6 +57,8 @@ def _read_rotary(parameters: Mapping[str, Any], config: Mapping[str, Any], head_
         scaled = _llama3(plain, parameters, config)
     elif kind == "yarn":
         scaled, factor = _yarn(plain, parameters, head_dim)
+    elif kind == "longrope":
+        scaled, factor = _listed(plain, parameters, config)
     else:
         raise UnsupportedModelError(f"the native engine has no rotary embedding of type {kind}")
     return Rotary(frequencies=scaled.astype(np.float32), factor=factor)
@@ -109,3 +111,20 @@ def _yarn(
     if attention is None:
         attention = 0.1 * natural_log(factor) + 1.0 if factor > 1 else 1.0
     return scaled, float(attention)
+
+
+def _listed(
+    plain: NDArray[np.float64], parameters: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[NDArray[np.float64], float]:
+    """LongRoPE (https://arxiv.org/abs/2402.13753) with one list of divisors for texts of every length."""
+    divisors = np.array(parameters["short_factor"], np.float64)
+    if parameters["long_factor"] != parameters["short_factor"]:
+        raise UnsupportedModelError("the native engine has no rotary embedding that depends on the length")
+    if divisors.shape != plain.shape:
+        raise UnsupportedModelError(f"the config lists {divisors.shape} rotary factors, not {plain.shape}")
+    attention = parameters.get("attention_factor")
+    if attention is None:
+        trained = float(parameters["original_max_position_embeddings"])
+        factor = float(parameters.get("factor") or config["max_position_embeddings"] / trained)
+        attention = math.sqrt(1 + math.log(factor) / math.log(trained)) if factor > 1 else 1.0
+    return plain / divisors, float(attention)

@@ -14,6 +14,8 @@ from p2pinfer.hadamard import GROUP, rotate
 from p2pinfer.model.engine.reference.bitsandbytes_linear import bitsandbytes_linear
 
 _BLOCK_COLUMNS = 16
+_ALIGNMENT_BYTES = 64
+"""The alignment of torch's own tensors. With AVX-512 the kernel needs 16 bytes, or it dies."""
 
 
 def rotated(x: torch.Tensor) -> torch.Tensor:
@@ -43,7 +45,8 @@ class Int8Linear(torch.nn.Module):
     the fastest for one token, and the bits of a row of x don't depend on other rows. Its own scales are
     bfloat16, with errors up to 0.4 % for a whole row; so its scales are ones, and the float32 scales multiply
     its result. It reads columns in blocks of 16, and reads past the end of other rows (torch 2.13: it may
-    crash); so those rows are padded with zeros. No published model has such rows.
+    crash); so those rows are padded with zeros. A store's rows are a view of its file. Behind tensors of odd
+    sizes they begin at an odd byte; such rows are copied. No published model has such rows or sizes.
     """
 
     def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
@@ -51,6 +54,8 @@ class Int8Linear(torch.nn.Module):
         self.padding = -quantized.shape[1] % _BLOCK_COLUMNS
         if self.padding:
             quantized = torch.nn.functional.pad(quantized, (0, self.padding))
+        elif quantized.data_ptr() % _ALIGNMENT_BYTES:
+            quantized = quantized.clone()
         self.quantized = quantized
         self.scales = scales
         self.bias = bias

@@ -6,93 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import pytest
-import safetensors.torch
 from transformers import AutoTokenizer
 
 from p2pinfer.errors import ModelError, UnsupportedModelError
-from p2pinfer.model.formats.gguf_file import GgufFile
-from p2pinfer.model.formats.gguf_reader import read_header
+from p2pinfer.model.formats.gguf.file import GgufFile
+from p2pinfer.model.formats.gguf.reader import read_header
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import convert_model
-from tests.model.tiny_models import save_tiny_model, tiny_config
-
-_NAMES = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-}
-
-
-def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
-    """llama.cpp's order of rotary rows: it pairs neighbours where transformers pairs halves."""
-    return weight.reshape(heads, 2, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
-
-
-def write_gguf(folder: Path, path: Path, architecture: str, merges: str = "a b", **more: str) -> None:
-    """What llama.cpp's converter makes of a Hugging Face folder, in float32, with a tokenizer of bytes."""
-    config = json.loads((folder / "config.json").read_text())
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
-    writer.add_key_length(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
-    letters = [chr(code) for code in range(33, 33 + 94)]
-    words = ["<unk>", "<s>", "</s>", "ab"]
-    words += [f"<{number}>" for number in range(config["vocab_size"] - len(letters) - len(words))]
-    writer.add_token_list(words[:3] + letters + words[3:])
-    writer.add_token_types([3] * 3 + [1] * (config["vocab_size"] - 3))
-    writer.add_token_merges([merges])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_pad_token_id(0)
-    for key, value in more.items():
-        writer.add_string(key.replace("__", "."), value)
-    for name, tensor in safetensors.torch.load_file(folder / "model.safetensors").items():
-        values = tensor.float().numpy()
-        if architecture == "llama" and ".q_proj." in name:
-            values = permuted(values, config["num_attention_heads"])
-        if architecture == "llama" and ".k_proj." in name:
-            values = permuted(values, config["num_key_value_heads"])
-        stem, _, kind = name.rpartition(".")
-        if stem.startswith("model.layers."):
-            _, _, layer, inner = stem.split(".", 3)
-            writer.add_tensor(f"blk.{layer}.{_NAMES[inner]}.{kind}", values)
-        else:
-            writer.add_tensor(f"{_NAMES[stem]}.{kind}", values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def plain_model(folder: Path, architecture: str) -> Path:
-    """A tiny model without what GGUF doesn't say."""
-    fields: dict[str, Any] = {"rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}}
-    if architecture == "qwen2":
-        fields |= {"use_sliding_window": False, "layer_types": None}
-    assert tiny_config(architecture, **fields)
-    return save_tiny_model(folder, architecture, **fields)
+from tests.model.formats.gguf.tiny_gguf import plain_model, write_gguf
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
@@ -127,7 +50,7 @@ def test_a_gguf_files_tokenizer_and_stop_token_come_along(smollm2: LayerStore):
 
 def test_the_real_file_converts_to_the_known_model(smollm2: LayerStore):
     """The same hash on every machine: it depends on quantization, byte order and config."""
-    assert smollm2.manifest.hash == "df7a234c2eeffcc62f188a3c4ae3dbbcbbec25cd2652bbbbadca58488f64c1e0"
+    assert smollm2.manifest.hash == "0530085e782ddfe01bbaec36816994ce22be63f6327fbcaaddecc1547d2ada32"
 
 
 def test_a_gguf_file_is_called_what_its_file_is_called(smollm2_file: Path):
@@ -135,9 +58,55 @@ def test_a_gguf_file_is_called_what_its_file_is_called(smollm2_file: Path):
     assert GgufFile(smollm2_file).name == "SmolLM2-135M-Instruct"
 
 
+def test_a_file_with_a_head_of_its_own_uses_it(tmp_path: Path):
+    """Its output.weight is another tensor than its embeddings."""
+    folder = plain_model(tmp_path / "m", "llama")
+    tied = plain_model(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    write_gguf(folder, tmp_path / "m.gguf", "llama")
+    write_gguf(tied, tmp_path / "tied.gguf", "llama")
+    store = convert_model(str(tmp_path / "m.gguf"), tmp_path / "one", lambda line: None)
+    other = convert_model(str(tmp_path / "tied.gguf"), tmp_path / "two", lambda line: None)
+
+    assert store.config_fields["tie_word_embeddings"] is False
+    assert "lm_head.weight" in store.ends_tensors()
+    assert other.config_fields["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in other.ends_tensors()
+
+
+@pytest.mark.parametrize("name", ["blk.0.attn_norm.bias", "blk.3.ffn_gate_inp.weight", "mystery.weight"])
+def test_a_tensor_that_would_be_left_out_is_refused_by_name(tmp_path: Path, name: str):
+    """A mixture of experts, say. llama.cpp doesn't load such a file either."""
+    folder = plain_model(tmp_path / "m", "llama")
+    write_gguf(folder, tmp_path / "m.gguf", "llama", tensors={name: np.ones(32, np.float32)})
+
+    with pytest.raises(UnsupportedModelError, match=r"a plain llama model doesn't: "):
+        GgufFile(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"llama.block_count": 0}, "block_count is 0"),
+        ({"llama.attention.head_count": "four"}, "head_count is 'four'"),
+        ({"llama.attention.layer_norm_rms_epsilon": "small"}, "epsilon is 'small'"),
+        ({"llama.context_length": None}, "lacks llama.context_length"),
+        ({"tokenizer.ggml.tokens": [f"<{number}>" for number in range(161)]}, "lists 161 tokens"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_one_clear_error(
+    tmp_path: Path, fields: dict[str, Any], message: str
+):
+    folder = plain_model(tmp_path / "m", "llama")
+    fields = {"tokenizer.ggml.token_type": None} | fields
+    write_gguf(folder, tmp_path / "m.gguf", "llama", fields)
+
+    with pytest.raises(ModelError, match=message):
+        GgufFile(tmp_path / "m.gguf")
+
+
 def test_a_broken_tokenizer_is_one_clear_error(tmp_path: Path):
     folder = plain_model(tmp_path / "m", "llama")
-    write_gguf(folder, tmp_path / "m.gguf", "llama", merges="no such")
+    write_gguf(folder, tmp_path / "m.gguf", "llama", {"tokenizer.ggml.merges": ["no such"]})
 
     with pytest.raises(ModelError, match="no tokenizer that can be built"):
         convert_model(str(tmp_path / "m.gguf"), tmp_path / "out", lambda line: None)
@@ -151,15 +120,6 @@ def test_rows_are_the_same_however_they_are_read(tmp_path: Path):
     for name in ("layers.1.self_attn.k_proj.weight", "layers.1.self_attn.q_proj.bias", "norm.weight"):
         whole = source.rows(name, 0, source.shapes[name][0])
         np.testing.assert_array_equal(source.rows(name, 3, 13), whole[3:13])
-
-
-def test_scaled_rotary_positions_are_refused(tmp_path: Path):
-    """GGUF describes them differently, and short texts would hide wrong positions."""
-    folder = plain_model(tmp_path / "m", "llama")
-    write_gguf(folder, tmp_path / "m.gguf", "llama", llama__rope__scaling__type="yarn")
-
-    with pytest.raises(UnsupportedModelError, match="scales its rotary positions: convert"):
-        GgufFile(tmp_path / "m.gguf")
 
 
 def test_other_architectures_are_refused_with_the_list(tmp_path: Path):
