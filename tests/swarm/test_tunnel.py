@@ -194,7 +194,7 @@ async def test_a_reader_that_sleeps_holds_the_writer_back(nodes: Nodes, tmp_path
 async def test_a_tunnel_that_is_left_while_it_flushes_closes_both_sides(
     tmp_path: Path, kilobytes: int
 ) -> None:
-    """Of some sizes a part waits in the tunnel, because nothing reads it. An open side would keep p2pd busy."""
+    """Of some sizes a part waits in the tunnel, because nothing reads it; an open side would stay open."""
     answered, closed = asyncio.Event(), asyncio.Event()
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
