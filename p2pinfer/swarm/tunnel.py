@@ -161,8 +161,8 @@ async def _send(local: asyncio.StreamReader, remote: asyncio.StreamWriter) -> No
     p2pd itself can't end one direction: it closes the whole stream.
     """
     while chunk := await local.read(_CHUNK_BYTES):
-        # Not `writelines`: drain() doesn't wait after it in Python 3.12.0-3.12.8 and 3.13.0-3.13.1, and what a
-        # slow reader leaves piles up here (CVE-2024-12254).
+        # Not `writelines`: drain() doesn't wait after it in Python 3.12.0-3.12.8 and 3.13.0-3.13.1, and what
+        # a slow reader leaves piles up here (CVE-2024-12254).
         remote.write(_LENGTH.pack(len(chunk)) + chunk)
         await remote.drain()
     remote.write(_LENGTH.pack(0))
