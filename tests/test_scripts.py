@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TOOLS = (
-    "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort", "tail",
-    "xargs",
+    "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
+    "tail", "xargs",
 )  # fmt: skip
 ENGINES = Path("p2pinfer", "model", "engine", "native")
 OWN_ENGINE = ENGINES / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
