@@ -16,6 +16,7 @@ P2PInferError
 |- HopFailedError                a server in use left, hung or broke the protocol
 |  `- LinkFailedError            two neighbours in a route live, but data between them don't arrive
 `- ProtocolError                 a peer sent what the protocol forbids
+   |- InvalidCertificateError    a peer's certificate is malformed or of another kind
    |- InvalidReceiptError        a receipt is forged, altered or malformed
    |- InvalidRecordError         a swarm record is forged, stale or malformed
    `- InvalidTensorError         a tensor breaks the session's contract
@@ -136,6 +137,10 @@ class LinkFailedError(HopFailedError):
 
 class ProtocolError(P2PInferError):
     """A peer sent what the protocol forbids."""
+
+
+class InvalidCertificateError(ProtocolError):
+    """A peer's certificate is malformed, or of a kind that no peer makes."""
 
 
 class InvalidReceiptError(ProtocolError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 
 from hivemind.utils.multiaddr import Multiaddr
@@ -10,6 +11,7 @@ from hivemind.utils.multiaddr import Multiaddr
 from p2pinfer.errors import UsageError
 from p2pinfer.identity import peer_id_to_bytes
 
+_DIGITS = re.compile("[0-9]{1,5}")
 _EXAMPLE = "/ip4/192.0.2.7/tcp/31330"
 
 
@@ -77,9 +79,10 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
     ('example.org', 7)
     """
     words = address.partition("/p2p/")[0].split("/")
-    if "/p2p-circuit" in address or len(words) != 5 or words[3] != "tcp" or not words[4].isdecimal():
+    if "/p2p-circuit" in address or len(words) != 5 or words[3] != "tcp":
         return None
-    return words[2], int(words[4])
+    is_port = _DIGITS.fullmatch(words[4]) and int(words[4]) < 65536
+    return (words[2], int(words[4])) if is_port else None
 
 
 def is_loopback(address: str) -> bool:

@@ -152,8 +152,7 @@ async def _bridge(local: Stream, remote: Stream) -> None:
     except* (OSError, EOFError, ProtocolError) as errors:  # a break of one direction ends both
         _logger.debug("tunnel broke: %s", errors.exceptions[0])
     finally:
-        await _close(local, flush=clean)
-        await _close(remote, flush=clean)
+        await _close(local, remote, flush=clean)
 
 
 async def _send(local: asyncio.StreamReader, remote: asyncio.StreamWriter) -> None:
@@ -162,8 +161,10 @@ async def _send(local: asyncio.StreamReader, remote: asyncio.StreamWriter) -> No
     p2pd itself can't end one direction: it closes the whole stream.
     """
     while chunk := await local.read(_CHUNK_BYTES):
-        remote.writelines((_LENGTH.pack(len(chunk)), chunk))
-        await remote.drain()  # wait for a slow reader instead of buffering
+        # Not `writelines`: drain() doesn't wait after it in Python 3.12.0-3.12.8 and 3.13.0-3.13.1, and what
+        # a slow reader leaves piles up here (CVE-2024-12254).
+        remote.write(_LENGTH.pack(len(chunk)) + chunk)
+        await remote.drain()
     remote.write(_LENGTH.pack(0))
     await remote.drain()
 
@@ -180,15 +181,22 @@ async def _receive(remote: asyncio.StreamReader, local: asyncio.StreamWriter) ->
         await local.drain()
 
 
-async def _close(stream: Stream, *, flush: bool = False) -> None:
-    """Close a stream. With `flush`, first send what is left, as far as the other side takes it in time."""
-    writer = stream[1]
-    if not flush:
-        writer.transport.abort()
-    writer.close()
+async def _close(*streams: Stream, flush: bool = False) -> None:
+    """Close all streams, also if this is cancelled.
+
+    With `flush`, what is left is sent first, as far as the other sides take it in time.
+    """
+    writers = [writer for _, writer in streams]
+    for writer in writers:
+        if not flush:
+            writer.transport.abort()
+        writer.close()
     try:
-        with suppress(OSError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
-                await writer.wait_closed()
+                for writer in writers:
+                    with suppress(OSError):
+                        await writer.wait_closed()
     finally:
-        writer.transport.abort()
+        for writer in writers:
+            writer.transport.abort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ssl
 import tempfile
+import warnings
 from dataclasses import dataclass
 
 import grpc
@@ -12,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from p2pinfer.errors import InvalidCertificateError
 
 SERVER_NAME = "p2pinfer"
 """The name in all certificates. Trust comes from pinning the certificate, not from the name."""
@@ -65,18 +68,37 @@ def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
     return context
 
 
+def read_certificate(der: bytes) -> bytes:
+    """Read a peer's certificate; returns it in PEM. This is the one place where such bytes are read.
+
+    Peers make their certificates with `new_certificate`, so another kind of key is refused: verifying the
+    signature of a huge RSA key takes seconds. The caller pins the certificate, which checks nothing else in
+    it: a wrong name or date lets the TLS handshake fail. Raises only InvalidCertificateError, whatever the
+    bytes are.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # a peer's oddities are no news for our user
+            certificate = x509.load_der_x509_certificate(der)
+            key = certificate.public_key()
+    except Exception as error:  # the library's errors have no base of their own
+        raise InvalidCertificateError("not an X.509 certificate") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidCertificateError("a certificate whose key isn't one of P-256")
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
 def pinned(certificate_der: bytes) -> grpc.ChannelCredentials:
-    """gRPC credentials that trust this certificate only. Raises ValueError if it isn't a certificate."""
-    return grpc.ssl_channel_credentials(_as_pem(certificate_der))
+    """gRPC credentials that trust this certificate only. Raises InvalidCertificateError."""
+    return grpc.ssl_channel_credentials(read_certificate(certificate_der))
 
 
 def pinned_context(certificate_der: bytes) -> ssl.SSLContext:
-    """A TLS context for lanes that trusts this certificate only. Raises ValueError if it isn't one."""
+    """A TLS context for lanes that trusts this certificate only. Raises InvalidCertificateError."""
+    pem = read_certificate(certificate_der).decode()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cadata=_as_pem(certificate_der).decode())
+    try:
+        context.load_verify_locations(cadata=pem)
+    except ssl.SSLError as error:  # OpenSSL is the stricter reader
+        raise InvalidCertificateError(f"OpenSSL can't read it: {error}") from error
     return context
-
-
-def _as_pem(certificate_der: bytes) -> bytes:
-    return x509.load_der_x509_certificate(certificate_der).public_bytes(serialization.Encoding.PEM)

@@ -10,7 +10,7 @@ from functools import partial
 
 import grpc
 
-from p2pinfer.errors import HopFailedError
+from p2pinfer.errors import HopFailedError, InvalidCertificateError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
@@ -112,8 +112,8 @@ class ChannelPool:
     async def _connect(self, address: Address) -> _Connection:
         try:
             credentials = pinned(address.certificate)
-        except ValueError as error:
-            raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
+        except InvalidCertificateError as error:
+            raise HopFailedError(address.peer_id, f"its record has no valid certificate: {error}") from error
         resources = AsyncExitStack()
         try:
             channel = await first_connection(

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
-from p2pinfer.errors import HopFailedError, ProtocolError
+from p2pinfer.errors import HopFailedError, InvalidCertificateError, ProtocolError
 from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
 from p2pinfer.wire.lanes import Lane, ready
@@ -32,8 +32,8 @@ async def lane_to(address: Address, tunnel: Tunnel | None, seconds: float) -> As
     """
     try:
         context = pinned_context(address.certificate)
-    except ValueError as error:
-        raise HopFailedError(address.peer_id, "its record holds no valid certificate") from error
+    except InvalidCertificateError as error:
+        raise HopFailedError(address.peer_id, f"its record has no valid certificate: {error}") from error
     async with AsyncExitStack() as resources:
         yield await first_connection(address, tunnel, seconds, partial(_attempt, context, seconds), resources)
 

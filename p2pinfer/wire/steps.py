@@ -219,6 +219,8 @@ def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype:
     if chunk_count or got != tokens:
         raise ProtocolError(f"{got} hidden states were answered where {tokens} were asked for")
     times_end = _HEADER.size + hops * _TIME.size
+    if len(data) < times_end:
+        raise ProtocolError("a result ends before its times do")
     hidden = decode_hidden(memoryview(data)[times_end:], tokens, hidden_size, dtype)
     times = _TIME.iter_unpack(data[_HEADER.size : times_end])
     return Result(step_id, [(queue / 1e6, compute / 1e6) for queue, compute in times], hidden)

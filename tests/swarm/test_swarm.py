@@ -20,6 +20,7 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.errors import InvalidRecordError, SwarmError, SwarmUnreachableError, UsageError
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
@@ -212,6 +213,29 @@ async def test_the_folder_of_a_killed_process_is_removed_by_the_next(
         assert not abandoned.exists()
         assert first.private_folder.exists()
         assert second.private_folder.exists()
+
+
+async def test_leaving_waits_for_no_stream_of_another_peer() -> None:
+    """Since Python 3.12.1 a server of asyncio ends only when all its connections have."""
+    opened, forever = asyncio.Event(), asyncio.Event()
+
+    async def keep_open(_: object, stream: Stream) -> None:
+        opened.set()
+        try:
+            await forever.wait()
+        finally:
+            stream[1].close()
+
+    async with join_here() as other:
+        async with join_here(other.addresses) as swarm:
+            await swarm.add_stream_handler("/test/1", keep_open)
+            _, writer = await other.open_stream(swarm.peer_id, "/test/1")
+            await asyncio.wait_for(opened.wait(), 5)
+            leaving = time.monotonic()
+        assert time.monotonic() - leaving < 10
+        writer.close()
+    forever.set()
+    await asyncio.sleep(0)
 
 
 async def test_leaving_works_when_the_block_fails_or_is_cancelled() -> None:

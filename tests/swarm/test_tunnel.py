@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -185,6 +188,41 @@ async def test_a_reader_that_sleeps_holds_the_writer_back(nodes: Nodes, tmp_path
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(write_much(), 1.0)
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("kilobytes", range(128, 384, 32))
+async def test_a_tunnel_that_is_left_while_it_flushes_closes_both_sides(
+    tmp_path: Path, kilobytes: int
+) -> None:
+    """Of some sizes a part waits in the tunnel, because nothing reads it; an open side would stay open."""
+    answered, closed = asyncio.Event(), asyncio.Event()
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        chunk = bytes(32 * 1024)
+        for part in [chunk] * (kilobytes // 32) + [b""]:
+            writer.write(len(part).to_bytes(4, "big") + part)
+        assert await reader.readexactly(4) == bytes(4)
+        answered.set()
+        with suppress(ConnectionResetError):
+            await reader.read()
+        closed.set()
+
+    async def open_stream(*_: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(tmp_path / "peer.sock")
+
+    swarm: Any = SimpleNamespace(private_folder=tmp_path, open_stream=open_stream)
+    async with service(tmp_path / "peer.sock", peer):
+        async with dial(swarm, Identity.ephemeral().peer_id) as path:
+            with socket.socket(socket.AF_UNIX) as near:
+                near.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(near, path)
+                near.shutdown(socket.SHUT_WR)
+                await asyncio.wait_for(answered.wait(), 5)
+                for _ in range(50):  # turns of the loop, so that all that fits has been passed on
+                    await asyncio.sleep(0)
+                leaving = time.monotonic()
+        assert time.monotonic() - leaving < 2
+        await asyncio.wait_for(closed.wait(), 1)
 
 
 async def test_streams_beyond_the_limit_are_closed_at_once(nodes: Nodes, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.server.door.accepting import AcceptFailures
 from p2pinfer.tasks import Nursery, all_of
 from p2pinfer.wire.lane_handshake import accept_lane, is_lane
 from p2pinfer.wire.lanes import Lane, ready
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 1024
 
 _FIRST_BYTE_SECONDS = 10.0
-_ACCEPT_AGAIN_SECONDS = 0.1
 _COPY_BYTES = 64 * 1024
 
 
@@ -59,13 +59,16 @@ class FrontDoor:
 
     async def _accept_forever(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        failures = AcceptFailures()
         while True:
             try:
                 guest, _ = await loop.sock_accept(listener)
-            except OSError as error:  # out of descriptors, or the guest has gone again
-                logger.warning("a connection could not be accepted: %s", error)
-                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
+            except OSError as error:
+                if failures.is_news(loop.time()):
+                    logger.warning("a connection can't be accepted, more may follow: %s", error)
+                await asyncio.sleep(failures.wait_seconds(error))
                 continue
+            failures.accepted()
             if len(self._guests) >= MAX_CONNECTIONS:
                 guest.close()
                 continue

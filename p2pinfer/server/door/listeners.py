@@ -12,6 +12,7 @@ import grpc
 from p2pinfer.errors import UsageError
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.handler import Handler
+from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import expose
@@ -75,7 +76,7 @@ async def serve_on_sockets(
     When the block ends, open calls get their status, with the reason, within `leave_seconds`.
     """
     certificate = new_certificate()
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(interceptors=[ParsedRequests()], options=SERVER_OPTIONS)
     add_InferenceServicer_to_server(handler, server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
     await server.start()

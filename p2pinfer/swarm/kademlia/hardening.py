@@ -7,6 +7,8 @@ Modules here that use hivemind's network code import this file first. The repair
   1.4 KB from any peer crash the process with a segmentation fault.
 - `spawn` replaces `asyncio.create_task` in five modules. hivemind keeps no reference to the tasks it starts:
   they may be garbage-collected while they run, lose their errors, or go on after the node was closed.
+- `_listen` replaces the server that takes other peers' streams from p2pd. Since Python 3.12.1 hivemind's own
+  ends only when every stream has ended: leaving the swarm could take for ever.
 - Logging: hivemind installs a handler of its own, renames the level WARNING for the whole process, and warns
   about ordinary events such as a peer that left. All its messages become debug messages here.
 """
@@ -15,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -25,6 +28,7 @@ import hivemind.dht.traverse
 import hivemind.p2p.p2p_daemon
 import hivemind.p2p.p2p_daemon_bindings.control
 import msgpack
+from hivemind.p2p.p2p_daemon_bindings.control import ControlClient
 from hivemind.utils.logging import use_hivemind_log_handler
 from hivemind.utils.serializer import MSGPackSerializer
 
@@ -86,6 +90,17 @@ class _AsyncioWithOwners:
         return getattr(asyncio, name)
 
 
+@asynccontextmanager
+async def _listen(self: ControlClient) -> AsyncIterator[ControlClient]:
+    """Take streams of other peers until the block ends; the handlers of open streams close them."""
+    path = self.listen_maddr.value_for_protocol("unix")
+    server = await asyncio.start_unix_server(self._handler, path=path)
+    try:
+        yield self
+    finally:
+        server.close()
+
+
 class _ToDebug(logging.Handler):
     """Turns hivemind's messages of all levels into debug messages."""
 
@@ -135,6 +150,7 @@ def _install() -> None:
         hivemind.p2p.p2p_daemon_bindings.control,
     ):
         module.asyncio = _AsyncioWithOwners()
+    ControlClient.listen = _listen
     use_hivemind_log_handler("nowhere")
     logging.addLevelName(logging.WARNING, "WARNING")  # hivemind renames it for the whole process
     library = logging.getLogger("hivemind")

@@ -126,12 +126,13 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search: send our records under its keys, and the known nodes nearest to them."""
         await self._answered(context.remote_id, request.peer)
-        if not 0 < len(request.keys) <= MAX_KEYS_PER_REQUEST:
-            raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys")
+        keys = [key for key in map(_key_id, request.keys) if key is not None]
+        if not 0 < len(keys) == len(request.keys) <= MAX_KEYS_PER_REQUEST:
+            raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys of {DHTID.HASH_NBYTES} bytes")
         asker = node_id_of(context.remote_id)
         response = dht_pb2.FindResponse(peer=self.node_info)
         budget = MAX_ANSWER_BYTES
-        for key in map(DHTID.from_bytes, request.keys):
+        for key in keys:
             value, expires_at = self._packed(key, budget)
             budget -= len(value)
             response.results.append(
@@ -145,6 +146,14 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             response.results[-1].nearest_node_ids.extend(node.to_bytes() for node, _ in neighbours)
             response.results[-1].nearest_peer_ids.extend(peer.to_bytes() for _, peer in neighbours)
         return response
+
+    async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
+        """Handle a peer's ping: send our time, and remember the peer.
+
+        hivemind's own fails for node ids of other lengths, and pings back a peer that asks for it.
+        """
+        await self._answered(context.remote_id, request.peer)
+        return dht_pb2.PingResponse(peer=self.node_info, dht_time=get_dht_time())
 
     async def update_routing_table(
         self, node_id: DHTID | None, peer_id: PeerID, responded: bool = True
@@ -177,7 +186,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     async def _answered(self, peer: PeerID, info: Any) -> None:
         if info.node_id:  # clients have none: they don't answer, so no node should remember them
-            await self.update_routing_table(_node_id(info.node_id), peer, responded=True)
+            await self.update_routing_table(_key_id(info.node_id), peer, responded=True)
 
     async def _no_answer(self, peer: PeerID, error: Exception) -> None:
         _logger.debug("no answer peer=%s reason=%r", peer, error)
@@ -220,5 +229,6 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         }
 
 
-def _node_id(raw: bytes) -> DHTID | None:
-    return DHTID.from_bytes(raw) if len(raw) == 20 else None
+def _key_id(raw: bytes) -> DHTID | None:
+    """A place in the key space, from a peer; None for bytes that aren't one."""
+    return DHTID.from_bytes(raw) if len(raw) == DHTID.HASH_NBYTES else None

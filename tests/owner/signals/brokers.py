@@ -39,6 +39,21 @@ class NoGear(BaseTopicPlugin):
         return "shift_state" not in str(topic) or str(action) != "subscribe"
 
 
+class TidyBroker(Broker):
+    """Closes each connection. amqtt itself leaves those open whose client never said who it is.
+
+    Python 3.12.1 waits for them for ever when the broker ends.
+    """
+
+    async def stream_connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
+    ) -> None:
+        try:
+            await super().stream_connected(reader, writer, listener_name)
+        finally:
+            writer.close()
+
+
 @contextlib.asynccontextmanager
 async def amqtt_broker(
     port: int,
@@ -53,7 +68,7 @@ async def amqtt_broker(
         plugins["amqtt.plugins.authentication.AnonymousAuthPlugin"] = {"allow_anonymous": True}
     tls = {"ssl": True, "certfile": certificate, "keyfile": certificate} if certificate else {}
     listeners = {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}", **tls}}
-    broker = Broker({"listeners": listeners, "plugins": plugins})
+    broker = TidyBroker({"listeners": listeners, "plugins": plugins})
     await broker.start()
     try:
         await publish(port, retained or {}, retain=True)

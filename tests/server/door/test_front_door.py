@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import resource
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from p2pinfer.server.door import front_door
+from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.lanes import Lane
@@ -71,6 +76,64 @@ async def test_a_connection_that_fails_unexpectedly_ends_alone_and_is_logged(tmp
             assert await ask(listener, b"\x16") == b""
         assert await ask(listener, b"\x16") == b"\x16"
     assert "ZeroDivisionError" in caplog.text and "Traceback" in caplog.text
+
+
+async def test_a_door_without_descriptors_says_so_once_and_serves_those_who_waited(
+    tmp_path, monkeypatch, caplog
+):
+    path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
+    loop, refusals = asyncio.get_running_loop(), 0
+    accept, enough = loop.sock_accept, asyncio.Event()
+
+    async def accept_or_fail(listener: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal refusals
+        try:
+            return await accept(listener)
+        except OSError:
+            refusals += 1
+            if refusals == 3:
+                enough.set()
+            raise
+
+    monkeypatch.setattr(loop, "sock_accept", accept_or_fail)
+    async with await echo_service(path), door_to(path).open([listener]):
+        guest = socket.socket()
+        guest.setblocking(False)
+        with contextlib.closing(guest), no_free_descriptors():
+            await loop.sock_connect(guest, listener.getsockname())
+            await asyncio.wait_for(enough.wait(), SECONDS)
+        assert await ask(listener, b"\x16") == b"\x16"
+    assert caplog.text.count("can't be accepted") == 1
+    assert "Too many open files" in caplog.text
+
+
+@contextlib.contextmanager
+def no_free_descriptors() -> Iterator[None]:
+    """This process can open nothing inside the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as last:
+        free = last.fileno()  # the lowest that was free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_waits_grow_while_descriptors_lack_but_no_guest_waits_for_another():
+    failures = AcceptFailures()
+    lack, left = OSError(errno.EMFILE, ""), OSError(errno.ECONNABORTED, "")
+    assert [failures.wait_seconds(lack) for _ in range(7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert {failures.wait_seconds(left) for _ in range(100)} == {GUEST_LEFT_SECONDS}
+    failures.accepted()
+    assert failures.wait_seconds(lack) == 0.1
+
+
+def test_a_failure_is_news_if_the_last_one_was_over_a_minute_ago():
+    failures = AcceptFailures()
+    assert [failures.is_news(now) for now in (5.0, 5.1, 50.0, 109.0, 170.0, 171.0)] == [
+        True, False, False, False, True, False,
+    ]  # fmt: skip
 
 
 async def test_when_accepting_fails_unexpectedly_the_door_closes_loudly(tmp_path, monkeypatch):

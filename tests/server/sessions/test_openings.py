@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 
+import grpc
 import pytest
 
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.identity import Identity
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.certificates import new_certificate, pinned
+from p2pinfer.wire.channels import CHANNEL_OPTIONS
+from p2pinfer.wire.status import Reason, refusal_of
 from tests.fakes import FakeEngine, fake_swarm, random_hidden
 from tests.server.wire_client import opened, until, wire_client
+
+VALID = new_certificate().der
+VERSION_15 = VALID.replace(bytes.fromhex("a003020102"), bytes.fromhex("a00302010e"))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,42 @@ async def test_a_next_hop_that_is_down_is_told_at_opening_and_the_caches_are_fre
         assert refused.value.reason == "next-hop-unreachable"
         await until(lambda: all(cache.released for cache in caches))
     assert len(caches) == 2
+
+
+@pytest.mark.parametrize(
+    "certificate", [VERSION_15, b"der", VALID + b"\0"], ids=["version 15", "none", "more"]
+)
+async def test_a_next_hop_whose_certificate_cant_be_read_is_unreachable_and_no_fault(certificate, caplog):
+    """Anybody can sign such a record, and name it as the next hop."""
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
+        first, second = swarm.members
+        next_hop = await client.open(second)
+        second.certificate_der = certificate
+        with pytest.raises(RefusedError, match="no valid certificate") as refused:
+            await client.open(first, next_hop.downstream())
+        assert refused.value.reason == "next-hop-unreachable"
+    async with wire_client() as another:
+        with pytest.raises(HopFailedError, match="no valid certificate"):
+            await another.stub(second)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("method", ["Ping", "SetUpstream", "SetDownstream", "Progress", "Settle", "Session"])
+async def test_a_request_that_cant_be_parsed_is_refused_and_logs_nothing(method, caplog):
+    """gRPC would answer UNKNOWN and log a traceback for each."""
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        member = swarm.members[0]
+        channel = grpc.aio.secure_channel(
+            f"127.0.0.1:{member.port}", pinned(member.certificate_der), options=CHANNEL_OPTIONS
+        )
+        async with channel:
+            call = channel.unary_stream(f"/p2pinfer.wire.Inference/{method}")(b"\xff" * 20)
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call.read()
+    refused = refusal_of(error.value)
+    assert refused is not None and refused.reason is Reason.BAD_OPENING
+    assert "can't be parsed" in refused.detail
+    assert caplog.text == ""
 
 
 async def test_a_session_without_steps_expires_and_its_memory_is_free_again():

@@ -306,6 +306,17 @@ async def test_a_node_that_claims_another_place_isnt_remembered() -> None:
         assert peer not in table
 
 
+@pytest.mark.parametrize("raw", [b"", b"x", bytes(19), b"\xff" * 21, b"\xff" * 4096], ids=len)
+async def test_node_ids_and_keys_of_other_lengths_are_answered(scene: Scene, raw: bytes) -> None:
+    """hivemind's own handlers fail with an AssertionError for the longer ones."""
+    stub = node_of(scene.attacker_node).protocol.get_stub(PeerID.from_base58(scene.victim.peer_id))
+    answer = await stub.rpc_ping(dht_pb2.PingRequest(peer=dht_pb2.NodeInfo(node_id=raw)), timeout=5)
+    assert abs(answer.dht_time - time.time()) < 60
+    with pytest.raises(Exception, match="keys of 20 bytes"):
+        await stub.rpc_find(dht_pb2.FindRequest(keys=[KEY, raw]), timeout=5)
+    assert await scene.attacker_node.servers(MODEL) == [scene.announcement]
+
+
 async def test_requests_that_are_too_large_are_answered_with_an_error(scene: Scene) -> None:
     stub = node_of(scene.attacker_node).protocol.get_stub(PeerID.from_base58(scene.victim.peer_id))
     with pytest.raises(Exception, match="keys"):
