@@ -16,7 +16,14 @@ from typing import Any
 
 from p2pinfer import __version__
 from p2pinfer.command_line.extras import MissingLibrariesError, missing_library
-from p2pinfer.command_line.output import ReaderGoneError, complain, end_quietly, replace_unprintable, show
+from p2pinfer.command_line.output import (
+    ReaderGoneError,
+    complain,
+    end_quietly,
+    open_closed_streams,
+    replace_unprintable,
+    show,
+)
 from p2pinfer.command_line.peers import without_doubled_flag
 from p2pinfer.errors import P2PInferError, UsageError
 
@@ -85,6 +92,7 @@ def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) 
     `work` returns the status if it gets that far; `usage_status` is that of a UsageError. Output that is
     lost while Python ends changes no status and prints nothing.
     """
+    open_closed_streams()
     replace_unprintable()
     atexit.register(end_quietly)
     program = name if name == "p2pinfer" else f"p2pinfer.{name}"
