@@ -17,7 +17,7 @@ from pathlib import Path
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.addresses import check_address, is_loopback, with_quic
+from p2pinfer.swarm.addresses import check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
@@ -98,7 +98,9 @@ class Swarm:
         Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
         peer answers, and SwarmError if p2pd can't be started.
         """
-        for address in (*listen_maddrs, *announce_maddrs):
+        for address in listen_maddrs:
+            check_listen_address(address)
+        for address in announce_maddrs:
             check_address(address)
         listen = () if client_only else tuple(with_quic(listen_maddrs))
         public = not client_only and not (listen and all(map(is_loopback, listen)))
