@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pinfer.command_line.flags import host_port, listen_address, path, seconds, span, whole_number
+from p2pinfer.command_line.flags import (
+    host_port,
+    listen_address,
+    path,
+    seconds,
+    shown_text,
+    span,
+    whole_number,
+)
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.folders import user_cache_folder, user_data_folder
@@ -15,7 +23,13 @@ from p2pinfer.types import Span
 LEAST_RECEIPT_TOKENS = 256
 """The most rows that a session may have: one step may bring a token of each row."""
 
+LEAST_CACHE_TOKENS = 128
+"""Measuring the speed at the start takes 69."""
+
 _MOST_RECEIPT_TOKENS = 10**9
+_MOST_CACHE_TOKENS = 2**40  # as the records of servers
+_MOST_THREADS = 256  # as the native engine
+_MOST_NAME_CHARACTERS, _MOST_REGION_CHARACTERS = 64, 32  # as the records of servers
 
 _DESCRIPTION = """\
 Serve some layers of a language model to a swarm, in INT8.
@@ -99,10 +113,15 @@ def _parser() -> Parser:
     swarm = parser.add_argument_group("swarm")
     add_initial_peers(swarm)
     swarm.add_argument(
-        "--public-name", default="", metavar="NAME", help="a name that others see beside the peer id"
+        "--public-name",
+        type=shown_text(_MOST_NAME_CHARACTERS),
+        default="",
+        metavar="NAME",
+        help="a name that others see beside the peer id",
     )
     swarm.add_argument(
         "--region",
+        type=shown_text(_MOST_REGION_CHARACTERS),
         default="",
         metavar="TEXT",
         help="country or region that public pages may show for this server (default: none)",
@@ -125,10 +144,10 @@ def _parser() -> Parser:
     )
     share.add_argument(
         "--max-cache-tokens",
-        type=whole_number(1),
+        type=whole_number(LEAST_CACHE_TOKENS, _MOST_CACHE_TOKENS),
         metavar="N",
         help="tokens of attention cache, all sessions together "
-        "(default: a quarter of the free memory, at most 65536)",
+        f"(default: a quarter of the free memory, at most 65536; at least {LEAST_CACHE_TOKENS})",
     )
     share.add_argument(
         "--idle-seconds",
@@ -204,9 +223,9 @@ def _parser() -> Parser:
     )
     machine.add_argument(
         "--threads",
-        type=whole_number(1),
+        type=whole_number(1, _MOST_THREADS),
         metavar="N",
-        help="compute threads (default: chosen for this machine)",
+        help=f"compute threads, at most {_MOST_THREADS} (default: chosen for this machine)",
     )
     machine.add_argument(
         "--engine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -55,6 +56,19 @@ def check_listen_address(address: str) -> str:
     if _host(address) is None:
         raise UsageError(f"{address!r}: libp2p listens on IP addresses only: they look like {_EXAMPLE}")
     return address
+
+
+def why_not_bound(error: OSError, host: str, port: int) -> str:
+    """Why a program can't listen at an address, and what to do about it."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"another program uses port {port}: choose another port, or 0 for any"
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            return f"this machine has no address {host}: choose one of its own; 0.0.0.0 stands for all"
+        case errno.EACCES | errno.EPERM:
+            return f"this user may not listen on port {port}: choose one from 1024 to {_HIGHEST_PORT}"
+        case _:
+            return f"{error.strerror or error}"
 
 
 def with_quic(listen: Sequence[str]) -> list[str]:

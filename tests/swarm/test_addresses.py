@@ -59,7 +59,7 @@ def test_a_malformed_peer_address_is_shown_with_an_example(address: str) -> None
         (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER[:-3]}", "is no peer id, these begin with 12D3KooW"),
         (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER}.", "is no peer id, these begin with 12D3KooW"),
         (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER.lower()}", "is no peer id, these begin with 12D3KooW"),
-        (f"/ip4/192.0.2.7/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", "is no peer id"),
+        ("/ip4/192.0.2.7/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", "is no peer id"),
         (f"/dns/b\u00fccher.example/tcp/1/p2p/{PEER}", "is no host name"),
         (f"/tcp/1/ip4/192.0.2.7/p2p/{PEER}", "it names no host"),
         (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER}/p2p/{PEER}", "it has two peer ids"),

@@ -40,6 +40,8 @@ class HfFolder:
         """Raises ModelError if files are missing, pickled, already quantized or unreadable."""
         self.name = name
         self._folder = folder
+        if not (folder / "config.json").exists():
+            raise ModelError(f"{folder} is no model folder: it has no config.json")
         self.config = _read_json(folder / "config.json")
         if "quantization_config" in self.config:
             raise ModelError(f"{folder} is quantized already; convert from the original model instead")

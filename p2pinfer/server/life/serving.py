@@ -50,10 +50,15 @@ async def _serve_model(
     config: ServerConfig, swarm: Swarm, store: LayerStore, accounts: Accounts, period: ServingPeriod
 ) -> None:
     manifest = store.manifest
+    if config.num_layers is not None and config.num_layers > manifest.num_layers:
+        period.say(
+            f"--num-layers {config.num_layers}: {manifest.name} has {manifest.num_layers} layers, and this "
+            "server takes all of them"
+        )
     layers = await choose_layers(config, swarm, store)
     period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
     claim = joining_record(config, swarm.peer_id, manifest, layers, now=time.time())
     async with claimed(swarm, claim):
-        engine, speed = await load_layers(config, store, layers)
+        engine, speed = await load_layers(config, store, layers, period.say)
         span = LoadedSpan(manifest=manifest, claim=claim, engine=engine, speed=speed)
         await SpanService(config, swarm, span, accounts, period).run()
