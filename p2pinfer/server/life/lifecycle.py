@@ -27,7 +27,7 @@ from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.policy.conditions import Action
 from p2pinfer.owner.policy.verdict import Verdict
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.owner.zone import local_zone
+from p2pinfer.owner.zone import local_zone, zone_doubt
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping.housekeeping import Housekeeping
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
@@ -62,6 +62,8 @@ async def serve(config: ServerConfig, say: Callable[[str], None], shutdown: Shut
         traffic = await MonthlyTraffic.of(ledger, zone)
         governor = Governor(files, zone=zone, policy=config.policy, own_readings=traffic.readings)
         housekeeping = Housekeeping(config, identity.peer_id, files, ledger, governor, traffic)
+        if (doubt := zone_doubt()) is not None:
+            say(doubt)
         life = Life(config, identity, ledger, governor, housekeeping, say, shutdown)
         try:
             await first_of(governor.run_forever(), housekeeping.run_forever(), life.live())
