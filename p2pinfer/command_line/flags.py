@@ -112,6 +112,14 @@ def span(text: str) -> Span:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def folder(text: str) -> Path:
+    """A folder that may not exist yet."""
+    found = path(text)
+    if found.exists() and not found.is_dir():
+        raise argparse.ArgumentTypeError(f"a folder is expected, and {text!r} is a file")
+    return found
+
+
 def path(text: str) -> Path:
     """A file or folder that may not exist yet; `~` is the user's home, also behind `=`."""
     return Path(text).expanduser()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pinfer.command_line.flags import (
+    folder,
     host_port,
     listen_address,
     path,
@@ -186,7 +187,7 @@ def _parser() -> Parser:
     )
     owner.add_argument(
         "--data-folder",
-        type=path,
+        type=folder,
         default=user_data_folder(),
         metavar="FOLDER",
         help="holds identity, policy, consent and ledger (default: %(default)s)",
@@ -235,7 +236,7 @@ def _parser() -> Parser:
     )
     machine.add_argument(
         "--cache-folder",
-        type=path,
+        type=folder,
         default=user_cache_folder(),
         metavar="FOLDER",
         help="where converted models are kept (default: %(default)s)",
