@@ -145,8 +145,8 @@ def _parse(address: str, example: str) -> Multiaddr:
         try:
             return Multiaddr(address)
         except Exception:  # noqa: BLE001 - the library's parser raises many kinds
-            fault = "it isn't a multiaddress"
-    raise UsageError(f"{address!r} can't be an address: {fault}; these look like {example}")
+            fault = "libp2p doesn't know its form"
+    raise UsageError(f"{address!r} isn't a multiaddress that can exist: {fault}; they look like {example}")
 
 
 def _fault(address: str) -> str | None:
