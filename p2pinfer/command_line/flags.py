@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -67,13 +68,22 @@ def listen_address(text: str) -> str | None:
     return f"[{address}]:{digits}" if ":" in address else f"{address}:{digits}"
 
 
+def text(written: str) -> str:
+    """A text in UTF-8, also where the locale (LANG=C) makes something else of it."""
+    try:
+        return os.fsencode(written).decode()
+    except UnicodeError:
+        return written
+
+
 def shown_text(most: int) -> Callable[[str], str]:
     """A text that others see: printable, with at most `most` characters."""
 
-    def parse(text: str) -> str:
-        if len(text) > most or not text.isprintable():
+    def parse(written: str) -> str:
+        shown = text(written)
+        if len(shown) > most or not shown.isprintable():
             raise argparse.ArgumentTypeError(f"at most {most} printable characters are expected")
-        return text
+        return shown
 
     return parse
 

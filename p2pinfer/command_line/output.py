@@ -6,6 +6,7 @@ what the user asked the program for: where that can't be written, the program ha
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import io
@@ -18,6 +19,7 @@ from typing import TextIO
 from p2pinfer.command_line.speaker import Speaker, send_nowhere
 from p2pinfer.errors import P2PInferError
 
+_REPLACE = "p2pinfer.replace"
 _SPEAKERS: dict[int, Speaker] = {}
 _LAST_LINES_SECONDS = 1.0
 """How long a program that ends waits for a slow reader."""
@@ -101,7 +103,7 @@ def replace_unprintable() -> None:
     """Let plain `print` replace characters that the locale lacks, too, instead of raising."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         with contextlib.suppress(ValueError, OSError):
-            sys.stdout.reconfigure(errors="replace")
+            sys.stdout.reconfigure(errors=_REPLACE)
 
 
 def open_closed_streams() -> None:
@@ -148,7 +150,7 @@ def _say(stream: TextIO | None, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # closed
             _write(stream, f"{line}\n")
         return
-    data = f"{line}\n".encode(stream.encoding or "ascii", "replace")
+    data = f"{line}\n".encode(stream.encoding or "ascii", _REPLACE)
     _SPEAKERS.setdefault(descriptor, Speaker(descriptor)).say(data)
 
 
@@ -169,4 +171,15 @@ def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
-        stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
+        stream.write(text.encode(stream.encoding, _REPLACE).decode(stream.encoding, "replace"))
+
+
+def _replacement(error: UnicodeError) -> tuple[bytes, int]:
+    """`?` for what an encoding lacks. Bytes of a file's name that the locale can't read stay as they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = map(ord, error.object[error.start : error.end])
+    return bytes(sign - 0xDC00 if 0xDC80 <= sign <= 0xDCFF else ord("?") for sign in signs), error.end
+
+
+codecs.register_error(_REPLACE, _replacement)

@@ -34,9 +34,13 @@ def runs(status: Status) -> bool:
 def servers_of_this_user() -> dict[Path, list[Status]]:
     """The running servers by data folder, also where their folder is another than the default.
 
-    A server holds its ledger open as long as it runs. A server in a container isn't seen from outside.
+    A server holds its ledger open as long as it runs. A server in a container isn't seen from outside, and
+    none is seen without psutil, which every server needs.
     """
-    import psutil
+    try:
+        import psutil
+    except ImportError:
+        return {}
 
     found: dict[Path, list[Status]] = {}
     for process in psutil.process_iter():

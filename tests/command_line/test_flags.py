@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +37,20 @@ def test_a_value_becomes_what_the_program_works_with(monkeypatch: pytest.MonkeyP
     assert listen_address("127.1:0") == "127.0.0.1:0"  # as the C library reads it
     assert span("10:20") == Span(10, 20)
     assert path("~/p2pinfer") == Path("/home/someone/p2pinfer")
+
+
+def test_a_text_is_utf_8_whatever_the_locale():
+    """In LANG=C the bytes of a name arrive as surrogates."""
+    program = "import sys; from p2pinfer.command_line.flags import shown_text\n"
+    program += "print(ascii(shown_text(9)(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "Zo\u00eb".encode()],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "'Zo\\xeb'\n"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,20 @@ def test_a_character_that_the_locale_lacks_is_replaced(program: str, environment
     assert output.splitlines()[0] == b"route ? 0"
 
 
+@pytest.mark.parametrize("program", [SAYING, SHOWING, PRINTING])
+def test_the_name_of_a_file_that_the_locale_cannot_read_is_printed_as_it_is(program: str):
+    """So that a printed command works: in LANG=C, Python reads `d\u00e4` as bytes."""
+    status, output, errors = outcome(
+        program.replace("route \\u2026", "d\\udcc3\\udca4 \\u2026"),
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+    )
+
+    assert (status, errors) == (3, b"")
+    assert output.splitlines()[0] == "d\u00e4 ? 0".encode()
+
+
 def test_a_result_that_nobody_reads_ends_the_program_silently():
     """As a shell reports a program that SIGPIPE has ended."""
     assert outcome_with_no_reader(SHOWING) == (141, b"")
