@@ -30,7 +30,7 @@ def add_initial_peers(
     flag: str = FLAG,
     dest: str = "initial_peers",
     required: bool = False,
-    purpose: str = "join the swarm of these peers; copy the addresses that one of them printed",
+    purpose: str = "join the swarm of these peers: copy what one of them printed after `join this swarm`",
 ) -> None:
     """Add a flag for addresses of peers. The namespace gets them as a tuple, empty without the flag."""
     group.add_argument(

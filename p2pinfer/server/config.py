@@ -198,7 +198,8 @@ def _parser() -> Parser:
         type=listen_address,
         default="0.0.0.0:0",
         metavar="HOST:PORT|none",
-        help="where activations come in (default: any free port); none: only through the libp2p tunnel",
+        help="where activations come in (default: any free port); none: only through the libp2p tunnel, "
+        "for a machine that nobody can dial",
     )
     network.add_argument(
         "--announce",
@@ -212,8 +213,9 @@ def _parser() -> Parser:
     network.add_argument(
         "--dht-listen",
         nargs="+",
-        metavar="MADDR",
-        help="multiaddresses where the swarm's libp2p listens (default: the host of --listen, any free port)",
+        metavar="ADDRESS",
+        help="where libp2p listens, which finds the other peers, as a multiaddress: /ip4/0.0.0.0/tcp/31331 "
+        "is port 31331 in every IPv4 network of this machine (default: the host of --listen, any free port)",
     )
     machine = parser.add_argument_group("machine")
     machine.add_argument(
