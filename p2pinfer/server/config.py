@@ -25,7 +25,7 @@ LEAST_RECEIPT_TOKENS = 256
 """The most rows that a session may have: one step may bring a token of each row."""
 
 LEAST_CACHE_TOKENS = 128
-"""Measuring the speed at the start takes 69."""
+"""A cache that can't hold a short question and its answer serves nobody."""
 
 _MOST_RECEIPT_TOKENS = 10**9
 _MOST_CACHE_TOKENS = 2**40  # as the records of servers

@@ -58,7 +58,9 @@ async def load_layers(
                 max_cache_tokens=config.max_cache_tokens,
             )
         )
-        room_tokens = min(store.manifest.max_positions, config.max_cache_tokens or store.manifest.max_positions)
+        room_tokens = min(
+            store.manifest.max_positions, config.max_cache_tokens or store.manifest.max_positions
+        )
         speed = await in_thread(partial(measure_speed, engine, room_tokens))
     except MemoryError as error:
         raise EngineError(
