@@ -1,4 +1,4 @@
-"""The developer's scripts: which Python they choose, and what they leave alone."""
+"""The developer's scripts: their help, which Python they choose, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SCRIPTS = (
+    "coverage_by_folder",
+    "generate_proto",
+    "install_chromium",
+    "lint",
+    "test_native",
+    "test_neon",
+    "test_pythons",
+    "test_sanitizers",
+)
 TOOLS = (
     "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
     "tail", "xargs",
@@ -98,3 +108,36 @@ def test_another_environment_leaves_venv_and_its_engine_alone(tmp_path: Path, to
     assert run(checkout / "scripts" / "setup", "test", **environment) == ""
     (checkout / OWN_ENGINE).unlink()
     assert "native engine" in run(checkout / "scripts" / "setup", "test", **environment)
+
+
+def outcome(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "scripts" / script, *arguments],
+        cwd="/",
+        env=os.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_printed_and_nothing_starts(script: str, flag: str):
+    done = outcome(script, flag)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: ") and script in done.stdout.splitlines()[0]
+    assert len(done.stdout.splitlines()) > 2
+    assert "==" not in done.stdout and done.stderr == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_argument_that_it_does_not_have_is_refused(script: str):
+    done = outcome(script, "--nonsense")
+
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr
+    assert done.stdout == ""

@@ -1,11 +1,12 @@
 """Lines on a terminal, in a pipe or in a file, in every locale.
 
-`say` and `complain` report on work that goes on without them: they never raise. `show` prints what the user
-asked the program for: where that can't be written, the program has failed, and `show` raises.
+`say` and `complain` report on work that goes on without them: they never raise and never block. `show` prints
+what the user asked the program for: where that can't be written, the program has failed, and `show` raises.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import io
@@ -15,8 +16,13 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from p2pinfer.command_line.speaker import Speaker, send_nowhere
 from p2pinfer.errors import P2PInferError
 
+_REPLACE = "p2pinfer.replace"
+_SPEAKERS: dict[int, Speaker] = {}
+_LAST_LINES_SECONDS = 1.0
+"""How long a program that ends waits for a slow reader."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -29,16 +35,16 @@ class ReaderGoneError(OutputLostError):
 
 
 def say(line: str) -> None:
-    """Print a line on standard output at once. Never raises.
+    """Print a line on standard output at once. Never raises, and never waits for a reader.
 
-    The line is lost where nobody reads the pipe, the disk is full or the output is closed. A character that
-    the locale's encoding lacks becomes `?`.
+    The line comes later where the reader sleeps (a stopped pager, Ctrl-S). It is lost where nobody reads the
+    pipe, the disk is full or the output is closed. A character that the locale's encoding lacks becomes `?`.
     """
     _say(sys.stdout, line)
 
 
 def complain(line: str) -> None:
-    """Print a line on standard error at once. Never raises, like `say`."""
+    """Print a line on standard error at once, like `say`."""
     _say(sys.stderr, line)
 
 
@@ -46,6 +52,7 @@ def show(text: str = "") -> None:
     """Print the result of a program, one line or several. Raises OutputLostError."""
     with printing():
         if sys.stdout is not None:
+            _wait_said(sys.stdout, None)
             _write(sys.stdout, f"{text}\n")
 
 
@@ -86,8 +93,8 @@ class SpokenLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001 - whatever an argument's __str__ raises
-            self.handleError(record)
+        except Exception as error:  # noqa: BLE001 - whatever an argument's __str__ raises
+            self._speak(f"a fault in p2pinfer: no log line can be made of {record.msg!r}: {error!r}")
         else:
             self._speak(line)
 
@@ -96,7 +103,21 @@ def replace_unprintable() -> None:
     """Let plain `print` replace characters that the locale lacks, too, instead of raising."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         with contextlib.suppress(ValueError, OSError):
-            sys.stdout.reconfigure(errors="replace")
+            sys.stdout.reconfigure(errors=_REPLACE)
+
+
+def open_closed_streams() -> None:
+    """Lead standard streams that the caller has closed (`>&-`) to /dev/null.
+
+    Otherwise the next file that is opened, such as the ledger, gets the number of the output, and what a
+    library prints lands in it. And libraries fail where `sys.stderr` is None.
+    """
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(nowhere, True)
+    os.close(nowhere)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - open for as long as the program runs
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def end_quietly() -> None:
@@ -106,6 +127,8 @@ def end_quietly() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         try:
+            if not _wait_said(stream, _LAST_LINES_SECONDS):
+                drop_output(stream)
             if stream is not None:
                 stream.flush()
         except OSError:
@@ -116,31 +139,47 @@ def end_quietly() -> None:
 
 def drop_output(stream: TextIO | None) -> None:
     """Send everything that is written to `stream` from now on, and what it still holds, nowhere."""
-    if stream is None:
-        return
-    with contextlib.suppress(OSError, ValueError):  # a stream without a file descriptor, or closed
-        target = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, target)
-        finally:
-            os.close(nowhere)
+    if (descriptor := _descriptor(stream)) is not None:
+        send_nowhere(descriptor)
 
 
 def _say(stream: TextIO | None, line: str) -> None:
     if stream is None:
         return
-    try:
-        _write(stream, f"{line}\n")
-        stream.flush()
-    except BrokenPipeError:
-        drop_output(stream)
-    except (OSError, ValueError, RuntimeError):
-        pass  # a full disk, which may have room later; closed; or within another write, by a signal handler
+    if (descriptor := _descriptor(stream)) is None:
+        with contextlib.suppress(OSError, ValueError):  # closed
+            _write(stream, f"{line}\n")
+        return
+    data = f"{line}\n".encode(stream.encoding or "ascii", _REPLACE)
+    _SPEAKERS.setdefault(descriptor, Speaker(descriptor)).say(data)
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    """The file descriptor of a stream that has one and isn't closed."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return None if stream is None else stream.fileno()
+    return None
+
+
+def _wait_said(stream: TextIO | None, seconds: float | None) -> bool:
+    """Wait until every line that was said on `stream` is written; False if some still wait."""
+    speaker = _SPEAKERS.get(-1 if (descriptor := _descriptor(stream)) is None else descriptor)
+    return speaker is None or speaker.wait_written(seconds)
 
 
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
-        stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
+        stream.write(text.encode(stream.encoding, _REPLACE).decode(stream.encoding, "replace"))
+
+
+def _replacement(error: UnicodeError) -> tuple[bytes, int]:
+    """`?` for what an encoding lacks. Bytes of a file's name that the locale can't read stay as they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = map(ord, error.object[error.start : error.end])
+    return bytes(sign - 0xDC00 if 0xDC80 <= sign <= 0xDCFF else ord("?") for sign in signs), error.end
+
+
+codecs.register_error(_REPLACE, _replacement)

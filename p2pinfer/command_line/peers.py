@@ -11,8 +11,15 @@ from typing import Any
 FLAG = "--initial-peers"
 EXAMPLE = "/ip4/192.0.2.7/tcp/31330/p2p/12D3Koo..."
 
-_PASTED_IN_FRONT = re.compile(rf"^(?:(?:join this swarm:|{FLAG}[= ]?)\s*)+")
-_AROUND = "\"'`[](),;"
+_INVISIBLE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours of a terminal
+    "|[\ufeff\u200b-\u200f\u2060\u00ad]"  # a byte order mark, blanks without width, marks of direction
+)
+_LINE_BREAK_OF_A_SHELL = re.compile(r"\\(?=\s|$)")
+_PASTED_IN_FRONT = re.compile(
+    r"^(?:(?:join this swarm:|(?:--|[\u2010-\u2015]|\u2212)initial-peers[= ]?)\s*)+"  # a dash: text programs
+)
+_AROUND = "\"'`[](),;<>{}\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb\u2039\u203a"
 _ADDRESS = re.compile(r"(?:/[^/\s]+)+/p2p/[^/\s]+")
 _MOST_SHOWN = 100
 
@@ -23,7 +30,7 @@ def add_initial_peers(
     flag: str = FLAG,
     dest: str = "initial_peers",
     required: bool = False,
-    purpose: str = "join the swarm of these peers; copy the addresses that one of them printed",
+    purpose: str = "join the swarm of these peers: copy what one of them printed after `join this swarm`",
 ) -> None:
     """Add a flag for addresses of peers. The namespace gets them as a tuple, empty without the flag."""
     group.add_argument(
@@ -41,16 +48,20 @@ def add_initial_peers(
 def peer_addresses(texts: Iterable[str]) -> tuple[str, ...]:
     """The addresses in `texts`, in their order, each once.
 
-    Blanks, line breaks, commas, quotes, brackets and the words `join this swarm: --initial-peers` in front
-    are forgiven. Raises ValueError, which names what is expected, for anything else that is no address with
-    a peer id, and if there is none at all. Whether a peer id is a real one is checked when joining.
+    Blanks, line breaks, commas, quotes, brackets, a full stop at the end, colours, invisible characters, and
+    the words `join this swarm: --initial-peers` in front are forgiven. Raises ValueError, which names what is
+    expected, for anything else that is no address with a peer id, and if there is none at all. Whether such
+    an address can exist is checked when joining.
     """
     found: dict[str, None] = {}
     for text in texts:
-        for word in re.split(r"[\s,]+", _PASTED_IN_FRONT.sub("", text.strip(_AROUND + " \t\r\n"))):
-            address = word.strip(_AROUND)
+        visible = _LINE_BREAK_OF_A_SHELL.sub("", _INVISIBLE.sub("", text))
+        for word in re.split(r"[\s,]+", _PASTED_IN_FRONT.sub("", visible.strip(_AROUND + " \t\r\n"))):
+            address = re.sub(r"(?<=\w)(?<!/p2p)/$", "", word.strip(_AROUND + ".:"))
             if not address:
                 continue
+            if "..." in word or "\u2026" in word:
+                raise ValueError(f"{_shown(word)} was cut off: copy the whole address, such as {EXAMPLE}")
             if not _ADDRESS.fullmatch(address):
                 raise ValueError(f"{_shown(address)} isn't {_expected(address)}")
             found[address] = None

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import difflib
 import os
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from p2pinfer import __version__
 from p2pinfer.command_line.extras import MissingLibrariesError, missing_library
-from p2pinfer.command_line.output import ReaderGoneError, complain, end_quietly, replace_unprintable, show
+from p2pinfer.command_line.output import (
+    ReaderGoneError,
+    complain,
+    end_quietly,
+    open_closed_streams,
+    replace_unprintable,
+    show,
+)
 from p2pinfer.command_line.peers import without_doubled_flag
 from p2pinfer.errors import P2PInferError, UsageError
 
@@ -32,23 +41,46 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Paragraphs}
         super().__init__(**(defaults | settings))
+        self._arguments: Sequence[str] = ()
 
     def parse_known_args(  # type: ignore[override]  # typeshed has overloads for the namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Forgive `--initial-peers --initial-peers`, then parse as usual."""
-        return super().parse_known_args(
-            without_doubled_flag(sys.argv[1:] if args is None else args), namespace
-        )
+        self._arguments = without_doubled_flag(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._arguments, namespace)
 
     def error(self, message: str) -> Any:
-        """Print what is wrong and end the program with status 2."""
+        """Print what is wrong and end the program with status 2. A flag that doesn't exist goes first."""
+        kind, _, rest = message.partition(": ")
+        suspects = {
+            "the following arguments are required": self._arguments,
+            "unrecognized arguments": rest.split(),
+        }
+        unknown = list(unknown_flags(suspects.get(kind, ()), self._option_string_actions))
+        if unknown:
+            message = f"unrecognized arguments: {', '.join(unknown)}"
         self.exit(WRONG_USAGE, f"{_dotted(self.prog)}: {message}\nTry: {self.prog} --help\n")
 
     def _print_message(self, message: str, file: object = None) -> None:
         """Where argparse prints help, version and errors. Its own way raises in a locale without `…`."""
         if message:
             (complain if file is sys.stderr else show)(message.removesuffix("\n"))
+
+
+def unknown_flags(arguments: Sequence[str], known: Collection[str]) -> Iterator[str]:
+    """The words among `arguments` that look like flags and aren't, with the flag that may be meant.
+
+    >>> list(unknown_flags(["m", "--layer=0:2", "-5"], ["--layers", "--listen"]))
+    ['--layer (did you mean --layers?)']
+    """
+    for argument in arguments:
+        if argument == "--":
+            return
+        flag = argument.partition("=")[0]
+        if re.fullmatch(r"-+[A-Za-z][\w-]*", flag) and flag not in known:
+            meant = difflib.get_close_matches(f"--{flag.lstrip('-')}", known, n=1, cutoff=0.7)
+            yield f"{flag} (did you mean {meant[0]}?)" if meant else flag
 
 
 def program_parser(name: str, *, description: str, **settings: Any) -> Parser:
@@ -85,6 +117,7 @@ def run(name: str, work: Callable[[], int], *, usage_status: int = WRONG_USAGE) 
     `work` returns the status if it gets that far; `usage_status` is that of a UsageError. Output that is
     lost while Python ends changes no status and prints nothing.
     """
+    open_closed_streams()
     replace_unprintable()
     atexit.register(end_quietly)
     program = name if name == "p2pinfer" else f"p2pinfer.{name}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from p2pinfer.command_line.flags import whole_number
+from p2pinfer.command_line.flags import text, whole_number
 from p2pinfer.command_line.program import Parser, program_parser, run, settings_of, spoken_name
 from p2pinfer.folders import user_cache_folder
 
@@ -51,7 +51,11 @@ def _parser() -> Parser:
         "layers, and stream an answer through all of them.",
     )
     parser.add_argument(
-        "--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help="the question to ask (default: %(default)r)"
+        "--prompt",
+        type=text,
+        default=DEFAULT_PROMPT,
+        metavar="TEXT",
+        help="the question to ask (default: %(default)r)",
     )
     parser.add_argument(
         "--peers",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-from p2pinfer.command_line.flags import path
+from p2pinfer.command_line.flags import folder
 from p2pinfer.command_line.output import printing
 from p2pinfer.command_line.program import Parser, program_parser, run
 from p2pinfer.folders import user_data_folder
@@ -74,7 +74,7 @@ def _parser(names: Sequence[str]) -> Parser:
 def _add_data_folder(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument(
         "--data-folder",
-        type=path,
+        type=folder,
         default=default,
         metavar="FOLDER",
         help=f"holds the files of this machine's servers (default: {user_data_folder()})",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.owner.command_text import owner_command
 from p2pinfer.private_files import write_private
 
 VERSION = 1
@@ -24,13 +25,21 @@ Before this machine serves others:
   What leaves   The results of these layers. Everybody in the swarm can also see your IP address, when this
                 machine joins and leaves, what it serves and how fast, and the name that you choose. A server
                 could reconstruct the texts that go through its layers: don't, they are not yours.
-  What it costs Electricity, and traffic: some GB in a month of busy nights. `python -m p2pinfer.owner
-                statement` shows it day by day.
+  What it costs Electricity, and traffic: some GB in a month of busy nights. Each day's share is shown by
+                  {statement}
   What you get  Receipts, signed by the clients that you worked for. Some sponsors pay for theirs; nobody
                 has to.
-  Who decides   You. `python -m p2pinfer.owner init` writes a file with your rules (parked, plugged in, hours,
-                ...), Ctrl-C ends a server, `python -m p2pinfer.owner revoke` takes your consent back.
+  Who decides   You. Ctrl-C ends a server. A file with your rules (parked, plugged in, hours, ...) comes from
+                  {init}
+                Your consent is taken back by
+                  {revoke}
 """
+
+
+def text_for(data_folder: Path) -> str:
+    """What the owner of the files in this folder agrees to, with commands that work as they are."""
+    commands = ("statement", "init", "revoke")
+    return TEXT.format_map({command: owner_command(command, data_folder) for command in commands})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +91,7 @@ def revoke_consent(path: Path) -> bool:
 
 def ask(question: str) -> str | None:
     """The answer of the person at the terminal; None if the program has no terminal."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return None
     try:
         return input(question)
@@ -108,7 +117,7 @@ def consented(
         return True
     if before is not None:
         say(f"The text that you agreed to on {before.accepted_at[:10]} has changed.\n")
-    say(TEXT)
+    say(text_for(path.parent))
     if not accept:
         answer = ask("Do you agree? Type yes: ")
         if answer is None:
@@ -119,5 +128,5 @@ def consented(
         if answer.strip().lower() not in ("y", "yes"):
             return False
     write_consent(path)
-    say(f"your consent is in {path}; `python -m p2pinfer.owner revoke` takes it back")
+    say(f"your consent is in {path}; to take it back: {owner_command('revoke', path.parent)}")
     return True

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pinfer.command_line.flags import host_port, listen_address, path, seconds, span, whole_number
+from p2pinfer.command_line.flags import (
+    folder,
+    host_port,
+    listen_address,
+    path,
+    seconds,
+    shown_text,
+    span,
+    whole_number,
+)
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.folders import user_cache_folder, user_data_folder
@@ -15,7 +24,13 @@ from p2pinfer.types import Span
 LEAST_RECEIPT_TOKENS = 256
 """The most rows that a session may have: one step may bring a token of each row."""
 
+LEAST_CACHE_TOKENS = 128
+"""A cache that can't hold a short question and its answer serves nobody."""
+
 _MOST_RECEIPT_TOKENS = 10**9
+_MOST_CACHE_TOKENS = 2**40  # as the records of servers
+_MOST_THREADS = 256  # as the native engine
+_MOST_NAME_CHARACTERS, _MOST_REGION_CHARACTERS = 64, 32  # as the records of servers
 
 _DESCRIPTION = """\
 Serve some layers of a language model to a swarm, in INT8.
@@ -99,10 +114,15 @@ def _parser() -> Parser:
     swarm = parser.add_argument_group("swarm")
     add_initial_peers(swarm)
     swarm.add_argument(
-        "--public-name", default="", metavar="NAME", help="a name that others see beside the peer id"
+        "--public-name",
+        type=shown_text(_MOST_NAME_CHARACTERS),
+        default="",
+        metavar="NAME",
+        help="a name that others see beside the peer id",
     )
     swarm.add_argument(
         "--region",
+        type=shown_text(_MOST_REGION_CHARACTERS),
         default="",
         metavar="TEXT",
         help="country or region that public pages may show for this server (default: none)",
@@ -125,10 +145,10 @@ def _parser() -> Parser:
     )
     share.add_argument(
         "--max-cache-tokens",
-        type=whole_number(1),
+        type=whole_number(LEAST_CACHE_TOKENS, _MOST_CACHE_TOKENS),
         metavar="N",
         help="tokens of attention cache, all sessions together "
-        "(default: a quarter of the free memory, at most 65536)",
+        f"(default: a quarter of the free memory, at most 65536; at least {LEAST_CACHE_TOKENS})",
     )
     share.add_argument(
         "--idle-seconds",
@@ -167,7 +187,7 @@ def _parser() -> Parser:
     )
     owner.add_argument(
         "--data-folder",
-        type=path,
+        type=folder,
         default=user_data_folder(),
         metavar="FOLDER",
         help="holds identity, policy, consent and ledger (default: %(default)s)",
@@ -178,7 +198,8 @@ def _parser() -> Parser:
         type=listen_address,
         default="0.0.0.0:0",
         metavar="HOST:PORT|none",
-        help="where activations come in (default: any free port); none: only through the libp2p tunnel",
+        help="where activations come in (default: any free port); none: only through the libp2p tunnel, "
+        "for a machine that nobody can dial",
     )
     network.add_argument(
         "--announce",
@@ -192,8 +213,9 @@ def _parser() -> Parser:
     network.add_argument(
         "--dht-listen",
         nargs="+",
-        metavar="MADDR",
-        help="multiaddresses where the swarm's libp2p listens (default: the host of --listen, any free port)",
+        metavar="ADDRESS",
+        help="where libp2p listens, which finds the other peers, as a multiaddress: /ip4/0.0.0.0/tcp/31331 "
+        "is port 31331 in every IPv4 network of this machine (default: the host of --listen, any free port)",
     )
     machine = parser.add_argument_group("machine")
     machine.add_argument(
@@ -204,9 +226,9 @@ def _parser() -> Parser:
     )
     machine.add_argument(
         "--threads",
-        type=whole_number(1),
+        type=whole_number(1, _MOST_THREADS),
         metavar="N",
-        help="compute threads (default: chosen for this machine)",
+        help=f"compute threads, at most {_MOST_THREADS} (default: chosen for this machine)",
     )
     machine.add_argument(
         "--engine",
@@ -216,7 +238,7 @@ def _parser() -> Parser:
     )
     machine.add_argument(
         "--cache-folder",
-        type=path,
+        type=folder,
         default=user_cache_folder(),
         metavar="FOLDER",
         help="where converted models are kept (default: %(default)s)",

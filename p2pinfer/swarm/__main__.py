@@ -49,15 +49,17 @@ def _parser() -> Parser:
         "--listen",
         nargs="+",
         default=["/ip4/0.0.0.0/tcp/0"],
-        metavar="MADDR",
-        help="multiaddresses to listen on (default: /ip4/0.0.0.0/tcp/0, any free port on every network)",
+        metavar="ADDRESS",
+        help="where to listen, as a multiaddress: /ip4/0.0.0.0/tcp/31330 is port 31330 in every IPv4 network "
+        "of this machine, /ip6/::/tcp/31330 in every IPv6 network (default: any free port, IPv4)",
     )
     parser.add_argument(
         "--announce",
         nargs="+",
         default=[],
-        metavar="MADDR",
-        help="multiaddresses to tell others instead, such as your router's with a forwarded port",
+        metavar="ADDRESS",
+        help="what to tell others instead, such as your router with a forwarded port: "
+        "/ip4/203.0.113.7/tcp/31330, or /dns/example.org/tcp/31330",
     )
     parser.add_argument(
         "--identity",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from hivemind.utils.multiaddr import Multiaddr
 
@@ -13,19 +15,31 @@ from p2pinfer.identity import peer_id_to_bytes
 
 _DIGITS = re.compile("[0-9]{1,5}")
 _EXAMPLE = "/ip4/192.0.2.7/tcp/31330"
+_HIGHEST_PORT = 65_535
+_PORT = re.compile("[0-9]{1,5}")
+_NAMES = ("dns", "dns4", "dns6", "dnsaddr")
+_HOST_NAME = re.compile(r"(?!-)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
+_PEER_ID = re.compile("12D3KooW[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 def check_peer_address(address: str) -> str:
-    """Return the peer id at the end of a full address. Raises UsageError if it is malformed."""
-    maddr = _parse(address, f"{_EXAMPLE}/p2p/12D3Koo...")
+    """Return the peer id at the end of a full address. Raises UsageError if no peer can have this address."""
+    _parse(address, f"{_EXAMPLE}/p2p/12D3Koo...")
+    peer_id = address.rpartition("/p2p/")[2]  # behind a relay's, if there is one
     try:
-        peer_id = str(maddr["p2p"])
         peer_id_to_bytes(peer_id)
-    except (KeyError, LookupError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(
             f"{address!r} doesn't end with a peer id: copy the whole address that the peer prints, "
             f"it looks like {_EXAMPLE}/p2p/12D3Koo..."
         ) from error
+    if not re.search(r"/(tcp|udp)/[1-9]", address):
+        raise UsageError(f"{address!r} names no port: addresses look like {_EXAMPLE}/p2p/12D3Koo...")
+    if (host := _host(address)) is not None and host.is_unspecified:
+        raise UsageError(
+            f"{address!r} doesn't say which machine: {host} stands for all addresses of any; copy an address "
+            "that the peer prints"
+        )
     return peer_id
 
 
@@ -35,6 +49,27 @@ def check_address(address: str) -> str:
     if "tcp" not in maddr and "udp" not in maddr:
         raise UsageError(f"{address!r} names no port: addresses look like {_EXAMPLE}")
     return address
+
+
+def check_listen_address(address: str) -> str:
+    """Return `address`. Raises UsageError if libp2p can't listen there, whatever the machine."""
+    check_address(address)
+    if _host(address) is None:
+        raise UsageError(f"{address!r}: libp2p listens on IP addresses only: they look like {_EXAMPLE}")
+    return address
+
+
+def why_not_bound(error: OSError, host: str, port: int) -> str:
+    """Why a program can't listen at an address, and what to do about it."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"another program uses port {port}: choose another port, or 0 for any"
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
+            return f"this machine has no address {host}: choose one of its own; 0.0.0.0 stands for all"
+        case errno.EACCES | errno.EPERM:
+            return f"this user may not listen on port {port}: choose one from 1024 to {_HIGHEST_PORT}"
+        case _:
+            return f"{error.strerror or error}"
 
 
 def with_quic(listen: Sequence[str]) -> list[str]:
@@ -107,7 +142,32 @@ def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _parse(address: str, example: str) -> Multiaddr:
-    try:
-        return Multiaddr(address)
-    except Exception as error:
-        raise UsageError(f"{address!r} isn't a multiaddress: these look like {example}") from error
+    fault = _fault(address)
+    if fault is None:
+        try:
+            return Multiaddr(address)
+        except Exception:  # noqa: BLE001 - the library's parser raises many kinds
+            fault = "libp2p doesn't know its form"
+    raise UsageError(f"{address!r} isn't a multiaddress that can exist: {fault}; they look like {example}")
+
+
+def _fault(address: str) -> str | None:
+    """What is impossible in a part of a multiaddress that looks right as a whole."""
+    words = address.removeprefix("/").split("/")
+    for kind, value in pairwise(words):
+        if kind in ("ip4", "ip6"):
+            try:
+                ipaddress.IPv4Address(value) if kind == "ip4" else ipaddress.IPv6Address(value)
+            except ValueError:
+                return f"{value!r} is no IPv{kind[-1]} address"
+        elif kind in ("tcp", "udp") and not (_PORT.fullmatch(value) and int(value) <= _HIGHEST_PORT):
+            return f"{value!r} is no port, ports go to {_HIGHEST_PORT}"
+        elif kind == "p2p" and not _PEER_ID.fullmatch(value):
+            return f"{value!r} is no peer id, these begin with 12D3KooW and have 52 characters"
+        elif kind in _NAMES and not _HOST_NAME.fullmatch(value):
+            return f"{value!r} is no host name"
+    if words[0] not in ("ip4", "ip6", "ip6zone", *_NAMES):
+        return "it names no host"
+    if words.count("p2p") > 1 + words.count("p2p-circuit"):
+        return "it has two peer ids"
+    return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.addresses import check_address, is_loopback, with_quic
+from p2pinfer.swarm.addresses import check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
@@ -36,6 +37,7 @@ from p2pinfer.swarm.records.listing import (
 from p2pinfer.tasks import all_of, undisturbed
 from p2pinfer.types import PeerId
 
+_MOST_OWN_RECORDS = 64  # that are told from a twin's: several minutes of heartbeats
 _EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
 
 
@@ -49,6 +51,8 @@ class Swarm:
         self._identity = identity
         self._membership = membership
         self._newest_expiry: dict[bytes, float] = {}
+        self._joined_at = time.time()
+        self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
 
     @property
     def peer_id(self) -> PeerId:
@@ -98,7 +102,9 @@ class Swarm:
         Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
         peer answers, and SwarmError if p2pd can't be started.
         """
-        for address in (*listen_maddrs, *announce_maddrs):
+        for address in listen_maddrs:
+            check_listen_address(address)
+        for address in announce_maddrs:
             check_address(address)
         listen = () if client_only else tuple(with_quic(listen_maddrs))
         public = not client_only and not (listen and all(map(is_loopback, listen)))
@@ -147,6 +153,7 @@ class Swarm:
             announced_at=announcement.announced_at,
             expires_at=self._later(LISTING_KEY, announcement.expires_at),
         )
+        self._announced_at.append(announcement.announced_at)
         await self._membership.find_company()
         kept, _ = await all_of(
             self._put(key, encode(announcement, self._identity), announcement.expires_at),
@@ -190,9 +197,27 @@ class Swarm:
         ]
         return sorted(live, key=lambda announcement: (announcement.layers, announcement.peer_id))
 
+    async def has_twin(self) -> bool:
+        """True if another member has announced itself with our identity since we joined.
+
+        Only a copy of our key can sign such a record. It replaces ours, as ours replaces it, and libp2p leads
+        peers to one of the two at random. This reads the records of all servers: ask rarely. Raises
+        SwarmError.
+        """
+        return any(
+            entry.peer_id == self.peer_id
+            and not entry.left
+            and entry.announced_at > self._joined_at
+            and entry.announced_at not in self._announced_at
+            for entry in await self._listing()
+        )
+
     async def models(self) -> list[ModelListing]:
         """The models that have layers on at least one server."""
-        return summarize([decode_listing(record.data) for record in await self._get(LISTING_KEY)])
+        return summarize(await self._listing())
+
+    async def _listing(self) -> list[ListingEntry]:
+        return [decode_listing(record.data) for record in await self._get(LISTING_KEY)]
 
     async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
         """Let `handler` take every libp2p stream that a peer opens for `protocol`. The handler closes it.

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.command_line.output import SpokenLog, complain, has_color, say
+from p2pinfer.command_line.speaker import Speaker
 
 ROOT = Path(__file__).parents[2]
 FULL = Path("/dev/full")
+SECONDS = 10.0
 PROGRAM = """
 import sys
 from p2pinfer.command_line.output import complain, say, show
@@ -96,6 +98,20 @@ def test_a_character_that_the_locale_lacks_is_replaced(program: str, environment
     assert output.splitlines()[0] == b"route ? 0"
 
 
+@pytest.mark.parametrize("program", [SAYING, SHOWING, PRINTING])
+def test_the_name_of_a_file_that_the_locale_cannot_read_is_printed_as_it_is(program: str):
+    """So that a printed command works: in LANG=C, Python reads `d\u00e4` as bytes."""
+    status, output, errors = outcome(
+        program.replace("route \\u2026", "d\\udcc3\\udca4 \\u2026"),
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+    )
+
+    assert (status, errors) == (3, b"")
+    assert output.splitlines()[0] == "d\u00e4 ? 0".encode()
+
+
 def test_a_result_that_nobody_reads_ends_the_program_silently():
     """As a shell reports a program that SIGPIPE has ended."""
     assert outcome_with_no_reader(SHOWING) == (141, b"")
@@ -117,6 +133,67 @@ def test_help_that_cannot_be_written_is_a_failure_and_no_traceback():
     assert outcome(program, f">{FULL}") == (1, b"", lost)
 
 
+TAKING_NUMBERS = """
+import os, sys
+from p2pinfer.command_line.program import run
+
+def work():
+    print("lost", flush=True)
+    sys.stderr.write("lost")
+    return 3 if os.open("/", os.O_RDONLY) > 2 and sys.stdin.read() == "" else 4
+
+sys.exit(run("test", work))
+"""
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(redirection: str):
+    """Or a library that prints would write into the ledger. `sys.stderr` is a stream for libraries, too."""
+    status, _, _ = outcome(TAKING_NUMBERS, redirection)
+
+    assert status == 3
+
+
+def test_a_reader_that_sleeps_holds_nothing_up_and_reads_every_line_later():
+    """A stopped pager: its pipe is full. The program says more than the pipe takes, and ends."""
+    program = PROGRAM.format(call="[say(f'{number} {part:03} ' + 'x' * 1000) for part in range(100)]")
+    reading, writing = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=writing)
+    os.close(writing)
+    try:
+        assert process.wait(20) == 3
+    finally:
+        process.kill()
+    with open(reading) as pipe:
+        lines = pipe.read().splitlines()
+    assert [line[:5] for line in lines[:40]] == [f"0 {part:03}" for part in range(40)]
+
+
+def test_a_reader_that_wakes_up_gets_the_lines_and_learns_how_many_are_missing():
+    reading, writing = os.pipe()
+    speaker = Speaker(writing)
+    line = b"x" * 65_535 + b"\n"
+    for _ in range(20):
+        speaker.say(line)
+    assert not speaker.wait_written(0)
+    with open(reading, "rb") as pipe:
+        received = [pipe.readline() for _ in range(18)]
+        speaker.say(b"awake\n")
+        assert speaker.wait_written(SECONDS)
+        os.close(writing)
+        received += pipe.readlines()
+    assert received[:17] == [line] * 17  # one in the pipe, sixteen that wait
+    assert received[17:] == [b"(3 lines are missing here: the output was not read)\n", b"awake\n"]
+
+
+def test_what_is_said_and_what_is_shown_stay_in_order():
+    program = PROGRAM.format(call="say(f'said {number}'); show(f'shown {number}')")
+
+    assert outcome(program)[1].splitlines() == [
+        line for number in range(3) for line in (b"said %d" % number, b"shown %d" % number)
+    ]
+
+
 def test_a_stream_that_a_program_has_closed_is_no_trouble(monkeypatch: pytest.MonkeyPatch):
     closed = io.StringIO()
     closed.close()
@@ -127,15 +204,15 @@ def test_a_stream_that_a_program_has_closed_is_no_trouble(monkeypatch: pytest.Mo
         complain("lost")
 
 
-def test_a_log_line_is_spoken_and_a_broken_one_stops_nothing(capsys: pytest.CaptureFixture[str]):
+def test_a_log_line_is_spoken_and_a_broken_one_stops_nothing():
     spoken: list[str] = []
     logger = logging.Logger("test")
     logger.addHandler(SpokenLog(spoken.append))
     logger.warning("layers %s", "0:10")
     logger.warning("layers %d", "none")
 
-    assert spoken == ["layers 0:10"]
-    assert "TypeError" in capsys.readouterr().err
+    assert spoken[0] == "layers 0:10"
+    assert spoken[1].startswith("a fault in p2pinfer: no log line can be made of 'layers %d': TypeError")
 
 
 class Terminal(io.StringIO):

@@ -41,6 +41,17 @@ def parse(*arguments: str) -> argparse.Namespace:
         (f"join this swarm: --initial-peers {ONE} {TWO}",),
         (f'"--initial-peers {ONE} {TWO}"',),
         (ONE, TWO, ONE),
+        (f"\u201c{ONE}\u201d", f"\u2018{TWO}\u2019"),
+        (f"\u00ab{ONE}\u00bb", f"\u201e{TWO}\u201c"),
+        (f"<{ONE}>", f"<{TWO}>"),
+        (f"`{ONE}`", f"{{{TWO}}}"),
+        (f"\ufeff{ONE}", f"{TWO}\u200b"),
+        (f"\u200e{ONE}\xa0{TWO}",),
+        (f"\x1b[32m{ONE}\x1b[0m {TWO}",),
+        (f"\x1b[1;38;5;208mjoin this swarm:\x1b[0m --initial-peers {ONE} {TWO}",),
+        (f"\u2014initial-peers {ONE} {TWO}",),
+        (f"{ONE} \\\n  {TWO}",),
+        (f"{ONE}/", f"{TWO}."),
     ],
 )
 def test_what_people_paste_is_understood(arguments: tuple[str, ...]):
@@ -67,7 +78,11 @@ def test_without_the_flag_there_are_no_peers():
         ("/ip4/192.0.2.7/tcp/31330", "the peer id is missing at its end, as in /ip4/"),
         ("/ip4/192.0.2.7/tcp/31330/p2p/", "isn't a peer's address"),
         ("//p2p/x", "isn't a peer's address"),
-        ("\x1b[2J" + "x" * 1000, r"'\x1b[2Jxxx"),
+        ("\x1b[2J" + "x" * 1000, "'xxx"),
+        ("\x1b(0" + "x" * 1000, r"'\x1b(0xxx"),
+        ("/ip4/192.0.2.7/tcp/31330/p2p/12D3Koo...", "12D3Koo...' was cut off: copy the whole address"),
+        ("/ip4/192.0.2.7/tcp/31330/p2p/12D3Koo\u2026", "was cut off"),
+        ("<ADDRESS>", "'ADDRESS' isn't a peer's address: expected one such as /ip4/"),
     ],
 )
 def test_anything_else_is_one_line_with_what_is_expected(

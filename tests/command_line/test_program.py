@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import subprocess
 import sys
@@ -67,6 +68,44 @@ def test_help_version_and_a_wrong_flag_are_answered_at_once(program: str):
     wrong, hint = done.stderr.splitlines()
     assert ": " in wrong
     assert hint.startswith("Try: ") and hint.endswith(" --help")
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "named"),
+    [
+        ("server", ["--nonsense"], "--nonsense"),
+        ("server", ["--layer", "0:2"], "--layer (did you mean --layers?)"),
+        ("server", ["--nonsense=1", "--lisen", "x"], "--nonsense, --lisen (did you mean --listen?)"),
+        ("server", ["m", "-layers", "0:2"], "-layers (did you mean --layers?)"),
+        ("owner", ["--nonsense"], "--nonsense"),
+        ("owner", ["--nonsense", "statement"], "--nonsense"),
+        ("owner", ["redeem", "--identty", "x"], "--identty (did you mean --identity?)"),
+        ("owner", ["statement", "--month", "2026-11", "extra"], "extra"),
+        ("health", ["--nonsense"], "--nonsense"),
+        ("convert", ["--nonsense"], "--nonsense"),
+    ],
+)
+def test_a_wrong_flag_is_named_also_where_something_is_missing(
+    program: str, words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+):
+    """MODEL, COMMAND, --initial-peers: what is missing is not what is wrong."""
+    main_of = importlib.import_module(
+        f"p2pinfer.{program}" + ("" if program == "convert" else ".__main__")
+    ).main
+    with pytest.raises(SystemExit) as ended:
+        main_of(words)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[0].endswith(f": unrecognized arguments: {named}")
+
+
+def test_what_is_missing_is_named_where_nothing_else_is_wrong(capsys: pytest.CaptureFixture[str]):
+    from p2pinfer.server.__main__ import main as server
+
+    with pytest.raises(SystemExit):
+        server(["--num-layers", "3"])
+
+    assert "the following arguments are required: MODEL" in capsys.readouterr().err
 
 
 def test_the_programs_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]):

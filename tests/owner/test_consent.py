@@ -119,6 +119,7 @@ def test_a_server_without_consent_does_not_even_begin(tmp_path, capsys, monkeypa
 def test_the_commands_of_the_owner_give_it_and_take_it_back(tmp_path, capsys, monkeypatch):
     from p2pinfer.owner.commands import accept, revoke
 
+    monkeypatch.setattr(revoke, "servers_of_this_user", dict)
     args = Namespace(data_folder=tmp_path, yes=True)
     assert accept.run(args) == 0
     assert read_consent(OwnerFiles(tmp_path).consent).is_current

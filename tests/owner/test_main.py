@@ -56,6 +56,21 @@ def test_starting_loads_nothing_heavy():
         assert output.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    "words", [("--data-folder", "FILE", "statement"), ("status", "--data-folder", "FILE")]
+)
+def test_a_file_instead_of_a_folder_is_named(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "ledger.sqlite"
+    file.touch()
+    with pytest.raises(SystemExit) as ended:
+        main([str(file) if word == "FILE" else word for word in words])
+
+    assert ended.value.code == 2
+    assert f"a folder is expected, and '{file}' is a file" in capsys.readouterr().err
+
+
 def test_a_command_alone_is_loaded():
     """The others may need what isn't there."""
     check = (

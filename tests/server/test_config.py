@@ -21,6 +21,13 @@ def test_the_swarm_listens_where_the_data_plane_does():
     assert ServerConfig.from_args(["m", "--listen", "[::1]:0"]).dht_listen == ("/ip6/::1/tcp/0",)
 
 
+def test_the_name_of_a_host_is_looked_up_to_listen_there():
+    """libp2p listens on addresses only. IPv4 goes first: a container may lack IPv6."""
+    config = ServerConfig.from_args(["m", "--listen", "localhost:0"])
+    assert config.listen == "127.0.0.1:0"
+    assert config.dht_listen == ("/ip4/127.0.0.1/tcp/0",)
+
+
 def test_listening_nowhere_means_tunnel_only():
     assert ServerConfig.from_args(["m", "--listen", "none"]).listen is None
 
@@ -54,7 +61,16 @@ def test_no_step_is_larger_than_what_may_be_unsigned():
         (["--layers", "0:1", "--num-layers", "2"], "not both"),
         (["--num-layers", "0"], "at least 1"),
         (["--listen", "here"], "HOST:PORT"),
-        (["--listen", "127.0.0.1:99999"], "HOST:PORT"),
+        (["--listen", "127.0.0.1:99999"], "HOST:PORT with a port from 0 to 65535"),
+        (["--announce", "car.example:0"], "HOST:PORT with a port from 1 to 65535"),
+        (["--max-cache-tokens", "64"], "a whole number from 128 to"),
+        (["--max-cache-tokens", "0"], "a whole number from 128 to"),
+        (["--max-cache-tokens", "9999999999999999"], "a whole number from 128 to"),
+        (["--threads", "1000"], "a whole number from 1 to 256"),
+        (["--threads", "0"], "a whole number from 1 to 256"),
+        (["--threads", "-1"], "a whole number from 1 to 256"),
+        (["--public-name", "x" * 65], "at most 64 printable characters"),
+        (["--region", "a\nb"], "at most 32 printable characters"),
         (["--announce", "car.example"], "HOST:PORT"),
         (["--idle-seconds", "nan"], "seconds from"),
         (["--drain-seconds", "-1"], "seconds from 0 to 3600"),

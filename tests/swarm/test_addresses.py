@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from p2pinfer.errors import UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import (
     check_address,
+    check_listen_address,
     check_peer_address,
     is_loopback,
     joinable,
@@ -37,6 +40,53 @@ def test_a_full_address_names_its_peer() -> None:
 def test_a_malformed_peer_address_is_shown_with_an_example(address: str) -> None:
     with pytest.raises(UsageError, match="12D3Koo"):
         check_peer_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        (f"/ip4/192.0.2.7/tcp/99999/p2p/{PEER}", "'99999' is no port, ports go to 65535"),
+        (f"/ip4/192.0.2.7/udp/99999/quic-v1/p2p/{PEER}", "'99999' is no port"),
+        (f"/ip4/192.0.2.7/tcp/-1/p2p/{PEER}", "'-1' is no port"),
+        (f"/ip4/192.0.2.7/tcp/0/p2p/{PEER}", "names no port"),
+        (f"/ip4/192.0.2.7/p2p/{PEER}", "names no port"),
+        (f"/ip4/999.1.1.1/tcp/1/p2p/{PEER}", "'999.1.1.1' is no IPv4 address"),
+        (f"/ip4/1.2.3/tcp/1/p2p/{PEER}", "'1.2.3' is no IPv4 address"),
+        (f"/ip6/fe80::g/tcp/1/p2p/{PEER}", "'fe80::g' is no IPv6 address"),
+        (f"/ip4/0.0.0.0/tcp/1/p2p/{PEER}", "0.0.0.0 stands for all addresses"),
+        (f"/ip6/::/tcp/1/p2p/{PEER}", ":: stands for all addresses"),
+        (f"/dns/a..b/tcp/1/p2p/{PEER}", "'a..b' is no host name"),
+        (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER[:-3]}", "is no peer id, these begin with 12D3KooW"),
+        (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER}.", "is no peer id, these begin with 12D3KooW"),
+        (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER.lower()}", "is no peer id, these begin with 12D3KooW"),
+        ("/ip4/192.0.2.7/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", "is no peer id"),
+        (f"/dns/b\u00fccher.example/tcp/1/p2p/{PEER}", "is no host name"),
+        (f"/tcp/1/ip4/192.0.2.7/p2p/{PEER}", "it names no host"),
+        (f"/ip4/192.0.2.7/tcp/1/p2p/{PEER}/p2p/{PEER}", "it has two peer ids"),
+    ],
+)
+def test_what_is_impossible_in_a_peer_address_is_named(address: str, fault: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(fault)):
+        check_peer_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/dns4/example.org/tcp/1/p2p/{PEER}",
+        f"/dns/xn--bcher-kva.example./udp/1/quic-v1/p2p/{PEER}",
+        f"/ip6/2001:db8::7/tcp/65535/p2p/{PEER}",
+        f"/ip4/192.0.2.7/tcp/1/p2p/{Identity.ephemeral().peer_id}/p2p-circuit/p2p/{PEER}",
+    ],
+)
+def test_names_ports_and_relays_that_can_exist_are_taken(address: str) -> None:
+    assert check_peer_address(address) == PEER
+
+
+def test_libp2p_listens_on_ip_addresses_only() -> None:
+    assert check_listen_address("/ip4/0.0.0.0/tcp/0") == "/ip4/0.0.0.0/tcp/0"
+    with pytest.raises(UsageError, match="IP addresses only"):
+        check_listen_address("/dns/localhost/tcp/0")
 
 
 @pytest.mark.parametrize(

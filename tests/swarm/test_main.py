@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,6 +51,21 @@ async def test_it_prints_how_to_join_and_leaves_cleanly(tmp_path: Path, number: 
     assert re.fullmatch(rb"ready: bootstrap peer .{6,12}, Ctrl-C to leave\n", output)
     assert errors == b""
     assert [child for child in children if child.is_running()] == []
+
+
+def has_namespaces() -> bool:
+    done = subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or not has_namespaces(), reason="needs unshare -n")
+def test_without_any_network_it_says_so() -> None:
+    command = ["unshare", "-n", sys.executable, "-m", "p2pinfer.swarm"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("p2pinfer.swarm: this machine has no network address")
+    assert len(done.stderr.splitlines()) == 1
 
 
 async def test_a_lost_p2pd_is_started_again_at_the_same_address() -> None:

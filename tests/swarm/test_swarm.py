@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -291,3 +292,37 @@ async def test_p2pd_ends_with_a_process_that_is_killed() -> None:
 def test_swarm_is_the_type_that_join_gives() -> None:
     """`join` is a context manager: `async with Swarm.join(...) as swarm`."""
     assert hasattr(Swarm.join([], Identity.ephemeral()), "__aenter__")
+
+
+async def test_two_members_with_one_identity_notice_each_other(tmp_path: Path) -> None:
+    """A copied key file: each reads a record of its own that it hasn't made."""
+    first = Identity.load_or_create(tmp_path / "first.key")
+    shutil.copyfile(tmp_path / "first.key", tmp_path / "copy.key")
+    copy = Identity.load_or_create(tmp_path / "copy.key")
+    async with join_here() as door, join_here(door.addresses, first) as one:
+        await one.announce(describe(first))
+        assert not await one.has_twin()
+        async with join_here(door.addresses, copy) as other:
+            assert not await other.has_twin()  # the record that is there is older than this member
+            await other.announce(describe(copy))
+            assert await one.has_twin()
+            await one.announce(describe(first))
+            assert await other.has_twin()
+
+
+async def test_a_member_that_comes_back_is_not_its_own_twin(tmp_path: Path) -> None:
+    identity = Identity.load_or_create(tmp_path / "key")
+    async with join_here() as door:
+        async with join_here(door.addresses, identity) as before:
+            await before.announce(describe(identity))
+        async with join_here(door.addresses, identity) as again:
+            assert not await again.has_twin()
+            await again.announce(describe(identity))
+            assert not await again.has_twin()
+
+
+async def test_an_address_with_our_own_identity_is_named(tmp_path: Path) -> None:
+    identity = Identity.ephemeral()
+    with pytest.raises(UsageError, match="has this program's own identity"):
+        async with join_here([f"/ip4/192.0.2.7/tcp/31330/p2p/{identity.peer_id}"], identity):
+            pass

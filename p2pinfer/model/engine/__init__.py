@@ -15,6 +15,26 @@ ENGINES = ("auto", "native", "reference")
 DEVICES = ("auto", "cpu", "cuda")
 
 
+def check_engine(*, device: str, engine: str) -> None:
+    """Raise UsageError if this machine lacks the engine or the device, whatever the model.
+
+    For the device cuda this imports torch.
+    """
+    if engine not in ENGINES or device not in DEVICES:
+        raise UsageError(f"engines are {', '.join(ENGINES)} and devices {', '.join(DEVICES)}")
+    if device == "cuda" and engine == "native":
+        raise UsageError("the native engine runs on CPUs: use --engine reference with --device cuda")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("torch finds no CUDA device on this machine: leave out --device cuda")
+    if engine == "native":
+        from p2pinfer.model.engine.native import engine as native
+
+        _refuse_native(native.unavailable_reason())
+
+
 def load_engine(
     store: LayerStore,
     span: Span,
@@ -31,20 +51,22 @@ def load_engine(
     `max_cache_tokens` bounds the tokens that the native engine's caches hold together. Raises UsageError if
     an engine or a device is missing, and StoreError if a layer's file is incomplete.
     """
-    if engine not in ENGINES or device not in DEVICES:
-        raise UsageError(f"engines are {', '.join(ENGINES)} and devices {', '.join(DEVICES)}")
+    check_engine(device=device, engine=engine)
     if device == "cuda":
-        if engine == "native":
-            raise UsageError("the native engine runs on CPUs: use --engine reference with --device cuda")
         return _load_reference(store, span, device, threads)
     reason = _why_not_native(store)
-    if engine == "native" and reason is not None:
-        raise UsageError(f"the native engine can't be used: {reason}; use --engine auto or reference")
+    if engine == "native":
+        _refuse_native(reason)
     if engine == "reference" or reason is not None:
         return _load_reference(store, span, "cpu", threads)
     from p2pinfer.model.engine.native.engine import NativeEngine
 
     return NativeEngine.load(store, span, threads=threads, max_cache_tokens=max_cache_tokens)
+
+
+def _refuse_native(reason: str | None) -> None:
+    if reason is not None:
+        raise UsageError(f"the native engine can't be used: {reason}; use --engine auto or reference")
 
 
 def _why_not_native(store: LayerStore) -> str | None:
@@ -58,8 +80,6 @@ def _load_reference(store: LayerStore, span: Span, device: str, threads: int | N
 
     from p2pinfer.model.engine.reference.engine import ReferenceEngine
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch finds no CUDA device on this machine: leave out --device cuda")
     if threads is not None:
         torch.set_num_threads(threads)
     return ReferenceEngine(store, span, torch.device(device))

@@ -41,6 +41,8 @@ class HfFolder:
         self.name = name
         self.remarks: list[str] = []
         self._folder = folder
+        if not (folder / "config.json").exists():
+            raise ModelError(f"{folder} is no model folder: it has no config.json")
         self.config = _read_json(folder / "config.json")
         if "quantization_config" in self.config:
             raise ModelError(f"{folder} is quantized already; convert from the original model instead")

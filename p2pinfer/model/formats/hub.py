@@ -66,9 +66,13 @@ def _download(model_id: str, progress: Callable[[str], None]) -> Path:
         raise
 
 
-def _unreachable(model_id: str, error: Exception) -> ModelError:
+class HubUnreachableError(ModelError):
+    """The hub can't be asked now. It may have the model."""
+
+
+def _unreachable(model_id: str, error: Exception) -> HubUnreachableError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ModelError(
+    return HubUnreachableError(
         f"{model_id} is no local folder and not in the Hugging Face cache, and the hub can't be reached "
         f"({reason}): give a folder, a .gguf file, or a model id where there is a network"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from p2pinfer.errors import InvalidReceiptError, UsageError
 from p2pinfer.identity import peer_id_of, public_key_of
+from p2pinfer.owner.elsewhere import elsewhere
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.statement.bundle import write_bundle
@@ -51,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
         since, until = month.first.timestamp(), month.following.first.timestamp()
     client = _client(args.client) if args.client else None
     if not files.ledger.exists():
-        raise UsageError(f"there is no ledger in {files.folder}: it begins with the first work of a server")
+        hint = elsewhere("export --out FILE", files.folder)
+        raise UsageError(
+            f"there is no ledger in {files.folder}: it begins with the first work of a server"
+            + (f"; {hint}" if hint else "")
+        )
     out: Path = args.out.expanduser()
     tally = _Tally(now=time.time())
     with Ledger.open(files.ledger) as ledger:

@@ -7,6 +7,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from p2pinfer.owner.command_text import owner_command
+from p2pinfer.owner.elsewhere import elsewhere
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.statement.month import Month
@@ -39,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if not files.ledger.exists():
         if not args.csv:
             print(f"No receipts yet: the ledger in {files.folder} begins with the first work of a server.")
+            if hint := elsewhere("statement", files.folder):
+                print(f"But {hint}")
             return 0
         statement = Statement(month=month, days=(), changes=())
     else:
@@ -47,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if args.csv:
         sys.stdout.write(as_csv(statement))
     else:
-        sys.stdout.write(as_table(statement, datetime.fromtimestamp))
+        export = owner_command("export --out FILE", files.folder)
+        sys.stdout.write(as_table(statement, datetime.fromtimestamp, export=export))
     return 0
 
 

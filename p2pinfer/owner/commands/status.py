@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 
+from p2pinfer.owner.command_text import owner_command, server_command
 from p2pinfer.owner.consent import read_consent
+from p2pinfer.owner.elsewhere import elsewhere
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.liveness import runs
 from p2pinfer.owner.states import OwnerState
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     consent = read_consent(files.consent)
     if consent is None:
-        print("consent: none; no server runs before you agree")
+        print(f"consent: none; no server runs before you agree: {owner_command('accept', files.folder)}")
     else:
         print(f"consent: given on {consent.accepted_at[:10]}")
     print(f"policy:  {files.policy if files.policy.exists() else 'none: servers work whenever they run'}")
@@ -50,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
         print()
         print("\n".join(_lines(status, now)))
     if not statuses:
-        print("\nno server has run here: python -m p2pinfer.server MODEL")
+        print(f"\nno server has run here: {server_command(files.folder)}")
+        if hint := elsewhere("status", files.folder):
+            print(f"But {hint}")
     return 0
 
 

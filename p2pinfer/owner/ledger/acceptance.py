@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pinfer.types import PeerId, SessionId, Span
-from p2pinfer.wire.receipts import Receipt, Work
+from p2pinfer.wire.receipts import VALID_SECONDS, Receipt, Work
 
 LEAST_VALID_SECONDS = 30 * 86_400.0
 """How long a receipt must still be valid when it is taken: owners don't redeem every day."""
@@ -57,6 +57,18 @@ def misstep(receipt: Receipt, sequence: int, work: Work) -> str | None:
     return None
 
 
+def misdating(receipt: Receipt, now: float) -> str | None:
+    """What is impossible in the times of a receipt, whoever signed it; None if nothing is.
+
+    A receipt of 1970 or of a far future would choose the rate that it is paid by.
+    """
+    if receipt.issued_at > now + MOST_OFF_SECONDS:
+        return "it says that it was issued in the future: one of the two clocks is wrong"
+    if receipt.expires_at - receipt.issued_at > VALID_SECONDS + MOST_OFF_SECONDS:
+        return f"it would be valid for longer than {VALID_SECONDS / 86_400:.0f} days"
+    return None
+
+
 def _foreign(receipt: Receipt, expected: Expected) -> str | None:
     if receipt.server != expected.server:
         return "it is for another server"
@@ -80,7 +92,6 @@ def _untimely(receipt: Receipt, now: float) -> str | None:
         return "it has expired"
     if receipt.expires_at - now < LEAST_VALID_SECONDS:
         return f"it expires in less than {LEAST_VALID_SECONDS / 86_400:.0f} days"
-    if abs(receipt.issued_at - now) > MOST_OFF_SECONDS:
-        when = "in the future" if receipt.issued_at > now else "long ago"
-        return f"it says that it was issued {when}: one of the two clocks is wrong"
-    return None
+    if receipt.issued_at < now - MOST_OFF_SECONDS:
+        return "it says that it was issued long ago: one of the two clocks is wrong"
+    return misdating(receipt, now)

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from p2pinfer.errors import InvalidReceiptError
 from p2pinfer.identity import peer_id_of
+from p2pinfer.owner.ledger.acceptance import misdating
 from p2pinfer.owner.statement.bundle import BundleLine
 from p2pinfer.owner.statement.rates import Rate, rate_of
 from p2pinfer.plain_text import day_of
@@ -30,6 +31,7 @@ class ClaimVerdict(StrEnum):
     NOT_SIGNED_BY_YOU = "not signed by you"
     NOT_COUNTERSIGNED = "not countersigned"
     EXPIRED = "expired"
+    MISDATED = "misdated"
     NO_RATE = "no rate"
     ALREADY_REDEEMED = "already redeemed"
     OVERLAPS = "overlaps"
@@ -99,6 +101,8 @@ def examine(line: BundleLine, *, clients: Collection[bytes], rates: Sequence[Rat
         verdict, words = ClaimVerdict.NOT_COUNTERSIGNED, "by the server that it names"
     elif receipt.expires_at <= now:
         verdict, words = ClaimVerdict.EXPIRED, f"on {day_of(receipt.expires_at)}"
+    elif misdated := misdating(receipt, now):
+        verdict, words = ClaimVerdict.MISDATED, f"{misdated}; it names {day_of(receipt.issued_at)}"
     elif rates and rate is None:
         verdict = ClaimVerdict.NO_RATE
         words = f"for {day_of(receipt.issued_at)}; redeem it again when there is one"

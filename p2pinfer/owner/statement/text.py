@@ -60,8 +60,16 @@ _TOLD = {OwnerState.SERVING: "serving", OwnerState.PAUSED: "stopped", OwnerState
 """The states that owners look for. Joining and draining only lead to them."""
 
 
-def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str:
-    """The month's table, the latest changes of state, and what the figures mean."""
+def as_table(
+    statement: Statement,
+    to_local: Callable[[float], datetime],
+    *,
+    export: str = "python -m p2pinfer.owner export --out FILE",
+) -> str:
+    """The month's table, the latest changes of state, and what the figures mean.
+
+    `export` is the command that writes the receipts to a file.
+    """
     total = statement.total
     parts = [f"{statement.month.first:%B %Y}", ""]
     if statement.days:
@@ -78,14 +86,14 @@ def as_table(statement: Statement, to_local: Callable[[float], datetime]) -> str
             why = f": {printable(change.words, 80)}" if change.words else ""
             parts.append(f"  {to_local(change.at):%a %d %H:%M}{server}  {_TOLD[change.state]}{why}")
     if statement.days:
-        parts += ["", *_MEANING]
+        parts += ["", *_MEANING, export]
     return "\n".join(parts) + "\n"
 
 
 _MEANING = (
     "A signature proves that the client has signed: not that anybody pays, and not that client and owner",
     "are different people. Credit is the signed work times the published rates. It becomes money when the",
-    "sponsor redeems the receipts: python -m p2pinfer.owner export --out FILE",
+    "sponsor redeems the receipts, which you write to a file:",
 )
 
 

@@ -14,6 +14,7 @@ from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.sessions.session_runner import SessionRunner
+from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
@@ -49,10 +50,9 @@ async def open_to_peers(
     if listen is not None:
         try:
             listeners.append(listen_on(listen))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--listen {listen}: the address can't be bound ({error}); is it in use?"
-            ) from error
+        except OSError as error:
+            host, _, port_text = listen.rpartition(":")
+            raise UsageError(f"--listen {listen}: {why_not_bound(error, host, int(port_text))}") from error
         port = listeners[0].getsockname()[1]
         endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
     folder = swarm.private_folder  # if we are killed, the next program that joins removes it

@@ -18,6 +18,7 @@ FIRST_SECONDS = 30.0
 """How long the first announcement is tried again."""
 RETRIES = Backoff(first_seconds=1.0, most_seconds=5.0)
 WITHDRAW_SECONDS = 2.0
+_HEARTBEATS_BETWEEN_LOOKS = 20
 
 
 async def announce_first(swarm: Swarm, describe: Callable[[], Announcement]) -> None:
@@ -49,6 +50,18 @@ async def withdraw(swarm: Swarm, announcement: Announcement) -> None:
             await swarm.withdraw(announcement)
 
 
+class _Looks:
+    """When to look for a twin, which reads the records of all servers: soon, then every five minutes."""
+
+    def __init__(self) -> None:
+        self._heartbeats = 0
+
+    def are_due(self) -> bool:
+        """Count a heartbeat, and say whether to look at this one."""
+        self._heartbeats += 1
+        return self._heartbeats in (1, 2, 4, 8) or self._heartbeats % _HEARTBEATS_BETWEEN_LOOKS == 0
+
+
 class Heartbeats:
     """Announces a server about every `seconds`, and at once on request.
 
@@ -67,16 +80,31 @@ class Heartbeats:
         self._due.set()
 
     async def beat_forever(self) -> None:
-        """Announce again and again. An announcement that fails is repeated with the next heartbeat."""
+        """Announce again and again. An announcement that fails is repeated with the next heartbeat.
+
+        Now and then, look for another server with the same identity, and say so.
+        """
+        looks = _Looks()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(jittered(self._seconds)):
                     await self._due.wait()
             self._due.clear()
+            if looks.are_due():  # before our next record replaces a twin's
+                with contextlib.suppress(SwarmError):
+                    await self._look_for_twin()
             try:
                 await self._swarm.announce(self._describe())
             except SwarmError as error:  # the record lives for four heartbeats
                 logger.warning("announcing failed: %s", error)
+
+    async def _look_for_twin(self) -> None:
+        if await self._swarm.has_twin():
+            logger.warning(
+                "another server uses this server's identity, %s, perhaps on another machine: clients can't "
+                "tell the two apart. Was the key file copied? Give each server its own --identity FILE",
+                self._swarm.peer_id,
+            )
 
     async def announce_after_rejoining(self) -> None:
         """Announce at once whenever the swarm was lost and has been joined again."""

@@ -13,6 +13,13 @@ from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 
 
+def check_layers(config: ServerConfig, model_name: str, num_layers: int) -> None:
+    """Raise UsageError if the model lacks layers that the owner names."""
+    whole = Span(0, num_layers)
+    if config.layers is not None and not config.layers.within(whole):
+        raise UsageError(f"--layers {config.layers}: {model_name} has layers {whole}")
+
+
 async def choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) -> Span:
     """The layers to claim.
 
@@ -20,10 +27,8 @@ async def choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) -
     be read.
     """
     manifest = store.manifest
+    check_layers(config, manifest.name, manifest.num_layers)
     if config.layers is not None:
-        whole = Span(0, manifest.num_layers)
-        if not config.layers.within(whole):
-            raise UsageError(f"--layers {config.layers}: {manifest.name} has layers {whole}")
         return config.layers
     number = config.num_layers or default_num_layers(
         largest_layer_bytes=max(

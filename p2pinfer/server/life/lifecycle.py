@@ -20,19 +20,21 @@ from typing import Any
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import P2PInferError, SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.model.formats.hub import HubUnreachableError
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.policy.conditions import Action
 from p2pinfer.owner.policy.verdict import Verdict
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.owner.zone import local_zone
+from p2pinfer.owner.zone import local_zone, zone_doubt
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping.housekeeping import Housekeeping
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.life.serving import serve_period
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.shutdown_request import ShutdownRequest
+from p2pinfer.server.life.start_checks import check_start
 from p2pinfer.server.machine.identity_slots import owned_identity
 from p2pinfer.server.machine.memory import return_memory
 from p2pinfer.swarm.membership.membership import Remembered
@@ -60,6 +62,8 @@ async def serve(config: ServerConfig, say: Callable[[str], None], shutdown: Shut
         traffic = await MonthlyTraffic.of(ledger, zone)
         governor = Governor(files, zone=zone, policy=config.policy, own_readings=traffic.readings)
         housekeeping = Housekeeping(config, identity.peer_id, files, ledger, governor, traffic)
+        if (doubt := zone_doubt()) is not None:
+            say(doubt)
         life = Life(config, identity, ledger, governor, housekeeping, say, shutdown)
         try:
             await first_of(governor.run_forever(), housekeeping.run_forever(), life.live())
@@ -100,9 +104,18 @@ class Life:
 
     async def live(self) -> None:
         """Return when the owner asks for the end, or takes the consent back. Raises P2PInferError."""
+        unchecked: HubUnreachableError | None = None
+        try:
+            await self._unless_asked(check_start(self._config))
+        except HubUnreachableError as error:
+            unchecked = error
         await self._unless_asked(
             first_of(self._governor.wait_for(_is_clear), asyncio.sleep(FIRST_SIGNALS_SECONDS))
         )
+        if unchecked is not None:
+            if self._governor.verdict.action is Action.RUN:
+                raise unchecked
+            self._say(f"not checked yet: {unchecked}")  # the network may be back when work is allowed
         failures = 0
         while not self._is_over():
             verdict = self._governor.verdict

@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from p2pinfer.errors import EngineError
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
+from p2pinfer.server.compute.budget import history_bytes_per_token
 from p2pinfer.server.compute.speed import Speed, measure_speed
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.machine.memory import available_memory_bytes
 from p2pinfer.threads import in_thread
 from p2pinfer.types import Span
 
@@ -36,21 +39,49 @@ async def open_store(config: ServerConfig, say: Callable[[str], None]) -> LayerS
         given_up.set()
 
 
-async def load_layers(config: ServerConfig, store: LayerStore, layers: Span) -> tuple[Engine, Speed]:
+async def load_layers(
+    config: ServerConfig, store: LayerStore, layers: Span, say: Callable[[str], None]
+) -> tuple[Engine, Speed]:
     """Load layers into an engine, and measure how fast it computes them.
 
-    Raises P2PInferError if the engine or the device can't be used.
+    Raises P2PInferError if the engine or the device can't be used, or if the layers don't fit into memory.
     """
-    engine = await in_thread(
-        partial(
-            load_engine,
-            store,
-            layers,
-            device=config.device,
-            threads=config.threads,
-            engine=config.engine,
-            max_cache_tokens=config.max_cache_tokens,
+    try:
+        engine = await in_thread(
+            partial(
+                load_engine,
+                store,
+                layers,
+                device=config.device,
+                threads=config.threads,
+                engine=config.engine,
+                max_cache_tokens=config.max_cache_tokens,
+            )
         )
+        room_tokens = min(
+            store.manifest.max_positions, config.max_cache_tokens or store.manifest.max_positions
+        )
+        speed = await in_thread(partial(measure_speed, engine, room_tokens))
+    except MemoryError as error:
+        raise EngineError(
+            f"layers {layers} of {store.manifest.name} don't fit into this machine's memory ({error}): "
+            "choose fewer with --num-layers"
+        ) from error
+    if (warning := _cache_warning(config, engine)) is not None:
+        say(warning)
+    return engine, speed
+
+
+def _cache_warning(config: ServerConfig, engine: Engine) -> str | None:
+    """What an owner should know who promises more cache than there is memory."""
+    if config.max_cache_tokens is None:
+        return None
+    token_bytes = engine.cache_bytes_per_token + history_bytes_per_token(engine.hidden_size)
+    free_bytes = available_memory_bytes()
+    if config.max_cache_tokens * token_bytes <= free_bytes:
+        return None
+    return (
+        f"--max-cache-tokens {config.max_cache_tokens}: this cache takes "
+        f"{config.max_cache_tokens * token_bytes / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB are free. "
+        f"Sessions will fail when memory runs out: choose at most {free_bytes // token_bytes}"
     )
-    room_tokens = min(store.manifest.max_positions, config.max_cache_tokens or store.manifest.max_positions)
-    return engine, await in_thread(partial(measure_speed, engine, room_tokens))

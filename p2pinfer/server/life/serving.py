@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
+from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.claim import claimed, joining_record
+from p2pinfer.server.life.company import alone_with
 from p2pinfer.server.life.layer_choice import choose_layers
 from p2pinfer.server.life.model_loading import load_layers, open_store
 from p2pinfer.server.life.serving_period import ServingPeriod
@@ -46,14 +49,29 @@ async def serve_period(
             period.remembered = swarm.remembered
 
 
+async def _company(swarm: Swarm, manifest: Manifest) -> str | None:
+    try:
+        servers, models = await swarm.servers(manifest.hash), await swarm.models()
+    except SwarmError:
+        return None  # a remark isn't worth a start; announcing tries again
+    return alone_with(manifest, swarm.peer_id, servers, models)
+
+
 async def _serve_model(
     config: ServerConfig, swarm: Swarm, store: LayerStore, accounts: Accounts, period: ServingPeriod
 ) -> None:
     manifest = store.manifest
+    if config.num_layers is not None and config.num_layers > manifest.num_layers:
+        period.say(
+            f"--num-layers {config.num_layers}: {manifest.name} has {manifest.num_layers} layers, and this "
+            "server takes all of them"
+        )
     layers = await choose_layers(config, swarm, store)
     period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
+    if (words := await _company(swarm, manifest)) is not None:
+        period.say(words)
     claim = joining_record(config, swarm.peer_id, manifest, layers, now=time.time())
     async with claimed(swarm, claim):
-        engine, speed = await load_layers(config, store, layers)
+        engine, speed = await load_layers(config, store, layers, period.say)
         span = LoadedSpan(manifest=manifest, claim=claim, engine=engine, speed=speed)
         await SpanService(config, swarm, span, accounts, period).run()

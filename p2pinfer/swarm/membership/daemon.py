@@ -31,6 +31,7 @@ from hivemind.utils.multiaddr.exceptions import Error as MultiaddrError
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.kademlia.hardening import current_owner
 from p2pinfer.tasks import undisturbed
 from p2pinfer.types import PeerId, short_id
@@ -192,24 +193,24 @@ async def _end(
 
 
 def _check_ports_free(listen_maddrs: Sequence[str]) -> None:
-    """Raise SwarmError if a port is taken.
+    """Raise SwarmError if a port is taken, or an address isn't this machine's.
 
     p2pd itself would share a TCP port with another p2pd (SO_REUSEPORT), and each would get half of the
     connections.
     """
     for maddr in listen_maddrs:
         words = maddr.split("/")
-        if len(words) < 5 or words[1] not in ("ip4", "ip6") or words[3] != "tcp" or words[4] == "0":
+        if len(words) < 5 or words[1] not in ("ip4", "ip6") or words[3] != "tcp":
             continue
-        family = socket.AF_INET if words[1] == "ip4" else socket.AF_INET6
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((words[2], int(words[4])))
-            except OSError as error:
-                raise SwarmError(
-                    f"can't listen on {maddr} ({error.strerror}): choose another port, or 0 for any"
-                ) from error
+        host, port = words[2], int(words[4])
+        try:
+            with socket.socket(
+                socket.AF_INET if words[1] == "ip4" else socket.AF_INET6, socket.SOCK_STREAM
+            ) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            raise SwarmError(f"can't listen on {maddr}: {why_not_bound(error, host, port)}") from error
 
 
 async def _launch(control: Multiaddr, key_file: Path, config: DaemonConfig) -> asyncio.subprocess.Process:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hivemind.p2p import PeerID
 
-from p2pinfer.errors import SwarmError
+from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
@@ -52,7 +52,7 @@ class Membership:
         remembered: Remembered | None = None,
         pace: Pace | None = None,
     ) -> None:
-        """Nothing happens before `run`. Raises UsageError for a malformed initial peer.
+        """Nothing happens before `run`. Raises UsageError for an initial peer that can't be one.
 
         The peers in `remembered` are greeted like initial peers, but none of them has to answer.
         """
@@ -61,6 +61,11 @@ class Membership:
         for address in config.initial_peers:
             initial.setdefault(PeerId(check_peer_address(address)), []).append(address)
         initial.pop(identity.peer_id, None)
+        if config.initial_peers and not initial:
+            raise UsageError(
+                f"{config.initial_peers[0]} has this program's own identity: give the address of another "
+                "peer. If the key file was copied, give each machine its own --identity FILE"
+            )
         self._initial = tuple(initial)
         self._acquaintances = Acquaintances(initial, self._pace.greetings)
         self._identity = identity

@@ -55,6 +55,7 @@ def test_an_honest_receipt_is_taken():
         ({"expires_at": NOW + LEAST_VALID_SECONDS - 1}, "less than 30 days"),
         ({"issued_at": NOW + MOST_OFF_SECONDS + 1}, "in the future"),
         ({"issued_at": NOW - MOST_OFF_SECONDS - 1}, "long ago"),
+        ({"expires_at": 1e300}, "valid for longer than 90 days"),
     ],
 )
 def test_any_other_is_refused_with_a_reason(changes: dict[str, Any], reason: str):

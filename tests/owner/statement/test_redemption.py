@@ -6,12 +6,17 @@ from typing import Any
 
 import pytest
 
+from p2pinfer.owner.ledger.acceptance import MOST_OFF_SECONDS
+from p2pinfer.owner.statement.rates import Rate, parse_rates
 from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, Paid, examine, settle
 from p2pinfer.types import Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
-from p2pinfer.wire.receipts import Work, sign_receipt
+from p2pinfer.wire.receipts import VALID_SECONDS, Work, sign_receipt
 from tests.owner.signing import CLIENT, NOW, STRANGER, receipt, signed
 from tests.owner.statement.bundles import MINE, RATES, line
+from tests.owner.statement.months import RATES_TEXT
+
+STRANGERS_RATES = parse_rates(RATES_TEXT.replace(CLIENT.peer_id, STRANGER.peer_id), "rates.toml")
 
 
 def verdict_on(given_in: SignedReceipt, paid: Paid | None = None, **changes: Any) -> Claim:
@@ -48,13 +53,15 @@ def test_every_receipt_that_isnt_paid_hears_why():
         ClaimVerdict.NOT_SIGNED_BY_YOU: signed(receipt(client=STRANGER.public_key), client=STRANGER),
         ClaimVerdict.NOT_COUNTERSIGNED: signed(receipt(), server=STRANGER),
         ClaimVerdict.EXPIRED: signed(receipt(expires_at=NOW)),
-        ClaimVerdict.NO_RATE: signed(receipt(issued_at=0.0, expires_at=NOW + 1)),
+        ClaimVerdict.MISDATED: signed(receipt(issued_at=0.0, expires_at=NOW + 1)),
         ClaimVerdict.MALFORMED: signed(receipt(0, 0)),
     }
 
     for verdict, wrong in verdicts.items():
         claim = verdict_on(wrong)
         assert claim.verdict is verdict and claim.words and claim.amount is None
+    unrated = verdict_on(signed(receipt()), rates=STRANGERS_RATES)
+    assert unrated.verdict is ClaimVerdict.NO_RATE and unrated.words
     assert verdict_on(altered).verdict is ClaimVerdict.ALTERED
     assert verdict_on(sign_receipt(receipt(), CLIENT)).verdict is ClaimVerdict.NOT_COUNTERSIGNED
     assert verdict_on(signed(receipt(server="nobody"))).verdict is ClaimVerdict.NOT_COUNTERSIGNED
@@ -97,6 +104,33 @@ def test_without_any_rates_work_is_counted():
     claim = verdict_on(signed(receipt()), rates=())
 
     assert (claim.verdict, claim.prefill_layer_tokens, claim.amount) == (ClaimVerdict.VALID, 100, None)
+
+
+@pytest.mark.parametrize("rates", [(), RATES])
+@pytest.mark.parametrize(
+    ("issued_at", "expires_at", "words"),
+    [
+        (0.0, NOW + 1, "valid for longer than 90 days; it names 1970-01-01"),
+        (-1e300, 1e300, "valid for longer than 90 days"),
+        (NOW - VALID_SECONDS, NOW + 86_400, "valid for longer than 90 days"),
+        (NOW, 1e300, "valid for longer than 90 days"),
+        (1e300, 1e301, "in the future"),
+        (NOW + MOST_OFF_SECONDS + 1, NOW + VALID_SECONDS, "in the future"),
+    ],
+)
+def test_a_receipt_with_impossible_times_is_not_paid(
+    issued_at: float, expires_at: float, words: str, rates: tuple[Rate, ...]
+):
+    """Its time chooses the rate. With or without rates."""
+    claim = verdict_on(signed(receipt(issued_at=issued_at, expires_at=expires_at)), rates=rates)
+
+    assert claim.verdict is ClaimVerdict.MISDATED
+    assert words in claim.words
+
+
+@pytest.mark.parametrize("age_seconds", [-MOST_OFF_SECONDS, 0.0, VALID_SECONDS - 1])
+def test_a_receipt_is_paid_until_it_expires_also_if_its_clock_is_a_little_ahead(age_seconds: float):
+    assert verdict_on(signed(receipt(issued_at=NOW - age_seconds))).verdict is ClaimVerdict.VALID
 
 
 def test_times_that_no_calendar_has_are_no_trouble():

@@ -64,6 +64,9 @@ class Board:
     async def withdraw(self, announcement: Announcement) -> None:
         await self.announce(replace(announcement, state=ServerState.LEFT, leaves_at=None))
 
+    async def has_twin(self) -> bool:
+        return False
+
     async def wait_rejoined(self) -> None:
         await self.rejoined.wait()
         self.rejoined.clear()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.backoff import Backoff
-from p2pinfer.errors import EngineError, P2PInferError, SwarmUnreachableError
+from p2pinfer.errors import EngineError, ModelError, P2PInferError, SwarmUnreachableError
+from p2pinfer.model.formats.hub import HubUnreachableError
 from p2pinfer.owner import governor
 from p2pinfer.owner.consent import revoke_consent, write_consent
 from p2pinfer.owner.files import OwnerFiles
@@ -48,8 +49,13 @@ class Periods:
     begun: list[ServingPeriod] = field(default_factory=list)
     ready_at_once: bool = True
     fails_with: list[P2PInferError | None] = field(default_factory=list)
+    start_fails_with: P2PInferError | None = None
     cancelled: int = 0
     drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def check_start(self, config: object) -> None:
+        if self.start_fails_with is not None:
+            raise self.start_fails_with
 
     async def serve_period(
         self, config: object, identity: object, ledger: object, period: ServingPeriod
@@ -119,6 +125,7 @@ class Program:
 def periods(monkeypatch: pytest.MonkeyPatch) -> Periods:
     periods = Periods()
     monkeypatch.setattr(lifecycle, "serve_period", periods.serve_period)
+    monkeypatch.setattr(lifecycle, "check_start", periods.check_start)
     monkeypatch.setattr(governor, "TICK_SECONDS", 0.02)
     monkeypatch.setattr(lifecycle, "RETRIES", Backoff(first_seconds=0.05, most_seconds=0.05))
     monkeypatch.setattr(lifecycle, "FIRST_SIGNALS_SECONDS", 0.5)
@@ -252,6 +259,33 @@ async def test_a_server_that_cannot_join_at_the_start_says_why_and_ends(tmp_path
         with pytest.raises(SwarmUnreachableError):
             await running.ended()
     assert running.status.words == "nobody answers at x"
+
+
+async def test_what_is_wrong_is_said_at_the_start_also_where_the_policy_pauses(tmp_path, periods):
+    periods.start_fails_with = ModelError("there is no file or folder m")
+    async with program(tmp_path, periods) as running:
+        running.tell("parked", "false")
+        with pytest.raises(ModelError, match="no file or folder"):
+            await running.ended()
+    assert running.lines == []
+
+
+async def test_a_model_that_cannot_be_checked_yet_ends_no_pause(tmp_path, periods):
+    """At home without a network: the model may be there when the policy allows work."""
+    periods.start_fails_with = HubUnreachableError("the hub can't be reached")
+    async with program(tmp_path, periods) as running:
+        running.tell("parked", "false")
+        await running.reaches(OwnerState.PAUSED)
+        assert running.lines[0] == "not checked yet: the hub can't be reached"
+
+
+async def test_a_model_that_cannot_be_reached_ends_a_server_that_may_work(tmp_path, periods):
+    """Before it joins a swarm, and before it prints how others join."""
+    periods.start_fails_with = HubUnreachableError("the hub can't be reached")
+    async with program(tmp_path, periods) as running:
+        with pytest.raises(HubUnreachableError):
+            await running.ended()
+    assert periods.begun == [] and running.lines == []
 
 
 async def test_a_server_that_cannot_come_back_yet_tries_again(tmp_path, periods):
