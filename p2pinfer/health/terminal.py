@@ -164,6 +164,10 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         left = duration_in_words(server.leaves_at - now)
         return f"in {left}" if left != "-" else ""
 
+    def measured(server: ServerView) -> str:
+        at = words.stale_since(server.measured_at, now)
+        return "" if at is None else ago_in_words(now - at)
+
     def column(title: str, cells: Iterable[str], *, rank: int, most: int = 12, right: bool = True) -> Column:
         return Column(title=title, cells=list(cells), align_right=right, rank=rank, most=most)
 
@@ -173,6 +177,8 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         column("layers", (_layers(one) for one in servers), rank=0, most=13),
         column("state", (one.state.value for one in servers), rank=0, right=False),
         column("decode", (_work(one, one.decode_tokens_per_second) for one in servers), rank=1),
+        column("long texts", (_work(one, one.long_decode_tokens_per_second) for one in servers), rank=6),
+        column("measured", map(measured, servers), rank=2),
         column("prefill", (_work(one, one.prefill_tokens_per_second) for one in servers), rank=4),
         column("queue", (_count(one.queue_depth) for one in servers), rank=3),
         column("free cache", (_count(one.free_cache_tokens) for one in servers), rank=5),

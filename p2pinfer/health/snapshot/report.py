@@ -19,6 +19,7 @@ from p2pinfer.health.snapshot.plain import (
     without_addresses,
 )
 from p2pinfer.health.snapshot.state import (
+    LONG_CONTEXT_TOKENS,
     Activity,
     Answer,
     ContributionView,
@@ -210,8 +211,15 @@ def _seconds(line: LayerSeconds) -> float | None:
     return clean_number(line.first, _FASTEST_SECONDS_PER_LAYER, 3600.0)
 
 
+def _rate(announcement: Announcement, line: LayerSeconds, context_tokens: int) -> float | None:
+    """Tokens per second through all layers of a server, with this context; None: unknown or implausible."""
+    if _seconds(line) is None:
+        return None
+    seconds = clean_number(line.after(context_tokens), _FASTEST_SECONDS_PER_LAYER, 36_000.0)
+    return seconds and ServingSpeed(layers=announcement.layers, seconds_per_layer=seconds).tokens_per_second
+
+
 def _server_view(announcement: Announcement, since: float, now: float) -> ServerView:
-    runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds(announcement.decode))
     peer_id = clean_text(announcement.peer_id)
     since = clean_number(since, 0.0, LATEST_TIME) or now
     return ServerView(
@@ -222,11 +230,10 @@ def _server_view(announcement: Announcement, since: float, now: float) -> Server
         start=announcement.layers.start,
         end=announcement.layers.end,
         state=_ACTIVITIES[announcement.state],
-        decode_tokens_per_second=runner.tokens_per_second or None,
-        prefill_tokens_per_second=ServingSpeed(
-            layers=announcement.layers, seconds_per_layer=_seconds(announcement.prefill)
-        ).tokens_per_second
-        or None,
+        decode_tokens_per_second=_rate(announcement, announcement.decode, 0),
+        prefill_tokens_per_second=_rate(announcement, announcement.prefill, 0),
+        long_decode_tokens_per_second=_rate(announcement, announcement.decode, LONG_CONTEXT_TOKENS),
+        measured_at=clean_number(announcement.measured_at, now - _YEAR_SECONDS, now + _YEAR_SECONDS),
         queue_depth=clean_count(announcement.queue_depth, 1_000_000),
         free_cache_tokens=clean_count(announcement.free_cache_tokens, 2**40),
         version=clean_text(announcement.version, 32),

@@ -35,6 +35,9 @@ class Stretch:
     replicas: int
 
 
+LONG_CONTEXT_TOKENS = 4096
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerView:
     """One server. All fields except `since` are its own claims."""
@@ -48,6 +51,8 @@ class ServerView:
     state: Activity
     decode_tokens_per_second: float | None  # one stream through its layers; None: unknown
     prefill_tokens_per_second: float | None
+    long_decode_tokens_per_second: float | None  # like decode, after LONG_CONTEXT_TOKENS tokens of text
+    measured_at: float | None  # Unix seconds: the last step that the rates were measured by
     queue_depth: int
     free_cache_tokens: int
     version: str

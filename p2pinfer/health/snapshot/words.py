@@ -15,6 +15,9 @@ from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelV
 from p2pinfer.plain_text import short_count
 
 NOTHING = "–"
+UNMEASURED_SECONDS = 900.0
+"""Rates that were measured longer ago are shown with the time."""
+
 OLD_SECONDS = 120.0
 """A snapshot older than this is out of date: the page says so, and /healthz answers 503."""
 
@@ -80,6 +83,13 @@ def work(value: float | None) -> str:
     if value is None or not math.isfinite(value) or value < 0:
         return NOTHING
     return rate(value) if value < 100 else count(int(min(value, float(_LARGEST_COUNT))))
+
+
+def stale_since(measured_at: float | None, now: float) -> float | None:
+    """When a server's rates were last measured, if that is too long ago to say nothing about it."""
+    if measured_at is None or not measured_at < now - UNMEASURED_SECONDS:
+        return None
+    return measured_at
 
 
 def seconds(value: float | None) -> str:

@@ -39,6 +39,7 @@ class RandomLlama:
     name = "random Llama, 22 layers, 2048 wide"
     config = CONFIG
     generation_config: dict[str, Any] = {}  # noqa: RUF012 (a protocol's attribute)
+    remarks: list[str] = []  # noqa: RUF012 (likewise)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

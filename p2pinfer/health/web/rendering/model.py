@@ -87,7 +87,7 @@ def model_part(
         probe=_probe_part(model),
         picture=picture_of(model),
         course=course_of(samples, now, is_fresh=is_fresh),
-        servers=tuple(map(server_row, model.servers)),
+        servers=tuple(server_row(server, now) for server in model.servers),
     )
 
 

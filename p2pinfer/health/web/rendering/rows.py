@@ -24,6 +24,8 @@ class ServerRow:
     state_order: int
     decode: str
     decode_order: str
+    long_decode: str  # empty: unknown
+    measured: words.Moment | None  # of the rates; None: lately, or unknown
     prefill: str
     prefill_order: str
     queue: str
@@ -52,8 +54,9 @@ class ContributorRow:
     sponsors_order: str
 
 
-def server_row(server: ServerView) -> ServerRow:
+def server_row(server: ServerView, now: float) -> ServerRow:
     """The row of a server. Its rates are per layer, so that servers with few and many layers compare."""
+    long_decode = words.work_rate(server.long_decode_tokens_per_second, server.start, server.end)
     decode = words.work_rate(server.decode_tokens_per_second, server.start, server.end)
     prefill = words.work_rate(server.prefill_tokens_per_second, server.start, server.end)
     return ServerRow(
@@ -67,6 +70,8 @@ def server_row(server: ServerView) -> ServerRow:
         state_order=_SORTED_STATES[server.state],
         decode=words.work(decode),
         decode_order=words.number_to_sort_by(decode),
+        long_decode="" if long_decode is None else words.work(long_decode),
+        measured=words.moment(words.stale_since(server.measured_at, now)),
         prefill=words.work(prefill),
         prefill_order=words.number_to_sort_by(prefill),
         queue=words.count(server.queue_depth),

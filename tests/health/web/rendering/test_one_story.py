@@ -16,6 +16,7 @@ from p2pinfer.health.snapshot.wanted import wanted_layers
 from p2pinfer.health.terminal import as_text
 from p2pinfer.health.web.rendering.model import ModelPart, model_part
 from p2pinfer.health.web.rendering.page import render_page
+from p2pinfer.health.web.rendering.rows import server_row
 from tests.health.states import (
     NOW,
     make_contribution,
@@ -217,3 +218,15 @@ def test_the_strips_colours_have_a_legend():
 
 def test_all_that_is_new_is_in_the_json():
     assert as_json(make_state(join_model="org/name"))["join_model"] == "org/name"
+
+
+def test_a_rate_says_for_which_texts_it_is_and_when_it_was_measured_unless_that_was_lately():
+    fresh = make_server(1, (0, 10), decode_tokens_per_second=40.0, long_decode_tokens_per_second=25.0)
+    old = make_server(2, (0, 10), measured_at=NOW - 3 * 3600)
+    silent = make_server(3, (0, 10), long_decode_tokens_per_second=None, measured_at=None)
+    rows = [server_row(server, NOW) for server in (fresh, old, silent)]
+
+    assert [row.long_decode for row in rows] == ["250", "250", ""]
+    assert [row.measured and row.measured.seconds for row in rows] == [None, int(NOW - 3 * 3600), None]
+    report = as_text(make_state([make_model(servers=[fresh, old, silent])]), width=200)
+    assert "3.0 h ago" in report and "long texts" in report
