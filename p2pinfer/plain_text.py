@@ -28,6 +28,11 @@ def short_count(number: int) -> str:
     return str(number)
 
 
+def several(number: int, noun: str) -> str:
+    """`1 session`, `1,204 sessions`."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
 def day_of(at: float) -> str:
     """The date in UTC of Unix seconds `at`: `2026-08-01`. Any number is allowed, as strangers write them."""
     try:

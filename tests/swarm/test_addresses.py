@@ -19,7 +19,7 @@ from p2pinfer.swarm.addresses import (
     with_quic,
 )
 
-PEER = Identity.ephemeral().peer_id
+PEER = "12D3KooWHconPEJpuYWedY21rs5k5Cj1ZEyDmSoYDHinxBe7GXQq"  # fixed: it is in the tests' names
 
 
 def test_a_full_address_names_its_peer() -> None:

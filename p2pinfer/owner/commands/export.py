@@ -17,7 +17,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.statement.bundle import write_bundle
 from p2pinfer.owner.statement.month import Month
-from p2pinfer.plain_text import short_count
+from p2pinfer.plain_text import several, short_count
 from p2pinfer.types import PeerId
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import read_receipt
@@ -95,22 +95,21 @@ class _Tally:
             yield signed
 
     def report(self, out: Path) -> str:
-        lines = [f"{out}: receipts of {self.sessions.total()} sessions, signed by"]
+        lines = [f"{out}: receipts of {several(self.sessions.total(), 'session')}, signed by"]
         if not self.sessions:
             lines = ["There is nothing to submit: the ledger has no such receipt."]
         for client, sessions in self.sessions.most_common():
             amount = short_count(self._layer_tokens[client])
-            lines.append(f"  {client}  {sessions:>6} sessions  {amount:>6} layer-tokens")
+            lines.append(f"  {client}  {several(sessions, 'session'):>15}  {amount:>6} layer-tokens")
         if len(self.sessions) > 1:
             lines.append(
                 "A sponsor pays only its own receipts: --client PEER_ID writes a file for one sponsor."
             )
         if self._expired:
-            lines.append(f"Left out: {self._expired} expired receipts.")
+            lines.append(f"Left out: {several(self._expired, 'expired receipt')}.")
         if self._damaged:
-            lines.append(
-                f"Left out: {self._damaged} receipts with a wrong signature: the ledger was altered."
-            )
+            damaged = several(self._damaged, "receipt")
+            lines.append(f"Left out: {damaged} with a wrong signature: the ledger was altered.")
         return "\n".join(lines) + "\n"
 
 

@@ -19,7 +19,7 @@ from p2pinfer.owner.statement.bundle import open_bundle, read_bundle
 from p2pinfer.owner.statement.rates import rates_in_use
 from p2pinfer.owner.statement.redeemed import Redeemed
 from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, examine, in_batches
-from p2pinfer.plain_text import short_count
+from p2pinfer.plain_text import several, short_count
 from p2pinfer.types import PeerId, short_id
 
 HELP = "for sponsors: check a file of receipts and say what to pay"
@@ -132,7 +132,11 @@ class _TextReport:
 
     def end(self, totals: _Totals, *, remembered_in: Path | None) -> None:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in totals.verdicts.most_common())
-        print(f"\n{totals.verdicts.total()} receipts: {counts}" if counts else "\nThe bundle is empty.")
+        print(
+            f"\n{several(totals.verdicts.total(), 'receipt')}: {counts}"
+            if counts
+            else "\nThe bundle is empty."
+        )
         if totals.layer_tokens:
             print("To pay:" if totals.amounts else "Work, without rates to price it by:")
         for server, layer_tokens in totals.layer_tokens.most_common():

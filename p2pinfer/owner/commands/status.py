@@ -16,6 +16,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.liveness import runs
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import Status, read_statuses
+from p2pinfer.plain_text import several
 from p2pinfer.types import short_id
 
 HELP = "show what this machine's servers are doing, and why"
@@ -68,7 +69,7 @@ def _lines(status: Status, now: float) -> Iterator[str]:
     if status.leaves_at is not None:
         yield f"  will pause at {_clock(status.leaves_at)}"
     if status.state in (OwnerState.SERVING, OwnerState.DRAINING):
-        sessions = f"{status.sessions} session{'' if status.sessions == 1 else 's'}"
+        sessions = several(status.sessions, "session")
         unsigned = f"{status.unsigned_tokens} tokens not signed for yet"
         yield f"  layers {status.layers}, {sessions}, {unsigned}"
         watts = "" if status.watts is None else f"; the machine draws about {status.watts:.1f} W"

@@ -100,7 +100,9 @@ def parse_rates(text: str, name: str) -> tuple[Rate, ...]:
     try:
         # Decimal keeps the digits as they are written; a float would round them.
         values = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, ArithmeticError) as error:
+    except RecursionError:
+        raise UsageError(f"rates file {name}: brackets nested too deeply") from None
+    except (ValueError, ArithmeticError) as error:  # malformed, or a number of thousands of digits
         raise UsageError(f"rates file {name}: {error}") from error
     entries = values.pop("sponsor", [])
     if values:

@@ -75,7 +75,7 @@ def test_what_an_owner_exports_a_sponsor_pays_once(
     out = tmp_path / "bundle"
     assert export(owner, out, "--client", CLIENT.peer_id) == 0
     said = capsys.readouterr().out
-    assert "2 sessions" in said and CLIENT.peer_id in said and "Left out: 1 expired receipts" in said
+    assert "2 sessions" in said and CLIENT.peer_id in said and "Left out: 1 expired receipt." in said
 
     assert redeem(sponsor, out, "--dry-run") == 0
     assert "nothing was recorded" in capsys.readouterr().out
