@@ -87,5 +87,5 @@ def test_a_file_that_cant_be_read_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 30_000, "a = " + "9" * 5_000, "a = 1e99999999999"])
 def test_a_rates_file_that_nobody_would_write_is_a_sentence(text):
-    with pytest.raises(UsageError, match="^rates file "):
+    with pytest.raises(UsageError, match=r"^rates file "):
         parse_rates(text, "rates.toml")
