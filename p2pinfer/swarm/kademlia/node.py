@@ -7,7 +7,8 @@ after it left), merge remote answers into the local storage, and drop a whole an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from hivemind.dht.routing import DHTID
 from hivemind.dht.traverse import traverse_dht
 from hivemind.p2p import P2P, PeerID
 
+from p2pinfer.errors import InvalidRecordError
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol, node_id_of
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.tasks import Nursery, all_of, ending
@@ -123,7 +125,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             targets = list(nearest)
         kept = 0
         if self.node_id in targets:
-            kept += self.protocol.keep(key, self.protocol.record_validator.accept(key, record.data))
+            kept += sum(self.protocol.keep(key, own) for own in self._valid(key, [record.data]))
         stores = [self.protocol.put(nearest[node], key_id, record) for node in targets if node in nearest]
         return kept + sum(bool(answer) for answer in await all_of(*stores))
 
@@ -158,7 +160,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             nodes.update(neighbours)
             return {key_id: (tuple(neighbours), False)}
 
-        take([self.protocol.record_validator.accept(key, data) for data in self.protocol.records.get(key)])
+        take(self._valid(key, self.protocol.records.get(key)))
         if nodes:
             search = asyncio.create_task(
                 traverse_dht(
@@ -174,6 +176,18 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             )
             await _settle(search, progress, self.times.settle_seconds)
         return list(newest.values())
+
+    def _valid(self, key: bytes, records: Iterable[bytes]) -> list[Record]:
+        """What may be believed of the records that this node keeps, or is about to keep.
+
+        What was right when it came may have been replaced since: another node has shown a newer one, or it
+        has expired.
+        """
+        valid = []
+        for data in records:
+            with contextlib.suppress(InvalidRecordError):
+                valid.append(self.protocol.record_validator.accept(key, data))
+        return valid
 
     async def _call_find_with_blacklist(self, peer_id: PeerID, keys: Collection[DHTID]) -> Any:
         answer = await super()._call_find_with_blacklist(peer_id, keys)

@@ -1,0 +1,39 @@
+"""A node's own store may lag behind what the node has seen: that is no error."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.records.announcement import encode, model_key
+from tests.swarm.conftest import MODEL, describe, join_here, node_of
+
+KEY = model_key(MODEL)
+
+
+async def test_a_kept_record_whose_successor_was_seen_elsewhere_is_left_out_and_the_others_stay() -> None:
+    """The successor was stored while a link was cut, and another node has shown it since."""
+    left_behind, other = Identity.ephemeral(), Identity.ephemeral()
+    async with join_here() as swarm:
+        protocol = node_of(swarm).protocol
+        for identity in (left_behind, other):
+            data = encode(describe(identity), identity)
+            assert protocol.keep(KEY, protocol.record_validator.accept(KEY, data))
+        successor = encode(describe(left_behind, expires_at=time.time() + 90), left_behind)
+        protocol.record_validator.accept(KEY, successor)
+
+        assert [server.peer_id for server in await swarm.servers(MODEL)] == [other.peer_id]
+
+
+async def test_our_record_behind_one_that_was_seen_is_kept_nowhere_and_that_is_said() -> None:
+    """Another machine with a copy of our key, whose clock is ahead."""
+    ours = Identity.ephemeral()
+    async with join_here(identity=ours) as swarm:
+        node_of(swarm).protocol.record_validator.accept(
+            KEY, encode(describe(ours, expires_at=time.time() + 90), ours)
+        )
+        with pytest.raises(SwarmError, match="keeps our record"):
+            await swarm.announce(describe(ours))
