@@ -93,10 +93,21 @@ async def test_what_was_kept_for_others_is_kept_on() -> None:
         assert await replica.servers(MODEL) == [stored]
 
 
+async def stop(process_id: int) -> None:
+    """Stop a process, and wait until it stands still: its threads run on for a moment."""
+    os.kill(process_id, signal.SIGSTOP)
+
+    async def all_stand() -> bool:
+        stats = [thread.read_text() for thread in Path(f"/proc/{process_id}/task").glob("*/stat")]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+    await until(all_stand, 5)
+
+
 async def test_callers_that_wait_for_p2pd_hear_at_once_that_it_ended() -> None:
     """A SwarmError, not a cancellation: that would end the caller's own task silently."""
     async with join_here() as first, join_here(first.addresses, pace=LATE) as swarm:
-        os.kill(p2pd_of(first), signal.SIGSTOP)
+        await stop(p2pd_of(first))
         reading = asyncio.create_task(swarm.servers(MODEL))
         opening = asyncio.create_task(swarm.open_stream(first.peer_id, "/nobody"))
         await asyncio.wait({reading, opening}, timeout=0.3)
