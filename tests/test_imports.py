@@ -21,14 +21,15 @@ GROUND_FLOOR = {
 }  # fmt: skip
 """Words and small tools that every folder may use; they use nothing but each other."""
 
-SHELVES = ("model", "wire", "swarm", "owner", "client", "server", "health", "local_swarm")
+SHELVES = ("model", "wire", "swarm", "sharing", "owner", "client", "server", "health", "local_swarm")
 MAY_USE = {
     "model": set(),
     "wire": set(),
     "swarm": set(),
+    "sharing": {"model", "wire", "swarm"},
     "owner": {"wire"},
-    "client": {"model", "wire", "swarm"},
-    "server": {"model", "wire", "swarm", "owner"},
+    "client": {"model", "wire", "swarm", "sharing"},
+    "server": {"model", "wire", "swarm", "sharing", "owner"},
     "health": {"wire", "swarm", "owner", "client"},
     "local_swarm": {"model", "client"},
 }

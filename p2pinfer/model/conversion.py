@@ -18,7 +18,8 @@ from p2pinfer.model.blueprint import Blueprint, Shape, blueprint
 from p2pinfer.model.families import family_of, normalised_config, transformers_config
 from p2pinfer.model.formats.weights import WeightSource
 from p2pinfer.model.head import EMBEDDINGS, HEAD, find_head
-from p2pinfer.model.layer_store.manifest import ENDS_FILE, Manifest, layer_file
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.names import ENDS_FILE, layer_file
 from p2pinfer.model.layer_store.tensors import Tensors
 from p2pinfer.model.layer_store.writer import StoreWriter
 from p2pinfer.model.quantization import quantize_rows
@@ -65,7 +66,7 @@ def convert(source: WeightSource, folder: Path, progress: Progress) -> Manifest:
             progress(f"converting layers {layer} to {min(layer + _PROGRESS_LAYERS, len(layers)) - 1}")
         tensors = _quantized(source, f"layers.{layer}.", described.shapes, described.linear_weights)
         writer.add_tensors(layer_file(layer), tensors)
-    return writer.finish(source.name, config, source.generation_config)
+    return writer.finish(source.name, config, source.generation_config, source.origin)
 
 
 def _blueprints(config: Mapping[str, Any]) -> list[Blueprint]:

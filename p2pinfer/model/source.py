@@ -21,7 +21,7 @@ from p2pinfer.errors import StoreError
 from p2pinfer.model.conversion import convert
 from p2pinfer.model.formats.lookup import locate, open_source
 from p2pinfer.model.formats.weights import WeightSource
-from p2pinfer.model.layer_store.manifest import FORMAT
+from p2pinfer.model.layer_store.manifest import FORMAT, MANIFEST_FORMAT
 from p2pinfer.model.layer_store.store import LayerStore
 
 Progress = Callable[[str], None]
@@ -64,7 +64,7 @@ def _key(model: str, path: Path) -> str:
     """A folder name that shows the model, and changes with the source's files."""
     files = [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file())
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    digest = hashlib.sha256(json.dumps([FORMAT, str(path), stats]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([FORMAT, MANIFEST_FORMAT, str(path), stats]).encode()).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.]+', '-', Path(model).stem).strip('-.') or 'model'}-{digest[:12]}"
 
 

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     IDLE = "idle"
     LEAVING = "leaving"
     FAILED = "failed"
+    NOT_HELD = "not-held"
+    NOT_SHARING = "not-sharing"
 
 
 _STATUS = {
@@ -56,6 +58,8 @@ _STATUS = {
     Reason.IDLE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.LEAVING: grpc.StatusCode.UNAVAILABLE,
     Reason.FAILED: grpc.StatusCode.INTERNAL,
+    Reason.NOT_HELD: grpc.StatusCode.NOT_FOUND,
+    Reason.NOT_SHARING: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 

@@ -20,7 +20,9 @@ from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.errors import NoRouteError, SwarmUnreachableError
 from p2pinfer.local_swarm.server_process import ServerProcess
 from p2pinfer.local_swarm.swarm import LocalSwarm
-from p2pinfer.model.layer_store.manifest import FileEntry, hash_of, layer_file
+from p2pinfer.model.layer_store.chunks import FileEntry
+from p2pinfer.model.layer_store.manifest import hash_of
+from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.types import Span, short_id
 from tests.end_to_end.conftest import PROMPTS
 
@@ -269,7 +271,7 @@ def test_a_swarm_with_another_model_is_named(smollm2, three_servers, tokenizer, 
     """The same model converted from other weights has another manifest: no route, and the reason."""
     other = tmp_path / "other"
     shutil.copytree(smollm2.folder, other)
-    files = {**smollm2.manifest.files, layer_file(7): FileEntry(sha256="0" * 64, bytes=1)}
+    files = {**smollm2.manifest.files, layer_file(7): FileEntry(sha256="0" * 64, bytes=1, chunks=("0" * 64,))}
     manifest = replace(smollm2.manifest, hash=hash_of(files), files=files)
     (other / "manifest.json").write_text(manifest.to_json())
     with AutoDistributedModelForCausalLM.from_pretrained(

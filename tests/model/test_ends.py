@@ -12,7 +12,7 @@ import pytest
 from p2pinfer.errors import StoreError, UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.int8_matrix import TorchInt8Matrix, int8_matrix
-from p2pinfer.model.layer_store.manifest import ENDS_FILE
+from p2pinfer.model.layer_store.names import ENDS_FILE
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.quantization import dequantize_rows, quantize_rows
 from tests.model.tiny_models import VOCAB_SIZE, random_ids, relative_difference, tiny_store

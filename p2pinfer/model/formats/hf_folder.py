@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import ModelError
 from p2pinfer.model.families import text_config
+from p2pinfer.model.layer_store.names import TOKENIZER_FILES
+from p2pinfer.model.layer_store.origin import Origin
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-)
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 _PREFIX = re.compile(r"^(model\.language_model\.|language_model\.model\.|language_model\.|model\.)")
@@ -53,6 +45,11 @@ class HfFolder:
         for path, reader in self._readers.items():
             for stored in reader.keys():  # noqa: SIM118 - a reader is no dict
                 self._add(path, stored)
+
+    @property
+    def origin(self) -> Origin:
+        """The format alone."""
+        return Origin(format="safetensors")
 
     @property
     def generation_config(self) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from p2pinfer.errors import ModelError
-from p2pinfer.model.formats.hf_folder import INDEX_FILE, TOKENIZER_FILES, WEIGHTS_FILE, HfFolder
+from p2pinfer.model.formats.hf_folder import INDEX_FILE, WEIGHTS_FILE, HfFolder
+from p2pinfer.model.layer_store.names import TOKENIZER_FILES
 
 _CONFIG_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 _PROBE_SECONDS = 5.0

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pinfer.model.layer_store.origin import Origin
+
 
 class WeightSource(Protocol):
     """A model that is not quantized, or quantized differently, read piece by piece.
@@ -31,6 +33,10 @@ class WeightSource(Protocol):
     @property
     def remarks(self) -> list[str]:
         """What the owner of the model should know about it, a line each."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

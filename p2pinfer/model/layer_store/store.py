@@ -1,25 +1,25 @@
 """A model on disk as INT8 layers: one file per decoder layer, one file for both ends, and a manifest.
 
 Opening reads only the manifest and the config. A server then reads the files of its own layers, a client
-the file of the ends. Every file is first compared with the manifest's SHA-256.
+the file of the ends. Every file is first compared with the manifest's SHA-256. A store may be partial: of
+the files that its manifest lists, any but the config may be missing, and sharing/ can fetch them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pinfer.errors import StoreError
-from p2pinfer.model.layer_store.manifest import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, Manifest, layer_file
+from p2pinfer.model.layer_store.manifest import MAX_MANIFEST_BYTES, Manifest
+from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, layer_file
 from p2pinfer.model.layer_store.tensors import Tensors, read_tensors, read_verified
 from p2pinfer.types import Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-_MAX_MANIFEST_BYTES = 16 << 20
 
 
 class LayerStore:
@@ -36,7 +36,7 @@ class LayerStore:
         """Read manifest and config. Raises StoreError if they are missing, altered or don't agree."""
         path = folder / MANIFEST_FILE
         try:
-            if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise StoreError(f"{path} is too large to be a manifest")
             manifest = Manifest.from_json(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -57,6 +57,17 @@ class LayerStore:
     def span(self) -> Span:
         """All layers of the model."""
         return Span(0, self.manifest.num_layers)
+
+    def has(self, name: str) -> bool:
+        """True if a file is here with the size that the manifest says. Reading it checks its bytes."""
+        try:
+            return (self.folder / name).stat().st_size == self.manifest.files[name].bytes
+        except OSError:
+            return False
+
+    def missing(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the files that are not here."""
+        return tuple(name for name in names if not self.has(name))
 
     def layer_tensors(self, layer: int) -> Tensors:
         """Weights of one decoder layer; opens only that layer's file.

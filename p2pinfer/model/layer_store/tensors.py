@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import StoreError
-from p2pinfer.model.layer_store.manifest import FileEntry
+from p2pinfer.model.layer_store.chunks import FileDigest, FileEntry
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -35,17 +35,16 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> FileEntry:
     Raises OSError, for instance if the disk is full.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    digest, size = hashlib.sha256(), 0
+    digest = FileDigest()
     with path.open("wb") as file:
         parts: list[bytes | memoryview] = [_header_bytes(names, tensors)]
         parts += [_raw(tensors[name]) for name in names]
         for part in parts:
             digest.update(part)
             file.write(part)
-            size += len(part)
         file.flush()
         os.fsync(file.fileno())
-    return FileEntry(sha256=digest.hexdigest(), bytes=size)
+    return digest.entry()
 
 
 def read_tensors(path: Path, entry: FileEntry) -> Tensors:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -15,14 +14,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from p2pinfer.errors import StoreError
-from p2pinfer.model.layer_store.manifest import (
-    CONFIG_FILE,
-    GENERATION_CONFIG_FILE,
-    MANIFEST_FILE,
-    FileEntry,
-    Manifest,
-    hash_of,
-)
+from p2pinfer.model.layer_store.chunks import FileDigest, FileEntry
+from p2pinfer.model.layer_store.manifest import Manifest, hash_of
+from p2pinfer.model.layer_store.names import CONFIG_FILE, GENERATION_CONFIG_FILE, MANIFEST_FILE
+from p2pinfer.model.layer_store.origin import Origin
 from p2pinfer.model.layer_store.tensors import write_tensors
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -65,10 +60,13 @@ class StoreWriter:
 
     def add_written(self, name: str) -> None:
         """Add a file that is in the folder already."""
-        data = (self.folder / name).read_bytes()
-        self.entries[name] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+        digest = FileDigest()
+        digest.update((self.folder / name).read_bytes())
+        self.entries[name] = digest.entry()
 
-    def finish(self, name: str, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> Manifest:
+    def finish(
+        self, name: str, config: Mapping[str, Any], generation_config: Mapping[str, Any], origin: Origin
+    ) -> Manifest:
         """Write both configs and the manifest: from now on the folder is a store."""
         self.add_json(CONFIG_FILE, config)
         self.add_json(GENERATION_CONFIG_FILE, generation_config)
@@ -81,6 +79,7 @@ class StoreWriter:
             vocab_size=config["vocab_size"],
             max_positions=config["max_position_embeddings"],
             files=self.entries,
+            origin=origin,
         )
         with self.writing(), (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
             file.write(manifest.to_json())

@@ -58,6 +58,7 @@ class Announcement:
     decode: LayerSeconds = UNKNOWN_SECONDS  # one token, alone in its batch
     prefill: LayerSeconds = UNKNOWN_SECONDS  # one token of many in a prefill
     measured_at: float | None = None  # Unix seconds of the last step that these two were measured by
+    holds_ends: bool = False  # it can give others the files that a client needs
     queue_depth: int = 0  # waiting steps
     free_cache_tokens: int = 0  # tokens that new sessions can cache, through all layers of the span
     next_hop_seconds: Mapping[PeerId, float] = field(default_factory=dict)  # measured round trips
@@ -100,6 +101,7 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
         decode=_layer_seconds_message(announcement.decode),
         prefill=_layer_seconds_message(announcement.prefill),
         measured_at=announcement.measured_at,
+        holds_ends=announcement.holds_ends,
         queue_depth=announcement.queue_depth,
         free_cache_tokens=announcement.free_cache_tokens,
         next_hops=[
@@ -151,6 +153,7 @@ def decode(data: bytes) -> Announcement:
             decode=LayerSeconds(record.decode.first, record.decode.per_1024),
             prefill=LayerSeconds(record.prefill.first, record.prefill.per_1024),
             measured_at=record.measured_at if record.HasField("measured_at") else None,
+            holds_ends=record.holds_ends,
             queue_depth=record.queue_depth,
             free_cache_tokens=record.free_cache_tokens,
             next_hop_seconds=MappingProxyType(

@@ -12,7 +12,7 @@ import torch
 from p2pinfer.errors import StoreError, UsageError
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.native import engine as native
-from p2pinfer.model.layer_store.manifest import layer_file
+from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.types import Span
 from tests.model.tiny_models import tiny_store
 

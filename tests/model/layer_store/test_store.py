@@ -12,7 +12,8 @@ import pytest
 import safetensors.numpy
 
 from p2pinfer.errors import StoreError
-from p2pinfer.model.layer_store.manifest import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, Manifest, layer_file
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, layer_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.layer_store.tensors import read_tensors, write_tensors
 from p2pinfer.model.layer_store.writer import StoreWriter
@@ -67,18 +68,17 @@ def test_the_hash_is_that_of_the_model_not_of_its_place_or_name(tmp_path: Path):
     assert other.manifest.hash == one.manifest.hash
 
 
-def test_a_changed_tokenizer_is_another_model_and_changed_sampling_is_not(tmp_path: Path):
-    """The first changes what token ids mean, the second is the client's affair."""
+def test_every_file_that_strangers_may_send_is_part_of_the_identity(tmp_path: Path):
+    """A tokenizer says what token ids mean, and generation_config.json where an answer ends."""
     hashes = []
-    changes = [("tokenizer.json", "{}"), ("generation_config.json", '{"top_k": 3}')]
+    changes = [("tokenizer.json", "{}"), ("generation_config.json", '{"eos_token_id": 3}')]
     for number, (file, text) in enumerate([*changes, ("generation_config.json", "{}")]):
         source = save_tiny_model(tmp_path / str(number), "qwen3")
         (source / file).write_text(text)
         store = convert_model(str(source), tmp_path / f"out{number}", lambda line: None)
         hashes.append(store.manifest.hash)
 
-    assert hashes[0] != hashes[1]
-    assert hashes[1] == hashes[2]
+    assert len(set(hashes)) == 3
 
 
 def test_a_moved_store_is_the_same_model(store: LayerStore, tmp_path: Path):
@@ -104,9 +104,28 @@ def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path):
         ({"hidden_size": -1}, "hidden_size must be positive"),
         ({"name": 7}, "name is missing or no str"),
         ({"hash": "0" * 64}, "hash does not fit"),
-        ({"files": {"../../etc/passwd": {"sha256": "0" * 64, "bytes": 1}}}, "outside its folder"),
-        ({"files": {"config.json": {"sha256": "zz", "bytes": 1}}}, "malformed"),
+        ({"manifest": 2}, "version 2.*convert again"),
+        ({"name": "x" * 129}, "name is too long"),
+        ({"name": "a\nb"}, "not printable"),
+        ({"files": {"../../etc/passwd": {"sha256": "0" * 64, "bytes": 1}}}, "that a store doesn't have"),
+        ({"files": {"modeling.py": {"sha256": "0" * 64, "bytes": 1}}}, "that a store doesn't have"),
+        ({"files": {"layers/00004.safetensors": {}}}, "that a store doesn't have"),
+        ({"files": {f"{number}": {} for number in range(99)}}, "lists 99 files for 4 layers"),
+        ({"files": {"config.json": {"sha256": "zz", "bytes": 1, "chunks": "0" * 64}}}, "malformed"),
+        ({"files": {"config.json": {"sha256": "0" * 64, "bytes": 1, "chunks": "z" * 64}}}, "malformed"),
+        ({"files": {"config.json": {"sha256": "0" * 64, "bytes": 1, "chunks": ""}}}, "number of chunks"),
+        ({"files": {"config.json": {"sha256": "0" * 64, "bytes": 1 << 40, "chunks": ""}}}, "can't have"),
+        ({"files": {"config.json": {"sha256": "0" * 64, "bytes": -1, "chunks": ""}}}, "can't have"),
         ({"files": {"config.json": 3}}, "no object"),
+        ({"origin": []}, "origin is no object"),
+        ({"origin": {"hub_id": "../x"}}, "no id of a model"),
+        ({"origin": {"hub_id": "http://x/y"}}, "no id of a model"),
+        ({"origin": {"revision": "main"}}, "no commit"),
+        ({"origin": {"licence": 3}}, "no short text"),
+        ({"origin": {"tensors": {"a": ["../b", 0, 1]}}}, "without a proper place"),
+        ({"origin": {"tensors": {"a": ["b", 2, 1]}}}, "without a proper place"),
+        ({"origin": {"tensors": {"a": ["b", True, 1]}}}, "without a proper place"),
+        ({"origin": {"tensors": {"a/b": ["b", 0, 1]}}}, "impossible name"),
         ({"model_type": "mistral"}, "describe different models"),
     ],
 )

@@ -20,6 +20,7 @@ from p2pinfer.model.formats.gguf import names, rotary
 from p2pinfer.model.formats.gguf.reader import GgufTensor, read_header
 from p2pinfer.model.formats.gguf.tokenizer import rule_given, tokenizer_config, tokenizer_json
 from p2pinfer.model.formats.gguf.vocabulary import BYTE_PAIRS, read_vocabulary
+from p2pinfer.model.layer_store.origin import Origin
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
@@ -55,6 +56,11 @@ class GgufFile:
     def name(self) -> str:
         """The file's name without its quantization; `general.name` is often a training run's."""
         return _QUANTIZATION.sub("", self._path.stem)
+
+    @property
+    def origin(self) -> Origin:
+        """The format alone."""
+        return Origin(format="GGUF")
 
     @property
     def remarks(self) -> list[str]:
