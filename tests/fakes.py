@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from p2pinfer.server.streams.step_stream import State, StepStream
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, PeerId, SessionId, Span
+from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work
@@ -277,7 +279,11 @@ class FakeServer:
         folder = self._running.enter_context(tempfile.TemporaryDirectory())
         self._running.enter_context(self.runner)
         served = serve_on_sockets(
-            self.handler, self.runner, [listener], f"{folder}/grpc.sock", leave_seconds=0
+            [partial(add_InferenceServicer_to_server, self.handler)],
+            self.runner.adopt,
+            [listener],
+            f"{folder}/grpc.sock",
+            leave_seconds=0,
         )
         self.certificate_der = (await self._running.enter_async_context(served)).der
 

@@ -25,6 +25,7 @@ from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import all_of, cancel_and_wait
 from p2pinfer.threads import LoopGoneError, run_in_loop, tell
+from p2pinfer.wire.dialling import Tunnel
 
 T = TypeVar("T")
 
@@ -53,9 +54,15 @@ def join_through(initial_peers: str | Sequence[str] | None, *, seconds: float) -
 
 
 class Network:
-    """A membership in one swarm, for one model, until it is closed. Any thread may use it."""
+    """A membership in one swarm, for one model, until it is closed. Any thread may use it.
 
-    def __init__(self, join: Join, manifest: Manifest, identity: Identity) -> None:
+    `follow` says which model, before the first session.
+    """
+
+    directory: Directory
+    """The servers of the model, from `follow` on."""
+
+    def __init__(self, join: Join, identity: Identity) -> None:
         """Join the swarm. Raises SwarmUnreachableError if no peer answers."""
         self.payer = Payer(identity)
         self.chance: Chance = random.random
@@ -68,11 +75,16 @@ class Network:
         self._closing = False
         self._thread.start()
         try:
-            self.carrier, self.directory = self._run(self._join(join, manifest))
+            self.swarm = self._run(self._stack.enter_async_context(join(identity)))
+            self.carrier: Carrier = self._run(self._begin())
         except BaseException:
             self.close()
             raise
         _OPEN.add(self)
+
+    def follow(self, manifest: Manifest) -> None:
+        """Look for the servers of this model from now on. To be called once."""
+        self.directory = self._run(self._follow(manifest))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the network's loop and wait for it. Ctrl-C cancels it.
@@ -92,6 +104,11 @@ class Network:
             if self._closing:  # by another thread
                 raise UsageError(_CLOSED) from None
             raise
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """How peers are reached that can't be dialled."""
+        return partial(dial, self.swarm)
 
     @property
     def is_running(self) -> bool:
@@ -123,14 +140,16 @@ class Network:
             if not self._thread.is_alive():
                 self._loop.close()
 
-    async def _join(self, join: Join, manifest: Manifest) -> tuple[Carrier, Directory]:
-        swarm = await self._stack.enter_async_context(join(self.payer.identity))
-        carrier = GrpcCarrier(tunnel=partial(dial, swarm))
+    async def _begin(self) -> Carrier:
+        carrier = GrpcCarrier(tunnel=self.tunnel)
         self._stack.push_async_callback(carrier.close)
         self._stack.push_async_callback(self.payer.close)
-        directory = Directory(swarm, carrier, manifest.hash, manifest.num_layers)
+        return carrier
+
+    async def _follow(self, manifest: Manifest) -> Directory:
+        directory = Directory(self.swarm, self.carrier, manifest.hash, manifest.num_layers)
         self._stack.push_async_callback(directory.close)
-        return carrier, directory
+        return directory
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if not self._thread.is_alive():

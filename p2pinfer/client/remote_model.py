@@ -76,8 +76,9 @@ class RemoteModel:
         store = open_model(os.fspath(model), cache_folder=folder, progress=progress or _say_nothing)
         payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
         with ExitStack() as otherwise:
-            network = Network(join, store.manifest, payer)
+            network = Network(join, payer)
             otherwise.callback(network.close)
+            network.follow(store.manifest)
             remote = cls(
                 store,
                 ClientEnds.load(store),

@@ -31,6 +31,15 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """Seconds from `least` to `most`, with a fraction if need be."""
+    return _number("seconds", least, most)
+
+
+def gigabytes(text: str) -> float:
+    """Gigabytes, at least a tenth."""
+    return _number("gigabytes", 0.1, 1e6)(text)
+
+
+def _number(unit: str, least: float, most: float) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         try:
@@ -38,7 +47,7 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             number = float("nan")
         if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"seconds from {least:g} to {most:g} are expected, not {text!r}")
+            raise argparse.ArgumentTypeError(f"{unit} from {least:g} to {most:g} are expected, not {text!r}")
         return number
 
     return parse

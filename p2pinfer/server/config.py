@@ -8,6 +8,7 @@ from pathlib import Path
 
 from p2pinfer.command_line.flags import (
     folder,
+    gigabytes,
     host_port,
     listen_address,
     path,
@@ -36,7 +37,8 @@ _DESCRIPTION = """\
 Serve some layers of a language model to a swarm, in INT8.
 
 Without --initial-peers a new swarm begins; the server prints the addresses that others join it with.
-Without --layers the server takes the layers that the swarm lacks most.
+Without MODEL the server takes the model of the swarm that needs it most, and without --layers the layers that
+the swarm lacks most. It fetches only the files of these layers: from other servers, or from the model's source.
 
 Ctrl-C leaves the swarm: the server takes no new sessions, and clients move their sessions to other servers
 within --drain-seconds. A second Ctrl-C leaves at once.
@@ -45,6 +47,7 @@ within --drain-seconds. A second Ctrl-C leaves at once.
 _EXAMPLES = """\
 examples:
   %(prog)s HuggingFaceTB/SmolLM2-135M-Instruct
+  %(prog)s --initial-peers /ip4/203.0.113.7/tcp/31337/p2p/12D3...
   %(prog)s ./store --initial-peers /ip4/203.0.113.7/tcp/31337/p2p/12D3... --num-layers 10
   %(prog)s ./store --initial-peers ... --listen none      (behind a NAT: tunnel only)
 """
@@ -54,7 +57,7 @@ examples:
 class ServerConfig:
     """One server's settings."""
 
-    model: str
+    model: str | None  # None: the one that the swarm needs most
     initial_peers: tuple[str, ...]
     layers: Span | None
     num_layers: int | None
@@ -69,6 +72,7 @@ class ServerConfig:
     engine: str
     threads: int | None
     cache_folder: Path
+    disk_gb: float | None
     data_folder: Path
     idle_seconds: float
     drain_seconds: float | None  # None: as the policy says
@@ -94,6 +98,8 @@ class ServerConfig:
         """Read the command line. --help, --version and a wrong flag end the process, as argparse does."""
         parser = _parser()
         flags = parser.parse_args(argv)
+        if flags.model is None and not flags.initial_peers:
+            parser.error("give a MODEL to begin a swarm with, or --initial-peers to join one")
         if flags.layers is not None and flags.num_layers is not None:
             parser.error("give --layers or --num-layers, not both")
         if flags.dht_listen is None:
@@ -104,12 +110,16 @@ class ServerConfig:
 def _parser() -> Parser:
     parser = program_parser(
         "server",
-        usage="%(prog)s MODEL [--initial-peers ADDRESS ...] [options]",
+        usage="%(prog)s [MODEL] [--initial-peers ADDRESS ...] [options]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="a Hugging Face id or folder, a .gguf file, or a layer store"
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a layer store, a folder or a .gguf file of this machine; a NAME that the swarm serves, or "
+        "NAME@HASH where it serves two of that name; or a Hugging Face id",
     )
     swarm = parser.add_argument_group("swarm")
     add_initial_peers(swarm)
@@ -241,7 +251,14 @@ def _parser() -> Parser:
         type=folder,
         default=user_cache_folder(),
         metavar="FOLDER",
-        help="where converted models are kept (default: %(default)s)",
+        help="where fetched and converted models are kept (default: %(default)s)",
+    )
+    machine.add_argument(
+        "--disk-gb",
+        type=gigabytes,
+        metavar="N",
+        help="keep at most N GB of models in the cache folder: what was not used for longest is removed "
+        "(default: nothing is removed while there is room)",
     )
     machine.add_argument("--verbose", action="store_true", help="log more, also what the libraries say")
     return parser

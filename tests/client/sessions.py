@@ -26,7 +26,8 @@ async def in_client(swarm: FakeSwarm, work: Callable[[Network], T], num_layers: 
         yield swarm
 
     def program() -> T:
-        network = Network(join, fake_manifest(num_layers), Identity.ephemeral())
+        network = Network(join, Identity.ephemeral())
+        network.follow(fake_manifest(num_layers))
         try:
             return work(network)
         finally:

@@ -34,7 +34,8 @@ def tiny_model_in_a_swarm(
         async def join(_):
             yield swarm
 
-        network = Network(join, served.manifest, Identity.ephemeral())
+        network = Network(join, Identity.ephemeral())
+        network.follow(served.manifest)
         remote = RemoteModel(
             served, ClientEnds.load(served), network, patience=Patience(route=route_seconds, step=5.0)
         )

@@ -1,25 +1,30 @@
-"""How peers reach a server: at a TCP address and through the tunnel. Both lead to gRPC and to lanes."""
+"""How peers reach a server: at a TCP address and through the tunnel. Both lead to gRPC and to lanes.
+
+gRPC serves sessions, and the files of the model (sharing/).
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
 from p2pinfer.errors import UsageError
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
-from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.requests import ParsedRequests
-from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS
-from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
+from p2pinfer.wire.lanes import Lane
+
+AddService = Callable[[Any], None]
+"""Adds a service to a grpc.aio.Server."""
 
 _LEAVE_SECONDS = 2.0
 
@@ -36,14 +41,14 @@ class Reachable:
 async def open_to_peers(
     listen: str | None,
     announce: tuple[str, ...],
-    handler: Handler,
-    runner: SessionRunner,
+    services: Sequence[AddService],
+    adopt: Callable[[Lane], None],
     swarm: Swarm,
 ) -> AsyncIterator[Reachable]:
     """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
 
     `listen` is HOST:PORT, or None for the tunnel alone; `announce` are the endpoints to announce instead of
-    those found here. Raises UsageError if the address can't be bound.
+    those found here. `adopt` takes a new lane. Raises UsageError if the address can't be bound.
     """
     endpoints: tuple[str, ...] = ()
     listeners = []
@@ -58,15 +63,15 @@ async def open_to_peers(
     folder = swarm.private_folder  # if we are killed, the next program that joins removes it
     tunnelled = f"{folder}/door.sock"
     listeners.append(listen_on(tunnelled))
-    async with serve_on_sockets(handler, runner, listeners, f"{folder}/grpc.sock") as certificate:
+    async with serve_on_sockets(services, adopt, listeners, f"{folder}/grpc.sock") as certificate:
         async with expose(swarm, tunnelled):
             yield Reachable(endpoints, certificate)
 
 
 @asynccontextmanager
 async def serve_on_sockets(
-    handler: Handler,
-    runner: SessionRunner,
+    services: Sequence[AddService],
+    adopt: Callable[[Lane], None],
     listeners: Sequence[socket.socket],
     service_path: str,
     leave_seconds: float = _LEAVE_SECONDS,
@@ -77,11 +82,12 @@ async def serve_on_sockets(
     """
     certificate = new_certificate()
     server = grpc.aio.server(interceptors=[ParsedRequests()], options=SERVER_OPTIONS)
-    add_InferenceServicer_to_server(handler, server)
+    for add in services:
+        add(server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
     await server.start()
     try:
-        async with FrontDoor(service_path, certificate.lanes, runner.adopt).open(listeners):
+        async with FrontDoor(service_path, certificate.lanes, adopt).open(listeners):
             try:
                 yield certificate
             finally:  # before the door closes, so that the reason still reaches the clients

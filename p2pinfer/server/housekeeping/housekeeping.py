@@ -72,7 +72,7 @@ class Housekeeping:
         self._consumption = Consumption(peer_id, ledger, governor, traffic, self._daemon_pid)
         self._duty_control = DutyControl(config.threads)
         self._occupation = Occupation(state=OwnerState.OFF, since=time.time(), words="it starts")
-        self._model = config.model  # the name of the model as soon as it is known
+        self._model = config.model or ""  # the name of the model as soon as it is known
         self._watts: float | None = None
         self._news = asyncio.Event()
         governor.on_change = self._news.set  # limits may have changed: somebody begins to use the machine

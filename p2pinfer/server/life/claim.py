@@ -1,23 +1,36 @@
-"""The claim on layers that a server makes before it loads them."""
+"""The claim on layers that a server makes before it has them, and keeps up while it fetches and loads them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from p2pinfer import __version__
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life.announcing import announce_first, withdraw
+from p2pinfer.server.door.listeners import Reachable
+from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.tasks import ending
 from p2pinfer.types import PeerId, Span
 
 
 def joining_record(
-    config: ServerConfig, peer_id: PeerId, manifest: Manifest, layers: Span, *, now: float
+    config: ServerConfig,
+    peer_id: PeerId,
+    manifest: Manifest,
+    layers: Span,
+    reachable: Reachable,
+    *,
+    holds_ends: bool,
+    now: float,
 ) -> Announcement:
-    """The record of a server that is still loading: placement counts it, routes don't."""
+    """The record of a server that is still loading: placement counts it, routes don't.
+
+    Others that fetch the same layers find it by this record: they give each other what they have.
+    """
     return Announcement(
         peer_id=peer_id,
         model=manifest.hash,
@@ -26,6 +39,9 @@ def joining_record(
         layers=layers,
         state=ServerState.JOINING,
         numerics="pending",
+        endpoints=reachable.endpoints,
+        certificate=reachable.certificate.der,
+        holds_ends=holds_ends,
         version=__version__,
         public_name=config.public_name,
         region=config.region,
@@ -35,15 +51,20 @@ def joining_record(
 
 
 @asynccontextmanager
-async def claimed(swarm: Swarm, claim: Announcement) -> AsyncIterator[None]:
-    """Announce the claim, so that servers that join now choose other layers.
+async def claimed(
+    swarm: Swarm, claim: Callable[[], Announcement], heartbeat_seconds: float
+) -> AsyncIterator[asyncio.Future[None]]:
+    """Announce the claim again and again, so that servers that join now choose other layers.
 
-    If the block fails the server's record is withdrawn. A block that ends well has withdrawn it itself.
-    Raises SwarmError if no peer keeps the claim.
+    Yields the task that announces: cancel it when another record takes the claim's place. If the block fails
+    the server's record is withdrawn. A block that ends well has withdrawn it itself. Raises SwarmError if no
+    peer keeps the claim.
     """
-    await announce_first(swarm, lambda: claim)
+    await announce_first(swarm, claim)
     try:
-        yield
+        beats = Heartbeats(swarm, claim, heartbeat_seconds)
+        async with ending(asyncio.create_task(beats.beat_forever())) as announcing:
+            yield announcing
     except BaseException:
-        await withdraw(swarm, claim)
+        await withdraw(swarm, claim())
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from p2pinfer.errors import UsageError
+from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.compute.budget import default_num_layers
 from p2pinfer.server.config import ServerConfig
@@ -38,4 +39,5 @@ async def choose_layers(config: ServerConfig, swarm: Swarm, store: LayerStore) -
         num_layers=manifest.num_layers,
     )
     servers = await swarm.servers(manifest.hash)
-    return choose_span(coverage(servers, manifest.num_layers), min(number, manifest.num_layers))
+    held = {layer for layer in range(manifest.num_layers) if store.has(layer_file(layer))}
+    return choose_span(coverage(servers, manifest.num_layers), min(number, manifest.num_layers), held)

@@ -31,6 +31,7 @@ from p2pinfer.owner.zone import local_zone, zone_doubt
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping.housekeeping import Housekeeping
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
+from p2pinfer.server.life.model_choice import ChosenModel
 from p2pinfer.server.life.serving import serve_period
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.shutdown_request import ShutdownRequest
@@ -100,6 +101,7 @@ class Life:
         self._shutdown = shutdown
         self._has_served = False
         self._remembered: Remembered | None = None
+        self._chosen = ChosenModel()
         self._said: set[str] = set()  # the causes of this pause that were printed, as codes
 
     async def live(self) -> None:
@@ -157,6 +159,8 @@ class Life:
             say=self._say,
             drain_seconds=self._drain_seconds,
             ends_at=lambda: self._governor.verdict.leaves_at,
+            sharing_limits=self._housekeeping.sharing_limits,
+            chosen=self._chosen,
             remembered=self._remembered,
         )
         self._governor.working = True

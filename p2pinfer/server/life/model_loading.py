@@ -19,8 +19,8 @@ from p2pinfer.threads import in_thread
 from p2pinfer.types import Span
 
 
-async def open_store(config: ServerConfig, say: Callable[[str], None]) -> LayerStore:
-    """Find the model, and convert it the first time. If cancelled, the thread ends after the present layer.
+async def open_store(config: ServerConfig, model: str, say: Callable[[str], None]) -> LayerStore:
+    """Find a model, and convert it the first time. If cancelled, the thread ends after the present layer.
 
     Raises P2PInferError if there is no such model or it can't be used.
     """
@@ -33,7 +33,7 @@ async def open_store(config: ServerConfig, say: Callable[[str], None]) -> LayerS
 
     try:
         return await in_thread(
-            partial(open_model, config.model, cache_folder=config.cache_folder, progress=progress)
+            partial(open_model, model, cache_folder=config.cache_folder, progress=progress)
         )
     finally:
         given_up.set()

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.door.listeners import open_to_peers
+from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.life.claim import claimed, joining_record
 from p2pinfer.server.life.company import alone_with
 from p2pinfer.server.life.layer_choice import choose_layers
+from p2pinfer.server.life.model_choice import ModelChoice
 from p2pinfer.server.life.model_loading import load_layers, open_store
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService
 from p2pinfer.server.sessions.accounts import Accounts, ReceiptKeeper
+from p2pinfer.sharing.give.gate import Gate
+from p2pinfer.sharing.give.service import SharingService
+from p2pinfer.sharing.holdings import Holdings
+from p2pinfer.sharing.library import Library
+from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.tasks import ending
+from p2pinfer.swarm.tunnel import dial
+from p2pinfer.tasks import cancel_and_wait, ending
+from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
+from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
 
 
 async def serve_period(
@@ -28,8 +43,9 @@ async def serve_period(
 
     Raises P2PInferError, with what the owner can do about it, if the server can't begin or go on.
     """
+    choice = ModelChoice(config, period.chosen, period.say)
     async with (
-        ending(asyncio.create_task(open_store(config, period.say))) as opening,
+        _opening(config, choice, period) as opening,
         Swarm.join(
             config.initial_peers,
             identity,
@@ -37,28 +53,57 @@ async def serve_period(
             announce_maddrs=config.announced_maddrs,
             remembered=period.remembered,
         ) as swarm,
+        Library(
+            swarm,
+            partial(dial, swarm),
+            config.cache_folder,
+            say=period.say,
+            budget_bytes=None if config.disk_gb is None else int(config.disk_gb * 1e9),
+        ) as library,
     ):
         if not config.initial_peers:
             period.say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
-        store = await opening
         accounts = Accounts(identity, book, receipt_tokens=config.receipt_tokens)
         try:
-            await _serve_model(config, swarm, store, accounts, period)
+            store = await choice.open(library, opening)
+            with library.using(store):
+                await _serve_model(config, swarm, library, store, accounts, period)
         finally:
             accounts.retire(everybody=True)
             period.remembered = swarm.remembered
 
 
-async def _company(swarm: Swarm, manifest: Manifest) -> str | None:
+@asynccontextmanager
+async def _opening(
+    config: ServerConfig, choice: ModelChoice, period: ServingPeriod
+) -> AsyncIterator[asyncio.Future[LayerStore] | None]:
+    """Open a local model beside joining the swarm: both take seconds."""
+    if not choice.is_local:
+        yield None
+        return
+    assert config.model is not None
+    async with ending(asyncio.create_task(open_store(config, config.model, period.say))) as opening:
+        yield opening
+
+
+async def _company(swarm: Swarm, library: Library, manifest: Manifest) -> str | None:
     try:
         servers, models = await swarm.servers(manifest.hash), await swarm.models()
+        if any(server.peer_id != swarm.peer_id for server in servers):
+            return None
+        origins = await library.origins_of([model for model in models if model.model != manifest.hash])
     except SwarmError:
         return None  # a remark isn't worth a start; announcing tries again
-    return alone_with(manifest, swarm.peer_id, servers, models)
+    return alone_with(manifest, swarm.peer_id, servers, models, origins)
 
 
 async def _serve_model(
-    config: ServerConfig, swarm: Swarm, store: LayerStore, accounts: Accounts, period: ServingPeriod
+    config: ServerConfig,
+    swarm: Swarm,
+    library: Library,
+    store: LayerStore,
+    accounts: Accounts,
+    period: ServingPeriod,
 ) -> None:
     manifest = store.manifest
     if config.num_layers is not None and config.num_layers > manifest.num_layers:
@@ -67,11 +112,35 @@ async def _serve_model(
             "server takes all of them"
         )
     layers = await choose_layers(config, swarm, store)
-    period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash[:12]}")
-    if (words := await _company(swarm, manifest)) is not None:
+    period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash}")
+    if (words := await _company(swarm, library, manifest)) is not None:
         period.say(words)
-    claim = joining_record(config, swarm.peer_id, manifest, layers, now=time.time())
-    async with claimed(swarm, claim):
-        engine, speed = await load_layers(config, store, layers, period.say)
-        span = LoadedSpan(manifest=manifest, claim=claim, engine=engine, speed=speed)
-        await SpanService(config, swarm, span, accounts, period).run()
+    holdings, reception = Holdings(store), Reception()
+    gate = Gate(limits=period.sharing_limits, activity=period.activity)
+    services = [
+        partial(add_InferenceServicer_to_server, reception),
+        partial(add_SharingServicer_to_server, SharingService(store, holdings, gate)),
+    ]
+    async with open_to_peers(
+        config.listen, config.announce, services, reception.adopt, swarm
+    ) as reachable:
+
+        def claim() -> Announcement:
+            return joining_record(
+                config,
+                swarm.peer_id,
+                manifest,
+                layers,
+                reachable,
+                holds_ends=holdings.holds(manifest.end_files),
+                now=time.time(),
+            )
+
+        async with claimed(swarm, claim, config.heartbeat_seconds) as claiming:
+            names = [layer_file(layer) for layer in range(layers.start, layers.end)]
+            await library.fetch(store, names, holdings)
+            engine, speed = await load_layers(config, store, layers, period.say)
+            await cancel_and_wait(claiming)
+            span = LoadedSpan(manifest=manifest, claim=claim(), engine=engine, speed=speed)
+            service = SpanService(config, swarm, span, accounts, period)
+            await service.run(reception, reachable)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.server.life.model_choice import ChosenModel
+from p2pinfer.sharing.give.limits import Activity, SharingLimits
 from p2pinfer.swarm.membership.membership import Remembered
 
 
@@ -18,6 +20,9 @@ class ServingPeriod:
     drain_seconds: Callable[[], float]  # how long a drain may take at most
     ends_at: Callable[[], float | None]
     """Unix seconds: when `stopping` will be set, where hours or prices tell."""
+    sharing_limits: Callable[[], SharingLimits] = SharingLimits
+    """What the owner lets this server give to others now."""
+    chosen: ChosenModel = field(default_factory=ChosenModel)
     remembered: Remembered | None = None
     """The peers and ports of the swarm: from the period before, and at the end for the next one."""
     server: ReadyServer | None = None
@@ -28,3 +33,7 @@ class ServingPeriod:
     """Set by the lifecycle: take no new session, let open sessions move, then leave."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the lifecycle: leave now."""
+
+    def activity(self) -> Activity:
+        """Whether activations wait here now."""
+        return Activity.NONE if self.server is None else self.server.runner.activity

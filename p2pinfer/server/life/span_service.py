@@ -16,7 +16,8 @@ from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.admission import Load
 from p2pinfer.server.door.handler import Handler
-from p2pinfer.server.door.listeners import Reachable, open_to_peers
+from p2pinfer.server.door.listeners import Reachable
+from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
@@ -31,6 +32,9 @@ from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import all_of, first_of
 from p2pinfer.types import short_id
 from p2pinfer.wire.status import Reason, Refused
+
+LEAVE_SECONDS = 2.0
+"""How long open calls have to tell their clients why they end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +75,19 @@ class SpanService:
         self._runner = SessionRunner(self._batcher, asyncio.get_running_loop())
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
 
-    async def run(self) -> None:
-        """Listen, announce, and serve until the period ends; let sessions move, and end the rest.
+    async def run(self, reception: Reception, reachable: Reachable) -> None:
+        """Take sessions, announce, and serve until the period ends; let sessions move, and end the rest.
 
         The first task that fails ends the service with its error. Raises P2PInferError for what the owner can
         mend.
         """
-        config, swarm = self._config, self._swarm
+        swarm = self._swarm
         handler = Handler(self._sessions, self._runner, self._load, tunnel=partial(dial, swarm))
         with self._runner:
-            async with open_to_peers(
-                config.listen, config.announce, handler, self._runner, swarm
-            ) as reachable:
+            async with reception.attached(handler, self._runner.adopt, LEAVE_SECONDS):
                 describe = partial(self._describe, reachable)
                 await announce_first(swarm, describe)
-                heartbeats = Heartbeats(swarm, describe, config.heartbeat_seconds)
+                heartbeats = Heartbeats(swarm, describe, self._config.heartbeat_seconds)
                 try:
                     self._become_ready(heartbeats)
                     await first_of(

@@ -28,6 +28,11 @@ async def check_start(config: ServerConfig) -> None:
     for address in config.announced_maddrs:
         check_address(address)
     await in_thread(partial(check_engine, device=config.device, engine=config.engine))
+    if config.model is None:
+        return
+    if config.initial_peers and not is_path(config.model):
+        ModelRef.parse(config.model)  # the swarm may have it, whether the hub can be asked or not
+        return
     with contextlib.suppress(_FoundError):
         await in_thread(partial(_check_model, config))
 
@@ -41,6 +46,7 @@ def _before_download(line: str) -> None:
 
 
 def _check_model(config: ServerConfig) -> None:
+    assert config.model is not None
     path = locate(config.model, _before_download)
     if LayerStore.is_store(path):
         manifest = LayerStore.open(path).manifest
