@@ -116,7 +116,8 @@ class Ledger:
                 ),
             )
             if interval.shared_bytes:
-                connection.execute("INSERT INTO shared VALUES (?, ?)", (added.lastrowid, interval.shared_bytes))
+                shared = (added.lastrowid, interval.shared_bytes)
+                connection.execute("INSERT INTO shared VALUES (?, ?)", shared)
 
     def add_transition(self, *, server: PeerId, at: float, state: OwnerState, words: str) -> None:
         """Note a server's change to another state, and why."""

@@ -105,7 +105,7 @@ CREATE TABLE shared (
     shared_bytes INTEGER NOT NULL CHECK (shared_bytes > 0)
 ) STRICT
 """
-"""A table of its own, not a column: a server of the last release that still runs goes on writing intervals."""
+"""Not a column of intervals: a server of the last release that still runs goes on writing these."""
 
 LEDGER = FileKind(
     name="ledger",

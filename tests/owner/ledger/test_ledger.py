@@ -191,9 +191,7 @@ def test_an_interval_that_cant_be_is_refused(path: Path, wrong: dict[str, float]
         assert list(ledger.intervals()) == [INTERVAL]
 
 
-@pytest.mark.parametrize(
-    "table", ["accounts", "receipts", "sessions", "intervals", "shared", "transitions"]
-)
+@pytest.mark.parametrize("table", ["accounts", "receipts", "sessions", "intervals", "shared", "transitions"])
 def test_nothing_is_changed_or_deleted(path: Path, table: str):
     """Not even with SQL."""
     test_what_is_added_is_there_after_opening_again(path)

@@ -1,4 +1,4 @@
-"""A ledger that an older release wrote: it opens, keeps every row, and nothing can happen to it on the way."""
+"""A ledger that an older release wrote: it opens, keeps every row, and no accident harms it."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_ledger_without_a_way_up_is_refused(path: Path):
 def test_several_that_upgrade_it_at_once_do_it_once(path: Path):
     """The others wait, and find it done."""
     barrier = threading.Barrier(6)
-    failures: list[Exception] = []
+    failures: list[LedgerError] = []
 
     def use(number: int) -> None:
         barrier.wait()
@@ -151,7 +151,7 @@ def test_several_that_upgrade_it_at_once_do_it_once(path: Path):
             with Ledger.open(path) as ledger:
                 at = NOW + 60 * number
                 ledger.add_interval(replace(INTERVAL, started_at=at, ended_at=at + 1))
-        except Exception as error:
+        except LedgerError as error:
             failures.append(error)
 
     threads = [threading.Thread(target=use, args=(number,)) for number in range(1, 7)]
@@ -177,7 +177,9 @@ def test_an_upgrade_that_fails_half_way_changes_nothing(path: Path):
     test_a_ledger_of_the_last_release_keeps_every_row(path)
 
 
-ENDLESS = "INSERT INTO shared WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n) SELECT i, 1 FROM n"
+ENDLESS = (
+    "INSERT INTO shared WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n) SELECT i, 1 FROM n"
+)
 
 
 @pytest.fixture
