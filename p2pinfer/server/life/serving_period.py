@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.sharing.give.limits import SharingLimits
 from p2pinfer.swarm.membership.membership import Remembered
 
 
@@ -18,6 +19,8 @@ class ServingPeriod:
     drain_seconds: Callable[[], float]  # how long a drain may take at most
     ends_at: Callable[[], float | None]
     """Unix seconds: when `stopping` will be set, where hours or prices tell."""
+    sharing_limits: Callable[[], SharingLimits] = SharingLimits
+    """How much of the files of its layers the server may give to others now."""
     remembered: Remembered | None = None
     """The peers and ports of the swarm: from the period before, and at the end for the next one."""
     server: ReadyServer | None = None
