@@ -10,4 +10,4 @@ class Activity:
     """A server's sessions at one moment."""
 
     waiting: bool  # some activation waits to be computed or sent
-    seconds_since_step: float  # since a step came or was computed; infinite if there was none
+    seconds_since_step: float  # or another change, of any open session; infinite if none is open

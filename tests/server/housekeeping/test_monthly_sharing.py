@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from datetime import UTC
@@ -12,8 +13,12 @@ import pytest
 from p2pinfer.errors import LedgerError
 from p2pinfer.owner.ledger.interval import Interval
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
+from p2pinfer.owner.policy.policy import Policy, Sharing
 from p2pinfer.server.housekeeping import monthly_sharing
 from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
+from p2pinfer.server.housekeeping.sharing_allowance import SharingAllowance
+from p2pinfer.sharing.give.activity import Activity
+from p2pinfer.sharing.give.gate import Gate
 from p2pinfer.wire.traffic import Traffic
 from tests.owner.ledger.test_ledger import INTERVAL
 
@@ -108,3 +113,24 @@ async def test_a_full_disk_makes_nobody_share_more(server, monkeypatch):
     server.write()
     await server.sharing.refresh()
     assert server.sharing.total_bytes == 100
+
+
+async def test_the_months_gigabytes_are_given_to_the_last_part_and_not_one_more(server):
+    """Over intervals, readings of the ledger, and what another server has shared."""
+    part = 40_000
+    policy = Policy(sharing=Sharing(monthly_gb=20 * part / 1e9))
+    allowance = SharingAllowance(lambda: policy, lambda: server.sharing.total_bytes, lambda: 0)
+    quiet = Activity(waiting=False, seconds_since_step=math.inf)
+    gate = Gate(allowance.limits, lambda: quiet, counter=server.counter)
+    server.ledger.note(lambda ledger: ledger.add_interval(shared_now(5 * part)))
+    await server.sharing.refresh()
+    given = 0
+    while gate.may_begin() is None:
+        await gate.wait_to_send(part)
+        gate.sent(part)
+        given += 1
+        if given % 4 == 0:
+            server.write()
+        if given % 6 == 0:
+            await server.sharing.refresh()
+    assert given == 15
