@@ -1,7 +1,8 @@
 """An SQLite file that survives a kill at any moment, and that several processes may write to.
 
 A committed transaction is on the disk. A new file appears complete or not at all: it is made under another
-name in the same folder and then linked to its own name.
+name in the same folder and then linked to its own name. A file that an older p2pinfer wrote is brought up to
+the present version in one transaction.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +33,9 @@ class FileKind:
     application_id: int  # differs from the id of every other SQLite file
     version: int
     schema: str
+    upgrades: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """For a version, the statements that make the next one of it. Programs of the older version may have the
+    file open meanwhile, and go on writing: so upgrades add tables, and change none."""
     error: type[DatabaseError] = DatabaseError  # what is raised about a file of this kind
 
 
@@ -48,11 +52,10 @@ class Database:
     def open(cls, path: Path, kind: FileKind) -> Database:
         """Open the file at `path`, or make it. Only the file's owner can read a new file.
 
-        Raises the kind's DatabaseError, naming the file, if the file is of another kind, damaged, of another
-        version, or can't be written.
+        A file of an older version is upgraded. Raises the kind's DatabaseError, naming the file, if the file
+        is of another kind, damaged, of a version that can't be upgraded, or can't be written.
         """
-        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise kind.error(f"{kind.name} {path}: SQLite 3.37 is needed, not {sqlite3.sqlite_version}")
+        _check_sqlite(path, kind)
         with _errors(path, kind):
             if not path.exists():
                 _create(path, kind)
@@ -60,6 +63,7 @@ class Database:
         try:
             with _errors(path, kind):
                 _check(connection, path, kind)
+                _upgrade(connection, path, kind)
         except DatabaseError:
             connection.close()
             raise
@@ -67,13 +71,23 @@ class Database:
 
     @classmethod
     def copy_of(cls, path: Path, kind: FileKind) -> Database:
-        """A temporary copy of the file at `path`, which is not changed. Empty if there is no such file."""
+        """A temporary copy of the file at `path`, which is not changed. Empty if there is no such file.
+
+        The copy is of the present version, also if the file is older.
+        """
+        _check_sqlite(path, kind)
         connection = sqlite3.connect("", isolation_level=None)  # SQLite moves a large one to a temporary file
-        if path.exists():
-            with closing(cls.open(path, kind)) as original, _errors(path, kind):
-                original._connection.backup(connection)
-        else:
-            connection.executescript(kind.schema)
+        try:
+            if path.exists():
+                with _errors(path, kind), closing(_connect(path)) as original:
+                    _check(original, path, kind)
+                    original.backup(connection)
+                    _upgrade(connection, path, kind)
+            else:
+                connection.executescript(kind.schema)
+        except DatabaseError:
+            connection.close()
+            raise
         return cls(path, kind, connection)
 
     def close(self) -> None:
@@ -99,6 +113,11 @@ class Database:
         """The rows that a query finds, read one at a time. Raises the kind's DatabaseError."""
         with _errors(self.path, self._kind), closing(self._connection.execute(query, values)) as cursor:
             yield from cursor
+
+
+def _check_sqlite(path: Path, kind: FileKind) -> None:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise kind.error(f"{kind.name} {path}: SQLite 3.37 is needed, not {sqlite3.sqlite_version}")
 
 
 def _create(path: Path, kind: FileKind) -> None:
@@ -144,15 +163,38 @@ def _check(connection: sqlite3.Connection, path: Path, kind: FileKind) -> None:
     [application_id] = connection.execute("PRAGMA application_id").fetchone()
     if application_id != kind.application_id:
         raise kind.error(f"{path} is not a {kind.name} of p2pinfer: move it away, or choose another folder")
+    _check_version(connection, path, kind)
+    damage = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if damage != ("ok",):
+        raise sqlite3.DatabaseError(damage[0].splitlines()[-1])
+
+
+def _check_version(connection: sqlite3.Connection, path: Path, kind: FileKind) -> int:
+    """The file's version; an upgrade leads from it to the present one."""
     [version] = connection.execute("PRAGMA user_version").fetchone()
-    if version != kind.version:
+    if not all(step in kind.upgrades for step in range(version, kind.version)) or version > kind.version:
         raise kind.error(
             f"{kind.name} {path} is of version {version}, and this p2pinfer knows version {kind.version}: "
             "install the p2pinfer that wrote it, or a newer one"
         )
-    damage = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if damage != ("ok",):
-        raise sqlite3.DatabaseError(damage[0].splitlines()[-1])
+    return int(version)
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, kind: FileKind) -> None:
+    """Bring a file of an older version up to the present one: wholly, or not at all."""
+    if _check_version(connection, path, kind) == kind.version:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Once more: another process may have upgraded the file while this one waited for its turn.
+        for version in range(_check_version(connection, path, kind), kind.version):
+            for statement in kind.upgrades[version]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {kind.version}")  # a part of the transaction
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 @contextmanager

@@ -28,6 +28,11 @@ def short_count(number: int) -> str:
     return str(number)
 
 
+def short_bytes(number: int) -> str:
+    """`1.2 GB`, `0.4 MB`."""
+    return f"{number / 1e9:.1f} GB" if number >= 10**9 else f"{number / 1e6:.1f} MB"
+
+
 def several(number: int, noun: str) -> str:
     """`1 session`, `1,204 sessions`."""
     return f"{number:,} {noun if number == 1 else f'{noun}s'}"

@@ -13,7 +13,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.owner.command_text import owner_command
 from p2pinfer.private_files import write_private
 
-VERSION = 1
+VERSION = 2
 """The version of the text below. When the meaning of the text changes, the version is raised, and every owner
 is asked again."""
 
@@ -22,10 +22,12 @@ Before this machine serves others:
 
   What runs     Some layers of a language model, for texts of strangers. Their programs don't run here, and
                 nothing of yours is read. The work takes processor time, memory, and disk for the model.
-  What leaves   The results of these layers. Everybody in the swarm can also see your IP address, when this
-                machine joins and leaves, what it serves and how fast, and the name that you choose. A server
-                could reconstruct the texts that go through its layers: don't, they are not yours.
-  What it costs Electricity, and traffic: some GB in a month of busy nights. Each day's share is shown by
+  What leaves   The results of these layers, and the model's files of these layers, for others who join the
+                swarm. Everybody in the swarm can also see your IP address, when this machine joins and
+                leaves, what it serves and how fast, and the name that you choose. A server could reconstruct
+                the texts that go through its layers: don't, they are not yours.
+  What it costs Electricity, and traffic: some GB in a month of busy nights, and the files that others fetch
+                from you, as many GB as your rules allow. Each day's share is shown by
                   {statement}
   What you get  Receipts, signed by the clients that you worked for. Some sponsors pay for theirs; nobody
                 has to.

@@ -41,6 +41,7 @@ class Status:
     unsigned_tokens: int = 0
     duty: float = 1.0  # share of the time in which the server may compute
     watts: float | None = None
+    shared_bytes: int = 0  # this month, by all servers of the data folder: model files given to others
     signals: Mapping[str, SignalLine] = field(default_factory=dict)
     troubles: Mapping[str, str] = field(default_factory=dict)  # by origin
 

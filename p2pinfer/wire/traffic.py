@@ -33,6 +33,10 @@ TUNNELLED = Traffic()
 """Traffic with p2pd, which passes it on to other machines."""
 
 
+SHARED = Traffic()
+"""The part of both that is files of models, given to others: the bytes of the files alone."""
+
+
 def traffic_of(sock: socket.socket) -> Traffic:
     """The counter for the bytes of a connection. A Unix socket leads to p2pd."""
     return TUNNELLED if sock.family == socket.AF_UNIX else DIRECT

@@ -41,7 +41,7 @@ def test_who_agrees_is_told_before_what_to_and_not_asked_again(path, answer):
     owner = Owner(answer)
     assert owner.agrees(path)
     text = " ".join(owner.read)
-    assert all(word in text for word in ("your IP address", "Electricity", "revoke"))
+    assert all(word in text for word in ("your IP address", "Electricity", "files", "revoke"))
     assert read_consent(path).is_current
 
     again = Owner()

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,18 @@ def test_a_stranger_can_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "layers 0:10, 1 session, 0 tokens not signed for yet" in printed
     assert "gear is P" in printed
     assert "host wifi: nobody tells" in printed
+
+
+def test_what_was_shared_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_status(OwnerFiles(tmp_path).statuses, replace(SERVING, shared_bytes=1_234_000_000))
+    command.run(Namespace(data_folder=tmp_path, all=False, json=False))
+    assert "  gave 1.2 GB of model files to others this month\n" in capsys.readouterr().out
+
+
+def test_an_owner_who_agreed_to_an_older_text_is_told_to_agree_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    OwnerFiles(tmp_path).consent.write_text('{"version": 1, "accepted_at": "2026-01-02T03:04:05+00:00"}')
+    command.run(Namespace(data_folder=tmp_path, all=False, json=False))
+    printed = capsys.readouterr().out
+    assert "consent: given on 2026-01-02, but the text has changed: python -m p2pinfer.owner" in printed

@@ -109,11 +109,25 @@ def _settings(policy: Policy) -> Iterator[str]:
         yield "and also while nothing tells whether somebody does."
     watts = "" if policy.max_watts is None else f", and the machine draws at most {policy.max_watts:g} W"
     yield f"It takes at most {100 * policy.cpu_share:.3g} % of the processors{watts}."
+    yield _sharing_words(policy)
     yield f"Other servers have {policy.drain_seconds:g} s to take over."
     yield f"A kWh costs {_tariff_words(policy)}."
     yield f"Without a measurement, energy is estimated: {policy.watts_per_core:g} W for a busy core."
     if Signal.WATTS in policy.signals.sources:
         yield f"Of what the meter shows, {policy.idle_watts:g} W are the idle machine's."
+
+
+def _sharing_words(policy: Policy) -> str:
+    sharing = policy.sharing
+    if not sharing.enabled or sharing.monthly_gb == 0:
+        return "It gives no files of its layers to others."
+    limits = []
+    if sharing.monthly_gb is not None:
+        limits.append(f"{sharing.monthly_gb:g} GB a month")
+    if sharing.mbit_per_s is not None:
+        limits.append(f"{sharing.mbit_per_s:g} Mbit/s")
+    most = f", at most {' and '.join(limits)}" if limits else ""
+    return f"It gives the files of its layers to others{most}, but never while clients wait."
 
 
 def _tariff_words(policy: Policy) -> str:

@@ -16,7 +16,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.liveness import runs
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import Status, read_statuses
-from p2pinfer.plain_text import several
+from p2pinfer.plain_text import several, short_bytes
 from p2pinfer.types import short_id
 
 HELP = "show what this machine's servers are doing, and why"
@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if consent is None:
         print(f"consent: none; no server runs before you agree: {owner_command('accept', files.folder)}")
     else:
-        print(f"consent: given on {consent.accepted_at[:10]}")
+        again = f", but the text has changed: {owner_command('accept', files.folder)}"
+        print(f"consent: given on {consent.accepted_at[:10]}{'' if consent.is_current else again}")
     print(f"policy:  {files.policy if files.policy.exists() else 'none: servers work whenever they run'}")
     for status in statuses:
         print()
@@ -74,6 +75,8 @@ def _lines(status: Status, now: float) -> Iterator[str]:
         yield f"  layers {status.layers}, {sessions}, {unsigned}"
         watts = "" if status.watts is None else f"; the machine draws about {status.watts:.1f} W"
         yield f"  may compute {status.duty:.0%} of the time{watts}"
+        if status.shared_bytes:
+            yield f"  gave {short_bytes(status.shared_bytes)} of model files to others this month"
     if status.state is OwnerState.OFF:
         return
     for signal, line in sorted(status.signals.items()):

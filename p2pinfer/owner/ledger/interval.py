@@ -31,5 +31,6 @@ class Interval:
     cpu_seconds: float  # of this server and its p2pd
     price: float | None  # of a kWh, in the policy's currency; None: unknown
     currency: str
-    sent_bytes: int
+    sent_bytes: int  # of all kinds
     received_bytes: int
+    shared_bytes: int = 0  # of the sent ones: files of the model, given to others

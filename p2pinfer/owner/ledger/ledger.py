@@ -99,7 +99,7 @@ class Ledger:
     def add_interval(self, interval: Interval) -> None:
         """Note what a server used in an interval. Raises LedgerError if its end is before its start."""
         with self._database.transaction() as connection:
-            connection.execute(
+            added = connection.execute(
                 "INSERT INTO intervals VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     interval.server,
@@ -115,6 +115,9 @@ class Ledger:
                     interval.received_bytes,
                 ),
             )
+            if interval.shared_bytes:
+                shared = (added.lastrowid, interval.shared_bytes)
+                connection.execute("INSERT INTO shared VALUES (?, ?)", shared)
 
     def add_transition(self, *, server: PeerId, at: float, state: OwnerState, words: str) -> None:
         """Note a server's change to another state, and why."""
@@ -197,11 +200,13 @@ class Ledger:
         """The intervals that began in [since, until), oldest first."""
         query = (
             "SELECT server, started_at, ended_at, state, joules, energy_source, cpu_seconds, price, "
-            "currency, sent_bytes, received_bytes FROM intervals "
+            "currency, sent_bytes, received_bytes, ifnull(shared_bytes, 0) "
+            "FROM intervals LEFT JOIN shared ON interval = id "
             "WHERE started_at >= ? AND started_at < ? AND (? IS NULL OR server = ?) ORDER BY started_at, id"
         )
         for row in self._database.rows(query, (since, until, server, server)):
-            peer_id, started_at, ended_at, state, joules, source, cpu, price, currency, sent, received = row
+            peer_id, started_at, ended_at, state, joules, source, cpu, price, currency, *traffic = row
+            sent, received, shared = traffic
             yield Interval(
                 server=peer_id,
                 started_at=started_at,
@@ -214,6 +219,7 @@ class Ledger:
                 currency=currency,
                 sent_bytes=sent,
                 received_bytes=received,
+                shared_bytes=shared,
             )
 
     def transitions(
@@ -230,6 +236,12 @@ class Ledger:
     def traffic_bytes(self, *, since: float) -> int:
         """The bytes that all servers sent and received in the intervals that ended after `since`."""
         query = "SELECT total(sent_bytes + received_bytes) FROM intervals WHERE ended_at > ?"
+        [(total,)] = self._database.rows(query, (since,))
+        return int(total)
+
+    def shared_bytes(self, *, since: float) -> int:
+        """The part of `traffic_bytes` that was files of models, given to others."""
+        query = "SELECT total(shared_bytes) FROM intervals JOIN shared ON interval = id WHERE ended_at > ?"
         [(total,)] = self._database.rows(query, (since,))
         return int(total)
 

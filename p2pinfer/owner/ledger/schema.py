@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from p2pinfer.database import FileKind
 from p2pinfer.errors import LedgerError
 
@@ -85,18 +87,34 @@ BEGIN SELECT RAISE(ABORT, 'receipts of a session only grow'); END;
 
 def append_only(*tables: str) -> str:
     """SQL for triggers that refuse changes and deletions in these tables."""
-    return "\n".join(
-        f"CREATE TRIGGER {table}_stay_{verb.lower()} BEFORE {verb} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{table} are only added'); END;"
-        for table in tables
-        for verb in ("UPDATE", "DELETE")
-    )
+    return "\n".join(f"{trigger};" for table in tables for trigger in _append_only(table))
 
+
+def _append_only(table: str) -> Iterator[str]:
+    for verb in ("UPDATE", "DELETE"):
+        yield (
+            f"CREATE TRIGGER {table}_stay_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} are only added'); END"
+        )
+
+
+_SHARED = """
+-- Of the sent bytes of an interval, those of model files that were given to others. No row: none.
+CREATE TABLE shared (
+    interval INTEGER PRIMARY KEY REFERENCES intervals (id),
+    shared_bytes INTEGER NOT NULL CHECK (shared_bytes > 0)
+) STRICT
+"""
+"""Not a column of intervals: a server of the last release that still runs goes on writing these."""
 
 LEDGER = FileKind(
     name="ledger",
     application_id=0x70326C31,  # "p2l1"
-    version=1,
+    version=2,
     error=LedgerError,
-    schema=_TABLES + append_only("accounts", "receipts", "sessions", "intervals", "transitions"),
+    schema=_TABLES
+    + append_only("accounts", "receipts", "sessions", "intervals", "transitions")
+    + f"{_SHARED};"
+    + append_only("shared"),
+    upgrades={1: (_SHARED, *_append_only("shared"))},
 )

@@ -42,6 +42,7 @@ class Look:
     watts: float | None = None  # the owner's meter; None: no meter, or a silent one
     sent_bytes: int = 0
     received_bytes: int = 0
+    shared_bytes: int = 0  # of the sent ones: files of the model, given to others
 
 
 def joules_between(
@@ -132,6 +133,7 @@ class Meter:
             currency=currency,
             sent_bytes=max(0, look.sent_bytes - before.sent_bytes),
             received_bytes=max(0, look.received_bytes - before.received_bytes),
+            shared_bytes=max(0, look.shared_bytes - before.shared_bytes),
         )
 
 

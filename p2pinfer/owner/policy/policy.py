@@ -17,6 +17,15 @@ _RESUME_CELSIUS = 5.0  # below the limit, if the owner names no resume level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How much the machine gives of the files of its layers. Sharing() has no limits of its own."""
+
+    enabled: bool = True
+    monthly_gb: float | None = None  # a part of `monthly_traffic_gb`, not on top of it
+    mbit_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The owner's rules. Policy() has no conditions: it always allows work."""
 
@@ -38,6 +47,7 @@ class Policy:
     cpu_share_in_use: float = 0.25  # with InUse.LIMIT
     cpu_share: float = 1.0
     max_watts: float | None = None
+    sharing: Sharing = field(default_factory=Sharing)
     currency: str = "EUR"
     tariff: Tariff = field(default_factory=Tariff)
     watts_per_core: float = 8.0  # what a busy core draws, for estimates where nothing measures

@@ -13,7 +13,7 @@ from p2pinfer.owner.command_text import owner_command
 from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
-from p2pinfer.owner.policy.policy import Policy
+from p2pinfer.owner.policy.policy import Policy, Sharing
 from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals, with_names
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable
@@ -33,6 +33,9 @@ _SHARE = "a share of the processors from 0.05 to 1, such as 0.5 for half of them
 _SMALLEST_SHARE = 0.05  # with less, steps take longer than clients wait for them
 _LEAST_STALE_SECONDS = 20  # sources that send changes only are confirmed every 15 s
 _MOST = 1e9  # prices, watts and gigabytes are smaller
+_LEAST_MBIT_PER_S = 0.5  # with less, a chunk takes longer than others wait for it
+_MOST_MBIT_PER_S = 1e6
+_SHARING_EXAMPLE = "{ monthly_gb = 50, mbit_per_s = 5 }"
 _HOURS_EXAMPLE = f"a list such as [{EXAMPLE}]"
 _PRICED_EXAMPLE = f"[{{ when = {EXAMPLE}, price = 0.30 }}]"
 
@@ -176,8 +179,27 @@ def _read_in_use(table: TomlTable, policy: Policy) -> Policy:
 def _read_limits(table: TomlTable, policy: Policy) -> Policy:
     share = table.number("cpu_share", _SHARE, low=_SMALLEST_SHARE, high=1)
     watts = table.number("watts", "a number of watts from 1 on", low=1, high=_MOST)
+    sharing = _read_sharing(table)
     table.finish()
-    return replace(policy, cpu_share=policy.cpu_share if share is None else share, max_watts=watts)
+    share = policy.cpu_share if share is None else share
+    return replace(policy, cpu_share=share, max_watts=watts, sharing=sharing)
+
+
+def _read_sharing(limits: TomlTable) -> Sharing:
+    said = limits.raw("sharing")
+    if isinstance(said, bool):
+        return Sharing(enabled=said)
+    if said is not None and not isinstance(said, dict):
+        limits.expected("sharing", f"false, or a table such as {_SHARING_EXAMPLE},")
+        return Sharing()
+    table = limits.table("sharing")
+    speed = f"a number of megabits per second from {_LEAST_MBIT_PER_S:g} to {_MOST_MBIT_PER_S:g}"
+    sharing = Sharing(
+        monthly_gb=table.number("monthly_gb", f"a number of gigabytes up to {_MOST:g}", low=0, high=_MOST),
+        mbit_per_s=table.number("mbit_per_s", speed, low=_LEAST_MBIT_PER_S, high=_MOST_MBIT_PER_S),
+    )
+    table.finish()
+    return sharing
 
 
 def _read_tariff(table: TomlTable, policy: Policy) -> Policy:

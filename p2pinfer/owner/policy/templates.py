@@ -159,6 +159,12 @@ version = 1
 # The most that the machine may draw while it works, in watts. The work is slowed down to stay below.
 #watts = 60
 
+# How much this machine gives of the files of its layers to others who join: gigabytes a month, and megabits
+# per second. They count in monthly_traffic_gb too. Without this line there is no limit of their own. Nothing
+# is given while clients wait, and little while they are being served. false gives nothing:
+#   sharing = false
+#sharing = { monthly_gb = 50, mbit_per_s = 5 }
+
 
 [tariff]
 # What you pay for a kWh, for statements and for max_price. The price is a number, or "signal" if [signals]

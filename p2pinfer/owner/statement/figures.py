@@ -40,6 +40,7 @@ class Figures:
     unsigned_layer_tokens: int = 0
     unrated_layer_tokens: int = 0  # the part of the signed work whose clients have no rate
     seconds_served: float = 0.0  # the sum over all servers
+    shared_bytes: int = 0  # files of models that were sent to other machines
     joules: dict[EnergySource, float] = field(default_factory=dict)
     money: dict[str, Money] = field(default_factory=dict)  # by currency; "": no currency was named
 
@@ -65,6 +66,7 @@ class Figures:
         self.unsigned_layer_tokens += other.unsigned_layer_tokens
         self.unrated_layer_tokens += other.unrated_layer_tokens
         self.seconds_served += other.seconds_served
+        self.shared_bytes += other.shared_bytes
         for source, joules in other.joules.items():
             self.joules[source] = self.joules.get(source, 0.0) + joules
         for currency, money in other.money.items():

@@ -92,6 +92,7 @@ def _count_signed(figures: Figures, signed: SignedWork, published: Sequence[Rate
 def _count_interval(figures: Figures, interval: Interval) -> None:
     if interval.state in SERVING_STATES:
         figures.seconds_served += interval.ended_at - interval.started_at
+    figures.shared_bytes += interval.shared_bytes
     source = interval.energy_source
     figures.joules[source] = figures.joules.get(source, 0.0) + interval.joules
     if not interval.joules:

@@ -13,7 +13,7 @@ from p2pinfer.owner.ledger.interval import JOULES_PER_KWH, EnergySource
 from p2pinfer.owner.statement.figures import Figures, Money
 from p2pinfer.owner.statement.statement import Statement
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.plain_text import printable, short_count
+from p2pinfer.plain_text import printable, short_bytes, short_count
 from p2pinfer.types import short_id
 
 CSV_COLUMNS = (
@@ -27,6 +27,7 @@ CSV_COLUMNS = (
     "joules_rapl",
     "joules_signal",
     "joules_estimate",
+    "shared_bytes",
     "currency",
     "cost",
     "cost_is_complete",
@@ -111,6 +112,7 @@ def as_csv(statement: Statement) -> str:
             figures.unsigned_layer_tokens,
             f"{figures.seconds_served:.1f}",
             *(f"{figures.joules.get(source, 0.0):.1f}" for source in EnergySource),
+            figures.shared_bytes,
         )
         for currency, money in sorted(figures.money.items()) or [("", Money())]:
             writer.writerow((day.isoformat(), *work, currency, *_exact(money)))
@@ -197,6 +199,8 @@ def _notes(total: Figures) -> list[str]:
     ]
     if found:
         notes.append(f"Energy: {', '.join(found)}.")
+    if total.shared_bytes:
+        notes.append(f"Shared: {short_bytes(total.shared_bytes)} of model files sent to other machines.")
     if any(money.unpriced for money in total.money.values()):
         notes.append("- and >: some energy has no known price: the cost is higher than shown (policy.toml).")
     if total.unrated_layer_tokens:

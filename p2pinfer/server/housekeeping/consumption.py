@@ -12,6 +12,7 @@ from p2pinfer.owner.metering.energy import Look, Meter, machine_watts
 from p2pinfer.owner.policy.verdict import price_at
 from p2pinfer.owner.signals.readings import Signal
 from p2pinfer.owner.states import OwnerState
+from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.housekeeping.usage import Usage
 from p2pinfer.server.machine.processors import processors
@@ -35,11 +36,13 @@ class Consumption:
         ledger: LedgerWriter,
         governor: Governor,
         traffic: MonthlyTraffic,
+        sharing: MonthlySharing,
         daemon_pid: Callable[[], int | None],
     ) -> None:
         self._ledger = ledger
         self._governor = governor
         self._traffic = traffic
+        self._sharing = sharing
         self._usage = Usage(daemon_pid)
         self._last = self._interval_began = self._look()
         self._meter = Meter(peer_id, self._last, processors=processors())
@@ -74,6 +77,7 @@ class Consumption:
         if write:
             self._ledger.note(lambda ledger: ledger.add_interval(interval))
             self._traffic.written(interval)
+            self._sharing.written(interval)
 
     def _look(self) -> Look:
         """The counters now, with the watts of the owner's meter while that is fresh."""

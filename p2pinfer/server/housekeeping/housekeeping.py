@@ -22,6 +22,7 @@ from p2pinfer.owner.status import SignalLine, Status, write_status
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping.consumption import Consumption
 from p2pinfer.server.housekeeping.duty_control import DutyControl
+from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.types import PeerId
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
 _IDLE_LOOK_SECONDS = 30.0  # while paused there is little to see
 _INTERVAL_SECONDS = 300.0
+_SHARED_BYTES = 50_000_000
+"""An interval ends earlier when this much was shared in it: other servers of the owner know of it then."""
+_SHARING_SECONDS = 60.0  # how often to ask the ledger what other servers have shared
 
 
 class Period(Protocol):
@@ -61,6 +65,7 @@ class Housekeeping:
         ledger: LedgerWriter,
         governor: Governor,
         traffic: MonthlyTraffic,
+        sharing: MonthlySharing,
     ) -> None:
         self._config = config
         self._peer_id = peer_id
@@ -68,8 +73,10 @@ class Housekeeping:
         self._ledger = ledger
         self._governor = governor
         self._traffic = traffic
+        self._sharing = sharing
+        self._asked_at = time.monotonic()  # what other servers have shared
         self._period: Period | None = None
-        self._consumption = Consumption(peer_id, ledger, governor, traffic, self._daemon_pid)
+        self._consumption = Consumption(peer_id, ledger, governor, traffic, sharing, self._daemon_pid)
         self._duty_control = DutyControl(config.threads)
         self._occupation = Occupation(state=OwnerState.OFF, since=time.time(), words="it starts")
         self._model = config.model or ""  # the name of the model as soon as it is known
@@ -114,13 +121,19 @@ class Housekeeping:
                     await self._news.wait()
             self._news.clear()
             self.hold_limits()
-            if time.time() - self._consumption.interval_began_at >= _INTERVAL_SECONDS:
+            is_long = time.time() - self._consumption.interval_began_at >= _INTERVAL_SECONDS
+            if is_long or self._sharing.unwritten_bytes >= _SHARED_BYTES:
                 self._write_interval()
             if (now := self._month()) != month:
                 self._write_interval()
                 month = now
                 with contextlib.suppress(LedgerError):
                     await self._traffic.refresh()
+                    await self._sharing.refresh()
+            elif time.monotonic() - self._asked_at >= _SHARING_SECONDS:
+                self._asked_at = time.monotonic()
+                with contextlib.suppress(LedgerError):
+                    await self._sharing.refresh()
             self._write_status()
 
     def hold_limits(self) -> None:
@@ -174,6 +187,7 @@ class Housekeeping:
             sessions=0 if server is None else len(server.sessions),
             unsigned_tokens=0 if server is None else server.sessions.accounts.unsigned_tokens,
             duty=1.0 if server is None else server.runner.duty,
+            shared_bytes=self._sharing.total_bytes,
             watts=self._watts if self._period is not None else None,
             signals={
                 signal: SignalLine(

@@ -13,6 +13,11 @@ from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.signals.readings import Reading, Signal
 
 
+def month_began_at(zone: tzinfo) -> float:
+    """Unix seconds: when the month that it is in this zone began."""
+    return datetime.now(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
 class MonthlyTraffic:
     """The signal that the owner's traffic cap is compared with. For the event loop."""
 
@@ -29,9 +34,14 @@ class MonthlyTraffic:
         await traffic.refresh()
         return traffic
 
+    @property
+    def total_bytes(self) -> int:
+        """As of the last look at the counters."""
+        return self._written_bytes + self._unwritten_bytes
+
     def readings(self) -> Mapping[Signal, Reading]:
         """The signal as it is now, dated now."""
-        total = self._written_bytes + self._unwritten_bytes
+        total = self.total_bytes
         return {
             Signal.TRAFFIC_BYTES: Reading(
                 value=float(total), at=time.time(), words=f"{total / 1e9:.1f} GB of traffic this month"
@@ -51,7 +61,6 @@ class MonthlyTraffic:
 
     async def refresh(self) -> None:
         """Read the ledger, where other servers write too, when a month begins. Raises LedgerError."""
-        begin = datetime.now(self._zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        since = begin.timestamp()
+        since = month_began_at(self._zone)
         self._written_bytes = await self._ledger.ask(lambda ledger: ledger.traffic_bytes(since=since))
         self._unwritten_bytes = 0

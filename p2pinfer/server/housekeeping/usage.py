@@ -14,7 +14,7 @@ import psutil
 
 from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.metering.rapl import POWERCAP_FOLDER, read_packages
-from p2pinfer.wire.traffic import DIRECT, TUNNELLED
+from p2pinfer.wire.traffic import DIRECT, SHARED, TUNNELLED
 
 
 class Usage:
@@ -56,6 +56,7 @@ class Usage:
             watts=watts,
             sent_bytes=DIRECT.sent_bytes + self._sent_bytes,
             received_bytes=DIRECT.received_bytes + self._received_bytes,
+            shared_bytes=SHARED.sent_bytes,
         )
 
     def _look_at_daemon(self) -> float:

@@ -30,7 +30,9 @@ from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.zone import local_zone, zone_doubt
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping.housekeeping import Housekeeping
+from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
+from p2pinfer.server.housekeeping.sharing_allowance import SharingAllowance
 from p2pinfer.server.life.model_choice import ChosenModel
 from p2pinfer.server.life.serving import serve_period
 from p2pinfer.server.life.serving_period import ServingPeriod
@@ -62,10 +64,14 @@ async def serve(config: ServerConfig, say: Callable[[str], None], shutdown: Shut
     ):
         traffic = await MonthlyTraffic.of(ledger, zone)
         governor = Governor(files, zone=zone, policy=config.policy, own_readings=traffic.readings)
-        housekeeping = Housekeeping(config, identity.peer_id, files, ledger, governor, traffic)
+        sharing = await MonthlySharing.of(ledger, zone)
+        housekeeping = Housekeeping(config, identity.peer_id, files, ledger, governor, traffic, sharing)
+        allowance = SharingAllowance(
+            lambda: governor.policy, lambda: sharing.total_bytes, lambda: traffic.total_bytes
+        )
         if (doubt := zone_doubt()) is not None:
             say(doubt)
-        life = Life(config, identity, ledger, governor, housekeeping, say, shutdown)
+        life = Life(config, identity, ledger, governor, housekeeping, allowance, say, shutdown)
         try:
             await first_of(governor.run_forever(), housekeeping.run_forever(), life.live())
         except P2PInferError as error:
@@ -87,6 +93,7 @@ class Life:
         ledger: LedgerWriter,
         governor: Governor,
         housekeeping: Housekeeping,
+        allowance: SharingAllowance,
         say: Callable[[str], None],
         shutdown: ShutdownRequest,
     ) -> None:
@@ -97,6 +104,7 @@ class Life:
         self._ledger = ledger
         self._governor = governor
         self._housekeeping = housekeeping
+        self._allowance = allowance
         self._say = say
         self._shutdown = shutdown
         self._has_served = False
@@ -159,7 +167,7 @@ class Life:
             say=self._say,
             drain_seconds=self._drain_seconds,
             ends_at=lambda: self._governor.verdict.leaves_at,
-            sharing_limits=self._housekeeping.sharing_limits,
+            sharing_limits=self._allowance.limits,
             chosen=self._chosen,
             remembered=self._remembered,
         )

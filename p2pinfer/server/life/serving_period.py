@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.server.life.model_choice import ChosenModel
-from p2pinfer.sharing.give.limits import Activity, SharingLimits
+from p2pinfer.sharing.give.activity import Activity
+from p2pinfer.sharing.give.limits import SharingLimits
 from p2pinfer.swarm.membership.membership import Remembered
 
 
@@ -21,8 +22,9 @@ class ServingPeriod:
     ends_at: Callable[[], float | None]
     """Unix seconds: when `stopping` will be set, where hours or prices tell."""
     sharing_limits: Callable[[], SharingLimits] = SharingLimits
-    """What the owner lets this server give to others now."""
+    """How much of the files of its layers the server may give to others now."""
     chosen: ChosenModel = field(default_factory=ChosenModel)
+    """The model that an earlier period has chosen."""
     remembered: Remembered | None = None
     """The peers and ports of the swarm: from the period before, and at the end for the next one."""
     server: ReadyServer | None = None
@@ -36,4 +38,4 @@ class ServingPeriod:
 
     def activity(self) -> Activity:
         """Whether activations wait here now."""
-        return Activity.NONE if self.server is None else self.server.runner.activity
+        return IDLE if self.server is None else self.server.runner.activity

@@ -12,6 +12,8 @@ from p2pinfer.wire.lanes import Lane
 
 TAKE_SECONDS = 30.0
 """A lane that takes no bytes for this time is lost."""
+_MOVING_SECONDS = 1.0
+"""A lane that takes no bytes for this time waits for its reader, not for the network."""
 
 
 class RestWriter:
@@ -28,8 +30,14 @@ class RestWriter:
         self._written = written
         self._lost = lost
         self._patience: asyncio.TimerHandle | None = None
+        self._moved_at = 0.0  # by the loop's clock
         self.lane: Lane | None = None
         """The lane that waits to be written to."""
+
+    @property
+    def is_moving(self) -> bool:
+        """True while a frame is half written, and its lane takes bytes."""
+        return self.lane is not None and self._loop.time() - self._moved_at < _MOVING_SECONDS
 
     def write(self, lane: Lane) -> None:
         """Write the rest of the lane's frame as the network takes it."""
@@ -58,6 +66,7 @@ class RestWriter:
 
     def _be_patient(self, lane: Lane) -> None:
         self._lose_patience()
+        self._moved_at = self._loop.time()
         why = f"nothing for {TAKE_SECONDS:.0f} s"
         self._patience = self._loop.call_later(TAKE_SECONDS, self._give_up, lane, why)
 

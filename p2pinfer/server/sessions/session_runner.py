@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -12,6 +14,7 @@ from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.running_session import RunningSession
 from p2pinfer.server.streams.arrivals import Arrivals
+from p2pinfer.sharing.give.activity import Activity
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Lane
@@ -51,6 +54,19 @@ class SessionRunner:
     def queue_depth(self) -> int:
         """Steps that wait or run."""
         return self._batcher.depth
+
+    @property
+    def activity(self) -> Activity:
+        """Whether activations wait, and when the sessions that are open were last active.
+
+        Ask in the event loop. Looks at each open session; costs the steps themselves nothing.
+        """
+        sessions = self._running.values()
+        active_at = max((session.lease.last_active for session in sessions), default=-math.inf)
+        return Activity(
+            waiting=self._batcher.depth > 0 or any(session.rest_writer.is_moving for session in sessions),
+            seconds_since_step=time.monotonic() - active_at,
+        )
 
     @property
     def duty(self) -> float:

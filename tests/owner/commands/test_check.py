@@ -51,6 +51,7 @@ then = "limit"
 [limits]
 cpu_share = 0.5
 watts = 60
+sharing = { monthly_gb = 50, mbit_per_s = 5 }
 [tariff]
 price = 0.32
 hours = [{ when = "22:00-06:00", price = 0.24 }]
@@ -74,6 +75,8 @@ watts = { file = "/run/watts" }
         "While somebody uses the machine, it takes at most 25 % of the processors,",
         "and also while nothing tells whether somebody does.",
         "It takes at most 50 % of the processors, and the machine draws at most 60 W.",
+        "It gives the files of its layers to others, at most 50 GB a month and 5 Mbit/s, "
+        "but never while clients wait.",
         "A kWh costs 0.32 EUR, 22:00-06:00: 0.24 EUR.",
         "parked mqtt car/gear",
         "in_use this machine",
@@ -90,6 +93,14 @@ def test_check_of_an_empty_policy_says_that_nothing_holds_it_back(
     lines = checked(tmp_path, capsys, "")
 
     assert "It always works: no condition is in use." in lines
+    assert "It gives the files of its layers to others, but never while clients wait." in lines
+
+
+@pytest.mark.parametrize("setting", ["sharing = false", "sharing = { monthly_gb = 0 }"])
+def test_check_says_that_nothing_is_shared(setting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines = checked(tmp_path, capsys, f"[limits]\n{setting}")
+
+    assert "It gives no files of its layers to others." in lines
 
 
 def test_check_takes_another_file_and_tells_its_mistakes(tmp_path: Path):

@@ -36,6 +36,7 @@ INTERVAL = Interval(
     currency="EUR",
     sent_bytes=1000,
     received_bytes=500,
+    shared_bytes=300,
 )
 
 
@@ -147,6 +148,7 @@ def test_reading_is_by_time(path: Path):
         assert ledger.traffic_bytes(since=NOW + 11) == 1500
         assert ledger.traffic_bytes(since=NOW) == 3000
         assert ledger.traffic_bytes(since=NOW + 60) == 0
+        assert [ledger.shared_bytes(since=NOW + after) for after in (0, 6, 60)] == [600, 300, 0]
 
 
 def test_a_session_that_nobody_signed_for_is_all_unsigned(path: Path):
@@ -189,7 +191,7 @@ def test_an_interval_that_cant_be_is_refused(path: Path, wrong: dict[str, float]
         assert list(ledger.intervals()) == [INTERVAL]
 
 
-@pytest.mark.parametrize("table", ["accounts", "receipts", "sessions", "intervals", "transitions"])
+@pytest.mark.parametrize("table", ["accounts", "receipts", "sessions", "intervals", "shared", "transitions"])
 def test_nothing_is_changed_or_deleted(path: Path, table: str):
     """Not even with SQL."""
     test_what_is_added_is_there_after_opening_again(path)
@@ -260,7 +262,7 @@ def test_a_newer_ledger_is_not_touched(path: Path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 9")
 
-    with pytest.raises(LedgerError, match=r"version 9, and this p2pinfer knows version 1"):
+    with pytest.raises(LedgerError, match=r"version 9, and this p2pinfer knows version 2"):
         Ledger.open(path)
 
 

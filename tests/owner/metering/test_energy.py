@@ -183,12 +183,13 @@ def intervals(*looks: Look, processors: int = 4) -> list:
 
 
 def test_intervals_follow_each_other_without_a_gap_and_add_up():
-    second = later(START, ours=3.0, sent_bytes=100, received_bytes=10)
-    third = later(second, 7.5, ours=1.0, sent_bytes=150, received_bytes=30)
+    second = later(START, ours=3.0, sent_bytes=100, received_bytes=10, shared_bytes=60)
+    third = later(second, 7.5, ours=1.0, sent_bytes=150, received_bytes=30, shared_bytes=80)
     first, last = intervals(START, second, third)
     assert (first.started_at, first.ended_at) == (START.at, last.started_at)
     assert last.ended_at == third.at
     assert (first.sent_bytes, last.sent_bytes, last.received_bytes) == (100, 50, 20)
+    assert (first.shared_bytes, last.shared_bytes) == (60, 20)
     assert first.cpu_seconds + last.cpu_seconds == 4.0
     assert first.joules + last.joules == 4.0 * 8.0
     assert (first.server, first.state, first.price, first.currency) == (PEER, "serving", 0.3, "EUR")

@@ -58,6 +58,22 @@ from tests.owner.policy.reading import problems
             3,
             "machine_resume_celsius = 95: at most machine_max_celsius = 90 is expected",
         ),
+        (
+            "[limits]\nsharing = 5",
+            3,
+            "sharing = 5: false, or a table such as { monthly_gb = 50, mbit_per_s = 5 }, is expected",
+        ),
+        ("[limits]\nsharing = { monthly_gb = -1 }", 3, "a number of gigabytes up to 1e+09 is expected"),
+        (
+            "[limits]\nsharing = { monthly_gb = 5, mbit_per_s = 0 }",
+            3,
+            "mbit_per_s = 0: a number of megabits per second from 0.5 to 1e+06 is expected",
+        ),
+        (
+            "[limits.sharing]\nmonthly_gb = 5\nmbits_per_s = 5",
+            4,
+            "mbits_per_s: [limits.sharing] has no such setting (do you mean mbit_per_s?)",
+        ),
         ("[when]\nparked = true", 3, "parked = true needs a source: add `parked` to [signals]"),
         ("[when]\nplaces = ['x']", 3, 'places = ["x"] needs a source: add `place` to [signals]'),
         ("[when]\nbattery_max_celsius = 40", 3, "needs a source: add `battery_celsius` to [signals]"),

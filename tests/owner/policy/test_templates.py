@@ -20,7 +20,7 @@ from tests.owner.commands.running import UNUSED, unused_lines, with_used
 
 pytestmark = pytest.mark.usefixtures("secrets")
 
-OTHER_WAY = re.compile(r'#   ([a-z_]+) = (\{.*\}|"[^"]*")')
+OTHER_WAY = re.compile(r'#   ([a-z_]+) = (\{.*\}|"[^"]*"|false)')
 
 
 def test_a_home_machine_always_works_but_leaves_most_to_who_uses_it():
@@ -114,7 +114,7 @@ def test_each_other_way_to_say_it_is_valid(kind: MachineKind, tmp_path: Path):
             lines = [other for other in lines if "{ when =" not in other]
         parse_policy("\n".join(lines), "p", folder=tmp_path)
         seen += 1
-    assert seen == 14
+    assert seen == 15
 
 
 def test_every_setting_that_there_is_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -81,6 +81,18 @@ def test_a_month_without_receipts_is_told_so():
     assert "no other entries" in as_table(statement(), utc)
 
 
+def test_what_was_shared_is_told_below_the_table():
+    """By all days together; a month without sharing has no line about it."""
+    days = [interval(at(2), shared_bytes=700_000_000), interval(at(3), shared_bytes=500_000_000)]
+
+    assert "Shared: 1.2 GB of model files sent to other machines.\n" in as_table(
+        statement(intervals=days), utc
+    )
+    assert "Shared" not in as_table(statement(intervals=[interval(at(2))]), utc)
+    lines = csv.DictReader(io.StringIO(as_csv(statement(intervals=days))))
+    assert [line["shared_bytes"] for line in lines] == ["700000000", "500000000"]
+
+
 def test_csv_is_for_programs():
     """A stable header, exact numbers, lines that end as RFC 4180 says."""
     made = statement(

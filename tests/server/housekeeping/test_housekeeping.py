@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC
 from pathlib import Path
@@ -22,9 +23,12 @@ from p2pinfer.owner.status import read_statuses
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping import consumption, duty_control
 from p2pinfer.server.housekeeping.housekeeping import Housekeeping
+from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.tasks import ending
 from p2pinfer.types import Span
+from p2pinfer.wire.traffic import Traffic
 from tests.fakes import FakeServer
 from tests.owner.signing import SERVER
 
@@ -37,6 +41,7 @@ class Machine:
         self.awake = self.cpu = self.busy = 0.0
         self.watts: float | None = None
         self.sent = 0
+        self.shared = Traffic()
 
     def look(self, watts: float | None = None) -> Look:
         return Look(
@@ -46,6 +51,7 @@ class Machine:
             busy_seconds=self.busy,
             watts=self.watts,
             sent_bytes=self.sent,
+            shared_bytes=self.shared.sent_bytes,
         )
 
     def go_on(self, seconds: float, *, ours: float, sent: int = 0) -> None:
@@ -66,8 +72,9 @@ class Scene:
         self.governor = Governor(self.files, zone=UTC)
         config = ServerConfig.from_args(["m", "--data-folder", str(folder), *flags])
         self.traffic = MonthlyTraffic(ledger, UTC)
+        self.sharing = MonthlySharing(ledger, UTC, machine.shared)
         self.housekeeping = Housekeeping(
-            config, SERVER.peer_id, self.files, ledger, self.governor, self.traffic
+            config, SERVER.peer_id, self.files, ledger, self.governor, self.traffic, self.sharing
         )
         member = FakeServer(Span(0, 2), 2, 4096, 60.0, 4096)
         self.runner = member.runner
@@ -157,6 +164,28 @@ async def test_traffic_counts_before_it_is_written_down(scene):
     scene.machine.go_on(5.0, ours=1.0, sent=700)
     scene.housekeeping.hold_limits()
     assert scene.traffic.readings()["traffic_bytes"].value == 700.0
+
+
+async def test_what_was_shared_is_a_part_of_what_was_sent_and_told_at_once(scene):
+    scene.machine.shared.count_sent(3000)
+    scene.machine.go_on(5.0, ours=1.0, sent=5000)
+    assert scene.housekeeping.status().shared_bytes == 3000
+    scene.housekeeping.enter(OwnerState.DRAINING, "gear is D")
+    [interval] = await scene.ledger.ask(lambda ledger: list(ledger.intervals()))
+    assert (interval.sent_bytes, interval.shared_bytes) == (5000, 3000)
+    assert scene.housekeeping.status().shared_bytes == 3000
+
+
+async def test_much_sharing_is_written_down_soon(scene):
+    """Other servers of the same owner, who share the month's gigabytes, can read it then."""
+    scene.machine.shared.count_sent(50_000_000)
+    scene.machine.go_on(5.0, ours=1.0, sent=50_000_000)
+    looking = asyncio.create_task(scene.housekeeping.run_forever())
+    async with ending(looking):
+        scene.governor.on_change()
+        while not (shared := await scene.ledger.ask(lambda ledger: ledger.shared_bytes(since=0))):
+            pass
+    assert shared == 50_000_000
 
 
 async def test_the_same_state_for_another_reason_is_no_change_for_the_ledger(scene):

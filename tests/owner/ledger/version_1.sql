@@ -1,0 +1,85 @@
+
+-- The account of a session: all receipts of the session must name the same client, model and layers.
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY,
+    server TEXT NOT NULL,
+    session_id BLOB NOT NULL,
+    client BLOB NOT NULL,
+    model TEXT NOT NULL,
+    first_layer INTEGER NOT NULL,
+    end_layer INTEGER NOT NULL CHECK (end_layer > first_layer),
+    UNIQUE (server, session_id)
+) STRICT;
+
+-- Receipts as they were taken. Tokens count from the session's start; added_* is what this receipt added.
+CREATE TABLE receipts (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    sequence INTEGER NOT NULL,
+    prefill_tokens INTEGER NOT NULL CHECK (prefill_tokens >= added_prefill_tokens),
+    decode_tokens INTEGER NOT NULL CHECK (decode_tokens >= added_decode_tokens),
+    added_prefill_tokens INTEGER NOT NULL CHECK (added_prefill_tokens >= 0),
+    added_decode_tokens INTEGER NOT NULL CHECK (added_decode_tokens >= 0),
+    issued_at REAL NOT NULL,
+    added_at REAL NOT NULL,
+    receipt BLOB NOT NULL,
+    client_signature BLOB NOT NULL,
+    server_signature BLOB NOT NULL,
+    UNIQUE (account, sequence)
+) STRICT;
+CREATE INDEX receipts_by_time ON receipts (added_at);
+
+-- Sessions that have ended, with the work that was done.
+CREATE TABLE sessions (
+    account INTEGER PRIMARY KEY REFERENCES accounts (id),
+    prefill_tokens INTEGER NOT NULL CHECK (prefill_tokens >= 0),
+    decode_tokens INTEGER NOT NULL CHECK (decode_tokens >= 0),
+    started_at REAL NOT NULL,
+    ended_at REAL NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_time ON sessions (ended_at);
+
+CREATE TABLE intervals (
+    id INTEGER PRIMARY KEY,
+    server TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    ended_at REAL NOT NULL CHECK (ended_at >= started_at),
+    state TEXT NOT NULL,
+    joules REAL NOT NULL,
+    energy_source TEXT NOT NULL,
+    cpu_seconds REAL NOT NULL,
+    price REAL,
+    currency TEXT NOT NULL,
+    sent_bytes INTEGER NOT NULL,
+    received_bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX intervals_by_time ON intervals (started_at);
+-- The traffic of a month is asked for again and again: this index alone tells it.
+CREATE INDEX intervals_traffic ON intervals (ended_at, sent_bytes, received_bytes);
+
+CREATE TABLE transitions (
+    id INTEGER PRIMARY KEY,
+    server TEXT NOT NULL,
+    at REAL NOT NULL,
+    state TEXT NOT NULL,
+    words TEXT NOT NULL
+) STRICT;
+CREATE INDEX transitions_by_time ON transitions (at);
+
+CREATE TRIGGER receipts_grow BEFORE INSERT ON receipts
+WHEN EXISTS (
+    SELECT 1 FROM receipts
+    WHERE account = NEW.account
+    AND (sequence >= NEW.sequence OR prefill_tokens > NEW.prefill_tokens OR decode_tokens > NEW.decode_tokens)
+)
+BEGIN SELECT RAISE(ABORT, 'receipts of a session only grow'); END;
+CREATE TRIGGER accounts_stay_update BEFORE UPDATE ON accounts BEGIN SELECT RAISE(ABORT, 'accounts are only added'); END;
+CREATE TRIGGER accounts_stay_delete BEFORE DELETE ON accounts BEGIN SELECT RAISE(ABORT, 'accounts are only added'); END;
+CREATE TRIGGER receipts_stay_update BEFORE UPDATE ON receipts BEGIN SELECT RAISE(ABORT, 'receipts are only added'); END;
+CREATE TRIGGER receipts_stay_delete BEFORE DELETE ON receipts BEGIN SELECT RAISE(ABORT, 'receipts are only added'); END;
+CREATE TRIGGER sessions_stay_update BEFORE UPDATE ON sessions BEGIN SELECT RAISE(ABORT, 'sessions are only added'); END;
+CREATE TRIGGER sessions_stay_delete BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'sessions are only added'); END;
+CREATE TRIGGER intervals_stay_update BEFORE UPDATE ON intervals BEGIN SELECT RAISE(ABORT, 'intervals are only added'); END;
+CREATE TRIGGER intervals_stay_delete BEFORE DELETE ON intervals BEGIN SELECT RAISE(ABORT, 'intervals are only added'); END;
+CREATE TRIGGER transitions_stay_update BEFORE UPDATE ON transitions BEGIN SELECT RAISE(ABORT, 'transitions are only added'); END;
+CREATE TRIGGER transitions_stay_delete BEFORE DELETE ON transitions BEGIN SELECT RAISE(ABORT, 'transitions are only added'); END;
