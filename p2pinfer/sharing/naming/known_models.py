@@ -55,16 +55,9 @@ class KnownModels:
     def read(self) -> dict[str, KnownModel]:
         """Every name with what it stood for. A damaged file is set aside, and nothing is known."""
         try:
-            if self._path.stat().st_size > _MOST_FILE_BYTES:
-                raise ValueError("it is too large")
-            return _parse(json.loads(self._path.read_bytes()))
-        except FileNotFoundError:
-            return {}
+            return self._load()
         except OSError as error:
             self._warn(f"{self._path} can't be read ({error.strerror}): changes of models are not noticed")
-            return {}
-        except (ValueError, RecursionError) as error:
-            self._set_aside(str(error))
             return {}
 
     def remember(self, name: str, model: str, *, at: float) -> None:
@@ -72,7 +65,7 @@ class KnownModels:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._only_writer():
-                known = self.read()
+                known = self._load()
                 before = known.get(name)
                 same = before is not None and before.hash == model
                 since = before.first_seen if before is not None and same else at
@@ -80,6 +73,18 @@ class KnownModels:
                 write_private(self._path, _text(known).encode(), replace=True, durable=False)
         except OSError as error:
             self._warn(f"{self._path} can't be written ({error.strerror}): a change of {name} isn't noticed")
+
+    def _load(self) -> dict[str, KnownModel]:
+        """Raises OSError if the file is there and can't be read: then it isn't written either."""
+        try:
+            if self._path.stat().st_size > _MOST_FILE_BYTES:
+                raise ValueError("it is too large")
+            return _parse(json.loads(self._path.read_bytes()))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError) as error:
+            self._set_aside(str(error))
+            return {}
 
     def _set_aside(self, why: str) -> None:
         aside = self._path.with_name(f"{self._path.name}.damaged")
@@ -92,8 +97,11 @@ class KnownModels:
 
     @contextlib.contextmanager
     def _only_writer(self) -> Iterator[None]:
-        """Keep other processes from writing. One that sleeps with the lock is waited for some seconds only:
-        then the last one to write wins, and the file is whole nevertheless."""
+        """Keep other processes from writing.
+
+        One that sleeps with the lock is waited for some seconds only: then the last one to write wins, and
+        the file is whole nevertheless.
+        """
         with self._path.with_name(f".{self._path.name}.lock").open("w") as lock:
             until = time.monotonic() + _WAIT_SECONDS
             while True:

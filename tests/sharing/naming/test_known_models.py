@@ -86,6 +86,15 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path):
     assert "can't be written" in memory.warnings[0]
 
 
+def test_a_file_that_cannot_be_read_is_not_replaced(memory: Memory):
+    memory.path.mkdir(parents=True)
+    memory.known.remember("x", A, at=1.0)
+
+    assert memory.known.read() == {}
+    assert memory.path.is_dir()
+    assert len(memory.warnings) == 2
+
+
 def test_what_was_not_seen_for_longest_is_forgotten_first(memory: Memory):
     models = {
         f"m{number}": {"hash": A, "first_seen": number, "last_seen": number} for number in range(MOST_MODELS)
