@@ -16,9 +16,12 @@ PROGRAMS = {
     "owner": "set the rules of this machine, see what it does and what it has earned",
     "health": "show how a swarm is, as a web page or as a report on the terminal",
     "convert": "convert a model into INT8 layers once, to copy them to other machines",
+    "stores": "show the models in the cache folder, and make room",
     "local-swarm": "try it: a swarm on this machine alone answers one question",
 }
 """Every program with one line about it. `-` in a name is `_` in its module."""
+
+_OF_ONE_FILE = ("convert", "stores")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +43,7 @@ def start(name: str, arguments: Sequence[str]) -> int:
 def module_name(name: str) -> str:
     """Where a program's `main` is, in the package."""
     module = name.replace("-", "_")
-    return module if name == "convert" else f"{module}.__main__"
+    return module if name in _OF_ONE_FILE else f"{module}.__main__"
 
 
 def _list(arguments: Sequence[str]) -> int:

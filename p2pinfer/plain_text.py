@@ -28,9 +28,25 @@ def short_count(number: int) -> str:
     return str(number)
 
 
-def short_bytes(number: int) -> str:
-    """`1.2 GB`, `0.4 MB`."""
-    return f"{number / 1e9:.1f} GB" if number >= 10**9 else f"{number / 1e6:.1f} MB"
+def bytes_in_words(number: float) -> str:
+    """`512 B`, `1.2 MB`, `34 GB`: decimal units, as disks and networks are sold."""
+    for size, unit in _UNITS:
+        if number >= size:
+            count = number / size
+            return f"{count:.{1 if count < 9.95 else 0}f} {unit}B"
+    return f"{number:.0f} B"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 5 min`, `3 days`: as exact as a person needs it."""
+    whole = round(min(max(seconds, 0.0), 1e9))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+    if whole < 2 * 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return several(whole // 86_400, "day")
 
 
 def several(number: int, noun: str) -> str:

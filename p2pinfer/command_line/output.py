@@ -16,11 +16,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from p2pinfer.command_line.speaker import Speaker, send_nowhere
+from p2pinfer.command_line.bottom_line import say_above, wipe
+from p2pinfer.command_line.speaker import send_nowhere, speaker_of
 from p2pinfer.errors import P2PInferError
 
 _REPLACE = "p2pinfer.replace"
-_SPEAKERS: dict[int, Speaker] = {}
 _LAST_LINES_SECONDS = 1.0
 """How long a program that ends waits for a slow reader."""
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -52,6 +52,7 @@ def show(text: str = "") -> None:
     """Print the result of a program, one line or several. Raises OutputLostError."""
     with printing():
         if sys.stdout is not None:
+            wipe()
             _wait_said(sys.stdout, None)
             _write(sys.stdout, f"{text}\n")
 
@@ -125,6 +126,7 @@ def end_quietly() -> None:
 
     Python would print "Exception ignored ... BrokenPipeError" and change the exit status to 120.
     """
+    wipe()
     for stream in (sys.stdout, sys.stderr):
         try:
             if not _wait_said(stream, _LAST_LINES_SECONDS):
@@ -151,7 +153,7 @@ def _say(stream: TextIO | None, line: str) -> None:
             _write(stream, f"{line}\n")
         return
     data = f"{line}\n".encode(stream.encoding or "ascii", _REPLACE)
-    _SPEAKERS.setdefault(descriptor, Speaker(descriptor)).say(data)
+    say_above(descriptor, data)
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
@@ -163,8 +165,8 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 def _wait_said(stream: TextIO | None, seconds: float | None) -> bool:
     """Wait until every line that was said on `stream` is written; False if some still wait."""
-    speaker = _SPEAKERS.get(-1 if (descriptor := _descriptor(stream)) is None else descriptor)
-    return speaker is None or speaker.wait_written(seconds)
+    descriptor = _descriptor(stream)
+    return descriptor is None or speaker_of(descriptor).wait_written(seconds)
 
 
 def _write(stream: TextIO, text: str) -> None:

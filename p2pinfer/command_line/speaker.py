@@ -88,6 +88,14 @@ def _write(descriptor: int, line: bytes) -> None:
         pass  # a full disk, which may have room later, or a closed descriptor
 
 
+_SPEAKERS: dict[int, Speaker] = {}
+
+
+def speaker_of(descriptor: int) -> Speaker:
+    """The one speaker of a file descriptor."""
+    return _SPEAKERS.setdefault(descriptor, Speaker(descriptor))
+
+
 def send_nowhere(descriptor: int) -> None:
     """Drop everything that is written to `descriptor` from now on."""
     with contextlib.suppress(OSError):

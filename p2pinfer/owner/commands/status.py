@@ -16,7 +16,7 @@ from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.liveness import runs
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.owner.status import Status, read_statuses
-from p2pinfer.plain_text import several, short_bytes
+from p2pinfer.plain_text import bytes_in_words, several
 from p2pinfer.types import short_id
 
 HELP = "show what this machine's servers are doing, and why"
@@ -76,7 +76,7 @@ def _lines(status: Status, now: float) -> Iterator[str]:
         watts = "" if status.watts is None else f"; the machine draws about {status.watts:.1f} W"
         yield f"  may compute {status.duty:.0%} of the time{watts}"
         if status.shared_bytes:
-            yield f"  gave {short_bytes(status.shared_bytes)} of model files to others this month"
+            yield f"  gave {bytes_in_words(status.shared_bytes)} of model files to others this month"
     if status.state is OwnerState.OFF:
         return
     for signal, line in sorted(status.signals.items()):

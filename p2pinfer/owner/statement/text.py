@@ -13,7 +13,7 @@ from p2pinfer.owner.ledger.interval import JOULES_PER_KWH, EnergySource
 from p2pinfer.owner.statement.figures import Figures, Money
 from p2pinfer.owner.statement.statement import Statement
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.plain_text import printable, short_bytes, short_count
+from p2pinfer.plain_text import bytes_in_words, printable, short_count
 from p2pinfer.types import short_id
 
 CSV_COLUMNS = (
@@ -200,7 +200,7 @@ def _notes(total: Figures) -> list[str]:
     if found:
         notes.append(f"Energy: {', '.join(found)}.")
     if total.shared_bytes:
-        notes.append(f"Shared: {short_bytes(total.shared_bytes)} of model files sent to other machines.")
+        notes.append(f"Shared: {bytes_in_words(total.shared_bytes)} of model files sent to other machines.")
     if any(money.unpriced for money in total.money.values()):
         notes.append("- and >: some energy has no known price: the cost is higher than shown (policy.toml).")
     if total.unrated_layer_tokens:

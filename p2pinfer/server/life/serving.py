@@ -121,9 +121,7 @@ async def _serve_model(
         partial(add_InferenceServicer_to_server, reception),
         partial(add_SharingServicer_to_server, SharingService(store, holdings, gate)),
     ]
-    async with open_to_peers(
-        config.listen, config.announce, services, reception.adopt, swarm
-    ) as reachable:
+    async with open_to_peers(config.listen, config.announce, services, reception.adopt, swarm) as reachable:
 
         def claim() -> Announcement:
             return joining_record(
