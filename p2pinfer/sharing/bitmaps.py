@@ -1,6 +1,7 @@
 """Sets of chunks: as masks in memory, as bitmaps on the wire.
 
-A mask is a bool array [chunks of the model]. In a bitmap chunk n is bit n % 8, the lowest first, of byte n // 8.
+A mask is a bool array [chunks of the model]. In a bitmap chunk n is bit n % 8 of byte n // 8; bit 0 is the
+lowest.
 """
 
 from __future__ import annotations

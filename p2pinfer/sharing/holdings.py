@@ -69,6 +69,10 @@ class Holdings:
         self._complete.add(name)
         self.add(self.chunks.chunks_of(name))
 
+    def remove(self, numbers: Iterable[int]) -> None:
+        """These chunks were found altered."""
+        self._mask[list(numbers)] = False
+
     def drop_file(self, name: str) -> None:
         """A file is gone, or was found damaged: none of it is given to others any more."""
         self._complete.discard(name)

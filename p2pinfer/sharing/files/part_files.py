@@ -110,9 +110,13 @@ class PartFiles:
         parts = list(self._open.values())
         self._open.clear()
 
+        def close_parts() -> None:
+            for part in parts:
+                part.close()
+
         async def close() -> None:
             await self._hasher.run(lambda: None)  # behind what still reads
-            await self._writer.run(lambda: [part.close() for part in parts])  # behind what still writes
+            await self._writer.run(close_parts)  # behind what still writes
 
         try:
             await ended(asyncio.ensure_future(close()))

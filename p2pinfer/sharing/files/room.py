@@ -38,7 +38,7 @@ def check_room(store: LayerStore, names: Iterable[str]) -> None:
 
 @contextmanager
 def writing(store: LayerStore, names: Iterable[str]) -> Iterator[None]:
-    """Turn a failed write into a StoreError, which tells of a full disk what `names` need and what is free."""
+    """Turn a failed write into a StoreError. Of a full disk it tells what `names` need and what is free."""
     try:
         yield
     except OSError as error:

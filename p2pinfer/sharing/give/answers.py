@@ -1,4 +1,4 @@
-"""The messages of one call to a peer: one at a time, with signs of life between, to nobody who doesn't read."""
+"""The messages of one call to a peer: one at a time, and a sign of life in a long wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the wanted chunks a peer gets: the one that was sent least often. Pure, but for the counts it keeps.
+"""Which of the wanted chunks a peer gets: the one that was sent least often. Pure.
 
 Ten peers that want the same from one slow sender so get ten different chunks, and give them to each other;
 the sender's line carries each chunk once, not ten times.

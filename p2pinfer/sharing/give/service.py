@@ -51,7 +51,7 @@ class Limits:
     news_seconds: float = 0.2  # what comes within this time is told at once
 
 
-class SharingService(SharingServicer):  # type: ignore[misc]  # generated, without types
+class SharingService(SharingServicer):
     """Gives on what this peer holds of one model, as far as `gate` allows. An event-loop object."""
 
     def __init__(
