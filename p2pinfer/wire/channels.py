@@ -14,6 +14,7 @@ from p2pinfer.errors import HopFailedError, InvalidCertificateError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
+from p2pinfer.wire.traffic import DIRECT, TUNNELLED, Traffic
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """The largest gRPC message: an opening with a record of 4 KB inside is the longest. Activations use lanes."""
@@ -53,6 +54,7 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
 class _Connection:
     address: Address
     channel: grpc.aio.Channel
+    traffic: Traffic
     resources: AsyncExitStack
     users: int = 0
 
@@ -80,6 +82,11 @@ class ChannelPool:
             connection.users -= 1
             if connection.users == 0 and self._connections.get(address.peer_id) is not connection:
                 await connection.resources.aclose()
+
+    def traffic_with(self, peer_id: PeerId) -> Traffic:
+        """The counter for what is exchanged with a connected peer. gRPC itself counts nothing."""
+        connection = self._connections.get(peer_id)
+        return DIRECT if connection is None else connection.traffic
 
     async def forget(self, peer_id: PeerId) -> None:
         """Stop using this peer's channel, because it failed. It is closed when its last user is done."""
@@ -116,16 +123,18 @@ class ChannelPool:
             raise HopFailedError(address.peer_id, f"its record has no valid certificate: {error}") from error
         resources = AsyncExitStack()
         try:
-            channel = await first_connection(
+            channel, traffic = await first_connection(
                 address, self.tunnel, self.connect_seconds, partial(self._attempt, credentials), resources
             )
         except BaseException:
             await resources.aclose()
             raise
         resources.push_async_callback(channel.close)
-        return _Connection(address, channel, resources)
+        return _Connection(address, channel, traffic, resources)
 
-    async def _attempt(self, credentials: grpc.ChannelCredentials, target: str) -> grpc.aio.Channel | None:
+    async def _attempt(
+        self, credentials: grpc.ChannelCredentials, target: str
+    ) -> tuple[grpc.aio.Channel, Traffic] | None:
         channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
         connected = False
         try:
@@ -134,7 +143,9 @@ class ChannelPool:
         finally:
             if not connected:
                 await channel.close()
-        return channel if connected else None
+        if not connected:
+            return None
+        return channel, TUNNELLED if target.startswith("unix:") else DIRECT
 
 
 async def _ready(channel: grpc.aio.Channel) -> bool:

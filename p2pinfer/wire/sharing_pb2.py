@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bp2pinfer/wire/sharing.proto\x12\rp2pinfer.wire\"1\n\x0fManifestRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\x08\"\x1c\n\x0cManifestPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\" \n\x0fHoldingsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"J\n\x08Holdings\x12\x0e\n\x04held\x18\x01 \x01(\x0cH\x00\x12&\n\x04more\x18\x02 \x01(\x0b\x32\x16.p2pinfer.wire.NumbersH\x00\x42\x06\n\x04what\"\x1a\n\x07Numbers\x12\x0f\n\x07numbers\x18\x01 \x03(\r\"<\n\x0c\x43hunkRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\x0e\n\x06wanted\x18\x03 \x01(\x0c\"(\n\tChunkPart\x12\r\n\x05\x63hunk\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xe8\x01\n\x07Sharing\x12L\n\x0bGetManifest\x12\x1e.p2pinfer.wire.ManifestRequest\x1a\x1b.p2pinfer.wire.ManifestPart0\x01\x12J\n\rWatchHoldings\x12\x1e.p2pinfer.wire.HoldingsRequest\x1a\x17.p2pinfer.wire.Holdings0\x01\x12\x43\n\x08GetChunk\x12\x1b.p2pinfer.wire.ChunkRequest\x1a\x18.p2pinfer.wire.ChunkPart0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bp2pinfer/wire/sharing.proto\x12\rp2pinfer.wire\"1\n\x0fManifestRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\x08\"\x1c\n\x0cManifestPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\" \n\x0fHoldingsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"Y\n\x08Holdings\x12\r\n\x05\x66irst\x18\x03 \x01(\r\x12\x0e\n\x04held\x18\x01 \x01(\x0cH\x00\x12&\n\x04more\x18\x02 \x01(\x0b\x32\x16.p2pinfer.wire.NumbersH\x00\x42\x06\n\x04what\"\x1a\n\x07Numbers\x12\x0f\n\x07numbers\x18\x01 \x03(\r\"<\n\x0c\x43hunkRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\x0e\n\x06wanted\x18\x03 \x01(\x0c\"(\n\tChunkPart\x12\r\n\x05\x63hunk\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xe8\x01\n\x07Sharing\x12L\n\x0bGetManifest\x12\x1e.p2pinfer.wire.ManifestRequest\x1a\x1b.p2pinfer.wire.ManifestPart0\x01\x12J\n\rWatchHoldings\x12\x1e.p2pinfer.wire.HoldingsRequest\x1a\x17.p2pinfer.wire.Holdings0\x01\x12\x43\n\x08GetChunk\x12\x1b.p2pinfer.wire.ChunkRequest\x1a\x18.p2pinfer.wire.ChunkPart0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,13 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOLDINGSREQUEST']._serialized_start=127
   _globals['_HOLDINGSREQUEST']._serialized_end=159
   _globals['_HOLDINGS']._serialized_start=161
-  _globals['_HOLDINGS']._serialized_end=235
-  _globals['_NUMBERS']._serialized_start=237
-  _globals['_NUMBERS']._serialized_end=263
-  _globals['_CHUNKREQUEST']._serialized_start=265
-  _globals['_CHUNKREQUEST']._serialized_end=325
-  _globals['_CHUNKPART']._serialized_start=327
-  _globals['_CHUNKPART']._serialized_end=367
-  _globals['_SHARING']._serialized_start=370
-  _globals['_SHARING']._serialized_end=602
+  _globals['_HOLDINGS']._serialized_end=250
+  _globals['_NUMBERS']._serialized_start=252
+  _globals['_NUMBERS']._serialized_end=278
+  _globals['_CHUNKREQUEST']._serialized_start=280
+  _globals['_CHUNKREQUEST']._serialized_end=340
+  _globals['_CHUNKPART']._serialized_start=342
+  _globals['_CHUNKPART']._serialized_end=382
+  _globals['_SHARING']._serialized_start=385
+  _globals['_SHARING']._serialized_end=617
 # @@protoc_insertion_point(module_scope)

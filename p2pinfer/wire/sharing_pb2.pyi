@@ -27,12 +27,14 @@ class HoldingsRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class Holdings(_message.Message):
-    __slots__ = ("held", "more")
+    __slots__ = ("first", "held", "more")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    first: int
     held: bytes
     more: Numbers
-    def __init__(self, held: _Optional[bytes] = ..., more: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
+    def __init__(self, first: _Optional[int] = ..., held: _Optional[bytes] = ..., more: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
 
 class Numbers(_message.Message):
     __slots__ = ("numbers",)

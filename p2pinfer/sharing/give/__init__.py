@@ -1,1 +1,1 @@
-"""Giving: what of the files of its layers a server sends to others, when, and how fast."""
+"""Giving: what of a model's files a server sends to others, when, and how fast."""

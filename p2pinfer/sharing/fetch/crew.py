@@ -1,0 +1,159 @@
+"""The peers that a fetch works with: a few at a time, others in the place of those that fail or are slow."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from asyncio import Task
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from p2pinfer.backoff import Backoff
+from p2pinfer.errors import HopFailedError, ProtocolError, RefusedError
+from p2pinfer.plain_text import printable
+from p2pinfer.sharing.fetch.holder import Holder
+from p2pinfer.sharing.fetch.peer_work import PeerWork
+from p2pinfer.tasks import Nursery
+from p2pinfer.types import PeerId, short_id
+from p2pinfer.wire.status import Reason
+
+logger = logging.getLogger(__name__)
+
+_BACKOFF = Backoff(first_seconds=1.0, most_seconds=60.0)
+_WRONG_MODEL_SECONDS = 300.0
+_REFUSED_SECONDS = 5.0
+_TRIAL_SECONDS = 10.0  # so long a peer may show what it can, before another gets its place
+_REST_SECONDS = 30.0
+_SLOW_PART = 4  # slow is who brings less than a quarter of the mean
+
+
+@dataclass(slots=True, eq=False)
+class _Known:
+    holder: Holder
+    is_listed: bool = True  # in the swarm, at the last look
+    is_liar: bool = False
+    failures: int = 0  # in a row
+    not_before: float = 0.0
+    complaint: str = ""  # why nothing comes from it
+    received_bytes: int = 0  # by work that has ended
+    work: PeerWork | None = None
+    task: Task[None] | None = None
+    hired_at: float = 0.0
+    bytes_at_trial: int = 0
+
+    @property
+    def all_bytes(self) -> int:
+        return self.received_bytes + (self.work.received_bytes if self.work else 0)
+
+
+class Crew:
+    """Hires peers, and lets them go. Event-loop object; its tasks belong to `tasks`."""
+
+    def __init__(
+        self,
+        tasks: Nursery,
+        work_with: Callable[[Holder], PeerWork],
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tasks = tasks
+        self._work_with = work_with
+        self._most = most
+        self._clock = clock
+        self._known: dict[PeerId, _Known] = {}
+        self._trial_at = clock()
+
+    @property
+    def received_by_peer(self) -> dict[PeerId, int]:
+        """Bytes of chunks, of use or not."""
+        return {peer_id: known.all_bytes for peer_id, known in self._known.items() if known.all_bytes}
+
+    @property
+    def liars(self) -> tuple[PeerId, ...]:
+        """Those that sent what the protocol forbids."""
+        return tuple(peer_id for peer_id, known in self._known.items() if known.is_liar)
+
+    def complaints(self) -> list[str]:
+        """Who was asked, and why nothing comes from it; in one line each."""
+        return [
+            f"{short_id(peer_id)}: {known.complaint or 'holds nothing of it'}"
+            for peer_id, known in self._known.items()
+        ]
+
+    def meet(self, holders: Sequence[Holder]) -> None:
+        """What the swarm knows now. A peer that has another address than before gets another chance."""
+        for known in self._known.values():
+            known.is_listed = False
+        for holder in holders:
+            known = self._known.setdefault(holder.peer_id, _Known(holder))
+            if known.holder.address != holder.address:
+                known.not_before = 0.0
+            known.holder, known.is_listed = holder, True
+
+    def staff(self, missing: Collection[str]) -> None:
+        """Hire as many peers as there is room for, of those that may have one of the missing files."""
+        now = self._clock()
+        free = [
+            known
+            for known in self._known.values()
+            if known.is_listed
+            and known.task is None
+            and not known.is_liar
+            and known.not_before <= now
+            and known.holder.may_help(missing)
+        ]
+        random.shuffle(free)
+        free.sort(key=lambda known: known.failures)
+        working = [known for known in self._known.values() if known.task is not None]
+        for known in free[: self._most - len(working)]:
+            known.work, known.hired_at = self._work_with(known.holder), now
+            known.task = self._tasks.start(self._employ(known, known.work))
+        if len(free) > self._most - len(working) and now - self._trial_at >= _TRIAL_SECONDS:
+            self._end_trial(working, now)
+
+    def _end_trial(self, working: list[_Known], now: float) -> None:
+        """Let the slowest peer go, if it is of no use, or much slower than the others."""
+        self._trial_at = now
+        tried = [known for known in working if now - known.hired_at >= _TRIAL_SECONDS]
+        brought = {known.holder.peer_id: known.all_bytes - known.bytes_at_trial for known in tried}
+        for known in working:
+            known.bytes_at_trial = known.all_bytes
+        if not tried:
+            return
+        slowest = min(tried, key=lambda known: brought[known.holder.peer_id])
+        mean = sum(brought.values()) / len(tried)
+        is_useless = slowest.work is not None and not slowest.work.is_useful
+        if is_useless or brought[slowest.holder.peer_id] <= mean / _SLOW_PART:
+            slowest.not_before = now + _REST_SECONDS
+            slowest.complaint = "too slow, or nothing that is needed"
+            if slowest.task is not None:
+                slowest.task.cancel()
+
+    async def _employ(self, known: _Known, work: PeerWork) -> None:
+        peer = short_id(known.holder.peer_id)
+        try:
+            await work.run()
+        except ProtocolError as error:
+            known.is_liar = True
+            known.complaint = printable(str(error))
+            logger.warning("peer %s lied and is asked for nothing more: %s", peer, known.complaint)
+        except RefusedError as error:
+            wrong = error.reason == Reason.WRONG_MODEL
+            pause = _WRONG_MODEL_SECONDS if wrong else error.retry_after_seconds or _REFUSED_SECONDS
+            self._pause(known, pause, str(error))
+        except HopFailedError as error:
+            known.failures = 1 if work.received_bytes else known.failures + 1
+            self._pause(
+                known, _BACKOFF.longest_seconds(known.failures) / 2 * (1 + random.random()), str(error)
+            )
+        finally:
+            known.received_bytes += work.received_bytes
+            known.work = known.task = None
+
+    def _pause(self, known: _Known, seconds: float, complaint: str) -> None:
+        known.not_before = self._clock() + seconds
+        known.complaint = printable(complaint)
+        logger.info(
+            "peer %s is asked again in %.0f s: %s", short_id(known.holder.peer_id), seconds, known.complaint
+        )

@@ -1,0 +1,90 @@
+"""A model's manifest, by its hash, from whichever peer gives it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, StoreError, SwarmError
+from p2pinfer.model.layer_store.manifest import MAX_MANIFEST_BYTES, Manifest
+from p2pinfer.plain_text import printable
+from p2pinfer.sharing.fetch.calls import connected
+from p2pinfer.sharing.fetch.holder import Holder
+from p2pinfer.sharing.manifest_summary import MAX_SUMMARY_BYTES, ManifestSummary
+from p2pinfer.threads import in_thread
+from p2pinfer.types import short_id
+from p2pinfer.wire import sharing_pb2 as pb
+from p2pinfer.wire.channels import ChannelPool
+
+logger = logging.getLogger(__name__)
+
+_SILENT_SECONDS = 15.0
+_LEAST_BYTES_PER_SECOND = 16 * 1024  # after the first seconds: slower peers are given up
+_MOST_PARTS_WITHOUT_DATA = 100
+_SHOWN = 8
+
+
+async def fetch_manifest(model_hash: str, holders: Sequence[Holder], pool: ChannelPool) -> Manifest:
+    """The manifest with this hash; peer after peer is asked. Raises SwarmError: why each of them failed."""
+    complaints = []
+    for holder in holders:
+        try:
+            text = await _receive(holder, pool, pb.ManifestRequest(model=model_hash), MAX_MANIFEST_BYTES)
+            return await in_thread(lambda text=text: _read(text, model_hash))  # type: ignore[misc]
+        except (ProtocolError, StoreError) as error:
+            complaint = printable(str(error))
+            logger.warning("peer %s gave a wrong manifest: %s", short_id(holder.peer_id), complaint)
+        except P2PInferError as error:
+            complaint = printable(str(error))
+        complaints.append(f"{short_id(holder.peer_id)}: {complaint}")
+    asked = "; ".join(complaints[:_SHOWN]) or "nobody, no peer is known"
+    raise SwarmError(f"no peer gives the manifest of model {model_hash[:12]}. Asked: {asked}")
+
+
+async def fetch_summary(holder: Holder, pool: ChannelPool, model: str = "") -> ManifestSummary:
+    """What a peer says about a model, by default the one that it serves: unverified words for people.
+
+    Raises HopFailedError, RefusedError, or ProtocolError if it is nonsense.
+    """
+    request = pb.ManifestRequest(model=model, summary=True)
+    text = await _receive(holder, pool, request, MAX_SUMMARY_BYTES)
+    try:
+        return ManifestSummary.from_json(text.decode())
+    except (StoreError, UnicodeDecodeError) as error:
+        raise ProtocolError(
+            f"peer {short_id(holder.peer_id)} describes its model wrongly: {error}"
+        ) from error
+
+
+async def _receive(
+    holder: Holder, pool: ChannelPool, request: pb.ManifestRequest, most_bytes: int
+) -> bytearray:
+    """The text that a peer sends, in bounded time and memory. Raises as the calls do."""
+    text = bytearray()
+    empty = 0
+    async with connected(pool, holder.address) as calls:
+        call = calls.manifest(request, _SILENT_SECONDS)
+        started = time.monotonic()
+        try:
+            async for part in call:
+                text += part.data
+                empty += not part.data
+                if len(text) > most_bytes or empty > _MOST_PARTS_WITHOUT_DATA:
+                    raise ProtocolError("it sends too much to be a manifest")
+                seconds = time.monotonic() - started
+                if seconds > _SILENT_SECONDS + len(text) / _LEAST_BYTES_PER_SECOND:
+                    raise HopFailedError(holder.peer_id, "it sends the manifest too slowly", certain=False)
+        finally:
+            call.cancel()
+    return text
+
+
+def _read(text: bytearray, model_hash: str) -> Manifest:
+    try:
+        manifest = Manifest.from_json(text.decode())
+    except UnicodeDecodeError as error:
+        raise StoreError("it is no text") from error
+    if manifest.hash != model_hash:
+        raise StoreError(f"it has the hash {manifest.hash[:12]}")
+    return manifest
