@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 
 from p2pinfer.model.engine import check_engine
 from p2pinfer.model.families import family_of, text_config
-from p2pinfer.model.formats.lookup import locate, open_source
+from p2pinfer.model.formats.hub.repository import HubRepository
+from p2pinfer.model.formats.lookup import open_source
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import find_model
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.layer_choice import check_layers
 from p2pinfer.swarm.addresses import check_address, check_listen_address, check_peer_address
@@ -28,26 +29,23 @@ async def check_start(config: ServerConfig) -> None:
     for address in config.announced_maddrs:
         check_address(address)
     await in_thread(partial(check_engine, device=config.device, engine=config.engine))
-    with contextlib.suppress(_FoundError):
-        await in_thread(partial(_check_model, config))
-
-
-class _FoundError(Exception):
-    """The hub has the model: it can be downloaded when the server may work."""
-
-
-def _before_download(line: str) -> None:
-    raise _FoundError
+    await in_thread(partial(_check_model, config))
 
 
 def _check_model(config: ServerConfig) -> None:
-    path = locate(config.model, _before_download)
+    path = find_model(config.model, config.cache_folder)
+    if isinstance(path, HubRepository):
+        return  # the hub has the model: it can be read when the server may work
     if LayerStore.is_store(path):
         manifest = LayerStore.open(path).manifest
         check_layers(config, manifest.name, manifest.num_layers)
         return
-    source = open_source(config.model, path)
+    source = open_source(config.model, path, _unheard)
     family_of(source.config)
     num_layers = text_config(source.config).get("num_hidden_layers")
     if isinstance(num_layers, int):
         check_layers(config, source.name, num_layers)
+
+
+def _unheard(line: str) -> None:
+    """Nothing is fetched, so there is nothing to say."""
