@@ -4,6 +4,7 @@ P2PInferError
 |- UsageError                    a flag, an argument or a call that can't work as given
 |  `- PromptTooLongError         more tokens than the model or the session accepts
 |- ModelError                    a model can't be read or converted
+|  |- HubUnreachableError        the Hugging Face hub can't be asked now; it may have the model
 |  |- UnsupportedModelError      the model isn't of a family that p2pinfer runs
 |  `- StoreError                 a layer store is incomplete, altered or can't be written
 |- DatabaseError                 a database file of p2pinfer can't be read or written
@@ -49,6 +50,10 @@ class PromptTooLongError(UsageError):
 
 class ModelError(P2PInferError):
     """A model can't be read or converted."""
+
+
+class HubUnreachableError(ModelError):
+    """The Hugging Face hub can't be asked now, or breaks off. It may have the model."""
 
 
 class UnsupportedModelError(ModelError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from p2pinfer.client.model_files import complete, kept, open_local, open_named
 from p2pinfer.client.network import Network, join_through
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.session import InferenceSession
@@ -22,14 +23,9 @@ from p2pinfer.identity import Identity
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.model.source import open_model
 from p2pinfer.wire import inference_pb2 as pb
 
 _WIRE_DTYPES = {"float32": pb.FLOAT32, "int8": pb.INT8}
-
-
-def _say_nothing(line: str) -> None:
-    pass
 
 
 class RemoteModel:
@@ -49,6 +45,7 @@ class RemoteModel:
         self.network = network
         self._patience = patience
         self._wire_dtype = wire_dtype
+        self._kept = ExitStack()
 
     @classmethod
     def open(
@@ -63,21 +60,26 @@ class RemoteModel:
         identity: str | os.PathLike[str] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Self:
-        """Open `model`, convert it first if necessary, and join the swarm.
+        """Join the swarm, and open `model`: a path is converted first if need be, a name comes from servers.
 
         `wire_dtype` is "float32" or "int8". `identity` is the key file to sign receipts with; None: a new
-        key. `progress` gets a line per step of a conversion. Raises UsageError, ModelError and
-        SwarmUnreachableError.
+        key. `progress` gets a line for each long step. Raises UsageError, ModelError, SwarmUnreachableError,
+        and SwarmError if the model's files can't be fetched.
         """
         if wire_dtype not in _WIRE_DTYPES:
             raise UsageError(f"wire_dtype={wire_dtype!r} is unknown: use {' or '.join(_WIRE_DTYPES)}")
         join = join_through(initial_peers, seconds=join_timeout_seconds)
         folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
-        store = open_model(os.fspath(model), cache_folder=folder, progress=progress or _say_nothing)
+        name = os.fspath(model)
+        store = open_local(name, folder, progress)
         payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
         with ExitStack() as otherwise:
             network = Network(join, payer)
             otherwise.callback(network.close)
+            if store is None:
+                store = open_named(name, network, folder, progress)
+            else:
+                complete(store, network, folder, progress)
             network.follow(store.manifest)
             remote = cls(
                 store,
@@ -86,6 +88,7 @@ class RemoteModel:
                 patience=patience or Patience(),
                 wire_dtype=_WIRE_DTYPES[wire_dtype],
             )
+            remote._kept.enter_context(kept(store, folder))
             otherwise.pop_all()
         return remote
 
@@ -112,6 +115,7 @@ class RemoteModel:
     def close(self) -> None:
         """Leave the swarm. Closing twice is harmless."""
         self.network.close()
+        self._kept.close()
 
     def __enter__(self) -> Self:
         return self

@@ -37,8 +37,8 @@ _DESCRIPTION = """\
 Serve some layers of a language model to a swarm, in INT8.
 
 Without --initial-peers a new swarm begins; the server prints the addresses that others join it with.
-Without MODEL the server takes the model of the swarm that needs it most, and without --layers the layers that
-the swarm lacks most. It fetches only the files of these layers: from other servers, or from the model's source.
+Without MODEL the server takes the model that the swarm needs it for most, without --layers the layers that
+the swarm lacks most. Only the files of these layers are fetched: from other servers, or the model's source.
 
 Ctrl-C leaves the swarm: the server takes no new sessions, and clients move their sessions to other servers
 within --drain-seconds. A second Ctrl-C leaves at once.

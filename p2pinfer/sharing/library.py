@@ -1,7 +1,280 @@
-"""The models that this machine gets from its swarm: found by name, opened by manifest, completed file by file.
+"""The models that this machine gets from its swarm: found by name, opened by manifest, completed by files.
 
-Files come, in this order, from this machine's folders, from peers that hold them, and from the source that the
-manifest names, by byte range. Source and peers work side by side where no peer has a file.
+Files come, in this order, from this machine's folders, from peers that hold them, and from the source that
+the manifest names, by byte range. Source and peers work side by side where no peer has a file.
 """
 
 from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from p2pinfer.command_line.progress import ProgressBar
+from p2pinfer.errors import ModelError, P2PInferError, SwarmError
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.names import CONFIG_FILE, is_small, layer_of
+from p2pinfer.model.layer_store.origin import Origin
+from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.plain_text import several
+from p2pinfer.sharing.disk.removal import prune
+from p2pinfer.sharing.disk.shelf import fetched_folder, find
+from p2pinfer.sharing.disk.use import using
+from p2pinfer.sharing.fetch.fetch import FetchSettings, fetch_files
+from p2pinfer.sharing.fetch.holder import Holder
+from p2pinfer.sharing.fetch.manifests import fetch_manifest, fetch_summary
+from p2pinfer.sharing.fetch.progress import Progress
+from p2pinfer.sharing.fetch.small_files import fetch_into_memory
+from p2pinfer.sharing.files.whole_files import write_description
+from p2pinfer.sharing.holders import ReadableSwarm, holders_of
+from p2pinfer.sharing.holdings import Holdings
+from p2pinfer.sharing.naming.choice import choose_named
+from p2pinfer.sharing.naming.known_models import KnownModels
+from p2pinfer.sharing.naming.model_ref import ModelRef
+from p2pinfer.sharing.naming.needed import Candidate, most_needed
+from p2pinfer.sharing.safety import check_manifest, check_small_files
+from p2pinfer.sharing.source import StoreSource
+from p2pinfer.swarm.records.listing import ModelListing
+from p2pinfer.tasks import all_of
+from p2pinfer.threads import in_thread
+from p2pinfer.types import Span
+from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.dialling import Tunnel
+
+logger = logging.getLogger(__name__)
+
+MOST_MODELS = 64
+"""Models whose servers are looked up before one is chosen. Anybody can list models."""
+
+_MOST_ASKED = 24
+"""Peers that are asked for a manifest, or for small files, one after the other."""
+_MOST_SUMMARIES = 5
+_SUMMARY_SECONDS = 5.0
+
+
+class Library:
+    """One member's, while it is in the swarm. An async context manager; for the event loop."""
+
+    def __init__(
+        self,
+        swarm: ReadableSwarm,
+        tunnel: Tunnel | None,
+        cache_folder: Path,
+        *,
+        say: Callable[[str], None],
+        shows_progress: bool = True,
+        budget_bytes: int | None = None,
+        settings: FetchSettings | None = None,
+    ) -> None:
+        """`say` gets lines for the user. `budget_bytes` bounds the cache folder's stores; None: the disk."""
+        self._swarm = swarm
+        self._pool = ChannelPool(tunnel=tunnel)
+        self._cache_folder = cache_folder
+        self._say = say
+        self._shows_progress = shows_progress
+        self._budget_bytes = budget_bytes
+        self._settings = settings
+        self._known = KnownModels.of(cache_folder, say)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.close()
+
+    async def find(self, ref: ModelRef) -> ModelListing | None:
+        """The model of the swarm that a user names; None if the swarm lists none.
+
+        Raises UsageError if several are meant, SwarmError if the swarm can't be read.
+        """
+        chosen = choose_named(ref, await self._swarm.models(), self._known.read())
+        if chosen is None:
+            return None
+        if chosen.is_warning:
+            self._say(f"WARNING: {chosen.remark}")
+        elif chosen.remark:
+            self._say(chosen.remark)
+        return chosen.listing
+
+    async def ranked(self) -> list[Candidate]:
+        """The models of the swarm, the one that needs a server most first. Raises SwarmError."""
+        listings = await self._swarm.models()
+        if len(listings) > MOST_MODELS:
+            known = self._known.read()
+            mine = [one for one in listings if one.model in {model.hash for model in known.values()}]
+            others = [one for one in listings if one not in mine]
+            listings = [*mine[:MOST_MODELS], *random.sample(others, min(len(others), MOST_MODELS))]
+        candidates = await all_of(*map(self._candidate, listings))
+        return most_needed(candidates, self._swarm.peer_id)
+
+    async def open(self, listing: ModelListing, *, with_tokenizer: bool = False) -> LayerStore:
+        """The store of a model of the swarm, of which only the description is here. Its name is remembered.
+
+        With the tokenizer, all its small files are here. Raises SwarmError if no peer gives them, ModelError
+        if they are not those of a model that can be run here, StoreError if the disk is full.
+        """
+        folder = await in_thread(partial(find, self._cache_folder, listing.model))
+        if folder is None:
+            folder = await self._begun(listing.model)
+        store = await in_thread(partial(LayerStore.open, folder))
+        if with_tokenizer:
+            with self.using(store):
+                await self.complete_description(store)
+        self._known.remember(listing.model_name, listing.model, at=time.time())
+        return store
+
+    async def complete_description(self, store: LayerStore) -> None:
+        """Get the small files that a store lacks: tokenizer and defaults. Raises as `open` does."""
+        missing = store.missing(name for name in sorted(store.manifest.files) if is_small(name))
+        if missing:
+            files = await self._small_files(store.manifest, missing)
+            await in_thread(partial(write_description, store.folder, store.manifest, files))
+
+    @contextmanager
+    def using(self, store: LayerStore) -> Iterator[None]:
+        """Keep a store in the cache folder from being removed for as long as the block lasts."""
+        with using(self._cache_folder, store.folder):
+            yield
+
+    async def fetch(self, store: LayerStore, names: Sequence[str], holdings: Holdings) -> None:
+        """Get those of the files that the store lacks, and note in `holdings` what has come.
+
+        What has come stays if this is cancelled or fails. Raises SwarmError, ModelError, StoreError.
+        """
+        missing = store.missing(names)
+        if not missing:
+            return
+        manifest = store.manifest
+        needed_bytes = manifest.bytes_of(missing)
+        if store.folder.is_relative_to(self._cache_folder):
+            await self._make_room(needed_bytes, keep=manifest.hash)
+        source = StoreSource(store, self._say)
+        what = f"fetching {_described(missing)} of {manifest.name}"
+        bar = ProgressBar(what) if self._shows_progress else None
+
+        def report(progress: Progress) -> None:
+            if bar is not None:
+                bar.update(progress.done_bytes, progress.total_bytes)
+
+        try:
+            summary = await fetch_files(
+                store,
+                names,
+                holdings,
+                holders=partial(holders_of, self._swarm, manifest.hash, manifest),
+                pool=self._pool,
+                report=report,
+                otherwise=source.convert if source.exists else None,
+                settings=self._settings,
+            )
+        finally:
+            if bar is not None:
+                bar.close()
+        logger.debug(
+            "fetched files=%d bytes=%d peers=%d seconds=%.1f",
+            len(missing),
+            summary.received_bytes,
+            len(summary.received_by_peer),
+            summary.seconds,
+        )
+
+    async def origins_of(self, listings: Iterable[ModelListing]) -> Mapping[str, Origin]:
+        """Where some models come from, by hash, as their servers say: for people. Not of all, if any."""
+
+        async def origin_of(listing: ModelListing) -> Origin | None:
+            with contextlib.suppress(P2PInferError, TimeoutError):
+                for holder in (await self._holders(listing.model))[:1]:
+                    return (await fetch_summary(holder, self._pool, listing.model)).origin
+            return None
+
+        asked = list(listings)[:_MOST_SUMMARIES]
+        found = await all_of(*map(origin_of, asked))
+        return {one.model: origin for one, origin in zip(asked, found, strict=True) if origin is not None}
+
+    async def _candidate(self, listing: ModelListing) -> Candidate:
+        servers = await self._swarm.servers(listing.model)
+        known = self._known.read().get(listing.model_name)
+        folder = await in_thread(partial(find, self._cache_folder, listing.model))
+        return Candidate(
+            listing=listing,
+            servers=[server for server in servers if server.peer_id != self._swarm.peer_id],
+            has_files=folder is not None,
+            is_known=known is not None and known.hash == listing.model,
+        )
+
+    async def _holders(self, model: str) -> list[Holder]:
+        """Some of the servers of a model, in an order of our own: not everybody asks the same first."""
+        holders = await holders_of(self._swarm, model)
+        return random.sample(holders, min(len(holders), _MOST_ASKED))
+
+    async def _begun(self, model: str) -> Path:
+        """A new store with manifest and config, from peers."""
+        manifest = await fetch_manifest(model, await self._holders(model), self._pool)
+        check_manifest(manifest)
+        files = await self._small_files(manifest, (CONFIG_FILE,))
+        await self._make_room(sum(map(len, files.values())), keep=manifest.hash)
+        folder = fetched_folder(self._cache_folder, manifest.hash)
+        await in_thread(partial(write_description, folder, manifest, files))
+        return folder
+
+    async def _small_files(self, manifest: Manifest, names: Sequence[str]) -> dict[str, bytes]:
+        """Config or tokenizer, from peers or else from the source, looked at before anything is written."""
+        holders = [
+            holder
+            for holder in await holders_of(self._swarm, manifest.hash, manifest)
+            if holder.may_help(names)
+        ]
+        some = random.sample(holders, min(len(holders), _MOST_ASKED))
+        try:
+            files = await fetch_into_memory(manifest, names, some, self._pool)
+        except SwarmError as error:
+            if manifest.origin.hub_id is None:
+                raise
+            files = await self._small_files_from_source(manifest, names, error)
+        check_small_files(manifest, files)
+        return files
+
+    async def _small_files_from_source(
+        self, manifest: Manifest, names: Sequence[str], why: SwarmError
+    ) -> dict[str, bytes]:
+        """Read them from the hub into a folder that is removed again. Raises SwarmError: both reasons."""
+        with tempfile.TemporaryDirectory(prefix="p2pinfer-") as folder:
+            store = LayerStore(Path(folder), manifest, {})
+            try:
+                await StoreSource(store, self._say).convert(names)
+                return {name: (store.folder / name).read_bytes() for name in names}
+            except (ModelError, OSError) as error:
+                raise SwarmError(f"{why}. From its source: {error}") from error
+
+    async def _make_room(self, needed_bytes: int, *, keep: str) -> None:
+        removed = await in_thread(
+            partial(
+                prune,
+                self._cache_folder,
+                needed_bytes=needed_bytes,
+                budget_bytes=self._budget_bytes,
+                keep={keep},
+            )
+        )
+        for store in removed:
+            self._say(f"removed {store.name} ({store.hash[:16]}) from {self._cache_folder}: room was needed")
+
+
+def _described(names: Sequence[str]) -> str:
+    """`layers 3:6`, or how many files."""
+    layers = [layer for name in names if (layer := layer_of(name)) is not None]
+    if not layers:
+        return "the ends"
+    if len(layers) == len(names) == max(layers) - min(layers) + 1:
+        return f"layers {Span(min(layers), max(layers) + 1)}"
+    return several(len(names), "file")

@@ -45,7 +45,7 @@ def check_small_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             raise ModelError(f"{manifest.name}: {name} is not JSON ({error})") from error
         if name not in _VOCABULARIES and (wanted := next(_code_wanted(content), None)):
             raise ModelError(
-                f"{manifest.name}: {name} names code to be run ({wanted!r}). A model that comes from the swarm "
+                f"{manifest.name}: {name} names code to be run ({wanted!r}). What comes from the swarm "
                 "never runs code: use another model"
             )
         if name == CONFIG_FILE:

@@ -291,7 +291,7 @@ def test_memory_stays_far_below_the_model(tmp_path: Path):
         "import resource, sys, torch; from pathlib import Path\n"
         "from p2pinfer.model import families, source as s\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "opened = s.open_source(sys.argv[1], Path(sys.argv[1])); \n"
+        "opened = s.open_source(sys.argv[1], Path(sys.argv[1]), print); \n"
         "config = families.transformers_config(opened.config)\n"
         "from p2pinfer.model.blueprint import blueprint; blueprint(config, 0); before = peak()\n"
         "s.convert(opened, Path(sys.argv[2]), print); print(peak() - before)"

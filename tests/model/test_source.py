@@ -156,12 +156,12 @@ def test_a_model_in_the_local_hub_cache_needs_no_hub(tmp_path: Path):
     (repository / "refs" / "main").write_text("0" * 40)
     save_tiny_model(repository / "snapshots" / ("0" * 40), "llama")
     program = (
-        "from pathlib import Path; from p2pinfer.model.source import locate, open_source\n"
-        "print(open_source('some/tiny', locate('some/tiny', print)).name)"
+        "from p2pinfer.model.source import locate, open_source\n"
+        "print(open_source('some/tiny', locate('some/tiny'), print).origin.words)"
     )
     result = run_without_hub(program, tmp_path)
 
-    assert result.stdout.splitlines()[-1] == "some/tiny", result.stderr
+    assert result.stdout.splitlines()[-1] == "some/tiny at 000000000000, safetensors BF16", result.stderr
 
 
 def test_nonsense_is_no_model_id(tmp_path: Path):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import ModelError
-from p2pinfer.model.families import text_config
+from p2pinfer.model.formats.hf.configs import (
+    CARD_FILE,
+    CONFIG_FILE,
+    GENERATION_CONFIG_FILE,
+    INDEX_FILE,
+    check_all_there,
+    check_not_quantized,
+    generation_fields,
+    licence_of,
+    parse_object,
+    weight_files,
+)
+from p2pinfer.model.formats.hf.safetensors_header import read_header
+from p2pinfer.model.formats.hf.snapshot import hub_place
+from p2pinfer.model.formats.hf.tensors import check_type, format_words, store_name
 from p2pinfer.model.layer_store.names import TOKENIZER_FILES
-from p2pinfer.model.layer_store.origin import Origin
+from p2pinfer.model.layer_store.origin import Origin, TensorPlace
 
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-_PREFIX = re.compile(r"^(model\.language_model\.|language_model\.model\.|language_model\.|model\.)")
-_DECODER_NAME = re.compile(r"^(layers\.\d+\..+|embed_tokens\.weight|norm\.(weight|bias)|lm_head\.weight)$")
-_FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
+_MOST_CARD_BYTES = 4 << 20
 
 
 class HfFolder:
@@ -33,36 +40,42 @@ class HfFolder:
         self.name = name
         self.remarks: list[str] = []
         self._folder = folder
-        if not (folder / "config.json").exists():
-            raise ModelError(f"{folder} is no model folder: it has no config.json")
-        self.config = _read_json(folder / "config.json")
-        if "quantization_config" in self.config:
-            raise ModelError(f"{folder} is quantized already; convert from the original model instead")
-        files = _weight_files(folder)
-        self._readers = {path: _open_safetensors(path) for path in files}
+        if not (folder / CONFIG_FILE).exists():
+            raise ModelError(f"{folder} is no model folder: it has no {CONFIG_FILE}")
+        self.config = _read_json(folder / CONFIG_FILE)
+        check_not_quantized(self.config, str(folder))
+        index = _read_json(folder / INDEX_FILE) if (folder / INDEX_FILE).is_file() else None
+        files = weight_files(index)
+        check_all_there(files, {path.name for path in folder.iterdir() if path.is_file()}, str(folder))
+        self._readers = {folder / file: _open_safetensors(folder / file) for file in files}
         self._places: dict[str, tuple[Path, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for path, reader in self._readers.items():
             for stored in reader.keys():  # noqa: SIM118 - a reader is no dict
                 self._add(path, stored)
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
-        """The format alone."""
-        return Origin(format="safetensors")
+        """With the model's id and commit, if the folder is a snapshot in the Hugging Face cache."""
+        headers = {path: read_header(path) for path in self._readers}
+        tensors = {name: (path, headers[path][stored]) for name, (path, stored) in self._places.items()}
+        hub_id, revision = hub_place(self._folder) or (None, None)
+        return Origin.proper(
+            words=format_words(tensor for _, tensor in tensors.values()),
+            hub_id=hub_id,
+            revision=revision,
+            licence=self._licence(),
+            tensors={
+                name: TensorPlace(path.name, tensor.start, tensor.end)
+                for name, (path, tensor) in tensors.items()
+            },
+        )
 
     @property
     def generation_config(self) -> dict[str, Any]:
         """generation_config.json without its library version, or the token ids of the config."""
-        path = self._folder / "generation_config.json"
-        if path.is_file():
-            fields = _read_json(path)
-        else:
-            own = {**self.config, **text_config(self.config)}
-            fields = {name: own.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        return {
-            name: value for name, value in fields.items() if name != "transformers_version" and name[0] != "_"
-        }
+        path = self._folder / GENERATION_CONFIG_FILE
+        return generation_fields(self.config, _read_json(path) if path.is_file() else None)
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows [start, stop) of a tensor, as float32."""
@@ -80,35 +93,20 @@ class HfFolder:
         return present
 
     def _add(self, path: Path, stored: str) -> None:
-        name = _PREFIX.sub("", stored)
-        if not _DECODER_NAME.match(name):
-            return  # a vision tower or a rotary buffer, which the decoder layers don't need
+        name = store_name(stored)
+        if name is None:
+            return
         slice_ = self._readers[path].get_slice(stored)
-        if slice_.get_dtype() not in _FLOAT_TYPES:
-            raise ModelError(
-                f"{path.name}: {stored} is stored as {slice_.get_dtype()}, and p2pinfer converts from "
-                f"{', '.join(_FLOAT_TYPES)}: use the original model"
-            )
+        check_type(path.name, stored, slice_.get_dtype())
         self._places[name] = (path, stored)
         self.shapes[name] = tuple(slice_.get_shape())
 
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / INDEX_FILE).is_file():
-        names = set(_read_json(folder / INDEX_FILE).get("weight_map", {}).values())
-        files = [folder / Path(str(name)).name for name in sorted(names)]
-    else:
-        files = [folder / WEIGHTS_FILE]
-    missing = [path.name for path in files if not path.is_file()]
-    if not missing:
-        return files
-    pickled = sorted(path.name for pattern in PICKLE_PATTERNS for path in folder.glob(pattern))
-    if pickled:
-        raise ModelError(
-            f"{folder} holds pickled weights ({pickled[0]}). Loading a pickle can run any program, so "
-            "p2pinfer reads safetensors only: use a revision of the model that has safetensors"
-        )
-    raise ModelError(f"{folder} has no {', '.join(missing)}")
+    def _licence(self) -> str | None:
+        try:
+            with (self._folder / CARD_FILE).open("rb") as card:
+                return licence_of(card.read(_MOST_CARD_BYTES).decode("utf-8", "replace"))
+        except OSError:
+            return None
 
 
 def _open_safetensors(path: Path) -> Any:
@@ -122,11 +120,8 @@ def _open_safetensors(path: Path) -> Any:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_text("utf-8"))
+        return parse_object(path.read_text("utf-8"), str(path))
     except OSError as error:
         raise ModelError(f"{path.parent} has no readable {path.name} ({error.strerror})") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise ModelError(f"{path} is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise ModelError(f"{path} holds no JSON object")
-    return fields

@@ -6,30 +6,91 @@ from collections.abc import Callable
 from pathlib import Path
 
 from p2pinfer.errors import ModelError
-from p2pinfer.model.formats import hub
 from p2pinfer.model.formats.gguf.file import GgufFile
+from p2pinfer.model.formats.hf.snapshot import cached_snapshot
 from p2pinfer.model.formats.hf_folder import HfFolder
+from p2pinfer.model.formats.hub.model import HubModel
+from p2pinfer.model.formats.hub.repository import HubRepository, find_repository
 from p2pinfer.model.formats.weights import WeightSource
+from p2pinfer.model.layer_store.origin import Origin
+
+Progress = Callable[[str], None]
+
+_PATH_BEGINNINGS = ("/", "./", "../", "~", ".\\", "..\\")
+_PATH_ENDS = ("/", ".gguf", ".safetensors")
 
 
-def locate(model: str, progress: Callable[[str], None]) -> Path:
-    """The file or folder of `model`; a model id is downloaded unless the local cache has it.
+def is_path(text: str) -> bool:
+    """True if `text` can only be meant as a path, or as a file, whether it exists or not.
 
-    Raises ModelError.
+    `org/name` is none: a hub id looks like that. More slashes than one are a path.
+    """
+    return (
+        text in (".", "..")
+        or text.startswith(_PATH_BEGINNINGS)
+        or text.lower().endswith(_PATH_ENDS)
+        or text.count("/") > 1
+    )
+
+
+def is_local(model: str) -> bool:
+    """True if a user means a file or folder of this machine, whether it exists or not."""
+    try:
+        return is_path(model) or Path(model).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have; no home
+        return False
+
+
+def locate_here(model: str, revision: str | None = None) -> Path | None:
+    """The file or folder of `model` on this machine; None for a model id that the local cache lacks.
+
+    Raises ModelError for what is neither a path nor a model id.
     """
     path = Path(model).expanduser()
     if path.exists():
         return path.resolve()
-    looks_like_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
-    if looks_like_path:
+    if is_path(model):
         raise ModelError(f"there is no file or folder {model}")
-    return hub.fetch(model, progress)
+    cached = cached_snapshot(model, revision)
+    if cached is None:
+        return None
+    try:
+        HfFolder(cached, model)
+    except ModelError:  # parts of it were never downloaded
+        return None
+    return cached
 
 
-def open_source(model: str, path: Path) -> WeightSource:
-    """The weights at `path`. Raises ModelError if they can't be read."""
-    if path.is_dir():
-        return HfFolder(path, Path(model).name if Path(model).expanduser().exists() else model)
-    if path.suffix == ".gguf":
-        return GgufFile(path)
-    raise ModelError(f"{path} is neither a folder nor a .gguf file")
+def locate(model: str, revision: str | None = None) -> Path | HubRepository:
+    """Where `model` is: on this machine, or else on the hub, which is asked one question.
+
+    Raises ModelError, and HubUnreachableError if the hub doesn't answer.
+    """
+    return locate_here(model, revision) or find_repository(model, revision)
+
+
+def open_source(model: str, place: Path | HubRepository, progress: Progress) -> WeightSource:
+    """The weights at a place. `progress` is told what comes from the hub. Raises ModelError."""
+    if isinstance(place, HubRepository):
+        return HubModel(place, progress)
+    if place.is_dir():
+        return HfFolder(place, Path(model).name if Path(model).expanduser().exists() else model)
+    if place.suffix == ".gguf":
+        return GgufFile(place)
+    raise ModelError(f"{place} is neither a folder nor a .gguf file")
+
+
+def source_of(origin: Origin, progress: Progress) -> WeightSource | None:
+    """The weights that a store was converted from; None if they lie on no hub.
+
+    The local cache is read if it has them. Raises ModelError, and HubUnreachableError.
+    """
+    if origin.hub_id is None:
+        return None
+    cached = cached_snapshot(origin.hub_id, origin.revision)
+    if cached is not None:
+        try:
+            return HfFolder(cached, origin.hub_id)
+        except ModelError:  # parts of it were never downloaded
+            pass
+    return HubModel(find_repository(origin.hub_id, origin.revision), progress)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from p2pinfer.types import Span
+
 CONFIG_FILE = "config.json"
 ENDS_FILE = "ends.safetensors"
 GENERATION_CONFIG_FILE = "generation_config.json"
@@ -27,6 +29,11 @@ _LAYER_FILE = re.compile(r"layers/([0-9]{5})\.safetensors")
 def layer_file(layer: int) -> str:
     """The name of one decoder layer's file."""
     return f"layers/{layer:05d}.safetensors"
+
+
+def layer_files(layers: Span) -> tuple[str, ...]:
+    """The names of the files of a span's layers."""
+    return tuple(map(layer_file, range(layers.start, layers.end)))
 
 
 def layer_of(name: str) -> int | None:

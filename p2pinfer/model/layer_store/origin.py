@@ -41,6 +41,34 @@ class Origin:
     licence: str | None = None  # its name as the model's card says it, such as `apache-2.0`
     tensors: Mapping[str, TensorPlace] = field(default_factory=dict)  # by the names of a WeightSource
 
+    @classmethod
+    def proper(
+        cls,
+        *,
+        words: str,
+        hub_id: str | None,
+        revision: str | None,
+        licence: str | None,
+        tensors: Mapping[str, TensorPlace],
+    ) -> Origin:
+        """What a source says of itself, without the parts that `from_json` would refuse.
+
+        `words` are the format.
+        """
+        fits = len(tensors) <= MOST_TENSORS
+        hub_id = hub_id if hub_id is not None and _is_hub_id(hub_id) else None
+        return cls(
+            format=words if _is_short_text(words) else "",
+            hub_id=hub_id,
+            revision=revision if hub_id and revision and _REVISION.fullmatch(revision) else None,
+            licence=licence if licence and _is_short_text(licence) else None,
+            tensors={
+                name: at
+                for name, at in tensors.items()
+                if fits and _TENSOR.fullmatch(name) and _is_place([at.file, at.start, at.end])
+            },
+        )
+
     @property
     def words(self) -> str:
         """In one line, for people."""
@@ -66,7 +94,7 @@ class Origin:
             raise StoreError("the manifest's origin is no object")
         licence, form = _text(data, "licence"), _text(data, "format")
         hub_id, revision = _text(data, "hub_id"), _text(data, "revision")
-        if hub_id is not None and (not _HUB_ID.fullmatch(hub_id) or ".." in hub_id):
+        if hub_id is not None and not _is_hub_id(hub_id):
             raise StoreError("the manifest's hub_id is no id of a model")
         if revision is not None and not _REVISION.fullmatch(revision):
             raise StoreError("the manifest's revision is no commit")
@@ -86,7 +114,7 @@ def _text(data: Mapping[str, Any], name: str) -> str | None:
     value = data.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > _MOST_CHARACTERS or not value.isprintable():
+    if not isinstance(value, str) or not _is_short_text(value):
         raise StoreError(f"the manifest's {name} is no short text")
     return value
 
@@ -98,11 +126,23 @@ def _tensor_name(name: str) -> str:
 
 
 def _place(data: Any) -> TensorPlace:
-    if (
+    if not _is_place(data):
+        raise StoreError("the manifest's origin has a tensor without a proper place")
+    return TensorPlace(*data)
+
+
+def _is_place(data: Any) -> bool:
+    return (
         isinstance(data, list)
         and [type(part) for part in data] == [str, int, int]
-        and _FILE.fullmatch(data[0])
+        and _FILE.fullmatch(data[0]) is not None
         and 0 <= data[1] <= data[2] < _MOST_BYTES
-    ):
-        return TensorPlace(*data)
-    raise StoreError("the manifest's origin has a tensor without a proper place")
+    )
+
+
+def _is_hub_id(text: str) -> bool:
+    return _HUB_ID.fullmatch(text) is not None and ".." not in text
+
+
+def _is_short_text(text: str) -> bool:
+    return len(text) <= _MOST_CHARACTERS and text.isprintable()

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pinfer.errors import StoreError
-from p2pinfer.model.layer_store.manifest import MAX_MANIFEST_BYTES, Manifest
+from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, layer_file
+from p2pinfer.model.layer_store.search import read_manifest
 from p2pinfer.model.layer_store.tensors import Tensors, read_tensors, read_verified
 from p2pinfer.types import Span
 
@@ -34,15 +35,7 @@ class LayerStore:
     @classmethod
     def open(cls, folder: Path) -> LayerStore:
         """Read manifest and config. Raises StoreError if they are missing, altered or don't agree."""
-        path = folder / MANIFEST_FILE
-        try:
-            if path.stat().st_size > MAX_MANIFEST_BYTES:
-                raise StoreError(f"{path} is too large to be a manifest")
-            manifest = Manifest.from_json(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"{folder} is no layer store: {MANIFEST_FILE} can't be read ({error})"
-            ) from error
+        manifest = read_manifest(folder / MANIFEST_FILE)
         config = json.loads(read_verified(folder / CONFIG_FILE, manifest.files[CONFIG_FILE]).tobytes())
         store = cls(folder, manifest, config)
         store._check_config()

@@ -12,7 +12,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,21 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> FileEntry:
 
     Raises OSError, for instance if the disk is full.
     """
-    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     digest = FileDigest()
     with path.open("wb") as file:
-        parts: list[bytes | memoryview] = [_header_bytes(names, tensors)]
-        parts += [_raw(tensors[name]) for name in names]
-        for part in parts:
+        for part in _parts(tensors):
             digest.update(part)
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
+    return digest.entry()
+
+
+def tensors_entry(tensors: Mapping[str, NDArray[Any]]) -> FileEntry:
+    """What `write_tensors` would return. Nothing is written."""
+    digest = FileDigest()
+    for part in _parts(tensors):
+        digest.update(part)
     return digest.entry()
 
 
@@ -91,6 +96,12 @@ def let_pages_go(array: NDArray[Any]) -> None:
         base = base.obj
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
+
+
+def _parts(tensors: Mapping[str, NDArray[Any]]) -> Iterator[bytes | memoryview]:
+    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    yield _header_bytes(names, tensors)
+    yield from (_raw(tensors[name]) for name in names)
 
 
 def _header_bytes(names: list[str], tensors: Mapping[str, NDArray[Any]]) -> bytes:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.chunks import FileDigest, FileEntry
+from p2pinfer.model.layer_store.journal import Journal, Key
 from p2pinfer.model.layer_store.manifest import Manifest, hash_of
 from p2pinfer.model.layer_store.names import CONFIG_FILE, GENERATION_CONFIG_FILE, MANIFEST_FILE
 from p2pinfer.model.layer_store.origin import Origin
-from p2pinfer.model.layer_store.tensors import write_tensors
+from p2pinfer.model.layer_store.tensors import tensors_entry, write_tensors
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -26,15 +27,21 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class StoreWriter:
     """An unfinished store in a folder of its own. Only `finish` makes it a store."""
 
-    def __init__(self, folder: Path, needed_bytes: int) -> None:
-        """Raises StoreError if the disk has less than `needed_bytes` free."""
+    def __init__(self, folder: Path, needed_bytes: int, journal_key: Key | None = None) -> None:
+        """With a key, go on with what another writer with this key has finished in the folder.
+
+        Raises StoreError if the disk has less free than what is missing of `needed_bytes`.
+        """
         self.folder = folder
         self._needed_bytes = needed_bytes
         self.entries: dict[str, FileEntry] = {}
+        self._journal: Journal | None = None
         with self.writing():
+            if journal_key is not None:
+                self._journal = Journal(folder, journal_key)
             (folder / "layers").mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(folder).free
-        if free_bytes < needed_bytes:
+        if free_bytes < needed_bytes - (self._journal.kept_bytes() if self._journal else 0):
             raise self._full(free_bytes)
 
     @contextmanager
@@ -47,15 +54,26 @@ class StoreWriter:
                 raise self._full(shutil.disk_usage(self.folder).free) from error
             raise StoreError(f"{self.folder} can't be written: {error.strerror}") from error
 
-    def add_tensors(self, name: str, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Write one safetensors file."""
+    def has(self, name: str, *, kept: bool = True) -> bool:
+        """True if the journal has a file, and its bytes are here; without `kept` they needn't be."""
+        entry = self._journal.finished(name, kept=kept) if self._journal is not None else None
+        if entry is not None:
+            self.entries[name] = entry
+        return entry is not None
+
+    def add_tensors(self, name: str, tensors: Mapping[str, NDArray[Any]], *, kept: bool = True) -> None:
+        """Write one safetensors file. If not `kept` only its entry is computed."""
         with self.writing():
-            self.entries[name] = write_tensors(self.folder / name, tensors)
+            self.entries[name] = (
+                write_tensors(self.folder / name, tensors) if kept else tensors_entry(tensors)
+            )
+            if self._journal is not None:
+                self._journal.add(name, self.entries[name])
 
     def add_json(self, name: str, fields: Mapping[str, Any]) -> None:
         """Write one JSON file, keys sorted."""
         with self.writing():
-            (self.folder / name).write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", "utf-8")
+            (self.folder / name).write_text(json_text(fields), "utf-8")
             self.add_written(name)
 
     def add_written(self, name: str) -> None:
@@ -92,3 +110,8 @@ class StoreWriter:
             f"the disk is too full for the converted model: it needs {self._needed_bytes:,} bytes and "
             f"{self.folder} has {free_bytes:,} free"
         )
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """How a store writes JSON: keys sorted, so that equal fields give equal bytes."""
+    return json.dumps(fields, indent=1, sort_keys=True) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from p2pinfer.server.door.handler import Handler
 from p2pinfer.tasks import cancel_and_wait
@@ -22,6 +22,7 @@ Context = Any
 """grpc.aio.ServicerContext, whose generics exist for type checkers only."""
 
 _RETRY_SECONDS = 5.0
+_Reply = TypeVar("_Reply")
 
 
 class Reception(InferenceServicer):
@@ -85,14 +86,16 @@ class Reception(InferenceServicer):
         """Pass it on."""
         return await self._passed_on(context, lambda handler: handler.Settle(request, context))
 
-    async def _passed_on(self, context: Context, call: Callable[[Handler], Awaitable[Any]]) -> Any:
+    async def _passed_on(self, context: Context, call: Callable[[Handler], Awaitable[_Reply]]) -> _Reply:
+        handler = self._handler
         async with errors_as_status(context):
-            if self._handler is None:
+            if handler is None:
                 raise Refused(
                     Reason.BUSY, "this server is still loading its layers, or leaves", _RETRY_SECONDS
                 )
+        assert handler is not None  # `errors_as_status` raises
         with self._counted():
-            return await call(self._handler)
+            return await call(handler)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -1,8 +1,9 @@
-"""The claim on layers that a server makes before it has them, and keeps up while it fetches and loads them."""
+"""The claim on layers that a server makes before it has them, and repeats while it fetches and loads them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -23,14 +24,13 @@ def joining_record(
     manifest: Manifest,
     layers: Span,
     reachable: Reachable,
-    *,
-    holds_ends: bool,
-    now: float,
+    holds_ends: Callable[[], bool],
 ) -> Announcement:
     """The record of a server that is still loading: placement counts it, routes don't.
 
     Others that fetch the same layers find it by this record: they give each other what they have.
     """
+    now = time.time()
     return Announcement(
         peer_id=peer_id,
         model=manifest.hash,
@@ -41,7 +41,7 @@ def joining_record(
         numerics="pending",
         endpoints=reachable.endpoints,
         certificate=reachable.certificate.der,
-        holds_ends=holds_ends,
+        holds_ends=holds_ends(),
         version=__version__,
         public_name=config.public_name,
         region=config.region,

@@ -18,9 +18,8 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.backoff import Backoff
-from p2pinfer.errors import P2PInferError, SwarmError
+from p2pinfer.errors import HubUnreachableError, P2PInferError, SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.model.formats.hub import HubUnreachableError
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter

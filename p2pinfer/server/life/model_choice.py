@@ -1,4 +1,4 @@
-"""Which model this server serves, and where its description comes from: this machine, the swarm, or the source.
+"""Which model this server serves, and where its description comes from.
 
 A model on this machine is taken as it is. A name is looked for in the swarm first: then the manifest comes
 from other servers, and later the files of the layers. What the swarm doesn't serve is converted here.
@@ -6,27 +6,33 @@ from other servers, and later the files of the layers. What the swarm doesn't se
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from p2pinfer.errors import SwarmError, UsageError
-from p2pinfer.model.formats.lookup import is_path
+from p2pinfer.model.formats.lookup import is_local
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.owner.consent import ask
+from p2pinfer.plain_text import printable
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.model_loading import open_store
 from p2pinfer.sharing.library import Library
 from p2pinfer.sharing.naming.model_ref import ModelRef
+from p2pinfer.sharing.naming.needed import Candidate
+from p2pinfer.sharing.naming.question import question, read_answer
+from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.threads import in_thread
+
+_MOST_QUESTIONS = 3
 
 
 @dataclass(slots=True)
 class ChosenModel:
     """What was chosen in an earlier serving period: the owner isn't asked again."""
 
-    ref: ModelRef | None = None
+    listing: ModelListing | None = None
 
 
 class ModelChoice:
@@ -38,9 +44,10 @@ class ModelChoice:
         self._say = say
 
     @property
-    def is_local(self) -> bool:
-        """True if the owner names a file or folder: it can be opened before the swarm is joined."""
-        return self._config.model is not None and is_path(self._config.model)
+    def local(self) -> str | None:
+        """The file or folder that the owner names: it can be opened before the swarm is joined."""
+        model = self._config.model
+        return model if model is not None and is_local(model) else None
 
     async def open(self, library: Library, opening: Awaitable[LayerStore] | None) -> LayerStore:
         """The store, of which files may be missing. `opening` opens a local model.
@@ -49,43 +56,44 @@ class ModelChoice:
         """
         if opening is not None:
             return await opening
-        if not self._config.initial_peers:
-            return await self._converted()
-        ref = self._chosen.ref
-        if ref is None and self._config.model is not None:
-            ref = ModelRef.parse(self._config.model)
-        if ref is not None:
-            found = await library.find(ref)
-            if found is None and ref.digest_prefix:
-                raise UsageError(
-                    f"the swarm serves no model {ref}: see what it serves with "
-                    "`python -m p2pinfer.health --once --initial-peers ...`"
-                )
-        else:
-            found = await library.most_needed(partial(_asked, self._say) if _can_ask() else None)
-            if found is None:
-                raise SwarmError("this swarm serves no model yet: name one to begin with")
-        if found is None:
-            return await self._converted()
-        store = await library.open(found)
-        self._chosen.ref = ModelRef.parse(store.manifest.hash)
-        return store
-
-    async def _converted(self) -> LayerStore:
+        if self._chosen.listing is None and self._config.initial_peers:
+            self._chosen.listing = await self._found(library)
+        if self._chosen.listing is not None:
+            return await library.open(self._chosen.listing)
         assert self._config.model is not None
         return await open_store(self._config, self._config.model, self._say)
+
+    async def _found(self, library: Library) -> ModelListing | None:
+        """The model of the swarm; None if the swarm doesn't serve the one that the owner names."""
+        if self._config.model is None:
+            return await self._most_needed(library)
+        ref = ModelRef.parse(self._config.model)
+        found = await library.find(ref)
+        if found is None and ref.hash_prefix is not None:
+            raise UsageError(
+                f"the swarm serves no model {printable(str(ref))}: "
+                "`python -m p2pinfer.health --once --initial-peers ...` shows what it serves"
+            )
+        return found
+
+    async def _most_needed(self, library: Library) -> ModelListing:
+        ranked = await library.ranked()
+        if not ranked:
+            raise SwarmError("this swarm serves no model yet: name one to begin with")
+        if len(ranked) == 1 or not _can_ask():
+            return ranked[0].listing
+        return await self._asked(ranked)
+
+    async def _asked(self, ranked: Sequence[Candidate]) -> ModelListing:
+        for _ in range(_MOST_QUESTIONS):
+            answer = await in_thread(partial(ask, question(ranked)), name="p2pinfer-question")
+            if answer is None:
+                break
+            if (found := read_answer(answer, ranked)) is not None:
+                return found.listing
+            self._say("that is none of these")
+        raise UsageError("no model was chosen: give its number, or name it: NAME or NAME@HASH")
 
 
 def _can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
-
-
-async def _asked(say: Callable[[str], None], question: str) -> str:
-    """What the person at the terminal answers. Raises UsageError if there is no answer."""
-    say(question)
-    try:
-        return await in_thread(sys.stdin.readline, name="p2pinfer-question")
-    except asyncio.CancelledError:
-        raise
-    except OSError as error:
-        raise UsageError("no answer can be read: name a MODEL") from error

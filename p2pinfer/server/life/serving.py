@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,7 +11,7 @@ from functools import partial
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.layer_store.names import layer_file
+from p2pinfer.model.layer_store.names import layer_files
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import open_to_peers
@@ -28,10 +28,10 @@ from p2pinfer.sharing.give.gate import Gate
 from p2pinfer.sharing.give.service import SharingService
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
-from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import cancel_and_wait, ending
+from p2pinfer.types import Span
 from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
 
@@ -45,7 +45,7 @@ async def serve_period(
     """
     choice = ModelChoice(config, period.chosen, period.say)
     async with (
-        _opening(config, choice, period) as opening,
+        _opening(config, choice.local, period) as opening,
         Swarm.join(
             config.initial_peers,
             identity,
@@ -75,14 +75,13 @@ async def serve_period(
 
 @asynccontextmanager
 async def _opening(
-    config: ServerConfig, choice: ModelChoice, period: ServingPeriod
+    config: ServerConfig, local: str | None, period: ServingPeriod
 ) -> AsyncIterator[asyncio.Future[LayerStore] | None]:
     """Open a local model beside joining the swarm: both take seconds."""
-    if not choice.is_local:
+    if local is None:
         yield None
         return
-    assert config.model is not None
-    async with ending(asyncio.create_task(open_store(config, config.model, period.say))) as opening:
+    async with ending(asyncio.create_task(open_store(config, local, period.say))) as opening:
         yield opening
 
 
@@ -115,30 +114,36 @@ async def _serve_model(
     period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash}")
     if (words := await _company(swarm, library, manifest)) is not None:
         period.say(words)
-    holdings, reception = Holdings(store), Reception()
+    with contextlib.closing(Holdings(store)) as holdings:
+        await _serve_layers(config, swarm, library, store, holdings, layers, accounts, period)
+
+
+async def _serve_layers(
+    config: ServerConfig,
+    swarm: Swarm,
+    library: Library,
+    store: LayerStore,
+    holdings: Holdings,
+    layers: Span,
+    accounts: Accounts,
+    period: ServingPeriod,
+) -> None:
+    """Open the door, claim the layers, fetch what is missing of them, load and serve them."""
+    manifest, reception = store.manifest, Reception()
     gate = Gate(limits=period.sharing_limits, activity=period.activity)
     services = [
         partial(add_InferenceServicer_to_server, reception),
         partial(add_SharingServicer_to_server, SharingService(store, holdings, gate)),
     ]
     async with open_to_peers(config.listen, config.announce, services, reception.adopt, swarm) as reachable:
-
-        def claim() -> Announcement:
-            return joining_record(
-                config,
-                swarm.peer_id,
-                manifest,
-                layers,
-                reachable,
-                holds_ends=holdings.holds(manifest.end_files),
-                now=time.time(),
-            )
-
+        holds_ends = partial(holdings.holds, manifest.end_files)
+        claim = partial(joining_record, config, swarm.peer_id, manifest, layers, reachable, holds_ends)
         async with claimed(swarm, claim, config.heartbeat_seconds) as claiming:
-            names = [layer_file(layer) for layer in range(layers.start, layers.end)]
-            await library.fetch(store, names, holdings)
+            await library.fetch(store, layer_files(layers), holdings)
             engine, speed = await load_layers(config, store, layers, period.say)
             await cancel_and_wait(claiming)
-            span = LoadedSpan(manifest=manifest, claim=claim(), engine=engine, speed=speed)
+            span = LoadedSpan(
+                manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends
+            )
             service = SpanService(config, swarm, span, accounts, period)
             await service.run(reception, reachable)

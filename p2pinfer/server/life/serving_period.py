@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.server.life.model_choice import ChosenModel
-from p2pinfer.sharing.give.activity import Activity
+from p2pinfer.sharing.give.activity import IDLE, Activity
 from p2pinfer.sharing.give.limits import SharingLimits
 from p2pinfer.swarm.membership.membership import Remembered
 

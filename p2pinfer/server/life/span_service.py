@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,6 +46,8 @@ class LoadedSpan:
     claim: Announcement
     engine: Engine
     speed: Speed
+    holds_ends: Callable[[], bool]
+    """Whether this server can give others what clients need."""
 
 
 class SpanService:
@@ -159,6 +162,7 @@ class SpanService:
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
             leaves_at=self._period.ends_at() if leaves_at is None else leaves_at,
             numerics=self._span.engine.numerics,
+            holds_ends=self._span.holds_ends(),
             endpoints=reachable.endpoints,
             certificate=reachable.certificate.der,
             decode=batcher.rates.decode.times(1 / runner.duty),

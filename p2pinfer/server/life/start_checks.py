@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 
 from p2pinfer.model.engine import check_engine
 from p2pinfer.model.families import family_of, text_config
-from p2pinfer.model.formats.lookup import locate, open_source
+from p2pinfer.model.formats.hub.repository import HubRepository
+from p2pinfer.model.formats.lookup import is_local, open_source
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.source import find_model
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.layer_choice import check_layers
+from p2pinfer.sharing.naming.model_ref import ModelRef
 from p2pinfer.swarm.addresses import check_address, check_listen_address, check_peer_address
 from p2pinfer.threads import in_thread
 
@@ -30,30 +32,26 @@ async def check_start(config: ServerConfig) -> None:
     await in_thread(partial(check_engine, device=config.device, engine=config.engine))
     if config.model is None:
         return
-    if config.initial_peers and not is_path(config.model):
+    if config.initial_peers and not is_local(config.model):
         ModelRef.parse(config.model)  # the swarm may have it, whether the hub can be asked or not
         return
-    with contextlib.suppress(_FoundError):
-        await in_thread(partial(_check_model, config))
+    await in_thread(partial(_check_model, config, config.model))
 
 
-class _FoundError(Exception):
-    """The hub has the model: it can be downloaded when the server may work."""
-
-
-def _before_download(line: str) -> None:
-    raise _FoundError
-
-
-def _check_model(config: ServerConfig) -> None:
-    assert config.model is not None
-    path = locate(config.model, _before_download)
+def _check_model(config: ServerConfig, model: str) -> None:
+    path = find_model(model, config.cache_folder)
+    if isinstance(path, HubRepository):
+        return  # the hub has the model: it can be read when the server may work
     if LayerStore.is_store(path):
         manifest = LayerStore.open(path).manifest
         check_layers(config, manifest.name, manifest.num_layers)
         return
-    source = open_source(config.model, path)
+    source = open_source(model, path, _unheard)
     family_of(source.config)
     num_layers = text_config(source.config).get("num_hidden_layers")
     if isinstance(num_layers, int):
         check_layers(config, source.name, num_layers)
+
+
+def _unheard(line: str) -> None:
+    """Nothing is fetched, so there is nothing to say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,3 +12,7 @@ class Activity:
 
     waiting: bool  # some activation waits to be computed or sent
     seconds_since_step: float  # or another change, of any open session; infinite if none is open
+
+
+IDLE = Activity(waiting=False, seconds_since_step=math.inf)
+"""A server without sessions."""

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from p2pinfer.errors import UsageError
+from p2pinfer.model.formats.lookup import is_path
 from p2pinfer.plain_text import printable
 
 HASH_CHARACTERS = 64
@@ -16,8 +17,6 @@ SHORT_HASH_CHARACTERS = 16
 _LEAST_HASH_CHARACTERS = 8
 _MOST_NAME_CHARACTERS = 128  # as the records of the swarm
 _HASH = re.compile(r"[0-9a-f]+")
-_PATH_BEGINNINGS = ("/", "./", "../", "~", ".\\", "..\\")
-_PATH_ENDS = ("/", ".gguf", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ class ModelRef:
         """Read `NAME`, `NAME@HASH` or a hash of 64 digits. Raises UsageError: what is wrong with it.
 
         A hub id such as `org/name` is a name. A path is none, and is refused: whoever can look at the disk
-        should ask `is_path` and the disk first.
+        should ask it first (`lookup.is_local`).
         """
         shown = printable(text)
         if is_path(text):
@@ -57,19 +56,6 @@ class ModelRef:
 
     def __str__(self) -> str:
         return "@".join(part for part in (self.name, self.hash_prefix) if part)
-
-
-def is_path(text: str) -> bool:
-    """True if `text` can only be meant as a path, or as a file, whether it exists or not.
-
-    `org/name` is none: a hub id looks like that. More slashes than one are a path.
-    """
-    return (
-        text in (".", "..")
-        or text.startswith(_PATH_BEGINNINGS)
-        or text.lower().endswith(_PATH_ENDS)
-        or text.count("/") > 1
-    )
 
 
 def words_to_copy(name: str, model: str) -> str:

@@ -1,4 +1,4 @@
-"""Who answers calls and lanes before the layers are loaded, while they are served, and when the server leaves."""
+"""Who answers calls and lanes: before layers are loaded, while they are served, when the server leaves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import REASON_KEY, RETRY_KEY
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     """gRPC's abort raises, too."""
 
 
@@ -26,7 +26,7 @@ class Context:
 
     async def abort(self, status: grpc.StatusCode, detail: str, trailing: tuple[Any, ...]) -> None:
         self.status, self.trailing = status, dict(trailing)
-        raise Aborted(detail)
+        raise AbortedError(detail)
 
 
 class Handler:
@@ -60,7 +60,7 @@ class Lane:
 
 async def refused(reception: Reception) -> Context:
     context = Context()
-    with pytest.raises(Aborted, match="still loading its layers, or leaves"):
+    with pytest.raises(AbortedError, match="still loading its layers, or leaves"):
         await reception.Ping(pb.PingRequest(), context)
     return context
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from p2pinfer.backoff import Backoff
 from p2pinfer.errors import RefusedError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.door.listeners import open_to_peers
+from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.life import announcing, span_service
 from p2pinfer.server.life.announcing import Heartbeats, withdraw
 from p2pinfer.server.life.serving_period import ServingPeriod
@@ -25,6 +28,7 @@ from p2pinfer.server.life.span_service import LoadedSpan, SpanService, cache_tok
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
+from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 from tests.fakes import (
     HIDDEN_SIZE,
     MODEL,
@@ -117,9 +121,23 @@ class Program:
         claim = claim_of(self.board)
         accounts = Accounts(self.board.identity, self.book, receipt_tokens=config.receipt_tokens)
         swarm: Any = self.board
-        span = LoadedSpan(manifest=fake_manifest(2), claim=claim, engine=FakeEngine(Span(0, 2)), speed=SPEED)
+        span = LoadedSpan(
+            manifest=fake_manifest(2),
+            claim=claim,
+            engine=FakeEngine(Span(0, 2)),
+            speed=SPEED,
+            holds_ends=lambda: False,
+        )
         service = SpanService(config, swarm, span, accounts, self.period)
-        self.serving = asyncio.create_task(service.run())
+        self.serving = asyncio.create_task(self._serve(service, config, swarm))
+
+    async def _serve(self, service: SpanService, config: ServerConfig, swarm: Any) -> None:
+        reception = Reception()
+        services = [partial(add_InferenceServicer_to_server, reception)]
+        async with open_to_peers(
+            config.listen, config.announce, services, reception.adopt, swarm
+        ) as reachable:
+            await service.run(reception, reachable)
 
     def say(self, line: str) -> None:
         """Print a line, as `__main__` does; here the output may have been closed."""

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.backoff import Backoff
-from p2pinfer.errors import EngineError, ModelError, P2PInferError, SwarmUnreachableError
-from p2pinfer.model.formats.hub import HubUnreachableError
+from p2pinfer.errors import EngineError, HubUnreachableError, ModelError, P2PInferError, SwarmUnreachableError
 from p2pinfer.owner import governor
 from p2pinfer.owner.consent import revoke_consent, write_consent
 from p2pinfer.owner.files import OwnerFiles

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.errors import ModelError, P2PInferError, UsageError
+from p2pinfer.errors import HubUnreachableError, ModelError, P2PInferError, UsageError
 from p2pinfer.identity import Identity
-from p2pinfer.model.formats import hub
-from p2pinfer.model.formats.hub import HubUnreachableError
+from p2pinfer.model import source
+from p2pinfer.model.formats.hub.repository import HubRepository
 from p2pinfer.server.config import LEAST_CACHE_TOKENS, ServerConfig
 from p2pinfer.server.life.model_loading import load_layers
 from p2pinfer.server.life.start_checks import check_start
@@ -71,27 +71,28 @@ async def test_a_model_that_cannot_exist_is_named(model: str):
 
 
 async def test_a_model_that_the_hub_lacks_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hub, "fetch", _raising(ModelError("the Hugging Face hub has no model a/b")))
+    monkeypatch.setattr(
+        source, "find_repository", _raising(ModelError("the Hugging Face hub has no model a/b"))
+    )
     with pytest.raises(ModelError, match="hub has no model a/b"):
         await check("a/b")
 
 
 async def test_a_model_that_the_hub_has_is_not_downloaded_yet(monkeypatch: pytest.MonkeyPatch):
-    downloads = []
+    """One question is all."""
+    asked = []
 
-    def fetch(model: str, progress: object) -> Path:
-        assert callable(progress)
-        progress(f"downloading {model}")
-        downloads.append(model)
-        return Path()
+    def find(model: str) -> HubRepository:
+        asked.append(model)
+        return HubRepository(id=model, revision="0" * 40, files=frozenset())
 
-    monkeypatch.setattr(hub, "fetch", fetch)
+    monkeypatch.setattr(source, "find_repository", find)
     await check("a/b")
-    assert downloads == []
+    assert asked == ["a/b"]
 
 
 async def test_a_hub_that_cannot_be_asked_is_told_apart(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hub, "fetch", _raising(HubUnreachableError("the hub can't be reached")))
+    monkeypatch.setattr(source, "find_repository", _raising(HubUnreachableError("the hub can't be reached")))
     with pytest.raises(HubUnreachableError):
         await check("a/b")
 

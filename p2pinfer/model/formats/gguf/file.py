@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import ModelError, UnsupportedModelError
 from p2pinfer.model.formats.gguf import names, rotary
+from p2pinfer.model.formats.gguf.kinds import quantization, stored_bytes
 from p2pinfer.model.formats.gguf.reader import GgufTensor, read_header
 from p2pinfer.model.formats.gguf.tokenizer import rule_given, tokenizer_config, tokenizer_json
 from p2pinfer.model.formats.gguf.vocabulary import BYTE_PAIRS, read_vocabulary
-from p2pinfer.model.layer_store.origin import Origin
+from p2pinfer.model.layer_store.origin import Origin, TensorPlace
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
@@ -57,10 +59,21 @@ class GgufFile:
         """The file's name without its quantization; `general.name` is often a training run's."""
         return _QUANTIZATION.sub("", self._path.stem)
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
-        """The format alone."""
-        return Origin(format="GGUF")
+        """The kind of quantization, the licence, and the place of every tensor. The file may be anybody's."""
+        licence = self._metadata.get("general.license")
+        return Origin.proper(
+            words=f"GGUF {quantization(self._metadata, self._tensors.values())}",
+            hub_id=None,
+            revision=None,
+            licence=licence if isinstance(licence, str) else None,
+            tensors={
+                name: TensorPlace(self._path.name, tensor.offset, tensor.offset + size)
+                for name, tensor in self._tensors.items()
+                if (size := stored_bytes(tensor)) is not None
+            },
+        )
 
     @property
     def remarks(self) -> list[str]:
