@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from p2pinfer.errors import StoreError
 from p2pinfer.model.conversion import convert
 from p2pinfer.model.layer_store.manifest import FORMAT
+from p2pinfer.model.layer_store.origin import Origin
 from p2pinfer.model.layer_store.store import LayerStore
 
 CONFIG: dict[str, Any] = {
@@ -40,6 +41,7 @@ class RandomLlama:
     config = CONFIG
     generation_config: dict[str, Any] = {}  # noqa: RUF012 (a protocol's attribute)
     remarks: list[str] = []  # noqa: RUF012 (likewise)
+    origin = Origin(format="random numbers")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -57,7 +57,7 @@ class HubModel:
         progress: Callable[[str], None],
         *,
         on_received: Callable[[int], None] | None = None,
-        patience: Patience = PATIENCE,
+        patience: Patience | None = None,
     ) -> None:
         """Read configs and headers; the weights stay where they are.
 
@@ -69,7 +69,9 @@ class HubModel:
         self.remarks: list[str] = []
         self.repository = repository
         lines = ReceivedLines(progress)
-        self._files = HubFiles(repository, patience=patience, on_received=on_received or lines.add)
+        self._files = HubFiles(
+            repository, patience=patience or PATIENCE, on_received=on_received or lines.add
+        )
         if CONFIG_FILE not in repository.files:
             raise ModelError(f"{self.name} is no model that p2pinfer reads: it has no {CONFIG_FILE}")
         self.config = self._json(CONFIG_FILE, _MOST_CONFIG_BYTES)

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,8 +55,11 @@ class LoopbackHub:
         self.connections = 0
         self.faults: deque[str] = deque()
         """What happens to the next questions for weights, one each; an empty one is answered properly."""
+        self.fault_of: Callable[[Asked], str] = lambda asked: ""
+        """What happens to a question for weights when `faults` is empty."""
         self.small_faults: deque[str] = deque()
         self.link = 1  # readers with an older link are refused
+        self.stalled = threading.Event()  # an answer stands still
         self.released = threading.Event()  # lets stalled answers go
         self._hub = _Server(_HubHandler, self)
         self._weights = _Server(_WeightsHandler, self)
@@ -200,8 +204,9 @@ class _WeightsHandler(_Handler):
         data = path.read_bytes()
         wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
         start, end = (int(wanted[1]), min(int(wanted[2]) + 1, len(data))) if wanted else (0, len(data))
-        hub.weights_asked.append(Asked(asked["file"], start, end, "Authorization" in self.headers))
-        fault = hub.faults.popleft() if hub.faults else ""
+        question = Asked(asked["file"], start, end, "Authorization" in self.headers)
+        hub.weights_asked.append(question)
+        fault = hub.faults.popleft() if hub.faults else hub.fault_of(question)
         self._send(fault, data, start, end)
 
     def _send(self, fault: str, data: bytes, start: int, end: int) -> None:
@@ -238,6 +243,7 @@ class _WeightsHandler(_Handler):
                 while fault == "trickle" and not self.hub.released.wait(0.02):
                     self.wfile.write(b"!")
                 if fault == "stall":
+                    self.hub.stalled.set()
                     self.hub.released.wait(30)
                 self.close_connection = True
             case "":
