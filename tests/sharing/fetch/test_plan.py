@@ -1,0 +1,218 @@
+"""Which chunks are asked of whom: the rarest first, nothing twice, and little in vain at the end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from p2pinfer.model.layer_store.chunks import CHUNK_BYTES
+from p2pinfer.sharing import bitmaps
+from p2pinfer.sharing.fetch.ask import Ask
+from p2pinfer.sharing.fetch.plan import MOST_NUMBERS, Plan
+from p2pinfer.types import PeerId
+
+A, B, C = PeerId("A"), PeerId("B"), PeerId("C")
+
+
+class Asking:
+    """A plan for chunks [0, needed) of `total`, and peers that hold some."""
+
+    def __init__(self, needed: int, total: int | None = None, seed: int = 0) -> None:
+        self.total = total or needed
+        self.plan = Plan(self.total, needed * CHUNK_BYTES, random.Random(seed))
+        self.plan.need(range(needed))
+        self.held: dict[PeerId, bitmaps.Mask] = {}
+        self.now = 0.0
+
+    def hold(self, peer: PeerId, numbers: Iterable[int]) -> None:
+        """A peer announces chunks."""
+        mask = bitmaps.mask_of(numbers, self.total)
+        self.plan.offered(mask)
+        self.held[peer] = mask | self.held.get(peer, bitmaps.empty(self.total))
+
+    def ask(self, peer: PeerId, rate: float | None = None) -> Ask | None:
+        return self.plan.ask(peer, self.held[peer], self.now, rate)
+
+    def asked(self, peer: PeerId) -> Ask:
+        ask = self.ask(peer)
+        assert ask is not None
+        return ask
+
+    def begin(self, peer: PeerId, number: int | None = None) -> Ask:
+        """A peer begins to send one of those that it is asked for."""
+        ask = self.asked(peer)
+        number = min(ask.numbers) if number is None else number
+        assert self.plan.named(ask, number, self.now)
+        return ask
+
+
+def test_what_only_this_peer_holds_comes_first():
+    """If it leaves, nobody has it."""
+    asking = Asking(30)
+    asking.hold(A, range(30))
+    asking.hold(B, range(20))
+
+    assert asking.asked(A).numbers == frozenset(range(20, 30))
+
+
+def test_only_what_is_needed_and_held_is_asked_for():
+    """The model has other chunks, and the peer has others too."""
+    asking = Asking(10, total=20)
+    asking.hold(A, [3, 15])
+
+    assert asking.asked(A).numbers == {3}
+    assert asking.ask(A) is None
+
+
+def test_two_peers_are_asked_for_different_chunks():
+    """Until everything is asked for."""
+    asking = Asking(40)
+    asks = []
+    for peer in (A, B, C):
+        asking.hold(peer, range(40))
+        asks.append(asking.asked(peer))
+
+    assert all(len(ask.numbers) > 1 for ask in asks)
+    assert sum(len(ask.numbers) for ask in asks) == len(frozenset.union(*(ask.numbers for ask in asks)))
+
+
+def test_what_a_sender_did_not_choose_is_free_again():
+    """It names one; the others may be asked of the next peer."""
+    asking = Asking(3)
+    asking.hold(A, range(3))
+    asking.hold(B, range(3))
+    asking.begin(A)
+
+    rest = {number for _ in range(2) for number in asking.begin(B).numbers}
+    assert len(rest) == 2
+
+
+def test_a_chunk_that_was_asked_for_in_vain_is_asked_of_another():
+    """The first peer broke off."""
+    asking = Asking(1)
+    asking.hold(A, [0])
+    asking.hold(B, [0])
+    ask = asking.begin(A)
+    ask.received_bytes = 1000
+    assert asking.ask(B) is None
+    asking.plan.failed(ask)
+
+    assert asking.asked(B).numbers == {0}
+    assert asking.plan.wasted_bytes == 1000
+
+
+def test_a_request_has_a_bounded_size():
+    """A client may want a whole huge model."""
+    asking = Asking(bitmaps.MOST_CHUNKS * 2)
+    asking.hold(A, range(asking.total))
+
+    numbers = asking.asked(A).numbers
+    assert 0 < len(numbers) <= MOST_NUMBERS
+    assert max(numbers) - min(numbers) < bitmaps.MOST_CHUNKS
+
+
+def test_what_waits_in_a_queue_is_taken_over_by_who_is_free():
+    """It costs nothing: the queue's call ends as soon as it names what comes from elsewhere."""
+    asking = Asking(1)
+    asking.hold(A, [0])
+    asking.hold(B, [0])
+    queued = asking.asked(A)
+    assert asking.ask(B) is None
+    asking.now = 1.5
+    taken = asking.begin(B)
+
+    assert not asking.plan.named(queued, 0, asking.now)
+    assert asking.plan.came(taken)
+    assert not asking.plan.needed.any()
+
+
+def test_a_call_that_waits_for_nothing_needed_is_ended():
+    """Its place in the queue is for others."""
+    asking = Asking(1)
+    asking.hold(A, [0])
+    asking.hold(B, [0])
+    queued, ended = asking.asked(A), []
+    queued.end = lambda: ended.append(queued)
+    asking.now = 1.5
+    asking.plan.came(asking.begin(B))
+
+    assert ended == [queued] and queued.is_over
+
+
+def slow_sender(needed: int) -> tuple[Asking, Ask]:
+    """A peer sends the last chunk, and has sent a tenth of it after 10 seconds."""
+    asking = Asking(needed)
+    asking.hold(A, range(needed))
+    asking.hold(B, range(needed))
+    for _ in range(needed - 1):
+        asking.plan.came(asking.begin(B))
+    slow = asking.begin(A)
+    slow.received_bytes = CHUNK_BYTES // 10
+    asking.now = 10.0
+    return asking, slow
+
+
+def test_the_last_chunk_of_a_slow_peer_is_asked_of_a_fast_one_too():
+    """When it has come, the slow call is ended; its bytes are wasted."""
+    asking, slow = slow_sender(100)
+    copy = asking.ask(B, rate=CHUNK_BYTES)
+    assert copy is not None and copy.numbers == {slow.chunk}
+    assert slow.chunk is not None
+    assert asking.plan.named(copy, slow.chunk, asking.now)
+    assert asking.ask(B, rate=CHUNK_BYTES) is None  # once is enough
+    assert asking.plan.came(copy)
+
+    assert slow.is_over
+    asking.plan.failed(slow)
+    assert asking.plan.wasted_bytes == CHUNK_BYTES // 10
+
+
+def test_a_copy_must_be_worth_it():
+    """Not of a peer whose speed isn't known, or that is no faster; nor when too much was wasted already."""
+    asking, _ = slow_sender(100)
+    assert asking.ask(B, rate=None) is None
+    assert asking.ask(B, rate=CHUNK_BYTES / 60) is None
+
+    wasteful, _ = slow_sender(100)
+    wasteful.plan.wasted_bytes = 4 * CHUNK_BYTES
+    assert wasteful.ask(B, rate=CHUNK_BYTES) is None
+
+
+def test_what_comes_another_way_is_asked_of_nobody():
+    """A file that is converted; if that fails, it's needed again."""
+    asking = Asking(4)
+    asking.hold(A, range(4))
+    coming = asking.begin(A)
+    assert coming.chunk is not None
+    asking.plan.drop(range(4))
+    assert coming.is_over and asking.ask(A) is None
+    assert not asking.plan.came(coming)
+
+    asking.plan.need([2])
+    assert asking.asked(A).numbers == {2}
+
+
+def test_a_whole_swarm_of_requests_leaves_nothing_out():
+    """Peers that hold different parts, some of which fail: in the end everything has come, once."""
+    draw = random.Random(5)
+    asking = Asking(60, total=80)
+    for peer in (A, B, C):
+        asking.hold(peer, [number for number in range(80) if draw.random() < 0.7 or peer == A])
+    came: list[int] = []
+    open_asks: list[Ask] = []
+    while asking.plan.needed.any():
+        asking.now += 0.1
+        peer = draw.choice([A, B, C])
+        ask = asking.ask(peer)
+        if ask is not None and asking.plan.named(ask, draw.choice(sorted(ask.numbers)), asking.now):
+            open_asks.append(ask)
+        elif ask is not None:
+            asking.plan.failed(ask)
+        if open_asks and draw.random() < 0.7:
+            ask = open_asks.pop(draw.randrange(len(open_asks)))
+            if draw.random() < 0.2:
+                asking.plan.failed(ask)
+            elif asking.plan.came(ask):
+                assert ask.chunk is not None
+                came.append(ask.chunk)
+    assert sorted(came) == list(range(60))
