@@ -43,6 +43,12 @@ async def holders_of(swarm: ReadableSwarm, model: str, manifest: Manifest | None
     ]
 
 
-def _files_of(server: Announcement, manifest: Manifest) -> frozenset[str]:
+def _files_of(server: Announcement, manifest: Manifest) -> frozenset[str] | None:
+    """None: nobody knows. Who holds the ends has been given the model, perhaps with all of its layers.
+
+    Who has joined with a share has no ends, and only the layers of its record.
+    """
+    if server.holds_ends:
+        return None
     layers = {layer_file(layer) for layer in range(server.layers.start, server.layers.end)}
-    return frozenset({CONFIG_FILE, *layers, *(manifest.end_files if server.holds_ends else ())})
+    return frozenset({CONFIG_FILE, *layers})

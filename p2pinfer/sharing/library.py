@@ -33,10 +33,11 @@ from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.manifests import fetch_manifest, fetch_summary
 from p2pinfer.sharing.fetch.progress import Progress
 from p2pinfer.sharing.fetch.small_files import fetch_into_memory
+from p2pinfer.sharing.files.room import needed_bytes
 from p2pinfer.sharing.files.whole_files import write_description
 from p2pinfer.sharing.holders import ReadableSwarm, holders_of
 from p2pinfer.sharing.holdings import Holdings
-from p2pinfer.sharing.naming.choice import choose_named
+from p2pinfer.sharing.naming.choice import choose_named, no_such_model
 from p2pinfer.sharing.naming.known_models import KnownModels
 from p2pinfer.sharing.naming.model_ref import ModelRef
 from p2pinfer.sharing.naming.needed import Candidate, most_needed
@@ -106,6 +107,10 @@ class Library:
             self._say(chosen.remark)
         return chosen.listing
 
+    async def no_such_model(self, ref: ModelRef) -> str:
+        """What to tell a user whose name fits none of the swarm's models. Raises SwarmError."""
+        return no_such_model(ref, await self._swarm.models())
+
     async def ranked(self) -> list[Candidate]:
         """The models of the swarm, the one that needs a server most first. Raises SwarmError."""
         listings = await self._swarm.models()
@@ -155,16 +160,22 @@ class Library:
         if not missing:
             return
         manifest = store.manifest
-        needed_bytes = manifest.bytes_of(missing)
         if store.folder.is_relative_to(self._cache_folder):
-            await self._make_room(needed_bytes, keep=manifest.hash)
+            needed = await in_thread(partial(needed_bytes, store, missing))
+            await self._make_room(needed, keep=manifest.hash)
         source = StoreSource(store, self._say)
         what = f"fetching {_described(missing)} of {manifest.name}"
         bar = ProgressBar(what) if self._shows_progress else None
 
+        was_stalled = False
+
         def report(progress: Progress) -> None:
+            nonlocal was_stalled
             if bar is not None:
                 bar.update(progress.done_bytes, progress.total_bytes)
+            if progress.stalled is not None and not was_stalled:
+                self._say(f"{progress.stalled}. Waiting for a peer that gives them; what has come is kept")
+            was_stalled = progress.stalled is not None
 
         try:
             summary = await fetch_files(

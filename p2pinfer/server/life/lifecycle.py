@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.backoff import Backoff
-from p2pinfer.errors import HubUnreachableError, P2PInferError, SwarmError
+from p2pinfer.errors import HubUnreachableError, P2PInferError, StoreError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
@@ -45,7 +45,7 @@ from p2pinfer.tasks import ending, first_of
 FIRST_SIGNALS_SECONDS = 3.0
 """How long a server waits at its start for signals that the policy needs."""
 RETRIES = Backoff(first_seconds=5.0, most_seconds=60.0)
-"""When a server that has served can't join the swarm again."""
+"""When a server that has served can't join the swarm again, or its disk is full."""
 
 _BY_OWNER = "its owner asked for it"
 _BY_POLICY = "the policy allows it"
@@ -136,7 +136,7 @@ class Life:
             try:
                 await self._serve_once()
                 failures = 0
-            except SwarmError as error:
+            except (SwarmError, StoreError) as error:  # a full disk, too, is emptied some day
                 if not self._has_served:
                     raise
                 if self._remembered is not None:  # another program may use the old port now

@@ -92,7 +92,10 @@ class Crew:
             known.holder, known.is_listed = holder, True
 
     def staff(self, missing: Collection[str]) -> None:
-        """Hire as many peers as there is room for, of those that may have one of the missing files."""
+        """Hire as many peers as there is room for, of those that may have one of the missing files.
+
+        Those of which that is known go before those of which nothing is.
+        """
         now = self._clock()
         free = [
             known
@@ -104,7 +107,7 @@ class Crew:
             and known.holder.may_help(missing)
         ]
         random.shuffle(free)
-        free.sort(key=lambda known: known.failures)
+        free.sort(key=lambda known: (known.failures, known.holder.may_hold is None))
         working = [known for known in self._known.values() if known.task is not None]
         for known in free[: self._most - len(working)]:
             known.work, known.hired_at = self._work_with(known.holder), now

@@ -46,7 +46,8 @@ class FetchSettings:
     source_again_seconds: float = 30.0  # after the source has failed
     locked_seconds: float = 0.5  # between two looks at files that another process is fetching
     silent_seconds: float = SILENT_SECONDS
-    patience_seconds: float = 120.0  # without anything from anywhere
+    stalled_seconds: float = 10.0  # without anything from anywhere, until that is told
+    patience_seconds: float = 120.0  # without anything from anywhere, until the fetch fails
 
 
 async def fetch_files(
@@ -113,6 +114,7 @@ class _Fetch:
                     bytes_per_second=rate.add(time.monotonic(), done),
                     received_by_peer=self._crew.received_by_peer,
                     converting=self._converting,
+                    stalled=self._why_stalled(),
                 )
             )
 
@@ -155,7 +157,10 @@ class _Fetch:
         if self._working_on:
             self._last_event_at = now
         if now - self._last_event_at > self._settings.patience_seconds:
-            raise SwarmError(self._why_nothing_comes())
+            raise SwarmError(
+                f"{self._why_nothing_comes(self._settings.patience_seconds)}. "
+                "Start again when a peer that holds them is there: what has come is kept"
+            )
 
     async def _look_forever(self, holders: FindHolders) -> None:
         while True:
@@ -296,7 +301,12 @@ class _Fetch:
         except TimeoutError:
             pass
 
-    def _why_nothing_comes(self) -> str:
+    def _why_stalled(self) -> str | None:
+        seconds = time.monotonic() - self._last_event_at
+        is_stalled = self._share.left and seconds >= self._settings.stalled_seconds
+        return self._why_nothing_comes(seconds) if is_stalled else None
+
+    def _why_nothing_comes(self, seconds: float) -> str:
         left = sorted(self._share.left)
         shown = ", ".join(left[:_SHOWN]) + (" and others" if len(left) > _SHOWN else "")
         asked = [*(f"{who}: {why}" for who, why in self._complaints.items()), *self._crew.complaints()]
@@ -308,7 +318,5 @@ class _Fetch:
         reasons = "; ".join(asked[:_SHOWN]) + (f"; and {several(more, 'other peer')}" if more > 0 else "")
         return (
             f"{several(len(left), 'file')} of {self._store.manifest.name} can't be fetched ({shown}): "
-            f"nothing has come for {self._settings.patience_seconds:.0f} s. "
-            f"Asked: {reasons or 'nobody, no peer is known'}. "
-            "Start again when a peer that holds them is there: what has come is kept"
+            f"nothing has come for {seconds:.0f} s. Asked: {reasons or 'nobody, no peer is known'}"
         )

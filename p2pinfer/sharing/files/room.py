@@ -54,7 +54,7 @@ def writing(store: LayerStore, names: Iterable[str]) -> Iterator[None]:
 def _full(folder: Path, needed: int, free: int) -> StoreError:
     return StoreError(
         f"the disk is too full for the model's files: they need {needed:,} bytes and {folder} has {free:,} "
-        "free. Make room and start again: what has come is kept"
+        "free. Make room: what has come is kept, and the next try goes on from there"
     )
 
 
