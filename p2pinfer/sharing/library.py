@@ -21,10 +21,9 @@ from typing import Self
 from p2pinfer.command_line.progress import ProgressBar
 from p2pinfer.errors import ModelError, P2PInferError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.layer_store.names import CONFIG_FILE, is_small, layer_of
+from p2pinfer.model.layer_store.names import CONFIG_FILE, in_words, is_small
 from p2pinfer.model.layer_store.origin import Origin
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.plain_text import several
 from p2pinfer.sharing.disk.removal import prune
 from p2pinfer.sharing.disk.shelf import fetched_folder, find
 from p2pinfer.sharing.disk.use import using
@@ -46,7 +45,6 @@ from p2pinfer.sharing.source import StoreSource
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import all_of
 from p2pinfer.threads import in_thread
-from p2pinfer.types import Span
 from p2pinfer.wire.channels import ChannelPool
 from p2pinfer.wire.dialling import Tunnel
 
@@ -164,7 +162,7 @@ class Library:
             needed = await in_thread(partial(needed_bytes, store, missing))
             await self._make_room(needed, keep=manifest.hash)
         source = StoreSource(store, self._say)
-        what = f"fetching {_described(missing)} of {manifest.name}"
+        what = f"fetching {in_words(missing)} of {manifest.name}"
         bar = ProgressBar(what) if self._shows_progress else None
 
         was_stalled = False
@@ -279,13 +277,3 @@ class Library:
         )
         for store in removed:
             self._say(f"removed {store.name} ({store.hash[:16]}) from {self._cache_folder}: room was needed")
-
-
-def _described(names: Sequence[str]) -> str:
-    """`layers 3:6`, or how many files."""
-    layers = [layer for name in names if (layer := layer_of(name)) is not None]
-    if not layers:
-        return "the ends"
-    if len(layers) == len(names) == max(layers) - min(layers) + 1:
-        return f"layers {Span(min(layers), max(layers) + 1)}"
-    return several(len(names), "file")

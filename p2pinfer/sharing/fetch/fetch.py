@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.errors import P2PInferError, StoreError, SwarmError
+from p2pinfer.model.layer_store.names import in_words
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.plain_text import printable, several
 from p2pinfer.sharing.fetch.crew import Crew
@@ -17,7 +18,7 @@ from p2pinfer.sharing.fetch.peer_work import SILENT_SECONDS, PeerWork
 from p2pinfer.sharing.fetch.plan import Plan
 from p2pinfer.sharing.fetch.progress import Progress, Rate, Summary
 from p2pinfer.sharing.fetch.share import Share
-from p2pinfer.sharing.files.part_file import changed_at
+from p2pinfer.sharing.files.part_file import bytes_on_disk, changed_at
 from p2pinfer.sharing.files.part_files import PartFiles
 from p2pinfer.sharing.files.room import check_room
 from p2pinfer.sharing.holdings import Holdings
@@ -87,6 +88,8 @@ class _Fetch:
         self._pool = pool
         self._settings = settings
         self._share = Share(store, names)
+        for name in self._share.left:
+            self._share.seen(name, bytes_on_disk(store.folder, name))
         self._plan = Plan(store.manifest.chunks.total, self._share.missing_bytes_at_start)
         self._files = PartFiles(store, tuple(self._share.left))
         self._tasks = Nursery()
@@ -154,6 +157,7 @@ class _Fetch:
             self._locked[name] = changed_at(self._store.folder, name)
             if self._locked[name] != changed:
                 self._last_event_at = now
+                self._share.seen(name, bytes_on_disk(self._store.folder, name))
         if self._working_on:
             self._last_event_at = now
         if now - self._last_event_at > self._settings.patience_seconds:
@@ -307,8 +311,6 @@ class _Fetch:
         return self._why_nothing_comes(seconds) if is_stalled else None
 
     def _why_nothing_comes(self, seconds: float) -> str:
-        left = sorted(self._share.left)
-        shown = ", ".join(left[:_SHOWN]) + (" and others" if len(left) > _SHOWN else "")
         asked = [*(f"{who}: {why}" for who, why in self._complaints.items()), *self._crew.complaints()]
         if self._locked:
             asked.append(
@@ -317,6 +319,6 @@ class _Fetch:
         more = len(asked) - _SHOWN
         reasons = "; ".join(asked[:_SHOWN]) + (f"; and {several(more, 'other peer')}" if more > 0 else "")
         return (
-            f"{several(len(left), 'file')} of {self._store.manifest.name} can't be fetched ({shown}): "
-            f"nothing has come for {seconds:.0f} s. Asked: {reasons or 'nobody, no peer is known'}"
+            f"nothing has come for {seconds:.0f} s of {in_words(self._share.left)} of "
+            f"{self._store.manifest.name}. Asked: {reasons or 'nobody, no peer is known'}"
         )

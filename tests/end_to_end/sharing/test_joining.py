@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -15,16 +14,12 @@ from tests.end_to_end.conftest import PROMPTS
 from tests.end_to_end.sharing.joining import (
     LEAVE_SECONDS,
     NAME,
-    bytes_that_came,
     check_files,
-    fetched,
     files_in,
-    health,
     launch,
     ready,
     said,
     traffic_of,
-    until,
 )
 
 FIRST, SECOND = Span(0, 15), Span(15, 30)
