@@ -178,7 +178,7 @@ class Library:
         try:
             summary = await fetch_files(
                 store,
-                names,
+                missing,
                 holdings,
                 holders=partial(holders_of, self._swarm, manifest.hash, manifest),
                 pool=self._pool,

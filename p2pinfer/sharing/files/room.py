@@ -10,6 +10,7 @@ from pathlib import Path
 
 from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.plain_text import bytes_in_words
 from p2pinfer.sharing.files.part_file import bytes_on_disk
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -52,6 +53,6 @@ def writing(store: LayerStore, names: Iterable[str]) -> Iterator[None]:
 
 def _full(folder: Path, needed: int, free: int) -> StoreError:
     return StoreError(
-        f"the disk is too full for the model's files: they need {needed:,} bytes and {folder} has {free:,} "
-        "free. Make room: what has come is kept, and the next try goes on from there"
+        f"the disk is too full for the model's files: they need {bytes_in_words(needed)}, and {folder} "
+        f"has {bytes_in_words(free)} free. Make room: what has come is kept, and the next try goes on there"
     )

@@ -369,7 +369,7 @@ async def test_a_full_disk_ends_the_fetch_and_keeps_what_came(
 
     with monkeypatch.context() as patched:
         patched.setattr(PartFile, "write", write_if_room)
-        with pytest.raises(StoreError, match=r"too full .* need [\d,]+ bytes"):
+        with pytest.raises(StoreError, match=r"too full .* need [\d.]+ MB"):
             await joiner.fetch(seeder)
     kept = len(joiner.holdings)
     assert kept >= 3
