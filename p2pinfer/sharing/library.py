@@ -170,7 +170,8 @@ class Library:
         def report(progress: Progress) -> None:
             nonlocal was_stalled
             if bar is not None:
-                bar.update(progress.done_bytes, progress.total_bytes)
+                making = progress.converting and f"converting {in_words([progress.converting])}"
+                bar.update(progress.done_bytes, progress.total_bytes, making or "")
             if progress.stalled is not None and not was_stalled:
                 self._say(f"{progress.stalled}. Waiting for a peer that gives them; what has come is kept")
             was_stalled = progress.stalled is not None

@@ -218,7 +218,7 @@ class Life:
         if drains:
             self._housekeeping.enter(OwnerState.DRAINING, words)
         if not by_owner and governor.consents:  # without consent the program ends, and says why then
-            self._say(f"{'stopping' if stops else 'draining'}: {words}")
+            self._say(f"{'draining' if drains else 'stopping'}: {words}")
         if drains:
             await first_of(shutdown.urgent.wait(), governor.wait_for(_forbids_at_once))
             period.leaving.set()

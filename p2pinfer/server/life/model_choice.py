@@ -15,6 +15,7 @@ from p2pinfer.errors import ModelError, SwarmError, UsageError
 from p2pinfer.model.formats.lookup import is_local
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.owner.consent import ask
+from p2pinfer.plain_text import printable
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.life.model_loading import open_store
 from p2pinfer.sharing.library import Library
@@ -82,8 +83,15 @@ class ModelChoice:
         ranked = await library.ranked()
         if not ranked:
             raise SwarmError("this swarm serves no model yet: name one to begin with")
-        if len(ranked) == 1 or not _can_ask():
+        if len(ranked) == 1:
             return ranked[0].listing
+        if not _can_ask():
+            first = ranked[0].listing
+            self._say(
+                f"of {len(ranked):,} models of this swarm {printable(first.model_name)} needs servers most. "
+                "To serve another one, name it: NAME or NAME@HASH"
+            )
+            return first
         return await self._asked(ranked)
 
     async def _asked(self, ranked: Sequence[Candidate]) -> ModelListing:

@@ -42,6 +42,7 @@ def test_without_a_name_and_a_terminal_the_server_takes_the_model_that_needs_it(
     joiner = launch(two_models, None, None, "--num-layers", "2", cache=tmp_path)
 
     assert "layers 28:30 of 30" in ready(joiner)
+    assert f"of 2 models of this swarm {NAME} needs servers most" in said(joiner, "NAME@HASH")
     check_files(tmp_path, smollm2, Span(28, 30))
     joiner.kill()
 

@@ -1,4 +1,4 @@
-"""While it fetches, a server obeys its owner at once, keeps what came, and isn't taken for one that serves."""
+"""A server that fetches obeys its owner at once, keeps what came, and isn't taken for one that serves."""
 
 from __future__ import annotations
 
