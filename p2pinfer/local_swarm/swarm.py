@@ -131,11 +131,12 @@ class LocalSwarm:
         module to run in the place of a server.
         """
         for span, place in zip(spans, places or [LOOPBACK] * len(spans), strict=True):
-            arguments = [program, "--listen", f"{place.address}:0"]
+            arguments = [program]
             if model is not None:
-                arguments.insert(1, str(model))
+                arguments.append(str(model))
             if span is not None:
                 arguments += ["--layers", str(span)]
+            arguments += ["--listen", f"{place.address}:0"]
             if place.dht_port:
                 arguments += ["--dht-listen", f"/ip4/{place.address}/tcp/{place.dht_port}"]
             key_file = Path(self._folder.name) / f"{len(self.servers)}.key"
