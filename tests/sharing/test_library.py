@@ -28,10 +28,8 @@ from tests.sharing.peers import QUICK, Peer, Peers, same_files
 class Swarm:
     """The reading half of a swarm: a list of peers that serve models."""
 
-    peers: list[tuple[Peer, Span, bool]] = field(
-        default_factory=list
-    )  # with layers, and whether it holds ends
-    peer_id: PeerId = PeerId("us")
+    peers: list[tuple[Peer, Span, bool]] = field(default_factory=list)  # True: it holds the ends
+    peer_id: PeerId = field(default=PeerId("us"))
 
     def add(self, peer: Peer, layers: Span, *, holds_ends: bool = False) -> None:
         self.peers.append((peer, layers, holds_ends))
