@@ -22,7 +22,7 @@ _PASSING = (408, 425, 429)
 
 
 class HubFiles:
-    """The files of one repository at its commit. For one thread."""
+    """The files of one repository at its commit. Threads may share it."""
 
     def __init__(
         self,
