@@ -82,7 +82,7 @@ class HubModel:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[str, StoredTensor]] = {}
         for file in self._weight_files():
-            for stored, tensor in self._header(file).items():
+            for stored, tensor in sorted(self._header(file).items()):
                 self._add(file, stored, tensor)
 
     @cached_property
