@@ -44,9 +44,9 @@ async def holders_of(swarm: ReadableSwarm, model: str, manifest: Manifest | None
 
 
 def _files_of(server: Announcement, manifest: Manifest) -> frozenset[str] | None:
-    """None: nobody knows. Who holds the ends has been given the model, perhaps with all of its layers.
+    """None: nobody knows. A server with the ends was mostly given the model, perhaps with all of its layers.
 
-    Who has joined with a share has no ends, and only the layers of its record.
+    One that joined with a share has the layers of its record, and seldom the ends, as a caretaker.
     """
     if server.holds_ends:
         return None

@@ -136,7 +136,8 @@ class Life:
             try:
                 await self._serve_once()
                 failures = 0
-            except (SwarmError, StoreError) as error:  # a full disk, too, is emptied some day
+            except (SwarmError, HubUnreachableError, StoreError) as error:
+                # The network may be back later, and there may be room on the disk.
                 if not self._has_served:
                     raise
                 if self._remembered is not None:  # another program may use the old port now
