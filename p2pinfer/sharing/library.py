@@ -180,7 +180,7 @@ class Library:
         finally:
             if bar is not None:
                 bar.close()
-        logger.debug(
+        logger.info(
             "fetched files=%d bytes=%d peers=%d seconds=%.1f",
             len(missing),
             summary.received_bytes,
