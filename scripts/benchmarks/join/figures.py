@@ -81,7 +81,7 @@ def one(runs: Sequence[Run], seeders: int) -> Iterator[Figure]:
     )
     yield Figure(
         what="  the same, first chunk to last",
-        found=Spread.of([bound / _transfer_seconds(run) for run in runs]),
+        found=Spread.of([_late_bytes(run) * 8 / rate / _transfer_seconds(run) for run in runs]),
     )
 
 
@@ -134,7 +134,8 @@ def client(runs: Sequence[Run]) -> Iterator[Figure]:
         goal=RECEIVED_GOAL,
         at_most=True,
         notes=(
-            f"it needs {runs[0]['needed_bytes'] / 1e6:.1f} MB; ready after {_median_of(runs, 'seconds')} s",
+            f"it needs {runs[0]['needed_bytes'] / 1e6:.1f} MB; "
+            f"ready after {median(run['seconds'] for run in runs):.1f} s",
         ),
     )
     yield Figure(
@@ -149,9 +150,7 @@ def client(runs: Sequence[Run]) -> Iterator[Figure]:
 def _bytes(who: str, runs: Sequence[Run]) -> Iterator[Figure]:
     """Of the joiner that has most."""
     shares = median(joiner["needed_bytes"] for joiner in runs[0]["joiners"]) / 1e6
-    payload = max(
-        joiner["payload_bytes"] / joiner["needed_bytes"] for run in runs for joiner in run["joiners"]
-    )
+    payload = max(_most(run, "payload_bytes") for run in runs)
     yield Figure(
         what=f"{who}: received, of its share",
         found=Spread.of([_most(run, "down_bytes") for run in runs]),
@@ -168,7 +167,7 @@ def _bytes(who: str, runs: Sequence[Run]) -> Iterator[Figure]:
 
 
 def _most(run: Run, what: str) -> float:
-    return max(joiner[what] / joiner["needed_bytes"] for joiner in run["joiners"])
+    return float(max(joiner[what] / joiner["needed_bytes"] for joiner in run["joiners"]))
 
 
 def _seconds(run: Run) -> float:
@@ -181,6 +180,12 @@ def _transfer_seconds(run: Run) -> float:
     """From the first chunk that anybody gets until everybody has everything."""
     joiners = run["joiners"]
     return float(max(_all(joiners, "fetched")) - min(_all(joiners, "first_chunk")))
+
+
+def _late_bytes(run: Run) -> int:
+    """What one joiner still needed when it was seen to have got its first chunk."""
+    (joiner,) = run["joiners"]
+    return int(joiner["needed_bytes"] - joiner["first_bytes"])
 
 
 def _uplink(run: Run, seconds: float) -> float:
@@ -214,13 +219,10 @@ def _processors(runs: Sequence[Run]) -> str:
     own = median(sum(_all(run["joiners"], "cpu_seconds")) / len(run["joiners"]) for run in runs)
     words = f"processor time: {own:.1f} s per joiner"
     if busy:
-        words += f"; while files came {median(busy):.1f} cores were busy, {median(router):.1f} with the lab's router"
+        words += f"; while files came {median(busy):.1f} cores were busy"
+        words += f", {median(router):.1f} of them with the lab's router"
     return words
 
 
 def _all(joiners: Sequence[Joiner], what: str) -> list[float]:
     return [joiner[what] for joiner in joiners]
-
-
-def _median_of(runs: Sequence[Run], what: str) -> str:
-    return f"{median(run[what] for run in runs):.1f}"

