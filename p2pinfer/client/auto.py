@@ -36,25 +36,27 @@ class AutoDistributedModelForCausalLM:
 
         The result is used like any causal language model of transformers:
 
-            from transformers import AutoTokenizer
             from p2pinfer import AutoDistributedModelForCausalLM
 
-            tokenizer = AutoTokenizer.from_pretrained(name)
             with AutoDistributedModelForCausalLM.from_pretrained(name, initial_peers=[address]) as model:
-                inputs = tokenizer("The capital of France is", return_tensors="pt")
+                inputs = model.tokenizer("The capital of France is", return_tensors="pt")
                 tokens = model.generate(**inputs, max_new_tokens=20)
-                print(tokenizer.decode(tokens[0]))
+                print(model.tokenizer.decode(tokens[0]))
 
-        This computer holds the embeddings, the final norm and the head, and none of the layers. The first
-        call downloads and converts the model; later calls read the cache. No server has to be there yet:
-        `generate` waits for servers, for up to `timeout` seconds.
+        This computer holds the tokenizer, the embeddings, the final norm and the head, and none of the
+        layers. For a model that the swarm serves these files come from its servers; later calls read the
+        cache. No server has to be there yet where the model is on this computer: `generate` waits for
+        servers, for up to `timeout` seconds.
 
         Args:
-            model: A Hugging Face id, a folder in Hugging Face's format, a .gguf file, or a layer store made
-                by `python -m p2pinfer.convert`. Servers must serve exactly the same weights.
+            model: The name of a model as the swarm lists it, `NAME@HASH` (the first digits of its manifest's
+                hash) where two models have the name, or the hash. Or a model of this computer: a layer store
+                made by `python -m p2pinfer.convert`, a folder in Hugging Face's format, a .gguf file. Or a
+                Hugging Face id that the swarm doesn't list yet, which is then converted here. Servers must
+                serve exactly the same weights.
             initial_peers: Addresses of one or more members of the swarm, as a server prints them after
                 `join this swarm:`: a list, or the printed text. One that answers is enough.
-            cache_folder: Where converted models are kept. Default: the user's cache folder.
+            cache_folder: Where fetched and converted models are kept. Default: the user's cache folder.
             timeout: Seconds to wait until servers for all layers are found, at the start of a text and
                 after servers have left. Then `generate` raises NoRouteError.
             step_timeout: Seconds that a server may work on one step. A server that does not even answer is
@@ -66,18 +68,20 @@ class AutoDistributedModelForCausalLM:
             identity: A file with the key that signs receipts for the servers' work; it is made if it does
                 not exist. Sponsors keep one, so that they can tell later which receipts are theirs.
                 Default: a new key in every process, whose receipts can't be redeemed.
-            progress: A function that gets a line of text per step of a conversion, for example `print`.
+            progress: A function that gets a line of text for each long step, for example `print`. Default:
+                a bar while files are fetched, if the program's output is a terminal.
 
         Returns:
             The model. Call `close()`, or use it in a `with` block, to leave the swarm. A program that ends
             leaves by itself.
 
         Raises:
-            UsageError: `model` or `initial_peers` is missing or malformed, `wire_dtype` is unknown, or an
-                argument is none of these.
+            UsageError: `model` or `initial_peers` is missing or malformed, two models of the swarm have the
+                name, `wire_dtype` is unknown, or an argument is none of these.
             SwarmUnreachableError: None of `initial_peers` has answered.
             UnsupportedModelError: The model is not of a decoder family that p2pinfer runs.
-            ModelError: The model can't be found or read.
+            SwarmError: The model's files can't be fetched.
+            ModelError: The model can't be found or read, or what came must not be used.
         """
         check_known(others, _ARGUMENTS)
         remote = RemoteModel.open(

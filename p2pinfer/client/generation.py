@@ -8,11 +8,18 @@ import logging
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils.generic import ModelOutput
 
@@ -83,6 +90,17 @@ class DistributedCausalLM(PreTrainedModel, GenerationMixin):
     def manifest(self) -> Manifest:
         """The model's manifest: servers must have the same one."""
         return self.remote.manifest
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's own tokenizer: its files belong to the manifest. It never runs code of its own.
+
+        Raises ModelError if its files can't be read.
+        """
+        try:
+            return AutoTokenizer.from_pretrained(self.remote.store.folder, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"the tokenizer in {self.remote.store.folder} can't be read: {error}") from error
 
     @property
     def device(self) -> torch.device:

@@ -96,7 +96,7 @@ def _parser() -> Parser:
         default="",
         metavar="MODEL",
         help="the model in the commands that the page shows to visitors, as they should write it "
-        "(default: the first served model whose name is a Hugging Face id)",
+        "(default: a served model that works, as NAME@HASH)",
     )
     page.add_argument(
         "--data-folder",
@@ -113,7 +113,8 @@ def _parser() -> Parser:
         nargs="+",
         default=[],
         metavar="MODEL",
-        help="generate some tokens with these models from time to time: ids, folders, or layer stores",
+        help="generate some tokens with these models from time to time: names that the swarm serves, or "
+        "NAME@HASH; ids, folders, or layer stores",
     )
     probe.add_argument(
         "--probe-seconds",
@@ -134,6 +135,6 @@ def _parser() -> Parser:
         type=path,
         default=user_cache_folder(),
         metavar="FOLDER",
-        help="where converted models are kept (default: %(default)s)",
+        help="where fetched and converted models are kept (default: %(default)s)",
     )
     return parser

@@ -88,12 +88,10 @@ as a server:
   {python} -m p2pinfer.server {shlex.quote(model)} --layers {layers} --initial-peers {peers}
 
 as a client, in {python}:
-  from transformers import AutoTokenizer
   from p2pinfer import AutoDistributedModelForCausalLM
-  tokenizer = AutoTokenizer.from_pretrained({model!r})
   model = AutoDistributedModelForCausalLM.from_pretrained({model!r}, initial_peers={list(initial_peers)!r})
-  ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
-  print(tokenizer.decode(model.generate(ids, max_new_tokens=16)[0]))
+  ids = model.tokenizer("The capital of France is", return_tensors="pt").input_ids
+  print(model.tokenizer.decode(model.generate(ids, max_new_tokens=16)[0]))
 """
 
 

@@ -153,26 +153,33 @@ def _put_in_place(source: WeightSource, writer: StoreWriter, store: LayerStore, 
 @contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
     """A folder below a store for files that aren't compared yet. Those of killed processes are removed."""
-    for old in folder.glob(f"{_ASIDE_PREFIX}*"):
-        with suppress(OSError), _held(old):
-            shutil.rmtree(old, ignore_errors=True)
     try:
-        made = Path(tempfile.mkdtemp(prefix=_ASIDE_PREFIX, dir=folder))
-        with _held(made):
-            try:
-                yield made
-            finally:
-                shutil.rmtree(made, ignore_errors=True)
+        for old in folder.glob(f"{_ASIDE_PREFIX}*"):
+            with suppress(OSError):
+                descriptor = os.open(old, os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(old, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
+        made, held = _made_and_locked(folder)
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+            os.close(held)
     except OSError as error:
         raise StoreError(f"{folder} can't be written: {error.strerror}") from error
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which ends with the process. Raises BlockingIOError if somebody else holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+def _made_and_locked(folder: Path) -> tuple[Path, int]:
+    """A new folder, and the descriptor that holds its lock, which ends with the process. Raises OSError."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=_ASIDE_PREFIX, dir=folder))
+        with suppress(FileNotFoundError):
+            descriptor = os.open(made, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if made.is_dir():
+                return made, descriptor
+            os.close(descriptor)
+        # Another process has taken it for a dead one's before it was locked.

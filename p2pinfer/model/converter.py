@@ -35,6 +35,7 @@ class Converter:
         Raises ModelError, and UnsupportedModelError.
         """
         self._source = source
+        self._is_known = layout is not None
         self._layout = dict(normalised_config(source.config) if layout is None else layout)
         self._made = transformers_config(self._layout)
         self._layers: dict[int, Blueprint] = {}
@@ -58,7 +59,14 @@ class Converter:
 
     @cached_property
     def head(self) -> Head:
-        """Where the head comes from. Reads embeddings and head if they should be one tensor."""
+        """Where the head comes from. Reads embeddings and head if they should be one tensor.
+
+        A store's own config knows: its ends are compared with its manifest anyway.
+        """
+        if self._is_known:
+            has_embeddings = EMBEDDINGS in self._source.shapes
+            tied = bool(self._layout["tie_word_embeddings"])
+            return Head(tied=tied, embeddings=EMBEDDINGS if has_embeddings or not tied else HEAD)
         return find_head(self._layout, self._source)
 
     def stored_bytes(self, name: str) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from p2pinfer.errors import HubUnreachableError, ModelError, StoreError, UnsupportedModelError
 from p2pinfer.model.conversion import convert
 from p2pinfer.model.formats.hub.repository import HubRepository, find_repository
-from p2pinfer.model.formats.lookup import locate, locate_here, open_source
+from p2pinfer.model.formats.lookup import Received, locate, locate_here, open_source
 from p2pinfer.model.layer_store.journal import JOURNAL_FILE, Key, read_key
 from p2pinfer.model.layer_store.manifest import FORMAT, MANIFEST_FORMAT
 from p2pinfer.model.layer_store.store import LayerStore
@@ -42,11 +42,15 @@ def find_model(model: str, cache_folder: Path) -> Path | HubRepository:
     return made if LayerStore.is_store(made) else find_repository(model)
 
 
-def open_model(model: str, *, cache_folder: Path, progress: Progress) -> LayerStore:
+def open_model(
+    model: str, *, cache_folder: Path, progress: Progress, on_received: Received | None = None
+) -> LayerStore:
     """Open a layer store, an HF folder, a .gguf file or an HF model id.
 
     Other formats are converted into `cache_folder`, and found there the next time. `progress` gets a line
-    for each long step. Raises ModelError and its subclasses.
+    for each long step, `on_received` the bytes of each piece that comes from the hub, maybe in another
+    thread. What they raise ends the conversion; of a hub's model the finished layers are kept. Raises
+    ModelError and its subclasses.
     """
     place = find_model(model, cache_folder)
     if isinstance(place, Path) and LayerStore.is_store(place):
@@ -56,7 +60,8 @@ def open_model(model: str, *, cache_folder: Path, progress: Progress) -> LayerSt
         with _lock(cache_folder, folder.name, progress):
             if not LayerStore.is_store(folder):
                 # A killed conversion may have left this folder; the lock allows us to remove it, or to go on.
-                _convert_aside(model, place, folder, unfinished_folder(folder), progress)
+                aside = unfinished_folder(folder)
+                _convert_aside(model, place, folder, aside, progress, on_received=on_received)
     return LayerStore.open(folder)
 
 
@@ -123,6 +128,7 @@ def _convert_aside(
     progress: Progress,
     kept: Collection[int] | None = None,
     goes_on_only_at: str | None = None,
+    on_received: Received | None = None,
 ) -> None:
     key: Key | None = None
     if isinstance(place, HubRepository):
@@ -132,14 +138,15 @@ def _convert_aside(
         shutil.rmtree(aside, ignore_errors=True)
     keeps = False
     try:
-        convert(open_source(model, place, progress), aside, progress, kept=kept, journal_key=key)
+        source = open_source(model, place, progress, on_received=on_received)
+        convert(source, aside, progress, kept=kept, journal_key=key)
         if folder.exists() and not LayerStore.is_store(folder):
             folder.rmdir()
         os.replace(aside, folder)
         (folder / JOURNAL_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} can't be written: {error.strerror}") from error
-    except (ModelError, KeyboardInterrupt) as error:
+    except BaseException as error:
         # A full disk is left as it was, and what isn't supported will not be so the next time.
         keeps = key is not None and not isinstance(error, StoreError | UnsupportedModelError)
         if keeps and aside.exists():

@@ -146,17 +146,20 @@ class Library:
         with using(self._cache_folder, store.folder):
             yield
 
-    async def fetch(self, store: LayerStore, names: Sequence[str], holdings: Holdings) -> None:
+    async def fetch(
+        self, store: LayerStore, names: Sequence[str], holdings: Holdings, *, makes_room: bool = True
+    ) -> None:
         """Get those of the files that the store lacks, and note in `holdings` what has come.
 
-        What has come stays if this is cancelled or fails. Raises SwarmError, ModelError, StoreError.
+        With `makes_room`, other models may be removed from the cache folder for it. What has come stays if
+        this is cancelled or fails. Raises SwarmError, ModelError, StoreError.
         """
         missing = store.missing(names)
         if not missing:
             return
         manifest = store.manifest
         needed_bytes = manifest.bytes_of(missing)
-        if store.folder.is_relative_to(self._cache_folder):
+        if makes_room and store.folder.is_relative_to(self._cache_folder):
             await self._make_room(needed_bytes, keep=manifest.hash)
         source = StoreSource(store, self._say)
         what = f"fetching {_described(missing)} of {manifest.name}"

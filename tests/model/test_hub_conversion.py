@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from p2pinfer.model.formats.lookup import source_of
 from p2pinfer.model.layer_store.journal import JOURNAL_FILE
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.origin import Origin
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import convert_model, find_model, open_model
 from p2pinfer.types import Span
 from tests.model.formats.hub.loopback_hub import COMMIT, LoopbackHub
@@ -226,6 +228,53 @@ def test_a_full_disk_leaves_nothing(hub: LoopbackHub, tmp_path: Path, monkeypatc
         open_model(MODEL, cache_folder=tmp_path / "cache", progress=silent)
 
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+
+
+def test_a_caller_may_end_a_conversion_and_go_on_later(hub: LoopbackHub, folder: Path, tmp_path: Path):
+    """As an owner who wants the network now: what is finished stays."""
+
+    class WantedError(Exception):
+        pass
+
+    received_bytes = 0
+
+    def count(size_bytes: int) -> None:
+        nonlocal received_bytes
+        received_bytes += size_bytes
+        if 2 in layers_read(hub, folder):
+            raise WantedError
+
+    with pytest.raises(WantedError):
+        open_model(MODEL, cache_folder=tmp_path / "cache", progress=silent, on_received=count)
+    hub.weights_asked.clear()
+    open_model(MODEL, cache_folder=tmp_path / "cache", progress=silent).verify()
+
+    assert received_bytes > 0
+    assert layers_read(hub, folder) == {2, 3}
+
+
+def in_two_threads(work: Callable[[], LayerStore]) -> list[LayerStore | Exception]:
+    """What both return or raise. Locks are of open files, so threads exclude each other as processes do."""
+    with ThreadPoolExecutor(2) as threads:
+        tries = [threads.submit(work) for _ in range(2)]
+        return [error if (error := one.exception()) else one.result() for one in tries]
+
+
+def test_two_that_open_a_hubs_model_at_once_read_it_once(hub: LoopbackHub, tmp_path: Path):
+    one, other = in_two_threads(lambda: open_model(MODEL, cache_folder=tmp_path, progress=silent))
+
+    assert isinstance(one, LayerStore)
+    assert isinstance(other, LayerStore)
+    assert one.folder == other.folder
+    assert len(hub.weights_asked) == len(set(hub.weights_asked))
+
+
+def test_two_that_convert_into_one_folder_make_one_store(hub: LoopbackHub, tmp_path: Path):
+    """The second one waits, and then says that the folder isn't empty."""
+    results = in_two_threads(lambda: convert_model(MODEL, tmp_path / "out", silent))
+
+    assert sorted(type(result).__name__ for result in results) == ["LayerStore", "StoreError"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
 
 
 CONVERTING = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,6 +170,25 @@ def test_what_a_killed_process_left_is_removed_and_what_a_running_one_needs_is_n
     os.close(held)
 
     assert [path.name for path in left_aside(store)] == [".converting-alive"]
+
+
+def test_a_folder_that_another_process_removes_before_it_is_locked_is_made_again(
+    store: LayerStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It looked like one of a killed process."""
+    make, made = tempfile.mkdtemp, []
+
+    def make_and_remove_once(**options: object) -> str:
+        made.append(make(**options))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr("tempfile.mkdtemp", make_and_remove_once)
+    reconvert(HfFolder(folder, "tiny"), store, [layer_file(0)], silent)
+
+    assert store.has(layer_file(0))
+    assert left_aside(store) == []
 
 
 def test_a_store_that_can_not_be_written_is_one_clear_error(store: LayerStore, folder: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 import tempfile
@@ -30,6 +31,7 @@ from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS, ChannelPool
 from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
+from p2pinfer.wire.status import Refused
 
 MIB = 1 << 20
 CERTIFICATE = new_certificate()  # making one takes longer than most tests
@@ -74,6 +76,30 @@ def same_files(one: LayerStore, other: LayerStore, names: Sequence[str] | None =
     """True if both have the same bytes, in all files or in these."""
     names = names if names is not None else tuple(one.manifest.files)
     return all((one.folder / name).read_bytes() == (other.folder / name).read_bytes() for name in names)
+
+
+class Valve:
+    """A gate that lets so many bytes through, and then no more until it's opened."""
+
+    def __init__(self, free_bytes: int) -> None:
+        self._free_bytes = free_bytes
+        self.is_empty = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def may_begin(self) -> Refused | None:
+        return None
+
+    async def wait_to_send(self, size_bytes: int) -> None:
+        self._free_bytes -= size_bytes
+        if self._free_bytes < 0:
+            self.is_empty.set()
+            await self._opened.wait()
+
+    def sent(self, size_bytes: int) -> None:
+        pass
 
 
 class Peer:
@@ -180,3 +206,8 @@ async def some_peers(folder: Path) -> AsyncIterator[Peers]:
     """Peers with their stores below a folder."""
     async with AsyncExitStack() as stack:
         yield Peers(folder, stack)
+
+
+def all_bytes(peer: Peer) -> int:
+    """Of the whole model."""
+    return peer.store.manifest.bytes_of(tuple(peer.store.manifest.files))

@@ -49,7 +49,9 @@ def check_known(others: Mapping[str, Any], known: Iterable[str]) -> None:
 def model_name(given: Any) -> str:
     """Return the name or path of a model. Raises UsageError if there is none."""
     if given is None:
-        raise UsageError("from_pretrained needs a model: a Hugging Face id, a folder or a .gguf file")
+        raise UsageError(
+            "from_pretrained needs a model: a name that the swarm serves, a folder or a .gguf file"
+        )
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"the model must be a name or a path, not {type(given).__qualname__}")
     return os.fspath(given)

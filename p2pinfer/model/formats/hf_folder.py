@@ -51,7 +51,7 @@ class HfFolder:
         self._places: dict[str, tuple[Path, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for path, reader in self._readers.items():
-            for stored in reader.keys():  # noqa: SIM118 - a reader is no dict
+            for stored in sorted(reader.keys()):
                 self._add(path, stored)
 
     @cached_property

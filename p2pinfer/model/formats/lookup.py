@@ -15,6 +15,8 @@ from p2pinfer.model.formats.weights import WeightSource
 from p2pinfer.model.layer_store.origin import Origin
 
 Progress = Callable[[str], None]
+Received = Callable[[int], None]
+"""Told of bytes that came from the hub."""
 
 _PATH_BEGINNINGS = ("/", "./", "../", "~", ".\\", "..\\")
 _PATH_ENDS = ("/", ".gguf", ".safetensors")
@@ -69,10 +71,16 @@ def locate(model: str, revision: str | None = None) -> Path | HubRepository:
     return locate_here(model, revision) or find_repository(model, revision)
 
 
-def open_source(model: str, place: Path | HubRepository, progress: Progress) -> WeightSource:
-    """The weights at a place. `progress` is told what comes from the hub. Raises ModelError."""
+def open_source(
+    model: str, place: Path | HubRepository, progress: Progress, *, on_received: Received | None = None
+) -> WeightSource:
+    """The weights at a place. Raises ModelError.
+
+    `progress` gets a line on what came from the hub now and then; `on_received`, if it is given, gets the
+    bytes of each piece instead, maybe in another thread. What they raise ends the read.
+    """
     if isinstance(place, HubRepository):
-        return HubModel(place, progress)
+        return HubModel(place, progress, on_received=on_received)
     if place.is_dir():
         return HfFolder(place, Path(model).name if Path(model).expanduser().exists() else model)
     if place.suffix == ".gguf":
@@ -80,10 +88,13 @@ def open_source(model: str, place: Path | HubRepository, progress: Progress) -> 
     raise ModelError(f"{place} is neither a folder nor a .gguf file")
 
 
-def source_of(origin: Origin, progress: Progress) -> WeightSource | None:
+def source_of(
+    origin: Origin, progress: Progress, *, on_received: Received | None = None
+) -> WeightSource | None:
     """The weights that a store was converted from; None if they lie on no hub.
 
-    The local cache is read if it has them. Raises ModelError, and HubUnreachableError.
+    The local cache is read if it has them. `progress` and `on_received` are those of `open_source`. Raises
+    ModelError, and HubUnreachableError.
     """
     if origin.hub_id is None:
         return None
@@ -93,4 +104,4 @@ def source_of(origin: Origin, progress: Progress) -> WeightSource | None:
             return HfFolder(cached, origin.hub_id)
         except ModelError:  # parts of it were never downloaded
             pass
-    return HubModel(find_repository(origin.hub_id, origin.revision), progress)
+    return HubModel(find_repository(origin.hub_id, origin.revision), progress, on_received=on_received)

@@ -136,7 +136,7 @@ class Life:
             try:
                 await self._serve_once()
                 failures = 0
-            except SwarmError as error:
+            except (SwarmError, HubUnreachableError) as error:  # the network may be back later
                 if not self._has_served:
                     raise
                 if self._remembered is not None:  # another program may use the old port now

@@ -16,6 +16,7 @@ from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import open_to_peers
 from p2pinfer.server.door.reception import Reception
+from p2pinfer.server.life.caretaking import keep_ends_forever
 from p2pinfer.server.life.claim import claimed, joining_record
 from p2pinfer.server.life.company import alone_with
 from p2pinfer.server.life.layer_choice import choose_layers
@@ -30,7 +31,7 @@ from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.tasks import cancel_and_wait, ending
+from p2pinfer.tasks import cancel_and_wait, ending, first_of
 from p2pinfer.types import Span
 from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
@@ -146,4 +147,5 @@ async def _serve_layers(
                 manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends
             )
             service = SpanService(config, swarm, span, accounts, period)
-            await service.run(reception, reachable)
+            caring = keep_ends_forever(swarm, library, store, holdings, period.sharing_limits)
+            await first_of(service.run(reception, reachable), caring)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from p2pinfer.backoff import jittered
 from p2pinfer.errors import HopFailedError, ProtocolError, RefusedError
@@ -26,7 +27,7 @@ CALLS_AT_ONCE = 3
 SILENT_SECONDS = 15.0
 """A peer that has to wait says so every 5 seconds."""
 
-_IDLE_SECONDS = 0.25  # between two looks whether there is something to ask for
+_IDLE_SECONDS = 0.1  # between two looks whether there is something to ask for
 _BUSY_SECONDS = 2.0
 _SMOOTHING = 0.3
 _MOST_EMPTY_NEWS = 1000
@@ -57,6 +58,7 @@ class PeerWork:
         self._silent_seconds = silent_seconds
         self._held = bitmaps.empty(manifest.chunks.total)
         self._news = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._rate: float | None = None  # bytes per second of one call
 
     @property
@@ -106,17 +108,19 @@ class PeerWork:
         return bitmaps.mask_of(numbers, total)
 
     async def _fetch_forever(self, calls: SharingCalls) -> None:
-        now = asyncio.get_running_loop().time
         while True:
-            ask = self._plan.ask(self.holder.peer_id, self._held, now(), self._rate)
-            if ask is not None:
-                await asyncio.sleep(await self._fetch(calls, ask))
-                continue
-            try:
+            async with self._looking:  # one looks; the next one does when it has found something
+                ask = await self._next_ask()
+            await asyncio.sleep(await self._fetch(calls, ask))
+
+    async def _next_ask(self) -> Ask:
+        """Wait until there is something to ask this peer for."""
+        now = asyncio.get_running_loop().time
+        while (ask := self._plan.ask(self.holder.peer_id, self._held, now(), self._rate)) is None:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(jittered(_IDLE_SECONDS)):
                     await self._news.wait()
-            except TimeoutError:
-                pass
+        return ask
 
     async def _fetch(self, calls: SharingCalls, ask: Ask) -> float:
         """Get one chunk. Returns the seconds to wait before the next."""

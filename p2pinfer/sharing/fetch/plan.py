@@ -2,11 +2,13 @@
 
 Rarest first: of what a peer holds and nobody is asked for, it is asked for what the fewest others hold, so
 that no chunk dies out with the only peer that has it, and a slow first sender sends what nobody else can. A
-request names several chunks, because the sender knows best which of them it has sent least often. Requests
-to different peers name different chunks, so that the same chunk doesn't come twice.
+request names several chunks, because the sender knows best which of them it has sent least often. While many
+chunks are left, requests to several peers may name the same: two senders hardly ever choose the same one, and
+then one call ends with its first bytes. When few are left, requests name different ones.
 
-When everything is asked for, a peer without work may be asked for what another is slow to send. That costs
-bytes, which are bounded: what is received stays below 1.05 of what is needed, or one chunk above it.
+When everything is asked for, a peer without work may be asked for what waits in another's queue, and for what
+another is slow to send. The last costs bytes, which are bounded: what is received stays below 1.05 of what is
+needed, or one chunk above it.
 Source of both ideas: B. Cohen, "Incentives Build Robustness in BitTorrent", 2003.
 """
 
@@ -27,8 +29,8 @@ from p2pinfer.types import PeerId
 MOST_NUMBERS = 1024
 """In one request."""
 
-_PART_OF_FREE = 3  # a request names a third of what is free: choice for the sender, and some for the next
-_QUEUED_SECONDS = 1.0  # from a peer that has named nothing after this time, others take chunks over
+_MANY_PER_REQUEST = 4  # chunks left for each request that waits: more are many
+_QUEUED_SECONDS = 0.3  # what waits longer may be asked of another peer; with 1.0 ten joiners took 3 % longer
 _SLOW_SECONDS = 2.0
 _WASTE = 0.04
 
@@ -98,9 +100,10 @@ class Plan:
         ask.chunk, ask.named_at = number, now
         if not self._needed[number]:
             return False
-        return ask.copies == number or not any(
-            other.chunk == number for other in self._asks if other is not ask
-        )
+        if ask.copies != number and any(other.chunk == number for other in self._asks if other is not ask):
+            return False
+        self._end_idle_calls(number)
+        return True
 
     def came(self, ask: Ask) -> bool:
         """The chunk of this request is here, and was right. False: it wasn't needed any more."""
@@ -118,34 +121,23 @@ class Plan:
         self.wasted_bytes += ask.received_bytes
 
     def _rarest(self, useful: Mask, peer_id: PeerId) -> NDArray[np.int64]:
-        """Chunks that no other peer is asked for, those that the fewest hold first, in a random order."""
-        ours = [ask for ask in self._asks if ask.peer_id == peer_id and ask.chunk is None]
-        taken = self._taken(but=peer_id)
+        """Chunks that nobody sends yet, those that the fewest hold first, in a random order."""
+        queued = [ask for ask in self._asks if ask.chunk is None]
+        taken = bitmaps.empty(len(self._needed))
+        taken[self._coming] = True
         free = np.flatnonzero(useful & ~taken)
-        # A sender doesn't send the same twice while it has another, so requests to it may overlap; but not
-        # when so few are left that it would have to.
-        if len(free) < 4 * (len(ours) + 1):
-            for ask in ours:
+        # With many chunks left two senders hardly choose the same; with few they would.
+        if len(free) <= _MANY_PER_REQUEST * len(queued):
+            for ask in queued:
                 taken[list(ask.numbers)] = True
             free = np.flatnonzero(useful & ~taken)
         if not len(free):
             return free
-        all_free = int(np.count_nonzero(self._needed & ~taken))
-        most = max(1, min(MOST_NUMBERS, all_free // _PART_OF_FREE))
+        most = max(1, min(MOST_NUMBERS, len(free) // 2))
         if len(free) > most:
             order = self._holders[free] + self._draw.random(len(free))
             free = free[np.argpartition(order, most - 1)[:most]]
         return _in_one_bitmap(free)
-
-    def _taken(self, but: PeerId) -> Mask:
-        """What is coming, and what other peers than `but` have been asked for."""
-        taken = bitmaps.empty(len(self._needed))
-        for ask in self._asks:
-            if ask.chunk is not None:
-                taken[ask.chunk] = True
-            elif ask.peer_id != but:
-                taken[list(ask.numbers)] = True
-        return taken
 
     def _take_over(
         self, useful: Mask, peer_id: PeerId, now: float, rate: float | None
@@ -154,7 +146,7 @@ class Plan:
 
         Returns chunks to ask for, and which of them is a copy of one that is coming already.
         """
-        coming = [ask.chunk for ask in self._asks if ask.chunk is not None]
+        coming = self._coming
         queued = bitmaps.empty(len(useful))
         for ask in self._asks:
             is_old = now - ask.asked_at > _QUEUED_SECONDS
@@ -189,14 +181,24 @@ class Plan:
         return expected + CHUNK_BYTES <= self._most_waste
 
     def _end_rivals(self, number: int) -> None:
-        """End other calls for a chunk that isn't needed any more, and those that wait for nothing else."""
+        """End the calls that bring a chunk which isn't needed any more."""
         for ask in self._asks:
-            waits_in_vain = ask.chunk is None and number in ask.numbers and not self._wants_any(ask)
-            if ask.chunk == number or waits_in_vain:
+            if ask.chunk == number:
+                ask.give_up()
+        self._end_idle_calls(number)
+
+    def _end_idle_calls(self, number: int) -> None:
+        """End calls that wait in queues for this chunk, and for nothing else that nobody sends yet."""
+        left = self._needed.copy()
+        left[self._coming] = False
+        for ask in self._asks:
+            if ask.chunk is None and number in ask.numbers and not left[list(ask.numbers)].any():
                 ask.give_up()
 
-    def _wants_any(self, ask: Ask) -> bool:
-        return bool(self._needed[list(ask.numbers)].any())
+    @property
+    def _coming(self) -> list[int]:
+        """What peers are sending just now."""
+        return [ask.chunk for ask in self._asks if ask.chunk is not None]
 
 
 def is_worth_a_copy(ask: Ask, now: float, rate: float | None) -> bool:

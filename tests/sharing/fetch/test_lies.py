@@ -132,8 +132,7 @@ async def test_a_liar_is_named_and_dropped(
         await joiner.fetch(liar, settings=replace(QUICK, patience_seconds=0.4))
     assert len(joiner.holdings) == 0
     assert [message for message in caplog.messages if short_id(liar.peer_id) in message and "lied" in message]
-    asked = service.asked
-    assert asked <= 3
+    assert service.asked <= 6  # three at a time, and those that had begun
 
     caplog.clear()
     summary = await joiner.fetch(liar, await peers.add(model))

@@ -46,13 +46,13 @@ class Asking:
         return ask
 
 
-def test_what_only_this_peer_holds_comes_first():
-    """If it leaves, nobody has it."""
+def test_what_few_hold_comes_first():
+    """If the only holder leaves, nobody has it."""
     asking = Asking(30)
     asking.hold(A, range(30))
-    asking.hold(B, range(20))
+    asking.hold(B, range(15))
 
-    assert asking.asked(A).numbers == frozenset(range(20, 30))
+    assert asking.asked(A).numbers == frozenset(range(15, 30))
 
 
 def test_only_what_is_needed_and_held_is_asked_for():
@@ -64,16 +64,39 @@ def test_only_what_is_needed_and_held_is_asked_for():
     assert asking.ask(A) is None
 
 
-def test_two_peers_are_asked_for_different_chunks():
-    """Until everything is asked for."""
-    asking = Asking(40)
+def test_with_few_chunks_left_peers_are_asked_for_different_ones():
+    """The same chunk would come twice."""
+    asking = Asking(4)
     asks = []
     for peer in (A, B, C):
-        asking.hold(peer, range(40))
+        asking.hold(peer, range(4))
         asks.append(asking.asked(peer))
+    more = [ask for peer in (A, B, C) if (ask := asking.ask(peer))]
 
-    assert all(len(ask.numbers) > 1 for ask in asks)
-    assert sum(len(ask.numbers) for ask in asks) == len(frozenset.union(*(ask.numbers for ask in asks)))
+    named = [number for ask in (*asks[1:], *more) for number in ask.numbers if len(ask.numbers) == 1]
+    assert len(named) == len(set(named))
+
+
+def test_what_comes_already_is_not_asked_of_another():
+    """However many are left."""
+    asking = Asking(40)
+    asking.hold(A, range(40))
+    asking.hold(B, range(40))
+    coming = asking.begin(A)
+
+    assert coming.chunk not in asking.asked(B).numbers
+
+
+def test_of_two_that_choose_the_same_one_is_ended():
+    """The second to name it."""
+    asking = Asking(40)
+    asking.hold(A, range(40))
+    asking.hold(B, range(40))
+    one, other = asking.asked(A), asking.asked(B)
+    number = min(one.numbers & other.numbers)
+
+    assert asking.plan.named(one, number, 0.0)
+    assert not asking.plan.named(other, number, 0.0)
 
 
 def test_what_a_sender_did_not_choose_is_free_again():
@@ -134,7 +157,7 @@ def test_a_call_that_waits_for_nothing_needed_is_ended():
     queued, ended = asking.asked(A), []
     queued.end = lambda: ended.append(queued)
     asking.now = 1.5
-    asking.plan.came(asking.begin(B))
+    asking.begin(B)
 
     assert ended == [queued] and queued.is_over
 

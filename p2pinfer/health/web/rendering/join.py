@@ -14,7 +14,8 @@ from p2pinfer.health.snapshot.wanted import wanted_layers
 
 _MOST_ADDRESSES = 4
 _PLACEHOLDER = "MODEL"
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_HASH_DIGITS = 16
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 _INSTALL = """\
 python3 -m venv p2pinfer-env
@@ -26,16 +27,13 @@ python -m p2pinfer.owner init --for home
 python -m p2pinfer.server {model} --initial-peers {addresses}"""
 
 _GENERATE = """\
-from transformers import AutoTokenizer
 from p2pinfer import AutoDistributedModelForCausalLM
 
-name = {model}
-tokenizer = AutoTokenizer.from_pretrained(name)
 model = AutoDistributedModelForCausalLM.from_pretrained(
-    name, initial_peers=[{addresses}]
+    {model}, initial_peers=[{addresses}]
 )
-ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
-print(tokenizer.decode(model.generate(ids, max_new_tokens=16)[0]))"""
+ids = model.tokenizer("The capital of France is", return_tensors="pt").input_ids
+print(model.tokenizer.decode(model.generate(ids, max_new_tokens=16)[0]))"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +51,16 @@ class JoinPart:
 
 
 def join_part(state: HealthState) -> JoinPart:
-    """The commands for the model that the operator names, or else for one that the swarm can name.
+    """The commands for the model that the operator names, or else for one that the swarm serves.
 
-    Strangers choose the names of models. One goes into a command only if it is a Hugging Face id, which has
-    no character that a shell or Python takes for more than a letter.
+    Strangers choose the names of models. One goes into a command only if it has no character that a shell or
+    Python takes for more than a letter; else the hash stands for the model. Beside the name is the hash, or
+    the command would mean another model as soon as somebody lists a second one of that name.
     """
     addresses = [words.plain(address, 400) for address in state.join_addresses[:_MOST_ADDRESSES]]
     named = words.plain(state.join_model, 300)
     chosen = _model_named(named, state.models) if named else _example(state.models)
-    source = named or _hub_id(chosen)
+    source = named or _reference(chosen)
     model = source or _PLACEHOLDER
     return JoinPart(
         install=_INSTALL,
@@ -91,9 +90,14 @@ def _model_named(source: str, models: Sequence[ModelView]) -> ModelView | None:
 
 
 def _example(models: Sequence[ModelView]) -> ModelView | None:
-    """The first model with a Hugging Face id that works; else one that has an id; else one that works."""
-    return min(models, key=lambda model: (not _hub_id(model), model.answer is Answer.NO), default=None)
+    """The first model that works; without one, the first."""
+    return min(models, key=lambda model: model.answer is Answer.NO, default=None)
 
 
-def _hub_id(model: ModelView | None) -> str:
-    return model.name if model is not None and _HUB_ID.fullmatch(model.name) else ""
+def _reference(model: ModelView | None) -> str:
+    """What servers and clients take for this model and no other: `NAME@HASH`, or the whole hash."""
+    if model is None:
+        return ""
+    if _PLAIN_NAME.fullmatch(model.name) and not model.name.endswith(".gguf"):
+        return f"{model.name}@{model.model[:_HASH_DIGITS]}"
+    return model.model

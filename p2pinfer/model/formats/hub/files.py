@@ -22,7 +22,7 @@ _PASSING = (408, 425, 429)
 
 
 class HubFiles:
-    """The files of one repository at its commit. For one thread."""
+    """The files of one repository at its commit. Threads may share it."""
 
     def __init__(
         self,
@@ -110,9 +110,8 @@ class HubFiles:
 
     @contextmanager
     def _answer(self, name: str, headers: Mapping[str, str]) -> Iterator[Any]:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils._headers import build_hf_headers
-        from huggingface_hub.utils._http import get_session
+        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # in its documents
 
         repository, patience = self._repository, self._patience
         location = self._locations.get(name)

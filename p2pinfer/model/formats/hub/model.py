@@ -33,6 +33,7 @@ from p2pinfer.model.formats.hf.safetensors_header import (
 from p2pinfer.model.formats.hf.tensors import check_type, format_words, store_name
 from p2pinfer.model.formats.hub.files import HubFiles
 from p2pinfer.model.formats.hub.patience import PATIENCE, Patience
+from p2pinfer.model.formats.hub.read_ahead import ReadAhead
 from p2pinfer.model.formats.hub.received import ReceivedLines
 from p2pinfer.model.formats.hub.repository import HubRepository
 from p2pinfer.model.layer_store.names import TOKENIZER_FILES
@@ -61,7 +62,8 @@ class HubModel:
     ) -> None:
         """Read configs and headers; the weights stay where they are.
 
-        `progress` gets a line on the bytes received now and then, `on_received` the size of each piece.
+        `progress` gets a line on the bytes received now and then; `on_received`, if it is given, gets the
+        size of each piece instead. Both may be called from another thread.
         Raises ModelError if files are missing, pickled, already quantized or malformed, and
         HubUnreachableError.
         """
@@ -72,6 +74,7 @@ class HubModel:
         self._files = HubFiles(
             repository, patience=patience or PATIENCE, on_received=on_received or lines.add
         )
+        self._ahead = ReadAhead(self._files.read)
         if CONFIG_FILE not in repository.files:
             raise ModelError(f"{self.name} is no model that p2pinfer reads: it has no {CONFIG_FILE}")
         self.config = self._json(CONFIG_FILE, _MOST_CONFIG_BYTES)
@@ -79,7 +82,7 @@ class HubModel:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[str, StoredTensor]] = {}
         for file in self._weight_files():
-            for stored, tensor in self._header(file).items():
+            for stored, tensor in sorted(self._header(file).items()):
                 self._add(file, stored, tensor)
 
     @cached_property
@@ -104,13 +107,13 @@ class HubModel:
         return generation_fields(self.config, fields)
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows [start, stop) of a tensor, as float32: one question to the hub."""
+        """Rows [start, stop) of a tensor, as float32. The next rows of a large one are fetched meanwhile."""
         file, tensor = self._places[name]
         row_bytes = math.prod(tensor.shape[1:]) * FLOAT_BYTES[tensor.kind]
         first, end = tensor.start + start * row_bytes, tensor.start + stop * row_bytes
         if end - first > _MOST_BLOCK_BYTES:
             raise ModelError(f"{name} of {self.name} has rows of {row_bytes:,} bytes")
-        data = self._files.read(file, first, end)
+        data = self._ahead.read(file, first, end, tensor.end)
         if len(data) < end - first:
             raise ModelError(f"{file} of {self.name} ends before {name} does")
         return _as_float32(tensor.kind, data).reshape(stop - start, *tensor.shape[1:])

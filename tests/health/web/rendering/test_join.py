@@ -10,6 +10,7 @@ import pytest
 from p2pinfer.health.snapshot.state import Activity, HealthState
 from p2pinfer.health.web.rendering.join import JoinPart, join_part
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.sharing.naming.model_ref import ModelRef
 from tests.health.states import HOSTILE_TEXTS, JOIN_ADDRESS, make_model, make_server, make_state
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -25,24 +26,27 @@ def strings_of(part: JoinPart) -> list[object]:
     return [node.value for node in nodes if isinstance(node, ast.Constant)]
 
 
-def test_with_a_model_that_has_an_id_nothing_is_left_to_replace():
-    part = join_part(served_as(HUB_ID))
+@pytest.mark.parametrize("name", [HUB_ID, "SmolLM2-135M-Instruct"])
+def test_with_a_served_model_nothing_is_left_to_replace(name: str):
+    """Its files come from the swarm, wherever they were published."""
+    part = join_part(served_as(name))
     assert part.is_complete
     owner, server = part.serve.splitlines()
     assert owner == "python -m p2pinfer.owner init --for home"
     config = ServerConfig.from_args(shlex.split(server)[3:])
-    assert (config.model, config.initial_peers) == (HUB_ID, (JOIN_ADDRESS,))
-    assert {HUB_ID, JOIN_ADDRESS} <= set(strings_of(part))
+    assert (config.model, config.initial_peers) == (part.model, (JOIN_ADDRESS,))
+    ref = ModelRef.parse(part.model)
+    assert ref.name == name
+    assert make_model(name=name).model.startswith(str(ref.hash_prefix))
+    assert {part.model, JOIN_ADDRESS} <= set(strings_of(part))
     assert "print(" in part.generate
     assert "pip install 'p2pinfer[server]'" in part.install
 
 
-def test_where_the_swarm_does_not_say_where_its_model_is_from_the_reader_is_told_to():
-    """A .gguf file has a name, and no place."""
-    part = join_part(served_as("SmolLM2-135M-Instruct"))
+def test_without_a_model_the_reader_is_told_to_name_one():
+    part = join_part(make_state([]))
     assert not part.is_complete
-    assert part.model == "MODEL"
-    assert part.name == "SmolLM2-135M-Instruct"
+    assert (part.model, part.name) == ("MODEL", "")
 
 
 def test_the_operator_can_say_what_visitors_write():
@@ -56,7 +60,7 @@ def test_the_operator_can_say_what_visitors_write():
 
 def test_a_model_that_works_is_the_example_before_one_that_does_not():
     down = make_model(0, name="org/down", servers=[make_server(0, (0, 9))])
-    assert join_part(make_state([down, make_model(1, name="org/works")])).model == "org/works"
+    assert join_part(make_state([down, make_model(1, name="org/works")])).name == "org/works"
 
 
 @pytest.mark.parametrize(
@@ -70,14 +74,16 @@ def test_a_model_that_works_is_the_example_before_one_that_does_not():
         "a/../b",
         "-x/y",
         "a/b/c",
+        "x.gguf",
         'a/b"',
         "\u0430/b",
     ],
 )
-def test_no_name_of_a_stranger_gets_into_a_command_unless_it_is_an_id(name: str):
+def test_no_name_of_a_stranger_gets_into_a_command_unless_it_is_plain(name: str):
+    """The hash says as well which model is meant."""
     part = join_part(served_as(name))
-    assert part.model == "MODEL"
-    assert set(strings_of(part)) <= {"MODEL", JOIN_ADDRESS, "The capital of France is", "pt", 16, 0}
+    assert part.model == make_model(name=name).model
+    assert set(strings_of(part)) <= {part.model, JOIN_ADDRESS, "The capital of France is", "pt", 16, 0}
 
 
 @pytest.mark.parametrize("model", ['it\'s "mine".gguf', "a\\b", "/models/a b", "$HOME/x", "\U0001f697.gguf"])

@@ -201,16 +201,17 @@ class _WeightsHandler(_Handler):
         if path is None or asked is None or url.query != f"link={hub.link}":
             self.answer(403)
             return
-        data = path.read_bytes()
+        total = path.stat().st_size
         wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
-        start, end = (int(wanted[1]), min(int(wanted[2]) + 1, len(data))) if wanted else (0, len(data))
+        start, end = (int(wanted[1]), min(int(wanted[2]) + 1, total)) if wanted else (0, total)
         question = Asked(asked["file"], start, end, "Authorization" in self.headers)
         hub.weights_asked.append(question)
         fault = hub.faults.popleft() if hub.faults else hub.fault_of(question)
-        self._send(fault, data, start, end)
+        with path.open("rb") as file:
+            file.seek(start)
+            self._send(fault, file.read(end - start), start, end, total)
 
-    def _send(self, fault: str, data: bytes, start: int, end: int) -> None:
-        body, total = data[start:end], len(data)
+    def _send(self, fault: str, body: bytes, start: int, end: int, total: int) -> None:
         match fault:
             case "429":
                 self.answer(429, Retry_After="7")
