@@ -122,6 +122,7 @@ def measured(**parts: Any) -> dict[str, Any]:
         "machine": {"cores": 2, "processor": "x"},
         "repetitions": 1,
         "num_layers": 30,
+        "slower": 1,
         "share_layers": 3,
         "share_bytes": SHARE,
     }

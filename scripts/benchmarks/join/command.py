@@ -46,6 +46,14 @@ def parse_flags() -> tuple[Settings, Path]:
         metavar="PART[,PART...]",
         help="see above (all)",
     )
+    parser.add_argument(
+        "--slower",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="divide the rates of all lines by N: where eleven peers and the lab are too much for one "
+        "machine, their times beside each other tell more then (1)",
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the lab (1)")
     parser.add_argument("--json", type=Path, default=Path("build/bench_join.json"), metavar="FILE")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what the joiners print there")
@@ -55,6 +63,7 @@ def parse_flags() -> tuple[Settings, Path]:
         model=flags.model,
         quick=flags.quick,
         repetitions=1 if flags.quick else flags.repetitions,
+        slower=flags.slower,
         seed=flags.seed,
         logs=flags.logs,
     )

@@ -20,14 +20,12 @@ from scripts.benchmarks.join.plan import (
     SAME_GOAL,
     UPLINK_GOAL,
 )
+from scripts.benchmarks.shared.hosts import slowed
 from scripts.benchmarks.shared.report import Spread
-from scripts.lab import PROFILES
+from scripts.lab import PROFILES, Link
 
 Run = Mapping[str, Any]
 Joiner = Mapping[str, Any]
-
-_UP = PROFILES[PROFILE].up_bits_per_second
-_DOWN = PROFILES[PROFILE].down_bits_per_second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +47,13 @@ class Figure:
 
 def figures(measured: Mapping[str, Any]) -> Iterator[Figure]:
     """All figures, in the order of the table."""
+    link = slowed(PROFILES[PROFILE], measured["slower"])
     for seeders, runs in measured["one"].items():
-        yield from one(runs, int(seeders))
+        yield from one(runs, int(seeders), link)
     if measured["same"]:
         yield from same(measured["same"], measured["one"]["1"])
     if measured["different"]:
-        yield from different(measured["different"])
+        yield from different(measured["different"], link)
     if measured["client"]:
         yield from client(measured["client"])
 
@@ -64,9 +63,9 @@ def figures_as_json(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [asdict(figure) | {"met": figure.met} for figure in figures(measured)]
 
 
-def one(runs: Sequence[Run], seeders: int) -> Iterator[Figure]:
+def one(runs: Sequence[Run], seeders: int, link: Link) -> Iterator[Figure]:
     """One joiner: what it received and keeps, and how much of the line it used."""
-    rate = min(_DOWN, seeders * _UP)
+    rate = min(link.down_bits_per_second, seeders * link.up_bits_per_second)
     bound = runs[0]["joiners"][0]["needed_bytes"] * 8 / rate
     who = f"1 joiner, {seeders} seeder{'s' if seeders > 1 else ''}"
     yield from _bytes(who, runs)
@@ -106,18 +105,18 @@ def same(runs: Sequence[Run], alone: Sequence[Run]) -> Iterator[Figure]:
     yield from _bytes(who, runs)
 
 
-def different(runs: Sequence[Run]) -> Iterator[Figure]:
+def different(runs: Sequence[Run], link: Link) -> Iterator[Figure]:
     """Joiners of all shares: how much of the seeder's uplink was used until the last was ready."""
     who = f"{JOINERS} joiners, different shares"
     yield Figure(
         what=f"{who}: uplink used",
-        found=Spread.of([_uplink(run, _seconds(run)) for run in runs]),
+        found=Spread.of([_uplink(run, link, _seconds(run)) for run in runs]),
         goal=UPLINK_GOAL,
         notes=(_phases(runs), _processors(runs)),
     )
     yield Figure(
         what="  the same, first chunk to last",
-        found=Spread.of([_uplink(run, _transfer_seconds(run)) for run in runs]),
+        found=Spread.of([_uplink(run, link, _transfer_seconds(run)) for run in runs]),
     )
     yield from _bytes(who, runs)
 
@@ -188,8 +187,8 @@ def _late_bytes(run: Run) -> int:
     return int(joiner["needed_bytes"] - joiner["first_bytes"])
 
 
-def _uplink(run: Run, seconds: float) -> float:
-    return float(run["seeder_up_bytes"]) * 8 / _UP / seconds
+def _uplink(run: Run, link: Link, seconds: float) -> float:
+    return float(run["seeder_up_bytes"]) * 8 / link.up_bits_per_second / seconds
 
 
 def _phases(runs: Sequence[Run]) -> str:

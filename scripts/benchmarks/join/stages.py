@@ -45,6 +45,7 @@ class Settings:
     model: str | None  # None: the one from the package index
     quick: bool
     repetitions: int
+    slower: int
     seed: int
     logs: Path | None
 
@@ -60,6 +61,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "machine": machine(),
         "repetitions": settings.repetitions,
         "num_layers": manifest.num_layers,
+        "slower": settings.slower,
         "share_layers": len(share),
         "share_bytes": manifest.bytes_of(layer_files(share)),
         "one": {},
@@ -104,9 +106,9 @@ class _Field:
     def open(cls, store: LayerStore, spans: Sequence[Span], settings: Settings) -> Iterator[_Field]:
         """Start a seeder for each span, with all files of the model; it ends with the block."""
         with ExitStack() as stack:
-            hosts = stack.enter_context(Hosts(PROFILE, seed=settings.seed))
+            hosts = stack.enter_context(Hosts(PROFILE, seed=settings.seed, slower=settings.slower))
             swarm = stack.enter_context(LocalSwarm())
-            say(f"starting {len(spans)} seeder{'s' * (len(spans) > 1)}, each on a {PROFILE} host")
+            say(f"starting {len(spans)} seeder{'s' * (len(spans) > 1)}, each on a host of its own")
             places = [hosts.server_place(f"seeder-{number}") for number in range(1, len(spans) + 1)]
             swarm.start(store.folder, spans, threads=1, server_arguments=_SMALL, places=places)
             yield cls(store, hosts, swarm, settings)
