@@ -37,7 +37,7 @@ def parse_flags() -> tuple[Settings, Path]:
         help="another model, or a layer store (default: Qwen2.5-Coder-1.5B-Instruct)",
     )
     parser.add_argument(
-        "--repetitions", type=at_least(1), default=3, metavar="N", help="rounds; `different` has one (3)"
+        "--repetitions", type=at_least(1), default=3, metavar="N", help="rounds of one joiner or client (3)"
     )
     parser.add_argument(
         "--only",

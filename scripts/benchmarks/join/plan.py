@@ -6,7 +6,8 @@ from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.types import Span
 
 PARTS = {
-    "one": "a server joins with a tenth of the model: from one seeder, and from ten",
+    "one": "a server joins with a tenth of the model; one seeder",
+    "many": "the same with ten seeders, whose uplinks together fill the downlink",
     "same": "ten servers join at once with the same tenth; one seeder",
     "different": "ten servers join at once, each with another tenth; one seeder",
     "client": "a client joins; ten seeders",
@@ -15,8 +16,7 @@ PROFILE = "home-cable"
 
 JOINERS = 10
 SHARES = 10  # a share is the model by this number
-SEEDERS = 10
-"""Their uplinks together fill the downlink of one joiner."""
+SEEDERS = 10  # where there are many
 
 RECEIVED_GOAL = 1.1  # of what is needed, at most
 DISK_GOAL = 1.1

@@ -77,13 +77,13 @@ def measure(settings: Settings) -> dict[str, Any]:
                 measured["one"]["1"] = [ground.join([share], f"one joiner, round {at}") for at in rounds]
             if "same" in settings.parts:
                 spans = [share] * JOINERS
-                measured["same"] = [ground.join(spans, f"the same share, round {at}") for at in rounds]
+                measured["same"] = [ground.join(spans, "the same share")]
             if "different" in settings.parts:
                 spans = different_shares(manifest.num_layers)
                 measured["different"] = [ground.join(spans, "different shares")]
-    if settings.parts & {"one", "client"}:
+    if settings.parts & {"many", "client"}:
         with _Field.open(store, [share] * SEEDERS, settings) as ground:
-            if "one" in settings.parts:
+            if "many" in settings.parts:
                 name = f"one joiner, {SEEDERS} seeders"
                 measured["one"][str(SEEDERS)] = [ground.join([share], f"{name}, round {at}") for at in rounds]
             if "client" in settings.parts:

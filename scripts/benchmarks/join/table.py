@@ -18,8 +18,9 @@ def table(measured: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{measured['model']}, {machine['cores']} cores ({machine['processor']}): medians of "
-            f"{measured['repetitions']} rounds; a share is {measured['share_layers']} of "
-            f"{measured['num_layers']} layers, {measured['share_bytes'] / 1e6:.1f} MB",
+            f"{measured['repetitions']} rounds, ten at once in one round; a share is "
+            f"{measured['share_layers']} of {measured['num_layers']} layers, "
+            f"{measured['share_bytes'] / 1e6:.1f} MB",
             f"{PROFILE}{_slower(measured['slower'])}: {link.describe()}",
             "",
             f"{'':56} {'median':>7} {'(least, most)':>14}  goal",
