@@ -105,7 +105,7 @@ def test_what_is_missing_is_named_where_nothing_else_is_wrong(capsys: pytest.Cap
     with pytest.raises(SystemExit):
         server(["--num-layers", "3"])
 
-    assert "the following arguments are required: MODEL" in capsys.readouterr().err
+    assert "give a MODEL to begin a swarm with, or --initial-peers to join one" in capsys.readouterr().err
 
 
 def test_the_programs_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]):

@@ -33,6 +33,8 @@ _ASK_ELSEWHERE = {
     Reason.BAD_RECEIPT,
     Reason.BAD_STEP,
     Reason.FAILED,
+    Reason.NOT_HELD,  # these two answer requests for files; for a session they are nonsense
+    Reason.NOT_SHARING,
 }
 
 

@@ -14,6 +14,7 @@ from p2pinfer.wire import sharing_pb2 as pb
 WAITING_SECONDS = 90.0
 """So long a peer may say that it has to wait, without a byte of data."""
 
+_LEAST_BYTES_PER_SECOND = 2048  # after that: 16 calls on a line of 256 kbit/s
 _MOST_PULSES = 200
 _LEAST_PART_BYTES = 1024  # on average; parts have 32 KiB
 
@@ -35,7 +36,8 @@ async def receive_chunk(
     """
     now = asyncio.get_running_loop().time
     parts: list[bytes] = []
-    size, pulses, last_data_at = 0, 0, now()
+    size, pulses = 0, 0
+    named_at = last_data_at = now()
     while (part := await _next_part(call, ask)) is not None:
         count(len(part.data))
         if not part.data:
@@ -49,12 +51,15 @@ async def receive_chunk(
             continue
         last_data_at = now()
         if ask.chunk is None:
+            named_at = last_data_at
             if part.chunk not in ask.numbers:
                 raise ProtocolError(f"it sends chunk {part.chunk}, which it wasn't asked for")
             if not is_wanted(part.chunk):
                 ask.received_bytes += len(part.data)
                 return None
             size = chunks.place(part.chunk).size
+        if last_data_at - named_at > waiting_seconds + ask.received_bytes / _LEAST_BYTES_PER_SECOND:
+            raise HopFailedError(ask.peer_id, "it sends too slowly", certain=False)
         parts.append(part.data)
         ask.received_bytes += len(part.data)
         if ask.received_bytes > size:

@@ -97,11 +97,9 @@ class Plan:
 
     def named(self, ask: Ask, number: int, now: float) -> bool:
         """The peer sends this one, of those it was asked for. False: it is of no use, end the call."""
+        if not self._needed[number] or (ask.copies != number and number in self._coming):
+            return False
         ask.chunk, ask.named_at = number, now
-        if not self._needed[number]:
-            return False
-        if ask.copies != number and any(other.chunk == number for other in self._asks if other is not ask):
-            return False
         self._end_idle_calls(number)
         return True
 

@@ -109,7 +109,7 @@ async def test_the_only_seeder_may_go_and_come_back(peers: Peers, tmp_path: Path
     model = random_store(tmp_path / "model", [8 * MIB])
     valve = Valve(free_bytes=3 * MIB)
     seeder, joiner = await peers.add(model, gate=valve), await peers.add_empty(model)
-    fetching = asyncio.create_task(joiner.fetch(seeder, settings=replace(QUICK, patience_seconds=10.0)))
+    fetching = asyncio.create_task(joiner.fetch(seeder))
     await valve.is_empty.wait()
     await seeder.stop()
     valve.open()
@@ -133,7 +133,7 @@ async def test_the_seeders_own_disk_may_have_flipped_a_bit(peers: Peers, tmp_pat
     summary = await joiner.fetch(seeder, other)
 
     assert same_files(model, joiner.store)
-    assert summary.liars == () and summary.received_bytes == all_bytes(joiner)
+    assert summary.liars == () and summary.received_bytes <= 1.05 * all_bytes(joiner)
 
 
 async def test_a_peer_that_gives_nothing_now_is_waited_for(peers: Peers, tmp_path: Path):
@@ -220,7 +220,7 @@ async def test_why_the_source_failed_is_told_if_peers_do_not_help(peers: Peers, 
         raise ModelError("the hub is gone")
 
     with pytest.raises(SwarmError, match="the source: the hub is gone"):
-        await joiner.fetch(otherwise=convert)
+        await joiner.fetch(otherwise=convert, settings=replace(QUICK, patience_seconds=0.5))
     assert tries == 1
 
     await joiner.fetch(seeder, otherwise=convert)

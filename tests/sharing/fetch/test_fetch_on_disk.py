@@ -7,6 +7,8 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,8 @@ async def test_what_came_before_a_cancellation_is_not_fetched_again(peers: Peers
     with pytest.raises(asyncio.CancelledError):
         await fetching
 
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    assert not [work for work in coroutines if "p2pinfer/sharing/fetch/" in str(getattr(work, "cr_code", ""))]
     part = open_part(joiner.store.folder, LAYERS[0], model.manifest.files[LAYERS[0]])
     assert part is not None
     assert len(part.good_chunks()) >= 1
@@ -174,3 +178,47 @@ async def test_only_a_few_files_are_open_at_a_time(peers: Peers, tmp_path: Path)
     await joiner.fetch(seeder, settings=replace(QUICK, open_files=3, locked_seconds=0.005))
 
     assert same_files(model, joiner.store)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can make a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def test_a_disk_that_others_fill_meanwhile_ends_the_fetch(
+    peers: Peers, tmp_path: Path, small_disk: Path
+):
+    """There was room when it began; when there is again, it goes on."""
+    model = random_store(tmp_path / "model", [6 * MIB])
+    valve = Valve(free_bytes=2 * MIB)
+    seeder = await peers.add(model, gate=valve)
+    joiner = await peers.add(empty_store(small_disk / "store", model))
+    fetching = asyncio.create_task(joiner.fetch(seeder, names=[LAYERS[0]]))
+    await valve.is_empty.wait()
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        file.write(b"x" * 8 * MIB)
+    valve.open()
+
+    with pytest.raises(StoreError, match=r"need [\d,]+ bytes and .* has 0 free"):
+        await fetching
+    filler.unlink()
+    await joiner.fetch(seeder, names=[LAYERS[0]])
+    assert same_files(model, joiner.store, [LAYERS[0]])
+
+
+async def test_a_store_that_does_not_fit_is_refused_at_once(peers: Peers, tmp_path: Path, small_disk: Path):
+    """Before any peer is asked."""
+    model = random_store(tmp_path / "model", [9 * MIB])
+    joiner = await peers.add(empty_store(small_disk / "store", model))
+
+    with pytest.raises(StoreError, match="too full"):
+        await joiner.fetch()
+    assert list(small_disk.rglob("*.part")) == []
