@@ -6,17 +6,18 @@ the manifest names, by byte range. Source and peers work side by side where no p
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from p2pinfer.command_line.progress import ProgressBar
 from p2pinfer.errors import ModelError, P2PInferError, SwarmError
@@ -50,6 +51,8 @@ from p2pinfer.wire.dialling import Tunnel
 
 logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 MOST_MODELS = 64
 """Models whose servers are looked up before one is chosen. Anybody can list models."""
 
@@ -57,6 +60,8 @@ _MOST_ASKED = 24
 """Peers that are asked for a manifest, or for small files, one after the other."""
 _MOST_SUMMARIES = 5
 _SUMMARY_SECONDS = 5.0
+_TRIES = 3
+"""Of manifest and small files. The first look into a swarm with a busy machine in it may find nobody."""
 
 
 class Library:
@@ -80,7 +85,7 @@ class Library:
         self._say = say
         self._shows_progress = shows_progress
         self._budget_bytes = budget_bytes
-        self._settings = settings
+        self._settings = settings or FetchSettings()
         self._known = KnownModels.of(cache_folder, say)
 
     async def __aenter__(self) -> Self:
@@ -193,7 +198,7 @@ class Library:
         finally:
             if bar is not None:
                 bar.close()
-        logger.debug(
+        logger.info(
             "fetched files=%d bytes=%d peers=%d seconds=%.1f",
             len(missing),
             summary.received_bytes,
@@ -232,7 +237,11 @@ class Library:
 
     async def _begun(self, model: str) -> Path:
         """A new store with manifest and config, from peers."""
-        manifest = await fetch_manifest(model, await self._holders(model), self._pool)
+
+        async def from_peers() -> Manifest:
+            return await fetch_manifest(model, await self._holders(model), self._pool)
+
+        manifest = await self._tried(from_peers)
         check_manifest(manifest)
         files = await self._small_files(manifest, (CONFIG_FILE,))
         await self._make_room(sum(map(len, files.values())), keep=manifest.hash)
@@ -242,14 +251,18 @@ class Library:
 
     async def _small_files(self, manifest: Manifest, names: Sequence[str]) -> dict[str, bytes]:
         """Config or tokenizer, from peers or else from the source, looked at before anything is written."""
-        holders = [
-            holder
-            for holder in await holders_of(self._swarm, manifest.hash, manifest)
-            if holder.may_help(names)
-        ]
-        some = random.sample(holders, min(len(holders), _MOST_ASKED))
+
+        async def from_peers() -> dict[str, bytes]:
+            holders = [
+                holder
+                for holder in await holders_of(self._swarm, manifest.hash, manifest)
+                if holder.may_help(names)
+            ]
+            some = random.sample(holders, min(len(holders), _MOST_ASKED))
+            return await fetch_into_memory(manifest, names, some, self._pool)
+
         try:
-            files = await fetch_into_memory(manifest, names, some, self._pool)
+            files = await self._tried(from_peers)
         except SwarmError as error:
             if manifest.origin.hub_id is None:
                 raise
@@ -268,6 +281,14 @@ class Library:
                 return {name: (store.folder / name).read_bytes() for name in names}
             except (ModelError, OSError) as error:
                 raise SwarmError(f"{why}. From its source: {error}") from error
+
+    async def _tried(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Try what peers may fail to give, and give now that it is asked for again. Raises SwarmError."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(SwarmError):
+                return await work()
+            await asyncio.sleep(self._settings.look_seconds / 2)
+        return await work()
 
     async def _make_room(self, needed_bytes: int, *, keep: str) -> None:
         removed = await in_thread(

@@ -238,3 +238,25 @@ async def test_when_nobody_has_the_tokenizer_the_reason_is_said(
 
     with pytest.raises(SwarmError, match=r"no peer gives generation_config\.json of"):
         await Visitor(swarm, tmp_path / "cache").open(model.manifest.name, with_tokenizer=True)
+
+
+@dataclass
+class BusySwarm(Swarm):
+    """A swarm that overlooks its servers again and again."""
+
+    looks: int = 0
+
+    async def servers(self, model: str) -> list[Announcement]:
+        self.looks += 1
+        return await super().servers(model) if self.looks % 2 == 0 else []
+
+
+async def test_a_look_that_finds_nobody_is_repeated(peers: Peers, model: LayerStore, tmp_path: Path):
+    """Manifest and config are looked for apart; each time the first look fails."""
+    swarm = BusySwarm()
+    swarm.add(await peers.add(model), Span(0, model.manifest.num_layers))
+
+    store = await Visitor(swarm, tmp_path / "cache").open(model.manifest.name)
+
+    assert store.manifest.hash == model.manifest.hash
+    assert swarm.looks == 4

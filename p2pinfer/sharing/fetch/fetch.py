@@ -39,7 +39,7 @@ _SHOWN = 8
 class FetchSettings:
     """Bounds and times of a fetch."""
 
-    peers: int = 8  # at a time
+    peers: int = 12  # at a time: ten home uplinks fill one home downlink
     open_files: int = 64  # at a time; each has a descriptor
     look_seconds: float = 5.0  # between two looks into the swarm
     report_seconds: float = 0.5
