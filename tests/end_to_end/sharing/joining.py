@@ -19,7 +19,7 @@ from p2pinfer.sharing.disk.shelf import fetched_folder
 from p2pinfer.types import Span
 
 NAME = "SmolLM2-135M-Instruct"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0  # on a busy machine
 LEAVE_SECONDS = 10.0
 
 POLICY = """\

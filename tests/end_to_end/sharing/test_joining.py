@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 
-import pytest
-
 from p2pinfer import AutoDistributedModelForCausalLM
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.names import layer_files
@@ -25,7 +23,6 @@ from tests.end_to_end.sharing.joining import (
 FIRST, SECOND = Span(0, 15), Span(15, 30)
 
 
-@pytest.mark.timeout(200)
 def test_a_swarm_that_began_with_one_store_lives_on_with_shares_alone(
     smollm2, tokenizer, one_process, tmp_path
 ):

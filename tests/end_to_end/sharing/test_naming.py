@@ -34,7 +34,6 @@ def two_models(smollm2: LayerStore, other: LayerStore) -> Iterator[LocalSwarm]:
         yield swarm
 
 
-@pytest.mark.timeout(150)
 def test_without_a_name_and_a_terminal_the_server_takes_the_model_that_needs_it(
     two_models: LocalSwarm, smollm2: LayerStore, tmp_path: Path
 ):
@@ -47,7 +46,6 @@ def test_without_a_name_and_a_terminal_the_server_takes_the_model_that_needs_it(
     joiner.kill()
 
 
-@pytest.mark.timeout(150)
 def test_a_name_with_a_hash_is_that_model_and_a_name_whose_hash_has_changed_is_a_warning(
     two_models: LocalSwarm, smollm2: LayerStore, other: LayerStore, tmp_path: Path
 ):
@@ -73,7 +71,6 @@ def test_a_name_with_a_hash_is_that_model_and_a_name_whose_hash_has_changed_is_a
         server.kill()
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize(("name", "status"), [("Nobody-7B", 1), ("Nobody-7B@0123456789ab", 2)])
 def test_a_name_that_the_swarm_lacks_is_an_error_that_says_what_it_has(
     two_models: LocalSwarm, smollm2: LayerStore, other: LayerStore, tmp_path: Path, name: str, status: int

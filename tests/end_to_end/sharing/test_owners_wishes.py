@@ -33,7 +33,6 @@ OBEYED_SECONDS = 5.0
 MIB = 1 << 20
 
 
-@pytest.mark.timeout(250)
 def test_a_fetch_ends_when_the_owner_wants_it_and_what_has_come_is_kept(smollm2, tokenizer, tmp_path):
     """By the policy, which pauses it; by SIGTERM; and by consent that is taken back."""
     cache, ids = tmp_path / "cache", tokenizer(PROMPTS[0], return_tensors="pt").input_ids

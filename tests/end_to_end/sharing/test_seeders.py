@@ -56,7 +56,6 @@ def received(swarm: LocalSwarm, server: ServerProcess) -> int:
     return traffic_of(swarm, server)[0]
 
 
-@pytest.mark.timeout(200)
 def test_a_seeder_that_is_killed_half_way_is_replaced_and_nothing_is_fetched_twice(smollm2, cache):
     with LocalSwarm() as swarm:
         stays, goes = (launch(swarm, smollm2.folder, SERVED, mbit_per_s=SLOW) for _ in range(2))
@@ -70,20 +69,18 @@ def test_a_seeder_that_is_killed_half_way_is_replaced_and_nothing_is_fetched_twi
     check_files(cache, smollm2, LAYERS)
 
 
-@pytest.mark.timeout(250)
 def test_the_only_seeder_may_go_then_the_joiner_and_each_goes_on_where_it_was(smollm2, cache):
     """Another peer of the swarm has the files and gives none: the joiner says so while it waits."""
     with LocalSwarm() as swarm:
         refuses = launch(swarm, smollm2.folder, SERVED, shares=False)
         ready(refuses)
-        # Manifest and config come from somewhere, too.
         goes = launch(swarm, smollm2.folder, SERVED, mbit_per_s=SLOW)
         ready(goes)
         server = joiner(swarm, cache)
         await_half(server, cache, smollm2)
         goes.kill()
         assert server.seconds_to_ready is None, "half-way came too late"
-        why = said(server, "nothing has come for 10 s")
+        why = said(server, "nothing has come for ")
         assert "the owner of this server gives no files to others" in why
         assert short_id(swarm.peer_ids[0]) in why and short_id(swarm.peer_ids[1]) in why
         kept = bytes_that_came(cache, smollm2)
@@ -100,7 +97,6 @@ def test_the_only_seeder_may_go_then_the_joiner_and_each_goes_on_where_it_was(sm
     check_files(cache, smollm2, LAYERS)
 
 
-@pytest.mark.timeout(200)
 def test_a_seeder_that_flips_a_bit_is_named_and_dropped(smollm2, cache):
     """Also one whose disk does it: that one notices, and tells its owner."""
     with LocalSwarm() as swarm:
@@ -114,7 +110,6 @@ def test_a_seeder_that_flips_a_bit_is_named_and_dropped(smollm2, cache):
     check_files(cache, smollm2, LAYERS)
 
 
-@pytest.mark.timeout(200)
 def test_two_servers_of_one_machine_fetch_their_files_once_and_a_third_one_only_what_lacks(smollm2, cache):
     with LocalSwarm() as swarm:
         founder = launch(swarm, smollm2.folder, SERVED, mbit_per_s=2 * SLOW)

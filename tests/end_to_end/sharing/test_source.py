@@ -27,7 +27,6 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
         yield hub
 
 
-@pytest.mark.timeout(150)
 def test_what_no_peer_has_is_converted_from_the_hub_and_is_the_same(hub: LoopbackHub, tmp_path: Path):
     """The founder keeps two of four layers; the joiner gets one of them, and the others from the hub.
 

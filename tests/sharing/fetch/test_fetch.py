@@ -246,3 +246,19 @@ async def test_a_swarm_that_can_not_be_read_is_read_again(
     await joiner.fetch(holders=holders)
 
     assert same_files(model, joiner.store)
+
+
+async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path: Path):
+    """A person sees who was asked, long before the fetch fails."""
+    model = random_store(tmp_path / "model", [MIB])
+    joiner = await peers.add_empty(model)
+    gone = await peers.add(model)
+    await gone.stop()
+    seen: list[Progress] = []
+
+    with pytest.raises(SwarmError):
+        await joiner.fetch(gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1))
+
+    assert seen[0].stalled is None
+    assert seen[-1].stalled is not None
+    assert seen[-1].stalled.startswith("nothing has come for ") and gone.peer_id[-6:] in seen[-1].stalled
