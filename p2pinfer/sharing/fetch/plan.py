@@ -29,7 +29,7 @@ from p2pinfer.types import PeerId
 MOST_NUMBERS = 1024
 """In one request."""
 
-_PART_OF_FREE = 8  # a request names an eighth of what is free: choice for the sender, and some for others
+_PART_OF_FREE = 4  # a request names a quarter of what is free: choice for the sender, and some for others
 _MANY_PER_REQUEST = 4  # chunks left for each request of a peer that waits: more are many
 _QUEUED_SECONDS = 0.3  # what waits longer may be asked of another peer; with 1.0 ten joiners took 3 % longer
 _SLOW_SECONDS = 2.0

@@ -110,7 +110,7 @@ def test_requests_to_many_idle_peers_name_different_chunks():
         asks.append(asking.asked(peer))
 
     assert sum(len(ask.numbers) for ask in asks) == len(frozenset.union(*(ask.numbers for ask in asks)))
-    assert all(len(ask.numbers) > 2 for ask in asks)
+    assert all(len(ask.numbers) > 1 for ask in asks)
 
 
 def test_what_a_sender_did_not_choose_is_free_again():
