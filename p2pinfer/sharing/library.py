@@ -61,7 +61,7 @@ _MOST_ASKED = 24
 _MOST_SUMMARIES = 5
 _SUMMARY_SECONDS = 5.0
 _TRIES = 3
-"""Of manifest and small files. The first look into a swarm with a busy machine in it may find nobody."""
+"""To find a name, a manifest and small files: a look into a swarm of busy machines may find nobody."""
 
 
 class Library:
@@ -102,6 +102,11 @@ class Library:
         Raises UsageError if several are meant, SwarmError if the swarm can't be read.
         """
         chosen = choose_named(ref, await self._swarm.models(), self._known.read())
+        for _ in range(_TRIES - 1):
+            if chosen is not None:
+                break
+            await asyncio.sleep(self._settings.look_seconds / 2)
+            chosen = choose_named(ref, await self._swarm.models(), self._known.read())
         if chosen is None:
             return None
         if chosen.is_warning:

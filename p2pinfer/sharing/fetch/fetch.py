@@ -33,6 +33,7 @@ _TICK_SECONDS = 0.25
 _FIND_SECONDS = 30.0
 _MOST_DAMAGES = 3  # of one file: then the disk is the cause
 _SHOWN = 8
+_LOOK_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class FetchSettings:
 
     peers: int = 12  # at a time: ten home uplinks fill one home downlink
     open_files: int = 64  # at a time; each has a descriptor
-    look_seconds: float = 5.0  # between two looks into the swarm
+    look_seconds: float = 5.0  # between two looks into the swarm, at first and while nothing comes
+    most_look_seconds: float = 60.0  # while files come: every look reads the records of all servers
     report_seconds: float = 0.5
     source_after_seconds: float = 5.0  # a file that no peer offers is then made from the source
     source_again_seconds: float = 30.0  # after the source has failed
@@ -70,6 +72,13 @@ async def fetch_files(
     """
     fetch = _Fetch(store, names, holdings, pool, settings or FetchSettings())
     return await fetch.run(holders, report, otherwise)
+
+
+def next_look_seconds(pause_seconds: float, has_come: bool, settings: FetchSettings) -> float:
+    """How long to wait after the next look, if something has come since the last one, or not."""
+    if not has_come:
+        return settings.look_seconds
+    return min(_LOOK_GROWTH * pause_seconds, settings.most_look_seconds)
 
 
 class _Fetch:
@@ -167,6 +176,7 @@ class _Fetch:
             )
 
     async def _look_forever(self, holders: FindHolders) -> None:
+        pause_seconds = self._settings.look_seconds
         while True:
             try:
                 async with asyncio.timeout(_FIND_SECONDS):
@@ -177,7 +187,19 @@ class _Fetch:
                 self._complaints.pop("the swarm", None)
                 self._crew.meet(found)
             self._wake.set()
-            await asyncio.sleep(self._settings.look_seconds)
+            has_come = await self._pause(pause_seconds)
+            pause_seconds = next_look_seconds(pause_seconds, has_come, self._settings)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Sleep, but only for a short time once nothing comes any more: then returns False."""
+        ends_at = time.monotonic() + seconds
+        while True:
+            before = self._last_event_at
+            await asyncio.sleep(min(seconds, self._settings.look_seconds))
+            if self._last_event_at == before:
+                return False
+            if time.monotonic() >= ends_at:
+                return True
 
     async def _open_forever(self) -> None:
         """Open file after file, as many at a time as may be open; the others' locks are tried again."""

@@ -185,8 +185,8 @@ class _Field:
 
 
 def _place(path: Path) -> str:
-    """The name of a file with its folder's, without the folders of this run."""
-    return "/".join(path.parts[-2:])
+    """The name of a file with its folder's, in short."""
+    return f"{path.parent.name[:8]}/{path.name}"
 
 
 def _whole_store(settings: Settings) -> LayerStore:

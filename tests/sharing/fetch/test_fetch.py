@@ -12,6 +12,7 @@ import pytest
 
 from p2pinfer.errors import ModelError, SwarmError
 from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, layer_file
+from p2pinfer.sharing.fetch.fetch import FetchSettings, next_look_seconds
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.progress import Progress
 from p2pinfer.sharing.give.service import Limits
@@ -262,3 +263,14 @@ async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path:
     assert seen[0].stalled is None
     assert seen[-1].stalled is not None
     assert seen[-1].stalled.startswith("nothing has come for ") and gone.peer_id[-6:] in seen[-1].stalled
+
+
+def test_looks_become_rare_while_files_come():
+    """Each of them reads the records of all servers, of which there may be a thousand."""
+    settings = FetchSettings(look_seconds=5.0, most_look_seconds=60.0)
+    pauses = [5.0]
+    for _ in range(10):
+        pauses.append(next_look_seconds(pauses[-1], True, settings))
+
+    assert pauses[1] == 7.5 and pauses[-1] == 60.0
+    assert next_look_seconds(60.0, False, settings) == 5.0
