@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import tempfile
 import time
@@ -20,19 +21,20 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from p2pinfer.command_line.progress import ProgressBar
-from p2pinfer.errors import ModelError, P2PInferError, SwarmError
+from p2pinfer.errors import ModelError, P2PInferError, StoreError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import CONFIG_FILE, in_words, is_small
 from p2pinfer.model.layer_store.origin import Origin
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.sharing.disk.removal import prune
 from p2pinfer.sharing.disk.shelf import fetched_folder, find
-from p2pinfer.sharing.disk.use import using
+from p2pinfer.sharing.disk.use import is_shelved, using
 from p2pinfer.sharing.fetch.fetch import FetchSettings, fetch_files
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.manifests import fetch_manifest, fetch_summary
 from p2pinfer.sharing.fetch.progress import Progress
 from p2pinfer.sharing.fetch.small_files import fetch_into_memory
+from p2pinfer.sharing.files.part_file import part_path
 from p2pinfer.sharing.files.room import needed_bytes
 from p2pinfer.sharing.files.whole_files import write_description
 from p2pinfer.sharing.holders import ReadableSwarm, holders_of
@@ -139,7 +141,13 @@ class Library:
         folder = await in_thread(partial(find, self._cache_folder, listing.model))
         if folder is None:
             folder = await self._begun(listing.model)
-        store = await in_thread(partial(LayerStore.open, folder))
+        try:
+            store = await in_thread(partial(LayerStore.open, folder))
+        except StoreError:  # its config was altered
+            if not is_shelved(self._cache_folder, folder):
+                raise
+            self._say(f"{folder / CONFIG_FILE} was altered on this disk: it is fetched again")
+            store = await in_thread(partial(LayerStore.open, await self._begun(listing.model, folder)))
         if with_tokenizer:
             with self.using(store):
                 await self.complete_description(store)
@@ -211,6 +219,23 @@ class Library:
             summary.seconds,
         )
 
+    async def repair(self, store: LayerStore, names: Sequence[str], holdings: Holdings) -> bool:
+        """Fetch those of the files again that were altered on this disk: only their wrong chunks come.
+
+        False if none was, or if the store isn't one of the cache folder: then it is its owner's to mend.
+        Raises as `fetch` does.
+        """
+        if not is_shelved(self._cache_folder, store.folder):
+            return False
+        damaged = await in_thread(lambda: [name for name in names if not store.is_intact(name)])
+        for name in damaged:
+            self._say(f"{store.folder / name} was altered on this disk: it is fetched again")
+            holdings.drop_file(name)
+            with contextlib.suppress(FileNotFoundError):
+                await in_thread(partial(os.replace, store.folder / name, part_path(store.folder, name)))
+        await self.fetch(store, damaged, holdings)
+        return bool(damaged)
+
     async def origins_of(self, listings: Iterable[ModelListing]) -> Mapping[str, Origin]:
         """Where some models come from, by hash, as their servers say: for people. Not of all, if any."""
 
@@ -240,8 +265,8 @@ class Library:
         holders = await holders_of(self._swarm, model)
         return random.sample(holders, min(len(holders), _MOST_ASKED))
 
-    async def _begun(self, model: str) -> Path:
-        """A new store with manifest and config, from peers."""
+    async def _begun(self, model: str, folder: Path | None = None) -> Path:
+        """A store with manifest and config from peers, in a folder of its own or in one that is there."""
 
         async def from_peers() -> Manifest:
             return await fetch_manifest(model, await self._holders(model), self._pool)
@@ -250,7 +275,7 @@ class Library:
         check_manifest(manifest)
         files = await self._small_files(manifest, (CONFIG_FILE,))
         await self._make_room(sum(map(len, files.values())), keep=manifest.hash)
-        folder = fetched_folder(self._cache_folder, manifest.hash)
+        folder = folder or fetched_folder(self._cache_folder, manifest.hash)
         await in_thread(partial(write_description, folder, manifest, files))
         return folder
 

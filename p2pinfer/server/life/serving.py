@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from p2pinfer.errors import SwarmError
+from p2pinfer.errors import StoreError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import layer_files
@@ -141,7 +141,12 @@ async def _serve_layers(
         claim = partial(joining_record, config, swarm.peer_id, manifest, layers, reachable, holds_ends)
         async with claimed(swarm, claim, config.heartbeat_seconds) as claiming:
             await library.fetch(store, layer_files(layers), holdings)
-            engine, speed = await load_layers(config, store, layers, period.say)
+            try:
+                engine, speed = await load_layers(config, store, layers, period.say)
+            except StoreError:
+                if not await library.repair(store, layer_files(layers), holdings):
+                    raise
+                engine, speed = await load_layers(config, store, layers, period.say)
             await cancel_and_wait(claiming)
             span = LoadedSpan(
                 manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends

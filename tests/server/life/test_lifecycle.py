@@ -295,10 +295,7 @@ async def test_a_model_that_cannot_be_reached_ends_a_server_that_may_work(tmp_pa
 
 
 async def test_a_server_that_cannot_come_back_yet_tries_again(tmp_path, periods):
-    """The Wi-Fi is back a little later than the signal says. A full disk is waited for as well.
-
-    Peers are remembered, ports are not.
-    """
+    """The Wi-Fi is back later than the signal says; a disk is full. Peers are remembered, ports are not."""
     periods.drained.set()
     periods.fails_with = [
         None,
