@@ -3,7 +3,8 @@
 The engine has random weights. `beside a document`: how long a decode step takes, from its arrival to its
 result, while another client's steps of 512 tokens run through the whole span. `together`: decode steps of
 sessions through various layers, in tokens times layers per second; `alike` has as many sessions through the
-whole span. Medians of all rounds. JSON has every value.
+whole span. Medians of all rounds. Time is processor time of one thread: other programs count little. JSON
+has every value.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Client:
         """Add a step."""
         if self._cache.length + self._tokens > MOST_TOKENS:
             self._cache.rewind(0)
-        self._sent = time.perf_counter()
+        self._sent = time.thread_time()
         row = RowInput(self._cache, self._cache.length, self._hidden)
         self._batcher.add(QueuedStep(self._name, self._kind, [row], self._done))
 
@@ -62,7 +63,7 @@ class Client:
     def _done(self, outcome: Computed | Exception) -> None:
         if isinstance(outcome, Exception):
             raise outcome
-        self.seconds.append(time.perf_counter() - self._sent)
+        self.seconds.append(time.thread_time() - self._sent)
         self.send()
 
 
@@ -91,7 +92,7 @@ def random_engine() -> NativeEngine:
     sizes |= dict.fromkeys(("self_attn.k_proj", "self_attn.v_proj"), (keys, HIDDEN))
     sizes |= dict.fromkeys(("mlp.gate_proj", "mlp.up_proj"), (INTERMEDIATE, HIDDEN))
     sizes["mlp.down_proj"] = (HIDDEN, INTERMEDIATE)
-    engine = NativeEngine(shape, WHOLE)
+    engine = NativeEngine(shape, WHOLE, threads=1)
     for layer in range(LAYERS):
         tensors: dict[str, Any] = {name: np.ones(HIDDEN, np.float32) for name in shape.norms.values()}
         for name, (outputs, inputs) in sizes.items():
@@ -105,10 +106,10 @@ def run_for(batcher: Batcher, clients: Sequence[Client], seconds: float) -> floa
     """Serve these clients and nobody else; return how long it took."""
     for client in clients:
         client.send()
-    started = time.perf_counter()
-    while time.perf_counter() - started < seconds:
+    started = time.thread_time()
+    while time.thread_time() - started < seconds:
         batcher.run()
-    lasted = time.perf_counter() - started
+    lasted = time.thread_time() - started
     for client in clients:
         client.close()
     return lasted
