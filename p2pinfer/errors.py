@@ -6,6 +6,7 @@ P2PInferError
 |- ModelError                    a model can't be read or converted
 |  |- HubUnreachableError        the Hugging Face hub can't be asked now; it may have the model
 |  |- UnsupportedModelError      the model isn't of a family that p2pinfer runs
+|  |- UnusableModelError         what the swarm serves under a hash contradicts itself, or can't be run
 |  `- StoreError                 a layer store is incomplete, altered or can't be written
 |- DatabaseError                 a database file of p2pinfer can't be read or written
 |  `- LedgerError                the ledger of signed work can't be read or written
@@ -58,6 +59,10 @@ class HubUnreachableError(ModelError):
 
 class UnsupportedModelError(ModelError):
     """The model isn't of a decoder family that p2pinfer runs."""
+
+
+class UnusableModelError(ModelError):
+    """What the swarm serves under a hash contradicts itself, or can't be run: it never will be."""
 
 
 class StoreError(ModelError):

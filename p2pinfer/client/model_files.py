@@ -9,7 +9,8 @@ from pathlib import Path
 
 from p2pinfer.client.network import Network
 from p2pinfer.command_line.output import complain
-from p2pinfer.errors import SwarmError, UsageError
+from p2pinfer.errors import StoreError, SwarmError, UsageError
+from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.formats.lookup import is_local
 from p2pinfer.model.layer_store.names import ENDS_FILE
 from p2pinfer.model.layer_store.store import LayerStore
@@ -52,6 +53,19 @@ def complete(store: LayerStore, network: Network, cache_folder: Path, progress: 
         network.run(_completed(store, _library(network, cache_folder, progress)))
 
 
+def load_ends(store: LayerStore, network: Network, cache_folder: Path, progress: Say | None) -> ClientEnds:
+    """The ends of a store; if they were altered on this disk, they are fetched again.
+
+    Raises StoreError if that can't be done, and as `open_named`.
+    """
+    try:
+        return ClientEnds.load(store)
+    except StoreError:
+        if not network.run(_repaired(store, _library(network, cache_folder, progress))):
+            raise
+        return ClientEnds.load(store)
+
+
 def kept(store: LayerStore, cache_folder: Path) -> AbstractContextManager[None]:
     """Keep others from removing the store for as long as the block lasts."""
     return using(cache_folder, store.folder)
@@ -66,9 +80,11 @@ async def _from_swarm(
         listing = await library.find(ref)
         if listing is None:
             return await library.no_such_model(ref)
-        store = await library.open(listing, with_tokenizer=True)
-        with library.using(store):
-            await library.fetch(store, (ENDS_FILE,), Holdings(store))
+        async with library.on_trial(listing.model):
+            store = await library.open(listing, with_tokenizer=True)
+            with library.using(store):
+                await library.fetch(store, (ENDS_FILE,), Holdings(store))
+        library.remember(listing)
         return store
 
 
@@ -78,13 +94,18 @@ async def _completed(store: LayerStore, library: Library) -> None:
         await library.fetch(store, (ENDS_FILE,), Holdings(store))
 
 
+async def _repaired(store: LayerStore, library: Library) -> bool:
+    async with library:
+        return await library.repair(store, (ENDS_FILE,), Holdings(store))
+
+
 def _library(network: Network, cache_folder: Path, progress: Say | None) -> Library:
     return Library(
         network.swarm,
         network.tunnel,
         cache_folder,
         say=progress or complain,
-        shows_progress=progress is None and _has_terminal(),
+        progress=None if progress is None and _has_terminal() else progress or _say_nothing,
     )
 
 

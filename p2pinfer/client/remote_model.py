@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2pinfer.client.model_files import complete, kept, open_local, open_named
+from p2pinfer.client.model_files import complete, kept, load_ends, open_local, open_named
 from p2pinfer.client.network import Network, join_through
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.session import InferenceSession
@@ -83,7 +83,7 @@ class RemoteModel:
             network.follow(store.manifest)
             remote = cls(
                 store,
-                ClientEnds.load(store),
+                load_ends(store, network, folder, progress),
                 network,
                 patience=patience or Patience(),
                 wire_dtype=_WIRE_DTYPES[wire_dtype],

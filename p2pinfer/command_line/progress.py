@@ -92,9 +92,14 @@ class ProgressBar:
         *,
         draw_seconds: float = _DRAW_SECONDS,
         log_seconds: float = _LOG_SECONDS,
+        speak: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`what` is done, with the subject: `fetching layers 3:6 of X`. It may come from strangers."""
+        """`what` is done, with the subject: `fetching layers 3:6 of X`. It may come from strangers.
+
+        With `speak` there is no bar: it gets the lines of a log. What it raises is dropped.
+        """
+        self._speak = speak or say
         self._what = printable(what)
         self._clock = clock
         self._log_seconds = log_seconds
@@ -107,7 +112,7 @@ class ProgressBar:
         self._lock = threading.RLock()  # of the numbers; a signal handler may close the bar
         self._saying = threading.RLock()  # so that no line comes after the last one
         self._ending = threading.Event()
-        self._line = BottomLine.claim(sys.stdout)
+        self._line = BottomLine.claim(sys.stdout) if speak is None else None
         self._every_seconds = draw_seconds if self._line else min(1.0, log_seconds / 4)
         self._thread = threading.Thread(target=self._show_until_closed, name="progress", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread can be started: a bar stops no transfer
@@ -135,7 +140,7 @@ class ProgressBar:
             self._line.release()
         with self._saying:
             if not self._ending.is_set() and self._before is not None:
-                say(f"{self._what}: {self._last_words()}")
+                self._tell(self._last_words())
             self._ending.set()
 
     def __enter__(self) -> Self:
@@ -163,7 +168,11 @@ class ProgressBar:
         with self._saying:
             if not self._ending.is_set():
                 self._logged_at = self._clock()
-                say(f"{self._what}: {progress_text(*self._state())}")
+                self._tell(progress_text(*self._state()))
+
+    def _tell(self, words: str) -> None:
+        with contextlib.suppress(Exception):
+            self._speak(f"{self._what}: {words}")
 
     def _state(self) -> tuple[int, int, Pace, str]:
         with self._lock:

@@ -13,19 +13,27 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from p2pinfer.command_line.progress import ProgressBar
-from p2pinfer.errors import ModelError, P2PInferError, StoreError, SwarmError
+from p2pinfer.errors import (
+    ModelError,
+    P2PInferError,
+    StoreError,
+    SwarmError,
+    UnsupportedModelError,
+    UnusableModelError,
+)
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.layer_store.names import CONFIG_FILE, in_words, is_small
+from p2pinfer.model.layer_store.names import CONFIG_FILE, GENERATION_CONFIG_FILE, in_words, is_small
 from p2pinfer.model.layer_store.origin import Origin
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.plain_text import printable
 from p2pinfer.sharing.disk.removal import prune
 from p2pinfer.sharing.disk.shelf import fetched_folder, find
 from p2pinfer.sharing.disk.use import is_shelved, using
@@ -36,7 +44,7 @@ from p2pinfer.sharing.fetch.progress import Progress
 from p2pinfer.sharing.fetch.small_files import fetch_into_memory
 from p2pinfer.sharing.files.part_file import part_path
 from p2pinfer.sharing.files.room import needed_bytes
-from p2pinfer.sharing.files.whole_files import write_description
+from p2pinfer.sharing.files.whole_files import write_files, write_store
 from p2pinfer.sharing.holders import ReadableSwarm, holders_of
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.naming.choice import choose_named, no_such_model
@@ -55,11 +63,14 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+REJECTED_FILE = ".rejected"
+"""In the folder of a store that can't be used: why."""
+
 MOST_MODELS = 64
 """Models whose servers are looked up before one is chosen. Anybody can list models."""
 
-_MOST_ASKED = 24
-"""Peers that are asked for a manifest, or for small files, one after the other."""
+_MOST_ASKED = 256
+"""Peers that are asked for a manifest, or for small files. Most that strangers announce may be silent."""
 _MOST_SUMMARIES = 5
 _SUMMARY_SECONDS = 5.0
 _TRIES = 3
@@ -76,16 +87,19 @@ class Library:
         cache_folder: Path,
         *,
         say: Callable[[str], None],
-        shows_progress: bool = True,
+        progress: Callable[[str], None] | None = None,
         budget_bytes: int | None = None,
         settings: FetchSettings | None = None,
     ) -> None:
-        """`say` gets lines for the user. `budget_bytes` bounds the cache folder's stores; None: the disk."""
+        """`say` gets lines for the user, `progress` those of a long transfer; None: there is a bar.
+
+        `budget_bytes` bounds the cache folder's stores; None: the disk.
+        """
         self._swarm = swarm
         self._pool = ChannelPool(tunnel=tunnel)
         self._cache_folder = cache_folder
         self._say = say
-        self._shows_progress = shows_progress
+        self._progress = progress
         self._budget_bytes = budget_bytes
         self._settings = settings or FetchSettings()
         self._known = KnownModels.of(cache_folder, say)
@@ -122,18 +136,21 @@ class Library:
         return no_such_model(ref, await self._swarm.models())
 
     async def ranked(self) -> list[Candidate]:
-        """The models of the swarm, the one that needs a server most first. Raises SwarmError."""
+        """The models of the swarm, the one that needs a server most first, without rejected ones.
+
+        Raises SwarmError.
+        """
         listings = await self._swarm.models()
         if len(listings) > MOST_MODELS:
             known = self._known.read()
             mine = [one for one in listings if one.model in {model.hash for model in known.values()}]
             others = [one for one in listings if one not in mine]
             listings = [*mine[:MOST_MODELS], *random.sample(others, min(len(others), MOST_MODELS))]
-        candidates = await all_of(*map(self._candidate, listings))
+        candidates = [one for one in await all_of(*map(self._candidate, listings)) if one is not None]
         return most_needed(candidates, self._swarm.peer_id)
 
     async def open(self, listing: ModelListing, *, with_tokenizer: bool = False) -> LayerStore:
-        """The store of a model of the swarm, of which only the description is here. Its name is remembered.
+        """The store of a model of the swarm, of which only the description is here.
 
         With the tokenizer, all its small files are here. Raises SwarmError if no peer gives them, ModelError
         if they are not those of a model that can be run here, StoreError if the disk is full.
@@ -151,15 +168,38 @@ class Library:
         if with_tokenizer:
             with self.using(store):
                 await self.complete_description(store)
-        self._known.remember(listing.model_name, listing.model, at=time.time())
+        if store.manifest.name != listing.model_name:
+            self._say(
+                f"its manifest calls this model {printable(store.manifest.name)}, and the swarm lists it as "
+                f"{printable(listing.model_name)}"
+            )
         return store
+
+    def remember(self, listing: ModelListing) -> None:
+        """Note that a name stands for this hash here: of a model that could be used."""
+        self._known.remember(listing.model_name, listing.model, at=time.time())
+
+    @asynccontextmanager
+    async def on_trial(self, model: str) -> AsyncIterator[None]:
+        """If the block finds that a model can't be used, never choose it again unless its user names it."""
+        try:
+            yield
+        except (UnusableModelError, UnsupportedModelError) as error:
+            folder = fetched_folder(self._cache_folder, model)
+            with contextlib.suppress(StoreError):
+                await in_thread(partial(write_files, folder, {REJECTED_FILE: str(error).encode()[:1000]}))
+            raise
 
     async def complete_description(self, store: LayerStore) -> None:
         """Get the small files that a store lacks: tokenizer and defaults. Raises as `open` does."""
-        missing = store.missing(name for name in sorted(store.manifest.files) if is_small(name))
+        small = [name for name in sorted(store.manifest.files) if is_small(name)]
+        if is_shelved(self._cache_folder, store.folder):
+            missing = await in_thread(lambda: [name for name in small if not _is_good(store, name)])
+        else:  # a user's own store, in which files may have been edited
+            missing = [name for name in small if not (store.folder / name).exists()]
         if missing:
             files = await self._small_files(store.manifest, missing)
-            await in_thread(partial(write_description, store.folder, store.manifest, files))
+            await in_thread(partial(write_files, store.folder, files))
 
     @contextmanager
     def using(self, store: LayerStore) -> Iterator[None]:
@@ -179,20 +219,22 @@ class Library:
         if not missing:
             return
         manifest = store.manifest
+        if not is_shelved(self._cache_folder, store.folder):
+            for name in missing:
+                if (store.folder / name).exists():  # a user's own file is never replaced
+                    raise StoreError(f"{store.folder / name} was altered: move it away, or convert again")
         if makes_room and store.folder.is_relative_to(self._cache_folder):
             needed = await in_thread(partial(needed_bytes, store, missing))
             await self._make_room(needed, keep=manifest.hash)
         source = StoreSource(store, self._say)
         what = f"fetching {in_words(missing)} of {manifest.name}"
-        bar = ProgressBar(what) if self._shows_progress else None
-
+        bar = ProgressBar(what, speak=self._progress)
         was_stalled = False
 
         def report(progress: Progress) -> None:
             nonlocal was_stalled
-            if bar is not None:
-                making = progress.converting and f"converting {in_words([progress.converting])}"
-                bar.update(progress.done_bytes, progress.total_bytes, making or "")
+            making = progress.converting and f"converting {in_words([progress.converting])}"
+            bar.update(progress.done_bytes, progress.total_bytes, making or "")
             if progress.stalled is not None and not was_stalled:
                 self._say(f"{progress.stalled}. Waiting for a peer that gives them; what has come is kept")
             was_stalled = progress.stalled is not None
@@ -209,8 +251,7 @@ class Library:
                 settings=self._settings,
             )
         finally:
-            if bar is not None:
-                bar.close()
+            bar.close()
         logger.info(
             "fetched files=%d bytes=%d peers=%d seconds=%.1f",
             len(missing),
@@ -249,15 +290,21 @@ class Library:
         found = await all_of(*map(origin_of, asked))
         return {one.model: origin for one, origin in zip(asked, found, strict=True) if origin is not None}
 
-    async def _candidate(self, listing: ModelListing) -> Candidate:
+    async def _candidate(self, listing: ModelListing) -> Candidate | None:
+        """None for a model that was rejected here."""
         servers = await self._swarm.servers(listing.model)
         known = self._known.read().get(listing.model_name)
         folder = await in_thread(partial(find, self._cache_folder, listing.model))
+        if (fetched_folder(self._cache_folder, listing.model) / REJECTED_FILE).exists():
+            name = printable(listing.model_name)
+            self._say(f"{name} ({listing.model[:16]}) couldn't be used here before: it is left out")
+            return None
+        is_known = known is not None and known.hash == listing.model
         return Candidate(
             listing=listing,
             servers=[server for server in servers if server.peer_id != self._swarm.peer_id],
-            has_files=folder is not None,
-            is_known=known is not None and known.hash == listing.model,
+            has_files=folder is not None and is_known,
+            is_known=is_known,
         )
 
     async def _holders(self, model: str) -> list[Holder]:
@@ -276,7 +323,7 @@ class Library:
         files = await self._small_files(manifest, (CONFIG_FILE,))
         await self._make_room(sum(map(len, files.values())), keep=manifest.hash)
         folder = folder or fetched_folder(self._cache_folder, manifest.hash)
-        await in_thread(partial(write_description, folder, manifest, files))
+        await in_thread(partial(write_store, folder, manifest, files))
         return folder
 
     async def _small_files(self, manifest: Manifest, names: Sequence[str]) -> dict[str, bytes]:
@@ -332,3 +379,8 @@ class Library:
         )
         for store in removed:
             self._say(f"removed {store.name} ({store.hash[:16]}) from {self._cache_folder}: room was needed")
+
+
+def _is_good(store: LayerStore, name: str) -> bool:
+    """True if a small file needn't be fetched. The defaults of `generate` are for users to edit."""
+    return store.is_intact(name) or (name == GENERATION_CONFIG_FILE and (store.folder / name).exists())

@@ -7,11 +7,11 @@ ever allows that, and files that ask for it are refused before they are written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from p2pinfer.errors import ModelError
-from p2pinfer.model.families import family_of
+from p2pinfer.errors import UnusableModelError
+from p2pinfer.model.families import check_supported
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import CONFIG_FILE, is_small
 
@@ -22,19 +22,26 @@ _CODE = frozenset({"auto_map", "custom_pipelines"})
 """Keys by which a folder names code to be loaded."""
 _VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json"})
 """Any text may be a token. These files are read by compiled code, which loads no other."""
+_COUNTS = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
+    *("head_dim", "vocab_size", "max_position_embeddings"),
+)
+_MOST_COUNT = 1 << 31
+_MOST_DEPTH = 32
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Raise ModelError if a model can't be one that p2pinfer runs. Called before any of its files comes."""
+    """Raise UnusableModelError if no model that p2pinfer runs has it. Before any of its files comes."""
     small_bytes = manifest.bytes_of(tuple(name for name in manifest.files if is_small(name)))
     if small_bytes > MOST_SMALL_BYTES:
-        raise ModelError(f"{manifest.name}: config and tokenizer can't have {small_bytes:,} bytes")
+        raise UnusableModelError(f"{manifest.name}: config and tokenizer can't have {small_bytes:,} bytes")
 
 
 def check_small_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    """Raise ModelError, naming the file, if config or tokenizer are malformed or want code to be run.
+    """Raise UnusableModelError, naming the file, if config or tokenizer are malformed, or want code run.
 
-    `files` has the contents of small files that have the hashes of the manifest.
+    `files` has the contents of small files that have the hashes of the manifest. Raises
+    UnsupportedModelError for a model that p2pinfer doesn't run.
     """
     for name, data in files.items():
         if not name.endswith(".json"):
@@ -42,31 +49,39 @@ def check_small_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         try:
             content = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{manifest.name}: {name} is not JSON ({error})") from error
-        if name not in _VOCABULARIES and (wanted := next(_code_wanted(content), None)):
-            raise ModelError(
-                f"{manifest.name}: {name} names code to be run ({wanted!r}). What comes from the swarm "
-                "never runs code: use another model"
-            )
+            raise UnusableModelError(f"{manifest.name}: {name} is not JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise UnusableModelError(f"{manifest.name}: {name} is no object")
+        if name not in _VOCABULARIES:
+            _check_settings(manifest, name, content, 0)
         if name == CONFIG_FILE:
             _check_config(manifest, content)
 
 
-def _check_config(manifest: Manifest, config: Any) -> None:
-    if not isinstance(config, dict):
-        raise ModelError(f"{manifest.name}: {CONFIG_FILE} is no object")
+def _check_config(manifest: Manifest, config: Mapping[str, Any]) -> None:
     said = (manifest.model_type, manifest.num_layers, manifest.hidden_size, manifest.vocab_size)
     fields = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
     if said != tuple(config.get(field) for field in fields):
-        raise ModelError(f"{manifest.name}: its manifest and {CONFIG_FILE} describe different models")
-    family_of(config)
+        raise UnusableModelError(f"{manifest.name}: its manifest and {CONFIG_FILE} describe different models")
+    for name in _COUNTS:
+        count = config.get(name)
+        if count is not None and (type(count) is not int or not 0 < count < _MOST_COUNT):
+            raise UnusableModelError(f"{manifest.name}: the config's {name} can't be {str(count)[:40]}")
+    check_supported(config)
 
 
-def _code_wanted(content: Any) -> Iterator[str]:
-    """The keys that name code, at any depth; JSON that is nested too deep can't be parsed."""
+def _check_settings(manifest: Manifest, name: str, content: Any, depth: int) -> None:
+    """Refuse keys that name code, and nesting that no config has: readers of such files recurse."""
+    if depth > _MOST_DEPTH:
+        raise UnusableModelError(f"{manifest.name}: {name} is nested too deep")
     if isinstance(content, dict):
-        yield from (name for name in content if name in _CODE)
+        for key in content:
+            if key in _CODE:
+                raise UnusableModelError(
+                    f"{manifest.name}: {name} names code to be run ({key!r}). What comes from the swarm "
+                    "never runs code: use another model"
+                )
         content = list(content.values())
     if isinstance(content, list):
         for value in content:
-            yield from _code_wanted(value)
+            _check_settings(manifest, name, value, depth + 1)

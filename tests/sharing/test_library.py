@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.errors import ModelError, SwarmError, UsageError
+from p2pinfer.errors import ModelError, SwarmError, UnusableModelError, UsageError
 from p2pinfer.model.layer_store.chunks import FileDigest
 from p2pinfer.model.layer_store.manifest import hash_of
 from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, layer_file
@@ -74,14 +74,16 @@ class Visitor:
         self.lines: list[str] = []
         self.cache = cache
         self.library = Library(
-            swarm, None, cache, say=self.lines.append, shows_progress=False, settings=QUICK
+            swarm, None, cache, say=self.lines.append, progress=lambda line: None, settings=QUICK
         )
 
     async def open(self, text: str, *, with_tokenizer: bool = False) -> LayerStore:
         async with self.library:
             listing = await self.library.find(ModelRef.parse(text))
             assert listing is not None
-            return await self.library.open(listing, with_tokenizer=with_tokenizer)
+            store = await self.library.open(listing, with_tokenizer=with_tokenizer)
+            self.library.remember(listing)
+            return store
 
     @property
     def files(self) -> set[str]:
@@ -170,12 +172,20 @@ async def test_a_store_that_is_here_is_completed_not_fetched_again(
         ("config.json", {"auto_map": {"AutoConfig": "evil.Config"}}, "names code to be run"),
         ("config.json", {"model_type": "evil"}, "describe different models"),
         ("config.json", [], "is no object"),
+        ("tokenizer_config.json", [], "is no object"),
+        ("tokenizer.json", [], "is no object"),
+        ("config.json", {"num_attention_heads": 0}, "num_attention_heads can't be 0"),
+        ("config.json", {"intermediate_size": 10**30}, "intermediate_size can't be 1000"),
+        ("config.json", {"hidden_size": 32.0}, "hidden_size can't be 32.0"),
+        ("config.json", {"head_dim": True}, "head_dim can't be True"),
     ],
 )
 async def test_files_that_want_code_or_lie_are_refused_before_anything_is_written(
     peers: Peers, model: LayerStore, tmp_path: Path, name: str, content: object, message: str
 ):
     """The hashes are right: whoever made the manifest wanted these files."""
+    if name == "config.json" and isinstance(content, dict):
+        content = dict(model.config_fields) | content
     evil = altered(model, tmp_path / "evil", name, json.dumps(content))
     swarm = Swarm()
     swarm.add(await peers.add(evil), Span(0, 4), holds_ends=True)
@@ -295,3 +305,99 @@ async def test_a_store_of_the_users_own_is_not_touched(peers: Peers, model: Laye
 
     assert not await visitor.library.repair(model, (layer_file(0),), Holdings(model))
     assert (model.folder / layer_file(0)).read_bytes() == b"mine"
+
+
+def nested(depth: int) -> str:
+    """An object that is nested so deep."""
+    return '{"a":' + "[" * depth + "]" * depth + "}"
+
+
+async def test_settings_that_are_nested_too_deep_are_refused(peers: Peers, model: LayerStore, tmp_path: Path):
+    """Readers of such files recurse."""
+    evil = altered(model, tmp_path / "evil", "tokenizer_config.json", nested(900))
+    swarm = Swarm()
+    swarm.add(await peers.add(evil), Span(0, 4), holds_ends=True)
+
+    with pytest.raises(UnusableModelError, match="nested too deep"):
+        await Visitor(swarm, tmp_path / "cache").open(model.manifest.name, with_tokenizer=True)
+
+
+async def test_a_model_that_could_not_be_used_is_not_chosen_again(
+    peers: Peers, model: LayerStore, tmp_path: Path
+):
+    """A server without a model's name would try it at every start. Its name still means it."""
+    swarm = Swarm()
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    visitor = Visitor(swarm, tmp_path / "cache")
+    assert [one.listing.model for one in await visitor.library.ranked()] == [model.manifest.hash]
+    with pytest.raises(UnusableModelError):
+        async with visitor.library.on_trial(model.manifest.hash):
+            raise UnusableModelError("the manifest contradicts itself")
+
+    again = Visitor(swarm, tmp_path / "cache")
+    assert await again.library.ranked() == []
+    assert "couldn't be used here before" in again.lines[0]
+    assert (await again.open(model.manifest.name)).manifest == model.manifest
+
+
+async def test_what_was_only_opened_is_not_known(peers: Peers, model: LayerStore, tmp_path: Path):
+    """A model is known once it was served or used."""
+    swarm = Swarm()
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    async with Visitor(swarm, tmp_path / "cache").library as library:
+        listing = await library.find(ModelRef.parse(model.manifest.name))
+        assert listing is not None
+        await library.open(listing)
+        (candidate,) = await library.ranked()
+        assert not candidate.is_known and not candidate.has_files
+        library.remember(listing)
+        (candidate,) = await library.ranked()
+        assert candidate.is_known and candidate.has_files
+
+
+async def test_defaults_that_were_edited_stay(peers: Peers, model: LayerStore, tmp_path: Path):
+    """In a store that was fetched, and in one of the user's own."""
+    swarm = Swarm()
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    visitor = Visitor(swarm, tmp_path / "cache")
+    fetched = await visitor.open(model.manifest.name, with_tokenizer=True)
+    own = altered(model, tmp_path / "own", "generation_config.json", "{}")
+    own = LayerStore(own.folder, model.manifest, {})
+    for store in (fetched, own):
+        (store.folder / "generation_config.json").write_text('{"max_new_tokens": 77}')
+        (store.folder / "tokenizer.json").write_text('{"mine": 1}')
+        await visitor.library.complete_description(store)
+
+        assert (store.folder / "generation_config.json").read_text() == '{"max_new_tokens": 77}'
+    assert same_files(fetched, model, ("tokenizer.json",))
+    assert (own.folder / "tokenizer.json").read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"manifest": 2}'])
+async def test_a_damaged_manifest_of_the_cache_is_replaced(
+    peers: Peers, model: LayerStore, tmp_path: Path, damage: bytes
+):
+    swarm = Swarm()
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    visitor = Visitor(swarm, tmp_path / "cache")
+    store = await visitor.open(model.manifest.name)
+    (store.folder / MANIFEST_FILE).write_bytes(damage)
+
+    assert (await visitor.open(model.manifest.name)).manifest == model.manifest
+
+
+async def test_a_long_fetch_is_told_in_lines_where_a_program_asks_for_them(
+    peers: Peers, model: LayerStore, tmp_path: Path
+):
+    swarm = Swarm()
+    lines: list[str] = []
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    visitor = Visitor(swarm, tmp_path / "cache")
+    visitor.library = Library(
+        swarm, None, tmp_path / "cache", say=lines.append, progress=lines.append, settings=QUICK
+    )
+    store = await visitor.open(model.manifest.name)
+    await visitor.library.fetch(store, (layer_file(0),), Holdings(store))
+
+    assert lines[0].startswith("fetching layers 0:1 of ")
+    assert lines[-1].startswith("fetching layers 0:1 of ") and " in " in lines[-1]

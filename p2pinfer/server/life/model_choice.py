@@ -59,7 +59,8 @@ class ModelChoice:
         if self._chosen.listing is None and self._config.initial_peers:
             self._chosen.listing = await self._found(library)
         if self._chosen.listing is not None:
-            return await library.open(self._chosen.listing)
+            async with library.on_trial(self._chosen.listing.model):
+                return await library.open(self._chosen.listing)
         assert self._config.model is not None
         try:
             return await open_store(self._config, self._config.model, self._say)

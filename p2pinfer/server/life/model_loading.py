@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from p2pinfer.errors import EngineError
+from p2pinfer.errors import EngineError, P2PInferError, UnusableModelError
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.store import LayerStore
@@ -62,10 +62,17 @@ async def load_layers(
             store.manifest.max_positions, config.max_cache_tokens or store.manifest.max_positions
         )
         speed = await in_thread(partial(measure_speed, engine, room_tokens))
+    except P2PInferError:
+        raise
     except MemoryError as error:
         raise EngineError(
             f"layers {layers} of {store.manifest.name} don't fit into this machine's memory ({error}): "
             "choose fewer with --num-layers"
+        ) from error
+    except (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        # Config and layers may come from strangers, and have the hashes that they should have.
+        raise UnusableModelError(
+            f"layers {layers} of {store.manifest.name} ({store.manifest.hash[:16]}) can't be run: {error}"
         ) from error
     if (warning := _cache_warning(config, engine)) is not None:
         say(warning)

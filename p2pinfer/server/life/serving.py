@@ -67,8 +67,9 @@ async def serve_period(
         accounts = Accounts(identity, book, receipt_tokens=config.receipt_tokens)
         try:
             store = await choice.open(library, opening)
-            with library.using(store):
-                await _serve_model(config, swarm, library, store, accounts, period)
+            async with library.on_trial(store.manifest.hash):
+                with library.using(store):
+                    await _serve_model(config, swarm, library, store, accounts, period)
         finally:
             accounts.retire(everybody=True)
             period.remembered = swarm.remembered
@@ -147,6 +148,8 @@ async def _serve_layers(
                 if not await library.repair(store, layer_files(layers), holdings):
                     raise
                 engine, speed = await load_layers(config, store, layers, period.say)
+            if period.chosen.listing is not None:
+                library.remember(period.chosen.listing)
             await cancel_and_wait(claiming)
             span = LoadedSpan(
                 manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends

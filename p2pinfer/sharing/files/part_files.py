@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 
-from p2pinfer.errors import StoreError
+from p2pinfer.errors import UnusableModelError
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.sharing.files.part_file import PartFile, open_part
 from p2pinfer.sharing.files.room import writing
@@ -74,7 +74,7 @@ class PartFiles:
         """Give a file its name, if all its bytes are right: returns None, and the file is closed.
 
         Otherwise the disk has altered something: returns the numbers of the chunks that are still right.
-        Raises StoreError if it can't be written, or if the manifest contradicts itself.
+        Raises StoreError if it can't be written, UnusableModelError if the manifest contradicts itself.
         """
         part = self._open[name]
 
@@ -87,7 +87,7 @@ class PartFiles:
             return None
         good = await self._good_chunks(name, part)
         if len(good) == len(self._chunks.chunks_of(name)):
-            raise StoreError(
+            raise UnusableModelError(
                 f"the manifest contradicts itself: {name} has the chunks that it lists, and another SHA-256. "
                 "Nobody can serve this model: take another"
             )

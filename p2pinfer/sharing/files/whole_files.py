@@ -12,17 +12,21 @@ from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import MANIFEST_FILE
 
 
-def write_description(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    """Make `folder` a store with these files, or add them to it; a file appears whole or not at all.
+def write_store(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Make `folder` a store with these files. Whatever manifest is there, it is replaced.
 
     Two processes may do it at the same time: they write the same. Raises StoreError.
     """
+    write_files(folder, files)
+    write_files(folder, {MANIFEST_FILE: manifest.to_json().encode()})
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put files into a store's folder; each appears whole or not at all. Raises StoreError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             _write(folder / name, data)
-        if not (folder / MANIFEST_FILE).exists():
-            _write(folder / MANIFEST_FILE, manifest.to_json().encode())
     except OSError as error:
         raise StoreError(f"{folder} can't be written: {error.strerror}") from error
 
