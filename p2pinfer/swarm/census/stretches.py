@@ -27,20 +27,19 @@ def sweep(holders: Iterable[tuple[Span, float]], num_layers: int) -> list[HeldSt
 
     Layers beyond `num_layers` are left out.
     """
-    servers, rates = (
-        {0: 0, num_layers: 0},
-        {0: 0.0, num_layers: 0.0},
-    )  # changes, by the layer where they occur
+    servers, rates = {0: 0, num_layers: 0}, {0: 0.0, num_layers: 0.0}  # changes, by the layer
+    with_rate = {0: 0, num_layers: 0}
     for span, rate in holders:
         for cut, sign in ((min(span.start, num_layers), 1), (min(span.end, num_layers), -1)):
             servers[cut] = servers.get(cut, 0) + sign
             rates[cut] = rates.get(cut, 0.0) + sign * rate
+            with_rate[cut] = with_rate.get(cut, 0) + sign * (rate > 0.0)
     cuts = sorted(cut for cut in servers if servers[cut] or rates[cut] or cut in (0, num_layers))
-    stretches, held, total = [], 0, 0.0
+    stretches, held, fast, total = [], 0, 0, 0.0
     for start, end in pairwise(cuts):
-        held, total = held + servers[start], total + rates[start]
+        held, fast, total = held + servers[start], fast + with_rate[start], total + rates[start]
         # Fractions that were added and taken away again rarely leave exactly zero, so the count decides.
-        stretches.append(HeldStretch(Span(start, end), held, total if held else 0.0))
+        stretches.append(HeldStretch(Span(start, end), held, max(0.0, total) if fast else 0.0))
     return stretches
 
 

@@ -230,3 +230,10 @@ def test_a_rate_says_for_which_texts_it_is_and_when_it_was_measured_unless_that_
     assert [row.measured and row.measured.seconds for row in rows] == [None, int(NOW - 3 * 3600), None]
     report = as_text(make_state([make_model(servers=[fresh, old, silent])]), width=200)
     assert "3.0 h ago" in report and "long texts" in report
+
+
+def test_layers_that_are_weakest_by_speed_are_not_told_by_their_servers():
+    """Fast and slow servers: counts would mislead."""
+    wanted = (Stretch(start=0, end=10, replicas=3), Stretch(start=10, end=12, replicas=1))
+
+    assert wanted_layers(replace(make_model(), wanted=wanted)) == "layers 0–11 are served slowest"
