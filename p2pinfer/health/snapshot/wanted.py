@@ -18,7 +18,8 @@ def wanted_layers(model: ModelView) -> str:
     counts = {stretch.replicas for stretch in model.wanted}
     are_all = sum(end - start for start, end in ranges) >= model.num_layers > 1
     layers = "all layers" if are_all else words.layer_ranges(ranges)
-    if len(counts) > 1:
+    fewest_elsewhere = min((stretch.replicas for stretch in model.coverage), default=0)
+    if len(counts) > 1 or (not are_all and min(counts) > fewest_elsewhere):  # counts would mislead
         return f"{layers} {'is' if layers.startswith('layer ') else 'are'} served slowest"
     [fewest] = counts
     servers = words.several(fewest, "server") if fewest > 0 else "no server"
