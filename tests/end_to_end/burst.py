@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,33 +10,50 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pinfer.identity import Identity
-from p2pinfer.local_swarm.server_process import ServerProcess
+from p2pinfer.local_swarm.server_process import READY_PREFIX, ServerProcess
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.swarm.census.stretches import replicas
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode, model_key
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 
 READY_SECONDS = 240.0
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Burst:
-    """Servers of one model. All but the first are started at once."""
+    """Servers of one model, started together. The others need the address of the first, if that founds."""
 
     servers: list[ServerProcess]
     initial_peers: Sequence[str]
-    launched_at: float  # time.monotonic() of the last one's start
 
-    def wait_ready(self) -> None:
+    def layers(self) -> list[Span]:
+        """Wait until all are ready; what each of them serves, as it says itself."""
         deadline = time.monotonic() + READY_SECONDS
         for server in self.servers:
             server.wait_ready(deadline)
+        said = [line for server in self.servers for line in server.lines if line.startswith(READY_PREFIX)]
+        return [Span.parse(line.split()[2]) for line in said]
 
-    @property
-    def layers(self) -> list[Span]:
-        """What each of them serves, as it says when it is ready."""
-        [lines] = [[line for server in self.servers for line in server.lines if line.startswith("ready: ")]]
-        return [Span.parse(line.split()[2]) for line in lines]
+
+@contextmanager
+def burst(
+    number: int, model: Path, folder: Path, *arguments: str, initial_peers: Sequence[str] = ()
+) -> Iterator[Burst]:
+    """Start servers at once; without `initial_peers` the first one founds the swarm."""
+    with ExitStack() as stack:
+        servers: list[ServerProcess] = []
+        for index in range(number):
+            joining = ["--initial-peers", *initial_peers] if initial_peers else []
+            own = ["--identity", str(folder / f"{index}.key"), "--data-folder", str(folder / str(index))]
+            small = ["--threads", "1", "--max-cache-tokens", "256", "--listen", "127.0.0.1:0", "--accept"]
+            command = ["p2pinfer.server", str(model), *own, *small, *arguments, *joining]
+            servers.append(ServerProcess(command, layers=Span(0, 1)))
+            stack.callback(servers[-1].close)
+            if not initial_peers:
+                initial_peers = servers[-1].wait_joinable(time.monotonic() + READY_SECONDS)
+        yield Burst(servers, initial_peers)
 
 
 def fewest(spans: Sequence[Span], num_layers: int) -> int:
@@ -43,56 +61,40 @@ def fewest(spans: Sequence[Span], num_layers: int) -> int:
     return min(stretch.servers for stretch in replicas(spans, num_layers))
 
 
-def claimed(records: Sequence[Announcement]) -> list[Span]:
-    """The layers of those that serve or have settled what they load."""
-    return [
-        record.layers
-        for record in records
-        if record.state is ServerState.SERVING
-        or (record.state is ServerState.JOINING and not record.is_undecided)
-    ]
+async def seconds_to_spread(swarm: Swarm, model: str, num_layers: int, number: int) -> float:
+    """Watch so many servers join; the seconds from when all are seen until every layer is held or settled.
 
-
-@contextmanager
-def burst(
-    number: int, model: Path, folder: Path, *arguments: str, initial_peers: Sequence[str] = ()
-) -> Iterator[Burst]:
-    """Start servers; without `initial_peers` the first one begins the swarm."""
-    with ExitStack() as stack:
-        servers: list[ServerProcess] = []
-        for index in range(number):
-            server = ServerProcess(
-                [
-                    "p2pinfer.server",
-                    str(model),
-                    "--listen", "127.0.0.1:0",
-                    "--identity", str(folder / f"{index}.key"),
-                    "--data-folder", str(folder / str(index)),
-                    "--accept",
-                    "--threads", "1",
-                    "--max-cache-tokens", "256",
-                    *arguments,
-                    *(["--initial-peers", *initial_peers] if initial_peers else []),
-                ],
-                layers=Span(0, 1),
-            )  # fmt: skip
-            stack.callback(server.close)
-            servers.append(server)
-            if not initial_peers:
-                initial_peers = server.wait_joinable(time.monotonic() + READY_SECONDS)
-        yield Burst(servers, initial_peers, time.monotonic())
-
-
-@contextmanager
-def identities(folder: Path, number: int) -> Iterator[list[Identity]]:
-    """Keys in files."""
-    yield [Identity.load_or_create(folder / f"{index}.key") for index in range(number)]
-
-
-async def seconds_until_whole(swarm: Swarm, model: str, num_layers: int, since: float) -> float:
-    """Watch the records until every layer is held or firmly claimed; `since` is of time.monotonic()."""
-    while fewest(claimed(await swarm.servers(model)), num_layers) < 1:
-        import asyncio
-
+    Their start is that of Python and p2pd, which takes this machine seconds: it begins here.
+    """
+    began: float | None = None
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        records = await swarm.servers(model)
+        settled = [record.layers for record in records if not record.is_undecided]
+        if began is None and len(records) >= number:
+            began = time.monotonic()
+        if began is not None and fewest(settled, num_layers):
+            return time.monotonic() - began
         await asyncio.sleep(0.05)
-    return time.monotonic() - since
+    raise TimeoutError
+
+
+async def announce_phantoms(swarm: Swarm, store: LayerStore, layers: Span, number: int) -> None:
+    """Publish the signed records of servers that don't exist."""
+    now, manifest = time.time(), store.manifest
+    presence = swarm._membership.presence()
+    for index in range(number):
+        identity = Identity.ephemeral()
+        record = Announcement(
+            peer_id=identity.peer_id,
+            model=manifest.hash,
+            model_name=manifest.name,
+            num_layers=manifest.num_layers,
+            layers=layers,
+            state=ServerState.SERVING if index % 2 else ServerState.JOINING,
+            numerics="native-w8a8h64-1",
+            announced_at=now,
+            expires_at=now + 500.0,
+        )
+        stored = Record(peer_id=identity.peer_id, data=encode(record, identity), expires_at=record.expires_at)
+        assert await presence.run(presence.node.put(model_key(manifest.hash), stored))
