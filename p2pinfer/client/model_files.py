@@ -9,12 +9,11 @@ from pathlib import Path
 
 from p2pinfer.client.network import Network
 from p2pinfer.command_line.output import complain
-from p2pinfer.errors import UsageError
+from p2pinfer.errors import ModelError, UsageError
 from p2pinfer.model.formats.lookup import is_local
 from p2pinfer.model.layer_store.names import ENDS_FILE
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
-from p2pinfer.plain_text import printable
 from p2pinfer.sharing.disk.use import using
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
@@ -36,12 +35,15 @@ def open_named(model: str, network: Network, cache_folder: Path, progress: Say |
     Blocks until all files that a client needs are here. Raises UsageError, ModelError and SwarmError.
     """
     ref = ModelRef.parse(model)
-    store = network.run(_from_swarm(ref, network, cache_folder, progress))
-    if store is not None:
-        return store
+    found = network.run(_from_swarm(ref, network, cache_folder, progress))
+    if isinstance(found, LayerStore):
+        return found
     if ref.hash_prefix is not None:
-        raise UsageError(f"the swarm serves no model {printable(model)}")
-    return open_model(model, cache_folder=cache_folder, progress=progress or _say_nothing)
+        raise UsageError(found)
+    try:
+        return open_model(model, cache_folder=cache_folder, progress=progress or _say_nothing)
+    except ModelError as error:
+        raise ModelError(f"{error}; {found}") from error
 
 
 def complete(store: LayerStore, network: Network, cache_folder: Path, progress: Say | None) -> None:
@@ -57,12 +59,13 @@ def kept(store: LayerStore, cache_folder: Path) -> AbstractContextManager[None]:
 
 async def _from_swarm(
     ref: ModelRef, network: Network, cache_folder: Path, progress: Say | None
-) -> LayerStore | None:
+) -> LayerStore | str:
+    """The store; or, if the swarm doesn't serve the model, words that say so."""
     library = _library(network, cache_folder, progress)
     async with library:
         listing = await library.find(ref)
         if listing is None:
-            return None
+            return await library.no_such_model(ref)
         store = await library.open(listing, with_tokenizer=True)
         with library.using(store):
             await library.fetch(store, (ENDS_FILE,), Holdings(store))

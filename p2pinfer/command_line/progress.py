@@ -31,10 +31,10 @@ BLOCKS = ("█", "░")
 ASCII = ("#", ".")
 
 
-def progress_text(done: int, total: int, pace: Pace) -> str:
+def progress_text(done: int, total: int, pace: Pace, doing: str = "") -> str:
     """In words, for a log and beside a bar: `34% of 1.2 GB, 5.6 MB/s, 2 min 20 s left`.
 
-    `total` is 0 while nobody knows it.
+    `total` is 0 while nobody knows it. `doing` says what goes on while no bytes come.
     """
     if total <= 0:
         words = [bytes_in_words(done)]
@@ -44,7 +44,7 @@ def progress_text(done: int, total: int, pace: Pace) -> str:
     if total > 0 and done >= total:
         return words[0]
     if pace.stalled_seconds is not None:
-        words.append(f"stalled for {seconds_in_words(pace.stalled_seconds)}")
+        words.append(doing or f"stalled for {seconds_in_words(pace.stalled_seconds)}")
     elif pace.per_second is not None:
         words.append(f"{bytes_in_words(pace.per_second)}/s")
         left = (total - done) / pace.per_second if pace.per_second > 0 and total > 0 else _MOST_LEFT_SECONDS
@@ -54,13 +54,20 @@ def progress_text(done: int, total: int, pace: Pace) -> str:
 
 
 def bar_line(
-    what: str, done: int, total: int, pace: Pace, *, columns: int, signs: tuple[str, str] = BLOCKS
+    what: str,
+    done: int,
+    total: int,
+    pace: Pace,
+    doing: str = "",
+    *,
+    columns: int,
+    signs: tuple[str, str] = BLOCKS,
 ) -> str:
     """One line of at most `columns` terminal columns: `fetching X ██████░░░░ 34% of 1.2 GB, ...`.
 
     Where room is short the bar goes first, then the end of `what`. `signs` are those for done and not done.
     """
-    words = progress_text(done, total, pace)
+    words = progress_text(done, total, pace, doing)
     room = columns - display_width(what) - len(words) - 2
     if total > 0 and room >= _LEAST_BAR_COLUMNS:
         size = min(room, _MOST_BAR_COLUMNS)
@@ -93,6 +100,7 @@ class ProgressBar:
         self._log_seconds = log_seconds
         self._began_at = clock()
         self._done = self._total = 0
+        self._doing = ""
         self._before: int | None = None  # what was there at the first update
         self._meter = RateMeter(0, self._began_at)
         self._logged_at = self._began_at
@@ -105,15 +113,18 @@ class ProgressBar:
         with contextlib.suppress(RuntimeError):  # no thread can be started: a bar stops no transfer
             self._thread.start()
 
-    def update(self, done: int, total: int) -> None:
-        """`done` of `total` bytes are there; a `total` of 0 is unknown. May be called for every piece."""
+    def update(self, done: int, total: int, doing: str = "") -> None:
+        """`done` of `total` bytes are there; a `total` of 0 is unknown. May be called for every piece.
+
+        `doing` is said in the place of "stalled" if no bytes come now.
+        """
         with self._lock:
             now = self._clock()
             is_first = self._before is None
             if self._before is None:
                 self._before, self._began_at = done, now
                 self._meter = RateMeter(done, now)
-            self._done, self._total = done, total
+            self._done, self._total, self._doing = done, total, printable(doing)
             self._meter.update(done, now)
         if is_first and self._line is None:
             self._log()
@@ -146,8 +157,7 @@ class ProgressBar:
 
     def _draw(self, line: BottomLine) -> None:
         signs = BLOCKS if _can_write(BLOCKS, line.encoding) else ASCII
-        done, total, pace = self._state()
-        line.draw(bar_line(self._what, done, total, pace, columns=line.columns, signs=signs))
+        line.draw(bar_line(self._what, *self._state(), columns=line.columns, signs=signs))
 
     def _log(self) -> None:
         with self._saying:
@@ -155,9 +165,9 @@ class ProgressBar:
                 self._logged_at = self._clock()
                 say(f"{self._what}: {progress_text(*self._state())}")
 
-    def _state(self) -> tuple[int, int, Pace]:
+    def _state(self) -> tuple[int, int, Pace, str]:
         with self._lock:
-            return self._done, self._total, self._meter.pace(self._clock())
+            return self._done, self._total, self._meter.pace(self._clock()), self._doing
 
     def _last_words(self) -> str:
         came = self._done - (self._before or 0)
@@ -167,8 +177,9 @@ class ProgressBar:
         seconds = self._clock() - self._began_at
         if came <= 0:
             return f"all {bytes_in_words(self._total)} were here"
-        rate = f" ({bytes_in_words(came / seconds)}/s)" if seconds >= 1 else ""
-        return f"{bytes_in_words(came)} in {seconds_in_words(seconds)}{rate}"
+        if seconds < 1:
+            return f"{bytes_in_words(came)} in less than a second"
+        return f"{bytes_in_words(came)} in {seconds_in_words(seconds)} ({bytes_in_words(came / seconds)}/s)"
 
 
 def _can_write(signs: tuple[str, ...], encoding: str) -> bool:

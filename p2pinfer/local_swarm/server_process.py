@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.types import Span
@@ -27,7 +27,7 @@ LAST_LINES = 12
 class ServerProcess:
     """One `python -m p2pinfer.server`: its output and its process group."""
 
-    def __init__(self, arguments: Sequence[str], *, layers: Span, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, arguments: Sequence[str], *, layers: Span | None, prefix: Sequence[str] = ()) -> None:
         self.layers = layers
         self.initial_peers: tuple[str, ...] = ()
         self.seconds_to_ready: float | None = None
@@ -92,6 +92,16 @@ class ServerProcess:
         self._wait_until(lambda: self.seconds_to_ready is not None, "was ready", deadline)
         assert self.seconds_to_ready is not None
         return self.seconds_to_ready
+
+    def wait_said(self, words: str, deadline: float) -> str:
+        """Wait for a line with these words, and return the first one. Raises like `wait_joinable`."""
+
+        def said() -> Iterator[str]:
+            return (line for line in self._lines if words in line)
+
+        self._wait_until(lambda: next(said(), None) is not None, f"said {words!r}", deadline)
+        with self._news:
+            return next(said())
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server, not to its children. Harmless after its end."""
@@ -163,4 +173,5 @@ class ServerProcess:
             problem = f"ended with status {status} before it {what}"
         else:
             problem = f"took longer than {time.monotonic() - self._started_at:.0f} s before it {what}"
-        raise SwarmError(f"the server of layers {self.layers} {problem}; its last output:{said}")
+        which = "the server" if self.layers is None else f"the server of layers {self.layers}"
+        raise SwarmError(f"{which} {problem}; its last output:{said}")

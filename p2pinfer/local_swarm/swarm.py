@@ -44,7 +44,7 @@ class _Recipe:
     """Everything that starts a server, and starts it again."""
 
     arguments: tuple[str, ...]
-    layers: Span
+    layers: Span | None
     place: Place
     peer_id: PeerId
 
@@ -99,8 +99,8 @@ class LocalSwarm:
 
     def start(
         self,
-        model: Path | str,
-        spans: Sequence[Span],
+        model: Path | str | None,
+        spans: Sequence[Span | None],
         *,
         threads: int | None = None,
         server_arguments: Sequence[str] = (),
@@ -109,33 +109,34 @@ class LocalSwarm:
     ) -> None:
         """Launch one server per span and wait until all are ready.
 
-        Raises SwarmError with the last output of a server that failed.
+        Without a model, or without a span, a server chooses for itself. Raises SwarmError with the last
+        output of a server that failed.
         """
         self.launch(model, spans, threads=threads, server_arguments=server_arguments, places=places)
         self.wait_ready(report)
 
     def launch(
         self,
-        model: Path | str,
-        spans: Sequence[Span],
+        model: Path | str | None,
+        spans: Sequence[Span | None],
         *,
         threads: int | None = None,
         server_arguments: Sequence[str] = (),
         places: Sequence[Place] | None = None,
+        program: str = "p2pinfer.server",
     ) -> None:
         """Launch one server per span, each at its place. They run when this returns; they aren't ready yet.
 
-        The others need the address that the first server prints, so this waits for it.
+        The others need the address that the first server prints, so this waits for it. `program` is the
+        module to run in the place of a server.
         """
         for span, place in zip(spans, places or [LOOPBACK] * len(spans), strict=True):
-            arguments = [
-                "p2pinfer.server",
-                str(model),
-                "--layers",
-                str(span),
-                "--listen",
-                f"{place.address}:0",
-            ]
+            arguments = [program]
+            if model is not None:
+                arguments.append(str(model))
+            if span is not None:
+                arguments += ["--layers", str(span)]
+            arguments += ["--listen", f"{place.address}:0"]
             if place.dht_port:
                 arguments += ["--dht-listen", f"/ip4/{place.address}/tcp/{place.dht_port}"]
             key_file = Path(self._folder.name) / f"{len(self.servers)}.key"

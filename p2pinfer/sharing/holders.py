@@ -43,6 +43,12 @@ async def holders_of(swarm: ReadableSwarm, model: str, manifest: Manifest | None
     ]
 
 
-def _files_of(server: Announcement, manifest: Manifest) -> frozenset[str]:
+def _files_of(server: Announcement, manifest: Manifest) -> frozenset[str] | None:
+    """None: nobody knows. A server with the ends was mostly given the model, perhaps with all of its layers.
+
+    One that joined with a share has the layers of its record, and seldom the ends, as a caretaker.
+    """
+    if server.holds_ends:
+        return None
     layers = {layer_file(layer) for layer in range(server.layers.start, server.layers.end)}
-    return frozenset({CONFIG_FILE, *layers, *(manifest.end_files if server.holds_ends else ())})
+    return frozenset({CONFIG_FILE, *layers})

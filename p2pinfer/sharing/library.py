@@ -6,37 +6,40 @@ the manifest names, by byte range. Source and peers work side by side where no p
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from p2pinfer.command_line.progress import ProgressBar
-from p2pinfer.errors import ModelError, P2PInferError, SwarmError
+from p2pinfer.errors import ModelError, P2PInferError, StoreError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.layer_store.names import CONFIG_FILE, is_small, layer_of
+from p2pinfer.model.layer_store.names import CONFIG_FILE, in_words, is_small
 from p2pinfer.model.layer_store.origin import Origin
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.plain_text import several
 from p2pinfer.sharing.disk.removal import prune
 from p2pinfer.sharing.disk.shelf import fetched_folder, find
-from p2pinfer.sharing.disk.use import using
+from p2pinfer.sharing.disk.use import is_shelved, using
 from p2pinfer.sharing.fetch.fetch import FetchSettings, fetch_files
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.manifests import fetch_manifest, fetch_summary
 from p2pinfer.sharing.fetch.progress import Progress
 from p2pinfer.sharing.fetch.small_files import fetch_into_memory
+from p2pinfer.sharing.files.part_file import part_path
+from p2pinfer.sharing.files.room import needed_bytes
 from p2pinfer.sharing.files.whole_files import write_description
 from p2pinfer.sharing.holders import ReadableSwarm, holders_of
 from p2pinfer.sharing.holdings import Holdings
-from p2pinfer.sharing.naming.choice import choose_named
+from p2pinfer.sharing.naming.choice import choose_named, no_such_model
 from p2pinfer.sharing.naming.known_models import KnownModels
 from p2pinfer.sharing.naming.model_ref import ModelRef
 from p2pinfer.sharing.naming.needed import Candidate, most_needed
@@ -45,11 +48,12 @@ from p2pinfer.sharing.source import StoreSource
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import all_of
 from p2pinfer.threads import in_thread
-from p2pinfer.types import Span
 from p2pinfer.wire.channels import ChannelPool
 from p2pinfer.wire.dialling import Tunnel
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 MOST_MODELS = 64
 """Models whose servers are looked up before one is chosen. Anybody can list models."""
@@ -58,6 +62,8 @@ _MOST_ASKED = 24
 """Peers that are asked for a manifest, or for small files, one after the other."""
 _MOST_SUMMARIES = 5
 _SUMMARY_SECONDS = 5.0
+_TRIES = 3
+"""To find a name, a manifest and small files: a look into a swarm of busy machines may find nobody."""
 
 
 class Library:
@@ -81,7 +87,7 @@ class Library:
         self._say = say
         self._shows_progress = shows_progress
         self._budget_bytes = budget_bytes
-        self._settings = settings
+        self._settings = settings or FetchSettings()
         self._known = KnownModels.of(cache_folder, say)
 
     async def __aenter__(self) -> Self:
@@ -98,6 +104,11 @@ class Library:
         Raises UsageError if several are meant, SwarmError if the swarm can't be read.
         """
         chosen = choose_named(ref, await self._swarm.models(), self._known.read())
+        for _ in range(_TRIES - 1):
+            if chosen is not None:
+                break
+            await asyncio.sleep(self._settings.look_seconds / 2)
+            chosen = choose_named(ref, await self._swarm.models(), self._known.read())
         if chosen is None:
             return None
         if chosen.is_warning:
@@ -105,6 +116,10 @@ class Library:
         elif chosen.remark:
             self._say(chosen.remark)
         return chosen.listing
+
+    async def no_such_model(self, ref: ModelRef) -> str:
+        """What to tell a user whose name fits none of the swarm's models. Raises SwarmError."""
+        return no_such_model(ref, await self._swarm.models())
 
     async def ranked(self) -> list[Candidate]:
         """The models of the swarm, the one that needs a server most first. Raises SwarmError."""
@@ -126,7 +141,13 @@ class Library:
         folder = await in_thread(partial(find, self._cache_folder, listing.model))
         if folder is None:
             folder = await self._begun(listing.model)
-        store = await in_thread(partial(LayerStore.open, folder))
+        try:
+            store = await in_thread(partial(LayerStore.open, folder))
+        except StoreError:  # its config was altered
+            if not is_shelved(self._cache_folder, folder):
+                raise
+            self._say(f"{folder / CONFIG_FILE} was altered on this disk: it is fetched again")
+            store = await in_thread(partial(LayerStore.open, await self._begun(listing.model, folder)))
         if with_tokenizer:
             with self.using(store):
                 await self.complete_description(store)
@@ -158,21 +179,28 @@ class Library:
         if not missing:
             return
         manifest = store.manifest
-        needed_bytes = manifest.bytes_of(missing)
         if makes_room and store.folder.is_relative_to(self._cache_folder):
-            await self._make_room(needed_bytes, keep=manifest.hash)
+            needed = await in_thread(partial(needed_bytes, store, missing))
+            await self._make_room(needed, keep=manifest.hash)
         source = StoreSource(store, self._say)
-        what = f"fetching {_described(missing)} of {manifest.name}"
+        what = f"fetching {in_words(missing)} of {manifest.name}"
         bar = ProgressBar(what) if self._shows_progress else None
 
+        was_stalled = False
+
         def report(progress: Progress) -> None:
+            nonlocal was_stalled
             if bar is not None:
-                bar.update(progress.done_bytes, progress.total_bytes)
+                making = progress.converting and f"converting {in_words([progress.converting])}"
+                bar.update(progress.done_bytes, progress.total_bytes, making or "")
+            if progress.stalled is not None and not was_stalled:
+                self._say(f"{progress.stalled}. Waiting for a peer that gives them; what has come is kept")
+            was_stalled = progress.stalled is not None
 
         try:
             summary = await fetch_files(
                 store,
-                names,
+                missing,
                 holdings,
                 holders=partial(holders_of, self._swarm, manifest.hash, manifest),
                 pool=self._pool,
@@ -183,13 +211,30 @@ class Library:
         finally:
             if bar is not None:
                 bar.close()
-        logger.debug(
+        logger.info(
             "fetched files=%d bytes=%d peers=%d seconds=%.1f",
             len(missing),
             summary.received_bytes,
             len(summary.received_by_peer),
             summary.seconds,
         )
+
+    async def repair(self, store: LayerStore, names: Sequence[str], holdings: Holdings) -> bool:
+        """Fetch those of the files again that were altered on this disk: only their wrong chunks come.
+
+        False if none was, or if the store isn't one of the cache folder: then it is its owner's to mend.
+        Raises as `fetch` does.
+        """
+        if not is_shelved(self._cache_folder, store.folder):
+            return False
+        damaged = await in_thread(lambda: [name for name in names if not store.is_intact(name)])
+        for name in damaged:
+            self._say(f"{store.folder / name} was altered on this disk: it is fetched again")
+            holdings.drop_file(name)
+            with contextlib.suppress(FileNotFoundError):
+                await in_thread(partial(os.replace, store.folder / name, part_path(store.folder, name)))
+        await self.fetch(store, damaged, holdings)
+        return bool(damaged)
 
     async def origins_of(self, listings: Iterable[ModelListing]) -> Mapping[str, Origin]:
         """Where some models come from, by hash, as their servers say: for people. Not of all, if any."""
@@ -220,26 +265,34 @@ class Library:
         holders = await holders_of(self._swarm, model)
         return random.sample(holders, min(len(holders), _MOST_ASKED))
 
-    async def _begun(self, model: str) -> Path:
-        """A new store with manifest and config, from peers."""
-        manifest = await fetch_manifest(model, await self._holders(model), self._pool)
+    async def _begun(self, model: str, folder: Path | None = None) -> Path:
+        """A store with manifest and config from peers, in a folder of its own or in one that is there."""
+
+        async def from_peers() -> Manifest:
+            return await fetch_manifest(model, await self._holders(model), self._pool)
+
+        manifest = await self._tried(from_peers)
         check_manifest(manifest)
         files = await self._small_files(manifest, (CONFIG_FILE,))
         await self._make_room(sum(map(len, files.values())), keep=manifest.hash)
-        folder = fetched_folder(self._cache_folder, manifest.hash)
+        folder = folder or fetched_folder(self._cache_folder, manifest.hash)
         await in_thread(partial(write_description, folder, manifest, files))
         return folder
 
     async def _small_files(self, manifest: Manifest, names: Sequence[str]) -> dict[str, bytes]:
         """Config or tokenizer, from peers or else from the source, looked at before anything is written."""
-        holders = [
-            holder
-            for holder in await holders_of(self._swarm, manifest.hash, manifest)
-            if holder.may_help(names)
-        ]
-        some = random.sample(holders, min(len(holders), _MOST_ASKED))
+
+        async def from_peers() -> dict[str, bytes]:
+            holders = [
+                holder
+                for holder in await holders_of(self._swarm, manifest.hash, manifest)
+                if holder.may_help(names)
+            ]
+            some = random.sample(holders, min(len(holders), _MOST_ASKED))
+            return await fetch_into_memory(manifest, names, some, self._pool)
+
         try:
-            files = await fetch_into_memory(manifest, names, some, self._pool)
+            files = await self._tried(from_peers)
         except SwarmError as error:
             if manifest.origin.hub_id is None:
                 raise
@@ -259,6 +312,14 @@ class Library:
             except (ModelError, OSError) as error:
                 raise SwarmError(f"{why}. From its source: {error}") from error
 
+    async def _tried(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Try what peers may fail to give, and give now that it is asked for again. Raises SwarmError."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(SwarmError):
+                return await work()
+            await asyncio.sleep(self._settings.look_seconds / 2)
+        return await work()
+
     async def _make_room(self, needed_bytes: int, *, keep: str) -> None:
         removed = await in_thread(
             partial(
@@ -271,13 +332,3 @@ class Library:
         )
         for store in removed:
             self._say(f"removed {store.name} ({store.hash[:16]}) from {self._cache_folder}: room was needed")
-
-
-def _described(names: Sequence[str]) -> str:
-    """`layers 3:6`, or how many files."""
-    layers = [layer for name in names if (layer := layer_of(name)) is not None]
-    if not layers:
-        return "the ends"
-    if len(layers) == len(names) == max(layers) - min(layers) + 1:
-        return f"layers {Span(min(layers), max(layers) + 1)}"
-    return several(len(names), "file")

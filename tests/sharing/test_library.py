@@ -238,3 +238,60 @@ async def test_when_nobody_has_the_tokenizer_the_reason_is_said(
 
     with pytest.raises(SwarmError, match=r"no peer gives generation_config\.json of"):
         await Visitor(swarm, tmp_path / "cache").open(model.manifest.name, with_tokenizer=True)
+
+
+@dataclass
+class BusySwarm(Swarm):
+    """A swarm that overlooks its servers again and again."""
+
+    looks: int = 0
+
+    async def models(self) -> list[ModelListing]:
+        self.looks += 1
+        return await super().models() if self.looks % 2 == 0 else []
+
+    async def servers(self, model: str) -> list[Announcement]:
+        self.looks += 1
+        return await super().servers(model) if self.looks % 2 == 0 else []
+
+
+async def test_a_look_that_finds_nobody_is_repeated(peers: Peers, model: LayerStore, tmp_path: Path):
+    """Name, manifest and config are looked for apart; each time the first look fails."""
+    swarm = BusySwarm()
+    swarm.add(await peers.add(model), Span(0, model.manifest.num_layers))
+
+    store = await Visitor(swarm, tmp_path / "cache").open(model.manifest.name)
+
+    assert store.manifest.hash == model.manifest.hash
+    assert swarm.looks == 6
+
+
+async def test_a_file_that_was_altered_on_this_disk_is_mended(
+    peers: Peers, model: LayerStore, tmp_path: Path
+):
+    """A power cut, a bad sector: the server's owner need not know which file to delete."""
+    swarm = Swarm()
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    visitor = Visitor(swarm, tmp_path / "cache")
+    store = await visitor.open(model.manifest.name)
+    holdings, names = Holdings(store), (layer_file(0), layer_file(1))
+    await visitor.library.fetch(store, names, holdings)
+    assert not await visitor.library.repair(store, names, holdings)
+    for name in (layer_file(1), CONFIG_FILE):
+        data = (store.folder / name).read_bytes()
+        (store.folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    assert await visitor.library.repair(store, names, holdings)
+    assert (await visitor.open(model.manifest.name)).config_fields == model.config_fields
+    assert same_files(store, model, (CONFIG_FILE, *names))
+    assert [line for line in visitor.lines if "was altered on this disk" in line] == visitor.lines
+
+
+async def test_a_store_of_the_users_own_is_not_touched(peers: Peers, model: LayerStore, tmp_path: Path):
+    swarm = Swarm()
+    swarm.add(await peers.add(model), Span(0, 4), holds_ends=True)
+    visitor = Visitor(swarm, tmp_path / "cache")
+    (model.folder / layer_file(0)).write_bytes(b"mine")
+
+    assert not await visitor.library.repair(model, (layer_file(0),), Holdings(model))
+    assert (model.folder / layer_file(0)).read_bytes() == b"mine"

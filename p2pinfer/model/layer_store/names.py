@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
+from p2pinfer.plain_text import several
 from p2pinfer.types import Span
 
 CONFIG_FILE = "config.json"
@@ -40,6 +42,16 @@ def layer_of(name: str) -> int | None:
     """The layer that a file holds; None if it is no layer's file."""
     found = _LAYER_FILE.fullmatch(name)
     return int(found[1]) if found else None
+
+
+def in_words(names: Collection[str]) -> str:
+    """Some files of a store, for people: `layers 3:6`, `the ends`, or how many files."""
+    if set(names) == {ENDS_FILE}:
+        return "the ends"
+    layers = {layer for name in names if (layer := layer_of(name)) is not None}
+    if layers and len(layers) == len(names) == max(layers) - min(layers) + 1:
+        return f"layers {Span(min(layers), max(layers) + 1)}"
+    return several(len(names), "layer" if len(layers) == len(names) else "file")
 
 
 def is_small(name: str) -> bool:

@@ -58,6 +58,14 @@ class LayerStore:
         except OSError:
             return False
 
+    def is_intact(self, name: str) -> bool:
+        """True if a file is here with the bytes that the manifest says. Reads all of it."""
+        try:
+            read_verified(self.folder / name, self.manifest.files[name])
+        except StoreError:
+            return False
+        return True
+
     def missing(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the files that are not here."""
         return tuple(name for name in names if not self.has(name))

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.backoff import Backoff
-from p2pinfer.errors import HubUnreachableError, P2PInferError, SwarmError
+from p2pinfer.errors import HubUnreachableError, P2PInferError, StoreError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
@@ -45,7 +45,7 @@ from p2pinfer.tasks import ending, first_of
 FIRST_SIGNALS_SECONDS = 3.0
 """How long a server waits at its start for signals that the policy needs."""
 RETRIES = Backoff(first_seconds=5.0, most_seconds=60.0)
-"""When a server that has served can't join the swarm again."""
+"""When a server that has served can't join the swarm again, or its disk is full."""
 
 _BY_OWNER = "its owner asked for it"
 _BY_POLICY = "the policy allows it"
@@ -136,7 +136,8 @@ class Life:
             try:
                 await self._serve_once()
                 failures = 0
-            except (SwarmError, HubUnreachableError) as error:  # the network may be back later
+            except (SwarmError, HubUnreachableError, StoreError) as error:
+                # The network may be back later, and there may be room on the disk.
                 if not self._has_served:
                     raise
                 if self._remembered is not None:  # another program may use the old port now
@@ -218,7 +219,7 @@ class Life:
         if drains:
             self._housekeeping.enter(OwnerState.DRAINING, words)
         if not by_owner and governor.consents:  # without consent the program ends, and says why then
-            self._say(f"{'stopping' if stops else 'draining'}: {words}")
+            self._say(f"{'draining' if drains else 'stopping'}: {words}")
         if drains:
             await first_of(shutdown.urgent.wait(), governor.wait_for(_forbids_at_once))
             period.leaving.set()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from p2pinfer.errors import SwarmError, UsageError
+from p2pinfer.errors import ModelError, SwarmError, UsageError
 from p2pinfer.model.formats.lookup import is_local
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.owner.consent import ask
@@ -61,7 +61,13 @@ class ModelChoice:
         if self._chosen.listing is not None:
             return await library.open(self._chosen.listing)
         assert self._config.model is not None
-        return await open_store(self._config, self._config.model, self._say)
+        try:
+            return await open_store(self._config, self._config.model, self._say)
+        except ModelError as error:
+            if not self._config.initial_peers:
+                raise
+            words = await library.no_such_model(ModelRef.parse(self._config.model))
+            raise ModelError(f"{error}; {words}") from error
 
     async def _found(self, library: Library) -> ModelListing | None:
         """The model of the swarm; None if the swarm doesn't serve the one that the owner names."""
@@ -70,18 +76,22 @@ class ModelChoice:
         ref = ModelRef.parse(self._config.model)
         found = await library.find(ref)
         if found is None and ref.hash_prefix is not None:
-            raise UsageError(
-                f"the swarm serves no model {printable(str(ref))}: "
-                "`python -m p2pinfer.health --once --initial-peers ...` shows what it serves"
-            )
+            raise UsageError(await library.no_such_model(ref))
         return found
 
     async def _most_needed(self, library: Library) -> ModelListing:
         ranked = await library.ranked()
         if not ranked:
             raise SwarmError("this swarm serves no model yet: name one to begin with")
-        if len(ranked) == 1 or not _can_ask():
+        if len(ranked) == 1:
             return ranked[0].listing
+        if not _can_ask():
+            first = ranked[0].listing
+            self._say(
+                f"of {len(ranked):,} models of this swarm {printable(first.model_name)} needs servers most. "
+                "To serve another one, name it: NAME or NAME@HASH"
+            )
+            return first
         return await self._asked(ranked)
 
     async def _asked(self, ranked: Sequence[Candidate]) -> ModelListing:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from p2pinfer.errors import SwarmError
+from p2pinfer.errors import StoreError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import layer_files
@@ -142,8 +142,14 @@ async def _serve_layers(
         )
         async with claimed(swarm, claim, config.heartbeat_seconds) as claiming:
             await choice.settle(lambda: swarm.announce(claim()))
-            await library.fetch(store, layer_files(choice.layers), holdings)
-            engine, speed = await load_layers(config, store, choice.layers, period.say)
+            layers = choice.layers
+            await library.fetch(store, layer_files(layers), holdings)
+            try:
+                engine, speed = await load_layers(config, store, layers, period.say)
+            except StoreError:
+                if not await library.repair(store, layer_files(layers), holdings):
+                    raise
+                engine, speed = await load_layers(config, store, layers, period.say)
             await cancel_and_wait(claiming)
             span = LoadedSpan(
                 manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends

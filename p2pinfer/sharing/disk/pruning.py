@@ -77,14 +77,15 @@ def _cannot_fit(
 ) -> str:
     kept = [store for store in stores if store not in candidates]
     removable = sum(store.bytes_on_disk for store in candidates)
-    limit = f", and the budget of all stores is {budget_bytes:,}" if budget_bytes is not None else ""
+    limit = "" if budget_bytes is None else f", and all stores may take {bytes_in_words(budget_bytes)}"
+    others = f" The stores that may go take {bytes_in_words(removable)}: not enough." if removable else ""
     named = ", ".join(map(_described, kept[:_MOST_NAMED]))
     more = f" and {len(kept) - _MOST_NAMED} more" if len(kept) > _MOST_NAMED else ""
     stays = f" These stay: {named}{more}." if kept else ""
     return (
-        f"no room for {needed_bytes:,} bytes: the disk has {free_bytes:,} free{limit}. {lacking_bytes:,} "
-        f"bytes lack, and the stores that may go have {removable:,}, so none is removed.{stays} Make room, "
-        "or choose a folder on another disk"
+        f"no room for {bytes_in_words(needed_bytes)}: the disk has {bytes_in_words(free_bytes)} free"
+        f"{limit}, so {bytes_in_words(lacking_bytes)} lack.{others}{stays} Make room, or choose a folder on "
+        "another disk"
     )
 
 

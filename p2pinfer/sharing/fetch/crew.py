@@ -77,7 +77,7 @@ class Crew:
     def complaints(self) -> list[str]:
         """Who was asked, and why nothing comes from it; in one line each."""
         return [
-            f"{short_id(peer_id)}: {known.complaint or 'holds nothing of it'}"
+            known.complaint or f"peer {short_id(peer_id)} holds nothing of it"
             for peer_id, known in self._known.items()
         ]
 
@@ -92,7 +92,10 @@ class Crew:
             known.holder, known.is_listed = holder, True
 
     def staff(self, missing: Collection[str]) -> None:
-        """Hire as many peers as there is room for, of those that may have one of the missing files."""
+        """Hire as many peers as there is room for, of those that may have one of the missing files.
+
+        Those of which that is known go before those of which nothing is.
+        """
         now = self._clock()
         free = [
             known
@@ -104,7 +107,7 @@ class Crew:
             and known.holder.may_help(missing)
         ]
         random.shuffle(free)
-        free.sort(key=lambda known: known.failures)
+        free.sort(key=lambda known: (known.failures, known.holder.may_hold is None))
         working = [known for known in self._known.values() if known.task is not None]
         for known in free[: self._most - len(working)]:
             known.work, known.hired_at = self._work_with(known.holder), now
@@ -126,7 +129,7 @@ class Crew:
         is_useless = slowest.work is not None and not slowest.work.is_useful
         if is_useless or brought[slowest.holder.peer_id] <= mean / _SLOW_PART:
             slowest.not_before = now + _REST_SECONDS
-            slowest.complaint = "too slow, or nothing that is needed"
+            slowest.complaint = f"peer {short_id(slowest.holder.peer_id)} is slow, or has nothing of it"
             if slowest.task is not None:
                 slowest.task.cancel()
 
@@ -136,8 +139,8 @@ class Crew:
             await work.run()
         except ProtocolError as error:
             known.is_liar = True
-            known.complaint = printable(str(error))
-            logger.warning("peer %s lied and is asked for nothing more: %s", peer, known.complaint)
+            known.complaint = f"peer {peer} lied: {printable(str(error))}"
+            logger.warning("%s. It is asked for nothing more", known.complaint)
         except RefusedError as error:
             wrong = error.reason == Reason.WRONG_MODEL
             pause = _WRONG_MODEL_SECONDS if wrong else error.retry_after_seconds or _REFUSED_SECONDS
@@ -154,6 +157,6 @@ class Crew:
     def _pause(self, known: _Known, seconds: float, complaint: str) -> None:
         known.not_before = self._clock() + seconds
         known.complaint = printable(complaint)
-        logger.info(
-            "peer %s is asked again in %.0f s: %s", short_id(known.holder.peer_id), seconds, known.complaint
-        )
+        # One that gave something until now is news. Of many that never did there would be no end of lines.
+        level = logging.INFO if known.work and known.work.received_bytes else logging.DEBUG
+        logger.log(level, "%s; it is asked again in %.0f s", known.complaint, seconds)

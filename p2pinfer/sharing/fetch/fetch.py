@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.errors import P2PInferError, StoreError, SwarmError
+from p2pinfer.model.layer_store.names import in_words
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.plain_text import printable, several
 from p2pinfer.sharing.fetch.crew import Crew
@@ -17,7 +18,7 @@ from p2pinfer.sharing.fetch.peer_work import SILENT_SECONDS, PeerWork
 from p2pinfer.sharing.fetch.plan import Plan
 from p2pinfer.sharing.fetch.progress import Progress, Rate, Summary
 from p2pinfer.sharing.fetch.share import Share
-from p2pinfer.sharing.files.part_file import changed_at
+from p2pinfer.sharing.files.part_file import bytes_on_disk, changed_at
 from p2pinfer.sharing.files.part_files import PartFiles
 from p2pinfer.sharing.files.room import check_room
 from p2pinfer.sharing.holdings import Holdings
@@ -32,21 +33,24 @@ _TICK_SECONDS = 0.25
 _FIND_SECONDS = 30.0
 _MOST_DAMAGES = 3  # of one file: then the disk is the cause
 _SHOWN = 8
+_LOOK_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchSettings:
     """Bounds and times of a fetch."""
 
-    peers: int = 8  # at a time
+    peers: int = 12  # at a time: ten home uplinks fill one home downlink
     open_files: int = 64  # at a time; each has a descriptor
-    look_seconds: float = 5.0  # between two looks into the swarm
+    look_seconds: float = 5.0  # between two looks into the swarm, at first and while nothing comes
+    most_look_seconds: float = 60.0  # while files come: every look reads the records of all servers
     report_seconds: float = 0.5
     source_after_seconds: float = 5.0  # a file that no peer offers is then made from the source
     source_again_seconds: float = 30.0  # after the source has failed
     locked_seconds: float = 0.5  # between two looks at files that another process is fetching
     silent_seconds: float = SILENT_SECONDS
-    patience_seconds: float = 120.0  # without anything from anywhere
+    stalled_seconds: float = 10.0  # without anything from anywhere, until that is told
+    patience_seconds: float = 120.0  # without anything from anywhere, until the fetch fails
 
 
 async def fetch_files(
@@ -70,6 +74,13 @@ async def fetch_files(
     return await fetch.run(holders, report, otherwise)
 
 
+def next_look_seconds(pause_seconds: float, has_come: bool, settings: FetchSettings) -> float:
+    """How long to wait after the next look, if something has come since the last one, or not."""
+    if not has_come:
+        return settings.look_seconds
+    return min(_LOOK_GROWTH * pause_seconds, settings.most_look_seconds)
+
+
 class _Fetch:
     """One fetch. Event-loop object."""
 
@@ -86,6 +97,8 @@ class _Fetch:
         self._pool = pool
         self._settings = settings
         self._share = Share(store, names)
+        for name in self._share.left:
+            self._share.seen(name, bytes_on_disk(store.folder, name))
         self._plan = Plan(store.manifest.chunks.total, self._share.missing_bytes_at_start)
         self._files = PartFiles(store, tuple(self._share.left))
         self._tasks = Nursery()
@@ -113,6 +126,7 @@ class _Fetch:
                     bytes_per_second=rate.add(time.monotonic(), done),
                     received_by_peer=self._crew.received_by_peer,
                     converting=self._converting,
+                    stalled=self._why_stalled(),
                 )
             )
 
@@ -152,12 +166,17 @@ class _Fetch:
             self._locked[name] = changed_at(self._store.folder, name)
             if self._locked[name] != changed:
                 self._last_event_at = now
+                self._share.seen(name, bytes_on_disk(self._store.folder, name))
         if self._working_on:
             self._last_event_at = now
         if now - self._last_event_at > self._settings.patience_seconds:
-            raise SwarmError(self._why_nothing_comes())
+            raise SwarmError(
+                f"{self._why_nothing_comes(self._settings.patience_seconds)}. "
+                "Start again when a peer that holds them is there: what has come is kept"
+            )
 
     async def _look_forever(self, holders: FindHolders) -> None:
+        pause_seconds = self._settings.look_seconds
         while True:
             try:
                 async with asyncio.timeout(_FIND_SECONDS):
@@ -168,7 +187,19 @@ class _Fetch:
                 self._complaints.pop("the swarm", None)
                 self._crew.meet(found)
             self._wake.set()
-            await asyncio.sleep(self._settings.look_seconds)
+            has_come = await self._pause(pause_seconds)
+            pause_seconds = next_look_seconds(pause_seconds, has_come, self._settings)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Sleep, but only for a short time once nothing comes any more: then returns False."""
+        ends_at = time.monotonic() + seconds
+        while True:
+            before = self._last_event_at
+            await asyncio.sleep(min(seconds, self._settings.look_seconds))
+            if self._last_event_at == before:
+                return False
+            if time.monotonic() >= ends_at:
+                return True
 
     async def _open_forever(self) -> None:
         """Open file after file, as many at a time as may be open; the others' locks are tried again."""
@@ -296,9 +327,12 @@ class _Fetch:
         except TimeoutError:
             pass
 
-    def _why_nothing_comes(self) -> str:
-        left = sorted(self._share.left)
-        shown = ", ".join(left[:_SHOWN]) + (" and others" if len(left) > _SHOWN else "")
+    def _why_stalled(self) -> str | None:
+        seconds = time.monotonic() - self._last_event_at
+        is_stalled = self._share.left and seconds >= self._settings.stalled_seconds
+        return self._why_nothing_comes(seconds) if is_stalled else None
+
+    def _why_nothing_comes(self, seconds: float) -> str:
         asked = [*(f"{who}: {why}" for who, why in self._complaints.items()), *self._crew.complaints()]
         if self._locked:
             asked.append(
@@ -307,8 +341,6 @@ class _Fetch:
         more = len(asked) - _SHOWN
         reasons = "; ".join(asked[:_SHOWN]) + (f"; and {several(more, 'other peer')}" if more > 0 else "")
         return (
-            f"{several(len(left), 'file')} of {self._store.manifest.name} can't be fetched ({shown}): "
-            f"nothing has come for {self._settings.patience_seconds:.0f} s. "
-            f"Asked: {reasons or 'nobody, no peer is known'}. "
-            "Start again when a peer that holds them is there: what has come is kept"
+            f"nothing has come for {seconds:.0f} s of {in_words(self._share.left)} of "
+            f"{self._store.manifest.name}. Asked: {reasons or 'nobody, no peer is known'}"
         )

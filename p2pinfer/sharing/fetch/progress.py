@@ -20,6 +20,7 @@ class Progress:
     bytes_per_second: float  # by which `done_bytes` has grown in the last seconds
     received_by_peer: Mapping[PeerId, int]  # bytes
     converting: str | None = None  # the file that is made from the model's source just now
+    stalled: str | None = None  # why nothing comes, if that has been so for a while
 
     @property
     def seconds_left(self) -> float | None:

@@ -15,6 +15,7 @@ class Share:
         self._chunks = manifest.chunks
         self._sizes = {name: manifest.files[name].bytes for name in dict.fromkeys(names)}
         self._missing_chunks: dict[str, set[int]] = {}  # of files that are on their way
+        self._seen: dict[str, int] = {}  # bytes on disk of files that somebody has begun, and not we
         self.left = set(store.missing(self._sizes))
         """The files that aren't whole yet."""
         self.total_bytes = sum(self._sizes.values())
@@ -22,10 +23,18 @@ class Share:
 
     @property
     def done_bytes(self) -> int:
-        """Bytes that are here, in files whole or not."""
-        waiting = sum(self._sizes[name] for name in self.left if name not in self._missing_chunks)
+        """Bytes that are here, in files whole or not; of those that aren't begun, as they were seen."""
+        waiting = sum(
+            max(0, self._sizes[name] - self._seen.get(name, 0))
+            for name in self.left
+            if name not in self._missing_chunks
+        )
         coming = sum(self._size(number) for chunks in self._missing_chunks.values() for number in chunks)
         return self.total_bytes - waiting - coming
+
+    def seen(self, name: str, size_bytes: int) -> None:
+        """So much of a file is on disk, from an earlier fetch or by another process. It is not checked."""
+        self._seen[name] = size_bytes
 
     def begun(self, name: str, good: Iterable[int]) -> set[int]:
         """A file is on its way, and these chunks of it are here; returns those that aren't."""

@@ -137,6 +137,14 @@ def changed_at(folder: Path, name: str) -> float:
         return 0.0
 
 
+def bytes_on_disk(folder: Path, name: str) -> int:
+    """What a part file takes on disk: about the bytes that have come, whether they are right or not."""
+    try:
+        return part_path(folder, name).stat().st_blocks * 512
+    except OSError:
+        return 0
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))

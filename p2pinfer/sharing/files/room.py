@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from pathlib import Path
 
 from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.sharing.files.part_file import part_path
+from p2pinfer.plain_text import bytes_in_words
+from p2pinfer.sharing.files.part_file import bytes_on_disk
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -22,7 +22,7 @@ def needed_bytes(store: LayerStore, names: Iterable[str]) -> int:
     for name in names:
         if not store.has(name):
             size = store.manifest.files[name].bytes
-            needed += max(0, size - _bytes_on_disk(part_path(store.folder, name)))
+            needed += max(0, size - bytes_on_disk(store.folder, name))
     return needed
 
 
@@ -53,13 +53,6 @@ def writing(store: LayerStore, names: Iterable[str]) -> Iterator[None]:
 
 def _full(folder: Path, needed: int, free: int) -> StoreError:
     return StoreError(
-        f"the disk is too full for the model's files: they need {needed:,} bytes and {folder} has {free:,} "
-        "free. Make room and start again: what has come is kept"
+        f"the disk is too full for the model's files: they need {bytes_in_words(needed)}, and {folder} "
+        f"has {bytes_in_words(free)} free. Make room: what has come is kept, and the next try goes on there"
     )
-
-
-def _bytes_on_disk(path: Path) -> int:
-    try:
-        return os.stat(path).st_blocks * 512
-    except OSError:
-        return 0

@@ -57,6 +57,14 @@ def choose_named(
     raise UsageError(_which(ref, meant, known, servers))
 
 
+def no_such_model(ref: ModelRef, listings: Sequence[ModelListing]) -> str:
+    """What to tell somebody whose name fits none of the swarm's models."""
+    shown = printable(str(ref))
+    if not listings:
+        return f"the swarm serves no model {shown}, and no other one yet"
+    return f"the swarm serves no model {shown}. It serves:\n{_lines(listings, None)}"
+
+
 def _is_meant(ref: ModelRef, listing: ModelListing) -> bool:
     if ref.hash_prefix is not None and not listing.model.startswith(ref.hash_prefix):
         return False

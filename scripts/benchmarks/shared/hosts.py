@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,19 +18,29 @@ _PORTS = range(15_000, 30_000)  # below the ports that systems use for outgoing 
 _TRIES = 100
 
 
+def slowed(link: Link, times: int) -> Link:
+    """A link with the same delays, and rates divided by `times`."""
+    return replace(
+        link,
+        up_bits_per_second=link.up_bits_per_second / times,
+        down_bits_per_second=link.down_bits_per_second / times,
+    )
+
+
 class Hosts:
     """A context manager; at its end, every process on the hosts of a lab is killed.
 
     Raises LabUnavailableError where the lab can't run, unless the network is loopback.
     """
 
-    def __init__(self, network: str, *, seed: int) -> None:
+    def __init__(self, network: str, *, seed: int, slower: int = 1) -> None:
+        """Every rate of a lab is divided by `slower`."""
         self.lab: WanLab | None = None
         self._link: Link | None = None
         self._random = random.Random(seed)
         self._ports: set[int] = set()
         if network != LOOPBACK:
-            self._link = PROFILES[network]
+            self._link = slowed(PROFILES[network], slower)
             self.lab = WanLab(seed=seed)
 
     def __enter__(self) -> Self:

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.backoff import Backoff
-from p2pinfer.errors import EngineError, HubUnreachableError, ModelError, P2PInferError, SwarmUnreachableError
+from p2pinfer.errors import (
+    EngineError,
+    HubUnreachableError,
+    ModelError,
+    P2PInferError,
+    StoreError,
+    SwarmUnreachableError,
+)
 from p2pinfer.owner import governor
 from p2pinfer.owner.consent import revoke_consent, write_consent
 from p2pinfer.owner.files import OwnerFiles
@@ -288,12 +295,12 @@ async def test_a_model_that_cannot_be_reached_ends_a_server_that_may_work(tmp_pa
 
 
 async def test_a_server_that_cannot_come_back_yet_tries_again(tmp_path, periods):
-    """The Wi-Fi is back a little later than the signal says. Peers are remembered, ports are not."""
+    """The Wi-Fi is back later than the signal says; a disk is full. Peers are remembered, ports are not."""
     periods.drained.set()
     periods.fails_with = [
         None,
         SwarmUnreachableError("nobody answers"),
-        SwarmUnreachableError("nobody answers"),
+        StoreError("the disk is too full"),
     ]
     async with program(tmp_path, periods) as running:
         await running.reaches(OwnerState.SERVING)

@@ -94,14 +94,13 @@ def test_nothing_goes_if_it_cannot_help():
         plan([replace(OLD, is_used=True), MIDDLE, NEW], 31, free=10, keep=("new",))
 
     assert str(raised.value) == (
-        "no room for 31 bytes: the disk has 10 free. 21 bytes lack, and the stores that may go have 10, so "
-        "none is removed. These stay: old (10 B, in use), new (10 B). Make room, or choose a folder on "
-        "another disk"
+        "no room for 31 B: the disk has 10 B free, so 21 B lack. The stores that may go take 10 B: not "
+        "enough. These stay: old (10 B, in use), new (10 B). Make room, or choose a folder on another disk"
     )
 
 
 def test_a_budget_that_cannot_be_kept_is_named():
-    with pytest.raises(StoreError, match="and the budget of all stores is 5"):
+    with pytest.raises(StoreError, match="and all stores may take 5"):
         plan([], 6, free=1000, budget=5)
 
 

@@ -107,7 +107,7 @@ async def test_a_peer_that_fails_is_asked_again_after_a_while(error: Exception, 
         await staffing.end("a", error)
         staffing.meet("ab", port=2)
         assert await staffing.staff() == "b"
-        assert any("…a: " in complaint for complaint in staffing.crew.complaints())
+        assert str(error) in staffing.crew.complaints()
 
 
 async def test_a_liar_is_never_asked_again():

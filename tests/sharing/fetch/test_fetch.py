@@ -12,6 +12,7 @@ import pytest
 
 from p2pinfer.errors import ModelError, SwarmError
 from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, layer_file
+from p2pinfer.sharing.fetch.fetch import FetchSettings, next_look_seconds
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.progress import Progress
 from p2pinfer.sharing.give.service import Limits
@@ -178,7 +179,7 @@ async def test_without_any_peer_the_error_says_what_is_missing_and_who_was_asked
     with pytest.raises(SwarmError) as caught:
         await joiner.fetch(other, gone, settings=replace(QUICK, patience_seconds=0.3))
     text = str(caught.value)
-    assert LAYERS[0] in text and "what has come is kept" in text
+    assert "nothing has come for 0 s of 3 files of random" in text and "what has come is kept" in text
     assert other.peer_id[-6:] in text and "has the model" in text
     assert gone.peer_id[-6:] in text and "unreachable" in text
 
@@ -246,3 +247,30 @@ async def test_a_swarm_that_can_not_be_read_is_read_again(
     await joiner.fetch(holders=holders)
 
     assert same_files(model, joiner.store)
+
+
+async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path: Path):
+    """A person sees who was asked, long before the fetch fails."""
+    model = random_store(tmp_path / "model", [MIB])
+    joiner = await peers.add_empty(model)
+    gone = await peers.add(model)
+    await gone.stop()
+    seen: list[Progress] = []
+
+    with pytest.raises(SwarmError):
+        await joiner.fetch(gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1))
+
+    assert seen[0].stalled is None
+    assert seen[-1].stalled is not None
+    assert seen[-1].stalled.startswith("nothing has come for ") and gone.peer_id[-6:] in seen[-1].stalled
+
+
+def test_looks_become_rare_while_files_come():
+    """Each of them reads the records of all servers, of which there may be a thousand."""
+    settings = FetchSettings(look_seconds=5.0, most_look_seconds=60.0)
+    pauses = [5.0]
+    for _ in range(10):
+        pauses.append(next_look_seconds(pauses[-1], True, settings))
+
+    assert pauses[1] == 7.5 and pauses[-1] == 60.0
+    assert next_look_seconds(60.0, False, settings) == 5.0

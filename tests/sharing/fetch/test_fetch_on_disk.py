@@ -133,7 +133,7 @@ async def test_a_full_disk_ends_the_fetch_and_keeps_what_came(
 
     with monkeypatch.context() as patched:
         patched.setattr(PartFile, "write", write_if_room)
-        with pytest.raises(StoreError, match=r"too full .* need [\d,]+ bytes"):
+        with pytest.raises(StoreError, match=r"too full .* need [\d.]+ MB"):
             await joiner.fetch(seeder)
     kept = len(joiner.holdings)
     assert kept >= 3
@@ -207,7 +207,7 @@ async def test_a_disk_that_others_fill_meanwhile_ends_the_fetch(
         file.write(b"x" * 8 * MIB)
     valve.open()
 
-    with pytest.raises(StoreError, match=r"need [\d,]+ bytes and .* has 0 free"):
+    with pytest.raises(StoreError, match=r"need [\d.]+ [kM]B, and .* has 0 B free"):
         await fetching
     filler.unlink()
     await joiner.fetch(seeder, names=[LAYERS[0]])

@@ -40,7 +40,7 @@ def test_a_fetch_that_does_not_fit_is_refused_before_anything_is_written(
     store = empty_store(tmp_path / "empty", model)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1234567))
 
-    with pytest.raises(StoreError, match=r"need 3,145,728 bytes and .* has 1,234,567 free"):
+    with pytest.raises(StoreError, match=r"need 3.1 MB, and .* has 1.2 MB free"):
         check_room(store, [LAYER])
 
 

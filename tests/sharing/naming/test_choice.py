@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from p2pinfer.errors import UsageError
-from p2pinfer.sharing.naming.choice import MOST_LISTED, Chosen, choose_named
+from p2pinfer.sharing.naming.choice import MOST_LISTED, Chosen, choose_named, no_such_model
 from p2pinfer.sharing.naming.known_models import KnownModel
 from p2pinfer.sharing.naming.model_ref import ModelRef
 from p2pinfer.swarm.records.listing import ModelListing
@@ -140,3 +140,11 @@ def test_names_of_strangers_cannot_control_a_terminal_or_a_shell():
 
     assert "\x1b" not in str(raised.value)
     assert f"  {A}  (" in str(raised.value)
+
+
+def test_a_name_that_nothing_has_is_said_with_those_that_there_are():
+    ref = ModelRef(name="nobody")
+    assert no_such_model(ref, [SMOL]) == (
+        f"the swarm serves no model nobody. It serves:\n  SmolLM2@{A[:16]}  (30 layers)"
+    )
+    assert no_such_model(ref, []) == "the swarm serves no model nobody, and no other one yet"

@@ -1,0 +1,1 @@
+"""Measures what joining with a share of a model takes: bytes, time, and how much of the lines is used."""
