@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 from p2pinfer.identity import Identity
-from p2pinfer.local_swarm.server_process import READY_PREFIX, ServerProcess
+from p2pinfer.local_swarm.server_process import READY_PREFIX
+from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.swarm.census.stretches import replicas
 from p2pinfer.swarm.kademlia.validator import Record
@@ -21,39 +19,17 @@ from p2pinfer.types import Span
 READY_SECONDS = 240.0
 
 
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """Servers of one model, started together. The others need the address of the first, if that founds."""
-
-    servers: list[ServerProcess]
-    initial_peers: Sequence[str]
-
-    def layers(self) -> list[Span]:
-        """Wait until all are ready; what each of them serves, as it says itself."""
-        deadline = time.monotonic() + READY_SECONDS
-        for server in self.servers:
-            server.wait_ready(deadline)
-        said = [line for server in self.servers for line in server.lines if line.startswith(READY_PREFIX)]
-        return [Span.parse(line.split()[2]) for line in said]
+def burst(swarm: LocalSwarm, number: int, store: LayerStore) -> None:
+    """Start servers at once, each for ten layers of its own choice. The first founds the swarm if need be."""
+    small = ("--max-cache-tokens", "256", "--num-layers", "10")
+    swarm.launch(store.folder, [None] * number, threads=1, server_arguments=small)
 
 
-@contextmanager
-def burst(
-    number: int, model: Path, folder: Path, *arguments: str, initial_peers: Sequence[str] = ()
-) -> Iterator[Burst]:
-    """Start servers at once; without `initial_peers` the first one founds the swarm."""
-    with ExitStack() as stack:
-        servers: list[ServerProcess] = []
-        for index in range(number):
-            joining = ["--initial-peers", *initial_peers] if initial_peers else []
-            own = ["--identity", str(folder / f"{index}.key"), "--data-folder", str(folder / str(index))]
-            small = ["--threads", "1", "--max-cache-tokens", "256", "--listen", "127.0.0.1:0", "--accept"]
-            command = ["p2pinfer.server", str(model), *own, *small, *arguments, *joining]
-            servers.append(ServerProcess(command, layers=Span(0, 1)))
-            stack.callback(servers[-1].close)
-            if not initial_peers:
-                initial_peers = servers[-1].wait_joinable(time.monotonic() + READY_SECONDS)
-        yield Burst(servers, initial_peers)
+def layers_of(swarm: LocalSwarm) -> list[Span]:
+    """Wait until all are ready; what each of them serves, as it says itself."""
+    swarm.wait_ready()
+    said = [line for server in swarm.servers for line in server.lines if line.startswith(READY_PREFIX)]
+    return [Span.parse(line.split()[2]) for line in said]
 
 
 def fewest(spans: Sequence[Span], num_layers: int) -> int:
