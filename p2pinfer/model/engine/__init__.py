@@ -41,10 +41,14 @@ def numerics_class(store: LayerStore, *, device: str = "auto", engine: str = "au
     Raises UsageError like `load_engine`.
     """
     check_engine(device=device, engine=engine)
-    if device != "cuda" and engine != "reference" and _why_not_native(store) is None:
-        from p2pinfer.model.engine.native.engine import NUMERICS
+    if device != "cuda" and engine != "reference":
+        reason = _why_not_native(store)
+        if engine == "native":
+            _refuse_native(reason)
+        if reason is None:
+            from p2pinfer.model.engine.native.engine import NUMERICS
 
-        return NUMERICS
+            return NUMERICS
     from p2pinfer.model.engine.reference.engine import NUMERICS_CPU, NUMERICS_CUDA
 
     return NUMERICS_CUDA if device == "cuda" else NUMERICS_CPU

@@ -33,7 +33,7 @@ from p2pinfer.swarm.tunnel import dial
 from p2pinfer.threads import in_thread
 from p2pinfer.types import Span
 
-ANSWERS_SECONDS = 1.5
+ANSWERS_SECONDS = 1.0
 """How long the first choice waits for answers. Later ones count when the server looks again."""
 _LATE_ANSWERS_SECONDS = 0.2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from p2pinfer.server.placement.choice import Newcomer, Sizes
 from p2pinfer.server.placement.settling import MOST_LOOKS, Claim, Looks, settled
 from p2pinfer.types import PeerId, Span
-from tests.server.placement.burst import burst
+from tests.server.placement.burst import Burst, Car, burst
 
 MODEL = "ab" * 32
 
@@ -89,3 +91,24 @@ def test_servers_that_choose_how_many_layers_they_take_leave_no_gap():
         happened = burst(9, seed=seed, sizes=Sizes(least=4, usual=7, most=9))
 
         assert min(happened.replicas) >= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_unequal_servers_leave_no_gap_either(seed: int):
+    """Of other sizes and speeds, and with files on their disks, which the others don't know of."""
+    chance, cars = random.Random(seed), []
+    for index in range(12):
+        size = chance.randint(5, 15)
+        held = chance.randint(0, 30 - size)
+        newcomer = Newcomer(
+            peer_id=PeerId(f"{seed}-{index}"),
+            model=MODEL,
+            sizes=Sizes.exactly(size),
+            layer_rate=chance.choice([300.0, 1000.0, 3000.0]),
+            held=frozenset(range(held, held + size)) if index % 2 else (),
+        )
+        cars.append(Car(newcomer, starts_at=chance.uniform(0.0, 1.0)))
+    happening = Burst(cars, 30, 0.4, chance)
+    happening.run()
+
+    assert min(happening.replicas) >= 1
