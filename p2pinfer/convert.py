@@ -7,13 +7,15 @@ compares it with a manifest.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 
 from p2pinfer.command_line.flags import folder, path, span, text, whole_number
 from p2pinfer.command_line.output import complain, say
-from p2pinfer.command_line.program import FAILED, INTERRUPTED, Parser, program_parser, run
+from p2pinfer.command_line.program import FAILED, INTERRUPTED, WRONG_USAGE, Parser, program_parser, run
+from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.model.families import FAMILIES
 
@@ -31,7 +33,11 @@ def _main(argv: Sequence[str] | None) -> int:
     if (problem := _problem(arguments)) is not None:
         parser.error(problem)
     if arguments.verify is not None:
-        return _verify(arguments)
+        try:
+            return _verify(arguments)
+        except P2PInferError as error:  # that they differ has a status of its own
+            complain(f"p2pinfer.convert: {error}")
+            return WRONG_USAGE
     try:
         _convert(arguments)
     except KeyboardInterrupt:
@@ -66,6 +72,8 @@ def _convert(arguments: argparse.Namespace) -> None:
             f"here are the manifest, the ends, the tokenizer and {kept_layers}: {here_bytes / 1e6:.0f} MB; "
             f"{len(manifest.files) - len(here)} of {manifest.num_layers} layers are not here"
         )
+    flags = "" if kept in (None, _NO_LAYERS) else f" --layers {kept}"
+    say(f"to serve it: python -m p2pinfer.server {shlex.quote(str(store.folder))}{flags}")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -146,7 +154,8 @@ def _parser() -> Parser:
         metavar="STORE",
         type=text,
         help="convert the model of --source again and compare it with this store: a folder, a manifest.json, "
-        "or a model hash among the stores in the cache folder. Status 0: equal, 1: different",
+        "or the hash of a store in the cache folder, also NAME@HASH. Status 0: equal, 1: different, 2: they "
+        "couldn't be compared",
     )
     parser.add_argument(
         "--source", metavar="MODEL", type=text, help="with --verify: the original, like MODEL"

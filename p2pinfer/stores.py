@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from p2pinfer.command_line.flags import folder, whole_number
+from p2pinfer.command_line.flags import folder, number
 from p2pinfer.command_line.output import show
 from p2pinfer.command_line.program import Parser, program_parser, run
 from p2pinfer.command_line.tables import Column, table
@@ -25,7 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    limits = [arguments.budget_gb, arguments.free_gb]
+    if arguments.what == "list" and (limits != [None, None] or arguments.dry_run):
+        parser.error("--budget-gb, --free-gb and --dry-run belong to prune")
+    if arguments.what == "prune" and limits == [None, None]:
+        parser.error("prune needs a limit: --budget-gb or --free-gb")
     return _prune(arguments) if arguments.what == "prune" else _list(arguments)
 
 
@@ -67,8 +73,8 @@ def _prune(arguments: argparse.Namespace) -> int:
 
     removed = prune(
         arguments.cache_folder,
-        needed_bytes=arguments.free_gb * _GB,
-        budget_bytes=None if arguments.budget_gb is None else arguments.budget_gb * _GB,
+        needed_bytes=int((arguments.free_gb or 0) * _GB),
+        budget_bytes=None if arguments.budget_gb is None else int(arguments.budget_gb * _GB),
         dry_run=arguments.dry_run,
     )
     verb = "would remove" if arguments.dry_run else "removed"
@@ -95,14 +101,18 @@ def _parser() -> Parser:
     )
     parser.add_argument("what", choices=("list", "prune"), help="show the models, or remove some")
     parser.add_argument(
-        "--cache-folder", metavar="FOLDER", type=folder, default=user_cache_folder(), help="(%(default)s)"
+        "--cache-folder",
+        metavar="FOLDER",
+        type=folder,
+        default=user_cache_folder(),
+        help="where the models are (default: %(default)s)",
     )
-    number = whole_number(0, _MOST_GB)
+    gigabytes = number("gigabytes", 0, _MOST_GB)
     parser.add_argument(
-        "--budget-gb", metavar="GB", type=number, help="prune: all models together may have so much"
+        "--budget-gb", metavar="GB", type=gigabytes, help="prune: all models together may have so much"
     )
     parser.add_argument(
-        "--free-gb", metavar="GB", type=number, default=0, help="prune: so much must be free on the disk"
+        "--free-gb", metavar="GB", type=gigabytes, help="prune: so much must be free on the disk"
     )
     parser.add_argument("--dry-run", action="store_true", help="prune: only say what would go")
     return parser

@@ -112,9 +112,11 @@ def test_a_store_in_the_cache_is_found_by_its_hash(
     known = LayerStore.open(cache / "shared" / "tiny").manifest.hash
     flags = ["--source", str(folder), "--cache-folder", str(cache), "--sample", "0"]
 
-    assert convert.main(["--verify", known, *flags]) == 0
-    assert convert.main(["--verify", "0" * 64, *flags]) == 1
-    assert f"no store in {cache} has the hash {'0' * 64}" in capsys.readouterr().err
+    for given in (known, known[:8], f"tiny@{known[:16]}"):
+        assert convert.main(["--verify", given, *flags]) == 0
+    for given, words in (("0" * 64, f"no store in {cache} has the hash {'0' * 64}"), ("tiny", "no folder")):
+        assert convert.main(["--verify", given, *flags]) == 2  # 1 says that they differ
+        assert words in capsys.readouterr().err
 
 
 def test_a_hubs_model_is_verified_at_the_commit_that_is_asked_for(

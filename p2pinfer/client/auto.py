@@ -51,9 +51,9 @@ class AutoDistributedModelForCausalLM:
         Args:
             model: The name of a model as the swarm lists it, `NAME@HASH` (the first digits of its manifest's
                 hash) where two models have the name, or the hash. Or a model of this computer: a layer store
-                made by `python -m p2pinfer.convert`, a folder in Hugging Face's format, a .gguf file. Or a
-                Hugging Face id that the swarm doesn't list yet, which is then converted here. Servers must
-                serve exactly the same weights.
+                made by `python -m p2pinfer.convert`, a folder in Hugging Face's format, a .gguf file, or a
+                Hugging Face id that was downloaded or converted here before. Servers must serve exactly the
+                same weights.
             initial_peers: Addresses of one or more members of the swarm, as a server prints them after
                 `join this swarm:`: a list, or the printed text. One that answers is enough.
             cache_folder: Where fetched and converted models are kept. Default: the user's cache folder.

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from p2pinfer.client.network import Network
 from p2pinfer.command_line.output import complain
-from p2pinfer.errors import ModelError, UsageError
+from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.model.formats.lookup import is_local
 from p2pinfer.model.layer_store.names import ENDS_FILE
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.model.source import open_model
+from p2pinfer.model.source import is_here, open_model
 from p2pinfer.sharing.disk.use import using
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
@@ -30,9 +30,10 @@ def open_local(model: str, cache_folder: Path, progress: Say | None) -> LayerSto
 
 
 def open_named(model: str, network: Network, cache_folder: Path, progress: Say | None) -> LayerStore:
-    """A model that the swarm serves by this name, from its servers; else one of the hub, converted here.
+    """A model that the swarm serves by this name, from its servers; else one that this computer has.
 
-    Blocks until all files that a client needs are here. Raises UsageError, ModelError and SwarmError.
+    Blocks until all files that a client needs are here. What nobody serves is not converted here: without
+    servers it would be of no use. Raises UsageError, ModelError and SwarmError.
     """
     ref = ModelRef.parse(model)
     found = network.run(_from_swarm(ref, network, cache_folder, progress))
@@ -40,10 +41,9 @@ def open_named(model: str, network: Network, cache_folder: Path, progress: Say |
         return found
     if ref.hash_prefix is not None:
         raise UsageError(found)
-    try:
+    if is_here(model, cache_folder):
         return open_model(model, cache_folder=cache_folder, progress=progress or _say_nothing)
-    except ModelError as error:
-        raise ModelError(f"{error}; {found}") from error
+    raise SwarmError(found)
 
 
 def complete(store: LayerStore, network: Network, cache_folder: Path, progress: Say | None) -> None:

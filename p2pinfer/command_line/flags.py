@@ -31,24 +31,25 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """Seconds from `least` to `most`, with a fraction if need be."""
-    return _number("seconds", least, most)
+    return number("seconds", least, most)
 
 
 def gigabytes(text: str) -> float:
     """Gigabytes, at least a tenth."""
-    return _number("gigabytes", 0.1, 1e6)(text)
+    return number("gigabytes", 0.1, 1e6)(text)
 
 
-def _number(unit: str, least: float, most: float) -> Callable[[str], float]:
+def number(unit: str, least: float, most: float) -> Callable[[str], float]:
+    """A number of `unit` from `least` to `most`, with a fraction if need be."""
 
     def parse(text: str) -> float:
         try:
-            number = float(text)
+            found = float(text)
         except ValueError:
-            number = float("nan")
-        if not least <= number <= most:
+            found = float("nan")
+        if not least <= found <= most:
             raise argparse.ArgumentTypeError(f"{unit} from {least:g} to {most:g} are expected, not {text!r}")
-        return number
+        return found
 
     return parse
 

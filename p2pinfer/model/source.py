@@ -42,6 +42,11 @@ def find_model(model: str, cache_folder: Path) -> Path | HubRepository:
     return made if LayerStore.is_store(made) else find_repository(model)
 
 
+def is_here(model: str, cache_folder: Path) -> bool:
+    """True if a model can be opened without the network. Raises ModelError if it can't be a model."""
+    return locate_here(model) is not None or LayerStore.is_store(cache_folder / _hub_key(model))
+
+
 def open_model(
     model: str, *, cache_folder: Path, progress: Progress, on_received: Received | None = None
 ) -> LayerStore:

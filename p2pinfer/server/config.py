@@ -257,8 +257,8 @@ def _parser() -> Parser:
         "--disk-gb",
         type=gigabytes,
         metavar="N",
-        help="keep at most N GB of models in the cache folder: what was not used for longest is removed "
-        "(default: nothing is removed while there is room)",
+        help="keep at most N GB of models in the cache folder, 0.1 or more: what was not used for longest is "
+        "removed (default: nothing is removed while there is room)",
     )
     machine.add_argument("--verbose", action="store_true", help="log more, also what the libraries say")
     return parser

@@ -75,8 +75,8 @@ class Engine(Protocol):
         """
 
     def forward(self, chunks: Sequence[Chunk]) -> list[Hidden]:
-        """Run every chunk through the span, append to its cache, and return its outputs.
+        """Run every chunk through its cache's layers, append to the cache, and return the outputs.
 
-        A sequence's outputs don't depend on the other chunks. A cache appears at most once in a call, and
-        all caches of a call have the same `layers`. The input isn't modified.
+        A sequence's outputs don't depend on the other chunks, nor on their layers. A cache appears at most
+        once in a call. The input isn't modified.
         """

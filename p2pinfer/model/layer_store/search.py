@@ -10,7 +10,7 @@ from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.manifest import MAX_MANIFEST_BYTES, Manifest
 from p2pinfer.model.layer_store.names import MANIFEST_FILE
 
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"(?:.+@)?([0-9a-f]{8,64})")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -26,19 +26,25 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def find_manifest(store: str, cache_folder: Path) -> Manifest:
-    """The manifest of a store: its folder, its manifest.json, or its hash of 64 hex digits.
+    """The manifest of a store: its folder, its manifest.json, or its hash, as `NAME@HASH` too.
 
-    A hash is looked for in the cache folder. Raises StoreError if there is none.
+    A hash, or its first 8 digits or more, is looked for in the cache folder. Raises StoreError if there is
+    none, or several.
     """
-    path = Path(store).expanduser()
-    if path.exists() or not _HASH.fullmatch(store):
+    path, digits = Path(store).expanduser(), _HASH.fullmatch(store)
+    if path.exists():
         return read_manifest(path / MANIFEST_FILE if path.is_dir() else path)
-    for found in _manifests(cache_folder):
-        if found.hash == store:
-            return found
-    raise StoreError(
-        f"no store in {cache_folder} has the hash {store}: give the folder of a store, or --cache-folder"
-    )
+    if digits is None:
+        raise StoreError(f"there is no folder or file {store}, and it is no hash of a model (8 to 64 digits)")
+    found = {one.hash: one for one in _manifests(cache_folder) if one.hash.startswith(digits[1])}
+    if not found:
+        raise StoreError(
+            f"no store in {cache_folder} has the hash {digits[1]}: `python -m p2pinfer.stores list` shows "
+            "those that are there; or give the folder of a store, or --cache-folder"
+        )
+    if len(found) > 1:
+        raise StoreError(f"several stores in {cache_folder} have a hash that begins so: give more digits")
+    return next(iter(found.values()))
 
 
 def _manifests(folder: Path) -> Iterator[Manifest]:

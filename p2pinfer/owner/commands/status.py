@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(status: Status, now: float) -> Iterator[str]:
     name = f"{status.public_name} " if status.public_name else ""
-    yield f"server {name}{short_id(status.peer_id)}, {status.model}"
+    yield f"server {name}{short_id(status.peer_id)}{f', {status.model}' if status.model else ''}"
     if status.state is not OwnerState.OFF and not runs(status):
         yield f"  off since some time after {_clock(status.written_at)}: it ended without saying why"
         return

@@ -1,7 +1,7 @@
 """The steps that wait, and the batches made of them. `schedule.py` decides which tokens run when.
 
-While a batch runs, steps gather, and the next batch takes them together (continuous batching). A session
-has one step here at a time, so the sessions that were admitted bound the queue.
+While a batch runs, steps gather, and the next batch takes them together (continuous batching), whatever
+layers they run through. A session has one step here at a time, so the admitted sessions bound the queue.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from p2pinfer.server.compute.schedule import (
     prefill_budget,
 )
 from p2pinfer.server.compute.speed import Speed
+from p2pinfer.types import LayerSeconds
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import all_tokens
 
@@ -70,10 +71,16 @@ class QueuedStep:
     def __post_init__(self) -> None:
         self.tokens = sum(len(row.hidden) for row in self.rows)
 
-    @property
-    def demand(self) -> Demand:
-        """The tokens that are left."""
-        return Demand(self.client, self.tokens - self.done_tokens, self.kind.is_urgent)
+    def demand(self, prefill: LayerSeconds) -> Demand:
+        """The tokens that are left, where one token of a prefill costs `prefill` per layer."""
+        layers = len(self.rows[0].cache.layers)
+        return Demand(
+            client=self.client,
+            tokens=self.tokens - self.done_tokens,
+            urgent=self.kind.is_urgent,
+            layers=layers,
+            token_seconds=layers * prefill.after(self.context),
+        )
 
     @property
     def context(self) -> int:
@@ -148,7 +155,7 @@ class Batcher:
         started = time.perf_counter()
         try:
             chunks = [chunk for work, tokens in batch for chunk in work.take(tokens)]
-            sizes = [ChunkSize(len(chunk.hidden), chunk.cache.length) for chunk in chunks]
+            sizes = [ChunkSize(len(chunk.hidden), chunk.cache.length, chunk.cache.layers) for chunk in chunks]
             outputs = self._engine.forward(chunks)
         except Exception as error:  # whatever the engine raises is reported to these steps
             logger.exception("a batch of %d steps failed", len(batch))
@@ -157,34 +164,21 @@ class Batcher:
         now = time.perf_counter()
         left = iter(outputs)
         finished = [work for work, _ in batch if work.collect(left, now - started)]
-        self.rates.observe(sizes, len(chunks[0].cache.layers), now - started, time.time())
+        self.rates.observe(sizes, now - started, time.time())
         self._report([(work, work.outcome(now)) for work in finished])
 
     def _choose(self) -> list[tuple[QueuedStep, int]]:
-        """Return the next batch: steps, and how many tokens of each.
-
-        Steps through other layers than the oldest step's wait for another batch.
-        """
-        layers = self._backlog[0].rows[0].cache.layers
-        alike = [work for work in self._backlog if work.rows[0].cache.layers == layers]
+        """Return the next batch: steps, and how many tokens of each."""
         now = time.perf_counter()
-        if any(work.kind.is_urgent for work in alike):
+        if any(work.kind.is_urgent for work in self._backlog):
             self._last_decode = now
-        budget = prefill_budget(
-            tokens_per_second=1.0 / (len(layers) * self._prefill_seconds(alike)),
-            decoding=now - self._last_decode < _DECODING_SECONDS,
-            duty=self.duty,
-        )
-        taken = plan_batch([work.demand for work in alike], self._shares, budget)
-        return [(work, tokens) for work, tokens in zip(alike, taken, strict=True) if tokens]
+        budget = prefill_budget(decoding=now - self._last_decode < _DECODING_SECONDS, duty=self.duty)
+        demands = [work.demand(self.rates.prefill) for work in self._backlog]
+        taken = plan_batch(demands, self._shares, budget)
+        return [(work, tokens) for work, tokens in zip(self._backlog, taken, strict=True) if tokens]
 
     def _report(self, outcomes: Sequence[tuple[QueuedStep, Computed | Exception]]) -> None:
         answered = {id(work) for work, _ in outcomes}
         self._backlog = [work for work in self._backlog if id(work) not in answered]
         for work, outcome in outcomes:
             work.report(outcome)
-
-    def _prefill_seconds(self, steps: Sequence[QueuedStep]) -> float:
-        """Seconds of a prefill token per layer, at the context of the step that has waited longest."""
-        context = next((step.context for step in steps if not step.kind.is_urgent), 0)
-        return self.rates.prefill.after(context)

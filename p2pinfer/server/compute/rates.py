@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2pinfer.model.engine.stretches import stretches
 from p2pinfer.server.compute.schedule import MIN_PREFILL_TOKENS
 from p2pinfer.server.compute.speed import Speed
-from p2pinfer.types import LayerSeconds
+from p2pinfer.types import LayerSeconds, Span
 
 _PACE = 0.03
 """The part of a batch's surprise that is learned at once: about thirty batches count."""
@@ -27,10 +28,28 @@ _USUAL_RISE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ChunkSize:
-    """One sequence's part of a batch: its new tokens, and the tokens cached before them."""
+    """One sequence's part of a batch: its new tokens, the tokens cached before them, and their layers."""
 
     tokens: int
     context: int
+    layers: Span
+
+    @property
+    def contexts(self) -> float:
+        """What its tokens have before them in all, in 1,024 tokens: on average half of the chunk too."""
+        return self.tokens * (self.context + (self.tokens - 1) / 2) / 1024
+
+
+@dataclass(slots=True)
+class Load:
+    """What the two parts of a line are multiplied by in one batch."""
+
+    work: float = 0.0  # tokens times layers; decode steps count as in batches of one
+    contexts: float = 0.0  # in 1,024 tokens, times layers
+
+    def seconds(self, line: LayerSeconds) -> float:
+        """What a machine with this line takes."""
+        return self.work * line.first + self.contexts * line.per_1024
 
 
 class Rates:
@@ -39,53 +58,50 @@ class Rates:
     def __init__(self, speed: Speed, measured_at: float) -> None:
         """Begin with what was measured before the first batch, at `measured_at` (Unix seconds)."""
         self.measured_at = measured_at
-        self._speed = speed
-        self._decode = LineFit(speed.decode)
-        self._prefill = LineFit(speed.prefill)
-
-    @property
-    def decode(self) -> LayerSeconds:
+        self.decode = speed.decode
         """One token alone in its batch."""
-        return self._decode.line
-
-    @property
-    def prefill(self) -> LayerSeconds:
+        self.prefill = speed.prefill
         """One token of many in a prefill."""
-        return self._prefill.line
+        self._speed = speed
 
-    def observe(self, chunks: Sequence[ChunkSize], layers: int, seconds: float, at: float) -> None:
-        """Learn from a batch through `layers` layers that took `seconds` and ended at `at` (Unix seconds)."""
-        tokens = sum(chunk.tokens for chunk in chunks)
-        # A chunk's tokens have, on average, half of the chunk before them.
-        contexts = sum(chunk.tokens * (chunk.context + (chunk.tokens - 1) / 2) for chunk in chunks)
-        if all(chunk.tokens == 1 for chunk in chunks):
-            self._decode.observe(self._speed.batch_cost(tokens), contexts / 1024, seconds / layers)
-        elif tokens >= MIN_PREFILL_TOKENS:
-            self._prefill.observe(1.0, contexts / tokens / 1024, seconds / layers / tokens)
-        else:
-            return
+    def observe(self, chunks: Sequence[ChunkSize], seconds: float, at: float) -> None:
+        """Learn from a batch that took `seconds` and ended at `at` (Unix seconds).
+
+        Where its sequences run through different layers, some layers may decode while others prefill. A batch
+        teaches nothing if any of its layers does neither clearly.
+        """
+        decode, prefill = Load(), Load()
+        for stretch in stretches([chunk.layers for chunk in chunks]):
+            passing = [chunks[index] for index in stretch.passing]
+            layers, tokens = len(stretch.layers), sum(chunk.tokens for chunk in passing)
+            if all(chunk.tokens == 1 for chunk in passing):
+                load, work = decode, self._speed.batch_cost(tokens)
+            elif tokens >= MIN_PREFILL_TOKENS:
+                load, work = prefill, float(tokens)
+            else:
+                return
+            load.work += layers * work
+            load.contexts += layers * sum(chunk.contexts for chunk in passing)
+        self.decode, self.prefill = fitted([(self.decode, decode), (self.prefill, prefill)], seconds)
         self.measured_at = at
 
 
-class LineFit:
-    """Fits `seconds = work * first + contexts * per_1024` to batches as they come.
+def fitted(loads: Sequence[tuple[LayerSeconds, Load]], seconds: float) -> list[LayerSeconds]:
+    """Return the lines after a batch of these loads has taken `seconds` in all.
 
-    Normalized least mean squares (Nagumo and Noda, 1967) on relative changes: each batch moves both parts of
-    the line by their shares in its seconds. Long texts teach what a context costs, short ones the rest.
+    Normalized least mean squares (Nagumo and Noda, 1967) on relative changes: each batch moves every part of
+    the lines by its share in the seconds. Long texts teach what a context costs, short ones the rest.
     """
-
-    def __init__(self, line: LayerSeconds) -> None:
-        self.line = line
-
-    def observe(self, work: float, contexts: float, seconds: float) -> None:
-        """Add a batch. `work` is in tokens of a batch of one, `contexts` in 1,024 tokens."""
-        first, per_1024 = self.line.first, self.line.per_1024
-        expected = work * first + contexts * per_1024
-        surprise = min(seconds / expected - 1.0, _MOST_SURPRISE)
-        scale = per_1024 + _USUAL_RISE * first
-        by_work, by_contexts = work * first / expected, contexts * scale / expected
-        step = _PACE * surprise / (by_work**2 + by_contexts**2)
-        self.line = LayerSeconds(
-            max(first * (1.0 + step * by_work), _LEAST_SECONDS),
-            max(per_1024 + scale * step * by_contexts, 0.0),
+    expected = sum(load.seconds(line) for line, load in loads)
+    surprise = min(seconds / expected - 1.0, _MOST_SURPRISE)
+    scales = [line.per_1024 + _USUAL_RISE * line.first for line, _ in loads]
+    by_work = [load.work * line.first / expected for line, load in loads]
+    by_contexts = [load.contexts * scale / expected for scale, (_, load) in zip(scales, loads, strict=True)]
+    step = _PACE * surprise / sum(share**2 for share in (*by_work, *by_contexts))
+    return [
+        LayerSeconds(
+            max(line.first * (1.0 + step * work), _LEAST_SECONDS),
+            max(line.per_1024 + scale * step * contexts, 0.0),
         )
+        for (line, _), scale, work, contexts in zip(loads, scales, by_work, by_contexts, strict=True)
+    ]

@@ -82,7 +82,11 @@ class ModelChoice:
     async def _most_needed(self, library: Library) -> ModelListing:
         ranked = await library.ranked()
         if not ranked:
-            raise SwarmError("this swarm serves no model yet: name one to begin with")
+            raise SwarmError(
+                "this swarm serves no model yet. If its first server is still getting ready, try again when "
+                "that one says `ready`; or name a model to serve: python -m p2pinfer.server MODEL "
+                "--initial-peers ..."
+            )
         if len(ranked) == 1:
             return ranked[0].listing
         if not _can_ask():

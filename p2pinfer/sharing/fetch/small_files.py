@@ -49,7 +49,10 @@ async def fetch_into_memory(
     for name in wanted:
         if any(number not in chunks for number in manifest.chunks.chunks_of(name)):
             asked = "; ".join(complaints[:_SHOWN]) or "nobody, no peer is known"
-            raise SwarmError(f"no peer gives {name} of {manifest.name}. Asked: {asked}")
+            raise SwarmError(
+                f"no peer gives {name} of {manifest.name}. Asked: {asked}. Try again later, or give the "
+                "model itself: a layer store, a folder or a .gguf file"
+            )
     return {name: b"".join(chunks[number] for number in manifest.chunks.chunks_of(name)) for name in wanted}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
 from p2pinfer.server.compute.rates import Rates
+from p2pinfer.server.compute.schedule import MIN_PREFILL_TOKENS, STALL_SECONDS
 from p2pinfer.types import Span
 from p2pinfer.wire.step_kind import StepKind
 from tests.fakes import SPEED, FakeEngine, random_hidden, run_locally
@@ -48,16 +49,33 @@ def test_steps_that_wait_are_run_together():
         assert np.array_equal(step.done.outputs[0], run_locally(row, 2))
 
 
-def test_steps_of_other_layers_run_in_another_batch():
+def test_steps_of_other_layers_run_in_the_same_batch():
     engine = FakeEngine(Span(0, 4))
     batcher = Batcher(engine, SPEED)
     whole = Waiting(batcher, RowInput(engine.new_cache(), 0, random_hidden(1)))
     half = Waiting(batcher, RowInput(engine.new_cache(Span(0, 2)), 0, random_hidden(1)))
-    run_all(batcher)
+    batcher.run()
 
-    assert engine.batch_sizes == [1, 1]
+    assert engine.batch_sizes == [2]
     assert np.array_equal(whole.done.outputs[0], run_locally(random_hidden(1), 4))
     assert np.array_equal(half.done.outputs[0], run_locally(random_hidden(1), 2))
+
+
+@pytest.mark.parametrize(("reader", "writer"), [((1, 3), (0, 4)), ((0, 4), (1, 3)), ((0, 1), (2, 4))])
+def test_who_entered_in_the_middle_waits_for_a_slice_of_others_prefill_and_not_for_all_of_it(reader, writer):
+    """A decode step is in the next batch, whatever layers it and the prefill run through."""
+    engine = FakeEngine(Span(0, 4))
+    batcher = Batcher(engine, SPEED)
+    document = Waiting(batcher, RowInput(engine.new_cache(Span(*writer)), 0, random_hidden(500)), client=b"w")
+    cache = engine.new_cache(Span(*reader))
+    for position in range(3):
+        step = Waiting(batcher, RowInput(cache, position, random_hidden(1, position)), client=b"r")
+        batcher.run()
+        assert step.done.outputs
+        batcher.rates = Rates(SPEED, 0.0)  # whatever the measured times
+    assert not document.outcomes
+    seconds = SPEED.prefill.first * len(Span(*writer)) * (max(engine.batch_tokens) - 1)
+    assert seconds <= STALL_SECONDS or max(engine.batch_tokens) == MIN_PREFILL_TOKENS + 1
 
 
 def test_an_engine_that_fails_fails_the_steps_of_its_batch_and_no_others(caplog):

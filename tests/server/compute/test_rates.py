@@ -14,6 +14,7 @@ from p2pinfer.types import LayerSeconds, Span
 from tests.fakes import FakeEngine
 
 LAYERS = 10
+WHOLE = Span(0, LAYERS)
 SPEED = Speed(
     decode=LayerSeconds(0.001, 0.002), prefill=LayerSeconds(0.0001, 0.0004), batch_costs=((1, 1.0), (8, 1.7))
 )
@@ -30,16 +31,30 @@ class Machine:
     def decode(self, contexts: Sequence[int], times: int = 1) -> None:
         seconds = SPEED.batch_cost(len(contexts)) * SPEED.decode.first
         seconds += sum(contexts) / 1024 * SPEED.decode.per_1024
-        self.run([ChunkSize(1, context) for context in contexts], seconds, times)
+        self.run([ChunkSize(1, context, WHOLE) for context in contexts], seconds, times)
 
     def prefill(self, tokens: int, context: int, times: int = 1) -> None:
         seconds = tokens * SPEED.prefill.after(context + (tokens - 1) / 2)
-        self.run([ChunkSize(tokens, context)], seconds, times)
+        self.run([ChunkSize(tokens, context, WHOLE)], seconds, times)
+
+    def mixed(self, chunks: Sequence[ChunkSize], times: int = 1) -> None:
+        """Layer after layer, each with the chunks that pass it."""
+        seconds = 0.0
+        for layer in range(LAYERS):
+            passing = [chunk for chunk in chunks if layer in chunk.layers]
+            tokens = sum(chunk.tokens for chunk in passing)
+            contexts = sum(chunk.contexts for chunk in passing)
+            if tokens == len(passing):
+                line, work = SPEED.decode, SPEED.batch_cost(tokens) if tokens else 0.0
+            else:
+                line, work = SPEED.prefill, tokens
+            seconds += work * line.first + contexts * line.per_1024
+        self.run(chunks, seconds / LAYERS, times)
 
     def run(self, chunks: Sequence[ChunkSize], layer_seconds: float, times: int) -> None:
         for _ in range(times):
             self.now += 1.0
-            self.rates.observe(chunks, LAYERS, self.slowness * LAYERS * layer_seconds, self.now)
+            self.rates.observe(chunks, self.slowness * LAYERS * layer_seconds, self.now)
 
 
 @given(
@@ -57,6 +72,40 @@ def test_no_mixture_of_texts_changes_what_a_steady_machine_says(batches):
     assert machine.rates.decode.per_1024 == pytest.approx(SPEED.decode.per_1024, rel=1e-6)
     assert machine.rates.prefill.first == pytest.approx(SPEED.prefill.first, rel=1e-6)
     assert machine.rates.prefill.per_1024 == pytest.approx(SPEED.prefill.per_1024, rel=1e-6)
+
+
+spans = st.tuples(st.integers(0, LAYERS - 1), st.integers(1, LAYERS)).map(
+    lambda pair: Span(pair[0], min(LAYERS, sum(pair)))
+)
+guests = st.builds(ChunkSize, st.just(1) | st.integers(32, 512), st.integers(0, 100_000), spans)
+
+
+@given(st.lists(st.lists(guests, min_size=1, max_size=8), max_size=20))
+def test_no_mixture_of_layers_changes_what_a_steady_machine_says(batches):
+    """Sessions that enter or leave in the middle make some layers of a batch busier than others."""
+    machine = Machine()
+    for batch in batches:
+        machine.mixed(batch)
+    assert machine.rates.decode.after(5000) == pytest.approx(SPEED.decode.after(5000), rel=1e-6)
+    assert machine.rates.prefill.after(5000) == pytest.approx(SPEED.prefill.after(5000), rel=1e-6)
+
+
+def test_a_slower_machine_says_so_where_some_layers_decode_while_others_prefill():
+    """Prefill is measured even if it never runs alone."""
+    machine = Machine()
+    machine.slowness = 3.0
+    for _ in range(600):
+        machine.decode([500])
+        machine.mixed([ChunkSize(1, 500, WHOLE), ChunkSize(64, 0, Span(3, 8))])
+    assert machine.rates.decode.after(500) == pytest.approx(3 * SPEED.decode.after(500), rel=0.1)
+    assert machine.rates.prefill.after(32) == pytest.approx(3 * SPEED.prefill.after(32), rel=0.1)
+
+
+def test_a_batch_of_which_a_layer_is_in_doubt_measures_nothing():
+    machine = Machine()
+    machine.rates.observe([ChunkSize(64, 0, WHOLE), ChunkSize(5, 0, Span(8, 12))], 1.0, at=200.0)
+    assert machine.rates.measured_at == 100.0
+    assert machine.rates.prefill == SPEED.prefill
 
 
 @pytest.mark.parametrize("contexts", [[10], [4000], [10] * 8, [100, 5000, 30_000]])
@@ -85,8 +134,8 @@ def test_a_wrong_first_measurement_of_long_texts_is_corrected_by_long_texts():
 def test_whatever_is_measured_costs_stay_positive_and_finite(observations):
     rates = Rates(SPEED, measured_at=0.0)
     for context, seconds in observations:
-        rates.observe([ChunkSize(1, context)], LAYERS, seconds, 1.0)
-        rates.observe([ChunkSize(64, context)], LAYERS, seconds, 1.0)
+        rates.observe([ChunkSize(1, context, WHOLE)], seconds, 1.0)
+        rates.observe([ChunkSize(64, context, WHOLE)], seconds, 1.0)
     for line in (rates.decode, rates.prefill):
         assert 0 < line.first < float("inf")
         assert 0 <= line.per_1024 < float("inf")
@@ -103,7 +152,7 @@ def test_one_pause_of_the_machine_is_not_taken_for_its_speed():
 def test_rates_tell_when_they_were_measured():
     """A mixed batch, and a slice of prefill that is too short to tell, measure nothing."""
     machine = Machine()
-    machine.run([ChunkSize(1, 5), ChunkSize(7, 0)], 0.01, times=1)
+    machine.run([ChunkSize(1, 5, WHOLE), ChunkSize(7, 0, WHOLE)], 0.01, times=1)
     assert machine.rates.measured_at == 100.0
     machine.decode([5])
     assert machine.rates.measured_at == machine.now

@@ -2,59 +2,104 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pinfer.server.compute.schedule import (
     MAX_BATCH_TOKENS,
     MIN_PREFILL_TOKENS,
+    STALL_SECONDS,
     Demand,
     FairShares,
+    PrefillBudget,
     plan_batch,
     prefill_budget,
 )
 
 CLIENTS = [b"a", b"b", b"c"]
 
+LAYERS = 10
+
+
+def waits(
+    client: bytes, tokens: int, *, urgent: bool = False, layers: int = LAYERS, ms: float = 1.0
+) -> Demand:
+    """A step of which a prefill token takes `ms` milliseconds in all of its layers."""
+    return Demand(client, tokens, urgent, layers, ms / 1000)
+
+
+def tokens_only(tokens: int) -> PrefillBudget:
+    """A budget without a time."""
+    return PrefillBudget(tokens, inf)
+
+
 demands = st.lists(
-    st.builds(Demand, st.sampled_from(CLIENTS), st.integers(1, 600), st.booleans()), min_size=1, max_size=40
+    st.builds(
+        Demand,
+        st.sampled_from(CLIENTS),
+        st.integers(1, 600),
+        st.booleans(),
+        st.integers(1, LAYERS),
+        st.floats(1e-9, 10.0),
+    ),
+    min_size=1,
+    max_size=40,
 )
 
 
-@given(demands, st.integers(1, MAX_BATCH_TOKENS))
-def test_a_batch_keeps_its_limits_and_never_runs_empty(waiting, budget):
-    taken = plan_batch(waiting, FairShares(), budget)
-    prefill = sum(tokens for tokens, demand in zip(taken, waiting, strict=True) if not demand.urgent)
+@given(demands, st.integers(MIN_PREFILL_TOKENS, MAX_BATCH_TOKENS), st.floats(0, 1) | st.just(inf))
+def test_a_batch_keeps_its_limits_and_never_runs_empty(waiting, most, seconds):
+    taken = plan_batch(waiting, FairShares(), PrefillBudget(most, seconds))
+    prefill = [(tokens, demand) for tokens, demand in zip(taken, waiting, strict=True) if not demand.urgent]
+    tokens = sum(tokens for tokens, _ in prefill)
     assert sum(taken) > 0
-    assert prefill <= budget
+    assert tokens <= most
+    assert tokens <= MIN_PREFILL_TOKENS or sum(
+        tokens * demand.token_seconds for tokens, demand in prefill
+    ) <= seconds * (1 + 1e-9) + MIN_PREFILL_TOKENS * max(demand.token_seconds for _, demand in prefill)
     assert sum(taken) <= MAX_BATCH_TOKENS
     assert all(0 <= tokens <= demand.tokens for tokens, demand in zip(taken, waiting, strict=True))
 
 
-@given(demands, st.integers(32, 64))
-def test_every_step_is_run_in_the_end_even_while_others_go_on_decoding(waiting, budget):
+@given(demands, st.integers(32, 64), st.floats(0, 1) | st.just(inf))
+def test_every_step_is_run_in_the_end_even_while_others_go_on_decoding(waiting, most, seconds):
+    """Whatever layers it runs through, and whatever layers the others decode in."""
     shares = FairShares()
     left = [demand.tokens for demand in waiting]
-    for _ in range(2 + 2 * sum(left) // budget + len(left)):
+    for _ in range(2 + 2 * sum(left) // MIN_PREFILL_TOKENS + len(left)):
         backlog = [index for index, tokens in enumerate(left) if tokens]
-        endless = [Demand(b"endless", 1, True)] * 8
-        now = [Demand(waiting[i].client, left[i], waiting[i].urgent) for i in backlog] + endless
-        for index, tokens in zip(backlog, plan_batch(now, shares, budget), strict=False):
+        endless = [waits(b"endless", 1, urgent=True)] * 8
+        now = [replace(waiting[index], tokens=left[index]) for index in backlog] + endless
+        planned = plan_batch(now, shares, PrefillBudget(most, seconds))
+        for index, tokens in zip(backlog, planned, strict=False):
             left[index] -= tokens
     assert not any(left)
 
 
+@given(demands, st.floats(0, 1) | st.just(inf))
+def test_no_decoding_step_waits_for_other_layers(waiting, seconds):
+    """While there is room for them, all urgent steps are in the batch, from whatever group they come."""
+    taken = plan_batch(waiting, FairShares(), PrefillBudget(MAX_BATCH_TOKENS, seconds))
+    urgent = [demand.tokens for demand in waiting if demand.urgent]
+    if sum(urgent) <= MAX_BATCH_TOKENS:
+        assert [tokens for tokens, demand in zip(taken, waiting, strict=True) if demand.urgent] == urgent
+
+
 def test_all_decoding_steps_run_beside_a_slice_of_prefill():
-    waiting = [Demand(b"a", 500, False), *[Demand(b"b", 1, True)] * 5]
-    assert plan_batch(waiting, FairShares(), 32) == [32, 1, 1, 1, 1, 1]
+    waiting = [waits(b"a", 500), *[waits(b"b", 1, urgent=True)] * 5]
+    assert plan_batch(waiting, FairShares(), tokens_only(32)) == [32, 1, 1, 1, 1, 1]
 
 
 def test_a_client_with_ten_documents_gets_no_more_than_one_with_a_single_document():
     shares = FairShares()
     had = {b"many": 0, b"one": 0}
     for _ in range(50):
-        waiting = [Demand(b"many", 400, False)] * 10 + [Demand(b"one", 400, False)]
-        for tokens, demand in zip(plan_batch(waiting, shares, 100), waiting, strict=True):
+        waiting = [waits(b"many", 400)] * 10 + [waits(b"one", 400)]
+        for tokens, demand in zip(plan_batch(waiting, shares, tokens_only(100)), waiting, strict=True):
             had[demand.client] += tokens
     assert abs(had[b"many"] - had[b"one"]) <= 200
 
@@ -62,11 +107,11 @@ def test_a_client_with_ten_documents_gets_no_more_than_one_with_a_single_documen
 def test_a_client_that_pauses_earns_no_credit():
     shares = FairShares()
     for _ in range(20):
-        plan_batch([Demand(b"busy", 100, False)], shares, 100)
+        plan_batch([waits(b"busy", 100)], shares, tokens_only(100))
     had = {b"busy": 0, b"late": 0}
     for _ in range(10):
-        waiting = [Demand(b"busy", 100, False), Demand(b"late", 100, False)]
-        for tokens, demand in zip(plan_batch(waiting, shares, 100), waiting, strict=True):
+        waiting = [waits(b"busy", 100), waits(b"late", 100)]
+        for tokens, demand in zip(plan_batch(waiting, shares, tokens_only(100)), waiting, strict=True):
             had[demand.client] += tokens
     assert abs(had[b"busy"] - had[b"late"]) <= 100
 
@@ -74,18 +119,43 @@ def test_a_client_that_pauses_earns_no_credit():
 def test_what_is_remembered_of_clients_is_bounded():
     shares = FairShares()
     for index in range(5000):
-        plan_batch([Demand(index.to_bytes(4, "big"), 3, False)], shares, 100)
+        plan_batch([waits(index.to_bytes(4, "big"), 3)], shares, tokens_only(100))
     assert len(shares._served) <= 1024
 
 
+def test_a_client_in_a_few_layers_gets_as_much_work_as_one_in_many():
+    """A token through three layers counts a third of one through nine."""
+    shares = FairShares()
+    had = {b"few": 0, b"many": 0}
+    for _ in range(100):
+        waiting = [waits(b"many", 400, layers=9), waits(b"few", 400, layers=3)]
+        for tokens, demand in zip(plan_batch(waiting, shares, tokens_only(100)), waiting, strict=True):
+            had[demand.client] += tokens * demand.layers
+    assert abs(had[b"few"] - had[b"many"]) <= 100 * 9
+
+
+def test_a_slice_is_as_long_as_its_layers_and_its_context_let_it_take_the_time():
+    """The first that goes takes what it can; the time that it leaves is the next one's."""
+    waiting = [waits(b"a", 500, layers=10, ms=0.5)]
+    assert plan_batch(waiting, FairShares(), PrefillBudget(512, 0.0301)) == [60]
+    waiting = [waits(b"a", 500, layers=3, ms=0.15)]
+    assert plan_batch(waiting, FairShares(), PrefillBudget(512, 0.0301)) == [200]
+    waiting = [waits(b"a", 40, layers=10, ms=0.5), waits(b"b", 500, layers=10, ms=0.1)]
+    assert plan_batch(waiting, FairShares(), PrefillBudget(512, 0.0301)) == [40, 100]
+
+
+def test_a_slow_machine_runs_slices_that_are_worth_reading_the_weights():
+    waiting = [waits(b"a", 20, ms=50.0), waits(b"b", 500, ms=50.0)]
+    assert plan_batch(waiting, FairShares(), PrefillBudget(512, 0.030)) == [20, MIN_PREFILL_TOKENS - 20]
+
+
 def test_prefill_runs_at_full_width_when_nobody_decodes_and_yields_when_somebody_does():
-    assert prefill_budget(tokens_per_second=1000, decoding=False) == MAX_BATCH_TOKENS
-    assert prefill_budget(tokens_per_second=2000, decoding=True) == 60
-    assert prefill_budget(tokens_per_second=1, decoding=True) == MIN_PREFILL_TOKENS
+    assert prefill_budget(decoding=False) == PrefillBudget(MAX_BATCH_TOKENS, inf)
+    assert prefill_budget(decoding=True) == PrefillBudget(MAX_BATCH_TOKENS, STALL_SECONDS)
 
 
 def test_who_may_compute_for_a_part_of_the_time_only_does_so_in_shorter_batches():
     """A batch is followed by a pause, and others wait for both."""
-    assert prefill_budget(tokens_per_second=1000, decoding=False, duty=0.25) == MAX_BATCH_TOKENS // 4
-    assert prefill_budget(tokens_per_second=4000, decoding=True, duty=0.5) == 60
-    assert prefill_budget(tokens_per_second=4000, decoding=True, duty=0.01) == MIN_PREFILL_TOKENS
+    assert prefill_budget(decoding=False, duty=0.25) == PrefillBudget(MAX_BATCH_TOKENS // 4, inf)
+    assert prefill_budget(decoding=True, duty=0.5).seconds == pytest.approx(STALL_SECONDS / 2)
+    assert prefill_budget(decoding=True, duty=0.01).tokens == MIN_PREFILL_TOKENS

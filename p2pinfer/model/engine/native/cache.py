@@ -103,7 +103,5 @@ def _check_usable(caches: Sequence[NativeCache], tokens: Sequence[int]) -> None:
     for cache, count in zip(caches, tokens, strict=True):
         if cache._released or cache._running:
             raise ValueError("a cache was released or is part of another call")
-        if cache.layers != caches[0].layers:
-            raise ValueError("the caches of one call are for different layers")
         if cache.length + count > MAX_TOKENS:
             raise ValueError(f"a sequence has at most {MAX_TOKENS} tokens")

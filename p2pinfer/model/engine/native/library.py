@@ -15,7 +15,7 @@ from pathlib import Path
 
 from p2pinfer.errors import StoreError, UsageError
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 OK, ERROR_ARGUMENT, ERROR_MEMORY, ERROR_CACHE_FULL, ERROR_WEIGHTS, ERROR_INCOMPLETE = range(6)
 INSTRUCTION_SETS = ("portable", "avx2", "avxvnni", "avx512vnni", "neon_dot")
 """In the order of P2P_ISA_*."""

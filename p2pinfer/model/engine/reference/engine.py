@@ -20,6 +20,7 @@ from p2pinfer.model.engine.reference import attention
 from p2pinfer.model.engine.reference.int8_linear import int8_linear
 from p2pinfer.model.engine.reference.rotary import RotaryTable
 from p2pinfer.model.engine.reference.torch_cache import TorchCache, steps_of
+from p2pinfer.model.engine.stretches import stretches
 from p2pinfer.model.families import FAMILIES
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.layer_store.tensors import Tensors
@@ -102,20 +103,28 @@ class ReferenceEngine:
     @torch.inference_mode()
     def _forward_packed(self, chunks: Sequence[Chunk]) -> list[Hidden]:
         caches = [_own(chunk.cache) for chunk in chunks]
-        layers = caches[0].layers
-        if any(cache.layers != layers for cache in caches):
-            raise ValueError("the caches of one call are for different layers")
         for chunk in chunks:
             if chunk.hidden.ndim != 2 or chunk.hidden.shape[1] != self._hidden_size or not len(chunk.hidden):
                 raise ValueError(f"a chunk is [tokens, {self._hidden_size}], not {chunk.hidden.shape}")
         lengths = [len(chunk.hidden) for chunk in chunks]
         with steps_of(caches, lengths):
-            starts = zip(caches, lengths, strict=True)
-            positions = [torch.arange(cache.length, cache.length + tokens) for cache, tokens in starts]
-            hidden = torch.from_numpy(np.concatenate([chunk.hidden for chunk in chunks], dtype=np.float32))
-            packed = attention.PackedBatch(caches, lengths)
-            out = self._run_layers(hidden.to(self._device)[None], torch.cat(positions), layers, packed)
-            return [piece.cpu().numpy() for piece in out[0].split(lengths)]
+            inputs = [np.array(chunk.hidden, np.float32) for chunk in chunks]  # torch takes no read-only one
+            hidden = [torch.from_numpy(one).to(self._device) for one in inputs]
+            for stretch in stretches([cache.layers for cache in caches]):
+                passing = stretch.passing
+                mine = [caches[index] for index in passing]
+                counts = [lengths[index] for index in passing]
+                starts = zip(mine, counts, strict=True)
+                positions = [torch.arange(cache.length, cache.length + tokens) for cache, tokens in starts]
+                out = self._run_layers(
+                    torch.cat([hidden[index] for index in passing])[None],
+                    torch.cat(positions),
+                    stretch.layers,
+                    attention.PackedBatch(mine, counts),
+                )
+                for index, piece in zip(passing, out[0].split(counts), strict=True):
+                    hidden[index] = piece
+            return [piece.cpu().numpy() for piece in hidden]
 
     def _run_layers(
         self, hidden: torch.Tensor, positions: torch.Tensor, layers: Span, packed: attention.PackedBatch

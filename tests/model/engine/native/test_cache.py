@@ -153,7 +153,6 @@ def test_calls_that_make_no_sense_are_refused():
     for chunks, said in (
         ([Chunk(cache, tokens(1)), Chunk(cache, tokens(1))], "twice"),
         ([Chunk(cache, tokens(1)), Chunk(released, tokens(1))], "released"),
-        ([Chunk(cache, tokens(1)), Chunk(engine.new_cache(Span(0, 1)), tokens(1))], "different layers"),
         ([Chunk(cache, tokens(1)[:, :-1])], "a chunk is"),
         ([Chunk(cache, tokens(1)[0])], "a chunk is"),
         ([Chunk(cache, tokens(0))], "a chunk is"),

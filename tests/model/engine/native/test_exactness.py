@@ -104,6 +104,59 @@ def test_random_shapes_and_batches_change_no_bit(data: st.DataObject):
             np.testing.assert_array_equal(found, expected[i][s:e])
 
 
+@settings(max_examples=25)
+@given(st.data())
+def test_sequences_of_other_layers_in_the_batch_change_no_bit(data: st.DataObject):
+    """Each enters and leaves the span where it likes, and gets what it gets alone in its layers."""
+    shape = small_shape(layers=tuple(LayerShape(window_tokens=window, rotary=0) for window in (0, 5, 0, 3)))
+    cuts = st.lists(st.integers(0, 4), min_size=2, max_size=2, unique=True).map(sorted)
+    spans = [Span(*cut) for cut in data.draw(st.lists(cuts, min_size=2, max_size=6))]
+    lengths = [data.draw(st.integers(1, 40)) for _ in spans]
+    inputs = [random_hidden(length, shape.hidden, seed) for seed, length in enumerate(lengths)]
+    single = small_engine(shape, threads=1, isa="portable")
+    expected = [
+        single.forward([Chunk(single.new_cache(span), hidden)])[0]
+        for span, hidden in zip(spans, inputs, strict=True)
+    ]
+
+    engine = small_engine(shape, threads=data.draw(st.integers(1, 3)))
+    caches = [engine.new_cache(span) for span in spans]
+    while waiting := [i for i, cache in enumerate(caches) if cache.length < lengths[i]]:
+        chosen = data.draw(st.lists(st.sampled_from(waiting), min_size=1, unique=True))
+        starts = [caches[i].length for i in chosen]
+        ends = [data.draw(st.integers(s + 1, lengths[i])) for i, s in zip(chosen, starts, strict=True)]
+        chunks = [Chunk(caches[i], inputs[i][s:e]) for i, s, e in zip(chosen, starts, ends, strict=True)]
+        for i, s, e, found in zip(chosen, starts, ends, engine.forward(chunks), strict=True):
+            np.testing.assert_array_equal(found, expected[i][s:e])
+
+
+def test_long_prefills_of_other_layers_go_through_several_rounds_and_change_no_bit():
+    """A layer's rounds hold only the rows that pass it. Layers that nobody passes are left out."""
+    shape = small_shape(layers=(LayerShape(window_tokens=0, rotary=0),) * 5)
+    engine = small_engine(shape, threads=2)
+    spans = [Span(0, 3), Span(0, 1), Span(1, 3), Span(4, 5), Span(2, 3)]
+    inputs = [random_hidden(length, shape.hidden, length) for length in (300, 1, 400, 2, 256)]
+    expected = [
+        engine.forward([Chunk(engine.new_cache(span), hidden)])[0]
+        for span, hidden in zip(spans, inputs, strict=True)
+    ]
+    together = [Chunk(engine.new_cache(span), hidden) for span, hidden in zip(spans, inputs, strict=True)]
+
+    for one, other in zip(engine.forward(together), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_call_of_several_layer_groups_that_finds_no_room_changes_nothing():
+    shape = small_shape()
+    engine = small_engine(shape, max_cache_tokens=10)
+    whole, last = engine.new_cache(), engine.new_cache(Span(1, 2))
+    with pytest.raises(MemoryError, match="cache is full"):
+        engine.forward(
+            [Chunk(last, random_hidden(7, shape.hidden)), Chunk(whole, random_hidden(7, shape.hidden))]
+        )
+    assert (whole.length, last.length, engine.cache_layer_tokens) == (0, 0, 0)
+
+
 def test_more_tokens_than_one_round_holds_change_no_bit():
     """A long prefill, two others beside it, goes through the span in several rounds."""
     shape = small_shape(layers=(LayerShape(window_tokens=0, rotary=0),))

@@ -60,6 +60,29 @@ def test_five_sequences_together_get_the_bytes_they_get_alone(engine: Engine, hi
         np.testing.assert_array_equal(one, other)
 
 
+def test_sequences_of_other_layers_in_the_batch_change_no_bit(engine: Engine, hidden: Hidden):
+    """Routes enter and leave the span where they like; each gets what it gets alone, in every piece."""
+    spans = [Span(0, 6), Span(2, 4), Span(0, 1), Span(3, 6), Span(4, 5), Span(2, 6)]
+    cuts = [(0, 12), (12, 24), (3, 9), (20, 40), (5, 6), (30, 37)]
+    alone = [
+        engine.forward([Chunk(engine.new_cache(span), hidden[a:b])])[0]
+        for span, (a, b) in zip(spans, cuts, strict=True)
+    ]
+    caches = [engine.new_cache(span) for span in spans]
+    found: list[list[Hidden]] = [[] for _ in spans]
+    for tokens in (1, 4, 1, 40):
+        chunks, whose = [], []
+        for index, (cache, (a, b)) in enumerate(zip(caches, cuts, strict=True)):
+            if a + cache.length < b:
+                chunks.append(Chunk(cache, hidden[a + cache.length : min(b, a + cache.length + tokens)]))
+                whose.append(index)
+        for index, output in zip(whose, engine.forward(chunks), strict=True):
+            found[index].append(output)
+
+    for parts, expected in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
 def test_the_cut_of_a_prefill_changes_no_bit(engine: Engine, hidden: Hidden):
     """At once, in pieces, token by token, and with a rewind between."""
     whole = run_in_pieces(engine, hidden, [40])

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define P2P_ABI_VERSION 2
+#define P2P_ABI_VERSION 3
 
 enum {
   P2P_OK = 0,
@@ -103,7 +103,8 @@ P2P_EXPORT void p2p_sequence_free(p2p_sequence* sequence);
 P2P_EXPORT int p2p_sequence_rewind(p2p_sequence* sequence, int32_t length); /* length <= tokens held */
 
 /* Appends tokens[i] tokens to sequences[i], i < count. `in` and `out` are [sum of tokens][hidden], in the
- * order of the sequences. All sequences differ and are for the same layers. After an error none has changed. */
+ * order of the sequences, and don't overlap. All sequences differ. Each runs through its own layers; those that
+ * share a layer read its weights once. After an error none has changed. */
 P2P_EXPORT int p2p_model_forward(p2p_model* model, int32_t count, p2p_sequence* const* sequences,
                                  const int32_t* tokens, const float* in, float* out);
 

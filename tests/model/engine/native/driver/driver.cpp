@@ -130,36 +130,44 @@ void run_together(Random& random, const ModelCase& model, int isa, const std::ve
   if (engine.cache_layer_tokens() != 0 || engine.cache_bytes() != 0) complaints += " freed caches aren't empty;";
 }
 
-// A route: every sequence through the first layers, then through the rest, in a rounding mode that another
-// library of the process might have set.
+// Routes: every sequence through its first layers, then through the rest, each cut elsewhere, so that a batch has
+// sequences that enter and leave in the middle. In a rounding mode that another library of the process might have set.
 void run_cut(Random& random, const ModelCase& model, int isa, const std::vector<Floats>& expected,
              std::string& complaints) {
-  const int cut = random.between(1, model.shape.layers);
-  const int rounding = random.pick({FE_UPWARD, FE_TOWARDZERO});
+  const int layers = model.shape.layers, rounding = random.pick({FE_UPWARD, FE_TOWARDZERO});
   auto engine = std::make_unique<Engine>(model, isa, random.between(1, 3), INT64_MAX);
-  std::vector<Sequence> opened;
+  std::vector<int> cuts;
+  std::vector<Sequence> opened, others;
   std::vector<Engine::Chunk> first, rest;
-  for (size_t i = 0; i < model.inputs.size(); ++i) opened.push_back(engine->open(0, cut));
+  for (size_t i = 0; i < model.inputs.size(); ++i) {
+    cuts.push_back(random.between(1, layers));
+    opened.push_back(engine->open(0, cuts[i]));
+    others.push_back(engine->open(std::min(cuts[i], layers - 1), std::max(layers - cuts[i], 1)));
+  }
   for (size_t i = 0; i < model.inputs.size(); ++i)
     first.push_back({&opened[i], model.inputs[i].data(), model.tokens(i)});
   std::fesetround(rounding);
-  Floats found = engine->forward(first);
+  const Floats middle = engine->forward(first);
   std::fesetround(FE_TONEAREST);
-  const int left = model.shape.layers - cut;
-  if (left > 0) {
-    const float* from = found.data();
-    std::vector<Sequence> others;
-    for (size_t i = 0; i < model.inputs.size(); ++i) others.push_back(engine->open(cut, left));
-    for (size_t i = 0; i < model.inputs.size(); from += model.inputs[i].size(), ++i)
-      rest.push_back({&others[i], from, model.tokens(i)});
-    found = engine->forward(rest);
-    for (Sequence& sequence : others) opened.push_back(std::move(sequence));
+  std::vector<Floats> found;
+  const float* from = middle.data();
+  for (size_t i = 0; i < model.inputs.size(); from += model.inputs[i].size(), ++i) {
+    if (cuts[i] < layers) rest.push_back({&others[i], from, model.tokens(i)});
+    found.push_back(Floats(from, from + model.inputs[i].size()));
   }
-  size_t at = 0;
-  for (size_t i = 0; i < expected.size(); at += expected[i].size(), ++i)
-    if (!same_bits(found.data() + at, expected[i].data(), expected[i].size()))
+  if (!rest.empty()) {
+    const Floats ends = engine->forward(rest);
+    const float* end = ends.data();
+    for (const Engine::Chunk& chunk : rest) {
+      Floats& one = found[static_cast<size_t>(chunk.sequence - others.data())];
+      std::copy(end, end + one.size(), one.begin());
+      end += one.size();
+    }
+  }
+  for (size_t i = 0; i < expected.size(); ++i)
+    if (!same_bits(found[i].data(), expected[i].data(), expected[i].size()))
       complaints += " sequence " + std::to_string(i) + " differs when rounding " +
-                    (rounding == FE_UPWARD ? "upward" : "toward zero") + " and cut after " + std::to_string(cut) +
+                    (rounding == FE_UPWARD ? "upward" : "toward zero") + " and cut after " + std::to_string(cuts[i]) +
                     " layers;";
   engine.reset();  // sequences outlive their model
   opened[0].rewind(opened[0].length() / 2);

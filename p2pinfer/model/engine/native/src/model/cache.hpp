@@ -51,6 +51,8 @@ class Sequence {
   const PageLayout layout;
   const int first_layer;
 
+  int end_layer() const { return first_layer + layout.layers; }
+  bool passes(int layer) const { return first_layer <= layer && layer < end_layer(); }
   int length() const { return length_; }
   // Adds room for `tokens` more and counts them at once. Returns false if the budget is spent, throws
   // std::bad_alloc if memory is. In both cases nothing has changed.

@@ -1,4 +1,5 @@
-// Model::forward: takes room in the caches, cuts the tokens into rounds, runs a Step for each of them.
+// Model::forward: takes room in the caches, cuts the layers where a sequence enters or leaves and the tokens into
+// rounds, and runs a Step for each round.
 #include <algorithm>
 #include <cstring>
 
@@ -13,6 +14,18 @@ namespace {
 // already spend 100 times as long computing as reading the weights once more.
 constexpr int kMaxRows = 256;
 
+// Every layer at which a sequence enters or leaves, ascending. Between two of them the same sequences run.
+std::vector<int> cuts_between_layers(Sequence* const* sequences, int count) {
+  std::vector<int> cuts;
+  for (int i = 0; i < count; ++i) {
+    cuts.push_back(sequences[i]->first_layer);
+    cuts.push_back(sequences[i]->end_layer());
+  }
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  return cuts;
+}
+
 }  // namespace
 
 int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count, const float* in, float* out) {
@@ -21,9 +34,6 @@ int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count,
   int64_t total = 0;
   for (int i = 0; i < count; ++i) {
     if (tokens[i] < 0 || tokens[i] > INT32_MAX - kPageTokens - sequences[i]->length()) return P2P_ERROR_ARGUMENT;
-    if (sequences[i]->first_layer != sequences[0]->first_layer ||
-        sequences[i]->layout.layers != sequences[0]->layout.layers)
-      return P2P_ERROR_ARGUMENT;
     longest = std::max(longest, sequences[i]->length() + tokens[i]);
     total += tokens[i];
   }
@@ -44,28 +54,39 @@ int Model::forward(Sequence* const* sequences, const int32_t* tokens, int count,
       workspace_.reset();
       workspace_ = std::make_shared<Workspace>(*this, rows, room);
     }
-    const size_t hidden = static_cast<size_t>(shape.hidden);
+    const size_t hidden = static_cast<size_t>(shape.hidden), stride = static_cast<size_t>(sizes_.hidden_stride);
+    const std::vector<int> cuts = cuts_between_layers(sequences, count);
     std::vector<Row> rows;
-    auto flush = [&] {
-      const size_t held = rows.size(), stride = static_cast<size_t>(sizes_.hidden_stride);
-      for (size_t r = 0; r < held; ++r, in += hidden) {
-        float* row = workspace_->hidden + r * stride;
-        std::memcpy(row, in, sizeof(float) * hidden);
-        // A row that overflowed leaves NaN in its padding, which must not reach the next row.
-        std::fill(row + hidden, row + stride, 0.0f);
+    std::vector<float*> places;  // of the rows in `out`, which holds every row between two cuts
+    std::memcpy(out, in, sizeof(float) * hidden * static_cast<size_t>(total));
+    for (size_t cut = 1; cut < cuts.size(); ++cut) {
+      const int first = cuts[cut - 1], end = cuts[cut];
+      auto flush = [&] {
+        for (size_t r = 0; r < rows.size(); ++r) {
+          float* row = workspace_->hidden + r * stride;
+          std::memcpy(row, places[r], sizeof(float) * hidden);
+          // A row that overflowed leaves NaN in its padding, which must not reach the next row.
+          std::fill(row + hidden, row + stride, 0.0f);
+        }
+        const Step step(*this, *workspace_, rows, first, end);
+        team_.run((end - first) * kPhasesPerLayer, [&](Team::Member& member) { step.run(member); });
+        for (size_t r = 0; r < rows.size(); ++r)
+          std::memcpy(places[r], workspace_->hidden + r * stride, sizeof(float) * hidden);
+        rows.clear();
+        places.clear();
+      };
+      float* place = out;
+      for (int i = 0; i < count; ++i) {
+        const bool passes = sequences[i]->passes(first);
+        for (int t = 0; t < tokens[i]; ++t, place += hidden) {
+          if (!passes) continue;
+          rows.push_back({sequences[i], lengths[static_cast<size_t>(i)] + t});
+          places.push_back(place);
+          if (static_cast<int>(rows.size()) == kMaxRows) flush();
+        }
       }
-      const Step step(*this, *workspace_, std::move(rows));
-      team_.run(sequences[0]->layout.layers * kPhasesPerLayer, [&](Team::Member& member) { step.run(member); });
-      for (size_t r = 0; r < held; ++r, out += hidden)
-        std::memcpy(out, workspace_->hidden + r * stride, sizeof(float) * hidden);
-      rows.clear();
-    };
-    for (int i = 0; i < count; ++i)
-      for (int t = 0; t < tokens[i]; ++t) {
-        rows.push_back({sequences[i], lengths[static_cast<size_t>(i)] + t});
-        if (static_cast<int>(rows.size()) == kMaxRows) flush();
-      }
-    if (!rows.empty()) flush();
+      if (!rows.empty()) flush();
+    }
   } catch (const std::bad_alloc&) {
     undo();
     return P2P_ERROR_MEMORY;

@@ -8,8 +8,15 @@
 
 namespace p2pinfer {
 
-Step::Step(const Model& model, Model::Workspace& space, std::vector<Row> rows)
-    : model_(model), sizes_(model.sizes_), kernels_(model.kernels_), space_(space), rows_(std::move(rows)), decoding_(true) {
+Step::Step(const Model& model, Model::Workspace& space, const std::vector<Row>& rows, int first_layer, int end_layer)
+    : model_(model),
+      sizes_(model.sizes_),
+      kernels_(model.kernels_),
+      space_(space),
+      rows_(rows),
+      first_layer_(first_layer),
+      end_layer_(end_layer),
+      decoding_(true) {
   const int count = static_cast<int>(rows_.size()), half = model.shape.head_dim / 2;
   const int most = std::max(1, kQueriesPerItem / sizes_.queries_per_key);
   for (int row = 0; row < count; ++row) {
@@ -31,9 +38,8 @@ Step::Step(const Model& model, Model::Workspace& space, std::vector<Row> rows)
 void Step::run(Team::Member& member) const {
   DefaultFloatingPoint here;
   const Store gated = model_.shape.activation == P2P_ACTIVATION_SILU ? Store::kGateSilu : Store::kGateGelu;
-  const Sequence& any = *rows_.front().sequence;
-  for (int index = 0; index < any.layout.layers; ++index) {
-    const Layer& layer = model_.layers_[static_cast<size_t>(any.first_layer + index)];
+  for (int index = first_layer_; index < end_layer_; ++index) {
+    const Layer& layer = model_.layers_[static_cast<size_t>(index)];
     product(member, {space_.hidden, sizes_.hidden_stride, layer.norms[P2P_NORM_ATTENTION]}, layer.attention_in,
             space_.attention_in, sizes_.attention_in_stride, Store::kOverwrite);
     attention(member, layer, index);
@@ -127,9 +133,10 @@ void Step::append_row(const Layer& layer, int index, int row, int kv_head) const
   const Row& at = rows_[static_cast<size_t>(row)];
   const int slot = at.position % kPageTokens;
   float* page = at.sequence->page(at.position);
-  float* keys = page + at.sequence->layout.key_offset(index, kv_head) + slot;
+  const int place = index - at.sequence->first_layer;
+  float* keys = page + at.sequence->layout.key_offset(place, kv_head) + slot;
   for (int i = 0; i < shape.head_dim; ++i) keys[i * kPageTokens] = key[i];
-  std::memcpy(page + at.sequence->layout.value_offset(index, kv_head) + static_cast<size_t>(slot) * sizes_.padded_head_dim,
+  std::memcpy(page + at.sequence->layout.value_offset(place, kv_head) + static_cast<size_t>(slot) * sizes_.padded_head_dim,
               from + sizes_.values_at + kv_head * shape.head_dim, sizeof(float) * static_cast<size_t>(shape.head_dim));
 }
 
@@ -139,8 +146,9 @@ void Step::attend(const Layer& layer, int index, const Tile& tile, int first_hea
   const size_t half = static_cast<size_t>(shape.head_dim / 2);
   const int kv_head = first_head / sizes_.queries_per_key;
   const Sequence& sequence = *rows_[static_cast<size_t>(tile.first_row)].sequence;
-  const KeyValueView cache{sequence.starts(), sequence.layout.key_offset(index, kv_head),
-                           sequence.layout.value_offset(index, kv_head), shape.head_dim, sizes_.padded_head_dim};
+  const int place = index - sequence.first_layer;
+  const KeyValueView cache{sequence.starts(), sequence.layout.key_offset(place, kv_head),
+                           sequence.layout.value_offset(place, kv_head), shape.head_dim, sizes_.padded_head_dim};
   AttentionQuery queries[kQueryTile];
   int waiting = 0;
   for (int i = 0; i < tile.rows; ++i) {

@@ -1,4 +1,4 @@
-// One round of rows through all layers of the sequences' span.
+// One round of rows through neighbouring layers that all of them pass.
 #pragma once
 
 #include <vector>
@@ -21,10 +21,10 @@ struct Tile {
   int rows;
 };
 
-// The rows of one round. All members of the team call run().
+// The rows of one round, through the model's layers [first_layer, end_layer). All members of the team call run().
 class Step {
  public:
-  Step(const Model& model, Model::Workspace& space, std::vector<Row> rows);
+  Step(const Model& model, Model::Workspace& space, const std::vector<Row>& rows, int first_layer, int end_layer);
   void run(Team::Member& member) const;
 
  private:
@@ -36,7 +36,7 @@ class Step {
   };
 
   void attention(Team::Member& member, const Layer& layer, int index) const;
-  // `index` is the layer's place within a page; `layer` is the model's layer.
+  // `index` is the layer's place in the model. Each sequence has its own place for it within a page.
   void append_row(const Layer& layer, int index, int row, int kv_head) const;
   void attend(const Layer& layer, int index, const Tile& tile, int first_head, int heads, Own& own) const;
   void product(Team::Member& member, const Source& source, const PackedMatrix& matrix, float* out, int stride,
@@ -50,7 +50,8 @@ class Step {
   const Sizes& sizes_;
   const Kernels& kernels_;
   Model::Workspace& space_;
-  std::vector<Row> rows_;
+  const std::vector<Row>& rows_;
+  const int first_layer_, end_layer_;
   std::vector<Tile> tiles_;
   bool decoding_;  // every row belongs to a different sequence
 };
