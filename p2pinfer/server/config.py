@@ -151,7 +151,7 @@ def _parser() -> Parser:
         "--num-layers",
         type=whole_number(1),
         metavar="N",
-        help="serve N layers (default: what fits into half of the free memory)",
+        help="serve N layers (default: about what fits into half of the free memory, as the swarm needs)",
     )
     share.add_argument(
         "--max-cache-tokens",

@@ -1,4 +1,4 @@
-"""What a set of servers can do together, from the layers and the speeds that they announce. Pure.
+"""What one text gets from a set of servers, from the layers and the speeds that they announce. Pure.
 
 The servers of one call are of one numerics class, because a route never mixes classes. The caller adds up
 the classes or chooses among them. 2,000 servers of a model of 4,096 layers take about 60 ms.
@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from p2pinfer.health.snapshot.state import Stretch
-from p2pinfer.swarm import census
+from p2pinfer.swarm.census.stretches import HeldStretch
 from p2pinfer.types import Span
 
 HOP_SECONDS = 0.0006
@@ -37,27 +37,14 @@ class ServingSpeed:
         return 1.0 / (len(self.layers) * self.seconds_per_layer) if self.seconds_per_layer else 0.0
 
 
-def replicas(spans: Iterable[Span], num_layers: int) -> tuple[Stretch, ...]:
-    """How many of the spans hold each layer of [0, num_layers), as the fewest stretches, in order."""
-    return tuple(
-        Stretch(start=found.layers.start, end=found.layers.end, replicas=found.servers)
-        for found in census.replicas(spans, num_layers)
-    )
+def stretches_of(held: Iterable[HeldStretch]) -> tuple[Stretch, ...]:
+    """As the page shows them."""
+    return tuple(Stretch(start=one.layers.start, end=one.layers.end, replicas=one.servers) for one in held)
 
 
 def weakest(stretches: Iterable[Stretch]) -> int:
     """The number of servers at the layer that fewest servers hold."""
     return min((stretch.replicas for stretch in stretches), default=0)
-
-
-def throughput(runners: Iterable[ServingSpeed], num_layers: int) -> float:
-    """Tokens per second of many streams together: the total speed at the layer where it is lowest.
-
-    The estimate takes every server to spend all of its time on its own layers, one token at a time. Batches
-    make the real number higher, a shared uplink makes it lower.
-    """
-    speeds = ((runner.layers, runner.tokens_per_second) for runner in runners)
-    return census.lowest_rate(((span, speed) for span, speed in speeds if speed > 0), num_layers)
 
 
 def best_route_seconds(

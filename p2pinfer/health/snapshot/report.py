@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from p2pinfer.health.snapshot.estimates import ServingSpeed, best_route_seconds, replicas, throughput, weakest
+from p2pinfer.health.snapshot.estimates import ServingSpeed, best_route_seconds, stretches_of, weakest
 from p2pinfer.health.snapshot.plain import (
     LATEST_TIME,
     MOST_TOKENS_PER_SECOND,
@@ -29,6 +29,16 @@ from p2pinfer.health.snapshot.state import (
     Sample,
     ServerView,
 )
+from p2pinfer.swarm.census.strength import (
+    FASTEST_SECONDS,
+    SLOWEST_SECONDS,
+    claimed_now,
+    classes,
+    expected,
+    seconds_per_layer,
+    strongest,
+)
+from p2pinfer.swarm.census.stretches import replicas
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.bounds import MAX_LAYERS
 from p2pinfer.swarm.records.listing import ModelListing
@@ -45,7 +55,6 @@ _DETAIL_CHARACTERS = 300
 _ADDRESS_CHARACTERS = 300
 _MAX_ADDRESSES = 16
 _MAX_HOPS = 256
-_FASTEST_SECONDS_PER_LAYER = 1e-6  # no machine is as fast; such a claim would spoil every estimate
 _YEAR_SECONDS = 366 * 86_400.0
 
 _ACTIVITIES = {
@@ -163,19 +172,18 @@ def _model_view(
 ) -> ModelView:
     num_layers = listing.num_layers
     serving = [announcement for announcement in present if announcement.state is ServerState.SERVING]
-    classes: dict[str, list[ServingSpeed]] = {}
-    for announcement in serving:
-        runner = ServingSpeed(layers=announcement.layers, seconds_per_layer=_seconds(announcement.decode))
-        classes.setdefault(announcement.numerics, []).append(runner)
     complete = {
-        numerics: spare
-        for numerics, runners in classes.items()
-        if (spare := weakest(replicas((runner.layers for runner in runners), num_layers)))
+        numerics: strength
+        for numerics, strength in claimed_now(serving, num_layers).items()
+        if strength.fewest_servers
     }
-    coverage = replicas((announcement.layers for announcement in serving), num_layers)
-    routes = [best_route_seconds(classes[numerics], num_layers) for numerics in complete]
+    coverage = stretches_of(replicas((announcement.layers for announcement in serving), num_layers))
+    alike = classes(serving)
+    routes = [best_route_seconds(_speeds(alike[numerics]), num_layers) for numerics in complete]
     fastest = min((seconds for seconds in routes if seconds), default=None)
-    together = sum(throughput(classes[numerics], num_layers) for numerics in complete)
+    together = sum(strength.tokens_per_second for strength in complete.values())
+    coming = {numerics: expected(some, num_layers, now) for numerics, some in classes(present).items()}
+    helped = strongest(coming)
     listed = sorted(
         sorted(present, key=lambda one: (one.state is not ServerState.SERVING, one.layers, one.peer_id))[
             :most
@@ -186,9 +194,10 @@ def _model_view(
         model=model,
         name=clean_text(listing.model_name, _MODEL_NAME_CHARACTERS),
         num_layers=num_layers,
-        answer=_answer(complete.values()),
+        answer=_answer(strength.fewest_servers for strength in complete.values()),
         missing=tuple((stretch.start, stretch.end) for stretch in coverage if not stretch.replicas),
         coverage=coverage,
+        wanted=stretches_of(helped.wanted) if helped else coverage,
         best_route_tokens_per_second=1.0 / fastest if fastest else None,
         # Many texts together are no slower than one: the estimate for many counts only whole servers.
         swarm_tokens_per_second=max(together, 1.0 / fastest if fastest else 0.0) or None,
@@ -206,16 +215,15 @@ def _answer(spares: Iterable[int]) -> Answer:
     return (Answer.NO, Answer.THIN, Answer.YES)[min(sum(spares), 2)]
 
 
-def _seconds(line: LayerSeconds) -> float | None:
-    """Seconds per layer without a context; None: unknown, or not plausible."""
-    return clean_number(line.first, _FASTEST_SECONDS_PER_LAYER, 3600.0)
+def _speeds(serving: Iterable[Announcement]) -> list[ServingSpeed]:
+    return [ServingSpeed(layers=one.layers, seconds_per_layer=seconds_per_layer(one)) for one in serving]
 
 
 def _rate(announcement: Announcement, line: LayerSeconds, context_tokens: int) -> float | None:
     """Tokens per second through all layers of a server, with this context; None: unknown or implausible."""
-    if _seconds(line) is None:
+    if clean_number(line.first, FASTEST_SECONDS, SLOWEST_SECONDS) is None:
         return None
-    seconds = clean_number(line.after(context_tokens), _FASTEST_SECONDS_PER_LAYER, 36_000.0)
+    seconds = clean_number(line.after(context_tokens), FASTEST_SECONDS, 36_000.0)
     return seconds and ServingSpeed(layers=announcement.layers, seconds_per_layer=seconds).tokens_per_second
 
 

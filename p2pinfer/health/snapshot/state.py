@@ -83,6 +83,7 @@ class ModelView:
     answer: Answer
     missing: tuple[tuple[int, int], ...]  # layers [start, end) without a server
     coverage: tuple[Stretch, ...]  # all layers, in order
+    wanted: tuple[Stretch, ...]  # where another server helps most; here servers that are joining count too
     best_route_tokens_per_second: float | None  # of one stream, from the speeds that servers claim
     swarm_tokens_per_second: float | None  # of many streams together: the limit of the weakest layer
     servers: tuple[ServerView, ...]

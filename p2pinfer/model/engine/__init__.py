@@ -35,6 +35,25 @@ def check_engine(*, device: str, engine: str) -> None:
         _refuse_native(native.unavailable_reason())
 
 
+def numerics_class(store: LayerStore, *, device: str = "auto", engine: str = "auto") -> str:
+    """The numerics class of the engine that `load_engine` will choose. Where that needs torch, it imports it.
+
+    Raises UsageError like `load_engine`.
+    """
+    check_engine(device=device, engine=engine)
+    if device != "cuda" and engine != "reference":
+        reason = _why_not_native(store)
+        if engine == "native":
+            _refuse_native(reason)
+        if reason is None:
+            from p2pinfer.model.engine.native.engine import NUMERICS
+
+            return NUMERICS
+    from p2pinfer.model.engine.reference.engine import NUMERICS_CPU, NUMERICS_CUDA
+
+    return NUMERICS_CUDA if device == "cuda" else NUMERICS_CPU
+
+
 def load_engine(
     store: LayerStore,
     span: Span,

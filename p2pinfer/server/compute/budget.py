@@ -5,12 +5,21 @@ from __future__ import annotations
 MAX_CACHE_TOKENS = 65_536
 MIN_CACHE_TOKENS = 256
 _WEIGHTS_SHARE = 0.5
+_MOST_WEIGHTS_SHARE = 0.7
 _CACHE_SHARE = 0.25
 
 
 def default_num_layers(*, largest_layer_bytes: int, free_bytes: int, num_layers: int) -> int:
     """Return how many layers fit into half of the free memory with their weights; at least one."""
     return max(1, min(num_layers, int(free_bytes * _WEIGHTS_SHARE) // largest_layer_bytes))
+
+
+def most_num_layers(*, largest_layer_bytes: int, free_bytes: int, num_layers: int) -> int:
+    """Return how many layers a server takes at most if they close a model's last gap; at least one.
+
+    A quarter of the memory that is free then still goes to the caches.
+    """
+    return max(1, min(num_layers, int(free_bytes * _MOST_WEIGHTS_SHARE) // largest_layer_bytes))
 
 
 def history_bytes_per_token(hidden_size: int) -> int:

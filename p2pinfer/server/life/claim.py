@@ -12,19 +12,21 @@ from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import Reachable
 from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.life.layer_choice import LayerChoice
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import ending
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId
 
 
 def joining_record(
     config: ServerConfig,
     peer_id: PeerId,
     manifest: Manifest,
-    layers: Span,
+    choice: LayerChoice,
     reachable: Reachable,
     holds_ends: Callable[[], bool],
+    ends_at: Callable[[], float | None],
 ) -> Announcement:
     """The record of a server that is still loading: placement counts it, routes don't.
 
@@ -36,12 +38,14 @@ def joining_record(
         model=manifest.hash,
         model_name=manifest.name,
         num_layers=manifest.num_layers,
-        layers=layers,
+        layers=choice.layers,
         state=ServerState.JOINING,
-        numerics="pending",
+        numerics=choice.numerics,
+        is_undecided=not choice.is_settled,
         endpoints=reachable.endpoints,
         certificate=reachable.certificate.der,
         holds_ends=holds_ends(),
+        leaves_at=ends_at(),
         version=__version__,
         public_name=config.public_name,
         region=config.region,

@@ -19,7 +19,7 @@ from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.life.caretaking import keep_ends_forever
 from p2pinfer.server.life.claim import claimed, joining_record
 from p2pinfer.server.life.company import alone_with
-from p2pinfer.server.life.layer_choice import choose_layers
+from p2pinfer.server.life.layer_choice import LayerChoice, choosing
 from p2pinfer.server.life.model_choice import ModelChoice
 from p2pinfer.server.life.model_loading import load_layers, open_store
 from p2pinfer.server.life.serving_period import ServingPeriod
@@ -32,7 +32,6 @@ from p2pinfer.sharing.library import Library
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import cancel_and_wait, ending, first_of
-from p2pinfer.types import Span
 from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
 
@@ -112,12 +111,12 @@ async def _serve_model(
             f"--num-layers {config.num_layers}: {manifest.name} has {manifest.num_layers} layers, and this "
             "server takes all of them"
         )
-    layers = await choose_layers(config, swarm, store)
-    period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash}")
-    if (words := await _company(swarm, library, manifest)) is not None:
-        period.say(words)
-    with contextlib.closing(Holdings(store)) as holdings:
-        await _serve_layers(config, swarm, library, store, holdings, layers, accounts, period)
+    async with choosing(config, swarm, store, period.ends_at()) as choice:
+        period.say(f"model {manifest.name}: {manifest.num_layers} layers, manifest {manifest.hash}")
+        if (words := await _company(swarm, library, manifest)) is not None:
+            period.say(words)
+        with contextlib.closing(Holdings(store)) as holdings:
+            await _serve_layers(config, swarm, library, store, holdings, choice, accounts, period)
 
 
 async def _serve_layers(
@@ -126,11 +125,11 @@ async def _serve_layers(
     library: Library,
     store: LayerStore,
     holdings: Holdings,
-    layers: Span,
+    choice: LayerChoice,
     accounts: Accounts,
     period: ServingPeriod,
 ) -> None:
-    """Open the door, claim the layers, fetch what is missing of them, load and serve them."""
+    """Open the door, claim layers, settle which, fetch what is missing of them, load and serve them."""
     manifest, reception = store.manifest, Reception()
     gate = Gate(limits=period.sharing_limits, activity=period.activity)
     services = [
@@ -139,8 +138,12 @@ async def _serve_layers(
     ]
     async with open_to_peers(config.listen, config.announce, services, reception.adopt, swarm) as reachable:
         holds_ends = partial(holdings.holds, manifest.end_files)
-        claim = partial(joining_record, config, swarm.peer_id, manifest, layers, reachable, holds_ends)
+        claim = partial(
+            joining_record, config, swarm.peer_id, manifest, choice, reachable, holds_ends, period.ends_at
+        )
         async with claimed(swarm, claim, config.heartbeat_seconds) as claiming:
+            await choice.settle(lambda: swarm.announce(claim()))
+            layers = choice.layers
             await library.fetch(store, layer_files(layers), holdings)
             try:
                 engine, speed = await load_layers(config, store, layers, period.say)

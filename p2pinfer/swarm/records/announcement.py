@@ -59,6 +59,7 @@ class Announcement:
     prefill: LayerSeconds = UNKNOWN_SECONDS  # one token of many in a prefill
     measured_at: float | None = None  # Unix seconds of the last step that these two were measured by
     holds_ends: bool = False  # it can give others the files that a client needs
+    is_undecided: bool = False  # it joins, and may still choose other layers
     queue_depth: int = 0  # waiting steps
     free_cache_tokens: int = 0  # tokens that new sessions can cache, through all layers of the span
     next_hop_seconds: Mapping[PeerId, float] = field(default_factory=dict)  # measured round trips
@@ -102,6 +103,7 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
         prefill=_layer_seconds_message(announcement.prefill),
         measured_at=announcement.measured_at,
         holds_ends=announcement.holds_ends,
+        is_undecided=announcement.is_undecided,
         queue_depth=announcement.queue_depth,
         free_cache_tokens=announcement.free_cache_tokens,
         next_hops=[
@@ -154,6 +156,7 @@ def decode(data: bytes) -> Announcement:
             prefill=LayerSeconds(record.prefill.first, record.prefill.per_1024),
             measured_at=record.measured_at if record.HasField("measured_at") else None,
             holds_ends=record.holds_ends,
+            is_undecided=record.is_undecided,
             queue_depth=record.queue_depth,
             free_cache_tokens=record.free_cache_tokens,
             next_hop_seconds=MappingProxyType(

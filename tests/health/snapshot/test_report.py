@@ -111,6 +111,23 @@ def test_a_server_that_does_not_serve_is_shown_and_not_counted(state: ServerStat
     assert [server.state.name for server in model.servers] == [state.name]
 
 
+def test_help_is_wanted_where_nobody_serves_or_is_about_to():
+    """The same census as that of servers that choose their layers: one that loads counts."""
+    serving = announced(1, 0, 4)
+    loading = announced(2, 4, 7, state=ServerState.JOINING, decode=LayerSeconds())
+    wanted = model_of(serving, loading).wanted
+
+    assert [(one.start, one.end, one.replicas) for one in wanted] == [(7, 10, 0)]
+
+
+def test_without_a_gap_help_is_wanted_at_the_slowest_layers():
+    """Two slow servers may carry less than a fast one."""
+    slow = [announced(number, 0, 5, seconds=0.01) for number in (1, 2)]
+    model = model_of(*slow, announced(3, 5, 10, seconds=0.001))
+
+    assert [(one.start, one.end, one.replicas) for one in model.wanted] == [(0, 5, 2)]
+
+
 def test_a_server_that_has_left_does_not_appear():
     """A server that has left, and a server whose record has expired."""
     left = announced(1, 0, 10, state=ServerState.LEFT, announced_at=NOW - 1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from p2pinfer.errors import StoreError, UsageError
-from p2pinfer.model.engine import load_engine
+from p2pinfer.model.engine import load_engine, numerics_class
 from p2pinfer.model.engine.native import engine as native
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.types import Span
@@ -24,6 +24,15 @@ def test_the_native_engine_runs_where_it_is_built(tmp_path: Path):
     assert engine.numerics.startswith("native" if native.available() else "reference")
     assert engine.span == Span(1, 3)
     assert engine.hidden_size == 32
+
+
+@pytest.mark.parametrize("family", ["qwen3", "starcoder2"])
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_the_numerics_class_is_known_before_anything_is_loaded(tmp_path: Path, family: str, engine: str):
+    """A server counts those that compute like itself before it chooses its layers."""
+    store = tiny_store(tmp_path, family)
+
+    assert numerics_class(store, engine=engine) == load_engine(store, Span(0, 1), engine=engine).numerics
 
 
 def test_a_family_that_is_not_native_runs_on_the_reference_engine(tmp_path: Path):

@@ -11,7 +11,7 @@ import pytest
 
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.snapshot import sentences
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, Sample
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, Sample, Stretch
 from p2pinfer.health.snapshot.wanted import wanted_layers
 from p2pinfer.health.terminal import as_text
 from p2pinfer.health.web.rendering.model import ModelPart, model_part
@@ -230,3 +230,13 @@ def test_a_rate_says_for_which_texts_it_is_and_when_it_was_measured_unless_that_
     assert [row.measured and row.measured.seconds for row in rows] == [None, int(NOW - 3 * 3600), None]
     report = as_text(make_state([make_model(servers=[fresh, old, silent])]), width=200)
     assert "3.0 h ago" in report and "long texts" in report
+
+
+def test_layers_that_are_weakest_by_speed_are_not_told_by_their_servers():
+    """Fast and slow servers: counts would mislead."""
+    two, one = Stretch(start=0, end=10, replicas=2), Stretch(start=10, end=12, replicas=1)
+    model = replace(make_model(), coverage=(two, replace(one, end=30)))
+
+    assert wanted_layers(replace(model, wanted=(two, one))) == "layers 0–11 are served slowest"
+    assert wanted_layers(replace(model, wanted=(two,))) == "layers 0–9 are served slowest"
+    assert wanted_layers(replace(model, wanted=(one,))) == "layers 10–11 have 1 server"

@@ -1,4 +1,4 @@
-"""Which layers a set of servers holds, and how fast. Pure: announcements or spans in, numbers out.
+"""Which layers a set of servers holds, and how fast. Pure: spans and rates in, numbers out.
 
 One sweep over the layers where some server begins or ends answers every such question. Its time grows with
 the number of servers, not with servers times layers: 2,000 servers of 4,096 layers take about 5 ms.
@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
 
 
@@ -28,20 +27,19 @@ def sweep(holders: Iterable[tuple[Span, float]], num_layers: int) -> list[HeldSt
 
     Layers beyond `num_layers` are left out.
     """
-    servers, rates = (
-        {0: 0, num_layers: 0},
-        {0: 0.0, num_layers: 0.0},
-    )  # changes, by the layer where they occur
+    servers, rates = {0: 0, num_layers: 0}, {0: 0.0, num_layers: 0.0}  # changes, by the layer
+    with_rate = {0: 0, num_layers: 0}
     for span, rate in holders:
         for cut, sign in ((min(span.start, num_layers), 1), (min(span.end, num_layers), -1)):
             servers[cut] = servers.get(cut, 0) + sign
             rates[cut] = rates.get(cut, 0.0) + sign * rate
+            with_rate[cut] = with_rate.get(cut, 0) + sign * (rate > 0.0)
     cuts = sorted(cut for cut in servers if servers[cut] or rates[cut] or cut in (0, num_layers))
-    stretches, held, total = [], 0, 0.0
+    stretches, held, fast, total = [], 0, 0, 0.0
     for start, end in pairwise(cuts):
-        held, total = held + servers[start], total + rates[start]
+        held, fast, total = held + servers[start], fast + with_rate[start], total + rates[start]
         # Fractions that were added and taken away again rarely leave exactly zero, so the count decides.
-        stretches.append(HeldStretch(Span(start, end), held, total if held else 0.0))
+        stretches.append(HeldStretch(Span(start, end), held, max(0.0, total) if fast else 0.0))
     return stretches
 
 
@@ -58,9 +56,3 @@ def missing_spans(spans: Iterable[Span], num_layers: int) -> tuple[Span, ...]:
 def lowest_rate(holders: Iterable[tuple[Span, float]], num_layers: int) -> float:
     """The total rate at the layer of [0, num_layers) where it is lowest; 0.0 if a layer has no server."""
     return max(0.0, min((stretch.rate for stretch in sweep(holders, num_layers)), default=0.0))
-
-
-def coverage(announcements: Iterable[Announcement], num_layers: int) -> list[int]:
-    """How many servers serve each layer of [0, num_layers). Only the state SERVING counts."""
-    serving = (one.layers for one in announcements if one.state is ServerState.SERVING)
-    return [stretch.servers for stretch in replicas(serving, num_layers) for _ in range(len(stretch.layers))]

@@ -10,24 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.identity import Identity
-from p2pinfer.swarm.census import coverage, lowest_rate, missing_spans, replicas, sweep
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.census.stretches import lowest_rate, missing_spans, replicas, sweep
 from p2pinfer.types import Span
-from tests.swarm.conftest import describe
-
-IDENTITY = Identity.ephemeral()
 
 spans = st.builds(lambda start, size: Span(start, start + size), st.integers(0, 9), st.integers(1, 5))
 """Some of them reach beyond a model of 8 layers, some begin beyond it."""
 
 
-def serving(*spans: tuple[int, int], state: ServerState = ServerState.SERVING) -> list[Announcement]:
-    return [describe(IDENTITY, layers=Span(*span), state=state) for span in spans]
-
-
 def test_every_server_counts_for_each_of_its_layers() -> None:
-    assert coverage(serving((0, 3), (2, 5)), 6) == [1, 1, 2, 1, 1, 0]
+    counts = [one.servers for one in replicas([Span(0, 3), Span(2, 5)], 6) for _ in range(len(one.layers))]
+
+    assert counts == [1, 1, 2, 1, 1, 0]
 
 
 def test_missing_layers_are_the_fewest_spans_in_order() -> None:
@@ -36,13 +29,8 @@ def test_missing_layers_are_the_fewest_spans_in_order() -> None:
     assert missing_spans([], 9) == (Span(0, 9),)
 
 
-def test_only_servers_that_serve_count() -> None:
-    for state in (ServerState.JOINING, ServerState.DRAINING, ServerState.LEFT):
-        assert coverage(serving((0, 2), state=state), 2) == [0, 0]
-
-
 def test_a_span_that_reaches_beyond_the_model_is_cut() -> None:
-    assert coverage(serving((1, 9)), 3) == [0, 1, 1]
+    assert [one.servers for one in replicas([Span(1, 9)], 3)] == [0, 1]
     assert missing_spans([Span(1, 9), Span(5, 7)], 3) == (Span(0, 1),)
 
 
@@ -68,6 +56,14 @@ def test_a_layer_without_a_server_has_exactly_no_rate() -> None:
     """0.1 + 0.2 - 0.1 - 0.2 is not zero."""
     assert lowest_rate([(Span(0, 2), 0.1), (Span(0, 3), 0.2), (Span(4, 8), 0.3)], 8) == 0.0
     assert lowest_rate([(Span(0, 8), 0.5), (Span(2, 6), 0.25)], 8) == 0.5
+
+
+def test_a_server_without_a_speed_holds_layers_and_adds_no_rate() -> None:
+    """Nor does what rounding leaves of others' rates."""
+    [first, rest] = sweep([(Span(0, 1), 0.1), (Span(0, 1), 0.2), (Span(0, 2), 0.0)], 2)
+
+    assert (first.servers, first.rate) == (3, pytest.approx(0.3))
+    assert (rest.servers, rest.rate) == (1, 0.0)
 
 
 def test_two_thousand_servers_take_milliseconds() -> None:

@@ -1,0 +1,78 @@
+"""Asks servers whether they are there: the records that count when layers are chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from p2pinfer.errors import HopFailedError
+from p2pinfer.server.placement.asking import whom_to_ask
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.types import PeerId
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.dialling import Address, Tunnel
+from p2pinfer.wire.inference_pb2_grpc import InferenceStub
+from p2pinfer.wire.status import refusal_of
+
+CONNECT_SECONDS = 2.0
+"""For each way to a peer. An answer that comes later than `call` waits for counts at the next call."""
+_ASK_SECONDS = 4.0
+
+
+class RollCall:
+    """One server's, while it chooses its layers. An async context manager; for the event loop."""
+
+    def __init__(self, us: PeerId, num_layers: int, tunnel: Tunnel | None) -> None:
+        self._us = us
+        self._num_layers = num_layers
+        self._pool = ChannelPool(tunnel=tunnel, connect_seconds=CONNECT_SECONDS)
+        self._asking: dict[PeerId, asyncio.Task[bool]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give up waiting, and close the connections. Closing twice is harmless."""
+        await cancel_and_wait(*self._asking.values())
+        await self._pool.close()
+
+    async def call(self, records: Sequence[Announcement], wait_seconds: float) -> Mapping[PeerId, bool]:
+        """Ask some of these servers, and wait for the answers; return who was asked and has answered.
+
+        Nobody is asked twice. One that hasn't answered yet counts as one that doesn't.
+        """
+        for record in whom_to_ask(records, self._asking, self._us, self._num_layers):
+            self._asking[record.peer_id] = asyncio.create_task(self._ask(record))
+        waiting = [task for task in self._asking.values() if not task.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=wait_seconds)
+        return {peer_id: task.done() and task.result() for peer_id, task in self._asking.items()}
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while an answer may still come."""
+        return not all(task.done() for task in self._asking.values())
+
+    async def _ask(self, record: Announcement) -> bool:
+        """True if it is there. One that loads its layers says that it is busy."""
+        address = Address(record.peer_id, record.endpoints, record.certificate)
+        try:
+            async with asyncio.timeout(_ASK_SECONDS), self._pool.connected(address) as channel:
+                stub: Any = InferenceStub(channel)
+                reply: pb.PingReply = await stub.Ping(pb.PingRequest())
+        except grpc.aio.AioRpcError as error:
+            return record.state is ServerState.JOINING and refusal_of(error) is not None
+        except (HopFailedError, TimeoutError):
+            return False
+        return reply.server == record.peer_id  # another's address and certificate can be copied

@@ -1,0 +1,86 @@
+"""A roll call among real servers on this machine, and records of servers that aren't there."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from p2pinfer.identity import Identity
+from p2pinfer.server.door.front_door import listen_on
+from p2pinfer.server.door.listeners import serve_on_sockets
+from p2pinfer.server.door.reception import Reception
+from p2pinfer.server.placement.roll_call import RollCall
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.types import PeerId, Span
+from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
+from tests.fakes import fake_swarm
+
+US = PeerId("us")
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """HOST:PORT of a socket that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def loading(like: Announcement, folder: Path) -> AsyncIterator[Announcement]:
+    """The record of a server whose door is open and whose layers aren't there yet."""
+    async with AsyncExitStack() as stack:
+        listener, reception = listen_on("127.0.0.1:0"), Reception()
+        port = listener.getsockname()[1]
+        served = serve_on_sockets(
+            [partial(add_InferenceServicer_to_server, reception)],
+            reception.adopt,
+            [listener],
+            f"{folder}/grpc.sock",
+            leave_seconds=0,
+        )
+        certificate = (await stack.enter_async_context(served)).der
+        yield replace(
+            like,
+            peer_id=Identity.ephemeral().peer_id,
+            state=ServerState.JOINING,
+            endpoints=(f"127.0.0.1:{port}",),
+            certificate=certificate,
+        )
+
+
+async def test_servers_count_that_answer():
+    """Not one that is gone, nor one that says nothing, which is not waited for."""
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, RollCall(US, 4, None) as roll_call:
+        here, gone = await swarm.servers("ab" * 32)
+        await swarm.kill(swarm.members[1])
+        with silent() as endpoint:
+            mute = replace(here, peer_id=Identity.ephemeral().peer_id, endpoints=(endpoint,))
+            answers = await roll_call.call([here, gone, mute], 0.5)
+
+            assert answers == {here.peer_id: True, gone.peer_id: False, mute.peer_id: False}
+            assert roll_call.is_waiting
+
+
+async def test_a_server_that_loads_says_that_it_is_busy_and_so_that_it_is_there(tmp_path: Path):
+    """But nobody serves who says so."""
+    async with fake_swarm([Span(0, 2)]) as swarm, RollCall(US, 2, None) as roll_call:
+        [served] = await swarm.servers("ab" * 32)
+        async with loading(served, tmp_path) as joining:
+            liar = replace(joining, peer_id=Identity.ephemeral().peer_id, state=ServerState.SERVING)
+            answers = await roll_call.call([joining, liar], 5.0)
+
+    assert answers == {joining.peer_id: True, liar.peer_id: False}
+
+
+async def test_an_address_that_was_copied_from_another_proves_nothing():
+    """The answer names the server that gives it."""
+    async with fake_swarm([Span(0, 2)]) as swarm, RollCall(US, 2, None) as roll_call:
+        [served] = await swarm.servers("ab" * 32)
+        copied = replace(served, peer_id=Identity.ephemeral().peer_id)
+
+        assert await roll_call.call([copied], 5.0) == {copied.peer_id: False}
+        assert await roll_call.call([served], 5.0) == {copied.peer_id: False, served.peer_id: True}
