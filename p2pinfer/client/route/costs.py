@@ -1,0 +1,223 @@
+"""What is still to pay from every server at every layer to the end of the route. Pure.
+
+One sweep from the last layer to the first. At each boundary between layers it knows, for every server at once,
+what the rest of the route costs from there if the server goes on, and if it hands over: dynamic programming
+over (boundary, server) with min-plus products, whose matrix of delays is a sum but for the known links. It
+takes one pass over arrays per boundary, and looks at a link only where that link can be the better way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
+from p2pinfer.client.route.links import Broken, Floats, Indices, Links, known_links
+
+Counts = NDArray[np.int16]
+
+EQUAL_SECONDS = 1e-12
+"""Sums of the same numbers in another order differ by less; nothing that is measured does."""
+
+
+class Costs:
+    """The costs of routes through candidates of one numerics class, in seconds per token.
+
+    A route may change servers at `boundaries`, which are counted by their place in that list. Without known
+    links those are the layers where some server begins or ends: between two of them the cost of changing is a
+    straight line, whose lowest value lies at an end, and a server between two others is never quicker than the
+    direct way. With known or broken links a detour may be, over one layer of a third server: then every layer is one.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], num_layers: int, broken: Broken) -> None:
+        self.candidates = candidates
+        self.starts = self._column(lambda one: one.layers.start, np.int32)
+        self.ends = np.minimum(self._column(lambda one: one.layers.end, np.int32), num_layers)
+        self.speeds: Floats = self._column(attrgetter("seconds_per_layer"), np.float64)
+        self.distances: Floats = self._column(attrgetter("round_trip_seconds"), np.float64) / 2
+        self.entries: Floats = self._column(attrgetter("entry_seconds"), np.float64)
+        self.held = np.flatnonzero(self._column(attrgetter("held"), np.bool_))
+        self.fresh = np.ones(len(candidates), np.int16)
+        self.fresh[self.held] = 0
+        self._from_client, self._to_client = self.distances.copy(), self.distances.copy()
+        self._break_client_links(broken)
+
+        senders, receivers, seconds = known_links(candidates, broken)
+        count = len(candidates)
+        self._by_sender = Links(count, senders, receivers, seconds)
+        gains = self.distances[senders] + self.distances[receivers] - seconds
+        shorter, longer = gains > 0, gains < 0
+        self._shorter = Links(count, receivers[shorter], senders[shorter], seconds[shorter])
+        self._longer = Links(count, receivers[longer], senders[longer], seconds[longer])
+        self._most_gain = np.full(count, -np.inf)
+        np.maximum.at(self._most_gain, receivers[shorter], gains[shorter])
+        self._most_gain_at_sender = np.zeros(count)
+        np.maximum.at(self._most_gain_at_sender, senders[shorter], gains[shorter])
+
+        cuts = {0, num_layers, *self.starts.tolist(), *self.ends.tolist()}
+        self.boundaries = list(range(num_layers + 1)) if len(senders) or broken else sorted(cuts)
+        # Of a server at a boundary, if it computes the next layers: what the rest costs, and its new hops.
+        self._rest = np.full((len(self.boundaries), count), np.inf)
+        self._hops: Counts = np.zeros((len(self.boundaries), count), np.int16)
+        self._best_entry = np.full(len(self.boundaries), np.inf)
+        self._sweep()
+
+    def first(self) -> tuple[Floats, Counts]:
+        """For each candidate as the first hop: the cost of the cheapest whole route, and its new hops."""
+        costs = self._entered(0) - self.distances + self._from_client
+        return costs, self.fresh + self._hops[0]
+
+    def arrival_seconds(self, first: int) -> float:
+        """What it costs to enter this first hop."""
+        return float(self._from_client[first] + self.entries[first])
+
+    def finish_seconds(self, hop: int) -> float:
+        """The way from this hop to the client if it has the last layer; else infinite."""
+        return float(self._to_client[hop]) if self.ends[hop] == self.boundaries[-1] else float("inf")
+
+    def next_hops(
+        self, hop: int, entered: int, most_seconds: float, most_hops: int
+    ) -> tuple[Floats, Indices]:
+        """For each candidate as the next hop: the cost of the rest of the route, and the boundary of the change.
+
+        `hop` was entered at boundary `entered`; its own layers count. Of several boundaries the cheapest is
+        returned. The cost is infinite if it exceeds `most_seconds` or if the rest needs more than `most_hops`
+        new hops.
+        """
+        best, changes = np.full(len(self.candidates), np.inf), np.zeros(len(self.candidates), np.intp)
+        others, seconds = self._by_sender.of(hop)
+        here = float(self.distances[hop])
+        for boundary in range(entered + 1, len(self.boundaries) - 1):
+            layers = self.boundaries[boundary] - self.boundaries[entered]
+            if self.boundaries[boundary] > self.ends[hop]:
+                break
+            if not self.fresh[hop] and self.boundaries[boundary] != self.ends[hop]:
+                continue
+            spent = layers * float(self.speeds[hop]) + here
+            if spent + self._best_entry[boundary] - self._most_gain_at_sender[hop] > most_seconds:
+                continue
+            costs = self._entered(boundary)
+            costs[others] += seconds - here - self.distances[others]
+            costs += spent
+            costs[hop] = np.inf
+            costs[(costs > most_seconds) | (self.fresh + self._hops[boundary] > most_hops)] = np.inf
+            better = costs < best - EQUAL_SECONDS if boundary > entered + 1 else costs < best
+            np.copyto(best, costs, where=better)
+            np.copyto(changes, boundary, where=better)
+        return best, changes
+
+    def change_seconds(self, hop: int, following: int, layers: int) -> float:
+        """What it costs that `hop` computes so many layers and that `following` is entered then."""
+        others, seconds = self._by_sender.of(hop)
+        known = seconds[others == following]
+        way = float(known[0]) if len(known) else float(self.distances[hop] + self.distances[following])
+        return layers * float(self.speeds[hop]) + way + float(self.entries[following])
+
+    def _column(self, read: Callable[[Candidate], Any], kind: Any) -> Any:
+        return np.fromiter(map(read, self.candidates), kind, len(self.candidates))
+
+    def _break_client_links(self, broken: Broken) -> None:
+        senders = {sender for sender, receiver in broken if receiver == CLIENT}
+        receivers = {receiver for sender, receiver in broken if sender == CLIENT}
+        for index, candidate in enumerate(self.candidates if senders or receivers else ()):
+            self._to_client[index] += LAST_RESORT_SECONDS * (candidate.peer_id in senders)
+            self._from_client[index] += LAST_RESORT_SECONDS * (candidate.peer_id in receivers)
+
+    def _sweep(self) -> None:
+        handing_over, hops_after = self._to_client.copy(), np.zeros(len(self.candidates), np.int16)
+        for boundary in range(len(self.boundaries) - 2, -1, -1):
+            start, end = self.boundaries[boundary], self.boundaries[boundary + 1]
+            going_on, hops = self._rest[boundary + 1], self._hops[boundary + 1]
+            handing_over[self.held[self.ends[self.held] != end]] = np.inf  # a held cache: all layers or none
+            changes = handing_over < going_on - EQUAL_SECONDS
+            rest = self._rest[boundary]
+            np.minimum(handing_over, going_on, out=rest)
+            rest += (end - start) * self.speeds
+            rest[(self.starts > start) | (self.ends < end)] = np.inf
+            self._hops[boundary] = np.where(changes, hops_after, hops)
+            if boundary:
+                handing_over, hops_after = self._hand_over(boundary)
+
+    def _entered(self, boundary: int) -> Floats:
+        """For each server: the cost of the rest if the route comes to it at this boundary, its way in included."""
+        costs = self._rest[boundary] + self.entries
+        costs += self.distances
+        costs[self.held[self.starts[self.held] != self.boundaries[boundary]]] = np.inf
+        return costs
+
+    def _hand_over(self, boundary: int) -> tuple[Floats, Counts]:
+        """For each server: the cost of the rest if the route leaves it at this boundary, and its new hops."""
+        costs = self._entered(boundary)
+        hops = self.fresh + self._hops[boundary]
+        best = int(costs.argmin())
+        least = self._best_entry[boundary] = float(costs[best])
+        handing_over: Floats = self.distances + least
+        if not np.isfinite(least):
+            return handing_over, hops
+        following: Indices = np.full(len(costs), best)
+        if len(self._longer):
+            least = self._take_longer_ways(boundary, best, costs, handing_over, following)
+        if len(self._shorter):
+            self._take_shorter_ways(least, costs, handing_over, following)
+        return handing_over, hops[following]
+
+    def _take_longer_ways(
+        self, boundary: int, best: int, costs: Floats, handing_over: Floats, following: Indices
+    ) -> float:
+        """Correct the servers from which the way to the best next one is longer than assumed.
+
+        Each takes that way, or goes to the next best one, unless the way there is longer as well, and so on.
+        Returns the most that any server pays after its own half of the way.
+        """
+        senders, seconds = self._leavers(boundary, *self._longer.of(best))
+        if not len(senders):
+            return float(costs[best])
+        corrected = senders
+        handing_over[senders] = np.inf
+        rest = costs.copy()
+        while len(senders):
+            self._improve(senders, seconds + (costs[best] - self.distances[best]), best, handing_over, following)
+            rest[best] = np.inf
+            best = int(rest.argmin())
+            assumed = self.distances[senders] + rest[best]
+            senders = senders[assumed < handing_over[senders]]  # the others have found the best way
+            longer, longer_seconds = self._longer.of(best)
+            is_longer = np.isin(senders, longer, assume_unique=True)
+            direct = senders[~is_longer]
+            self._improve(direct, self.distances[direct] + rest[best], best, handing_over, following)
+            among = np.isin(longer, senders[is_longer], assume_unique=True)
+            senders, seconds = longer[among], longer_seconds[among]
+        return max(float(costs.min()), float((handing_over[corrected] - self.distances[corrected]).max()))
+
+    def _take_shorter_ways(
+        self, most: float, costs: Floats, handing_over: Floats, following: Indices
+    ) -> None:
+        """Let each server take a link that is shorter than assumed, where that is the better way.
+
+        `most` is the most that any server pays so far after its own half of the way.
+        """
+        worth = np.flatnonzero(costs - self._most_gain < most)
+        receivers, senders, seconds = self._shorter.of_all(worth)
+        found = seconds + (costs - self.distances)[receivers]
+        better = np.flatnonzero(found < handing_over[senders])
+        better = better[np.argsort(-found[better], kind="stable")]  # the last of equal indices is kept
+        handing_over[senders[better]] = found[better]
+        following[senders[better]] = receivers[better]
+
+    def _leavers(self, boundary: int, senders: Indices, seconds: Floats) -> tuple[Indices, Floats]:
+        """Keep the senders that a route can leave at this boundary, as far as their layers say."""
+        layer = self.boundaries[boundary]
+        can = (self.starts[senders] < layer) & (layer <= self.ends[senders])
+        return senders[can], seconds[can]
+
+    @staticmethod
+    def _improve(
+        senders: Indices, found: Floats, receiver: int, handing_over: Floats, following: Indices
+    ) -> None:
+        better = found < handing_over[senders]
+        handing_over[senders[better]] = found[better]
+        following[senders[better]] = receiver
