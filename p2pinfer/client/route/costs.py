@@ -1,14 +1,14 @@
 """What is still to pay from every server at every layer to the end of the route. Pure.
 
-One sweep from the last layer to the first. At each boundary between layers it knows, for every server at once,
+One sweep from the last layer to the first. At each boundary between layers it knows, for all servers at once,
 what the rest of the route costs from there if the server goes on, and if it hands over: dynamic programming
-over (boundary, server) with min-plus products, whose matrix of delays is a sum but for the known links. It
-takes one pass over arrays per boundary, and looks at a link only where that link can be the better way.
+over (boundary, server) with min-plus products, whose matrix of delays is a sum but for the known links. So a
+boundary takes one pass over the servers, and a look at the links that may be the better way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -23,24 +23,28 @@ Counts = NDArray[np.int16]
 EQUAL_SECONDS = 1e-12
 """Sums of the same numbers in another order differ by less; nothing that is measured does."""
 
+_FEW_LINKS = 8192
+"""Up to so many are looked at all together; of more, first those to servers that are near the best one."""
+
 
 class Costs:
     """The costs of routes through candidates of one numerics class, in seconds per token.
 
     A route may change servers at `boundaries`, which are counted by their place in that list. Without known
     links those are the layers where some server begins or ends: between two of them the cost of changing is a
-    straight line, whose lowest value lies at an end, and a server between two others is never quicker than the
-    direct way. With known or broken links a detour may be, over one layer of a third server: then every layer is one.
+    straight line, whose lowest value lies at an end, and no detour is quicker than the direct way. With known
+    or broken links a detour over one layer of a third server may be quicker: then every layer is one.
     """
 
     def __init__(self, candidates: Sequence[Candidate], num_layers: int, broken: Broken) -> None:
         self.candidates = candidates
-        self.starts = self._column(lambda one: one.layers.start, np.int32)
-        self.ends = np.minimum(self._column(lambda one: one.layers.end, np.int32), num_layers)
-        self.speeds: Floats = self._column(attrgetter("seconds_per_layer"), np.float64)
-        self.distances: Floats = self._column(attrgetter("round_trip_seconds"), np.float64) / 2
-        self.entries: Floats = self._column(attrgetter("entry_seconds"), np.float64)
-        self.held = np.flatnonzero(self._column(attrgetter("held"), np.bool_))
+        self.starts = self._column("layers.start", np.int32)
+        self.ends = np.minimum(self._column("layers.end", np.int32), num_layers)
+        self.speeds: Floats = self._column("seconds_per_layer", np.float64)
+        self.distances: Floats = self._column("round_trip_seconds", np.float64) / 2
+        self.entries: Floats = self._column("entry_seconds", np.float64)
+        self.held = np.flatnonzero(self._column("held", np.bool_))
+        self._arrivals = self.entries + self.distances
         self.fresh = np.ones(len(candidates), np.int16)
         self.fresh[self.held] = 0
         self._from_client, self._to_client = self.distances.copy(), self.distances.copy()
@@ -82,11 +86,10 @@ class Costs:
     def next_hops(
         self, hop: int, entered: int, most_seconds: float, most_hops: int
     ) -> tuple[Floats, Indices]:
-        """For each candidate as the next hop: the cost of the rest of the route, and the boundary of the change.
+        """For each candidate as the next hop: what the rest of the route costs, and where it begins.
 
         `hop` was entered at boundary `entered`; its own layers count. Of several boundaries the cheapest is
-        returned. The cost is infinite if it exceeds `most_seconds` or if the rest needs more than `most_hops`
-        new hops.
+        taken. The cost is infinite if it exceeds `most_seconds`, or if more than `most_hops` new hops follow.
         """
         best, changes = np.full(len(self.candidates), np.inf), np.zeros(len(self.candidates), np.intp)
         others, seconds = self._by_sender.of(hop)
@@ -117,8 +120,8 @@ class Costs:
         way = float(known[0]) if len(known) else float(self.distances[hop] + self.distances[following])
         return layers * float(self.speeds[hop]) + way + float(self.entries[following])
 
-    def _column(self, read: Callable[[Candidate], Any], kind: Any) -> Any:
-        return np.fromiter(map(read, self.candidates), kind, len(self.candidates))
+    def _column(self, name: str, kind: Any) -> Any:
+        return np.fromiter(map(attrgetter(name), self.candidates), kind, len(self.candidates))
 
     def _break_client_links(self, broken: Broken) -> None:
         senders = {sender for sender, receiver in broken if receiver == CLIENT}
@@ -128,59 +131,66 @@ class Costs:
             self._from_client[index] += LAST_RESORT_SECONDS * (candidate.peer_id in receivers)
 
     def _sweep(self) -> None:
-        handing_over, hops_after = self._to_client.copy(), np.zeros(len(self.candidates), np.int16)
+        handing_over, hops_after = self._to_client, np.zeros(len(self.candidates), np.int16)
         for boundary in range(len(self.boundaries) - 2, -1, -1):
             start, end = self.boundaries[boundary], self.boundaries[boundary + 1]
-            going_on, hops = self._rest[boundary + 1], self._hops[boundary + 1]
-            handing_over[self.held[self.ends[self.held] != end]] = np.inf  # a held cache: all layers or none
-            changes = handing_over < going_on - EQUAL_SECONDS
-            rest = self._rest[boundary]
+            absent = (self.starts > start) | (self.ends < end)
+            if boundary < len(self.boundaries) - 2:
+                handing_over, hops_after = self._hand_over(boundary + 1, absent)
+            if len(self.held):  # a held cache serves all its layers or none
+                handing_over[self.held[self.ends[self.held] != end]] = np.inf
+            rest, going_on = self._rest[boundary], self._rest[boundary + 1]
             np.minimum(handing_over, going_on, out=rest)
+            np.copyto(self._hops[boundary], self._hops[boundary + 1])
+            np.copyto(self._hops[boundary], hops_after, where=handing_over < going_on - EQUAL_SECONDS)
             rest += (end - start) * self.speeds
-            rest[(self.starts > start) | (self.ends < end)] = np.inf
-            self._hops[boundary] = np.where(changes, hops_after, hops)
-            if boundary:
-                handing_over, hops_after = self._hand_over(boundary)
+            rest[absent] = np.inf
 
     def _entered(self, boundary: int) -> Floats:
-        """For each server: the cost of the rest if the route comes to it at this boundary, its way in included."""
-        costs = self._rest[boundary] + self.entries
-        costs += self.distances
-        costs[self.held[self.starts[self.held] != self.boundaries[boundary]]] = np.inf
+        """For each server: what the rest costs if a route comes to it here, its half of the way included."""
+        costs: Floats = self._rest[boundary] + self._arrivals
+        if len(self.held):
+            costs[self.held[self.starts[self.held] != self.boundaries[boundary]]] = np.inf
         return costs
 
-    def _hand_over(self, boundary: int) -> tuple[Floats, Counts]:
-        """For each server: the cost of the rest if the route leaves it at this boundary, and its new hops."""
+    def _hand_over(self, boundary: int, absent: NDArray[np.bool_]) -> tuple[Floats, Counts]:
+        """For each server: the cost of the rest if the route leaves it at this boundary, and its new hops.
+
+        Those that are `absent`, because they don't have the layers before it, get any number.
+        """
         costs = self._entered(boundary)
         hops = self.fresh + self._hops[boundary]
         best = int(costs.argmin())
         least = self._best_entry[boundary] = float(costs[best])
         handing_over: Floats = self.distances + least
-        if not np.isfinite(least):
-            return handing_over, hops
+        if least == np.inf or not len(self._by_sender):
+            return handing_over, hops[best : best + 1]
+        handing_over[absent] = -np.inf  # no link is better than that
         following: Indices = np.full(len(costs), best)
         if len(self._longer):
-            least = self._take_longer_ways(boundary, best, costs, handing_over, following)
+            least = self._take_longer_ways(best, costs, handing_over, following)
         if len(self._shorter):
             self._take_shorter_ways(least, costs, handing_over, following)
         return handing_over, hops[following]
 
-    def _take_longer_ways(
-        self, boundary: int, best: int, costs: Floats, handing_over: Floats, following: Indices
-    ) -> float:
+    def _take_longer_ways(self, best: int, costs: Floats, handing_over: Floats, following: Indices) -> float:
         """Correct the servers from which the way to the best next one is longer than assumed.
 
         Each takes that way, or goes to the next best one, unless the way there is longer as well, and so on.
         Returns the most that any server pays after its own half of the way.
         """
-        senders, seconds = self._leavers(boundary, *self._longer.of(best))
+        senders, seconds = self._longer.of(best)
+        present = handing_over[senders] != -np.inf
+        senders, seconds = senders[present], seconds[present]
         if not len(senders):
             return float(costs[best])
         corrected = senders
         handing_over[senders] = np.inf
         rest = costs.copy()
         while len(senders):
-            self._improve(senders, seconds + (costs[best] - self.distances[best]), best, handing_over, following)
+            self._improve(
+                senders, seconds + (costs[best] - self.distances[best]), best, handing_over, following
+            )
             rest[best] = np.inf
             best = int(rest.argmin())
             assumed = self.distances[senders] + rest[best]
@@ -200,19 +210,19 @@ class Costs:
 
         `most` is the most that any server pays so far after its own half of the way.
         """
-        worth = np.flatnonzero(costs - self._most_gain < most)
-        receivers, senders, seconds = self._shorter.of_all(worth)
-        found = seconds + (costs - self.distances)[receivers]
-        better = np.flatnonzero(found < handing_over[senders])
-        better = better[np.argsort(-found[better], kind="stable")]  # the last of equal indices is kept
-        handing_over[senders[better]] = found[better]
-        following[senders[better]] = receivers[better]
-
-    def _leavers(self, boundary: int, senders: Indices, seconds: Floats) -> tuple[Indices, Floats]:
-        """Keep the senders that a route can leave at this boundary, as far as their layers say."""
-        layer = self.boundaries[boundary]
-        can = (self.starts[senders] < layer) & (layer <= self.ends[senders])
-        return senders[can], seconds[can]
+        if len(self._shorter) <= _FEW_LINKS:
+            receivers, senders, seconds = self._shorter.all()
+        else:
+            worth = np.flatnonzero(costs - self._most_gain < most)
+            receivers, senders, seconds = self._shorter.of_all(worth)
+        found = (costs - self.distances)[receivers] + seconds
+        better = (found < handing_over[senders]).nonzero()[0]
+        if not len(better):
+            return
+        receivers, senders, found = receivers[better], senders[better], found[better]
+        np.minimum.at(handing_over, senders, found)
+        best = found == handing_over[senders]
+        following[senders[best]] = receivers[best]
 
     @staticmethod
     def _improve(

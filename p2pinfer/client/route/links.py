@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
+from operator import methodcaller
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ Indices = NDArray[np.intp]
 Broken = Collection[tuple[PeerId, PeerId]]
 """Sender and receiver of each link on which a message was lost lately. CLIENT may be either."""
 
+_VALUES = methodcaller("values")
+
 
 class Links:
     """Pairs of candidates (by index), with the one-way seconds between them, grouped by one of the two."""
@@ -30,6 +33,7 @@ class Links:
     def __init__(self, count: int, keys: Indices, others: Indices, seconds: Floats) -> None:
         """`keys` has the member of each pair by which they are grouped; `count` is the number of groups."""
         order = np.argsort(keys, kind="stable")
+        self.keys = keys[order]
         self.others = others[order]
         self.seconds = seconds[order]
         self._first = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=count)))).astype(np.intp)
@@ -41,6 +45,10 @@ class Links:
         """The other member of each pair of this group, and the seconds."""
         group = slice(self._first[key], self._first[key + 1])
         return self.others[group], self.seconds[group]
+
+    def all(self) -> tuple[Indices, Indices, Floats]:
+        """The members of every pair, those that group them first, and the seconds."""
+        return self.keys, self.others, self.seconds
 
     def of_all(self, keys: Indices) -> tuple[Indices, Indices, Floats]:
         """The members of each pair of these groups, those of `keys` first, and the seconds."""
@@ -76,8 +84,8 @@ def known_links(candidates: Sequence[Candidate], broken: Broken) -> tuple[Indice
     count = int(sizes.sum())
     first = {peer_id: indices[0] for peer_id, indices in at.items()}
     senders = np.repeat(np.arange(len(known)), sizes)
-    receivers_ = np.fromiter((first.get(peer, -1) for peer in chain.from_iterable(known)), np.intp, count)
-    round_trips_ = chain.from_iterable(round_trips.values() for round_trips in known)
+    receivers_ = np.fromiter(map(first.get, chain.from_iterable(known), repeat(-1)), np.intp, count)
+    round_trips_ = chain.from_iterable(map(_VALUES, known))
     seconds = np.fromiter(round_trips_, np.float64, count) / 2
     is_here = receivers_ >= 0
     senders, receivers_, seconds = senders[is_here], receivers_[is_here], seconds[is_here]

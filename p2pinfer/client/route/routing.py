@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -66,13 +67,20 @@ def _complete_classes(candidates: Sequence[Candidate], num_layers: int) -> list[
     classes: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         classes[candidate.numerics].append(candidate)
-    complete = [
-        (numerics, members)
-        for numerics, members in classes.items()
-        if not missing_spans([member.layers for member in members], num_layers)
-    ]
+    complete = [one for one in classes.items() if _is_complete(one[1], num_layers)]
     complete.sort(key=lambda one: (-len(one[1]), one[0]))
     return [members for _, members in complete[:_MOST_CLASSES]]
+
+
+def _is_complete(members: Sequence[Candidate], num_layers: int) -> bool:
+    """True if some member has each layer. Like `missing_spans`, and quicker for thousands."""
+    begin = np.fromiter(map(attrgetter("layers.start"), members), np.intp, len(members))
+    end = np.fromiter(map(attrgetter("layers.end"), members), np.intp, len(members))
+    changes = (
+        np.bincount(begin, minlength=num_layers)[:num_layers]
+        - np.bincount(end, minlength=num_layers)[:num_layers]
+    )
+    return bool((np.cumsum(changes) > 0).all())
 
 
 def _route(classes: Sequence[Costs], chance: Chance | None) -> list[RouteHop] | None:
@@ -120,7 +128,9 @@ def _walk(
         hop = following
 
 
-def _drawn(seconds: np.typing.NDArray[np.float64], candidates: Sequence[Candidate], chance: Chance | None) -> int:
+def _drawn(
+    seconds: np.typing.NDArray[np.float64], candidates: Sequence[Candidate], chance: Chance | None
+) -> int:
     """Draw one of the candidates with finite costs; without `chance` the cheapest.
 
     A held hop stays if the cheapest route has it.
