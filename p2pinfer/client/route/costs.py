@@ -36,7 +36,11 @@ class Costs:
     or broken links a detour over one layer of a third server may be quicker: then every layer is one.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], num_layers: int, broken: Broken) -> None:
+    def __init__(
+        self, candidates: Sequence[Candidate], num_layers: int, broken: Broken, *, for_walking: bool = True
+    ) -> None:
+        """`for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
+        self._is_for_walking = for_walking
         self.candidates = candidates
         self.starts = self._column("layers.start", np.int32)
         self.ends = np.minimum(self._column("layers.end", np.int32), num_layers)
@@ -65,8 +69,8 @@ class Costs:
         cuts = {0, num_layers, *self.starts.tolist(), *self.ends.tolist()}
         self.boundaries = list(range(num_layers + 1)) if len(senders) or broken else sorted(cuts)
         # Of a server at a boundary, if it computes the next layers: what the rest costs, and its new hops.
-        self._rest = np.full((len(self.boundaries), count), np.inf)
-        self._hops: Counts = np.zeros((len(self.boundaries), count), np.int16)
+        self._rest: list[Floats] = [np.full(count, np.inf)] * len(self.boundaries)
+        self._hops: list[Counts] = [np.zeros(count, np.int16)] * len(self.boundaries)
         self._best_entry = np.full(len(self.boundaries), np.inf)
         self._sweep()
 
@@ -139,12 +143,15 @@ class Costs:
                 handing_over, hops_after = self._hand_over(boundary + 1, absent)
             if len(self.held):  # a held cache serves all its layers or none
                 handing_over[self.held[self.ends[self.held] != end]] = np.inf
-            rest, going_on = self._rest[boundary], self._rest[boundary + 1]
-            np.minimum(handing_over, going_on, out=rest)
-            np.copyto(self._hops[boundary], self._hops[boundary + 1])
-            np.copyto(self._hops[boundary], hops_after, where=handing_over < going_on - EQUAL_SECONDS)
+            going_on = self._rest[boundary + 1]
+            changes = handing_over < going_on - EQUAL_SECONDS
+            self._hops[boundary] = np.where(changes, hops_after, self._hops[boundary + 1])
+            rest = np.minimum(handing_over, going_on)
             rest += (end - start) * self.speeds
             rest[absent] = np.inf
+            self._rest[boundary] = rest
+            if not self._is_for_walking:
+                self._rest[boundary + 1], self._hops[boundary + 1] = rest[:0], hops_after[:0]
 
     def _entered(self, boundary: int) -> Floats:
         """For each server: what the rest costs if a route comes to it here, its half of the way included."""

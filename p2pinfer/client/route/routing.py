@@ -57,7 +57,7 @@ def find_route(
 def cheapest_seconds(candidates: Iterable[Candidate], num_layers: int) -> float | None:
     """Return the seconds per token of the route that `find_route` finds; None if there is no route."""
     classes = _complete_classes(list(candidates), num_layers)
-    found = [float(Costs(members, num_layers, ()).first()[0].min()) for members in classes]
+    found = [float(Costs(members, num_layers, (), for_walking=False).first()[0].min()) for members in classes]
     seconds = min(found, default=math.inf)
     return seconds if math.isfinite(seconds) else None
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from p2pinfer.client.route.candidate import Candidate
@@ -112,13 +113,14 @@ def times_of(servers: int, links: int, searches: int, chances: random.Random) ->
         swarm = large_swarm(servers, NUM_LAYERS, links, chances)
         find_route(swarm, NUM_LAYERS, chance=chances.random)
         for _ in range(-(-searches // _SWARMS)):
-            fast.append(milliseconds(lambda here=swarm: find_route(here, NUM_LAYERS, chance=chances.random)))
+            fast.append(milliseconds(partial(find_route, swarm, NUM_LAYERS, chance=chances.random)))
     if servers <= _SLOW_SEARCH_SERVERS:
-        slow = milliseconds(lambda: slow_search(swarm))
+        slow = milliseconds(partial(slow_search, swarm))
     times = Times(servers=servers, links=links, fast=sorted(fast), slow=slow)
+    slow_text = "-" if slow is None else f"{slow:.0f}"
     print(
         f"{servers:>8}{links:>7}{part_of(times.fast, 0.5):>9.1f}{part_of(times.fast, 0.99):>9.1f}"
-        f"{P99_TARGETS_MS[servers]:>8.0f}{'-' if slow is None else f'{slow:.0f}':>13}  {verdict(times.is_met)}",
+        f"{P99_TARGETS_MS[servers]:>8.0f}{slow_text:>13}  {verdict(times.is_met)}",
         flush=True,
     )
     return times

@@ -46,7 +46,7 @@ def large_swarm(servers: int, num_layers: int, links: int, chances: random.Rando
     for number, (place, span) in enumerate(zip(places, spans, strict=True)):
         others = holders[span.end]
         known = chances.sample(others, min(len(others), _NEIGHBOURS_LOOKED_AT if links else 0))
-        nearest = sorted(known, key=lambda other, here=place: abs(places[other] - here))[:links]
+        nearest = sorted((round_trip(place, places[other]), other) for other in known)[:links]
         swarm.append(
             Candidate(
                 peer_id=names[number],
@@ -55,7 +55,7 @@ def large_swarm(servers: int, num_layers: int, links: int, chances: random.Rando
                 seconds_per_layer=chances.uniform(0.0005, 0.004),
                 entry_seconds=0.0008 + 0.01 * chances.randint(0, 3),
                 round_trip_seconds=round_trip(place, 0.5 + 0.5j),
-                next_hop_seconds={names[other]: round_trip(place, places[other]) for other in nearest},
+                next_hop_seconds={names[other]: seconds for seconds, other in nearest},
                 free_tokens=chances.randint(1_000, 100_000),
             )
         )
