@@ -42,8 +42,8 @@ class Costs:
         """`for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
         self._is_for_walking = for_walking
         self.candidates = candidates
-        self.starts = self._column("layers.start", np.int32)
-        self.ends = np.minimum(self._column("layers.end", np.int32), num_layers)
+        self.starts = self._column("layers.start", np.int16)
+        self.ends = np.minimum(self._column("layers.end", np.int16), num_layers)
         self.speeds: Floats = self._column("seconds_per_layer", np.float64)
         self.distances: Floats = self._column("round_trip_seconds", np.float64) / 2
         self.entries: Floats = self._column("entry_seconds", np.float64)
@@ -147,7 +147,7 @@ class Costs:
             changes = handing_over < going_on - EQUAL_SECONDS
             self._hops[boundary] = np.where(changes, hops_after, self._hops[boundary + 1])
             rest = np.minimum(handing_over, going_on)
-            rest += (end - start) * self.speeds
+            rest += self.speeds if end - start == 1 else (end - start) * self.speeds
             rest[absent] = np.inf
             self._rest[boundary] = rest
             if not self._is_for_walking:
@@ -166,19 +166,18 @@ class Costs:
         Those that are `absent`, because they don't have the layers before it, get any number.
         """
         costs = self._entered(boundary)
-        hops = self.fresh + self._hops[boundary]
         best = int(costs.argmin())
         least = self._best_entry[boundary] = float(costs[best])
         handing_over: Floats = self.distances + least
         if least == np.inf or not len(self._by_sender):
-            return handing_over, hops[best : best + 1]
+            return handing_over, self.fresh[best : best + 1] + self._hops[boundary][best]
         handing_over[absent] = -np.inf  # no link is better than that
         following: Indices = np.full(len(costs), best)
         if len(self._longer):
             least = self._take_longer_ways(best, costs, handing_over, following)
         if len(self._shorter):
             self._take_shorter_ways(least, costs, handing_over, following)
-        return handing_over, hops[following]
+        return handing_over, (self.fresh + self._hops[boundary])[following]
 
     def _take_longer_ways(self, best: int, costs: Floats, handing_over: Floats, following: Indices) -> float:
         """Correct the servers from which the way to the best next one is longer than assumed.

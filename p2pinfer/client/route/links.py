@@ -32,7 +32,8 @@ class Links:
 
     def __init__(self, count: int, keys: Indices, others: Indices, seconds: Floats) -> None:
         """`keys` has the member of each pair by which they are grouped; `count` is the number of groups."""
-        order = np.argsort(keys, kind="stable")
+        narrow = keys.astype(np.uint16) if count <= 2**16 else keys  # sorted without comparisons
+        order = np.argsort(narrow, kind="stable")
         self.keys = keys[order]
         self.others = others[order]
         self.seconds = seconds[order]
@@ -63,28 +64,14 @@ def known_links(candidates: Sequence[Candidate], broken: Broken) -> tuple[Indice
 
     Two candidates of one peer never follow each other: infinitely far. A broken link costs the last resort.
     """
-    at: dict[PeerId, list[int]] = defaultdict(list)
-    for index, candidate in enumerate(candidates):
-        at[candidate.peer_id].append(index)
-    lost: dict[PeerId, list[PeerId]] = defaultdict(list)
-    for sender, receiver in broken:
-        if sender in at and receiver in at:
-            lost[sender].append(receiver)
+    at = dict(zip((candidate.peer_id for candidate in candidates), range(len(candidates)), strict=True))
     known: list[Mapping[PeerId, float]] = [candidate.next_hop_seconds for candidate in candidates]
-    for sender, receivers in lost.items():
-        for index in at[sender]:
-            round_trips = dict(known[index])
-            for receiver in receivers:
-                ends = candidates[index], candidates[at[receiver][0]]
-                assumed = sum(end.round_trip_seconds for end in ends)
-                round_trips[receiver] = round_trips.get(receiver, assumed) + 2 * LAST_RESORT_SECONDS
-            known[index] = round_trips
-
+    if broken:
+        _lengthen(known, candidates, at, broken)
     sizes = np.fromiter(map(len, known), np.intp, len(known))
     count = int(sizes.sum())
-    first = {peer_id: indices[0] for peer_id, indices in at.items()}
     senders = np.repeat(np.arange(len(known)), sizes)
-    receivers_ = np.fromiter(map(first.get, chain.from_iterable(known), repeat(-1)), np.intp, count)
+    receivers_ = np.fromiter(map(at.get, chain.from_iterable(known), repeat(-1)), np.intp, count)
     round_trips_ = chain.from_iterable(map(_VALUES, known))
     seconds = np.fromiter(round_trips_, np.float64, count) / 2
     is_here = receivers_ >= 0
@@ -92,7 +79,31 @@ def known_links(candidates: Sequence[Candidate], broken: Broken) -> tuple[Indice
     if len(at) == len(candidates):
         other = senders != receivers_
         return senders[other], receivers_[other], seconds[other]
-    return _with_twins(list(at.values()), len(candidates), senders, receivers_, seconds)
+    groups: dict[PeerId, list[int]] = {}
+    for index, candidate in enumerate(candidates):
+        groups.setdefault(candidate.peer_id, []).append(index)
+    return _with_twins(list(groups.values()), len(candidates), senders, receivers_, seconds)
+
+
+def _lengthen(
+    known: list[Mapping[PeerId, float]],
+    candidates: Sequence[Candidate],
+    at: Mapping[PeerId, int],
+    broken: Broken,
+) -> None:
+    """Add the price of the last resort to the round trips of broken links, a half for each direction."""
+    lost: dict[PeerId, list[PeerId]] = defaultdict(list)
+    for sender, receiver in broken:
+        if sender in at and receiver in at:
+            lost[sender].append(receiver)
+    for index, candidate in enumerate(candidates):
+        if candidate.peer_id not in lost:
+            continue
+        round_trips = dict(known[index])
+        for receiver in lost[candidate.peer_id]:
+            assumed = candidate.round_trip_seconds + candidates[at[receiver]].round_trip_seconds
+            round_trips[receiver] = round_trips.get(receiver, assumed) + 2 * LAST_RESORT_SECONDS
+        known[index] = round_trips
 
 
 def _with_twins(
@@ -104,10 +115,9 @@ def _with_twins(
         peer[list(group)] = number
     parts = [(senders, receivers, seconds)]
     for group in groups:
-        for twin in group[1:]:
-            to_first = receivers == group[0]
-            times = int(to_first.sum())
-            parts.append((senders[to_first], np.full(times, twin), seconds[to_first]))
+        for twin in group[:-1]:  # the links so far lead to the last one
+            to_last = receivers == group[-1]
+            parts.append((senders[to_last], np.full(int(to_last.sum()), twin), seconds[to_last]))
     senders, receivers, seconds = (np.concatenate(column) for column in zip(*parts, strict=True))
     other = peer[senders] != peer[receivers]
     cut = [(one, two) for group in groups if len(group) > 1 for one in group for two in group if one != two]
