@@ -31,3 +31,29 @@ async def test_unless_there_is_no_other():
         [only] = swarm.members
         only.leaves_at = time.time() + 5
         assert await in_client(swarm, chosen, num_layers=2) == only.peer_id
+
+
+async def test_nobody_begins_with_a_server_that_has_announced_too_little_room():
+    """A session here takes 256 tokens of the cache."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        full, free = swarm.members
+        full.sessions.cache_tokens = 255
+        for _ in range(3):
+            assert await in_client(swarm, chosen, num_layers=2) == free.peer_id
+
+
+async def test_unless_all_have_too_little():
+    """The announcement may be old: the server itself decides, and here it has room."""
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [only] = swarm.members
+        only.announced_free_tokens = 0
+        assert await in_client(swarm, chosen, num_layers=2) == only.peer_id
+
+
+async def test_steps_that_wait_at_a_server_count_like_its_compute_time():
+    """A hundred steps of two layers are longer than any difference between two ways on one machine."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        busy, idle = swarm.members
+        busy.queue_depth = 100
+        for _ in range(3):
+            assert await in_client(swarm, chosen, num_layers=2) == idle.peer_id
