@@ -27,6 +27,7 @@ from p2pinfer.client.route.shortage import LeftOut, Why, explained
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.threads import in_thread
 from p2pinfer.types import LayerSeconds, PeerId
 
 logger = logging.getLogger(__name__)
@@ -38,8 +39,11 @@ _FRESH_RECORDS_SECONDS = 5.0
 _FRESH_PING_SECONDS = 15.0
 _CONFIRMED_PING_SECONDS = 2.0
 _LAGGARDS_SECONDS = 0.5
+_MORE_ANSWERS_SECONDS = 0.02
 _OPENING_SECONDS = 0.1
 _NEWS_SECONDS = 600.0
+_SEARCHED_AT_ONCE = 1000
+"""A search among more candidates takes over 10 ms, so the event loop doesn't wait for it."""
 _ASSUMED_SECONDS_PER_LAYER = 0.001
 _ASSUMED_PREFILL = LayerSeconds(first=0.0001)
 _LEAVES_SOON_SECONDS = 60.0
@@ -148,19 +152,19 @@ class Directory:
         if waiting:  # not for all of them: a server that is gone never answers
             _, waiting = await asyncio.wait(waiting, timeout=_LAGGARDS_SECONDS)
         try:
-            while self._is_doubtful(route := self._find(usable, request)) and waiting:
-                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            while self._is_doubtful(route := await self._find(usable, request)) and waiting:
+                waiting = await _after_news(waiting)
             return route
         except NoRouteError:
             if not last_resort:
                 raise
         waiting |= self._ping(usable, request)
         while waiting:
-            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            waiting = await _after_news(waiting)
             with contextlib.suppress(NoRouteError):
-                return self._find(usable, request)
+                return await self._find(usable, request)
         try:
-            return self._find(usable, request)
+            return await self._find(usable, request)
         except NoRouteError as error:
             raise self._explained(error, request) from error
 
@@ -203,7 +207,7 @@ class Directory:
             if not self.experience.answered(life_of(record), request.fresh_ping_seconds)
         }
 
-    def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
+    async def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
         """Return the best route of the held hops and the servers that have answered."""
         held = {(server.hop.peer_id, server.hop.layers): server for server in request.held}
         records = {**{server.hop.peer_id: server.record for server in request.held}, **self._records}
@@ -216,7 +220,8 @@ class Directory:
             if self.experience.answered(life_of(record), request.fresh_ping_seconds)
         ]
         broken = self.experience.broken_links()
-        hops = find_route([*staying, *coming], self.num_layers, broken=broken, chance=self.chance)
+        search = partial(find_route, [*staying, *coming], self.num_layers, broken=broken, chance=self.chance)
+        hops = search() if len(coming) <= _SEARCHED_AT_ONCE else await in_thread(search)
         return [
             replace(held[(hop.peer_id, hop.layers)], hop=hop)
             if hop.held
@@ -277,6 +282,17 @@ def _waiting_seconds(record: Announcement, context_tokens: float) -> float:
 
 def _leaves_soon(record: Announcement) -> bool:
     return record.leaves_at is not None and record.leaves_at - time.time() < _LEAVES_SOON_SECONDS
+
+
+async def _after_news(pings: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait until a ping has ended, and a moment for others: a search for each of hundreds would take seconds.
+
+    Returns those that are still under way.
+    """
+    _, waiting = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
+    if waiting:
+        _, waiting = await asyncio.wait(waiting, timeout=_MORE_ANSWERS_SECONDS)
+    return waiting
 
 
 def _now() -> float:
