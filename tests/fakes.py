@@ -201,8 +201,6 @@ class FakeServer:
         self.runner = SessionRunner(self.batcher, asyncio.get_running_loop())
         self.draining = False
         self.leaves_at: float | None = None
-        self.queue_depth = 0  # as its record says
-        self.announced_free_tokens: int | None = None  # by its record; None: the truth
         self.num_layers = num_layers
         self.cache_tokens = cache_tokens
         self.handler = Handler(self.sessions, self.runner, self.load)
@@ -267,12 +265,7 @@ class FakeServer:
             layers=self.engine.span,
             state=ServerState.DRAINING if self.draining else ServerState.SERVING,
             leaves_at=self.leaves_at,
-            queue_depth=self.queue_depth,
-            free_cache_tokens=(
-                self.sessions.free_cache_tokens
-                if self.announced_free_tokens is None
-                else self.announced_free_tokens
-            ),
+            free_cache_tokens=self.sessions.free_cache_tokens,
             numerics=self.engine.numerics,
             endpoints=(f"127.0.0.1:{self.port}",),
             certificate=self.certificate_der,
