@@ -265,6 +265,7 @@ class FakeServer:
             layers=self.engine.span,
             state=ServerState.DRAINING if self.draining else ServerState.SERVING,
             leaves_at=self.leaves_at,
+            free_cache_tokens=self.sessions.free_cache_tokens,
             numerics=self.engine.numerics,
             endpoints=(f"127.0.0.1:{self.port}",),
             certificate=self.certificate_der,

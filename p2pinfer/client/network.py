@@ -66,7 +66,7 @@ class Network:
         """Join the swarm. Raises SwarmUnreachableError if no peer answers."""
         self.payer = Payer(identity)
         self.chance: Chance = random.random
-        """What spreads retries; a simulation puts a seeded one here."""
+        """What spreads retries and choices; a simulation puts a seeded one here."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="p2pinfer-network", daemon=True)
         self.open_chains: set[OpenChain] = set()
@@ -147,7 +147,9 @@ class Network:
         return carrier
 
     async def _follow(self, manifest: Manifest) -> Directory:
-        directory = Directory(self.swarm, self.carrier, manifest.hash, manifest.num_layers)
+        directory = Directory(
+            self.swarm, self.carrier, manifest.hash, manifest.num_layers, chance=lambda: self.chance()
+        )
         self._stack.push_async_callback(directory.close)
         return directory
 

@@ -19,7 +19,7 @@ from p2pinfer.client.chain.overdue import OverdueStep
 from p2pinfer.client.chain.prefill import step_tokens
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.reach.carrier import Carrier
-from p2pinfer.client.route.routing import CLIENT
+from p2pinfer.client.route.candidate import CLIENT
 from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind

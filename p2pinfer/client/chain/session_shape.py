@@ -16,3 +16,8 @@ class SessionShape:
     rows: int
     max_tokens: int
     wire_dtype: pb.WireDtype = pb.FLOAT32
+
+    @property
+    def cache_tokens(self) -> int:
+        """What the session takes of the cache in every layer, without the rounding to pages."""
+        return self.rows * self.max_tokens

@@ -44,6 +44,7 @@ class Replacements:
             numerics=self.numerics,
             tokens=sum(map(len, self.held())),
             tokens_to_come=tokens_to_come,
+            cache_tokens=self.chain.shape.cache_tokens if self.chain is not None else 0,
             without=without,
         )
 

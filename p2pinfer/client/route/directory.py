@@ -1,24 +1,33 @@
-"""The servers of a model and the best route through them: joins records, experience and routing."""
+"""The servers of a model and the best route through them: joins records, experience and routing.
+
+A token's price at a server: its layers, the steps that wait before it, the way there, and for a new hop its
+share of the replay. The queue is what the server announces, unless the client has measured steps there
+lately: those have waited.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
+from p2pinfer.backoff import Chance
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
 from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.hop_server import HopServer
-from p2pinfer.client.route.routing import CLIENT, Candidate, find_route
+from p2pinfer.client.route.routing import find_route
 from p2pinfer.client.route.shortage import LeftOut, Why, explained
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.threads import in_thread
 from p2pinfer.types import LayerSeconds, PeerId
 
 logger = logging.getLogger(__name__)
@@ -30,14 +39,17 @@ _FRESH_RECORDS_SECONDS = 5.0
 _FRESH_PING_SECONDS = 15.0
 _CONFIRMED_PING_SECONDS = 2.0
 _LAGGARDS_SECONDS = 0.5
+_MORE_ANSWERS_SECONDS = 0.02
 _OPENING_SECONDS = 0.1
 _NEWS_SECONDS = 600.0
+_SEARCHED_AT_ONCE = 1000
+"""A search among more candidates takes over 10 ms, so the event loop doesn't wait for it."""
 _ASSUMED_SECONDS_PER_LAYER = 0.001
 _ASSUMED_PREFILL = LayerSeconds(first=0.0001)
-_LAST_RESORT_SECONDS = 10.0
-"""The price of a doubted peer, of a peer about to leave, and of a broken link: more than any detour."""
 _LEAVES_SOON_SECONDS = 60.0
 """A session does not begin at a server that leaves sooner than this, unless there is no other."""
+_MOST_WAITING_SECONDS = 5.0
+"""However long a server says its queue is, a doubted one is worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +60,7 @@ class _RouteRequest:
     numerics: str | None
     price_seconds: Callable[[Announcement], float]  # per token to come
     context_tokens: float  # before a token to come, on average, in all rows together
+    cache_tokens: int  # that the session needs in every layer
     without: frozenset[PeerId]
     fresh_ping_seconds: float
 
@@ -60,6 +73,8 @@ class Directory:
     carrier: Carrier
     model: str
     num_layers: int
+    chance: Chance = random.random
+    """What chooses among nearly equal routes; a simulation puts a seeded one here."""
     experience: Experience = field(init=False)
     _records: dict[PeerId, Announcement] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
@@ -75,12 +90,14 @@ class Directory:
         numerics: str | None = None,
         tokens: int = 0,
         tokens_to_come: int = TOKENS_TO_COME,
+        cache_tokens: int = 0,
         without: Iterable[PeerId] = (),
     ) -> list[HopServer]:
         """Return the best route among servers that answer now. Raises NoRouteError.
 
         `held` are hops that have the caches of a session; a new hop needs a replay of its `tokens`. Hops that
         stay have `hop.held` set. The fewer `tokens_to_come`, the more a replay costs, and the more hops stay.
+        The session takes `cache_tokens` of every layer; a server that announces less room is a last resort.
         `numerics` restricts the route to one class. None of `without` gets a new place.
         """
         request = _RouteRequest(
@@ -88,6 +105,7 @@ class Directory:
             numerics=numerics,
             price_seconds=partial(_replay_seconds, tokens=tokens, tokens_to_come=tokens_to_come),
             context_tokens=tokens + tokens_to_come / 2,
+            cache_tokens=cache_tokens,
             without=frozenset(without),
             fresh_ping_seconds=_CONFIRMED_PING_SECONDS if held else _FRESH_PING_SECONDS,
         )
@@ -134,19 +152,19 @@ class Directory:
         if waiting:  # not for all of them: a server that is gone never answers
             _, waiting = await asyncio.wait(waiting, timeout=_LAGGARDS_SECONDS)
         try:
-            while self._is_doubtful(route := self._find(usable, request)) and waiting:
-                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            while self._is_doubtful(route := await self._find(usable, request)) and waiting:
+                waiting = await _after_news(waiting)
             return route
         except NoRouteError:
             if not last_resort:
                 raise
         waiting |= self._ping(usable, request)
         while waiting:
-            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            waiting = await _after_news(waiting)
             with contextlib.suppress(NoRouteError):
-                return self._find(usable, request)
+                return await self._find(usable, request)
         try:
-            return self._find(usable, request)
+            return await self._find(usable, request)
         except NoRouteError as error:
             raise self._explained(error, request) from error
 
@@ -189,17 +207,21 @@ class Directory:
             if not self.experience.answered(life_of(record), request.fresh_ping_seconds)
         }
 
-    def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
+    async def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
         """Return the best route of the held hops and the servers that have answered."""
         held = {(server.hop.peer_id, server.hop.layers): server for server in request.held}
         records = {**{server.hop.peer_id: server.record for server in request.held}, **self._records}
-        staying = [self._held_candidate(server, request) for server in request.held]
+        staying = [
+            self._held_candidate(server, records[server.hop.peer_id], request) for server in request.held
+        ]
         coming = [
             self._candidate(record, request)
             for record in usable
             if self.experience.answered(life_of(record), request.fresh_ping_seconds)
         ]
-        hops = find_route([*staying, *coming], self.num_layers, partial(self._delay, records))
+        broken = self.experience.broken_links()
+        search = partial(find_route, [*staying, *coming], self.num_layers, broken=broken, chance=self.chance)
+        hops = search() if len(coming) <= _SEARCHED_AT_ONCE else await in_thread(search)
         return [
             replace(held[(hop.peer_id, hop.layers)], hop=hop)
             if hop.held
@@ -207,35 +229,36 @@ class Directory:
             for hop in hops
         ]
 
-    def _delay(self, records: Mapping[PeerId, Announcement], here: PeerId, there: PeerId) -> float:
-        """One-way seconds: half the measured round trip; between servers what they announce, or a bound."""
-        penalty = _LAST_RESORT_SECONDS if self.experience.is_broken(here, there) else 0.0
-        if CLIENT in (here, there):
-            return penalty + self._round_trip(records[there if here == CLIENT else here]) / 2
-        announced = records[here].next_hop_seconds.get(there)
-        if announced is not None:
-            return penalty + announced / 2
-        return penalty + (self._round_trip(records[here]) + self._round_trip(records[there])) / 2
-
     def _round_trip(self, record: Announcement) -> float:
         return self.experience.round_trip(life_of(record))
 
     def _candidate(self, record: Announcement, request: _RouteRequest) -> Candidate:
-        last_resort = self.experience.is_doubted(life_of(record)) or _leaves_soon(record)
+        life = life_of(record)
+        has_room = record.free_cache_tokens >= request.cache_tokens
+        last_resort = self.experience.is_doubted(life) or _leaves_soon(record) or not has_room
+        waiting = 0.0 if self.experience.has_pace(life) else _waiting_seconds(record, request.context_tokens)
         return Candidate(
             peer_id=record.peer_id,
             layers=record.layers,
             numerics=record.numerics,
             seconds_per_layer=self._seconds_per_layer(record, request),
-            opening_seconds=request.price_seconds(record) + (_LAST_RESORT_SECONDS if last_resort else 0.0),
+            entry_seconds=request.price_seconds(record)
+            + waiting
+            + (LAST_RESORT_SECONDS if last_resort else 0.0),
+            round_trip_seconds=self.experience.round_trip(life),
+            next_hop_seconds=record.next_hop_seconds,
+            free_tokens=record.free_cache_tokens,
         )
 
-    def _held_candidate(self, server: HopServer, request: _RouteRequest) -> Candidate:
+    def _held_candidate(self, server: HopServer, latest: Announcement, request: _RouteRequest) -> Candidate:
+        """Its queue has no price: the session's own steps may be in it."""
         return Candidate(
             peer_id=server.hop.peer_id,
             layers=server.hop.layers,
             numerics=server.record.numerics,
             seconds_per_layer=self._seconds_per_layer(server.record, request),
+            round_trip_seconds=self._round_trip(latest),
+            next_hop_seconds=latest.next_hop_seconds,
             held=True,
         )
 
@@ -251,8 +274,25 @@ def _replay_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) -
     return (_OPENING_SECONDS + prefill_seconds) / tokens_to_come
 
 
+def _waiting_seconds(record: Announcement, context_tokens: float) -> float:
+    """What a token waits for the steps that were before it when the server last announced itself."""
+    step_seconds = (record.decode.after(context_tokens) or _ASSUMED_SECONDS_PER_LAYER) * len(record.layers)
+    return min(_MOST_WAITING_SECONDS, record.queue_depth * step_seconds)
+
+
 def _leaves_soon(record: Announcement) -> bool:
     return record.leaves_at is not None and record.leaves_at - time.time() < _LEAVES_SOON_SECONDS
+
+
+async def _after_news(pings: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait until a ping has ended, and a moment for others: a search for each of hundreds would take seconds.
+
+    Returns those that are still under way.
+    """
+    _, waiting = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
+    if waiting:
+        _, waiting = await asyncio.wait(waiting, timeout=_MORE_ANSWERS_SECONDS)
+    return waiting
 
 
 def _now() -> float:

@@ -92,6 +92,15 @@ class Experience:
         """True if a message between these two was lost lately."""
         return self._broken_links.get((sender, receiver), 0.0) > _now()
 
+    def broken_links(self) -> set[tuple[PeerId, PeerId]]:
+        """Sender and receiver of every link on which a message was lost lately."""
+        return {link for link, until in self._broken_links.items() if until > _now()}
+
+    def has_pace(self, life: ServerLife) -> bool:
+        """True if this client has measured the server's steps in the last minute, queue included."""
+        pace = self._paces.get(life)
+        return pace is not None and _now() - pace.at <= _MEASURED_SECONDS
+
     def seconds_per_layer(self, record: Announcement, context_tokens: float) -> float | None:
         """Return the seconds that a decode step with this context takes per layer. None: unknown.
 
@@ -99,7 +108,7 @@ class Experience:
         the asked context along the announced line: a long text doesn't make its servers look slow to others.
         """
         pace = self._paces.get(life_of(record))
-        if pace is None or _now() - pace.at > _MEASURED_SECONDS:
+        if pace is None or not self.has_pace(life_of(record)):
             return record.decode.after(context_tokens) if record.decode.first else None
         further = (context_tokens - pace.context_tokens) / 1024 * record.decode.per_1024
         return max(pace.seconds_per_layer + further, record.decode.first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2pinfer.client.route.routing import RouteHop
+from p2pinfer.client.route.candidate import RouteHop
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.wire.dialling import Address
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 from p2pinfer.client.route.routing import name_layers
 from p2pinfer.errors import NoRouteError, P2PInferError, RefusedError
-from p2pinfer.swarm.census import missing_spans
+from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.types import Span
 from p2pinfer.wire.status import Reason
 

@@ -1,20 +1,19 @@
 """What one text gets from a set of servers, from the layers and the speeds that they announce. Pure.
 
 The servers of one call are of one numerics class, because a route never mixes classes. The caller adds up
-the classes or chooses among them. 2,000 servers of a model of 4,096 layers take about 60 ms.
+the classes or chooses among them. 2,000 servers of a model of 4,096 layers take about 120 ms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
-
+from p2pinfer.client.route.candidate import Candidate
+from p2pinfer.client.route.routing import cheapest_seconds
 from p2pinfer.health.snapshot.state import Stretch
 from p2pinfer.swarm.census.stretches import HeldStretch
-from p2pinfer.types import Span
+from p2pinfer.types import PeerId, Span
 
 HOP_SECONDS = 0.0006
 """The estimated cost of one more hop for a token: measured between processes of one machine.
@@ -47,30 +46,20 @@ def weakest(stretches: Iterable[Stretch]) -> int:
     return min((stretch.replicas for stretch in stretches), default=0)
 
 
-def best_route_seconds(
-    runners: Sequence[ServingSpeed], num_layers: int, hop_seconds: float = HOP_SECONDS
-) -> float | None:
+def best_route_seconds(runners: Iterable[ServingSpeed], num_layers: int) -> float | None:
     """Seconds that one token takes through the cheapest chain of servers; None if no such chain is known.
 
-    A chain may enter and leave a server in the middle of its layers. It changes servers only at a layer where
-    some server begins or ends (a cut): between two cuts the cost of changing is a straight line, whose lowest
-    value lies at an end. So the cuts are visited in order. To reach a cut on a server costs the cheaper of
-    two ways: to stay on that server since the last cut, or to change to it there from the best chain.
+    Clients search in the same way. A chain may enter and leave a server in the middle of its layers.
     """
-    known = [runner for runner in runners if runner.seconds_per_layer]
-    if not known:
-        return None
-    starts = np.array([runner.layers.start for runner in known])
-    ends = np.array([runner.layers.end for runner in known])
-    speeds = np.array([runner.seconds_per_layer for runner in known])
-    cuts = sorted({0, num_layers, *starts.tolist(), *ends.tolist()})
-    seconds = np.full(len(known), np.inf)  # per server: the cheapest chain up to the cut that ends on it
-    best = 0.0
-    for start, end in pairwise(cuts):
-        goes_on = (starts <= start) & (end <= ends)
-        stepped = np.minimum(seconds, best + hop_seconds) + speeds * (end - start)
-        seconds = np.where(goes_on, stepped, np.inf)
-        best = float(seconds.min())
-        if best == float("inf"):
-            return None
-    return best
+    candidates = [
+        Candidate(
+            peer_id=PeerId(str(number)),
+            layers=runner.layers,
+            numerics="",
+            seconds_per_layer=runner.seconds_per_layer,
+            entry_seconds=HOP_SECONDS,
+        )
+        for number, runner in enumerate(runners)
+        if runner.seconds_per_layer
+    ]
+    return cheapest_seconds(candidates, num_layers)

@@ -27,7 +27,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from p2pinfer.swarm.census import missing_spans, sweep
+from p2pinfer.swarm.census.stretches import missing_spans, sweep
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import PeerId, Span

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from p2pinfer.client.network import Network
 from p2pinfer.types import PeerId, Span
 from tests.client.sessions import in_client, session_of
-from tests.fakes import fake_swarm
+from tests.fakes import FakeServer, fake_swarm
 
 
 def chosen(network: Network) -> PeerId:
@@ -15,6 +16,12 @@ def chosen(network: Network) -> PeerId:
     with session_of(network, num_layers=2) as session:
         session.compute([[1, 2, 3]], [1])
         return session.report()[0].peer_id
+
+
+def announcing(member: FakeServer, **load: int) -> None:
+    """Let the server's record say something else than the truth."""
+    record = member.record
+    member.record = lambda: replace(record(), **load)
 
 
 async def test_nobody_begins_with_a_server_that_will_soon_be_gone():
@@ -31,3 +38,29 @@ async def test_unless_there_is_no_other():
         [only] = swarm.members
         only.leaves_at = time.time() + 5
         assert await in_client(swarm, chosen, num_layers=2) == only.peer_id
+
+
+async def test_nobody_begins_with_a_server_that_has_announced_too_little_room():
+    """A session here takes 256 tokens of the cache."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        full, free = swarm.members
+        announcing(full, free_cache_tokens=255)
+        for _ in range(3):
+            assert await in_client(swarm, chosen, num_layers=2) == free.peer_id
+
+
+async def test_unless_all_have_too_little():
+    """The announcement may be old: the server itself decides, and here it has room."""
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [only] = swarm.members
+        announcing(only, free_cache_tokens=0)
+        assert await in_client(swarm, chosen, num_layers=2) == only.peer_id
+
+
+async def test_steps_that_wait_at_a_server_count_like_its_compute_time():
+    """A hundred steps of two layers are longer than any difference between two ways on one machine."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        busy, idle = swarm.members
+        announcing(busy, queue_depth=100)
+        for _ in range(3):
+            assert await in_client(swarm, chosen, num_layers=2) == idle.peer_id

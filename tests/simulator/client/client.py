@@ -31,12 +31,12 @@ class SimClient:
         num_layers: int,
         chance: Chance,
     ) -> None:
-        """`chance` spreads retries: a seeded one makes every run the same."""
+        """`chance` spreads retries and choices: a seeded one makes every run the same."""
         self.chance = chance
         self.open_chains: set[object] = set()
         self.payer = Payer(identity)
         self.carrier = SimCarrier(host, loop)
-        self.directory = Directory(swarm, self.carrier, MODEL, num_layers)
+        self.directory = Directory(swarm, self.carrier, MODEL, num_layers, chance=chance)
         self._loop = loop
 
     @property

@@ -148,7 +148,11 @@ class SimServer:
         if record is None:  # signatures take real time: one signature per state is enough
             record = announcement.decode(announcement.encode(self._describe(state), self.identity))
             self._records[state] = record
-        self._swarm.announce(dataclasses.replace(record, expires_at=now + RECORD_SECONDS))
+        load = {
+            "queue_depth": self.batcher.depth,
+            "free_cache_tokens": self.sessions.free_cache_tokens,
+        }
+        self._swarm.announce(dataclasses.replace(record, expires_at=now + RECORD_SECONDS, **load))
 
     def _describe(self, state: ServerState) -> Announcement:
         now = self._clock.time()

@@ -1,0 +1,1 @@
+"""How fast, and how good, the search for a route is."""

@@ -1,0 +1,147 @@
+"""Find routes among 100, 1,000 and 10,000 servers of an 80-layer model, and time each search.
+
+Spans have 4 to 40 layers. `links` is how many round trips to others each server has measured. A search begins
+with the list of candidates and ends with a route drawn among the nearly equal ones, as a client searches.
+Times are of one thread's processor, so that other programs on the machine count little.
+
+First many small swarms are searched, and some of 100 servers: the slow search (Dijkstra) says what the best
+route costs. Its own time stands in the last column, where it ends soon enough. Ends with status 1 if a route
+is not the best one, or if a p99 is over its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from p2pinfer.client.route.candidate import Candidate
+from p2pinfer.client.route.routing import find_route
+from p2pinfer.errors import NoRouteError
+from scripts.benchmarks.routing.dijkstra import delay_between, route_seconds, shortest_route
+from scripts.benchmarks.routing.swarms import large_swarm, small_swarm
+from scripts.benchmarks.shared.flags import at_least
+from scripts.benchmarks.shared.program import status_of
+from scripts.benchmarks.shared.report import machine, say, verdict, write_json
+
+NUM_LAYERS = 80
+P99_TARGETS_MS = {100: 5.0, 1_000: 20.0, 10_000: 50.0}
+LINKS = (0, 24)
+_MOST_GAP_SECONDS = 1e-8
+_SLOW_SEARCH_SERVERS = 100
+_SWARMS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Of searches among as many servers, in milliseconds."""
+
+    servers: int
+    links: int
+    fast: list[float]  # sorted
+    slow: float | None  # of the slow search with today's boundaries
+
+    @property
+    def is_met(self) -> bool:
+        return part_of(self.fast, 0.99) <= P99_TARGETS_MS[self.servers]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark, print the table, and compare it with the targets."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench_routing",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--searches", type=at_least(1), default=200, help="for each row (default: 200)")
+    parser.add_argument("--small", type=at_least(0), default=3000, help="small swarms (default: 3,000)")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="of the swarms (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all values")
+    args = parser.parse_args(argv)
+    return status_of("scripts/bench_routing", lambda: measure(args))
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Compare with the best routes, then time."""
+    chances = random.Random(args.seed)
+    gaps = [gap for _ in range(args.small) if (gap := small_gap(chances)) is not None]
+    say(f"{len(gaps)} of {args.small} small swarms have a route")
+    gaps += [large_gap(links, chances) for links in LINKS]
+    gap = max(gaps)
+    is_exact = gap <= _MOST_GAP_SECONDS
+    print(
+        f"most seconds per token above the best route, in {len(gaps)} swarms: {gap:.1e}: {verdict(is_exact)}"
+    )
+
+    print(f"{'servers':>8}{'links':>7}{'p50 ms':>9}{'p99 ms':>9}{'target':>8}{'Dijkstra ms':>13}")
+    rows = [times_of(servers, links, args.searches, chances) for servers in P99_TARGETS_MS for links in LINKS]
+    if args.json:
+        write_json(args.json, {**machine(), "gap_seconds": gap, "times": [asdict(row) for row in rows]})
+    return 0 if is_exact and all(row.is_met for row in rows) else 1
+
+
+def small_gap(chances: random.Random) -> float | None:
+    """Seconds above the best route; None if both searches find that there is none."""
+    swarm = small_swarm(chances)
+    delay = delay_between(swarm.candidates, swarm.broken)
+    best = shortest_route(swarm.candidates, swarm.num_layers, delay)
+    try:
+        route = find_route(swarm.candidates, swarm.num_layers, broken=swarm.broken)
+    except NoRouteError:
+        return None if best is None else float("inf")
+    return float("inf") if best is None else route_seconds(route, swarm.candidates, delay) - best[0]
+
+
+def large_gap(links: int, chances: random.Random) -> float:
+    """Seconds above the best route among as many servers as the slow search can do."""
+    candidates = large_swarm(_SLOW_SEARCH_SERVERS, NUM_LAYERS, links, chances)
+    delay = delay_between(candidates)
+    best = shortest_route(candidates, NUM_LAYERS, delay)
+    assert best is not None
+    return route_seconds(find_route(candidates, NUM_LAYERS), candidates, delay) - best[0]
+
+
+def times_of(servers: int, links: int, searches: int, chances: random.Random) -> Times:
+    """Time searches in some swarms of this size, and print the row."""
+    fast, slow = [], None
+    for _ in range(_SWARMS):
+        swarm = large_swarm(servers, NUM_LAYERS, links, chances)
+        find_route(swarm, NUM_LAYERS, chance=chances.random)
+        for _ in range(-(-searches // _SWARMS)):
+            fast.append(milliseconds(partial(find_route, swarm, NUM_LAYERS, chance=chances.random)))
+    if servers <= _SLOW_SEARCH_SERVERS:
+        slow = milliseconds(partial(slow_search, swarm))
+    times = Times(servers=servers, links=links, fast=sorted(fast), slow=slow)
+    slow_text = "-" if slow is None else f"{slow:.0f}"
+    print(
+        f"{servers:>8}{links:>7}{part_of(times.fast, 0.5):>9.1f}{part_of(times.fast, 0.99):>9.1f}"
+        f"{P99_TARGETS_MS[servers]:>8.0f}{slow_text:>13}  {verdict(times.is_met)}",
+        flush=True,
+    )
+    return times
+
+
+def slow_search(candidates: Sequence[Candidate]) -> None:
+    """Search as before: with changes only where a server begins, or where the present one ends."""
+    shortest_route(candidates, NUM_LAYERS, delay_between(candidates), every_layer=False)
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """The processor time of this thread while it works."""
+    began = time.thread_time()
+    work()
+    return (time.thread_time() - began) * 1000
+
+
+def part_of(times: Sequence[float], part: float) -> float:
+    """The time that this part of all times doesn't exceed. `times` are sorted."""
+    return times[min(len(times) - 1, int(part * len(times)))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
