@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, StoreError, SwarmError
 from p2pinfer.model.layer_store.manifest import MAX_MANIFEST_BYTES, Manifest
+from p2pinfer.model.layer_store.outline import Outline, check_outline
 from p2pinfer.plain_text import printable
 from p2pinfer.sharing.fetch.calls import connected
 from p2pinfer.sharing.fetch.holder import Holder
@@ -48,8 +49,8 @@ async def fetch_summary(holder: Holder, pool: ChannelPool, model: str = "") -> M
     Raises HopFailedError, RefusedError, or ProtocolError if it is nonsense.
     """
     request = pb.ManifestRequest(model=model, summary=True)
-    text = await _receive(holder, pool, request, MAX_SUMMARY_BYTES)
     try:
+        text = await _receive(holder, pool, request, MAX_SUMMARY_BYTES)
         return ManifestSummary.from_json(text.decode())
     except (StoreError, UnicodeDecodeError) as error:
         raise ProtocolError(
@@ -60,8 +61,12 @@ async def fetch_summary(holder: Holder, pool: ChannelPool, model: str = "") -> M
 async def _receive(
     holder: Holder, pool: ChannelPool, request: pb.ManifestRequest, most_bytes: int
 ) -> bytearray:
-    """The text that a peer sends, in bounded time and memory. Raises as the calls do."""
+    """The text that a peer sends, in bounded time and memory.
+
+    Raises as the calls do, and StoreError if it is no outline of a manifest.
+    """
     text = bytearray()
+    outline = Outline()
     empty = 0
     async with connected(pool, holder.address) as calls:
         call = calls.manifest(request, _SILENT_SECONDS)
@@ -69,6 +74,7 @@ async def _receive(
         try:
             async for part in call:
                 text += part.data
+                outline.add(part.data)
                 empty += not part.data
                 if len(text) > most_bytes or empty > _MOST_PARTS_WITHOUT_DATA:
                     raise ProtocolError("it sends too much to be a manifest")
@@ -81,6 +87,7 @@ async def _receive(
 
 
 def _read(text: bytearray, model_hash: str) -> Manifest:
+    check_outline(text)
     try:
         manifest = Manifest.from_json(text.decode())
     except UnicodeDecodeError as error:

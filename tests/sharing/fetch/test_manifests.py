@@ -65,6 +65,7 @@ async def test_peers_that_give_another_manifest_are_named_and_passed_over(
         for parts in (
             lambda: [text], lambda: [altered[:40_000], altered[40_000:80_000]], lambda: [b"\xff\xfe"],
             for_ever(b"x" * 40_000), for_ever(b""), list,
+            lambda: [b"[" * 40_000], for_ever(b'{"":0},' * 7000),
         )
     ]  # fmt: skip
     gone, honest = await peers.add(other), await peers.add(model)
