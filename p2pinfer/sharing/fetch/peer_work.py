@@ -50,6 +50,7 @@ class PeerWork:
         """`write` compares a chunk with its hash and writes it; `came` is told of each that was needed."""
         self.holder = holder
         self.received_bytes = 0
+        self.good_chunks = 0  # that had the right hash
         self._manifest = manifest
         self._pool = pool
         self._plan = plan
@@ -145,6 +146,7 @@ class PeerWork:
                 if not await self._write(ask.chunk, data):
                     raise ProtocolError(f"chunk {ask.chunk} isn't what the manifest says")
                 is_here = True
+                self.good_chunks += 1
         except RefusedError as refused:
             if refused.reason == Reason.NOT_HELD:
                 lost = mask & self._held
@@ -158,7 +160,7 @@ class PeerWork:
             call.cancel()
             if not is_here:
                 self._plan.failed(ask)
-        if is_here and self._plan.came(ask):
+        if is_here and self._plan.came(ask, now()):
             assert ask.chunk is not None
             self._came(ask.chunk)
         return 0.0

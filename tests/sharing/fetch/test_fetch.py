@@ -258,7 +258,9 @@ async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path:
     seen: list[Progress] = []
 
     with pytest.raises(SwarmError):
-        await joiner.fetch(gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1))
+        await joiner.fetch(
+            gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1, patience_seconds=1.0)
+        )
 
     assert seen[0].stalled is None
     assert seen[-1].stalled is not None
