@@ -15,6 +15,7 @@ Source of both ideas: B. Cohen, "Incentives Build Robustness in BitTorrent", 200
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 
@@ -37,8 +38,8 @@ _SLOW_SECONDS = 2.0
 _WASTE = 0.04
 _CRUMBS_SECONDS = 5.0
 _CRUMBS_BYTES_PER_SECOND = 16 * 1024  # of one call: a whole chunk would take a minute
-_CRUMBS_PART = 10  # or a tenth of what a call to the peer that is asked instead brings
-_STILL_SECONDS = 10.0  # if no chunk has come for so long, bytes matter no more
+_CRUMBS_PART = 10  # and a tenth of what a call to the peer that is asked instead brings
+_STILL_SECONDS = 15.0  # if no chunk has come for so long, bytes matter no more
 
 
 class Plan:
@@ -95,6 +96,10 @@ class Plan:
             return None
         chosen = self._rarest(useful, peer_id)
         copies = None
+        if not len(chosen) and (crumbs := self._crumbs(useful, peer_id, now, peer_rate)) is not None:
+            ask = Ask(peer_id, frozenset([crumbs]), now, crumbs, replaces=True)
+            self._asks.append(ask)
+            return ask
         if not len(chosen):
             chosen, copies = self._take_over(useful, peer_id, now, peer_rate)
         if not len(chosen):
@@ -109,7 +114,7 @@ class Plan:
             return False
         ask.chunk, ask.named_at = number, now
         for rival in self._asks:
-            if rival is not ask and rival.chunk == number and not rival.is_over and _are_crumbs(rival, now):
+            if ask.replaces and rival is not ask and rival.chunk == number and not rival.is_over:
                 self._credit[rival.peer_id] = self._credit.get(rival.peer_id, 0) - 1
                 rival.give_up()
         self._end_idle_calls(number)
@@ -174,8 +179,6 @@ class Plan:
         free = np.flatnonzero(queued & useful)
         if len(free):
             return _in_one_bitmap(free[: max(1, len(free) // 2)]), None
-        if (crumbs := self._crumbs(useful, peer_id, now, rate)) is not None:
-            return np.array([crumbs]), crumbs
         copied = {ask.copies for ask in self._asks}
         slow = [
             ask
@@ -197,6 +200,8 @@ class Plan:
         """A chunk of which others send crumbs only, and which nobody else was asked for a moment ago."""
         if self._credit.get(peer_id, 0) < 0:
             return None  # it would send crumbs too
+        if rate is None and not self._is_still(now):
+            return None  # on a slow line all calls bring little: one more would bring no more
         senders: dict[int, list[Ask]] = {}
         asked_again = set()
         for ask in self._asks:
@@ -252,12 +257,12 @@ def is_worth_a_copy(ask: Ask, now: float, rate: float | None) -> bool:
     return left / max(1.0, ask.received_bytes / seconds) > 2 * CHUNK_BYTES / rate + 1.0
 
 
-def _are_crumbs(ask: Ask, now: float, rate: float | None = None) -> bool:
-    """Does hardly anything come of a chunk, by itself or next to what another peer would bring?"""
+def _are_crumbs(ask: Ask, now: float, rate: float | None) -> bool:
+    """Does hardly anything come of a chunk, also next to what another peer would bring?"""
     seconds = now - ask.named_at
     if seconds < _CRUMBS_SECONDS or ask.received_bytes > CHUNK_BYTES // 2:
         return False
-    least = max(_CRUMBS_BYTES_PER_SECOND, (rate or 0.0) / _CRUMBS_PART)
+    least = min(_CRUMBS_BYTES_PER_SECOND, math.inf if rate is None else rate / _CRUMBS_PART)
     return ask.received_bytes / seconds < least
 
 

@@ -42,7 +42,7 @@ class Answers:
     async def write(self, message: Any, size_bytes: int | None = None) -> None:
         """Send a message, when the peer's window has room for it. Raises Refused: IDLE.
 
-        `size_bytes` is what it has of a file, whose reader has to keep up; None: of nothing.
+        `size_bytes` is what it has of a file, whose reader has to keep up; None: it needn't.
         """
         now = asyncio.get_running_loop().time
         async with self._turn:

@@ -45,7 +45,7 @@ class Limits:
     manifests: int = 4
     watchers: int = 128
     waiting_seconds: float = 60.0
-    least_bytes_per_second: float = 16 * 1024  # while the peer takes what is sent: else it loses its turn
+    least_bytes_per_second: float = 32 * 1024  # a slower peer loses its turn, if others wait for one
     slow_seconds: float = 10.0  # so much longer it may take
     stall_seconds: float = 20.0  # a peer that takes nothing for so long loses its turn
     pulse_seconds: float = 5.0
@@ -97,7 +97,7 @@ class SharingService(SharingServicer):
                 data = memoryview(await self._manifest_text())
                 for start in range(0, len(data), MANIFEST_PART_BYTES):
                     part = bytes(data[start : start + MANIFEST_PART_BYTES])
-                    await self._give(pb.ManifestPart(data=part), len(part), answers)
+                    await self._give(pb.ManifestPart(data=part), len(part), answers, self._manifest_turns)
 
     async def WatchHoldings(self, request: pb.HoldingsRequest, context: Context) -> None:
         """Tell what is held, and what comes, until the peer ends the call."""
@@ -138,13 +138,17 @@ class SharingService(SharingServicer):
         view = memoryview(data)
         for start in range(0, len(view), PART_BYTES):
             part = bytes(view[start : start + PART_BYTES])
-            await self._give(pb.ChunkPart(chunk=0 if start else number, data=part), len(part), answers)
+            message = pb.ChunkPart(chunk=0 if start else number, data=part)
+            await self._give(message, len(part), answers, self._chunk_turns)
 
-    async def _give(self, message: Any, size_bytes: int, answers: Answers) -> None:
-        """Send a part when the owner's limits allow it. What the peer didn't take doesn't count."""
+    async def _give(self, message: Any, size_bytes: int, answers: Answers, turns: Turns) -> None:
+        """Send a part when the owner's limits allow it. What the peer didn't take doesn't count.
+
+        Who reads slowly may do so for as long as nobody waits for the turn.
+        """
         await self._gate.wait_to_send(size_bytes)
         try:
-            await answers.write(message, size_bytes)
+            await answers.write(message, size_bytes if turns.waiting else None)
         except BaseException:
             self._gate.not_sent(size_bytes)
             raise

@@ -23,6 +23,11 @@ class Turns:
         self._retry_seconds = retry_seconds
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
         """Wait for a turn, and have it until the block ends. Raises Refused: BUSY."""

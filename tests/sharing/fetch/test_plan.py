@@ -232,7 +232,7 @@ def test_what_comes_in_crumbs_is_asked_of_another_whatever_was_wasted():
     asking, asks = crumbs(10)
     asking.plan.wasted_bytes = 100 * CHUNK_BYTES
     while asking.plan.needed.any():
-        copy = asking.ask(B)
+        copy = asking.ask(B, rate=CHUNK_BYTES)
         assert copy is not None and copy.copies is not None
         [slow] = [ask for ask in asks if ask.chunk == copy.copies]
         assert asking.plan.named(copy, copy.copies, asking.now) and slow.is_over
@@ -244,16 +244,27 @@ def test_who_sends_crumbs_is_not_asked_instead_of_another():
     """It would hold up the same chunk again; and one that is asked and says nothing holds it for seconds."""
     asking, asks = crumbs(2)
     asking.hold(C, range(2))
-    copies = [asking.asked(C), asking.asked(C)]
-    assert asking.ask(B) is None
+    copies = [asking.asked(C, CHUNK_BYTES), asking.asked(C, CHUNK_BYTES)]
+    assert asking.ask(B, CHUNK_BYTES) is None
     asking.now += 6.0
-    assert asking.asked(B).copies in {ask.chunk for ask in asks}
+    assert asking.asked(B, CHUNK_BYTES).copies in {ask.chunk for ask in asks}
 
     assert asking.plan.named(copies[0], min(copies[0].numbers), asking.now)
     [ended] = [ask for ask in asks if ask.is_over]
     asking.plan.failed(ended)
     asking.now += 6.0
-    assert asking.ask(A) is None
+    assert asking.ask(A, CHUNK_BYTES) is None
+
+
+def test_on_a_slow_line_nothing_is_asked_twice():
+    """All calls bring little then: a peer that brings no more, or that nobody knows, changes nothing."""
+    asking, _ = crumbs(10)
+    asking.plan.wasted_bytes = 100 * CHUNK_BYTES
+    assert asking.ask(B, rate=10_000) is None
+    assert asking.ask(B, rate=None) is None
+
+    asking.now = 16.0  # and no chunk has come
+    assert asking.asked(B, rate=None).replaces
 
 
 def test_when_nothing_comes_the_allowance_is_forgotten():

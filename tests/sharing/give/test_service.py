@@ -17,7 +17,7 @@ from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.sharing import bitmaps
 from p2pinfer.sharing.fetch.calls import SharingCalls
-from p2pinfer.sharing.give.answers import Pace
+from p2pinfer.sharing.give.answers import Answers, Pace
 from p2pinfer.sharing.give.service import Limits
 from p2pinfer.sharing.manifest_summary import ManifestSummary
 from p2pinfer.wire import sharing_pb2 as pb
@@ -259,18 +259,11 @@ async def test_a_newcomer_gets_the_place_of_the_oldest_watcher(peers: Peers, mod
             call.cancel()
 
 
-@pytest.mark.parametrize(
-    "limits",
-    [
-        Limits(sending=1, stall_seconds=0.2),
-        Limits(sending=1, slow_seconds=0.2, least_bytes_per_second=10.0 * MIB),
-    ],
-)
-async def test_a_peer_that_reads_nothing_loses_its_turn(peers: Peers, model: LayerStore, limits: Limits):
+async def test_a_peer_that_reads_nothing_loses_its_turn(peers: Peers, model: LayerStore):
     """Another that waits for it gets its chunk, and what was not read doesn't count as sent."""
     gate = ManualGate()
     gate.open.set()
-    peer = await peers.add(model, limits=limits, gate=gate)
+    peer = await peers.add(model, limits=Limits(sending=1, stall_seconds=0.2), gate=gate)
     number = model.manifest.chunks.chunks_of(LAYER)[0]
     small_window = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 * 1024))
     async with grpc.aio.secure_channel(
@@ -291,6 +284,26 @@ async def test_a_peer_that_reads_nothing_loses_its_turn(peers: Peers, model: Lay
     refused = refusal_of(caught.value)
     assert refused is not None and refused.reason is Reason.IDLE
     assert 0 < gate.unsent_bytes <= 32 * 1024
+
+
+async def test_a_peer_that_reads_slowly_loses_its_turn_if_others_wait(peers: Peers, model: LayerStore):
+    """It may read a little whenever it would be cut off: in all it has a bounded time."""
+
+    class Reader:
+        async def write(self, message: Any) -> None:
+            await asyncio.sleep(0.02)
+
+    answers = Answers(Reader(), 1.0, Pace(MIB, 0.05))
+
+    async def write(parts: int, size_bytes: int | None) -> None:
+        for _ in range(parts):
+            await answers.write(pb.ChunkPart(), size_bytes)
+
+    await write(10, None)  # nobody waits
+    await write(1, 1024)
+    with pytest.raises(Refused) as caught:
+        await write(5, 1024)
+    assert caught.value.reason is Reason.IDLE
 
 
 def test_a_reader_that_takes_a_little_now_and_then_has_its_time():
