@@ -105,6 +105,9 @@ class Valve:
     def sent(self, size_bytes: int) -> None:
         pass
 
+    def not_sent(self, size_bytes: int) -> None:
+        pass
+
 
 class Peer:
     """A peer that gives what its store holds, and can fetch. Made by `Peers`."""

@@ -19,6 +19,7 @@ class Ask:
     numbers: frozenset[int]
     asked_at: float  # monotonic seconds
     copies: int | None = None  # the chunk that a slow peer is sending, and that is asked of this one too
+    replaces: bool = False  # as soon as it comes, the slow call is ended: it brings next to nothing
     chunk: int | None = None  # the one that comes
     named_at: float = 0.0
     received_bytes: int = 0

@@ -33,7 +33,9 @@ _TICK_SECONDS = 0.25
 _FIND_SECONDS = 30.0
 _MOST_DAMAGES = 3  # of one file: then the disk is the cause
 _SHOWN = 8
+_OFFER_SECONDS = 60.0  # what peers offer counts for nothing, if nothing comes for so long
 _LOOK_GROWTH = 1.5
+_MOST_PATIENCE = 5  # times as long, while there are peers that weren't tried: somebody may make ever more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,8 @@ async def fetch_files(
 
     `holders` finds peers, again and again; `otherwise` converts files that no peer offers. What has come
     stays on disk if this is cancelled or fails, and isn't fetched again. Raises StoreError if the disk is
-    too full or can't be written, and SwarmError if nothing has come from anywhere for a while.
+    too full or can't be written, and SwarmError if nothing has come from anywhere for a while,
+    and every peer was tried.
     """
     fetch = _Fetch(store, names, holdings, pool, settings or FetchSettings())
     return await fetch.run(holders, report, otherwise)
@@ -160,7 +163,8 @@ class _Fetch:
         """What has to be done now and then. Raises SwarmError if there's no hope left."""
         self._crew.staff(self._share.left)
         for name in self._offered_at:
-            if self._plan.is_offered(self._store.manifest.chunks.chunks_of(name)):
+            is_kept = now - self._last_event_at < _OFFER_SECONDS
+            if is_kept and self._plan.is_offered(self._store.manifest.chunks.chunks_of(name)):
                 self._offered_at[name] = now
         for name, changed in self._locked.items():
             self._locked[name] = changed_at(self._store.folder, name)
@@ -169,9 +173,11 @@ class _Fetch:
                 self._share.seen(name, bytes_on_disk(self._store.folder, name))
         if self._working_on:
             self._last_event_at = now
-        if now - self._last_event_at > self._settings.patience_seconds:
+        seconds, patience = now - self._last_event_at, self._settings.patience_seconds
+        is_hopeless = seconds > _MOST_PATIENCE * patience or not self._crew.has_untried(self._share.left)
+        if seconds > patience and is_hopeless:
             raise SwarmError(
-                f"{self._why_nothing_comes(self._settings.patience_seconds)}. "
+                f"{self._why_nothing_comes(seconds)}. "
                 "Start again when a peer that holds them is there: what has come is kept"
             )
 

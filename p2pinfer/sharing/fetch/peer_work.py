@@ -27,6 +27,9 @@ CALLS_AT_ONCE = 3
 SILENT_SECONDS = 15.0
 """A peer that has to wait says so every 5 seconds."""
 
+REWATCH_SECONDS = 15.0
+"""A peer with too many watchers is asked for what it may hold, and not soon again what that is."""
+
 _IDLE_SECONDS = 0.1  # between two looks whether there is something to ask for
 _BUSY_SECONDS = 2.0
 _SMOOTHING = 0.3
@@ -46,16 +49,19 @@ class PeerWork:
         came: Callable[[int], None],
         *,
         silent_seconds: float = SILENT_SECONDS,
+        rewatch_seconds: float = REWATCH_SECONDS,
     ) -> None:
         """`write` compares a chunk with its hash and writes it; `came` is told of each that was needed."""
         self.holder = holder
         self.received_bytes = 0
+        self.good_chunks = 0  # that had the right hash
         self._manifest = manifest
         self._pool = pool
         self._plan = plan
         self._write = write
         self._came = came
         self._silent_seconds = silent_seconds
+        self._rewatch_seconds = rewatch_seconds
         self._held = bitmaps.empty(manifest.chunks.total)
         self._news = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -74,10 +80,36 @@ class PeerWork:
         """
         async with connected(self._pool, self.holder.address) as calls:
             try:
-                await all_of(self._watch(calls), *(self._fetch_forever(calls) for _ in range(CALLS_AT_ONCE)))
+                fetching = (self._fetch_forever(calls) for _ in range(CALLS_AT_ONCE))
+                await all_of(self._watch_forever(calls), *fetching)
             finally:
                 self._plan.withdrawn(self._held)
                 self._held = bitmaps.empty(len(self._held))
+
+    async def _watch_forever(self, calls: SharingCalls) -> None:
+        """Learn what the peer holds. One that has no place for us is asked for what it may hold."""
+        while True:
+            try:
+                await self._watch(calls)
+            except RefusedError as refused:
+                if refused.reason != Reason.BUSY:
+                    raise
+                if not self._held.any():
+                    self._assume()
+                pause_seconds = max(self._rewatch_seconds, refused.retry_after_seconds or 0.0)
+            await asyncio.sleep(jittered(pause_seconds))
+
+    def _assume(self) -> None:
+        """What isn't here after all is learnt when it's asked for."""
+        hint, chunks = self.holder.may_hold, self._manifest.chunks
+        names = [name for name in self._manifest.files if hint is None or name in hint]
+        self._hold(bitmaps.mask_of(chunks.numbers_of(names), chunks.total))
+
+    def _hold(self, new: bitmaps.Mask) -> None:
+        self._plan.offered(new)
+        self._held |= new
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def _watch(self, calls: SharingCalls) -> None:
         call = calls.holdings(pb.HoldingsRequest(model=self._manifest.hash), self._silent_seconds)
@@ -90,10 +122,7 @@ class PeerWork:
                     empty += 1
                     if empty > _MOST_EMPTY_NEWS:
                         raise ProtocolError("it announces the same again and again")
-                self._plan.offered(new)
-                self._held |= new
-                self._news.set()
-                self._news = asyncio.Event()
+                self._hold(new)
         finally:
             call.cancel()
         raise HopFailedError(self.holder.peer_id, "it ended the call", certain=False)
@@ -145,6 +174,7 @@ class PeerWork:
                 if not await self._write(ask.chunk, data):
                     raise ProtocolError(f"chunk {ask.chunk} isn't what the manifest says")
                 is_here = True
+                self.good_chunks += 1
         except RefusedError as refused:
             if refused.reason == Reason.NOT_HELD:
                 lost = mask & self._held
@@ -158,7 +188,7 @@ class PeerWork:
             call.cancel()
             if not is_here:
                 self._plan.failed(ask)
-        if is_here and self._plan.came(ask):
+        if is_here and self._plan.came(ask, now()):
             assert ask.chunk is not None
             self._came(ask.chunk)
         return 0.0

@@ -8,12 +8,14 @@ bytes, but by then most of the chunk is on its way. Over ten home lines that was
 
 When everything is asked for, a peer without work may be asked for what waits in another's queue, and for what
 another is slow to send. The last costs bytes, which are bounded: what is received stays below 1.05 of what is
-needed, or one chunk above it.
+needed, or one chunk above it. That bound would serve those who send crumbs to hold a fetch up: a chunk of
+which hardly anything comes is asked of another peer whatever was wasted before, and the slow call is ended.
 Source of both ideas: B. Cohen, "Incentives Build Robustness in BitTorrent", 2003.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 
@@ -34,6 +36,10 @@ _MANY_PER_REQUEST = 4  # chunks left for each request of a peer that waits: more
 _QUEUED_SECONDS = 0.3  # what waits longer may be asked of another peer; with 1.0 ten joiners took 3 % longer
 _SLOW_SECONDS = 2.0
 _WASTE = 0.04
+_CRUMBS_SECONDS = 5.0
+_CRUMBS_BYTES_PER_SECOND = 16 * 1024  # of one call: a whole chunk would take a minute
+_CRUMBS_PART = 10  # and a tenth of what a call to the peer that is asked instead brings
+_STILL_SECONDS = 15.0  # if no chunk has come for so long, bytes matter no more
 
 
 class Plan:
@@ -47,6 +53,8 @@ class Plan:
         self._holders: NDArray[np.int32] = np.zeros(total, dtype=np.int32)
         self._asks: list[Ask] = []
         self._most_waste = max(int(_WASTE * share_bytes), CHUNK_BYTES)
+        self._credit: dict[PeerId, int] = {}  # chunks that came, less calls that were ended as crumbs
+        self._last_came_at: float | None = None
         self._draw = np.random.default_rng((draw or random.Random()).getrandbits(64))
 
     @property
@@ -88,6 +96,10 @@ class Plan:
             return None
         chosen = self._rarest(useful, peer_id)
         copies = None
+        if not len(chosen) and (crumbs := self._crumbs(useful, peer_id, now, peer_rate)) is not None:
+            ask = Ask(peer_id, frozenset([crumbs]), now, crumbs, replaces=True)
+            self._asks.append(ask)
+            return ask
         if not len(chosen):
             chosen, copies = self._take_over(useful, peer_id, now, peer_rate)
         if not len(chosen):
@@ -101,13 +113,19 @@ class Plan:
         if not self._needed[number] or (ask.copies != number and number in self._coming):
             return False
         ask.chunk, ask.named_at = number, now
+        for rival in self._asks:
+            if ask.replaces and rival is not ask and rival.chunk == number and not rival.is_over:
+                self._credit[rival.peer_id] = self._credit.get(rival.peer_id, 0) - 1
+                rival.give_up()
         self._end_idle_calls(number)
         return True
 
-    def came(self, ask: Ask) -> bool:
+    def came(self, ask: Ask, now: float) -> bool:
         """The chunk of this request is here, and was right. False: it wasn't needed any more."""
         assert ask.chunk is not None
         self._asks.remove(ask)
+        self._last_came_at = now
+        self._credit[ask.peer_id] = self._credit.get(ask.peer_id, 0) + 1
         if not self._needed[ask.chunk]:
             self.wasted_bytes += ask.received_bytes
             return False
@@ -172,11 +190,38 @@ class Plan:
             and coming.count(ask.chunk) == 1
             and is_worth_a_copy(ask, now, rate)
         ]
-        if not slow or not self._may_waste_one_more(copied):
+        if not slow or not (self._may_waste_one_more(copied) or self._is_still(now)):
             return np.empty(0, dtype=np.int64), None
         slowest = min(slow, key=lambda ask: ask.received_bytes)
         assert slowest.chunk is not None
         return np.array([slowest.chunk]), slowest.chunk
+
+    def _crumbs(self, useful: Mask, peer_id: PeerId, now: float, rate: float | None) -> int | None:
+        """A chunk of which others send crumbs only, and which nobody else was asked for a moment ago."""
+        if self._credit.get(peer_id, 0) < 0:
+            return None  # it would send crumbs too
+        if rate is None and not self._is_still(now):
+            return None  # on a slow line all calls bring little: one more would bring no more
+        senders: dict[int, list[Ask]] = {}
+        asked_again = set()
+        for ask in self._asks:
+            if ask.chunk is not None:
+                senders.setdefault(ask.chunk, []).append(ask)
+            elif ask.copies is not None and now - ask.asked_at < _CRUMBS_SECONDS:
+                asked_again.add(ask.copies)
+        found = [
+            number
+            for number, asks in senders.items()
+            if useful[number]
+            and number not in asked_again
+            and all(ask.peer_id != peer_id and _are_crumbs(ask, now, rate) for ask in asks)
+        ]
+        return min(found, key=lambda number: senders[number][0].received_bytes, default=None)
+
+    def _is_still(self, now: float) -> bool:
+        """True if no chunk has come for a while, of those that are asked for."""
+        since = min((ask.asked_at for ask in self._asks), default=now)
+        return now - max(since, self._last_came_at or since) >= _STILL_SECONDS
 
     def _may_waste_one_more(self, copied: set[int | None]) -> bool:
         expected = self.wasted_bytes + CHUNK_BYTES * len(copied - {None})
@@ -210,6 +255,15 @@ def is_worth_a_copy(ask: Ask, now: float, rate: float | None) -> bool:
         return False
     left = CHUNK_BYTES - ask.received_bytes
     return left / max(1.0, ask.received_bytes / seconds) > 2 * CHUNK_BYTES / rate + 1.0
+
+
+def _are_crumbs(ask: Ask, now: float, rate: float | None) -> bool:
+    """Does hardly anything come of a chunk, also next to what another peer would bring?"""
+    seconds = now - ask.named_at
+    if seconds < _CRUMBS_SECONDS or ask.received_bytes > CHUNK_BYTES // 2:
+        return False
+    least = min(_CRUMBS_BYTES_PER_SECOND, math.inf if rate is None else rate / _CRUMBS_PART)
+    return ask.received_bytes / seconds < least
 
 
 def _in_one_bitmap(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

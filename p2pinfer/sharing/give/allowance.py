@@ -22,6 +22,10 @@ class Gate(Protocol):
         """These bytes were sent."""
         ...
 
+    def not_sent(self, size_bytes: int) -> None:
+        """These bytes, for which somebody had waited, were not sent after all."""
+        ...
+
 
 class Always:
     """Everything, at any speed."""
@@ -35,3 +39,6 @@ class Always:
 
     def sent(self, size_bytes: int) -> None:
         """Nothing is counted."""
+
+    def not_sent(self, size_bytes: int) -> None:
+        """Nothing was counted."""

@@ -36,8 +36,9 @@ _GRANT_SECONDS = 60.0  # a part that was granted and isn't sent by then never is
 class Gate:
     """For all sends of one server together. For the event loop.
 
-    For each part of at most MOST_PART_BYTES, in order: `wait_to_send`, then send it, then `sent`. Those who
-    wait take turns. The limits are asked for at every step, so a change takes effect at once.
+    For each part of at most MOST_PART_BYTES, in order: `wait_to_send`, then send it, then `sent`, or
+    `not_sent`. Those who wait take turns. The limits are asked for at every step, so a change takes effect
+    at once.
     """
 
     def __init__(
@@ -80,6 +81,13 @@ class Gate:
     def sent(self, size_bytes: int) -> None:
         """Note that a part was sent which `wait_to_send` had granted."""
         self._counter.count_sent(size_bytes)
+        self._release(size_bytes)
+
+    def not_sent(self, size_bytes: int) -> None:
+        """Give back what `wait_to_send` had granted: the call has ended before the part was sent."""
+        self._release(size_bytes)
+
+    def _release(self, size_bytes: int) -> None:
         for index, (_, granted_bytes) in enumerate(self._grants):
             if granted_bytes == size_bytes:
                 del self._grants[index]

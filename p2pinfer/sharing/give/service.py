@@ -16,7 +16,7 @@ from p2pinfer.backoff import Chance
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.sharing import bitmaps
 from p2pinfer.sharing.give.allowance import Gate
-from p2pinfer.sharing.give.answers import Answers
+from p2pinfer.sharing.give.answers import Answers, Pace
 from p2pinfer.sharing.give.choice import Choice
 from p2pinfer.sharing.give.turns import Places, Turns
 from p2pinfer.sharing.holdings import Holdings
@@ -45,6 +45,8 @@ class Limits:
     manifests: int = 4
     watchers: int = 128
     waiting_seconds: float = 60.0
+    least_bytes_per_second: float = 32 * 1024  # a slower peer loses its turn, if others wait for one
+    slow_seconds: float = 10.0  # so much longer it may take
     stall_seconds: float = 20.0  # a peer that takes nothing for so long loses its turn
     pulse_seconds: float = 5.0
     retry_seconds: float = 5.0
@@ -86,7 +88,7 @@ class SharingService(SharingServicer):
         """Send the manifest's text, or its summary's."""
         async with errors_as_status(context):
             self._check_model(request.model or self._store.manifest.hash)
-            answers = Answers(context, self._limits.stall_seconds)
+            answers = self._answers(context)
             if request.summary:
                 text = ManifestSummary.of(self._store.manifest).to_json()
                 await answers.write(pb.ManifestPart(data=text.encode()))
@@ -95,33 +97,32 @@ class SharingService(SharingServicer):
                 data = memoryview(await self._manifest_text())
                 for start in range(0, len(data), MANIFEST_PART_BYTES):
                     part = bytes(data[start : start + MANIFEST_PART_BYTES])
-                    await self._gate.wait_to_send(len(part))
-                    await answers.write(pb.ManifestPart(data=part))
-                    self._gate.sent(len(part))
+                    await self._give(pb.ManifestPart(data=part), len(part), answers, self._manifest_turns)
 
     async def WatchHoldings(self, request: pb.HoldingsRequest, context: Context) -> None:
         """Tell what is held, and what comes, until the peer ends the call."""
         async with errors_as_status(context):
             self._check_model(request.model)
-            with self._watchers.taken():
-                answers = Answers(context, self._limits.stall_seconds)
-                told = self._holdings.added
-                for first, held in list(bitmaps.pack_all(self._holdings.held)):
-                    await answers.write(pb.Holdings(first=first, held=held))
-                while True:
-                    more = await self._holdings.more_than(told)
-                    told += len(more)
-                    for start in range(0, len(more), _NUMBERS_AT_ONCE):
-                        numbers = pb.Numbers(numbers=more[start : start + _NUMBERS_AT_ONCE])
-                        await answers.write(pb.Holdings(more=numbers))
-                    await asyncio.sleep(self._limits.news_seconds)
+            await self._watchers.take(self._tell(self._answers(context)))
+
+    async def _tell(self, answers: Answers) -> None:
+        told = self._holdings.added
+        for first, held in list(bitmaps.pack_all(self._holdings.held)):
+            await answers.write(pb.Holdings(first=first, held=held))
+        while True:
+            more = await self._holdings.more_than(told)
+            told += len(more)
+            for start in range(0, len(more), _NUMBERS_AT_ONCE):
+                numbers = pb.Numbers(numbers=more[start : start + _NUMBERS_AT_ONCE])
+                await answers.write(pb.Holdings(more=numbers))
+            await asyncio.sleep(self._limits.news_seconds)
 
     async def GetChunk(self, request: pb.ChunkRequest, context: Context) -> None:
         """Send the wanted chunk that was sent least often."""
         async with errors_as_status(context):
             self._check_model(request.model)
             wanted = bitmaps.unpack(request.wanted, request.first, self._holdings.chunks.total)
-            answers = Answers(context, self._limits.stall_seconds)
+            answers = self._answers(context)
             async with answers.pulse(_WAITING, self._limits.pulse_seconds):
                 async with self._sending(self._chunk_turns):
                     number = self._choice.pick(wanted & self._holdings.held)
@@ -137,9 +138,21 @@ class SharingService(SharingServicer):
         view = memoryview(data)
         for start in range(0, len(view), PART_BYTES):
             part = bytes(view[start : start + PART_BYTES])
-            await self._gate.wait_to_send(len(part))
-            await answers.write(pb.ChunkPart(chunk=0 if start else number, data=part))
-            self._gate.sent(len(part))
+            message = pb.ChunkPart(chunk=0 if start else number, data=part)
+            await self._give(message, len(part), answers, self._chunk_turns)
+
+    async def _give(self, message: Any, size_bytes: int, answers: Answers, turns: Turns) -> None:
+        """Send a part when the owner's limits allow it. What the peer didn't take doesn't count.
+
+        Who reads slowly may do so for as long as nobody waits for the turn.
+        """
+        await self._gate.wait_to_send(size_bytes)
+        try:
+            await answers.write(message, size_bytes if turns.waiting else None)
+        except BaseException:
+            self._gate.not_sent(size_bytes)
+            raise
+        self._gate.sent(size_bytes)
 
     @asynccontextmanager
     async def _sending(self, turns: Turns) -> AsyncIterator[None]:
@@ -150,6 +163,12 @@ class SharingService(SharingServicer):
             if refused := self._gate.may_begin():  # the wait may have been long
                 raise refused
             yield
+
+    def _answers(self, context: Context) -> Answers:
+        limits = self._limits
+        return Answers(
+            context, limits.stall_seconds, Pace(limits.least_bytes_per_second, limits.slow_seconds)
+        )
 
     def _check_model(self, model: str) -> None:
         ours = self._store.manifest.hash

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
+from p2pinfer.tasks import unless
 from p2pinfer.wire.status import Reason, Refused
 
 
@@ -20,6 +22,11 @@ class Turns:
         self._most_seconds = most_seconds
         self._retry_seconds = retry_seconds
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return len(self._waiting)
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
@@ -67,19 +74,26 @@ class Turns:
 
 
 class Places:
-    """Bounds how many calls of a kind are open; none waits."""
+    """Bounds how many calls of a kind are open; none waits. An event-loop object."""
 
     def __init__(self, most: int, retry_seconds: float) -> None:
-        self._free = most
+        self._most = most
         self._retry_seconds = retry_seconds
+        self._taken: deque[asyncio.Event] = deque()
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Have a place until the block ends. Raises Refused: BUSY."""
-        if self._free <= 0:
-            raise Refused(Reason.BUSY, "too many peers are watching this one", self._retry_seconds)
-        self._free -= 1
+    async def take(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do `work` in a place. When all are taken, the oldest is given to the newcomer.
+
+        Raises Refused: BUSY, if the place was given away. A guest that takes all places and keeps them would
+        else shut out everybody for ever; one that is sent away may come back.
+        """
+        while self._taken and len(self._taken) >= self._most:
+            self._taken.popleft().set()
+        is_given_away = asyncio.Event()
+        self._taken.append(is_given_away)
+        busy = Refused(Reason.BUSY, "too many peers are watching this one", self._retry_seconds)
         try:
-            yield
+            await unless(is_given_away.wait(), work, busy)
         finally:
-            self._free += 1
+            if is_given_away in self._taken:
+                self._taken.remove(is_given_away)

@@ -24,6 +24,7 @@ class Work:
     holder: Holder
     received_bytes: int = 0
     is_useful: bool = True
+    good_chunks: int = 0
     end: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def run(self) -> None:
@@ -150,11 +151,53 @@ async def test_the_slowest_makes_room_for_one_that_was_not_tried():
         staffing.meet("abc")
         for work in staffing.works:
             work.received_bytes += 100 if work.holder.peer_id == "a" else 10
+        staffing.now += 11
         await staffing.staff()
         await asyncio.sleep(0)
 
         assert await staffing.staff() == "ac"
         assert staffing.crew.received_by_peer == {"a": 200, "b": 20}
+
+
+async def places_after(seconds: float, crowd: str, honest: str, each_second: int) -> Staffing:
+    """Two places, a crowd of which each brings so many bytes a second and no chunk, and an honest peer."""
+    async with Nursery() as tasks:
+        staffing = Staffing(tasks)
+        staffing.meet(crowd, may_hold=frozenset({"file"}))
+        await staffing.staff()
+        staffing.meet(crowd + honest)
+        for _ in range(int(seconds)):
+            staffing.now += 1
+            for work in staffing.works:
+                work.received_bytes += each_second
+            await staffing.staff()
+        return staffing
+
+
+async def test_a_crowd_that_says_to_wait_doesn_t_keep_its_places():
+    """All that brought nothing go, not one of them, so that everybody has had a place soon."""
+    staffing = await places_after(70, "abcdef", "z", 0)
+    assert {work.holder.peer_id for work in staffing.works} == set("abcdefz")
+
+
+async def test_a_crowd_that_sends_crumbs_doesn_t_keep_its_places():
+    """Bytes that never become a chunk buy a minute."""
+    staffing = await places_after(200, "abcd", "z", 4000)
+    assert "z" in {work.holder.peer_id for work in staffing.works}
+
+
+async def test_peers_that_were_not_tried_are_known():
+    """A fetch doesn't give up before."""
+    async with Nursery() as tasks:
+        staffing = Staffing(tasks, most=1)
+        staffing.meet("ab")
+        await staffing.staff()
+        assert staffing.crew.has_untried(["file"])
+        for _ in range(2):
+            await staffing.end("a", HopFailedError(PeerId("a"), "gone"))
+            await staffing.end("b", HopFailedError(PeerId("b"), "gone"))
+            await staffing.staff()
+        assert not staffing.crew.has_untried(["file"])
 
 
 async def test_a_fault_of_our_own_ends_the_fetch():

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,11 @@ from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, layer_file
 from p2pinfer.sharing.fetch.fetch import FetchSettings, next_look_seconds
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.progress import Progress
-from p2pinfer.sharing.give.service import Limits
-from p2pinfer.wire.status import Reason, Refused
+from p2pinfer.sharing.give.allowance import Always
+from p2pinfer.sharing.give.service import Limits, SharingService
+from p2pinfer.sharing.holdings import Holdings
+from p2pinfer.wire import sharing_pb2 as pb
+from p2pinfer.wire.status import Reason, Refused, errors_as_status
 from p2pinfer.wire.traffic import DIRECT
 from tests.sharing.peers import MIB, QUICK, Peers, Valve, all_bytes, empty_store, random_store, same_files
 
@@ -249,6 +253,32 @@ async def test_a_swarm_that_can_not_be_read_is_read_again(
     assert same_files(model, joiner.store)
 
 
+class Unwatched(SharingService):
+    """Has no place for those who want to know what it holds."""
+
+    async def WatchHoldings(self, request: pb.HoldingsRequest, context: Any) -> None:
+        async with errors_as_status(context):
+            raise Refused(Reason.BUSY, "too many", 0.1)
+
+
+async def test_a_peer_that_has_no_place_for_watchers_gives_nevertheless(peers: Peers, tmp_path: Path):
+    """It's asked for what it may hold; what it doesn't have comes from elsewhere."""
+    model = random_store(tmp_path / "model", [2 * MIB, 2 * MIB])
+    (tmp_path / "half").mkdir()
+    half = random_store(tmp_path / "half" / "model", [2 * MIB, 2 * MIB])
+    (half.folder / layer_file(1)).unlink()
+    givers, held = [], [Holdings(half), Holdings(model)]
+    for store, holdings in zip((half, model), held, strict=True):
+        givers.append(await peers.add(store, service=Unwatched(store, holdings, Always())))
+    joiner = await peers.add_empty(model)
+
+    summary = await joiner.fetch(*givers)
+
+    assert same_files(model, joiner.store) and summary.liars == ()
+    for holdings in held:
+        holdings.close()
+
+
 async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path: Path):
     """A person sees who was asked, long before the fetch fails."""
     model = random_store(tmp_path / "model", [MIB])
@@ -258,7 +288,9 @@ async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path:
     seen: list[Progress] = []
 
     with pytest.raises(SwarmError):
-        await joiner.fetch(gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1))
+        await joiner.fetch(
+            gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1, patience_seconds=1.0)
+        )
 
     assert seen[0].stalled is None
     assert seen[-1].stalled is not None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from hypothesis import strategies as st
 
 from p2pinfer.errors import ProtocolError, StoreError, SwarmError
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.sharing.fetch import manifests
+from p2pinfer.sharing.fetch import manifests, several
 from p2pinfer.sharing.fetch.manifests import fetch_manifest, fetch_summary
 from p2pinfer.sharing.manifest_summary import ManifestSummary
-from p2pinfer.types import short_id
+from p2pinfer.types import PeerId, short_id
 from p2pinfer.wire import sharing_pb2 as pb
 from p2pinfer.wire.sharing_pb2_grpc import SharingServicer
+from p2pinfer.wire.status import Reason, Refused, errors_as_status
 from tests.sharing.peers import Peers, random_store
 
 
@@ -33,6 +36,29 @@ class Says(SharingServicer):
     async def GetManifest(self, request: pb.ManifestRequest, context: Any) -> None:
         for part in self._parts():
             await context.write(pb.ManifestPart(data=part))
+
+
+class Silent(SharingServicer):
+    """Says nothing."""
+
+    async def GetManifest(self, request: pb.ManifestRequest, context: Any) -> None:
+        await asyncio.Event().wait()
+
+
+class Busy(SharingServicer):
+    """Says so many times to come later."""
+
+    def __init__(self, text: bytes, times: int) -> None:
+        self._text = text
+        self.times = times
+
+    async def GetManifest(self, request: pb.ManifestRequest, context: Any) -> None:
+        async with errors_as_status(context):
+            self.times -= 1
+            if self.times >= 0:
+                raise Refused(Reason.BUSY, "come later", 0.02)
+            for start in range(0, len(self._text), 40_000):
+                await context.write(pb.ManifestPart(data=self._text[start : start + 40_000]))
 
 
 def for_ever(part: bytes) -> Callable[[], Iterable[bytes]]:
@@ -65,23 +91,54 @@ async def test_peers_that_give_another_manifest_are_named_and_passed_over(
         for parts in (
             lambda: [text], lambda: [altered[:40_000], altered[40_000:80_000]], lambda: [b"\xff\xfe"],
             for_ever(b"x" * 40_000), for_ever(b""), list,
+            lambda: [b"[" * 40_000], for_ever(b'{"":0},' * 7000),
         )
     ]  # fmt: skip
     gone, honest = await peers.add(other), await peers.add(model)
     await gone.stop()
 
-    holders = [peer.holder for peer in (*liars, gone, honest)]
-    found = await fetch_manifest(model.manifest.hash, holders, peers.pool())
-
-    assert found == model.manifest
+    with pytest.raises(SwarmError):
+        await fetch_manifest(model.manifest.hash, [peer.holder for peer in liars], peers.pool())
     assert len(caplog.messages) == len(liars)
-    for peer, message in zip(liars, caplog.messages, strict=True):
-        assert short_id(peer.peer_id) in message
+    for peer in liars:
+        assert short_id(peer.peer_id) in caplog.text
+
+    holders = [peer.holder for peer in (*liars, gone, honest)]
+    assert await fetch_manifest(model.manifest.hash, holders, peers.pool()) == model.manifest
 
     with pytest.raises(SwarmError, match=short_id(gone.peer_id)):
-        await fetch_manifest(model.manifest.hash, holders[-2:-1], peers.pool())
+        await fetch_manifest(model.manifest.hash, [gone.holder], peers.pool())
     with pytest.raises(SwarmError, match="nobody"):
         await fetch_manifest(model.manifest.hash, [], peers.pool())
+
+
+async def test_peers_that_are_silent_or_gone_hold_nobody_up(
+    peers: Peers, model: LayerStore, monkeypatch: Any
+):
+    """However many there are; silent ones make room for those that were not asked."""
+    monkeypatch.setattr(several, "_TALK_SECONDS", 0.05)
+    silent = await peers.add(model, service=Silent())
+    honest, gone = await peers.add(model), await peers.add(model)
+    await gone.stop()
+    phantoms = [
+        replace(peer.holder, peer_id=PeerId(f"{n}"), address=replace(peer.address, peer_id=PeerId(f"{n}")))
+        for n in range(40)
+        for peer in ((silent,) if n < 10 else (gone,))
+    ]
+    async with asyncio.timeout(10):
+        holders = [*phantoms, honest.holder]
+        assert await fetch_manifest(model.manifest.hash, holders, peers.pool()) == model.manifest
+
+
+async def test_a_peer_that_is_busy_is_asked_again(peers: Peers, model: LayerStore):
+    """After the time that it says, for a while."""
+    busy = Busy(model.manifest.to_json().encode(), times=2)
+    peer = await peers.add(model, service=busy)
+    assert await fetch_manifest(model.manifest.hash, [peer.holder], peers.pool()) == model.manifest
+
+    busy.times = 1000
+    with pytest.raises(SwarmError, match="come later"):
+        await fetch_manifest(model.manifest.hash, [peer.holder], peers.pool(), patience_seconds=0.1)
 
 
 async def test_a_summary_tells_people_what_a_peer_serves(peers: Peers, model: LayerStore):

@@ -33,8 +33,8 @@ class Asking:
     def ask(self, peer: PeerId, rate: float | None = None) -> Ask | None:
         return self.plan.ask(peer, self.held[peer], self.now, rate)
 
-    def asked(self, peer: PeerId) -> Ask:
-        ask = self.ask(peer)
+    def asked(self, peer: PeerId, rate: float | None = None) -> Ask:
+        ask = self.ask(peer, rate)
         assert ask is not None
         return ask
 
@@ -159,7 +159,7 @@ def test_what_waits_in_a_queue_is_taken_over_by_who_is_free():
     taken = asking.begin(B)
 
     assert not asking.plan.named(queued, 0, asking.now)
-    assert asking.plan.came(taken)
+    assert asking.plan.came(taken, asking.now)
     assert not asking.plan.needed.any()
 
 
@@ -177,15 +177,15 @@ def test_a_call_that_waits_for_nothing_needed_is_ended():
 
 
 def slow_sender(needed: int) -> tuple[Asking, Ask]:
-    """A peer sends the last chunk, and has sent a tenth of it after 10 seconds."""
+    """A peer sends the last chunk, and has sent a tenth of it after 4 seconds."""
     asking = Asking(needed)
     asking.hold(A, range(needed))
     asking.hold(B, range(needed))
     for _ in range(needed - 1):
-        asking.plan.came(asking.begin(B))
+        asking.plan.came(asking.begin(B), asking.now)
     slow = asking.begin(A)
     slow.received_bytes = CHUNK_BYTES // 10
-    asking.now = 10.0
+    asking.now = 4.0
     return asking, slow
 
 
@@ -197,7 +197,7 @@ def test_the_last_chunk_of_a_slow_peer_is_asked_of_a_fast_one_too():
     assert slow.chunk is not None
     assert asking.plan.named(copy, slow.chunk, asking.now)
     assert asking.ask(B, rate=CHUNK_BYTES) is None  # once is enough
-    assert asking.plan.came(copy)
+    assert asking.plan.came(copy, asking.now)
 
     assert slow.is_over
     asking.plan.failed(slow)
@@ -215,6 +215,69 @@ def test_a_copy_must_be_worth_it():
     assert wasteful.ask(B, rate=CHUNK_BYTES) is None
 
 
+def crumbs(needed: int) -> tuple[Asking, list[Ask]]:
+    """Peer A has begun to send all that is needed, and sends next to nothing. B holds it too."""
+    asking = Asking(needed)
+    asking.hold(A, range(needed))
+    asking.hold(B, range(needed))
+    asks = [asking.begin(A) for _ in range(needed)]
+    for ask in asks:
+        ask.received_bytes = 50_000
+    asking.now = 6.0
+    return asking, asks
+
+
+def test_what_comes_in_crumbs_is_asked_of_another_whatever_was_wasted():
+    """Also of one whose speed nobody knows; and the crumbs end as soon as it begins to send."""
+    asking, asks = crumbs(10)
+    asking.plan.wasted_bytes = 100 * CHUNK_BYTES
+    while asking.plan.needed.any():
+        copy = asking.ask(B, rate=CHUNK_BYTES)
+        assert copy is not None and copy.copies is not None
+        [slow] = [ask for ask in asks if ask.chunk == copy.copies]
+        assert asking.plan.named(copy, copy.copies, asking.now) and slow.is_over
+        asking.plan.failed(slow)
+        assert asking.plan.came(copy, asking.now)
+
+
+def test_who_sends_crumbs_is_not_asked_instead_of_another():
+    """It would hold up the same chunk again; and one that is asked and says nothing holds it for seconds."""
+    asking, asks = crumbs(2)
+    asking.hold(C, range(2))
+    copies = [asking.asked(C, CHUNK_BYTES), asking.asked(C, CHUNK_BYTES)]
+    assert asking.ask(B, CHUNK_BYTES) is None
+    asking.now += 6.0
+    assert asking.asked(B, CHUNK_BYTES).copies in {ask.chunk for ask in asks}
+
+    assert asking.plan.named(copies[0], min(copies[0].numbers), asking.now)
+    [ended] = [ask for ask in asks if ask.is_over]
+    asking.plan.failed(ended)
+    asking.now += 6.0
+    assert asking.ask(A, CHUNK_BYTES) is None
+
+
+def test_on_a_slow_line_nothing_is_asked_twice():
+    """All calls bring little then: a peer that brings no more, or that nobody knows, changes nothing."""
+    asking, _ = crumbs(10)
+    asking.plan.wasted_bytes = 100 * CHUNK_BYTES
+    assert asking.ask(B, rate=10_000) is None
+    assert asking.ask(B, rate=None) is None
+
+    asking.now = 16.0  # and no chunk has come
+    assert asking.asked(B, rate=None).replaces
+
+
+def test_when_nothing_comes_the_allowance_is_forgotten():
+    """A peer that sent most of a chunk and then stops would hold it else."""
+    asking, slow = slow_sender(100)
+    slow.received_bytes = CHUNK_BYTES * 3 // 4
+    asking.plan.wasted_bytes = 100 * CHUNK_BYTES
+    asking.now = 9.0
+    assert asking.ask(B, rate=CHUNK_BYTES) is None
+    asking.now = 60.0
+    assert asking.asked(B, rate=CHUNK_BYTES).copies == slow.chunk
+
+
 def test_what_comes_another_way_is_asked_of_nobody():
     """A file that is converted; if that fails, it's needed again."""
     asking = Asking(4)
@@ -223,7 +286,7 @@ def test_what_comes_another_way_is_asked_of_nobody():
     assert coming.chunk is not None
     asking.plan.drop(range(4))
     assert coming.is_over and asking.ask(A) is None
-    assert not asking.plan.came(coming)
+    assert not asking.plan.came(coming, asking.now)
 
     asking.plan.need([2])
     assert asking.asked(A).numbers == {2}
@@ -249,7 +312,7 @@ def test_a_whole_swarm_of_requests_leaves_nothing_out():
             ask = open_asks.pop(draw.randrange(len(open_asks)))
             if draw.random() < 0.2:
                 asking.plan.failed(ask)
-            elif asking.plan.came(ask):
+            elif asking.plan.came(ask, asking.now):
                 assert ask.chunk is not None
                 came.append(ask.chunk)
     assert sorted(came) == list(range(60))

@@ -30,6 +30,9 @@ class SlowLine:
     def sent(self, size_bytes: int) -> None:
         pass
 
+    def not_sent(self, size_bytes: int) -> None:
+        pass
+
 
 async def test_ten_joiners_of_the_same_share_feed_each_other(peers: Peers, tmp_path: Path):
     """Their lines are as fast as the seeder's; alone, it would send everything ten times."""

@@ -108,7 +108,7 @@ class PaperSwarm:
         assert joiner.plan is not None and ask.chunk is not None
         joiner.calls[sender.peer_id] -= 1
         joiner.received_chunks += 1
-        if joiner.plan.came(ask):
+        if joiner.plan.came(ask, self.now):
             joiner.held[ask.chunk] = True
             for other in self.joiners:
                 if other is not joiner and other.plan is not None:

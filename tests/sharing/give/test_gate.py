@@ -143,6 +143,17 @@ async def test_an_owner_who_gives_nothing_ends_what_is_under_way():
     assert "gives no files" in said(server.gate.may_begin())
 
 
+async def test_what_was_granted_and_not_sent_is_for_others_at_once():
+    """Calls that end before their part was sent would else use up the month for a while."""
+    server = Server(left_bytes=PART)
+    await server.gate.wait_to_send(PART)
+    assert "in a month" in said(server.gate.may_begin())
+    server.gate.not_sent(PART)
+    await server.send()
+
+    assert server.counter.sent_bytes == PART
+
+
 async def test_the_months_bytes_are_never_exceeded():
     """Ten at once; what is granted and not sent yet counts too."""
     server = Server(left_bytes=25 * PART + 100)

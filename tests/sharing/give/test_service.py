@@ -11,12 +11,13 @@ from typing import Any
 import grpc
 import pytest
 
-from p2pinfer.errors import RefusedError
+from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.sharing import bitmaps
 from p2pinfer.sharing.fetch.calls import SharingCalls
+from p2pinfer.sharing.give.answers import Answers, Pace
 from p2pinfer.sharing.give.service import Limits
 from p2pinfer.sharing.manifest_summary import ManifestSummary
 from p2pinfer.wire import sharing_pb2 as pb
@@ -36,6 +37,7 @@ class ManualGate:
     refusal: Refused | None = None
     open: asyncio.Event = field(default_factory=asyncio.Event)
     sent_bytes: int = 0
+    unsent_bytes: int = 0
 
     def may_begin(self) -> Refused | None:
         return self.refusal
@@ -45,6 +47,9 @@ class ManualGate:
 
     def sent(self, size_bytes: int) -> None:
         self.sent_bytes += size_bytes
+
+    def not_sent(self, size_bytes: int) -> None:
+        self.unsent_bytes += size_bytes
 
 
 @pytest.fixture
@@ -224,27 +229,41 @@ async def test_a_peer_that_has_to_wait_is_told_so(peers: Peers, model: LayerStor
 
 async def test_more_than_can_wait_are_refused(peers: Peers, model: LayerStore):
     """With a time to come back."""
-    limits = Limits(sending=1, waiting=1, watchers=1, retry_seconds=3.0, pulse_seconds=0.01)
+    limits = Limits(sending=1, waiting=1, retry_seconds=3.0, pulse_seconds=0.01)
     async with peers.calls(await peers.add(model, gate=ManualGate(), limits=limits)) as calls:
         held = [calls.chunk(chunk_request(model, 1), SECONDS) for _ in range(2)]
         for call in held:
             await anext(call)
-        watching = calls.holdings(pb.HoldingsRequest(model=model.manifest.hash), SECONDS)
-        await anext(watching)
+        error = await refusal(calls.chunk(chunk_request(model, 1), SECONDS))
+        assert (error.reason, error.retry_after_seconds) == (Reason.BUSY, 3.0)
+        for call in held:
+            call.cancel()
 
-        for answers in (
-            calls.chunk(chunk_request(model, 1), SECONDS),
-            calls.holdings(pb.HoldingsRequest(model=model.manifest.hash), SECONDS),
-        ):
-            error = await refusal(answers)
-            assert (error.reason, error.retry_after_seconds) == (Reason.BUSY, 3.0)
-        for call in (*held, watching):
+
+async def test_a_newcomer_gets_the_place_of_the_oldest_watcher(peers: Peers, model: LayerStore):
+    """Who takes all places and keeps them shuts nobody out. The oldest is told when to come back."""
+    limits = Limits(watchers=2, retry_seconds=3.0)
+    request = pb.HoldingsRequest(model=model.manifest.hash)
+    async with peers.calls(await peers.add(model, limits=limits)) as calls:
+        watching = []
+        for _ in range(3):
+            watching.append(calls.holdings(request, SECONDS))
+            await anext(watching[-1])
+
+        error = await refusal(watching[0])
+        assert (error.reason, error.retry_after_seconds) == (Reason.BUSY, 3.0)
+        for call in watching[1:]:
+            call.silent_seconds = 0.05
+            with pytest.raises(HopFailedError, match="silent"):
+                await anext(call)
             call.cancel()
 
 
 async def test_a_peer_that_reads_nothing_loses_its_turn(peers: Peers, model: LayerStore):
     """Another that waits for it gets its chunk, and what was not read doesn't count as sent."""
-    peer = await peers.add(model, limits=Limits(sending=1, stall_seconds=0.2))
+    gate = ManualGate()
+    gate.open.set()
+    peer = await peers.add(model, limits=Limits(sending=1, stall_seconds=0.2), gate=gate)
     number = model.manifest.chunks.chunks_of(LAYER)[0]
     small_window = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 * 1024))
     async with grpc.aio.secure_channel(
@@ -264,3 +283,35 @@ async def test_a_peer_that_reads_nothing_loses_its_turn(peers: Peers, model: Lay
             await read_to_the_end(stalled)
     refused = refusal_of(caught.value)
     assert refused is not None and refused.reason is Reason.IDLE
+    assert 0 < gate.unsent_bytes <= 32 * 1024
+
+
+async def test_a_peer_that_reads_slowly_loses_its_turn_if_others_wait(peers: Peers, model: LayerStore):
+    """It may read a little whenever it would be cut off: in all it has a bounded time."""
+
+    class Reader:
+        async def write(self, message: Any) -> None:
+            await asyncio.sleep(0.02)
+
+    answers = Answers(Reader(), 1.0, Pace(MIB, 0.05))
+
+    async def write(parts: int, size_bytes: int | None) -> None:
+        for _ in range(parts):
+            await answers.write(pb.ChunkPart(), size_bytes)
+
+    await write(10, None)  # nobody waits
+    await write(1, 1024)
+    with pytest.raises(Refused) as caught:
+        await write(5, 1024)
+    assert caught.value.reason is Reason.IDLE
+
+
+def test_a_reader_that_takes_a_little_now_and_then_has_its_time():
+    """Ten seconds, and a second for each 16 KiB; waiting for anything else doesn't count."""
+    pace, seconds = Pace(16 * 1024, 10.0), 0.0
+    for _ in range(32):
+        allowed = pace.seconds_for(32 * 1024)
+        seconds += min(allowed, 5.0)
+        pace.took(min(allowed, 5.0))
+
+    assert seconds == 10.0 + 64.0

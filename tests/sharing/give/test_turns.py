@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from p2pinfer.sharing.give.turns import Places, Turns
+from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.wire.status import Reason, Refused
 
 
@@ -65,11 +66,30 @@ async def test_a_wait_ends():
         pass
 
 
-def test_places_are_given_back():
+async def test_places_are_given_back():
     """Whatever happens to those who had them."""
     places = Places(1, 3.0)
-    with pytest.raises(KeyError), places.taken():
+
+    async def fail() -> None:
         raise KeyError
-    with places.taken():
-        with pytest.raises(Refused), places.taken():
-            pass
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            await places.take(fail())
+
+
+async def test_the_oldest_gives_its_place_to_a_newcomer():
+    """And is told that it's busy; the others stay."""
+    places = Places(2, 3.0)
+    works = []
+    for _ in range(4):
+        works.append(asyncio.create_task(places.take(asyncio.Event().wait())))
+        await asyncio.sleep(0)
+    await asyncio.wait(works[:2])
+
+    for work in works[:2]:
+        with pytest.raises(Refused) as caught:
+            await work
+        assert (caught.value.reason, caught.value.retry_after_seconds) == (Reason.BUSY, 3.0)
+    assert not any(work.done() for work in works[2:])
+    await cancel_and_wait(*works[2:])
