@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from p2pinfer import AutoDistributedModelForCausalLM
-from p2pinfer.errors import ModelError
+from p2pinfer.errors import SwarmError
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.sharing.naming.known_models import FILE, KnownModels
@@ -86,7 +86,7 @@ def test_a_name_that_the_swarm_lacks_is_an_error_that_says_what_it_has(
     for model in (smollm2.manifest, other.manifest):
         assert f"\n  {model.name}@{model.hash[:16]}  ({model.num_layers} layers)" in done.stderr
 
-    with pytest.raises((ModelError, ValueError), match=expected):
+    with pytest.raises((SwarmError, ValueError), match=expected):
         AutoDistributedModelForCausalLM.from_pretrained(
             name, initial_peers=two_models.initial_peers, cache_folder=tmp_path
         )
