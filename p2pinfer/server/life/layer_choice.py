@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from p2pinfer.server.compute.budget import default_num_layers, most_num_layers
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.machine.memory import available_memory_bytes
 from p2pinfer.server.placement.asking import credit_of, present
-from p2pinfer.server.placement.choice import Newcomer, Sizes, choose_span, rates_of
+from p2pinfer.server.placement.choice import Newcomer, Sizes, choose_span, rates_of, share_here
 from p2pinfer.server.placement.roll_call import RollCall
 from p2pinfer.server.placement.settling import LOOK_SECONDS, Claim, Looks, settled
 from p2pinfer.server.placement.view import View, view_of
@@ -158,7 +159,7 @@ async def choosing(
             swarm,
             store,
             roll_call,
-            ordered=config.layers,
+            ordered=config.layers or _founders_layers(config, store),
             sizes=_sizes(config, store),
             numerics=numerics,
             leaves_at=leaves_at,
@@ -167,15 +168,37 @@ async def choosing(
         yield choice
 
 
+def _founders_layers(config: ServerConfig, store: LayerStore) -> Span | None:
+    """The layers that are here, where a partial store begins a swarm: nobody could give it the others."""
+    if config.initial_peers or config.num_layers is not None:
+        return None
+    return share_here(store.has(layer_file(layer)) for layer in range(store.manifest.num_layers))
+
+
+def _room_layers(config: ServerConfig, store: LayerStore, largest_layer_bytes: int) -> int:
+    """How many layers the disk has room for, those that are here included; at least one."""
+    total = store.manifest.num_layers
+    here = [layer for layer in range(total) if store.has(layer_file(layer))]
+    if len(here) == total:
+        return total
+    if config.disk_gb is not None:
+        room_bytes = int(config.disk_gb * 1e9)
+    else:
+        here_bytes = sum(store.layer_bytes(Span(layer, layer + 1)) for layer in here)
+        room_bytes = shutil.disk_usage(store.folder).free + here_bytes
+    return max(1, min(total, room_bytes // largest_layer_bytes))
+
+
 def _sizes(config: ServerConfig, store: LayerStore) -> Sizes:
-    """How many layers this machine may take: the owner's number, or what its memory has room for."""
+    """How many layers this machine may take: the owner's number, or what memory and disk have room for."""
     total = store.manifest.num_layers
     if config.num_layers is not None:
         return Sizes.exactly(min(config.num_layers, total))
     largest_layer_bytes = max(store.layer_bytes(Span(layer, layer + 1)) for layer in range(total))
     free_bytes = available_memory_bytes()
+    room = _room_layers(config, store, largest_layer_bytes)
     usual, most = (
-        number(largest_layer_bytes=largest_layer_bytes, free_bytes=free_bytes, num_layers=total)
+        number(largest_layer_bytes=largest_layer_bytes, free_bytes=free_bytes, num_layers=room)
         for number in (default_num_layers, most_num_layers)
     )
     return Sizes(least=-(-usual // 2), usual=usual, most=most)

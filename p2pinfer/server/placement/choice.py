@@ -8,8 +8,9 @@ gap is filled before a thin stretch is strengthened, and a slow stretch before a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
@@ -57,6 +58,23 @@ class Newcomer:
     def lot(self, span: Span) -> bytes:
         """What tells equal spans apart: drawn by each server for itself, so that equals spread out."""
         return hashlib.sha256(f"{self.peer_id} {self.model} {span}".encode()).digest()
+
+
+def share_here(held: Iterable[bool]) -> Span | None:
+    """The longest run of layers that a disk holds, the first of equals. None if it holds all, or none.
+
+    >>> share_here([False, True, True, False, True])
+    Span(start=1, end=3)
+    """
+    layers = list(held)
+    if all(layers):
+        return None
+    runs, start = [], 0
+    for is_held, run in groupby(layers):
+        end = start + len(list(run))
+        runs += [Span(start, end)] if is_held else []
+        start = end
+    return max(runs, key=len, default=None)
 
 
 def rates_of(stretches: Sequence[HeldStretch]) -> Rates:

@@ -25,7 +25,7 @@ def test_a_store_of_some_layers_founds_a_swarm(smollm2_file, smollm2, tokenizer,
     store = LayerStore.open(share)
     assert store.missing(store.manifest.files) == layer_files(Span(10, 30))
     with LocalSwarm() as swarm:
-        ready(launch(swarm, share, layers))
+        assert f"layers {layers} of 30" in ready(launch(swarm, share))
         joiner = launch(swarm, smollm2.manifest.hash, Span(7, 10), cache=tmp_path / "cache")
         with AutoDistributedModelForCausalLM.from_pretrained(
             smollm2.manifest.name, initial_peers=swarm.initial_peers, cache_folder=tmp_path / "client"

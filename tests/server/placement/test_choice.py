@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from p2pinfer.server.compute.budget import default_cache_tokens, default_num_layers, most_num_layers
 from p2pinfer.server.door.listeners import announced_endpoints
-from p2pinfer.server.placement.choice import Newcomer, Sizes, choose_span, is_better, with_server
+from p2pinfer.server.placement.choice import (
+    Newcomer,
+    Sizes,
+    choose_span,
+    is_better,
+    share_here,
+    with_server,
+)
 from p2pinfer.types import PeerId, Span
 
 
@@ -118,3 +125,12 @@ def test_others_dial_the_listening_host_or_where_the_swarm_sees_the_machine():
     seen = ("/ip4/192.0.2.4/tcp/9/p2p/Qm", "/ip6/2001:db8::1/tcp/9/p2p/Qm", "/dns/x/tcp/1/p2p/Qm")
     assert announced_endpoints("10.0.0.7", 5, seen) == ("10.0.0.7:5",)
     assert announced_endpoints("0.0.0.0", 5, seen) == ("192.0.2.4:5", "[2001:db8::1]:5")
+
+
+@pytest.mark.parametrize(
+    ("held", "span"),
+    [("..xx.", Span(2, 4)), ("xx.xx", Span(0, 2)), ("x.xxx", Span(2, 5)), ("xxx", None), ("...", None)],
+)
+def test_a_founders_share_is_the_longest_run_of_layers_on_its_disk(held: str, span: Span | None):
+    """A whole store, or an empty one, decides nothing."""
+    assert share_here(sign == "x" for sign in held) == span
