@@ -115,14 +115,14 @@ class SpanService:
             announce_soon=heartbeats.announce_soon,
         )
         self._period.ready.set()
+        if self._config.initial_peers and self._swarm.addresses:
+            # The swarm's founder has said so already, and may be gone when somebody wants to join.
+            self._period.say(f"others join here, too: --initial-peers {' '.join(self._swarm.addresses)}")
         self._period.say(
             f"ready: layers {span.claim.layers} of {span.manifest.num_layers}, "
             f"peer {short_id(self._swarm.peer_id)}, {span.engine.numerics}, "
             f"{span.engine.weight_bytes / 1e6:.0f} MB of weights, {sessions.cache_tokens} cache tokens"
         )
-        if self._config.initial_peers and self._swarm.addresses:
-            # The swarm's founder has said so already, and may be gone when somebody wants to join.
-            self._period.say(f"others join here, too: --initial-peers {' '.join(self._swarm.addresses)}")
 
     async def _drain_when_asked(self, heartbeats: Heartbeats) -> None:
         """Return when the period is stopping and open sessions have moved, or had their time to."""
