@@ -111,7 +111,7 @@ def test_a_signal_at_any_moment_ends_every_process(
 def test_a_kept_swarm_is_joined_as_printed_and_ends_on_ctrl_c(smollm2: LayerStore):
     """`--keep` prints a client program; run without changes, it generates."""
     with Demo("--keep", "--max-new-tokens", "4") as demo:
-        demo.read_until(lambda output: "print(tokenizer.decode" in output and output.endswith("\n\n"))
+        demo.read_until(lambda output: "print(model.tokenizer.decode" in output and output.endswith("\n\n"))
         program = demo.output.partition("as a client")[2].partition("\n")[2]
         client = subprocess.run(
             [sys.executable, "-c", re.sub(r"^  ", "", program, flags=re.MULTILINE)],
