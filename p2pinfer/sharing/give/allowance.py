@@ -25,20 +25,3 @@ class Gate(Protocol):
     def not_sent(self, size_bytes: int) -> None:
         """These bytes, for which somebody had waited, were not sent after all."""
         ...
-
-
-class Always:
-    """Everything, at any speed."""
-
-    def may_begin(self) -> Refused | None:
-        """Nothing is refused."""
-        return None
-
-    async def wait_to_send(self, size_bytes: int) -> None:
-        """Nothing waits."""
-
-    def sent(self, size_bytes: int) -> None:
-        """Nothing is counted."""
-
-    def not_sent(self, size_bytes: int) -> None:
-        """Nothing was counted."""

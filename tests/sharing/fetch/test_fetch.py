@@ -16,13 +16,22 @@ from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, layer_file
 from p2pinfer.sharing.fetch.fetch import FetchSettings, next_look_seconds
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.sharing.fetch.progress import Progress
-from p2pinfer.sharing.give.allowance import Always
 from p2pinfer.sharing.give.service import Limits, SharingService
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.wire import sharing_pb2 as pb
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
 from p2pinfer.wire.traffic import DIRECT
-from tests.sharing.peers import MIB, QUICK, Peers, Valve, all_bytes, empty_store, random_store, same_files
+from tests.sharing.peers import (
+    MIB,
+    QUICK,
+    Always,
+    Peers,
+    Valve,
+    all_bytes,
+    empty_store,
+    random_store,
+    same_files,
+)
 
 LAYERS = (layer_file(0), layer_file(1))
 
