@@ -267,6 +267,7 @@ async def test_steps_that_come_during_a_replay_and_the_switch_leave_no_gap_and_c
         route = await client.route(*members)
         await route.run(hidden[:20], 0)
         warm = await client.open(successor)
+        results = await client.results_lane(warm)  # steps after the change have results: they need a way
 
         async def keep_sending() -> None:
             for position in range(20, 60):
@@ -276,12 +277,10 @@ async def test_steps_that_come_during_a_replay_and_the_switch_leave_no_gap_and_c
         sending = asyncio.create_task(keep_sending())
         replayed = await route.hops[0].set_downstream(warm.downstream())
         await sending
-        await until(lambda: sum(successor.engine.batch_tokens) == 60)
         cache = successor.open_sessions[0].lease.caches[0]
-        assert successor.open_sessions[0].tokens_run == 60
-        assert cache.length == 60
-        route.hops[1] = warm
-        route.results = await client.results_lane(warm)
+        await until(lambda: cache.length == 60)
+        assert sum(successor.engine.batch_tokens) == successor.open_sessions[0].tokens_run == 60
+        route.hops[1], route.results = warm, results
         again = await route.run(hidden[50:], 50)
 
     assert replayed >= 20
