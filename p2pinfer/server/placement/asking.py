@@ -1,8 +1,9 @@
 """Whose records count when a server chooses its layers. Pure.
 
 A record costs nothing: anybody can publish ten for servers that don't exist. So a server counts if it
-answers. To ask everybody would cost a large swarm dearly: of those that hold a layer, only some are asked.
-The others count in the proportion in which those that were asked, and hold some of the same layers, answered.
+answers. To ask everybody would cost a large swarm dearly: of those that hold a layer only some are asked, and
+another in the place of each that isn't there. Those that weren't asked count in the proportion in which those
+that were, and hold some of the same layers, answered.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import PeerId
 
 ASKED_PER_LAYER = 6
-"""A liar needs many records where there are many honest ones; a layer that few hold is asked out."""
-MOST_ASKED = 64
+"""Of those that are there. A liar needs many records where there are many honest ones."""
+MOST_ASKED = 128
 
 _PRESENT = (ServerState.JOINING, ServerState.SERVING, ServerState.DRAINING)
 
@@ -36,23 +37,22 @@ def present(records: Iterable[Announcement], us: PeerId, num_layers: int) -> lis
 
 
 def whom_to_ask(
-    records: Sequence[Announcement], asked: Iterable[PeerId], us: PeerId, num_layers: int
+    records: Sequence[Announcement], asked: Mapping[PeerId, bool], us: PeerId, num_layers: int
 ) -> list[Announcement]:
-    """Return those to ask now, besides those that were asked before.
+    """Return those to ask now, besides those that were `asked` before: True if one is there, or may be.
 
     Each server asks others, by lot, so that nobody is asked by all.
     """
-    before = set(asked)
-    times = np.zeros(num_layers, dtype=np.int64)
+    there = np.zeros(num_layers, dtype=np.int64)
     for record in records:
-        if record.peer_id in before:
-            times[record.layers.start : record.layers.end] += 1
+        if asked.get(record.peer_id):
+            there[record.layers.start : record.layers.end] += 1
     found: list[Announcement] = []
     for record in sorted(records, key=lambda record: _lot(record.peer_id, us)):
-        if len(found) + len(before) >= MOST_ASKED:
+        if len(found) + len(asked) >= MOST_ASKED:
             break
-        here = times[record.layers.start : record.layers.end]
-        if record.peer_id not in before and (here < ASKED_PER_LAYER).any():
+        here = there[record.layers.start : record.layers.end]
+        if record.peer_id not in asked and (here < ASKED_PER_LAYER).any():
             here += 1
             found.append(record)
     return found

@@ -50,14 +50,23 @@ class RollCall:
     async def call(self, records: Sequence[Announcement], wait_seconds: float) -> Mapping[PeerId, bool]:
         """Ask some of these servers, and wait for the answers; return who was asked and has answered.
 
-        Nobody is asked twice. One that hasn't answered yet counts as one that doesn't.
+        Another is asked for each that isn't there, also for one that was asked in an earlier call and hasn't
+        answered: it counts as one that doesn't. Nobody is asked twice.
         """
-        for record in whom_to_ask(records, self._asking, self._us, self._num_layers):
-            self._asking[record.peer_id] = asyncio.create_task(self._ask(record))
-        waiting = [task for task in self._asking.values() if not task.done()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=wait_seconds)
-        return {peer_id: task.done() and task.result() for peer_id, task in self._asking.items()}
+        clock = asyncio.get_running_loop().time
+        ends = clock() + wait_seconds
+        late = set(self._asking.values())
+        while True:
+            asked = {
+                peer_id: task.result() if task.done() else task not in late
+                for peer_id, task in self._asking.items()
+            }
+            for record in whom_to_ask(records, asked, self._us, self._num_layers):
+                self._asking[record.peer_id] = asyncio.create_task(self._ask(record))
+            waiting = [task for task in self._asking.values() if not task.done()]
+            if not waiting or clock() >= ends:
+                return {peer_id: task.done() and task.result() for peer_id, task in self._asking.items()}
+            await asyncio.wait(waiting, timeout=max(0.0, ends - clock()), return_when=asyncio.FIRST_COMPLETED)
 
     @property
     def is_waiting(self) -> bool:

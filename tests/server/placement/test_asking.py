@@ -29,8 +29,10 @@ def record(name: str, start: int, end: int, **changes: Any) -> Announcement:
 
 def choice(records: Sequence[Announcement], there: set[str], *, sizes: int = 10) -> Span:
     """What a server chooses that asks these, of which some are there."""
-    asked = whom_to_ask(records, (), US, 30)
-    credit = credit_of(records, {one.peer_id: one.peer_id in there for one in asked}, 30)
+    asked: dict[PeerId, bool] = {}
+    while now := whom_to_ask(records, asked, US, 30):
+        asked |= {one.peer_id: one.peer_id in there for one in now}
+    credit = credit_of(records, asked, 30)
     view = view_of(records, credit, 30, NOW)
     us = Newcomer(
         peer_id=US, model="ab" * 32, sizes=Sizes.exactly(sizes), layer_rate=view.own_rate(None, NOW)
@@ -58,7 +60,7 @@ def test_a_thousand_servers_are_not_all_asked():
     chance = random.Random(0)
     starts = [chance.randrange(0, 21) for _ in range(1000)]
     records = [record(f"server {number}", start, start + 10) for number, start in enumerate(starts)]
-    asked = whom_to_ask(records, (), US, 30)
+    asked = whom_to_ask(records, {}, US, 30)
 
     assert all(sum(layer in one.layers for one in asked) >= ASKED_PER_LAYER for layer in range(30))
     assert len(asked) <= min(MOST_ASKED, 2 * 3 * ASKED_PER_LAYER)
@@ -70,11 +72,32 @@ def test_a_thousand_servers_are_not_all_asked():
 
 def test_nobody_is_asked_twice_and_not_everybody_asks_the_same():
     records = [record(f"server {number}", 0, 30) for number in range(100)]
-    first = {one.peer_id for one in whom_to_ask(records, (), US, 30)}
+    first = {one.peer_id for one in whom_to_ask(records, {}, US, 30)}
 
     assert len(first) == ASKED_PER_LAYER
-    assert whom_to_ask(records, first, US, 30) == []
-    assert first != {one.peer_id for one in whom_to_ask(records, (), PeerId("another"), 30)}
+    assert whom_to_ask(records, dict.fromkeys(first, True), US, 30) == []
+    assert first != {one.peer_id for one in whom_to_ask(records, {}, PeerId("another"), 30)}
+
+
+def test_another_is_asked_in_the_place_of_each_that_is_not_there():
+    """Else a few phantoms would keep honest servers from being asked, and from counting."""
+    phantoms = [record(f"phantom {number}", 0, 30) for number in range(40)]
+    honest = [record(f"server {number}", 0, 10) for number in range(3)]
+    asked: dict[PeerId, bool] = {}
+    while now := whom_to_ask([*phantoms, *honest], asked, US, 30):
+        assert not asked.keys() & {one.peer_id for one in now}
+        asked |= {one.peer_id: one in honest for one in now}
+
+    assert asked.keys() >= {one.peer_id for one in honest}
+
+
+def test_a_liar_cannot_make_a_server_ask_without_end():
+    phantoms = [record(f"phantom {number}", 0, 30) for number in range(1000)]
+    asked: dict[PeerId, bool] = {}
+    while now := whom_to_ask(phantoms, asked, US, 30):
+        asked |= {one.peer_id: False for one in now}
+
+    assert len(asked) == MOST_ASKED
 
 
 def test_our_own_record_and_those_that_contradict_the_model_are_left_out():

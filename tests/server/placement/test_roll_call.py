@@ -13,6 +13,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.server.door.front_door import listen_on
 from p2pinfer.server.door.listeners import serve_on_sockets
 from p2pinfer.server.door.reception import Reception
+from p2pinfer.server.placement.asking import ASKED_PER_LAYER
 from p2pinfer.server.placement.roll_call import RollCall
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import PeerId, Span
@@ -84,3 +85,22 @@ async def test_an_address_that_was_copied_from_another_proves_nothing():
 
         assert await roll_call.call([copied], 5.0) == {copied.peer_id: False}
         assert await roll_call.call([served], 5.0) == {copied.peer_id: False, served.peer_id: True}
+
+
+async def test_a_server_is_asked_in_the_place_of_one_that_says_nothing():
+    """Within the call if it isn't there, else in the next: the mute ones aren't waited for."""
+    async with fake_swarm([Span(0, 2)]) as swarm, RollCall(US, 2, None) as roll_call:
+        [here] = await swarm.servers("ab" * 32)
+        with silent() as endpoint:
+            strangers = [Identity.ephemeral().peer_id for _ in range(30)]
+            mute = [replace(here, peer_id=stranger, endpoints=(endpoint,)) for stranger in strangers]
+            closed = [replace(one, endpoints=()) for one in mute]
+
+            async with RollCall(US, 2, None) as other:
+                assert (await other.call([*closed, here], 5.0))[here.peer_id]
+            for _ in range(len(strangers) // ASKED_PER_LAYER):
+                await roll_call.call([*mute, here], 0.0)
+            answers = await roll_call.call([*mute, here], 0.5)
+
+    assert answers.pop(here.peer_id)
+    assert not any(answers.values())
