@@ -16,10 +16,10 @@ from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import open_to_peers
 from p2pinfer.server.door.reception import Reception
+from p2pinfer.server.layers.claim import claimed, joining_record
+from p2pinfer.server.layers.layer_choice import LayerChoice, choosing
 from p2pinfer.server.life.caretaking import keep_ends_forever
-from p2pinfer.server.life.claim import claimed, joining_record
 from p2pinfer.server.life.company import alone_with
-from p2pinfer.server.life.layer_choice import LayerChoice, choosing
 from p2pinfer.server.life.model_choice import ModelChoice
 from p2pinfer.server.life.model_loading import load_layers, open_store
 from p2pinfer.server.life.serving_period import ServingPeriod

@@ -20,7 +20,7 @@ from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.listeners import Reachable
 from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
-from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.layers.announcing import Heartbeats, announce_first, withdraw
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.machine.memory import available_memory_bytes

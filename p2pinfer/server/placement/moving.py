@@ -37,6 +37,14 @@ _LONGEST_LOOK_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """[layers] How many other servers hold each layer."""
+
+    served: Numbers  # and serve it, and will when a move that begins now is over
+    awaited: Numbers  # those, and the ones that have claimed it or are on their way there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intention:
     """That a running server wants to go from its layers to others."""
 
@@ -52,41 +60,56 @@ class Intention:
         return rank_of(self.peer_id, self.model, self.announced_at)
 
 
-def better_span(
-    others: Rates, holders: Numbers, layers: Span, server: Newcomer, *, gain: float = GAIN
-) -> Span | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Where a server should go, and what that is good for."""
+
+    span: Span
+    gaps: int  # layers without a server that get one
+    weakest: float  # tokens per second of the weakest layer that the move concerns
+    then: float  # of the weakest of them afterwards
+
+    def __str__(self) -> str:
+        if self.gaps:
+            return f"{self.gaps} of them {'has' if self.gaps == 1 else 'have'} no other server"
+        return f"the weakest layers of those then carry {self.then / self.weakest:.2f} times as much"
+
+
+def better_move(
+    others: Rates, holders: Holders, layers: Span, server: Newcomer, *, gain: float = GAIN
+) -> Move | None:
     """Return where a server that has `layers` should go; None: it stays.
 
-    `others` [layers] are the rates without this server, `holders` [layers] the number of other servers that
-    will still be there when it has gone. `gain` is explained at GAIN.
+    `others` [layers] are the rates without this server. `gain` is explained at GAIN.
     """
     span = choose_span(others, server)
     if not leaves_no_gap(holders, layers, span):
         return None
-    if _gaps(holders, span) < _gaps(holders, layers):
-        return span
     before = with_server(others, layers, server.layer_rate)
     after = with_server(others, span, server.layer_rate)
     changed = before != after
     if not changed.any():
         return None
     weakest, then = float(before[changed].min()), float(after[changed].min())
+    gaps = _gaps(holders, layers) - _gaps(holders, span)
     added = server.layer_rate / len(span)
-    return span if weakest * gain <= before.mean() and then - weakest >= _FULL * added else None
+    is_worth_it = weakest * gain <= before.mean() and then - weakest >= _FULL * added
+    return Move(span=span, gaps=max(gaps, 0), weakest=weakest, then=then) if gaps > 0 or is_worth_it else None
 
 
-def leaves_no_gap(holders: Numbers, layers: Span, span: Span) -> bool:
+def leaves_no_gap(holders: Holders, layers: Span, span: Span) -> bool:
     """True if a server may go from `layers` to `span`.
 
-    It leaves no layer that nobody else holds. Where layers lack a server already, it may if fewer do then.
+    It leaves no layer that nobody else serves. Where layers lack a server already, it may if fewer do then.
     """
     left = [layer for layer in range(layers.start, layers.end) if layer not in span]
-    return bool((holders[left] > 0).all()) or _gaps(holders, span) < _gaps(holders, layers)
+    return bool((holders.served[left] > 0).all()) or _gaps(holders, span) < _gaps(holders, layers)
 
 
-def _gaps(holders: Numbers, span: Span) -> int:
-    """How many layers nobody holds, if this server holds `span`."""
-    return int((holders == 0).sum() - (holders[span.start : span.end] == 0).sum())
+def _gaps(holders: Holders, span: Span) -> int:
+    """How many layers nobody will hold, if this server holds `span`."""
+    lacking = holders.awaited == 0
+    return int(lacking.sum() - lacking[span.start : span.end].sum())
 
 
 def may_go(ours: Intention, others: Sequence[Intention]) -> bool:

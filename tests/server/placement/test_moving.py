@@ -13,8 +13,9 @@ from p2pinfer.server.placement.choice import Newcomer, Sizes, with_server
 from p2pinfer.server.placement.moving import (
     GAIN,
     MOST_MOVES_PER_HOUR,
+    Holders,
     Intention,
-    better_span,
+    better_move,
     leaves_no_gap,
     look_seconds,
     may_go,
@@ -31,16 +32,17 @@ def server(number: int = 10, *, most: int | None = None, rate: float = 1000.0) -
 
 
 def swarm(*spans: Span, total: int = 30, rate: float = 1000.0):
-    """The rates and the number of holders of these servers, layer by layer."""
+    """The rates and the holders of these servers."""
     rates, holders = np.zeros(total), np.zeros(total, dtype=np.int64)
     for span in spans:
         rates = with_server(rates, span, rate)
         holders[span.start : span.end] += 1
-    return rates, holders
+    return rates, Holders(served=holders, awaited=holders)
 
 
 def moves(others: tuple[Span, ...], ours: Span, one: Newcomer | None = None, **changes: int) -> Span | None:
-    return better_span(*swarm(*others, **changes), ours, one or server())
+    move = better_move(*swarm(*others, **changes), ours, one or server())
+    return None if move is None else move.span
 
 
 def test_a_server_fills_a_gap_from_where_others_are():
@@ -63,8 +65,31 @@ def test_a_server_that_is_about_to_leave_is_followed_before_it_has_gone():
     """It still has a small rate, but nobody will be there when the move is over."""
     rates, holders = swarm(Span(0, 10), Span(0, 10), Span(10, 20))
     rates = with_server(rates, Span(20, 30), 15.0)
+    move = better_move(rates, holders, Span(0, 10), server())
 
-    assert better_span(rates, holders, Span(0, 10), server()) == Span(20, 30)
+    assert move is not None and move.span == Span(20, 30)
+    assert str(move) == "10 of them have no other server"
+
+
+def test_it_does_not_go_where_another_is_on_its_way():
+    rates, holders = swarm(Span(0, 10), Span(10, 20))
+    awaited = holders.awaited + np.repeat([0, 1], [20, 10])
+
+    rates = with_server(rates, Span(20, 30), 1000.0)
+    holders = Holders(served=holders.served, awaited=awaited)
+    assert better_move(rates, holders, Span(0, 10), server()) is None
+
+
+def test_it_does_not_leave_to_one_that_has_not_come_yet():
+    """A server that loads may fail, or take long."""
+    rates, holders = swarm(Span(0, 10), Span(10, 20), Span(10, 20))
+    there = Holders(served=holders.served * np.repeat([0, 1], [10, 20]), awaited=holders.awaited)
+
+    assert better_move(rates, holders, Span(0, 10), server()) is not None
+    assert leaves_no_gap(there, Span(0, 10), Span(20, 30))  # the model lacks ten layers: fewer then
+    rates = with_server(rates, Span(20, 30), 1000.0)
+    there = Holders(served=there.served, awaited=there.awaited + 1)
+    assert not leaves_no_gap(there, Span(0, 10), Span(20, 30))
 
 
 def test_it_does_not_move_for_little():
@@ -103,16 +128,16 @@ def test_a_move_leaves_no_layer_without_a_server(seed: int):
         spans.append(Span(start, min(total, start + chance.randrange(1, 12))))
     rates, holders = swarm(*spans[1:], total=total)
     ours = spans[0]
-    goes = better_span(rates, holders, ours, server(len(ours)))
-    if goes is not None:
-        assert leaves_no_gap(holders, ours, goes)
-        missing, before = _missing(holders, goes), _missing(holders, ours)
+    move = better_move(rates, holders, ours, server(len(ours)))
+    if move is not None:
+        assert leaves_no_gap(holders, ours, move.span)
+        missing, before = _missing(holders.served, move.span), _missing(holders.served, ours)
         assert missing <= before or len(missing) < len(before)
         assert before or not missing
 
 
-def _missing(holders, span: Span) -> set[int]:
-    return {layer for layer in range(len(holders)) if not holders[layer] and layer not in span}
+def _missing(served, span: Span) -> set[int]:
+    return {layer for layer in range(len(served)) if not served[layer] and layer not in span}
 
 
 @pytest.mark.parametrize("seed", range(20))

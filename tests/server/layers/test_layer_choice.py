@@ -15,8 +15,8 @@ from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life import layer_choice
-from p2pinfer.server.life.layer_choice import LayerChoice, check_layers
+from p2pinfer.server.layers import layer_choice
+from p2pinfer.server.layers.layer_choice import LayerChoice, check_layers
 from p2pinfer.server.placement.choice import Sizes
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, PeerId, Span
