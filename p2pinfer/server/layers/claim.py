@@ -40,7 +40,7 @@ def joining_record(
         num_layers=manifest.num_layers,
         layers=choice.layers,
         state=ServerState.JOINING,
-        numerics=choice.numerics,
+        numerics=choice.lookout.numerics,
         is_undecided=not choice.is_settled,
         endpoints=reachable.endpoints,
         certificate=reachable.certificate.der,

@@ -38,6 +38,7 @@ class View:
     claims: tuple[Claim, ...]  # those
     holders: Holders
     intentions: tuple[Intention, ...]  # of running servers that may still stay
+    servers: int
     seconds_per_layer: float  # of a typical server
 
     def own_rate(self, leaves_at: float | None, now: float) -> float:
@@ -108,5 +109,6 @@ def view_of(
             for record in likely
             if may_move(record)
         ),
+        servers=len(likely),
         seconds_per_layer=typical,
     )
