@@ -107,42 +107,77 @@ def choose_span(rates: Rates, newcomer: Newcomer) -> Span:
     changes in one direction, so that the best lies at one of them.
     """
     cuts = _cuts(rates)
-    starts, ends = _candidates(rates, newcomer, cuts)
-    best = _highest_rows(_outcomes(rates, starts, ends, newcomer.layer_rate), np.arange(len(starts)))
+    spans = _candidates(rates, newcomer, cuts)
+    best = spans.best(
+        _levels(rates), np.stack([_levels(rates + newcomer.layer_rate / n) for n in spans.sizes])
+    )
     if newcomer.held:
-        has = _sums_before(np.isin(np.arange(len(rates)), list(newcomer.held)))
-        best = _highest(has[ends] - has[starts], best)
-    best = _highest(np.isin(starts, cuts) * 1 + np.isin(ends, cuts), best)
-    return max((Span(int(starts[index]), int(ends[index])) for index in best), key=newcomer.lot)
+        has = _sums_before(_flags(newcomer.held, len(rates)))
+        best = _highest(has[spans.ends] - has[spans.starts], best)
+    best = _highest(cuts[spans.starts] * 1 + cuts[spans.ends], best)
+    return max((Span(int(spans.starts[one]), int(spans.ends[one])) for one in best), key=newcomer.lot)
 
 
-def _cuts(rates: Rates) -> Numbers:
-    """The layers at which a stretch begins, and the end."""
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """The spans to compare. There is at least one."""
+
+    sizes: list[int]
+    starts: Numbers  # [spans]
+    ends: Numbers
+    size_indices: Numbers
+
+    def best(self, levels: Numbers, raised: Numbers) -> Numbers:
+        """The indices of those that raise the weakest layers most.
+
+        `levels` [layers] are those without the newcomer, `raised` [sizes, layers] with it. Most spans are told
+        apart by the weakest layer, and how many are as weak.
+        """
+        layers = np.arange(len(levels))
+        taken = (self.starts[:, None] <= layers) & (layers < self.ends[:, None])
+        outcomes = np.where(taken, raised[self.size_indices], levels)
+        lowest = outcomes.min(axis=1)
+        best = _highest(lowest, np.arange(len(outcomes)))
+        best = best[_highest(-(outcomes[best] == lowest[best[0]]).sum(axis=1), np.arange(len(best)))]
+        return best[_highest_rows(np.sort(outcomes[best], axis=1), np.arange(len(best)))]
+
+
+def _cuts(rates: Rates) -> NDArray[np.bool_]:
+    """[layers + 1] True where a stretch begins, and at the end."""
     levels = _levels(rates)
-    return np.concatenate(([0], np.flatnonzero(levels[1:] != levels[:-1]) + 1, [len(rates)]))
+    return np.concatenate(([True], levels[1:] != levels[:-1], [True]))
 
 
-def _candidates(rates: Rates, newcomer: Newcomer, cuts: Numbers) -> tuple[Numbers, Numbers]:
-    """The starts and the ends of the spans to compare. There is at least one."""
+def _candidates(rates: Rates, newcomer: Newcomer, cuts: NDArray[np.bool_]) -> _Spans:
+    """The spans to compare."""
     total, levels = len(rates), _levels(rates)
     places = cuts
     if newcomer.held:
-        held = np.isin(np.arange(-1, total + 1), list(newcomer.held))
-        places = np.union1d(cuts, np.flatnonzero(held[1:] != held[:-1]))
+        held = np.concatenate(([False], _flags(newcomer.held, total), [False]))
+        places = cuts | (held[1:] != held[:-1])
     empty, weak = _sums_before(levels == 0), _sums_before(levels == levels.min())
-    found: list[tuple[Numbers, Numbers]] = []
-    for size in _sizes(newcomer.sizes, total):
-        starts = np.unique(np.concatenate((places, places - size)))
-        starts = starts[(starts >= 0) & (starts <= total - size)]
+    sizes = _sizes(newcomer.sizes, total)
+    found: list[Numbers] = []
+    for size in sizes:
+        starts = np.flatnonzero(places[: total - size + 1] | places[size:])
         if size > newcomer.sizes.usual:
             starts = starts[empty[starts + size] - empty[starts] == empty[-1]]
-        found.append((starts, starts + size))
-    starts, ends = (np.concatenate(part) for part in zip(*found, strict=True))
+        found.append(starts)
+    size_indices = np.repeat(np.arange(len(sizes)), [len(starts) for starts in found])
+    starts = np.concatenate(found)
+    ends = starts + np.array(sizes)[size_indices]
     most = max(1, _MOST_CELLS // total)
     if len(starts) > most:  # a sketch of the order: how many of the weakest layers a span helps
         keep = np.sort(np.argsort(weak[starts] - weak[ends], kind="stable")[:most])
-        starts, ends = starts[keep], ends[keep]
-    return starts, ends
+        starts, ends, size_indices = starts[keep], ends[keep], size_indices[keep]
+    return _Spans(sizes, starts, ends, size_indices)
+
+
+def _flags(layers: Collection[int], total: int) -> NDArray[np.bool_]:
+    """[layers] True for those."""
+    flags = np.zeros(total, dtype=np.bool_)
+    flags[[layer for layer in layers if layer < total]] = True
+    return flags
 
 
 def _sums_before(flags: NDArray[np.bool_]) -> Numbers:
@@ -158,15 +193,6 @@ def _sizes(sizes: Sizes, total: int) -> list[int]:
         return [least]
     spread = np.linspace(least, most, num=min(_MOST_SIZES, most - least + 1)).round().astype(int)
     return sorted({usual, *spread.tolist()})
-
-
-def _outcomes(rates: Rates, starts: Numbers, ends: Numbers, layer_rate: float) -> Numbers:
-    """[spans, layers] The levels with the newcomer on each of the spans, ascending."""
-    layers = np.arange(len(rates))
-    taken = (starts[:, None] <= layers) & (layers < ends[:, None])
-    added = taken * (layer_rate / (ends - starts))[:, None]
-    outcomes: Numbers = np.sort(_levels(rates + added), axis=1)
-    return outcomes
 
 
 def _levels(rates: NDArray[np.float64]) -> Numbers:

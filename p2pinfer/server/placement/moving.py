@@ -82,10 +82,13 @@ def better_move(
 
     `others` [layers] are the rates without this server. `gain` is explained at GAIN.
     """
+    before = with_server(others, layers, server.layer_rate)
+    even = float(before.sum()) / len(before)
+    if before.min() * gain > even and not _gaps(holders, layers):
+        return None  # the usual case, and quickly seen
     span = choose_span(others, server)
     if not leaves_no_gap(holders, layers, span):
         return None
-    before = with_server(others, layers, server.layer_rate)
     after = with_server(others, span, server.layer_rate)
     changed = before != after
     if not changed.any():
@@ -93,7 +96,7 @@ def better_move(
     weakest, then = float(before[changed].min()), float(after[changed].min())
     gaps = _gaps(holders, layers) - _gaps(holders, span)
     added = server.layer_rate / len(span)
-    is_worth_it = weakest * gain <= before.mean() and then - weakest >= _FULL * added
+    is_worth_it = weakest * gain <= even and then - weakest >= _FULL * added
     return Move(span=span, gaps=max(gaps, 0), weakest=weakest, then=then) if gaps > 0 or is_worth_it else None
 
 

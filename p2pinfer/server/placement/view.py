@@ -25,7 +25,7 @@ from p2pinfer.types import PeerId
 _LEAST_STAY = 0.05
 """A server that leaves soon still prefers some layers to others."""
 _LIKELY = 0.5  # the credit from which a record is looked at
-_MOVE_SECONDS = 120.0
+MOVE_SECONDS = 120.0
 """What a move takes, with some patience."""
 
 
@@ -43,14 +43,19 @@ class View:
 
     def own_rate(self, leaves_at: float | None, now: float) -> float:
         """Layer-tokens per second of a server that isn't measured yet and leaves at this time."""
-        return max(_LEAST_STAY, expected_stay(leaves_at, now)) / self.seconds_per_layer
+        return own_stay(leaves_at, now) / self.seconds_per_layer
+
+
+def own_stay(leaves_at: float | None, now: float) -> float:
+    """How much a server counts itself while it chooses, from 0 to 1."""
+    return max(_LEAST_STAY, expected_stay(leaves_at, now))
 
 
 def _stays(record: Announcement, now: float) -> bool:
     """True if it will be at its destination when a move that begins now is over."""
     if is_moving(record):
         return True
-    leaves = record.leaves_at is not None and record.leaves_at - now < _MOVE_SECONDS
+    leaves = record.leaves_at is not None and record.leaves_at - now < MOVE_SECONDS
     return record.state in (ServerState.JOINING, ServerState.SERVING) and not leaves
 
 
