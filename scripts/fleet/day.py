@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,9 @@ from scripts.fleet.board import Board, Entry
 from scripts.fleet.machines import Machine, Model
 from scripts.fleet.rules import Rule
 from scripts.fleet.service import Service
-from scripts.fleet.stays import DRAIN_SECONDS, HOUR, Stay
+from scripts.fleet.stays import DRAIN_SECONDS, Stay
+
+Event: TypeAlias = tuple[float, int, Callable[[], None]]
 
 SEEN_SECONDS = (0.05, 0.5)
 """Until a record has spread."""
@@ -87,7 +90,7 @@ class Fleet:
     def __init__(self, machines: Sequence[Machine], rule: Rule, begins_at: float, seed: int) -> None:
         self._rule = rule
         self._chance = random.Random(f"events {seed}")
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[Event] = []
         self._order = count()
         self.now = begins_at
         numbers: dict[str, int] = {}
@@ -338,7 +341,8 @@ class Fleet:
         return server.machine.layer_rate if server.is_measured or not self._rule.settles else None
 
     def _at(self, at: float, event: Callable[..., None], *args: object) -> None:
-        heapq.heappush(self._events, (at, next(self._order), partial(event, *args)))
+        happens: Event = at, next(self._order), partial(event, *args)
+        heapq.heappush(self._events, happens)
 
     def _later(self, server: Server, seconds: float, event: Callable[[Server], None]) -> None:
         """Something that happens only if the server hasn't left by then."""

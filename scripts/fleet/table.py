@@ -22,7 +22,8 @@ def row(rule: str, num_layers: int, servers: int, hours: float, tallies: Sequenc
     day, night = total(tallies, range(24)), total(tallies, NIGHT)
     server_days = servers * hours / 24
     return (
-        f"{rule:<16}{num_layers:>7}{servers:>7}{percent(day.held_once, day):>10}{percent(day.held_twice, day):>8}"
+        f"{rule:<16}{num_layers:>7}{servers:>7}{percent(day.held_once, day):>10}"
+        f"{percent(day.held_twice, day):>8}"
         f"{percent(night.held_once, night):>12}{percent(night.held_twice, night):>8}"
         f"{part(day.of_oracle, day):>11}{part(night.of_oracle, night):>9}{part(day.of_loaded, day):>10}"
         f"{day.moves / server_days:>8.2f}{day.fetched_bytes / 1e9 / server_days:>7.1f}"
@@ -31,7 +32,10 @@ def row(rule: str, num_layers: int, servers: int, hours: float, tallies: Sequenc
 
 def hourly_lines(tallies: Sequence[Tally]) -> Iterator[str]:
     """What happened in each hour."""
-    yield f"{'hour':>6}{'present':>9}{'joins':>7}{'moves':>7}{'once %':>9}{'twice %':>9}{'oracle':>8}{'loaded':>8}"
+    yield (
+        f"{'hour':>6}{'present':>9}{'joins':>7}{'moves':>7}"
+        f"{'once %':>9}{'twice %':>9}{'oracle':>8}{'loaded':>8}"
+    )
     for hour, one in enumerate(tallies):
         if one.seconds:
             yield (

@@ -108,9 +108,8 @@ def choose_span(rates: Rates, newcomer: Newcomer) -> Span:
     """
     cuts = _cuts(rates)
     spans = _candidates(rates, newcomer, cuts)
-    best = spans.best(
-        _levels(rates), np.stack([_levels(rates + newcomer.layer_rate / n) for n in spans.sizes])
-    )
+    raised = np.stack([_levels(rates + newcomer.layer_rate / size) for size in spans.sizes])
+    best = spans.best(_levels(rates), raised)
     if newcomer.held:
         has = _sums_before(_flags(newcomer.held, len(rates)))
         best = _highest(has[spans.ends] - has[spans.starts], best)
@@ -130,8 +129,8 @@ class _Spans:
     def best(self, levels: Numbers, raised: Numbers) -> Numbers:
         """The indices of those that raise the weakest layers most.
 
-        `levels` [layers] are those without the newcomer, `raised` [sizes, layers] with it. Most spans are told
-        apart by the weakest layer, and how many are as weak.
+        `levels` [layers] are those without the newcomer, `raised` [sizes, layers] with it. Most
+        spans are told apart by the weakest layer, and how many are as weak.
         """
         layers = np.arange(len(levels))
         taken = (self.starts[:, None] <= layers) & (layers < self.ends[:, None])
