@@ -48,6 +48,8 @@ class Board:
         self._served: Numbers = np.zeros(num_layers, dtype=np.int64)
         self._awaited: Numbers = np.zeros(num_layers, dtype=np.int64)
         self.servers = 0  # listed
+        self.version = 0
+        """Changes with everything that others can see."""
         self.typical_rate = 1000.0  # until one is measured
         self.claims: dict[int, Claim] = {}
         self.intentions: dict[int, Intention] = {}
@@ -88,6 +90,7 @@ class Board:
         self.rates[layers] -= self._shares[slot]
         self._served[layers] -= self._serves[slot]
         self._awaited[layers] -= self._is_awaited[slot]
+        self.version += 1
         self.servers -= bool(self.ends[slot])
         self.starts[slot] = self.ends[slot] = 0
         self.claims.pop(slot, None)
@@ -101,7 +104,9 @@ class Board:
             self.typical_rate = float(np.median(measured))
         everybody = slice(0, len(self.ends))
         self._shares[:] = np.where(self.ends > 0, self._weighed(everybody), 0.0)
-        self.rates[:] = np.maximum(self._sums(self._shares), 0.0)
+        rates = np.maximum(self._sums(self._shares), 0.0)
+        self.version += not np.allclose(rates, self.rates)
+        self.rates[:] = rates
         stay = (self.ends > 0) & (self._leaves_at - now >= MOVE_SECONDS)
         self._serves &= stay
         self._is_awaited &= stay

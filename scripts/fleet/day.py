@@ -60,6 +60,7 @@ class Server:
     moved_at: list[float] = field(default_factory=list)
     entries: int = 0  # how many it has announced
     seen_at: float = 0.0  # when the latest has spread
+    seen_version: int = -1  # of the board, at the last look: what it said needn't be computed again
     chooser: Newcomer | None = None  # until more files come
 
     def newcomer(self) -> Newcomer:
@@ -234,10 +235,12 @@ class Fleet:
             self._later(server, seconds, self._looks)
 
     def _looks(self, server: Server) -> None:
-        layers, span = server.layers, None
+        """Look at the board, unless it is as it was at the last look."""
+        layers, version, span = server.layers, self._cell(server).board.version, None
         assert layers is not None
-        if not self._rule.is_careful or may_move_again(server.moved_at, self.now):
-            span = self._better(server)
+        may_move = not self._rule.is_careful or may_move_again(server.moved_at, self.now)
+        if may_move and version != server.seen_version:
+            server.seen_version, span = version, self._better(server)
         if span is None:
             self._waits(server)
         elif self._rule.is_careful:
@@ -286,6 +289,7 @@ class Fleet:
 
     def _keeps(self, server: Server) -> None:
         server.intention, server.is_going = None, False
+        server.seen_version = -1
         self._announces(server)
         self._waits(server)
 

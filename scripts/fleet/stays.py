@@ -51,7 +51,7 @@ def stays_of(kind: Kind, zone: int, ends_at: float, chance: random.Random) -> li
     if kind is Kind.HOME:
         restart = chance.uniform(0.0, 7 * DAY)
         times = [(-DAY, restart), (restart + 120.0, ends_at + DAY)]
-        return [_stay(begin, end, None, chance) for begin, end in times]
+        return [_stay(begin, end, None, chance) for begin, end in times if begin < ends_at]
     by_day = chance.random() < _HOME_BY_DAY
     hours = (
         (chance.choice((19, 20, 21, 22)), chance.choice((6, 7, 8))) if chance.random() < _WITH_HOURS else None
