@@ -108,13 +108,23 @@ def choose_span(rates: Rates, newcomer: Newcomer) -> Span:
     """
     cuts = _cuts(rates)
     spans = _candidates(rates, newcomer, cuts)
-    raised = np.stack([_levels(rates + newcomer.layer_rate / size) for size in spans.sizes])
+    layer_rate = _felt_rate(rates, newcomer)
+    raised = np.stack([_levels(rates + layer_rate / size) for size in spans.sizes])
     best = spans.best(_levels(rates), raised)
     if newcomer.held:
         has = _sums_before(_flags(newcomer.held, len(rates)))
         best = _highest(has[spans.ends] - has[spans.starts], best)
     best = _highest(cuts[spans.starts] * 1 + cuts[spans.ends], best)
     return max((Span(int(spans.starts[one]), int(spans.ends[one])) for one in best), key=newcomer.lot)
+
+
+def _felt_rate(rates: Rates, newcomer: Newcomer) -> float:
+    """The newcomer's rate; among very many servers, that of as many like it as can be felt together.
+
+    One of a thousand changes no layer by a step. If all chose by that, all spans would be equal to all.
+    """
+    usual = max(1, min(newcomer.sizes.usual, len(rates)))
+    return max(newcomer.layer_rate, (_LEVEL**2 - 1.0) * float(rates.min()) * usual)
 
 
 @dataclass(frozen=True, slots=True)
