@@ -24,6 +24,7 @@ from p2pinfer.server.life.model_choice import ModelChoice
 from p2pinfer.server.life.model_loading import load_layers, open_store
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService
+from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.sessions.accounts import Accounts, ReceiptKeeper
 from p2pinfer.sharing.give.gate import Gate
 from p2pinfer.sharing.give.service import SharingService
@@ -157,6 +158,6 @@ async def _serve_layers(
             span = LoadedSpan(
                 manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends
             )
-            service = SpanService(config, swarm, span, accounts, period)
+            service = SpanService(config, swarm, span, accounts, period, Roster(swarm, manifest.hash))
             caring = keep_ends_forever(swarm, library, store, holdings, period.sharing_limits)
             await first_of(service.run(reception, reachable), caring)

@@ -24,6 +24,8 @@ from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.machine.memory import available_memory_bytes
+from p2pinfer.server.neighbours.neighbours import Neighbours
+from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
@@ -63,6 +65,7 @@ class SpanService:
         span: LoadedSpan,
         accounts: Accounts,
         period: ServingPeriod,
+        roster: Roster,
     ) -> None:
         self._config = config
         self._swarm = swarm
@@ -76,6 +79,8 @@ class SpanService:
         )
         self._batcher = Batcher(span.engine, span.speed)
         self._runner = SessionRunner(self._batcher, asyncio.get_running_loop())
+        us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
+        self._neighbours = Neighbours(us, roster, partial(dial, swarm))
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
 
     async def run(self, reception: Reception, reachable: Reachable) -> None:
@@ -97,6 +102,7 @@ class SpanService:
                         self._drain_when_asked(heartbeats),
                         heartbeats.beat_forever(),
                         heartbeats.announce_after_rejoining(),
+                        self._neighbours.measure_forever(),
                         self._sessions.expire_forever(),
                         self._runner.wait_failed(),
                     )
@@ -173,6 +179,7 @@ class SpanService:
             measured_at=batcher.rates.measured_at,
             queue_depth=runner.queue_depth,
             free_cache_tokens=self._sessions.free_cache_tokens,
+            next_hop_seconds=self._neighbours.next_hop_seconds(),
             announced_at=now,
             expires_at=now + self._config.record_seconds,
         )

@@ -31,6 +31,8 @@ from p2pinfer.types import UNKNOWN_SECONDS, LayerSeconds, PeerId, Span
 MAX_ENDPOINTS = 8
 MAX_CERTIFICATE_BYTES = 1536
 MAX_NEXT_HOPS = 24
+MIN_NEXT_HOP_SECONDS = 1e-6
+MAX_NEXT_HOP_SECONDS = 60.0
 
 
 class ServerState(enum.Enum):
@@ -210,7 +212,7 @@ def check(announcement: Announcement) -> None:
     if len(announcement.next_hop_seconds) > MAX_NEXT_HOPS:
         raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
     for seconds in announcement.next_hop_seconds.values():
-        check_number("next_hop_seconds", seconds, 0.0, 600.0)
+        check_number("next_hop_seconds", seconds, MIN_NEXT_HOP_SECONDS, MAX_NEXT_HOP_SECONDS)
     if announcement.leaves_at is not None:
         check_number("leaves_at", announcement.leaves_at, 0.0, 2.0**40)
     check_times(announcement.announced_at, announcement.expires_at)
