@@ -29,7 +29,7 @@ from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import all_of, first_of
@@ -166,7 +166,7 @@ class SpanService:
     def _describe(self, reachable: Reachable) -> Announcement:
         """The record as it is now."""
         leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
-        return dataclasses.replace(
+        record = dataclasses.replace(
             self._span.claim,
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
             leaves_at=self._period.ends_at() if leaves_at is None else leaves_at,
@@ -176,13 +176,16 @@ class SpanService:
             certificate=reachable.certificate.der,
             decode=batcher.rates.decode.times(1 / runner.duty),
             prefill=batcher.rates.prefill.times(1 / runner.duty),
-            measured_at=batcher.rates.measured_at,
+            measured_at=batcher.rates.decode_measured_at,
+            prefill_measured_at=batcher.rates.prefill_measured_at,
+            batch_costs=self._span.speed.measured_costs,
             queue_depth=runner.queue_depth,
             free_cache_tokens=self._sessions.free_cache_tokens,
             next_hop_seconds=self._neighbours.next_hop_seconds(),
             announced_at=now,
             expires_at=now + self._config.record_seconds,
         )
+        return fitting(record)
 
 
 def cache_tokens(config: ServerConfig, engine: Engine) -> int:
