@@ -27,6 +27,7 @@ from p2pinfer.server.machine.memory import available_memory_bytes
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.server.sessions.idle_measurement import IdleMeasurement
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
@@ -79,6 +80,7 @@ class SpanService:
         )
         self._batcher = Batcher(span.engine, span.speed)
         self._runner = SessionRunner(self._batcher, asyncio.get_running_loop())
+        self._idle = IdleMeasurement(self._sessions, self._runner, self._batcher, span.engine)
         us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
         self._neighbours = Neighbours(us, roster, partial(dial, swarm))
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
@@ -103,6 +105,7 @@ class SpanService:
                         heartbeats.beat_forever(),
                         heartbeats.announce_after_rejoining(),
                         self._neighbours.measure_forever(),
+                        self._idle.measure_forever(),
                         self._sessions.expire_forever(),
                         self._runner.wait_failed(),
                     )
