@@ -32,6 +32,15 @@ def test_the_limit_is_raised_to_what_is_needed_where_the_system_allows_it(monkey
     assert enough_for(limit) >= 1024 or limit == hard == 4096
 
 
+def test_a_limit_that_cant_be_raised_stays(monkeypatch):
+    def refuse(which: int, pair: tuple[int, int]) -> None:
+        raise ValueError("not allowed")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 500_000))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert raise_limit(1024) == 256
+
+
 def test_a_low_limit_leaves_half_of_it_to_the_rest_of_the_server():
     assert enough_for(256) * PER_CONNECTION <= 128
     assert enough_for(NEEDED) == 1024

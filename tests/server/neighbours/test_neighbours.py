@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from p2pinfer.client.network import Network
 from p2pinfer.identity import Identity
 from p2pinfer.server.door.admission import Load
 from p2pinfer.server.neighbours import round_trips as measuring
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.neighbours.round_trips import round_trips
-from p2pinfer.types import Span
+from p2pinfer.types import PeerId, Span
+from tests.client.sessions import in_client, session_of
 from tests.fakes import MODEL, FakeSwarm, fake_swarm
 from tests.server.placement.test_roll_call import silent
 from tests.server.wire_client import until
@@ -88,3 +91,25 @@ async def test_a_round_trip_is_the_quickest_of_several():
         handler._load = sometimes_slow
         [found] = (await round_trips(await swarm.servers(MODEL), None)).values()
         assert found is not None and found < 0.15
+
+
+async def test_a_clients_route_goes_where_the_announced_way_is_short():
+    """Two servers continue the first, alike but for the way there: one of them is on another continent."""
+    async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm:
+        first, *others = swarm.members
+        record = first.record
+        for distant, near in (others, others[::-1]):
+            neighbours = neighbours_of(swarm, 0)
+            await neighbours.measure_some()
+            ways = {**neighbours.next_hop_seconds(), distant.peer_id: 0.4}
+            assert near.peer_id in ways
+            first.record = partial(lambda ways: replace(record(), next_hop_seconds=ways), ways)
+            for _ in range(3):
+                assert await in_client(swarm, second_hop, num_layers=4) == near.peer_id
+
+
+def second_hop(network: Network) -> PeerId:
+    """The server after the first one in the route that a short session gets."""
+    with session_of(network, num_layers=4) as session:
+        session.compute([[1, 2, 3]], [1])
+        return session.report()[1].peer_id
