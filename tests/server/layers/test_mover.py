@@ -96,6 +96,7 @@ class Town:
     async def fetch(self, span: Span) -> None:
         self.fetched.append(span)
         if self.fetch_error is not None:
+            self.chance = 1.0  # the next pause is as long as it can be
             raise self.fetch_error
 
     async def move(self) -> Move | None:
@@ -194,8 +195,7 @@ async def test_it_stays_when_the_files_cannot_be_had_and_does_not_ask_again_soon
     town.fetch_error = StoreError("the disk is full")
     waiting = asyncio.create_task(town.mover.wait(town.announce))
     async with asyncio.timeout(5.0):
-        while (None, False) not in town.announced:  # noqa: ASYNC110  nothing tells when it has been announced
-            town.chance = 1.0 if town.fetched else 0.0
+        while (None, False) not in town.announced:
             await asyncio.sleep(0)
     for _ in range(20):
         await asyncio.sleep(0)
