@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from p2pinfer.model.layer_store.chunks import ChunkPlace
@@ -78,6 +79,14 @@ class Holdings:
         self._complete.discard(name)
         numbers = self.chunks.chunks_of(name)
         self._mask[numbers.start : numbers.stop] = False
+
+    async def remove_files(self, names: Iterable[str]) -> bool:
+        """Give these files to nobody any more, and remove them. False if none of them is here."""
+        there = [name for name in names if name in self._complete]
+        for name in there:
+            self.drop_file(name)
+            await self._reader.run(partial((self._folder / name).unlink, missing_ok=True))
+        return bool(there)
 
     @property
     def added(self) -> int:

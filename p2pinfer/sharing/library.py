@@ -219,7 +219,7 @@ class Library:
         if not missing:
             return
         manifest = store.manifest
-        if not is_shelved(self._cache_folder, store.folder):
+        if not self.may_remove(store):
             for name in missing:
                 if (store.folder / name).exists():  # a user's own file is never replaced
                     raise StoreError(f"{store.folder / name} was altered: move it away, or convert again")
@@ -260,13 +260,17 @@ class Library:
             summary.seconds,
         )
 
+    def may_remove(self, store: LayerStore) -> bool:
+        """True if the store lies in the cache folder: its files aren't a user's own."""
+        return is_shelved(self._cache_folder, store.folder)
+
     async def repair(self, store: LayerStore, names: Sequence[str], holdings: Holdings) -> bool:
         """Fetch those of the files again that were altered on this disk: only their wrong chunks come.
 
         False if none was, or if the store isn't one of the cache folder: then it is its owner's to mend.
         Raises as `fetch` does.
         """
-        if not is_shelved(self._cache_folder, store.folder):
+        if not self.may_remove(store):
             return False
         damaged = await in_thread(lambda: [name for name in names if not store.is_intact(name)])
         for name in damaged:

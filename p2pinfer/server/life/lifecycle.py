@@ -165,6 +165,7 @@ class Life:
         """Be in the swarm until the policy, or the owner, ends it. Raises what ends it unexpectedly."""
         period = ServingPeriod(
             say=self._say,
+            explain=partial(self._housekeeping.enter, OwnerState.SERVING),
             drain_seconds=self._drain_seconds,
             ends_at=lambda: self._governor.verdict.leaves_at,
             sharing_limits=self._allowance.limits,
@@ -176,8 +177,8 @@ class Life:
         try:
             with self._housekeeping.attending(period):
                 await self._serve_until_over(period)
-            self._has_served = self._has_served or period.ready.is_set()
         finally:
+            self._has_served = self._has_served or period.has_served
             self._governor.working = False
             self._remembered = period.remembered
             gc.collect()  # sessions, callbacks and the engine refer to each other

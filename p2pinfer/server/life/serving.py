@@ -8,33 +8,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from p2pinfer.errors import StoreError, SwarmError
+from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.model.layer_store.names import layer_files
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.door.listeners import open_to_peers
-from p2pinfer.server.door.reception import Reception
-from p2pinfer.server.life.caretaking import keep_ends_forever
-from p2pinfer.server.life.claim import claimed, joining_record
+from p2pinfer.server.layers.layer_choice import choosing
 from p2pinfer.server.life.company import alone_with
-from p2pinfer.server.life.layer_choice import LayerChoice, choosing
+from p2pinfer.server.life.layer_service import LayerService
 from p2pinfer.server.life.model_choice import ModelChoice
-from p2pinfer.server.life.model_loading import load_layers, open_store
+from p2pinfer.server.life.model_loading import open_store
 from p2pinfer.server.life.serving_period import ServingPeriod
-from p2pinfer.server.life.span_service import LoadedSpan, SpanService
-from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.sessions.accounts import Accounts, ReceiptKeeper
-from p2pinfer.sharing.give.gate import Gate
-from p2pinfer.sharing.give.service import SharingService
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.tasks import cancel_and_wait, ending, first_of
-from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
-from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
+from p2pinfer.tasks import ending
 
 
 async def serve_period(
@@ -117,47 +107,14 @@ async def _serve_model(
         if (words := await _company(swarm, library, manifest)) is not None:
             period.say(words)
         with contextlib.closing(Holdings(store)) as holdings:
-            await _serve_layers(config, swarm, library, store, holdings, choice, accounts, period)
-
-
-async def _serve_layers(
-    config: ServerConfig,
-    swarm: Swarm,
-    library: Library,
-    store: LayerStore,
-    holdings: Holdings,
-    choice: LayerChoice,
-    accounts: Accounts,
-    period: ServingPeriod,
-) -> None:
-    """Open the door, claim layers, settle which, fetch what is missing of them, load and serve them."""
-    manifest, reception = store.manifest, Reception()
-    gate = Gate(limits=period.sharing_limits, activity=period.activity)
-    services = [
-        partial(add_InferenceServicer_to_server, reception),
-        partial(add_SharingServicer_to_server, SharingService(store, holdings, gate)),
-    ]
-    async with open_to_peers(config.listen, config.announce, services, reception.adopt, swarm) as reachable:
-        holds_ends = partial(holdings.holds, manifest.end_files)
-        claim = partial(
-            joining_record, config, swarm.peer_id, manifest, choice, reachable, holds_ends, period.ends_at
-        )
-        async with claimed(swarm, claim, config.heartbeat_seconds) as claiming:
-            await choice.settle(lambda: swarm.announce(claim()))
-            layers = choice.layers
-            await library.fetch(store, layer_files(layers), holdings)
-            try:
-                engine, speed = await load_layers(config, store, layers, period.say)
-            except StoreError:
-                if not await library.repair(store, layer_files(layers), holdings):
-                    raise
-                engine, speed = await load_layers(config, store, layers, period.say)
-            if period.chosen.listing is not None:
-                library.remember(period.chosen.listing)
-            await cancel_and_wait(claiming)
-            span = LoadedSpan(
-                manifest=manifest, claim=claim(), engine=engine, speed=speed, holds_ends=holds_ends
+            service = LayerService(
+                config=config,
+                swarm=swarm,
+                library=library,
+                store=store,
+                holdings=holdings,
+                choice=choice,
+                accounts=accounts,
+                period=period,
             )
-            service = SpanService(config, swarm, span, accounts, period, Roster(swarm, manifest.hash))
-            caring = keep_ends_forever(swarm, library, store, holdings, period.sharing_limits)
-            await first_of(service.run(reception, reachable), caring)
+            await service.run()

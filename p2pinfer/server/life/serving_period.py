@@ -21,6 +21,8 @@ class ServingPeriod:
     drain_seconds: Callable[[], float]  # how long a drain may take at most
     ends_at: Callable[[], float | None]
     """Unix seconds: when `stopping` will be set, where hours or prices tell."""
+    explain: Callable[[str], None] = lambda words: None
+    """Says why the server has these layers, in the owner's status."""
     sharing_limits: Callable[[], SharingLimits] = SharingLimits
     """How much of the files of its layers the server may give to others now."""
     chosen: ChosenModel = field(default_factory=ChosenModel)
@@ -30,7 +32,9 @@ class ServingPeriod:
     server: ReadyServer | None = None
     """Set while the server is in the swarm with its layers."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set by the serving code when the server is announced."""
+    """Set by the serving code while the server is announced with its layers."""
+    has_served: bool = False
+    """True once it was."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the lifecycle: take no new session, let open sessions move, then leave."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.manifest import Manifest
@@ -20,12 +21,14 @@ from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.door.listeners import Reachable
 from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
-from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.layers.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.machine.memory import available_memory_bytes
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
+from p2pinfer.server.placement.moving import Move
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.idle_measurement import IdleMeasurement
 from p2pinfer.server.sessions.session_runner import SessionRunner
@@ -40,6 +43,9 @@ from p2pinfer.wire.status import Reason, Refused
 LEAVE_SECONDS = 2.0
 """How long open calls have to tell their clients why they end."""
 
+MOVE_DRAIN_SECONDS = 20.0
+"""How long a server that moves waits for its sessions at most: other layers wait for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedSpan:
@@ -51,6 +57,8 @@ class LoadedSpan:
     speed: Speed
     holds_ends: Callable[[], bool]
     """Whether this server can give others what clients need."""
+    make_mover: Callable[[Callable[[], float]], Mover] | None = None
+    """Makes what decides when it goes to other layers, from its seconds per layer. None: it never does."""
 
 
 class SpanService:
@@ -84,12 +92,15 @@ class SpanService:
         us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
         self._neighbours = Neighbours(us, roster, partial(dial, swarm))
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
+        self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
+        self.move: Move | None = None
+        """Where the server goes, if that is why the service has ended."""
 
     async def run(self, reception: Reception, reachable: Reachable) -> None:
         """Take sessions, announce, and serve until the period ends; let sessions move, and end the rest.
 
-        The first task that fails ends the service with its error. Raises P2PInferError for what the owner can
-        mend.
+        Ends as well when the server goes to other layers: then `move` is set, and the record stays. The first
+        task that fails ends the service with its error. Raises P2PInferError for what the owner can mend.
         """
         swarm = self._swarm
         handler = Handler(self._sessions, self._runner, self._load, tunnel=partial(dial, swarm))
@@ -102,6 +113,7 @@ class SpanService:
                     self._become_ready(heartbeats)
                     await first_of(
                         self._drain_when_asked(heartbeats),
+                        self._drain_when_moving(heartbeats, lambda: swarm.announce(describe())),
                         heartbeats.beat_forever(),
                         heartbeats.announce_after_rejoining(),
                         self._neighbours.measure_forever(),
@@ -123,6 +135,7 @@ class SpanService:
             daemon_pid=lambda: self._swarm.daemon_pid,
             announce_soon=heartbeats.announce_soon,
         )
+        self._period.has_served = True
         self._period.ready.set()
         if self._config.initial_peers and self._swarm.addresses:
             # The swarm's founder has said so already, and may be gone when somebody wants to join.
@@ -143,13 +156,37 @@ class SpanService:
             heartbeats.announce_soon()
         await drain(self._sessions, seconds, period.leaving, period.say)
 
+    async def _drain_when_moving(
+        self, heartbeats: Heartbeats, announce: Callable[[], Coroutine[Any, Any, object]]
+    ) -> None:
+        """Return when other layers need this server more, and open sessions have moved, or had time to."""
+        period = self._period
+        if self._mover is None:
+            await asyncio.Event().wait()
+            return
+        move = await self._mover.wait(announce)
+        seconds = min(MOVE_DRAIN_SECONDS, period.drain_seconds())
+        self._leaves_at = time.time() + seconds
+        heartbeats.announce_soon()
+        await drain(self._sessions, seconds, period.leaving, period.say)
+        if period.stopping.is_set():  # the owner ends it meanwhile: sessions have all the time that he gives
+            await asyncio.Event().wait()
+        self.move = move
+
     async def _leave(self, last_record: Announcement) -> None:
-        """End the sessions that are left, withdraw the record, and wait for the last receipts."""
-        number = len(self._sessions)
+        """End the sessions that are left, withdraw the record unless it moves, wait for the last receipts."""
+        number, accounts = len(self._sessions), self._sessions.accounts
         self._sessions.end_all(Refused(Reason.LEAVING, "the server is leaving: move to another"))
-        self._period.say(f"leaving: {counted(number, 'session is told', 'sessions are told')}")
-        accounts = self._sessions.accounts
-        await all_of(withdraw(self._swarm, last_record), accounts.wait_settled(SETTLE_SECONDS))
+        if number or self.move is None:
+            self._period.say(f"leaving: {counted(number, 'session is told', 'sessions are told')}")
+        works = [accounts.wait_settled(SETTLE_SECONDS)]
+        if self.move is None:
+            works.append(withdraw(self._swarm, last_record))
+        await all_of(*works)
+
+    def _seconds_per_layer(self) -> float:
+        """What a token takes in a layer here, with the pauses that the owner's limits make."""
+        return self._batcher.rates.decode.first / self._runner.duty
 
     def _load(self) -> Load:
         """What admission decides by."""
@@ -163,16 +200,19 @@ class SpanService:
             cache_tokens=sessions.cache_tokens,
             free_cache_tokens=sessions.free_cache_tokens,
             sessions=len(sessions),
-            draining=self._period.stopping.is_set(),
+            draining=self._period.stopping.is_set() or self._leaves_at is not None,
         )
 
     def _describe(self, reachable: Reachable) -> Announcement:
         """The record as it is now."""
         leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
+        mover = self._mover
         record = dataclasses.replace(
             self._span.claim,
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
             leaves_at=self._period.ends_at() if leaves_at is None else leaves_at,
+            moves_to=None if mover is None else mover.moves_to,
+            is_undecided=mover is not None and mover.is_undecided,
             numerics=self._span.engine.numerics,
             holds_ends=self._span.holds_ends(),
             endpoints=reachable.endpoints,

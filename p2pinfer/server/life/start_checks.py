@@ -11,7 +11,7 @@ from p2pinfer.model.formats.lookup import is_local, open_source
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import find_model
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life.layer_choice import check_layers
+from p2pinfer.server.layers.layer_choice import check_layers
 from p2pinfer.sharing.naming.model_ref import ModelRef
 from p2pinfer.swarm.addresses import check_address, check_listen_address, check_peer_address
 from p2pinfer.threads import in_thread

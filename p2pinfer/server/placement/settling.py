@@ -51,8 +51,13 @@ class Claim:
     @property
     def rank(self) -> bytes:
         """The lowest is the best."""
-        epoch = int(self.announced_at // _EPOCH_SECONDS)
-        return hashlib.sha256(f"{self.peer_id} {self.model} {epoch}".encode()).digest()
+        return rank_of(self.peer_id, self.model, self.announced_at)
+
+
+def rank_of(peer_id: PeerId, model: str, at: float) -> bytes:
+    """A server's rank on the day of `at` (Unix seconds); the lowest is the best."""
+    epoch = int(at // _EPOCH_SECONDS)
+    return hashlib.sha256(f"{peer_id} {model} {epoch}".encode()).digest()
 
 
 def may_move(record: Announcement) -> bool:

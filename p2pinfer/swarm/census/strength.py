@@ -109,14 +109,24 @@ def layer_rate(record: Announcement, typical: float, now: float) -> float:
     """Layer-tokens per second, weighted with the stay. Divide by its layers for the rate at each.
 
     A server that drains takes no new sessions, and counts for the rest of its stay only: if it doesn't say
-    how long that is, not at all.
+    how long that is, not at all. One that drains in order to move stays.
     """
-    if record.state is ServerState.LEFT or (
-        record.state is ServerState.DRAINING and record.leaves_at is None
-    ):
+    if record.state is ServerState.LEFT:
         return 0.0
-    seconds = max(seconds_per_layer(record) or typical, typical / _MOST_TIMES_TYPICAL)
-    return expected_stay(record.leaves_at, now) / seconds
+    stay = expected_stay(record.leaves_at, now)
+    if record.state is ServerState.DRAINING:
+        stay = 1.0 if is_moving(record) else 0.0 if record.leaves_at is None else stay
+    return stay / max(seconds_per_layer(record) or typical, typical / _MOST_TIMES_TYPICAL)
+
+
+def destination(record: Announcement) -> Span:
+    """The layers that a server will have: where it goes, once that is decided."""
+    return record.moves_to if is_moving(record) and record.moves_to else record.layers
+
+
+def is_moving(record: Announcement) -> bool:
+    """True if a server has decided to go to other layers."""
+    return record.moves_to is not None and not record.is_undecided
 
 
 def everybody(record: Announcement) -> float:
@@ -130,16 +140,16 @@ def expected(
     now: float,
     credit: Callable[[Announcement], float] = everybody,
 ) -> Strength:
-    """What these servers of one class will do when those that load are ready.
+    """What these servers of one class will do when those that load are ready, and those that move are there.
 
     `credit` says how much a record counts, from 0 to 1. A server that counts nothing holds nothing.
     """
     counted = [(record, credit(record)) for record in records]
     typical = typical_seconds(record for record, counts in counted if counts > 0.0)
     parts = [
-        (record.layers, rate / len(record.layers))
+        (layers, rate / len(layers))
         for record, counts in counted
-        if (rate := layer_rate(record, typical, now) * counts) > 0.0
+        if (layers := destination(record)) and (rate := layer_rate(record, typical, now) * counts) > 0.0
     ]
     return Strength(stretches=tuple(sweep(parts, num_layers)))
 

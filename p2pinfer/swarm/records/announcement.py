@@ -75,7 +75,8 @@ class Announcement:
     batch_costs: Mapping[int, float] = field(default_factory=dict)
     """Seconds of a decode step by the number of its sequences, in seconds of a step of one."""
     holds_ends: bool = False  # it can give others the files that a client needs
-    is_undecided: bool = False  # it joins, and may still choose other layers
+    is_undecided: bool = False  # it joins or moves, and may still choose otherwise
+    moves_to: Span | None = None  # it goes from `layers` to these
     queue_depth: int = 0  # waiting steps
     free_cache_tokens: int = 0  # tokens that new sessions can cache, through all layers of the span
     next_hop_seconds: Mapping[PeerId, float] = field(default_factory=dict)  # measured round trips
@@ -149,6 +150,8 @@ def _message(announcement: Announcement) -> record_pb2.ServerRecord:
         ],
         holds_ends=announcement.holds_ends,
         is_undecided=announcement.is_undecided,
+        moves_to_first_layer=None if announcement.moves_to is None else announcement.moves_to.start,
+        moves_to_end_layer=None if announcement.moves_to is None else announcement.moves_to.end,
         queue_depth=announcement.queue_depth,
         free_cache_tokens=announcement.free_cache_tokens,
         next_hops=[
@@ -201,6 +204,7 @@ def decode(data: bytes) -> Announcement:
             batch_costs=MappingProxyType({one.sequences: one.cost for one in record.batch_costs}),
             holds_ends=record.holds_ends,
             is_undecided=record.is_undecided,
+            moves_to=_moves_to(record),
             queue_depth=record.queue_depth,
             free_cache_tokens=record.free_cache_tokens,
             next_hop_seconds=MappingProxyType(
@@ -220,6 +224,16 @@ def decode(data: bytes) -> Announcement:
     return announcement
 
 
+def _moves_to(record: record_pb2.ServerRecord) -> Span | None:
+    """Raises ValueError for half a span, or an empty one."""
+    ends = record.HasField("moves_to_first_layer"), record.HasField("moves_to_end_layer")
+    if not any(ends):
+        return None
+    if not all(ends):
+        raise ValueError("moves_to has both ends or none")
+    return Span(record.moves_to_first_layer, record.moves_to_end_layer)
+
+
 def check(announcement: Announcement) -> None:
     """Raise InvalidRecordError, naming the field, unless every field is within its bounds."""
     try:
@@ -232,6 +246,8 @@ def check(announcement: Announcement) -> None:
     check_text("model_name", announcement.model_name, max_characters=128, required=True)
     check_number("num_layers", announcement.num_layers, 1, MAX_LAYERS)
     check_number("layers", announcement.layers.end, 1, announcement.num_layers)
+    if announcement.moves_to is not None:
+        check_number("moves_to", announcement.moves_to.end, 1, announcement.num_layers)
     check_text("numerics", announcement.numerics, max_characters=64, required=True)
     check_text("version", announcement.version, max_characters=32)
     check_text("public_name", announcement.public_name, max_characters=64)

@@ -20,8 +20,9 @@ from p2pinfer.identity import Identity
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import open_to_peers
 from p2pinfer.server.door.reception import Reception
-from p2pinfer.server.life import announcing, span_service
-from p2pinfer.server.life.announcing import Heartbeats, withdraw
+from p2pinfer.server.layers import announcing
+from p2pinfer.server.layers.announcing import Heartbeats, withdraw
+from p2pinfer.server.life import span_service
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.shutdown_request import ShutdownRequest
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService, cache_tokens

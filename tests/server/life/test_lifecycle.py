@@ -73,6 +73,7 @@ class Periods:
         try:
             if not self.ready_at_once:
                 await asyncio.Event().wait()
+            period.has_served = True
             period.ready.set()
             await period.stopping.wait()
             await first_of(self.drained.wait(), period.leaving.wait())

@@ -253,6 +253,7 @@ def test_a_record_has_room_for_every_hint_beside_long_names_and_a_real_certifica
         free_cache_tokens=2**40,
         next_hop_seconds=HOPS,
         leaves_at=2e9,
+        moves_to=Span(3000, 4000),
     )
 
     assert len(encode(full, IDENTITY)) < 4096

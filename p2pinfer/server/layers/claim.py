@@ -11,8 +11,8 @@ from p2pinfer import __version__
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import Reachable
-from p2pinfer.server.life.announcing import Heartbeats, announce_first, withdraw
-from p2pinfer.server.life.layer_choice import LayerChoice
+from p2pinfer.server.layers.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.layers.layer_choice import LayerChoice
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import ending
@@ -40,7 +40,7 @@ def joining_record(
         num_layers=manifest.num_layers,
         layers=choice.layers,
         state=ServerState.JOINING,
-        numerics=choice.numerics,
+        numerics=choice.lookout.numerics,
         is_undecided=not choice.is_settled,
         endpoints=reachable.endpoints,
         certificate=reachable.certificate.der,

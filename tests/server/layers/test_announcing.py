@@ -10,7 +10,7 @@ import pytest
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.server.life.announcing import Heartbeats
+from p2pinfer.server.layers.announcing import Heartbeats
 from p2pinfer.swarm.records.announcement import Announcement
 from tests.server.wire_client import until
 from tests.swarm.conftest import describe

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,14 +12,13 @@ import pytest
 
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity
-from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.server.config import ServerConfig
-from p2pinfer.server.life import layer_choice
-from p2pinfer.server.life.layer_choice import LayerChoice, check_layers
+from p2pinfer.server.layers import layer_choice
+from p2pinfer.server.layers.layer_choice import LayerChoice, check_layers
+from p2pinfer.server.layers.lookout import Lookout
 from p2pinfer.server.placement.choice import Sizes
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, PeerId, Span
-from tests.model.tiny_models import tiny_store
 from tests.swarm.conftest import MODEL, describe
 
 US = Identity.ephemeral()
@@ -82,17 +80,11 @@ def server(start: int, end: int, *, state: ServerState = ServerState.SERVING, **
 
 
 def choice_in(swarm: Swarm, *, ordered: Span | None = None, sizes: Sizes = TEN) -> LayerChoice:
-    store = SimpleNamespace(manifest=SimpleNamespace(hash=MODEL, num_layers=30), has=lambda name: False)
-    made: Any = LayerChoice(
-        swarm,  # type: ignore[arg-type]
-        store,  # type: ignore[arg-type]
-        RollCall(),  # type: ignore[arg-type]
-        ordered=ordered,
-        sizes=sizes,
-        numerics="reference-1",
-        leaves_at=None,
-    )
-    return made  # type: ignore[no-any-return]
+    store: Any = SimpleNamespace(manifest=SimpleNamespace(hash=MODEL, num_layers=30), has=lambda name: False)
+    watched: Any = swarm
+    lookout = Lookout(watched, store, numerics="reference-1", sizes=sizes)
+    roll_call: Any = RollCall()
+    return LayerChoice(lookout, roll_call, ordered=ordered, whole=Span(0, 30), leaves_at=None)
 
 
 async def settle(choice: LayerChoice) -> list[Span]:
@@ -176,32 +168,3 @@ def test_layers_that_the_model_lacks_are_refused(tmp_path: Path):
 
     with pytest.raises(UsageError, match="has layers 0:30"):
         check_layers(config, "m", 30)
-
-
-def test_a_server_takes_no_more_layers_than_its_disk_has_room_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """What the owner allows, or what is free; layers that are here need no room."""
-    store = tiny_store(tmp_path, "llama")
-    layer_bytes = store.layer_bytes(Span(0, 1))
-    config = ServerConfig.from_args(["m"])
-    assert layer_choice._sizes(config, store).most == 4
-    for layer in (1, 2, 3):
-        (store.folder / layer_file(layer)).unlink()
-
-    small = replace(config, disk_gb=2.5 * layer_bytes / 1e9)
-    assert layer_choice._sizes(small, store).most == 2
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1.5 * layer_bytes))
-    assert layer_choice._sizes(config, store).most == 2
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
-    assert layer_choice._sizes(config, store).most == 1
-
-
-def test_a_partial_store_that_begins_a_swarm_serves_what_it_has(tmp_path: Path):
-    """Nobody could give it the rest."""
-    store = tiny_store(tmp_path, "llama")
-    (store.folder / layer_file(3)).unlink()
-
-    assert layer_choice._founders_layers(ServerConfig.from_args(["m"]), store) == Span(0, 3)
-    joining = ["m", "--initial-peers", f"/ip4/192.0.2.7/tcp/1/p2p/{US.peer_id}"]
-    assert layer_choice._founders_layers(ServerConfig.from_args(joining), store) is None
