@@ -13,6 +13,10 @@ from socket import AF_INET, AF_INET6, inet_pton
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
 
+SAME_NETWORK_SECONDS = 0.002
+SAME_REGION_SECONDS = 0.02
+UNKNOWN_SECONDS = 0.15
+
 _IPV4_NETWORK_BYTES = 2
 _IPV6_NETWORK_BYTES = 6
 
@@ -23,14 +27,6 @@ class Fit(enum.IntEnum):
     AT_OUR_END = 0  # their span begins where ours ends
     BEYOND_OUR_END = 1  # theirs begins before, and reaches further
     WITHIN = 2  # theirs begins and ends within ours: a route leaves us early for a faster server
-
-
-class Nearness(enum.IntEnum):
-    """What is known of a distance that nobody has measured."""
-
-    SAME_NETWORK = 0
-    SAME_REGION = 1
-    UNKNOWN = 2
 
 
 def fit_of(theirs: Span, ours: Span) -> Fit | None:
@@ -68,13 +64,13 @@ def networks_of(record: Announcement) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def nearness(record: Announcement, region: str, networks: frozenset[bytes]) -> Nearness:
-    """What a record says of its distance from a server in this region and these networks.
+def usual_seconds(record: Announcement, region: str, networks: frozenset[bytes]) -> float:
+    """The usual round trip from this region and these networks to a server, by its record alone.
 
     Addresses of one network are often neighbours, those of one region sometimes.
     """
     if not networks.isdisjoint(networks_of(record)):
-        return Nearness.SAME_NETWORK
+        return SAME_NETWORK_SECONDS
     if region and record.region.casefold() == region.casefold():
-        return Nearness.SAME_REGION
-    return Nearness.UNKNOWN
+        return SAME_REGION_SECONDS
+    return UNKNOWN_SECONDS

@@ -60,7 +60,7 @@ class Neighbours:
         """Measure those whose turn it is. Raises SwarmError if the swarm can't be read."""
         records = await self._roster.servers(self._records_seconds)
         self._records_seconds = max(ROUND_SECONDS, READING_SECONDS_PER_SERVER * len(records))
-        self._notes.see(records)
+        self._notes.see(records, _now())
         asked = self._notes.whom_to_measure(_now(), self._chance)
         for peer_id, seconds in (await round_trips(asked, self._tunnel)).items():
             self._notes.measured(peer_id, seconds, _now())

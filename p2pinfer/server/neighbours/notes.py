@@ -2,18 +2,20 @@
 
 Of hundreds of servers that may follow, a route wants the nearest. A round measures a few: those again whose
 announced distance grows old, and new ones, half of them where nearness is likely, half by lot. So the nearest
-are found without asking everybody, whatever records claim, and nobody is asked by all at once.
+are found without asking everybody, whatever records claim. Meridian (Wong et al. 2005) and T-Man (Jelasity
+and Babaoglu 2005) find neighbours by the same two means.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
 from p2pinfer.backoff import Chance
-from p2pinfer.server.neighbours.following import Fit, fit_of, followers, nearness, networks_of
+from p2pinfer.server.neighbours.following import Fit, fit_of, followers, networks_of, usual_seconds
+from p2pinfer.server.neighbours.hearsay import by_hearsay
 from p2pinfer.swarm.records.announcement import (
     MAX_NEXT_HOP_SECONDS,
     MAX_NEXT_HOPS,
@@ -54,12 +56,14 @@ class Notes:
         self._us = us
         self._networks = networks_of(us)
         self._followers: dict[PeerId, Announcement] = {}
+        self._hearsay: dict[PeerId, float] = {}
         self._notes: dict[PeerId, Note] = {}
 
-    def see(self, records: Iterable[Announcement]) -> None:
+    def see(self, records: Sequence[Announcement], now: float) -> None:
         """Take the newest records. Who isn't among them is forgotten."""
         self._followers = {record.peer_id: record for record in followers(records, self._us)}
         self._notes = {peer: note for peer, note in self._notes.items() if peer in self._followers}
+        self._hearsay = by_hearsay(records, self._us.peer_id, dict(self._measured(now)))
 
     def measured(self, peer_id: PeerId, seconds: float | None, now: float) -> None:
         """Note a round trip in seconds; None if the server didn't answer."""
@@ -71,18 +75,12 @@ class Notes:
 
     def nearest(self, now: float) -> dict[PeerId, float]:
         """The round trips to announce: the shortest, at most MAX_NEXT_HOPS of them, the nearest first."""
-        known = [
-            (note.seconds, peer_id)
-            for peer_id, note in self._notes.items()
-            if peer_id in self._followers and note.seconds is not None and note.is_valid(now)
-        ]
-        known.sort()
-        within = [one for one in known if self._fit(one[1]) is Fit.WITHIN]
-        beyond = [one for one in known if self._fit(one[1]) is not Fit.WITHIN]
-        room_within = max(MOST_WITHIN, MAX_NEXT_HOPS - len(beyond))
-        kept_within = within[:room_within]
-        kept = sorted(beyond[: MAX_NEXT_HOPS - len(kept_within)] + kept_within)
-        return {peer_id: seconds for seconds, peer_id in kept}
+        known = sorted(self._measured(now), key=itemgetter(1))
+        within = [one for one in known if self._fit(one[0]) is Fit.WITHIN]
+        beyond = [one for one in known if self._fit(one[0]) is not Fit.WITHIN]
+        kept_within = within[: max(MOST_WITHIN, MAX_NEXT_HOPS - len(beyond))]
+        kept = beyond[: MAX_NEXT_HOPS - len(kept_within)] + kept_within
+        return dict(sorted(kept, key=itemgetter(1)))
 
     def whom_to_measure(self, now: float, chance: Chance) -> list[Announcement]:
         """At most PINGED_AT_ONCE servers to measure in this round."""
@@ -101,6 +99,14 @@ class Notes:
         """True if as much can be announced as is of use: the next round isn't urgent."""
         return len(self.nearest(now)) >= MAX_NEXT_HOPS or not self._strangers(now)
 
+    def _measured(self, now: float) -> list[tuple[PeerId, float]]:
+        """The round trips that are known."""
+        return [
+            (peer_id, note.seconds)
+            for peer_id, note in self._notes.items()
+            if peer_id in self._followers and note.seconds is not None and note.is_valid(now)
+        ]
+
     def _strangers(self, now: float) -> list[Announcement]:
         return [
             record
@@ -113,15 +119,16 @@ class Notes:
         drawn = [
             record for _, record in sorted(((chance(), record) for record in strangers), key=itemgetter(0))
         ]
-        likely = sorted(drawn, key=self._likelihood)
+        likely = sorted(drawn, key=self._promise)
         first = likely[: number - number // 2]
         taken = {record.peer_id for record in first}
         return first + [record for record in drawn if record.peer_id not in taken][: number - len(first)]
 
-    def _likelihood(self, record: Announcement) -> tuple[int, int]:
-        """The smaller, the likelier it is near and of use."""
+    def _promise(self, record: Announcement) -> tuple[float, int]:
+        """What is expected of a server that wasn't measured: the less, the better. Seconds, then the fit."""
+        usual = usual_seconds(record, self._us.region, self._networks)
         fit = self._fit(record.peer_id)
-        return nearness(record, self._us.region, self._networks), Fit.WITHIN if fit is None else fit
+        return min(usual, self._hearsay.get(record.peer_id, usual)), Fit.WITHIN if fit is None else fit
 
     def _fit(self, peer_id: PeerId) -> Fit | None:
         return fit_of(self._followers[peer_id].layers, self._us.layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,11 +37,11 @@ def record(name: str, start: int, end: int, address: str = "", **changes: Any) -
 US = record("us", 0, 10, "192.0.2.1", region="Berlin")
 
 
-def rounds(notes: Notes, records: Iterable[Announcement], distance: Distance, *, times: int, at: float = 0.0):
+def rounds(notes: Notes, records: Sequence[Announcement], distance: Distance, *, times: int, at: float = 0.0):
     """Measure so often, every 30 s; returns whom, round by round, and the time after the last round."""
     chance, asked = random.Random(1).random, []
     for _ in range(times):
-        notes.see(records)
+        notes.see(records, at)
         asked.append(notes.whom_to_measure(at, chance))
         for one in asked[-1]:
             notes.measured(one.peer_id, distance(one.peer_id), at)
@@ -135,7 +135,7 @@ def test_a_server_that_has_gone_is_dropped_at_once():
     notes, records = Notes(US), crowd(3)
     rounds(notes, records, by_number, times=1)
     notes.measured(PeerId("2"), None, 30.0)
-    notes.see([replace(records[0], state=ServerState.DRAINING), records[2]])
+    notes.see([replace(records[0], state=ServerState.DRAINING), records[2]], 0.0)
 
     assert notes.nearest(31.0) == {}
 
@@ -155,12 +155,12 @@ def test_those_that_are_probably_near_come_first_and_others_by_lot():
     ]
     far = [record(f"far {index}", 10, 20, "[2001:db8::7]") for index in range(200)]
     notes = Notes(US)
-    notes.see([*far, *same_region, *near])
+    notes.see([*far, *same_region, *near], 0.0)
     first = notes.whom_to_measure(0.0, random.Random(1).random)
 
     assert all(one.peer_id.startswith("near") for one in first[: PINGED_AT_ONCE // 2])
     assert sum(one.peer_id.startswith("far") for one in first) >= PINGED_AT_ONCE // 2 - 1
-    notes.see([*far, *same_region])
+    notes.see([*far, *same_region], 0.0)
     second = notes.whom_to_measure(0.0, random.Random(1).random)
     assert all(one.peer_id.startswith("region") for one in second[: PINGED_AT_ONCE // 2])
 
@@ -171,7 +171,7 @@ def test_servers_within_our_span_take_few_places_from_those_that_go_further():
     beyond = [record(f"{index}", 10, 20) for index in range(30, 60)]
     _, now = rounds(notes, [*within, *beyond], by_number, times=10)
     assert sum(int(peer) < 30 for peer in notes.nearest(now)) == MOST_WITHIN
-    notes.see(within)
+    notes.see(within, 0.0)
     assert len(notes.nearest(now)) == MAX_NEXT_HOPS
 
 
@@ -184,7 +184,7 @@ def test_thousands_cost_no_more_than_a_few():
 
 def test_only_numbers_that_a_record_takes_are_noted():
     notes = Notes(US)
-    notes.see(crowd(3))
+    notes.see(crowd(3), 0.0)
     notes.measured(PeerId("0"), 0.0, 0.0)
     notes.measured(PeerId("1"), 1e9, 0.0)
     with pytest.raises(ValueError, match="seconds"):
