@@ -6,11 +6,12 @@ computers that stay. Some owners name hours, which begin and end for all of them
 announced; other cars leave within a minute, or without a word. Speeds differ by a factor of 8, memory by 4,
 lines by 4. Disks are empty when the simulation begins, three hours before the day that is counted.
 
-Columns: `held` is the share of the time in which servers that take new sessions hold every layer at least
-once and twice, all day and from 19 to 6. `of oracle` is the rate of the weakest layer, divided by that of
-an oracle that places everybody present at will, those too that still load: the sum of their speeds, divided
-by the layers. No placement reaches it. `of loaded`: likewise, of those that have loaded. Both are means
-over time. Moves and fetched gigabytes are per server and day.
+Columns: `possible` is the share of the time in which those present have room for every layer. `once` and
+`twice` say how long servers that take new sessions hold every layer so often, all day and from 19 to 6. `of
+oracle` is the rate of the weakest layer, divided by that of an oracle that places everybody present at
+will, those too that still load: the sum of their speeds, divided by the layers. No placement reaches it.
+`of loaded`: likewise, of those that have loaded. Both are means over time. Moves and fetched gigabytes are
+per server and day.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Fleet:
         server.stay, server.layers, server.is_measured = stay, None, False
         server.looks, server.moved_at = Looks(), []
         cell = self._cell(server)
-        cell.service.came(self.now, server.machine.layer_rate)
+        cell.service.came(self.now, server.machine.layer_rate, server.machine.sizes.most)
         cell.service.tally().joins += 1
         self._at(stay.ends_at - (0.0 if stay.is_abrupt else DRAIN_SECONDS), self._leaves, server)
         self._later(server, _ANSWERS_SECONDS, self._chooses)
@@ -148,7 +148,7 @@ class Fleet:
         assert server.stay is not None
         stay, cell = server.stay, self._cell(server)
         self._stops(server)
-        cell.service.came(self.now, server.machine.layer_rate, -1)
+        cell.service.came(self.now, server.machine.layer_rate, server.machine.sizes.most, -1)
         if stay.is_abrupt:
             gone_at = self.now + self._chance.uniform(0.0, RECORD_SECONDS)
         else:

@@ -16,6 +16,7 @@ class Tally:
     """Of some hours. All but the last three are sums over seconds."""
 
     seconds: float = 0.0
+    possible: float = 0.0  # those present have room for every layer
     held_once: float = 0.0  # every layer, by a server that takes new sessions
     held_twice: float = 0.0
     bottleneck: float = 0.0  # tokens per second at the weakest layer
@@ -39,7 +40,8 @@ class Service:
         self.hours = [Tally() for _ in range(24)]  # by the hour of the first zone's clock
         self.numbers: Numbers = np.zeros(num_layers, dtype=np.int64)
         self._rates: Rates = np.zeros(num_layers)
-        self._present, self._present_rate, self._loaded_rate = 0, 0.0, 0.0
+        self._present, self._room_layers = 0, 0
+        self._present_rate, self._loaded_rate = 0.0, 0.0
         self._now = 0.0
 
     def tally(self) -> Tally:
@@ -53,6 +55,7 @@ class Service:
             tally, total = self.tally(), len(self.numbers)
             fewest, weakest = int(self.numbers.min()), float(self._rates.min())
             tally.seconds += seconds
+            tally.possible += seconds * (self._room_layers >= total)
             tally.held_once += seconds * (fewest >= 1)
             tally.held_twice += seconds * (fewest >= 2)
             tally.bottleneck += seconds * weakest
@@ -70,9 +73,10 @@ class Service:
         self.hours = [Tally() for _ in range(24)]
         self._now = now
 
-    def came(self, now: float, layer_rate: float, sign: int = 1) -> None:
+    def came(self, now: float, layer_rate: float, room_layers: int, sign: int = 1) -> None:
         """A machine is present from now on; with sign -1, it isn't any more."""
         self.advance(now)
+        self._room_layers += sign * room_layers
         self._present += sign
         self._present_rate += sign * layer_rate
 

@@ -10,9 +10,9 @@ NIGHT = (*range(19, 24), *range(6))
 """The hours from 19 to 6."""
 
 HEADER = (
-    f"{'':>30}{'every layer held, % of the time':>38}\n"
-    f"{'':>30}{'all day':>18}{'19 to 6':>20}{'of oracle':>20}{'of loaded':>10}{'moves':>8}{'GB':>7}\n"
-    f"{'rule':<16}{'layers':>7}{'servers':>7}{'once':>10}{'twice':>8}{'once':>12}{'twice':>8}"
+    f"{'':>31}{'every layer held, % of the time':>48}\n"
+    f"{'':>31}{'all day':>28}{'19 to 6':>20}{'of oracle':>20}{'of loaded':>10}{'moves':>8}{'GB':>7}\n"
+    f"{'rule':<16}{'layers':>7}{'servers':>8}{'possible':>12}{'once':>8}{'twice':>8}{'once':>12}{'twice':>8}"
     f"{'all day':>11}{'19 to 6':>9}{'all day':>10}{'a day':>8}{'a day':>7}"
 )
 
@@ -22,7 +22,8 @@ def row(rule: str, num_layers: int, servers: int, hours: float, tallies: Sequenc
     day, night = total(tallies, range(24)), total(tallies, NIGHT)
     server_days = servers * hours / 24
     return (
-        f"{rule:<16}{num_layers:>7}{servers:>7}{percent(day.held_once, day):>10}"
+        f"{rule:<16}{num_layers:>7}{servers:>8}{percent(day.possible, day):>12}"
+        f"{percent(day.held_once, day):>8}"
         f"{percent(day.held_twice, day):>8}"
         f"{percent(night.held_once, night):>12}{percent(night.held_twice, night):>8}"
         f"{part(day.of_oracle, day):>11}{part(night.of_oracle, night):>9}{part(day.of_loaded, day):>10}"

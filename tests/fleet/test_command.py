@@ -18,10 +18,10 @@ def test_each_rule_has_a_line_for_each_model(capsys: pytest.CaptureFixture[str],
 
     assert main([*SMALL, "--json", str(kept)]) == 0
     rows = capsys.readouterr().out.splitlines()[3:]
-    assert [row.rsplit(maxsplit=11)[0].rstrip() for row in rows] == [
+    assert [row.rsplit(maxsplit=12)[0].rstrip() for row in rows] == [
         f"ours, gain {GAIN:g}", f"ours, gain {GAIN:g}", "join only", "join only", "Petals", "Petals",
     ]  # fmt: skip
-    assert [row.split()[-11] for row in rows] == ["10", "20"] * 3
+    assert [row.split()[-12] for row in rows] == ["10", "20"] * 3
     assert len(json.loads(kept.read_text())["models"]) == 6
 
 

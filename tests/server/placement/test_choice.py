@@ -83,6 +83,14 @@ def test_it_takes_more_layers_than_usual_only_to_close_the_last_gap():
     assert len(chosen([1.0] * 10 + [0.0] * 20, sizes)) == 10
 
 
+def test_one_of_thousands_goes_where_the_model_is_weakest_too():
+    """Alone it changes no layer by a step that counts; it chooses as if others like it came."""
+    rates = [1e6] * 8 + [1.2e6] * 14 + [1.1e6] * 8
+    found = {chosen(rates, 8, rate=10.0, name=f"peer {number}") for number in range(20)}
+
+    assert found == {Span(0, 8)}
+
+
 @given(
     st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0]), min_size=1, max_size=14),
     st.integers(1, 14),
