@@ -42,6 +42,12 @@ RUN_IN_SECONDS = 3 * HOUR
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Simulate with each rule, and print the table."""
+    args = flags_of(argv)
+    return status_of("scripts/simulate_fleet", lambda: simulate(args))
+
+
+def flags_of(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="scripts/simulate_fleet",
         description=__doc__,
@@ -77,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--zones", type=at_least(1), default=1, help="time zones, an hour apart (default: 1)")
     parser.add_argument("--hourly", action="store_true", help="a line for each hour as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all values")
-    args = parser.parse_args(argv)
-    return status_of("scripts/simulate_fleet", lambda: simulate(args))
+    return parser.parse_args(argv)
 
 
 def simulate(args: argparse.Namespace) -> int:
