@@ -2,7 +2,7 @@
 
 A token's price at a server: its layers, the steps that wait before it, the way there, and for a new hop its
 share of the replay. The queue is what the server announces, unless the client has measured steps there
-lately: those have waited.
+lately: those have waited. Who is pinged is decided in whom_to_ping.py.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from itertools import pairwise
 
 from p2pinfer.backoff import Chance
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.route.asking import Asking
 from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
 from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.routing import find_route
 from p2pinfer.client.route.shortage import LeftOut, Why, explained
+from p2pinfer.client.route.whom_to_ping import Prospect
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
@@ -38,8 +40,6 @@ TOKENS_TO_COME = 128
 _FRESH_RECORDS_SECONDS = 5.0
 _FRESH_PING_SECONDS = 15.0
 _CONFIRMED_PING_SECONDS = 2.0
-_LAGGARDS_SECONDS = 0.5
-_MORE_ANSWERS_SECONDS = 0.02
 _OPENING_SECONDS = 0.1
 _NEWS_SECONDS = 600.0
 _SEARCHED_AT_ONCE = 1000
@@ -142,31 +142,35 @@ class Directory:
             logger.debug("the swarm can't be asked: %s", error)
             return
         self._records = {record.peer_id: record for record in records}
+        self.experience.forget_strangers({life_of(record) for record in records})
         self._read_at = _now()
 
     async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
         """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""
         usable = [record for record in self._records.values() if self._why_not(record, request) is None]
-        trusted = [record for record in usable if not self.experience.is_doubted(life_of(record))]
-        waiting = self._ping(trusted, request)
-        if waiting:  # not for all of them: a server that is gone never answers
-            _, waiting = await asyncio.wait(waiting, timeout=_LAGGARDS_SECONDS)
+        asking = Asking(
+            self.experience,
+            [(record, self._prospect(record, request)) for record in usable],
+            num_layers=self.num_layers,
+            held=[server.hop.layers for server in request.held],
+            fresh_seconds=request.fresh_ping_seconds,
+            chance=self.chance,
+        )
+        await asking.ask()
         try:
-            while self._is_doubtful(route := await self._find(usable, request)) and waiting:
-                waiting = await _after_news(waiting)
+            while self._is_doubtful(route := await self._find(usable, request)) and asking.is_waiting:
+                await asking.answer()
             return route
         except NoRouteError:
             if not last_resort:
                 raise
-        waiting |= self._ping(usable, request)
-        while waiting:
-            waiting = await _after_news(waiting)
+        while await asking.news():
             with contextlib.suppress(NoRouteError):
                 return await self._find(usable, request)
         try:
             return await self._find(usable, request)
         except NoRouteError as error:
-            raise self._explained(error, request) from error
+            raise self._explained(error, request, asking) from error
 
     def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
         """True if the route has a link that broke lately: a server that answers later may be a way around."""
@@ -185,7 +189,7 @@ class Directory:
             return Why.OTHER_NUMERICS
         return self.experience.why_avoided(life_of(record))
 
-    def _explained(self, error: NoRouteError, request: _RouteRequest) -> NoRouteError:
+    def _explained(self, error: NoRouteError, request: _RouteRequest, asking: Asking) -> NoRouteError:
         """Return the error with what is known of each server that the search did not have."""
         had = [(server.hop.layers, server.record.numerics) for server in request.held]
         left_out = []
@@ -194,18 +198,12 @@ class Directory:
             if why is None and self.experience.answered(life_of(record), request.fresh_ping_seconds):
                 had.append((record.layers, record.numerics))
                 continue
+            if why is None and not asking.has_asked(record):
+                why = Why.NOT_ASKED
             if why is None:
                 why = Why.UNREACHABLE if record.endpoints else Why.NO_ADDRESS
             left_out.append(LeftOut(record.layers, record.numerics, why))
         return explained(error, had, left_out, self.num_layers)
-
-    def _ping(self, records: Iterable[Announcement], request: _RouteRequest) -> set[asyncio.Task[None]]:
-        """Ping the servers that have not answered lately."""
-        return {
-            self.experience.ping(record)
-            for record in records
-            if not self.experience.answered(life_of(record), request.fresh_ping_seconds)
-        }
 
     async def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
         """Return the best route of the held hops and the servers that have answered."""
@@ -215,7 +213,7 @@ class Directory:
             self._held_candidate(server, records[server.hop.peer_id], request) for server in request.held
         ]
         coming = [
-            self._candidate(record, request)
+            self._candidate(record, request, self._round_trip(record))
             for record in usable
             if self.experience.answered(life_of(record), request.fresh_ping_seconds)
         ]
@@ -232,11 +230,24 @@ class Directory:
     def _round_trip(self, record: Announcement) -> float:
         return self.experience.round_trip(life_of(record))
 
-    def _candidate(self, record: Announcement, request: _RouteRequest) -> Candidate:
+    def _prospect(self, record: Announcement, request: _RouteRequest) -> Prospect:
         life = life_of(record)
-        has_room = record.free_cache_tokens >= request.cache_tokens
+        return Prospect(
+            candidate=self._candidate(record, request, self.experience.usual_round_trip(life)),
+            standing=self.experience.standing(life, request.fresh_ping_seconds),
+        )
+
+    def _candidate(
+        self, record: Announcement, request: _RouteRequest, round_trip_seconds: float
+    ) -> Candidate:
+        life, load = life_of(record), self.experience.load(record)
+        has_room = load.free_cache_tokens >= request.cache_tokens
         last_resort = self.experience.is_doubted(life) or _leaves_soon(record) or not has_room
-        waiting = 0.0 if self.experience.has_pace(life) else _waiting_seconds(record, request.context_tokens)
+        waiting = (
+            0.0
+            if self.experience.has_pace(life)
+            else _waiting_seconds(record, load.queue_depth, request.context_tokens)
+        )
         return Candidate(
             peer_id=record.peer_id,
             layers=record.layers,
@@ -245,9 +256,9 @@ class Directory:
             entry_seconds=request.price_seconds(record)
             + waiting
             + (LAST_RESORT_SECONDS if last_resort else 0.0),
-            round_trip_seconds=self.experience.round_trip(life),
+            round_trip_seconds=round_trip_seconds,
             next_hop_seconds=record.next_hop_seconds,
-            free_tokens=record.free_cache_tokens,
+            free_tokens=load.free_cache_tokens,
         )
 
     def _held_candidate(self, server: HopServer, latest: Announcement, request: _RouteRequest) -> Candidate:
@@ -274,25 +285,14 @@ def _replay_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) -
     return (_OPENING_SECONDS + prefill_seconds) / tokens_to_come
 
 
-def _waiting_seconds(record: Announcement, context_tokens: float) -> float:
-    """What a token waits for the steps that were before it when the server last announced itself."""
+def _waiting_seconds(record: Announcement, queue_depth: int, context_tokens: float) -> float:
+    """What a token waits for the steps that were before it when the server last said how many."""
     step_seconds = (record.decode.after(context_tokens) or _ASSUMED_SECONDS_PER_LAYER) * len(record.layers)
-    return min(_MOST_WAITING_SECONDS, record.queue_depth * step_seconds)
+    return min(_MOST_WAITING_SECONDS, queue_depth * step_seconds)
 
 
 def _leaves_soon(record: Announcement) -> bool:
     return record.leaves_at is not None and record.leaves_at - time.time() < _LEAVES_SOON_SECONDS
-
-
-async def _after_news(pings: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    """Wait until a ping has ended, and a moment for others: a search for each of hundreds would take seconds.
-
-    Returns those that are still under way.
-    """
-    _, waiting = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
-    if waiting:
-        _, waiting = await asyncio.wait(waiting, timeout=_MORE_ANSWERS_SECONDS)
-    return waiting
 
 
 def _now() -> float:

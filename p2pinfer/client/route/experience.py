@@ -6,11 +6,14 @@ A server that restarts has a new certificate, and a clean slate.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.reach.pong import Pong
 from p2pinfer.client.route.shortage import Why
+from p2pinfer.client.route.whom_to_ping import Standing
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
@@ -20,6 +23,8 @@ from p2pinfer.wire.dialling import Address
 _PING_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 15.0
 _MEASURED_SECONDS = 60.0
+_REMEMBERED_SECONDS = 600.0
+"""How long a server that has gone is remembered. A stranger can announce new ones without end."""
 
 
 class ServerLife(NamedTuple):
@@ -34,6 +39,19 @@ class _Measurement(NamedTuple):
     at: float
 
 
+class Load(NamedTuple):
+    """What a server has to do, and what it has left."""
+
+    queue_depth: int  # waiting steps
+    free_cache_tokens: int
+
+
+class _LastPing(NamedTuple):
+    pong: Pong | None  # None: no answer
+    at: float
+    announced_at: float  # of the server's record at that time
+
+
 class _Pace(NamedTuple):
     seconds_per_layer: float
     context_tokens: int
@@ -46,6 +64,7 @@ class Experience:
 
     carrier: Carrier
     _round_trips: dict[ServerLife, _Measurement] = field(default_factory=dict)
+    _last_pings: dict[ServerLife, _LastPing] = field(default_factory=dict)
     _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
     _nursery: Nursery = field(default_factory=Nursery)
     _avoided: dict[ServerLife, tuple[float, Why]] = field(default_factory=dict)  # until
@@ -123,6 +142,43 @@ class Experience:
         measurement = self._round_trips.get(life)
         return measurement is not None and _now() - measurement.at < within_seconds
 
+    def standing(self, life: ServerLife, fresh_seconds: float) -> Standing:
+        """Return what the pings say of this server; an answer is fresh for `fresh_seconds`."""
+        if self.answered(life, fresh_seconds):
+            return Standing.FRESH
+        last = self._last_pings.get(life)
+        if last is None:
+            return Standing.NEW
+        return Standing.SILENT if last.pong is None else Standing.ANSWERED
+
+    def usual_round_trip(self, life: ServerLife) -> float:
+        """Return the round trip of its last answer in seconds, also after a failure; 0 if there is none."""
+        last = self._last_pings.get(life)
+        return last.pong.seconds if last is not None and last.pong is not None else 0.0
+
+    def load(self, record: Announcement) -> Load:
+        """Return the server's load: what it last said, to a ping or in its record."""
+        last = self._last_pings.get(life_of(record))
+        if last is None or last.pong is None or record.announced_at > last.announced_at:
+            return Load(record.queue_depth, record.free_cache_tokens)
+        return Load(last.pong.queue_depth, last.pong.free_cache_tokens)
+
+    @property
+    def pings_under_way(self) -> int:
+        """How many servers have been pinged and have neither answered nor failed."""
+        return len(self._pings)
+
+    def forget_strangers(self, known: Container[ServerLife]) -> None:
+        """Drop what is remembered of lives that have ended: those not `known`, after a while."""
+        before = _now() - _REMEMBERED_SECONDS
+        for life in [life for life, last in self._last_pings.items() if last.at < before]:
+            if life not in known:
+                for memory in (self._last_pings, self._round_trips, self._paces):
+                    memory.pop(life, None)
+        self._avoided = {life: what for life, what in self._avoided.items() if what[0] > before}
+        self._doubted = {life: until for life, until in self._doubted.items() if until > before}
+        self._broken_links = {link: until for link, until in self._broken_links.items() if until > before}
+
     def ping(self, record: Announcement) -> asyncio.Task[None]:
         """Measure the round trip to a server, or go on if that is under way. No answer makes it doubted."""
         life = life_of(record)
@@ -139,13 +195,15 @@ class Experience:
 
     async def _measure(self, record: Announcement) -> None:
         address = Address(record.peer_id, record.endpoints, record.certificate)
+        life, pong = life_of(record), None
         try:
             async with asyncio.timeout(_PING_SECONDS):
-                seconds = await self.carrier.ping(address)
+                pong = await self.carrier.ping(address)
         except (HopFailedError, RefusedError, TimeoutError):
-            self.doubt(life_of(record), _UNREACHABLE_SECONDS)
-            return
-        self._round_trips[life_of(record)] = _Measurement(seconds, _now())
+            self.doubt(life, _UNREACHABLE_SECONDS)
+        else:
+            self._round_trips[life] = _Measurement(pong.seconds, _now())
+        self._last_pings[life] = _LastPing(pong, _now(), record.announced_at)
 
 
 def life_of(record: Announcement) -> ServerLife:
