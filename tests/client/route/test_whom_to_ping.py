@@ -112,7 +112,7 @@ def test_of_many_a_bounded_number_is_pinged_and_the_route_is_nearly_as_good(serv
         assert seconds is not None and best is not None
         assert (pings, rounds) == (MOST_PINGED, 1)
         above.append(seconds / best - 1)
-    assert statistics.median(above) < 0.05
+    assert statistics.median(above) < 0.1
     assert max(above) < 0.35
 
 
