@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
-from p2pinfer.client.route.links import Broken, Floats, Indices, Links, known_links
+from p2pinfer.client.route.links import Broken, Floats, Indices, Links, Ways, known_links
 
 Counts = NDArray[np.int16]
 
@@ -37,7 +37,13 @@ class Costs:
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], num_layers: int, broken: Broken, *, for_walking: bool = True
+        self,
+        candidates: Sequence[Candidate],
+        num_layers: int,
+        ways: Ways,
+        broken: Broken,
+        *,
+        for_walking: bool = True,
     ) -> None:
         """`for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
         self._is_for_walking = for_walking
@@ -54,17 +60,14 @@ class Costs:
         self._from_client, self._to_client = self.distances.copy(), self.distances.copy()
         self._break_client_links(broken)
 
-        senders, receivers, seconds = known_links(candidates, broken)
+        senders, receivers, seconds = self._links = known_links(candidates, ways, broken)
+        self._has_links = len(senders) > 0
         count = len(candidates)
-        self._by_sender = Links(count, senders, receivers, seconds)
         gains = self.distances[senders] + self.distances[receivers] - seconds
-        shorter, longer = gains > 0, gains < 0
+        shorter, longer = np.flatnonzero(gains > 0), np.flatnonzero(gains < 0)
         self._shorter = Links(count, receivers[shorter], senders[shorter], seconds[shorter])
         self._longer = Links(count, receivers[longer], senders[longer], seconds[longer])
-        self._most_gain = np.full(count, -np.inf)
-        np.maximum.at(self._most_gain, receivers[shorter], gains[shorter])
-        self._most_gain_at_sender = np.zeros(count)
-        np.maximum.at(self._most_gain_at_sender, senders[shorter], gains[shorter])
+        self._most_gain = self._shorter.most(gains[shorter], -np.inf)
 
         cuts = {0, num_layers, *self.starts.tolist(), *self.ends.tolist()}
         self.boundaries = list(range(num_layers + 1)) if len(senders) or broken else sorted(cuts)
@@ -96,8 +99,9 @@ class Costs:
         taken. The cost is infinite if it exceeds `most_seconds`, or if more than `most_hops` new hops follow.
         """
         best, changes = np.full(len(self.candidates), np.inf), np.zeros(len(self.candidates), np.intp)
-        others, seconds = self._by_sender.of(hop)
+        others, seconds = self._links_from(hop)
         here = float(self.distances[hop])
+        most_gain = float((here + self.distances[others] - seconds).max(initial=0.0))
         for boundary in range(entered + 1, len(self.boundaries) - 1):
             layers = self.boundaries[boundary] - self.boundaries[entered]
             if self.boundaries[boundary] > self.ends[hop]:
@@ -105,7 +109,7 @@ class Costs:
             if not self.fresh[hop] and self.boundaries[boundary] != self.ends[hop]:
                 continue
             spent = layers * float(self.speeds[hop]) + here
-            if spent + self._best_entry[boundary] - self._most_gain_at_sender[hop] > most_seconds:
+            if spent + self._best_entry[boundary] - most_gain > most_seconds:
                 continue
             costs = self._entered(boundary)
             costs[others] += seconds - here - self.distances[others]
@@ -119,10 +123,16 @@ class Costs:
 
     def change_seconds(self, hop: int, following: int, layers: int) -> float:
         """What it costs that `hop` computes so many layers and that `following` is entered then."""
-        others, seconds = self._by_sender.of(hop)
+        others, seconds = self._links_from(hop)
         known = seconds[others == following]
         way = float(known[0]) if len(known) else float(self.distances[hop] + self.distances[following])
         return layers * float(self.speeds[hop]) + way + float(self.entries[following])
+
+    def _links_from(self, hop: int) -> tuple[Indices, Floats]:
+        """The candidates to which the way from `hop` is known, and the seconds."""
+        senders, receivers, seconds = self._links
+        its = np.flatnonzero(senders == hop)
+        return receivers[its], seconds[its]
 
     def _column(self, name: str, kind: Any) -> Any:
         return np.fromiter(map(attrgetter(name), self.candidates), kind, len(self.candidates))
@@ -169,13 +179,13 @@ class Costs:
         best = int(costs.argmin())
         least = self._best_entry[boundary] = float(costs[best])
         handing_over: Floats = self.distances + least
-        if least == np.inf or not len(self._by_sender):
+        if least == np.inf or not self._has_links:
             return handing_over, self.fresh[best : best + 1] + self._hops[boundary][best]
         handing_over[absent] = -np.inf  # no link is better than that
         following: Indices = np.full(len(costs), best)
-        if len(self._longer):
+        if self._longer.count:
             least = self._take_longer_ways(best, costs, handing_over, following)
-        if len(self._shorter):
+        if self._shorter.count:
             self._take_shorter_ways(least, costs, handing_over, following)
         return handing_over, (self.fresh + self._hops[boundary])[following]
 
@@ -216,8 +226,8 @@ class Costs:
 
         `most` is the most that any server pays so far after its own half of the way.
         """
-        if len(self._shorter) <= _FEW_LINKS:
-            receivers, senders, seconds = self._shorter.all()
+        if self._shorter.count <= _FEW_LINKS:
+            receivers, senders, seconds = self._shorter.keys, self._shorter.others, self._shorter.seconds
         else:
             worth = np.flatnonzero(costs - self._most_gain < most)
             receivers, senders, seconds = self._shorter.of_all(worth)
