@@ -40,14 +40,19 @@ class Asking:
         servers: Sequence[tuple[Announcement, Prospect]],
         *,
         num_layers: int,
+        way_weight: float,
         held: Sequence[Span],
         fresh_seconds: float,
         chance: Chance,
     ) -> None:
-        """`servers` could have a place in the route; an answer is `fresh_seconds` old at most."""
+        """`servers` could have a place in the route; an answer is `fresh_seconds` old at most.
+
+        `way_weight` is what a second on the way costs, as in `find_route`.
+        """
         self._experience = experience
         self._servers = servers
         self._num_layers = num_layers
+        self._way_weight = way_weight
         self._held = held
         self._fresh_seconds = fresh_seconds
         self._chance = chance
@@ -74,7 +79,12 @@ class Asking:
         ]
         trusted = [self._servers[place][1] for place in places]
         pinged = whom_to_ping(
-            trusted, self._num_layers, self._chance, held=self._held, most=self._most_now(MOST_PINGED)
+            trusted,
+            self._num_layers,
+            self._chance,
+            way_weight=self._way_weight,
+            held=self._held,
+            most=self._most_now(),
         )
         worth = worth_waiting_for(trusted, pinged, self._num_layers, held=self._held)
         for _ in range(_ROUNDS):
@@ -128,11 +138,11 @@ class Asking:
             self._num_layers,
             self._chance,
             held=self._held,
-            most=self._most_now(MOST_PINGED),
+            most=self._most_now(),
         )
 
-    def _most_now(self, most: int) -> int:
-        return max(0, min(most, _MOST_UNDER_WAY - self._experience.pings_under_way))
+    def _most_now(self) -> int:
+        return max(0, min(MOST_PINGED, _MOST_UNDER_WAY - self._experience.pings_under_way))
 
     def _ping(self, places: Sequence[int]) -> dict[int, asyncio.Task[None]]:
         tasks = {place: self._experience.ping(self._servers[place][0]) for place in places}

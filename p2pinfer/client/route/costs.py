@@ -43,15 +43,18 @@ class Costs:
         ways: Ways,
         broken: Broken,
         *,
+        way_weight: float = 1.0,
         for_walking: bool = True,
     ) -> None:
-        """`for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
+        """`way_weight` is what a second on the way costs; LAST_RESORT_SECONDS have no weight.
+
+        `for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
         self._is_for_walking = for_walking
         self.candidates = candidates
         self.starts = self._column("layers.start", np.int16)
         self.ends = np.minimum(self._column("layers.end", np.int16), num_layers)
         self.speeds: Floats = self._column("seconds_per_layer", np.float64)
-        self.distances: Floats = self._column("round_trip_seconds", np.float64) / 2
+        self.distances: Floats = self._column("round_trip_seconds", np.float64) * (way_weight / 2)
         self.entries: Floats = self._column("entry_seconds", np.float64)
         self.held = np.flatnonzero(self._column("held", np.bool_))
         self._arrivals = self.entries + self.distances
@@ -60,12 +63,14 @@ class Costs:
         self._from_client, self._to_client = self.distances.copy(), self.distances.copy()
         self._break_client_links(broken)
 
-        senders, receivers, seconds = self._links = known_links(candidates, ways, broken)
+        senders, receivers, seconds = self._links = known_links(candidates, ways, broken, way_weight)
         self._has_links = len(senders) > 0
         count = len(candidates)
         gains = self.distances[senders] + self.distances[receivers] - seconds
         shorter, longer = np.flatnonzero(gains > 0), np.flatnonzero(gains < 0)
-        self._shorter = Links(count, receivers[shorter], senders[shorter], seconds[shorter])
+        # With the part of the delay that the receiver's costs have already.
+        less = seconds[shorter] - self.distances[receivers[shorter]]
+        self._shorter = Links(count, receivers[shorter], senders[shorter], less)
         self._longer = Links(count, receivers[longer], senders[longer], seconds[longer])
         self._most_gain = self._shorter.most(gains[shorter], -np.inf)
 
@@ -146,9 +151,11 @@ class Costs:
 
     def _sweep(self) -> None:
         handing_over, hops_after = self._to_client, np.zeros(len(self.candidates), np.int16)
+        edges = np.array(self.boundaries, np.int16)[:, np.newaxis]
+        all_absent = (self.starts > edges[:-1]) | (self.ends < edges[1:])
         for boundary in range(len(self.boundaries) - 2, -1, -1):
             start, end = self.boundaries[boundary], self.boundaries[boundary + 1]
-            absent = (self.starts > start) | (self.ends < end)
+            absent = all_absent[boundary]
             if boundary < len(self.boundaries) - 2:
                 handing_over, hops_after = self._hand_over(boundary + 1, absent)
             if len(self.held):  # a held cache serves all its layers or none
@@ -231,7 +238,8 @@ class Costs:
         else:
             worth = np.flatnonzero(costs - self._most_gain < most)
             receivers, senders, seconds = self._shorter.of_all(worth)
-        found = (costs - self.distances)[receivers] + seconds
+        found = costs[receivers]
+        found += seconds
         better = (found < handing_over[senders]).nonzero()[0]
         if not len(better):
             return

@@ -55,6 +55,7 @@ class _LastPing(NamedTuple):
 class _Pace(NamedTuple):
     seconds_per_layer: float
     context_tokens: int
+    rows: int
     at: float
 
 
@@ -91,12 +92,14 @@ class Experience:
         for life in [life for life in self._round_trips if life.peer_id in (sender, receiver)]:
             del self._round_trips[life]
 
-    def measured(self, life: ServerLife, seconds_per_layer: float, context_tokens: int) -> None:
-        """Note the seconds that a decode step takes per layer, queue included, with this context.
+    def measured(
+        self, life: ServerLife, seconds_per_layer: float, context_tokens: int, *, rows: int = 1
+    ) -> None:
+        """Note the seconds that a decode step of so many rows takes per layer, queue included.
 
-        They outweigh the record.
+        `context_tokens` is the context of all rows together. The seconds outweigh the record.
         """
-        self._paces[life] = _Pace(seconds_per_layer, context_tokens, _now())
+        self._paces[life] = _Pace(seconds_per_layer, context_tokens, rows, _now())
 
     def why_avoided(self, life: ServerLife) -> Why | None:
         """Return why this server gets no new place now; None if it may get one."""
@@ -120,16 +123,23 @@ class Experience:
         pace = self._paces.get(life)
         return pace is not None and _now() - pace.at <= _MEASURED_SECONDS
 
-    def seconds_per_layer(self, record: Announcement, context_tokens: float) -> float | None:
-        """Return the seconds that a decode step with this context takes per layer. None: unknown.
+    def seconds_per_layer(
+        self, record: Announcement, context_tokens: float, *, rows: int = 1
+    ) -> float | None:
+        """Return the seconds that a decode step of so many rows takes per layer. None: unknown.
 
-        What was measured here in the last minute counts; else what the server announces. Both are moved to
-        the asked context along the announced line: a long text doesn't make its servers look slow to others.
+        `context_tokens` is the context of all rows together. What was measured here in the last minute
+        counts; else what the server announces. Both are moved to the asked context along the announced line,
+        and each further row costs as much as a token of a prefill, which shares the reading of the weights
+        as well. So a long text, or a large batch, doesn't make its servers look slow to others.
         """
+        a_row = min(record.prefill.first or record.decode.first, record.decode.first)
         pace = self._paces.get(life_of(record))
         if pace is None or not self.has_pace(life_of(record)):
-            return record.decode.after(context_tokens) if record.decode.first else None
+            alone = record.decode.after(context_tokens)
+            return alone + (rows - 1) * a_row if record.decode.first else None
         further = (context_tokens - pace.context_tokens) / 1024 * record.decode.per_1024
+        further += (rows - pace.rows) * a_row
         return max(pace.seconds_per_layer + further, record.decode.first)
 
     def round_trip(self, life: ServerLife) -> float:

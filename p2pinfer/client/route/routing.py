@@ -34,6 +34,7 @@ def find_route(
     num_layers: int,
     *,
     ways: Ways | None = None,
+    way_weight: float = 1.0,
     broken: Broken = (),
     chance: Chance | None = None,
 ) -> list[RouteHop]:
@@ -43,12 +44,14 @@ def find_route(
     classes. The result is exact. With `chance`, nearly equal routes count as equal, if they have no more new
     hops than the best one has: one of them is drawn, each hop in proportion to its server's free room. So
     clients that know the same don't all choose the same. `ways` has the candidates' `next_hop_seconds` as
-    arrays, if they are at hand. Raises NoRouteError naming the missing layers.
+    arrays, if they are at hand. `way_weight` is what a second on the way costs a token. Raises
+    NoRouteError naming the missing layers.
     """
     everyone = list(candidates)
     ways = ways or Ways.of(everyone)
     classes = [
-        Costs(members, num_layers, ways, broken) for members in _complete_classes(everyone, num_layers)
+        Costs(members, num_layers, ways, broken, way_weight=way_weight)
+        for members in _complete_classes(everyone, num_layers)
     ]
     route = _route(classes, chance)
     if route is not None:

@@ -60,6 +60,7 @@ def whom_to_ping(
     num_layers: int,
     chance: Chance,
     *,
+    way_weight: float = 1.0,
     held: Sequence[Span] = (),
     most: int = MOST_PINGED,
 ) -> list[int]:
@@ -70,7 +71,7 @@ def whom_to_ping(
     """
     if len(prospects) <= EVERYBODY:
         return [place for place, one in enumerate(prospects) if one.standing is not Standing.FRESH]
-    spans, seconds = _spans(prospects), _seconds_per_layer(prospects)
+    spans, seconds = _spans(prospects), _seconds_per_layer(prospects, way_weight)
     served = _served(held, num_layers, ENOUGH_PER_LAYER)
     classes = _classes(prospects, num_layers, held)
     in_all = sum(map(len, classes))
@@ -177,12 +178,12 @@ def _trust(standings: Mapping[Standing, Sequence[int]]) -> float:
     return answered / (answered + len(standings[Standing.SILENT]))
 
 
-def _seconds_per_layer(prospects: Sequence[Prospect]) -> list[float]:
+def _seconds_per_layer(prospects: Sequence[Prospect], way_weight: float) -> list[float]:
     """About what each server adds to a token, per layer that it holds."""
     round_trips = _round_trips(prospects)
     return [
         one.candidate.seconds_per_layer
-        + (one.candidate.entry_seconds + round_trip) / len(one.candidate.layers)
+        + (one.candidate.entry_seconds + way_weight * round_trip) / len(one.candidate.layers)
         for one, round_trip in zip(prospects, round_trips, strict=True)
     ]
 

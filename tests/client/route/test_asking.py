@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import pytest
 
 from p2pinfer.client.reach.pong import Pong
+from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.route.directory import Directory
+from p2pinfer.client.route.prices import Work
 from p2pinfer.client.route.whom_to_ping import EVERYBODY, MOST_PINGED
 from p2pinfer.errors import HopFailedError, NoRouteError
 from p2pinfer.identity import Identity
@@ -33,6 +35,7 @@ class World:
         self.records: list[Announcement] = []
         self.silent: set[PeerId] = set()  # they never answer
         self.gone: set[PeerId] = set()  # their machines refuse connections
+        self.far: dict[PeerId, float] = {}  # round trips in seconds, where they aren't AWAY_SECONDS
         self.pinged: list[PeerId] = []
         self.most_at_once = self._under_way = 0
         self._loop = VirtualLoop(Clock(), "client")
@@ -66,10 +69,11 @@ class World:
                 await asyncio.sleep(3600)
             if address.peer_id in self.gone:
                 raise HopFailedError(address.peer_id, "connection refused")
-            await asyncio.sleep(AWAY_SECONDS)
+            away = self.far.get(address.peer_id, AWAY_SECONDS)
+            await asyncio.sleep(away)
         finally:
             self._under_way -= 1
-        return Pong(AWAY_SECONDS, 0, 1000)
+        return Pong(away, 0, 10_000)
 
     def route(self, **options: Any) -> tuple[list[PeerId], float]:
         """Return the peers of the next route, and the seconds that the search waited."""
@@ -177,3 +181,18 @@ def test_a_search_that_finds_nobody_ends_in_time_and_says_why(world: World):
     assert "unreachable from here" in error.value.reason
     assert "not asked yet" in error.value.reason
     assert world.most_at_once <= 3 * MOST_PINGED
+
+
+@pytest.mark.parametrize(
+    ("work", "chosen"),
+    [
+        (Work(), "near"),
+        (Work(rows=16), "quick"),
+        (Work(aim=Aim.THROUGHPUT), "quick"),
+    ],
+)
+def test_a_batch_and_documents_go_to_the_quicker_server_far_away(world: World, work: Work, chosen: str):
+    world.add(2, Span(0, 8), "near", seconds=0.02)
+    world.far.update(dict.fromkeys(world.add(2, Span(0, 8), "quick"), 0.4))
+    route, _ = world.route(work=work, cache_tokens=100)
+    assert kinds(route) == {chosen}
