@@ -83,7 +83,8 @@ def measure(args: argparse.Namespace) -> int:
     )
 
     print(
-        f"{'servers':>8}{'links':>7}{'reading ms':>12}{'p50 ms':>9}{'p99 ms':>9}{'target':>8}{'Dijkstra ms':>13}"
+        f"{'servers':>8}{'links':>7}{'reading ms':>12}"
+        f"{'p50 ms':>9}{'p99 ms':>9}{'target':>8}{'Dijkstra ms':>13}"
     )
     rows = [times_of(servers, links, args.searches, chances) for servers in P99_TARGETS_MS for links in LINKS]
     if args.json:
@@ -130,7 +131,8 @@ def times_of(servers: int, links: int, searches: int, chances: random.Random) ->
     )
     slow_text = "-" if slow is None else f"{slow:.0f}"
     print(
-        f"{servers:>8}{links:>7}{times.reading:>12.1f}{part_of(times.fast, 0.5):>9.1f}{part_of(times.fast, 0.99):>9.1f}"
+        f"{servers:>8}{links:>7}{times.reading:>12.1f}"
+        f"{part_of(times.fast, 0.5):>9.1f}{part_of(times.fast, 0.99):>9.1f}"
         f"{P99_TARGETS_MS[servers]:>8.0f}{slow_text:>13}  {verdict(times.is_met)}",
         flush=True,
     )
