@@ -23,6 +23,7 @@ from p2pinfer.wire.dialling import Address
 _PING_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 15.0
 _MEASURED_SECONDS = 60.0
+_AGAIN_SECONDS = 60.0
 _REMEMBERED_SECONDS = 600.0
 """How long a server that has gone is remembered. A stranger can announce new ones without end."""
 
@@ -74,7 +75,14 @@ class Experience:
     _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
 
     def avoid(self, life: ServerLife, seconds: float, why: Why = Why.FAILED) -> None:
-        """Give this server no new place in routes for a while."""
+        """Give this server no new place in routes for a while.
+
+        If it gets one soon after that and fails again, it is doubted as well: one that refuses and says "come
+        back at once" would be asked again and again, however many others there are.
+        """
+        until, _ = self._avoided.get(life, (float("-inf"), why))
+        if 0 <= _now() - until < _AGAIN_SECONDS:
+            self._doubted[life] = _now() + seconds + _AGAIN_SECONDS
         self._avoided[life] = (_now() + seconds, why)
         self._round_trips.pop(life, None)
 

@@ -13,7 +13,9 @@ import pytest
 from p2pinfer.client.reach.pong import Pong
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.route.directory import Directory
+from p2pinfer.client.route.experience import ServerLife
 from p2pinfer.client.route.prices import Work
+from p2pinfer.client.route.shortage import Why
 from p2pinfer.client.route.whom_to_ping import EVERYBODY, MOST_PINGED
 from p2pinfer.errors import HopFailedError, NoRouteError
 from p2pinfer.identity import Identity
@@ -80,6 +82,15 @@ class World:
         began = self.now()
         route = self.run(self.directory.route(**options))
         return [server.hop.peer_id for server in route], self.now() - began
+
+    def avoid(self, peer_id: PeerId, seconds: float) -> None:
+        """Note what a session has met at a server."""
+
+        async def note() -> None:
+            life = ServerLife(peer_id, peer_id.encode())
+            self.directory.experience.avoid(life, seconds, Why.BUSY)
+
+        self.run(note())
 
     def now(self) -> float:
         return self._loop.time()
@@ -196,3 +207,34 @@ def test_a_batch_and_documents_go_to_the_quicker_server_far_away(world: World, w
     world.far.update(dict.fromkeys(world.add(2, Span(0, 8), "quick"), 0.4))
     route, _ = world.route(work=work, cache_tokens=100)
     assert kinds(route) == {chosen}
+
+
+def test_a_refusal_is_forgotten_when_its_time_is_over(world: World):
+    world.add(1, Span(0, 8), "slow", seconds=0.01)
+    quick, *_ = world.add(1, Span(0, 8), "quick")
+    world.avoid(quick, 2.0)
+    assert kinds(world.route()[0]) == {"slow"}
+    world.wait(2.1)
+    assert kinds(world.route()[0]) == {"quick"}
+
+
+def test_a_server_that_refuses_again_and_again_is_a_last_resort_for_a_while(world: World):
+    """It says that it will have room at once; so it would be asked for ever."""
+    slow, *_ = world.add(1, Span(0, 8), "slow", seconds=0.01)
+    quick, *_ = world.add(1, Span(0, 8), "quick")
+    for _ in range(2):
+        world.avoid(quick, 0.001)
+        world.wait(0.1)
+    assert kinds(world.route()[0]) == {"slow"}
+    world.records = [record for record in world.records if record.peer_id != slow]
+    world.run(world.directory.refresh())
+    assert kinds(world.route()[0]) == {"quick"}
+
+
+def test_sessions_that_are_refused_at_the_same_time_count_as_one(world: World):
+    world.add(1, Span(0, 8), "slow", seconds=0.01)
+    quick, *_ = world.add(1, Span(0, 8), "quick")
+    world.avoid(quick, 2.0)
+    world.avoid(quick, 2.0)
+    world.wait(2.1)
+    assert kinds(world.route()[0]) == {"quick"}

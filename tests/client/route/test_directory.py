@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from p2pinfer.client.network import Network
 from p2pinfer.server.sessions.session_runner import SessionRunner
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import LayerSeconds, PeerId, Span
+from p2pinfer.wire.status import Reason, Refused
 from tests.client.sessions import in_client, session_of
 from tests.fakes import MODEL, FakeServer, fake_swarm
 
@@ -25,7 +26,7 @@ def having(member: FakeServer, **load: int) -> None:
     member.load = lambda: replace(before(), **load)
 
 
-def announcing(member: FakeServer, **load: int) -> None:
+def announcing(member: FakeServer, **load: object) -> None:
     """Let the server's record say something else than the truth."""
     record = member.record
     member.record = lambda: replace(record(), **load)
@@ -98,3 +99,34 @@ async def test_steps_that_wait_at_a_server_count_like_its_compute_time(monkeypat
         )
         for _ in range(3):
             assert await in_client(swarm, chosen, num_layers=2) == idle.peer_id
+
+
+async def test_what_a_refusal_has_taught_one_session_the_next_one_knows(monkeypatch):
+    """The server says in its record, and to pings, that it has room and nothing to do."""
+    asked = []
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        busy, idle = swarm.members
+        monkeypatch.setattr(busy.sessions, "open", lambda client, terms: refused())
+        announcing(idle, decode=LayerSeconds(1.0))
+
+        def refused():
+            asked.append(1)
+            raise Refused(Reason.BUSY, "come back later", 30.0)
+
+        def twice(network: Network) -> list[PeerId]:
+            return [chosen(network), chosen(network)]
+
+        assert await in_client(swarm, twice, num_layers=2) == [idle.peer_id] * 2
+        assert len(asked) == 1
+
+
+async def test_a_server_that_always_refuses_and_says_come_back_at_once_stops_nobody(monkeypatch):
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        liar, honest = swarm.members
+        monkeypatch.setattr(liar.sessions, "open", lambda client, terms: refused())
+        announcing(honest, decode=LayerSeconds(1.0))
+
+        def refused():
+            raise Refused(Reason.BUSY, "come back at once", 0.001)
+
+        assert await in_client(swarm, chosen, num_layers=2) == honest.peer_id
