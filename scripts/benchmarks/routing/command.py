@@ -6,8 +6,13 @@ for that. A search begins with the list of candidates and ends with a route draw
 Times are of one thread's processor, so that other programs on the machine count little.
 
 First many small swarms are searched, and some of 100 servers: the slow search (Dijkstra) says what the best
-route costs. Its own time stands in the last column, where it ends soon enough. Ends with status 1 if a route
-is not the best one, or if a p99 is over its target.
+route costs. Its own time stands in the last column, where it ends soon enough.
+
+At last 64 clients choose among 12 equal servers, each for itself: how much more the busiest server has to do
+than the mean of those with the same layers. Clients that all begin at once know nothing of each other; with
+the next text they do.
+
+Ends with status 1 if a route is not the best one, or if a number is over its target.
 """
 
 from __future__ import annotations
@@ -20,12 +25,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from p2pinfer.client.route.candidate import Candidate
 from p2pinfer.client.route.links import Ways
 from p2pinfer.client.route.routing import find_route
 from p2pinfer.errors import NoRouteError
+from p2pinfer.types import Span
+from scripts.benchmarks.routing.crowd import Crowd, busiest_to_mean
 from scripts.benchmarks.routing.dijkstra import delay_between, route_seconds, shortest_route
 from scripts.benchmarks.routing.swarms import large_swarm, small_swarm
 from scripts.benchmarks.shared.flags import at_least
@@ -36,6 +44,13 @@ NUM_LAYERS = 80
 P99_TARGETS_MS = {100: 5.0, 1_000: 20.0, 10_000: 50.0}
 LINKS = (0, 24)
 _MOST_GAP_SECONDS = 1e-8
+_EQUAL_SERVERS = 12
+_MOST_TO_MEAN = 1.3
+_CROWDS = {  # with a target or without one
+    Crowd(clients=64, texts=1, arriving_seconds=0.0): False,
+    Crowd(clients=64, texts=1, arriving_seconds=10.0): True,
+    Crowd(clients=64, texts=4, arriving_seconds=0.0): True,
+}
 _SLOW_SEARCH_SERVERS = 100
 _SWARMS = 5
 
@@ -53,6 +68,19 @@ class Times:
     @property
     def is_met(self) -> bool:
         return part_of(self.fast, 0.99) <= P99_TARGETS_MS[self.servers]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How much more the busiest server had to do than the mean, in several crowds alike."""
+
+    crowd: Crowd
+    stages: int
+    ratios: list[float]  # sorted
+
+    @property
+    def is_met(self) -> bool:
+        return not _CROWDS[self.crowd] or part_of(self.ratios, 0.5) <= _MOST_TO_MEAN
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,9 +115,27 @@ def measure(args: argparse.Namespace) -> int:
         f"{'p50 ms':>9}{'p99 ms':>9}{'target':>8}{'Dijkstra ms':>13}"
     )
     rows = [times_of(servers, links, args.searches, chances) for servers in P99_TARGETS_MS for links in LINKS]
+    print(f"{'clients':>8}{'texts':>7}{'come within':>13}{'stages':>8}{'busiest / mean':>16}{'target':>8}")
+    spreads = [spread_of(crowd, stages, chances) for crowd in _CROWDS for stages in (3, 4)]
     if args.json:
-        write_json(args.json, {**machine(), "gap_seconds": gap, "times": [asdict(row) for row in rows]})
-    return 0 if is_exact and all(row.is_met for row in rows) else 1
+        values = {"gap_seconds": gap, "times": [asdict(row) for row in rows]}
+        write_json(args.json, {**machine(), **values, "spreads": [asdict(spread) for spread in spreads]})
+    is_met = [row.is_met for row in rows] + [spread.is_met for spread in spreads]
+    return 0 if is_exact and all(is_met) else 1
+
+
+def spread_of(crowd: Crowd, stages: int, chances: random.Random) -> Spread:
+    """Let crowds choose among equal servers in so many stages, and print the row."""
+    cuts = [30 * stage // stages for stage in range(stages + 1)]
+    spans = [Span(*cut) for cut in pairwise(cuts)] * (_EQUAL_SERVERS // stages)
+    ratios = sorted(busiest_to_mean(spans, crowd, chances) for _ in range(_SWARMS))
+    spread = Spread(crowd=crowd, stages=stages, ratios=ratios)
+    target, met = (str(_MOST_TO_MEAN), verdict(spread.is_met)) if _CROWDS[crowd] else ("-", "")
+    print(
+        f"{crowd.clients:>8}{crowd.texts:>7}{crowd.arriving_seconds:>11.0f} s{stages:>8}"
+        f"{part_of(ratios, 0.5):>16.2f}{target:>8}  {met}"
+    )
+    return spread
 
 
 def small_gap(chances: random.Random) -> float | None:
