@@ -20,7 +20,7 @@ from p2pinfer.client.route.whom_to_ping import (
     worth_waiting_for,
 )
 from p2pinfer.swarm.records.announcement import Announcement
-from p2pinfer.types import Span
+from p2pinfer.types import PeerId, Span
 
 _ROUND_SECONDS = 0.5
 _ROUNDS = 3
@@ -37,7 +37,8 @@ class Asking:
     def __init__(
         self,
         experience: Experience,
-        servers: Sequence[tuple[Announcement, Prospect]],
+        records: Sequence[Announcement],
+        prospects: Sequence[Prospect],
         *,
         num_layers: int,
         way_weight: float,
@@ -45,12 +46,14 @@ class Asking:
         fresh_seconds: float,
         chance: Chance,
     ) -> None:
-        """`servers` could have a place in the route; an answer is `fresh_seconds` old at most.
+        """`records` and `prospects` are of the servers that could have a place in the route.
 
-        `way_weight` is what a second on the way costs, as in `find_route`.
+        An answer is `fresh_seconds` old at most. `way_weight` is what a second on the way costs, as in
+        `find_route`.
         """
         self._experience = experience
-        self._servers = servers
+        self._records = records
+        self._prospects = prospects
         self._num_layers = num_layers
         self._way_weight = way_weight
         self._held = held
@@ -66,33 +69,28 @@ class Asking:
         """True while an answer may come."""
         return bool(self._waiting)
 
-    def has_asked(self, record: Announcement) -> bool:
-        """True if this server was asked."""
-        return any(self._servers[place][0] is record for place in self._asked)
+    @property
+    def asked(self) -> set[PeerId]:
+        """Those that were asked."""
+        return {self._records[place].peer_id for place in self._asked}
 
     async def ask(self) -> None:
         """Ask those who are trusted, and wait for their answers, but not for all: some are gone for good."""
-        places = [
-            place
-            for place, (record, _) in enumerate(self._servers)
-            if not self._experience.is_doubted(life_of(record))
-        ]
-        trusted = [self._servers[place][1] for place in places]
         pinged = whom_to_ping(
-            trusted,
+            self._prospects,
             self._num_layers,
             self._chance,
             way_weight=self._way_weight,
             held=self._held,
             most=self._most_now(),
         )
-        worth = worth_waiting_for(trusted, pinged, self._num_layers, held=self._held)
+        awaited = worth_waiting_for(self._prospects, pinged, self._num_layers, held=self._held)
         for _ in range(_ROUNDS):
-            tasks = self._ping([places[one] for one in pinged])
-            if awaited := {tasks[places[one]] for one in worth}:
-                await asyncio.wait(awaited, timeout=_ROUND_SECONDS)
+            tasks = self._ping(pinged)
+            if awaited:
+                await asyncio.wait([tasks[place] for place in awaited], timeout=_ROUND_SECONDS)
             self._waiting = {task for task in self._waiting if not task.done()}
-            pinged = worth = self._instead(places)
+            pinged = awaited = self._instead()
             if not pinged:
                 break
 
@@ -103,10 +101,10 @@ class Asking:
         """
         if _now() > self._ends:
             return False
-        if not self._is_last_resort and len(self._servers) <= EVERYBODY:
+        if not self._is_last_resort and len(self._records) <= EVERYBODY:
             self._asked.clear()  # each of a few gets a second chance
         self._is_last_resort = True
-        self._ping(self._instead(range(len(self._servers))))
+        self._ping(self._instead())
         if not self._waiting:
             return False
         await self.answer(timeout_seconds=_ROUND_SECONDS)
@@ -121,22 +119,22 @@ class Asking:
             _, waiting = await asyncio.wait(waiting, timeout=_MORE_ANSWERS_SECONDS)
         self._waiting = waiting
 
-    def _instead(self, places: Sequence[int]) -> list[int]:
-        """Those of the servers at `places` to ask now, besides those who were asked."""
-        asked = [
+    def _instead(self) -> list[int]:
+        """Those to ask now, besides those who were asked."""
+        asked: list[bool | None] = [
             True
-            if self._experience.answered(life_of(self._servers[place][0]), self._fresh_seconds)
+            if self._experience.answered(life_of(record), self._fresh_seconds)
             else False
             if place in self._asked
             else None
-            for place in places
+            for place, record in enumerate(self._records)
         ]
-        prospects = [self._servers[place][1] for place in places]
         return whom_instead(
-            prospects,
+            self._prospects,
             asked,
             self._num_layers,
             self._chance,
+            last_resort=self._is_last_resort,
             held=self._held,
             most=self._most_now(),
         )
@@ -145,7 +143,7 @@ class Asking:
         return max(0, min(MOST_PINGED, _MOST_UNDER_WAY - self._experience.pings_under_way))
 
     def _ping(self, places: Sequence[int]) -> dict[int, asyncio.Task[None]]:
-        tasks = {place: self._experience.ping(self._servers[place][0]) for place in places}
+        tasks = {place: self._experience.ping(self._records[place]) for place in places}
         self._asked.update(places)
         self._waiting.update(task for task in tasks.values() if not task.done())
         return tasks

@@ -146,7 +146,8 @@ class Directory:
         usable = [record for record in self._records.values() if self._why_not(record, request) is None]
         asking = Asking(
             self.experience,
-            [(record, self._prospect(record, request)) for record in usable],
+            usable,
+            [self._prospect(record, request) for record in usable],
             num_layers=self.num_layers,
             way_weight=request.work.way_weight,
             held=[server.hop.layers for server in request.held],
@@ -189,13 +190,13 @@ class Directory:
     def _explained(self, error: NoRouteError, request: _RouteRequest, asking: Asking) -> NoRouteError:
         """Return the error with what is known of each server that the search did not have."""
         had = [(server.hop.layers, server.record.numerics) for server in request.held]
-        left_out = []
+        left_out, asked = [], asking.asked
         for record in self._records.values():
             why = self._why_not(record, request)
             if why is None and self.experience.answered(life_of(record), request.fresh_ping_seconds):
                 had.append((record.layers, record.numerics))
                 continue
-            if why is None and not asking.has_asked(record):
+            if why is None and record.peer_id not in asked:
                 why = Why.NOT_ASKED
             if why is None:
                 why = Why.UNREACHABLE if record.endpoints else Why.NO_ADDRESS

@@ -162,6 +162,8 @@ class Experience:
 
     def standing(self, life: ServerLife, fresh_seconds: float) -> Standing:
         """Return what the pings say of this server; an answer is fresh for `fresh_seconds`."""
+        if self.is_doubted(life):
+            return Standing.DOUBTED
         if self.answered(life, fresh_seconds):
             return Standing.FRESH
         last = self._last_pings.get(life)

@@ -11,8 +11,8 @@ they are, the honest ones have their part.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,7 +41,8 @@ class Standing(Enum):
     FRESH = 0  # it has answered a moment ago and needs no ping
     ANSWERED = 1
     NEW = 2  # it was never pinged
-    SILENT = 3  # it didn't answer the last time, or has failed since
+    SILENT = 3  # it didn't answer the last time
+    DOUBTED = 4  # it was silent, or failed, a moment ago, and is asked as a last resort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +70,13 @@ def whom_to_ping(
     The fresh ones count, and aren't pinged. Layers that are `held` already need fewer than the others.
     Numerics classes share the pings in proportion to their servers, since a route is made of one class.
     """
-    if len(prospects) <= EVERYBODY:
-        return [place for place, one in enumerate(prospects) if one.standing is not Standing.FRESH]
+    trusted = _trusted(prospects)
+    if len(trusted) <= EVERYBODY:
+        return [place for place in trusted if prospects[place].standing is not Standing.FRESH]
     spans, seconds = _spans(prospects), _seconds_per_layer(prospects, way_weight)
     served = _served(held, num_layers, ENOUGH_PER_LAYER)
-    classes = _classes(prospects, num_layers, held)
+    classes = _classes(prospects, trusted, num_layers, held)
+    trust = _trust(prospects)
     in_all = sum(map(len, classes))
     found: list[int] = []
     for members in classes:
@@ -86,7 +89,7 @@ def whom_to_ping(
         )
         share = round(most * len(members) / in_all) - len(standings[Standing.FRESH])
         chosen = _spread(sorted(known, key=seconds.__getitem__), spans, there, share // 2)
-        boasts = int((share - len(chosen)) / 2 * _trust(standings))
+        boasts = int((share - len(chosen)) / 2 * trust)
         chosen += _spread(sorted(new, key=seconds.__getitem__), spans, there, boasts)
         others = {*known, *new, *standings[Standing.SILENT]}.difference(chosen)
         chosen += _spread(_by_lot(sorted(others), prospects, chance), spans, there, share - len(chosen))
@@ -102,7 +105,7 @@ def worth_waiting_for(
     Where servers that have answered before are enough, nobody waits for strangers: they will be known by the
     next search.
     """
-    if len(prospects) <= EVERYBODY:
+    if len(_trusted(prospects)) <= EVERYBODY:
         return list(pinged)
     known = [place for place in pinged if prospects[place].standing is Standing.ANSWERED]
     fresh = [place for place, one in enumerate(prospects) if one.standing is Standing.FRESH]
@@ -117,19 +120,22 @@ def whom_instead(
     num_layers: int,
     chance: Chance,
     *,
+    last_resort: bool = False,
     held: Sequence[Span] = (),
     most: int = MOST_PINGED,
 ) -> list[int]:
     """Return those to ping in the place of others that haven't answered; nobody if enough have.
 
     `asked` says of each server whether it has answered; None: it wasn't asked. It is enough if one numerics
-    class has ENOUGH_PER_LAYER for each layer, or as many as there are.
+    class has ENOUGH_PER_LAYER for each layer, or as many as there are. As a `last_resort` those are
+    asked as well that are doubted.
     """
-    if len(prospects) <= EVERYBODY:
-        return [place for place, answered in enumerate(asked) if answered is None]
+    possible = range(len(prospects)) if last_resort else _trusted(prospects)
+    if len(possible) <= EVERYBODY:
+        return [place for place in possible if asked[place] is None]
     spans, served = _spans(prospects), _served(held, num_layers, ENOUGH_PER_LAYER)
     needy: list[int] = []
-    for members in _classes(prospects, num_layers, held):
+    for members in _classes(prospects, possible, num_layers, held):
         there = served + _served(
             [prospects[one].candidate.layers for one in members if asked[one]], num_layers
         )
@@ -159,23 +165,30 @@ def _spans(prospects: Sequence[Prospect]) -> NDArray[np.int64]:
     ).reshape(-1, 2)
 
 
-def _classes(prospects: Sequence[Prospect], num_layers: int, held: Sequence[Span]) -> list[list[int]]:
+def _trusted(prospects: Sequence[Prospect]) -> list[int]:
+    return [place for place, one in enumerate(prospects) if one.standing is not Standing.DOUBTED]
+
+
+def _classes(
+    prospects: Sequence[Prospect], places: Sequence[int], num_layers: int, held: Sequence[Span]
+) -> list[list[int]]:
     """The members of each numerics class that announces every layer; if none does, all as one class."""
     classes: dict[str, list[int]] = defaultdict(list)
-    for index, one in enumerate(prospects):
-        classes[one.candidate.numerics].append(index)
+    for place in places:
+        classes[prospects[place].candidate.numerics].append(place)
     complete = [
         members
         for members in classes.values()
         if not missing_spans([*held, *(prospects[one].candidate.layers for one in members)], num_layers)
     ]
-    return complete or [list(range(len(prospects)))]
+    return complete or [list(places)]
 
 
-def _trust(standings: Mapping[Standing, Sequence[int]]) -> float:
+def _trust(prospects: Sequence[Prospect]) -> float:
     """The part of those pinged so far that answered. Where many records are lies, the best ones are first."""
-    answered = 1 + len(standings[Standing.ANSWERED]) + len(standings[Standing.FRESH])
-    return answered / (answered + len(standings[Standing.SILENT]))
+    found = Counter(one.standing for one in prospects)
+    answered = 1 + found[Standing.ANSWERED] + found[Standing.FRESH]
+    return answered / (answered + found[Standing.SILENT] + found[Standing.DOUBTED])
 
 
 def _seconds_per_layer(prospects: Sequence[Prospect], way_weight: float) -> list[float]:
@@ -210,7 +223,8 @@ def _round_trips(prospects: Sequence[Prospect]) -> list[float]:
 
 def _by_lot(members: Sequence[int], prospects: Sequence[Prospect], chance: Chance) -> list[int]:
     """In an order that is drawn, those that were silent last."""
-    return sorted(members, key=lambda one: (prospects[one].standing is Standing.SILENT, chance()))
+    silent = (Standing.SILENT, Standing.DOUBTED)
+    return sorted(members, key=lambda one: (prospects[one].standing in silent, chance()))
 
 
 def _spread(

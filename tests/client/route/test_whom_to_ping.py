@@ -199,3 +199,15 @@ def test_numerics_classes_that_have_not_every_layer_take_no_pings():
     part = alike(400, Span(0, 4), Standing.NEW, numerics="part")
     pinged = whom_to_ping([*whole, *part], 8, random.Random(1).random)
     assert set(pinged) == set(range(50))
+
+
+@pytest.mark.parametrize("few", [3, 300])
+def test_doubted_servers_are_asked_as_a_last_resort_only(few: int):
+    trusted, doubted = alike(few, Span(0, 4), Standing.NEW), alike(40, Span(4, 8), Standing.DOUBTED)
+    prospects = [*trusted, *doubted]
+    chance = random.Random(1).random
+    pinged = whom_to_ping(prospects, 8, chance)
+    assert pinged and set(pinged) <= set(range(few))
+    asked = [True if place in pinged else None for place in range(len(prospects))]
+    assert not set(whom_instead(prospects, asked, 8, chance)) & set(range(few, few + 40))
+    assert set(range(few, few + 40)) <= set(whom_instead(prospects, asked, 8, chance, last_resort=True))
