@@ -8,6 +8,9 @@ Times are of one thread's processor, so that other programs on the machine count
 First many small swarms are searched, and some of 100 servers: the slow search (Dijkstra) says what the best
 route costs. Its own time stands in the last column, where it ends soon enough.
 
+Then a client that knows nobody searches among 768 servers, as many as a key of the DHT holds. Some of them
+may not exist. `above best` is what its route costs more than the best one of all.
+
 At last 64 clients choose among 12 equal servers, each for itself: how much more the busiest server has to do
 than the mean of those with the same layers. Clients that all begin at once know nothing of each other; with
 the next text they do.
@@ -30,11 +33,12 @@ from pathlib import Path
 
 from p2pinfer.client.route.candidate import Candidate
 from p2pinfer.client.route.links import Ways
-from p2pinfer.client.route.routing import find_route
+from p2pinfer.client.route.routing import cheapest_seconds, find_route
 from p2pinfer.errors import NoRouteError
 from p2pinfer.types import Span
 from scripts.benchmarks.routing.crowd import Crowd, busiest_to_mean
 from scripts.benchmarks.routing.dijkstra import delay_between, route_seconds, shortest_route
+from scripts.benchmarks.routing.newcomer import Found, Newcomer, liars
 from scripts.benchmarks.routing.swarms import large_swarm, small_swarm
 from scripts.benchmarks.shared.flags import at_least
 from scripts.benchmarks.shared.program import status_of
@@ -44,6 +48,8 @@ NUM_LAYERS = 80
 P99_TARGETS_MS = {100: 5.0, 1_000: 20.0, 10_000: 50.0}
 LINKS = (0, 24)
 _MOST_GAP_SECONDS = 1e-8
+_RECORDS, _RECORD_LINKS = 768, 24
+_NEWCOMERS, _FIRST_SEARCHES = 15, 4
 _EQUAL_SERVERS = 12
 _MOST_TO_MEAN = 1.3
 _CROWDS = {  # with a target or without one
@@ -115,6 +121,10 @@ def measure(args: argparse.Namespace) -> int:
         f"{'p50 ms':>9}{'p99 ms':>9}{'target':>8}{'Dijkstra ms':>13}"
     )
     rows = [times_of(servers, links, args.searches, chances) for servers in P99_TARGETS_MS for links in LINKS]
+    print(f"{'servers':>8}{'liars':>7}{'search':>8}{'pings':>7}{'rounds':>8}{'above best':>12}")
+    for false in (0, 500):
+        first_searches(_RECORDS - false, false, chances)
+
     print(f"{'clients':>8}{'texts':>7}{'come within':>13}{'stages':>8}{'busiest / mean':>16}{'target':>8}")
     spreads = [spread_of(crowd, stages, chances) for crowd in _CROWDS for stages in (3, 4)]
     if args.json:
@@ -122,6 +132,27 @@ def measure(args: argparse.Namespace) -> int:
         write_json(args.json, {**machine(), **values, "spreads": [asdict(spread) for spread in spreads]})
     is_met = [row.is_met for row in rows] + [spread.is_met for spread in spreads]
     return 0 if is_exact and all(is_met) else 1
+
+
+def first_searches(servers: int, false: int, chances: random.Random) -> None:
+    """Let newcomers search among servers and records of nobody, and print medians of their searches."""
+    found: list[list[Found]] = []
+    above: list[list[float]] = []
+    for _ in range(_NEWCOMERS):
+        swarm = large_swarm(servers, NUM_LAYERS, _RECORD_LINKS, chances)
+        best = cheapest_seconds(swarm, NUM_LAYERS)
+        assert best is not None
+        client = Newcomer(swarm, liars(false, NUM_LAYERS, chances), NUM_LAYERS, chances)
+        found.append([client.search() for _ in range(_FIRST_SEARCHES)])
+        above.append([one.seconds / best - 1 for one in found[-1]])
+    for place in range(_FIRST_SEARCHES):
+        searches = [its[place] for its in found]
+        print(
+            f"{servers:>8}{false:>7}{place + 1:>8}"
+            f"{statistics.median(one.pings for one in searches):>7.0f}"
+            f"{statistics.median(one.rounds for one in searches):>8.0f}"
+            f"{statistics.median(its[place] for its in above):>12.0%}"
+        )
 
 
 def spread_of(crowd: Crowd, stages: int, chances: random.Random) -> Spread:

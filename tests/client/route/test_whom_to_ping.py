@@ -23,6 +23,7 @@ from p2pinfer.client.route.whom_to_ping import (
     worth_waiting_for,
 )
 from p2pinfer.types import PeerId, Span
+from scripts.benchmarks.routing.newcomer import Newcomer, liars
 from scripts.benchmarks.routing.swarms import large_swarm
 
 NUM_LAYERS = 80
@@ -32,12 +33,11 @@ def strangers(servers: int, seed: int, *, links: int = 24) -> list[Candidate]:
     return large_swarm(servers, NUM_LAYERS, links, random.Random(seed))
 
 
-def liars(servers: int, seed: int) -> list[Candidate]:
-    """Records of servers that don't exist, and would be perfect."""
-    return [
-        replace(one, peer_id=PeerId(f"liar-{one.peer_id}"), seconds_per_layer=1e-6, entry_seconds=0.0)
-        for one in strangers(servers, seed, links=0)
-    ]
+def best(servers: Sequence[Candidate]) -> float:
+    """Seconds per token of the best route of all."""
+    seconds = cheapest_seconds(servers, NUM_LAYERS)
+    assert seconds is not None
+    return seconds
 
 
 def alike(count: int, span: Span, standing: Standing, *, numerics: str = "n") -> list[Prospect]:
@@ -56,43 +56,6 @@ def alike(count: int, span: Span, standing: Standing, *, numerics: str = "n") ->
     ]
 
 
-class Client:
-    """A client's searches, one after the other. Those in `silent` never answer."""
-
-    def __init__(self, servers: Sequence[Candidate], silent: Sequence[Candidate], seed: int) -> None:
-        self.servers = [*servers, *silent]
-        self._silent = {one.peer_id for one in silent}
-        self._chance = random.Random(seed).random
-        self.standings = {one.peer_id: Standing.NEW for one in self.servers}
-
-    def search(self) -> tuple[float | None, int, int]:
-        """Return the seconds per token of the route, the pings, and how many rounds of them."""
-        prospects = [
-            Prospect(
-                candidate=one
-                if self.standings[one.peer_id] is Standing.ANSWERED
-                else replace(one, round_trip_seconds=0.0),
-                standing=self.standings[one.peer_id],
-            )
-            for one in self.servers
-        ]
-        asked: list[bool | None] = [None] * len(prospects)
-        rounds = 0
-        pinged = whom_to_ping(prospects, NUM_LAYERS, self._chance)
-        while pinged:
-            assert len(pinged) <= MOST_PINGED
-            rounds += 1
-            for place in pinged:
-                answered = self.servers[place].peer_id not in self._silent
-                asked[place] = answered
-                self.standings[self.servers[place].peer_id] = (
-                    Standing.ANSWERED if answered else Standing.SILENT
-                )
-            pinged = whom_instead(prospects, asked, NUM_LAYERS, self._chance)
-        found = [one for one, answered in zip(self.servers, asked, strict=True) if answered]
-        return cheapest_seconds(found, NUM_LAYERS), sum(one is not None for one in asked), rounds
-
-
 def test_of_a_few_servers_all_are_pinged_but_those_that_have_just_answered():
     few = [*alike(EVERYBODY - 1, Span(0, 8), Standing.SILENT), *alike(1, Span(0, 8), Standing.FRESH)]
     assert whom_to_ping(few, 8, random.random) == list(range(EVERYBODY - 1))
@@ -107,11 +70,9 @@ def test_of_many_a_bounded_number_is_pinged_and_the_route_is_nearly_as_good(serv
     above = []
     for seed in range(5):
         swarm = strangers(servers, seed)
-        seconds, pings, rounds = Client(swarm, [], seed).search()
-        best = cheapest_seconds(swarm, NUM_LAYERS)
-        assert seconds is not None and best is not None
-        assert (pings, rounds) == (MOST_PINGED, 1)
-        above.append(seconds / best - 1)
+        found = Newcomer(swarm, [], NUM_LAYERS, random.Random(seed)).search()
+        assert (found.pings, found.rounds) == (MOST_PINGED, 1)
+        above.append(found.seconds / best(swarm) - 1)
     assert statistics.median(above) < 0.1
     assert max(above) < 0.35
 
@@ -119,16 +80,15 @@ def test_of_many_a_bounded_number_is_pinged_and_the_route_is_nearly_as_good(serv
 def test_a_liar_with_most_of_the_records_costs_a_few_rounds_of_pings_and_no_more():
     """500 perfect servers that never answer, beside 268 that do."""
     for seed in range(3):
-        swarm = strangers(268, seed)
-        best = cheapest_seconds(swarm, NUM_LAYERS)
-        client = Client(swarm, liars(500, seed), seed)
-        first, *more = [client.search() for _ in range(6)]
-        for seconds, pings, rounds in (first, *more):
-            assert seconds is not None and best is not None
-            assert seconds < 2 * best
-            assert rounds <= 4 and pings <= 4 * MOST_PINGED
-        assert all(rounds == 1 for _, _, rounds in more[1:])
-        assert more[-1][0] < 1.5 * best
+        swarm, chances = strangers(268, seed), random.Random(seed)
+        client = Newcomer(swarm, liars(500, NUM_LAYERS, chances), NUM_LAYERS, chances)
+        searches = [client.search() for _ in range(7)]
+        for found in searches:
+            assert found.seconds < 2 * best(swarm)
+            assert found.rounds <= 4
+            assert found.most_at_once <= MOST_PINGED
+        assert all(found.rounds == 1 for found in searches[2:])
+        assert searches[-1].seconds < 1.5 * best(swarm)
 
 
 def test_half_of_the_pings_go_to_servers_that_have_answered_before_whatever_others_announce():
