@@ -1,4 +1,4 @@
-"""A client that knows nobody yet, among servers of which some don't exist: whom it pings, and what it finds."""
+"""A client that knows nobody yet, among servers of which some do not exist: whom it pings, what it finds."""
 
 from __future__ import annotations
 
