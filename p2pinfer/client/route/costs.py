@@ -66,13 +66,11 @@ class Costs:
         senders, receivers, seconds = self._links = known_links(candidates, ways, broken, way_weight)
         self._has_links = len(senders) > 0
         count = len(candidates)
-        gains = self.distances[senders] + self.distances[receivers] - seconds
-        shorter, longer = np.flatnonzero(gains > 0), np.flatnonzero(gains < 0)
-        # With the part of the delay that the receiver's costs have already.
-        less = seconds[shorter] - self.distances[receivers[shorter]]
-        self._shorter = Links(count, receivers[shorter], senders[shorter], less)
-        self._longer = Links(count, receivers[longer], senders[longer], seconds[longer])
-        self._most_gain = self._shorter.most(gains[shorter], -np.inf)
+        # Without the half of the way that a receiver's costs have already.
+        self._known = Links(count, receivers, senders, seconds - self.distances[receivers])
+        gains = self.distances[self._known.others] - self._known.seconds
+        self._longer = self._known.some(np.flatnonzero(gains < 0))
+        self._most_gain = self._known.most(gains, otherwise=-np.inf)
 
         cuts = {0, num_layers, *self.starts.tolist(), *self.ends.tolist()}
         self.boundaries = list(range(num_layers + 1)) if len(senders) or broken else sorted(cuts)
@@ -189,11 +187,11 @@ class Costs:
         if least == np.inf or not self._has_links:
             return handing_over, self.fresh[best : best + 1] + self._hops[boundary][best]
         handing_over[absent] = -np.inf  # no link is better than that
-        following: Indices = np.full(len(costs), best)
+        following: Indices = np.empty(len(costs), np.intp)
+        following.fill(best)
         if self._longer.count:
             least = self._take_longer_ways(best, costs, handing_over, following)
-        if self._shorter.count:
-            self._take_shorter_ways(least, costs, handing_over, following)
+        self._take_shorter_ways(least, costs, handing_over, following)
         return handing_over, (self.fresh + self._hops[boundary])[following]
 
     def _take_longer_ways(self, best: int, costs: Floats, handing_over: Floats, following: Indices) -> float:
@@ -211,9 +209,7 @@ class Costs:
         handing_over[senders] = np.inf
         rest = costs.copy()
         while len(senders):
-            self._improve(
-                senders, seconds + (costs[best] - self.distances[best]), best, handing_over, following
-            )
+            self._improve(senders, seconds + costs[best], best, handing_over, following)
             rest[best] = np.inf
             best = int(rest.argmin())
             assumed = self.distances[senders] + rest[best]
@@ -233,11 +229,11 @@ class Costs:
 
         `most` is the most that any server pays so far after its own half of the way.
         """
-        if self._shorter.count <= _FEW_LINKS:
-            receivers, senders, seconds = self._shorter.keys, self._shorter.others, self._shorter.seconds
+        if self._known.count <= _FEW_LINKS:
+            receivers, senders, seconds = self._known.keys, self._known.others, self._known.seconds
         else:
             worth = np.flatnonzero(costs - self._most_gain < most)
-            receivers, senders, seconds = self._shorter.of_all(worth)
+            receivers, senders, seconds = self._known.of_all(worth)
         found = costs[receivers]
         found += seconds
         better = (found < handing_over[senders]).nonzero()[0]

@@ -66,24 +66,30 @@ class Links:
             keys, others, seconds = keys[order], others[order], seconds[order]
         self.keys, self.others, self.seconds = keys, others, seconds
         self.count = len(keys)
-        self._first = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=count)))).astype(np.intp)
+        self._sizes = np.bincount(keys, minlength=count)
+        self._first = np.cumsum(self._sizes) - self._sizes
 
     def of(self, key: int) -> tuple[Indices, Floats]:
         """The other member of each pair of this group, and the seconds."""
-        group = slice(self._first[key], self._first[key + 1])
+        group = slice(self._first[key], self._first[key] + self._sizes[key])
         return self.others[group], self.seconds[group]
 
     def of_all(self, keys: Indices) -> tuple[Indices, Indices, Floats]:
         """The members of each pair of these groups, those of `keys` first, and the seconds."""
-        sizes = self._first[keys + 1] - self._first[keys]
-        ends = np.cumsum(sizes)
-        pairs = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self._first[keys] - (ends - sizes), sizes)
-        return np.repeat(keys, sizes), self.others[pairs], self.seconds[pairs]
+        sizes = self._sizes[keys]
+        ends = sizes.cumsum()
+        pairs = np.repeat(self._first[keys] + (sizes - ends), sizes)
+        pairs += np.arange(len(pairs))
+        return self.keys[pairs], self.others[pairs], self.seconds[pairs]
+
+    def some(self, pairs: Indices) -> Links:
+        """Some of the pairs, by their places in order."""
+        return Links(len(self._sizes), self.keys[pairs], self.others[pairs], self.seconds[pairs])
 
     def most(self, values: Floats, otherwise: float) -> Floats:
         """For each group the largest of `values`, which has one for each pair; `otherwise` if it has none."""
-        found = np.full(len(self._first) - 1, otherwise)
-        groups = np.flatnonzero(self._first[1:] > self._first[:-1])
+        found = np.full(len(self._sizes), otherwise)
+        groups = np.flatnonzero(self._sizes)
         if len(groups):
             found[groups] = np.maximum.reduceat(values, self._first[groups])
         return found
