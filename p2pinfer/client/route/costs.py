@@ -63,7 +63,9 @@ class Costs:
         self._from_client, self._to_client = self.distances.copy(), self.distances.copy()
         self._break_client_links(broken)
 
-        senders, receivers, seconds = self._links = known_links(candidates, ways, broken, way_weight)
+        senders, receivers, seconds = self._links = known_links(
+            candidates, ways, broken, self.distances, way_weight
+        )
         self._has_links = len(senders) > 0
         count = len(candidates)
         # Without the half of the way that a receiver's costs have already.
@@ -234,15 +236,15 @@ class Costs:
         else:
             worth = np.flatnonzero(costs - self._most_gain < most)
             receivers, senders, seconds = self._known.of_all(worth)
-        found = costs[receivers]
+        found = costs.take(receivers)
         found += seconds
-        better = (found < handing_over[senders]).nonzero()[0]
+        better = (found < handing_over.take(senders)).nonzero()[0]
         if not len(better):
             return
-        receivers, senders, found = receivers[better], senders[better], found[better]
-        np.minimum.at(handing_over, senders, found)
-        best = found == handing_over[senders]
-        following[senders[best]] = receivers[best]
+        better = better[found[better].argsort()[::-1]]  # of several for one sender the last one stays
+        senders = senders[better]
+        handing_over[senders] = found[better]
+        following[senders] = receivers[better]
 
     @staticmethod
     def _improve(

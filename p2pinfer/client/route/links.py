@@ -96,11 +96,17 @@ class Links:
 
 
 def known_links(
-    candidates: Sequence[Candidate], ways: Ways, broken: Broken, way_weight: float
+    candidates: Sequence[Candidate],
+    ways: Ways,
+    broken: Broken,
+    distances: Floats,
+    way_weight: float,
 ) -> tuple[Indices, Indices, Floats]:
     """Sender, receiver and one-way price of each pair of candidates whose delay isn't the assumed one.
 
-    The price is in seconds per token, of which a second on the way costs `way_weight`.
+    The price is in seconds per token, of which a second on the way costs `way_weight`. So are `distances`,
+    the half of each candidate's round trip to the client. The client has measured those itself: whatever is
+    announced, no way is taken for shorter than the difference of its ends' distances.
     Two candidates of one peer never follow each other: infinitely far. A broken link costs the last resort.
     """
     peers = list(map(_PEER_ID, candidates))
@@ -111,9 +117,10 @@ def known_links(
     senders, receivers = place[ways.senders], place[ways.receivers]
     if len(here) < len(place):
         both = np.flatnonzero((senders >= 0) & (receivers >= 0))
-        links = senders[both], receivers[both], ways.seconds[both] * way_weight
+        senders, receivers, seconds = senders[both], receivers[both], ways.seconds[both] * way_weight
     else:
-        links = senders, receivers, ways.seconds * way_weight
+        seconds = ways.seconds * way_weight
+    links = senders, receivers, np.maximum(seconds, np.abs(distances[senders] - distances[receivers]))
     if not broken and len(set(peers)) == len(peers):
         return links
     groups: dict[PeerId, list[int]] = defaultdict(list)
@@ -122,7 +129,7 @@ def known_links(
     for members in groups.values():
         for twin in members[:-1]:  # the links so far are those of the last one
             links = _with_twin(twin, members[-1], links)
-    links = _with_broken(broken, groups, candidates, way_weight, links)
+    links = _with_broken(broken, groups, distances, links)
     return _without_own(groups, links)
 
 
@@ -142,8 +149,7 @@ def _with_twin(
 def _with_broken(
     broken: Broken,
     groups: Mapping[PeerId, Sequence[int]],
-    candidates: Sequence[Candidate],
-    way_weight: float,
+    distances: Floats,
     links: tuple[Indices, Indices, Floats],
 ) -> tuple[Indices, Indices, Floats]:
     """Add the price of the last resort to the delays of broken links."""
@@ -156,8 +162,8 @@ def _with_broken(
                 known = np.flatnonzero((senders == one) & (receivers == two))
                 seconds[known] += LAST_RESORT_SECONDS
                 if not len(known):
-                    assumed = candidates[one].round_trip_seconds + candidates[two].round_trip_seconds
-                    new.append((one, two, way_weight * assumed / 2 + LAST_RESORT_SECONDS))
+                    assumed = float(distances[one] + distances[two])
+                    new.append((one, two, assumed + LAST_RESORT_SECONDS))
     return _joined(senders, receivers, seconds, new)
 
 

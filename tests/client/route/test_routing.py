@@ -87,6 +87,16 @@ def test_a_measured_short_way_makes_a_slower_server_the_better_next_one():
     assert find_route(servers, 8) == hops(("a", 0, 4), ("friend", 4, 8))
 
 
+def test_no_way_is_shorter_than_what_the_client_has_measured_of_its_ends_allows():
+    """A liar announces no way at all to servers far away."""
+    servers = [
+        server("liar", 0, 4, to={"far": 0.0}),
+        server("far", 4, 8, away=0.1),
+        server("near", 4, 8, seconds=0.008, away=0.05),
+    ]
+    assert find_route(servers, 8) == hops(("liar", 0, 4), ("near", 4, 8))
+
+
 def test_where_ways_cost_little_the_quick_server_far_away_wins():
     servers = [server("near", 0, 8, seconds=0.01, away=0.01), server("far", 0, 8, away=0.2)]
     assert find_route(servers, 8) == hops(("near", 0, 8))
