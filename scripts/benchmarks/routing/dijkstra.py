@@ -20,8 +20,8 @@ Delay = Callable[[PeerId, PeerId], float]
 def delay_between(candidates: Sequence[Candidate], broken: Broken = (), way_weight: float = 1.0) -> Delay:
     """Return the delay that a client assumes: half the known round trip, or half of both to the client.
 
-    No way is shorter than the difference of its ends' ways to the client. The delay is in seconds of a token's
-    price: a second on the way costs `way_weight`, a last resort its own.
+    No way is shorter than the difference of its ends' ways to the client. The delay is in seconds of a
+    token's price: a second on the way costs `way_weight`, a last resort its own.
     """
     known = {candidate.peer_id: candidate for candidate in candidates}
 

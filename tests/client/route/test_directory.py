@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from p2pinfer.client.network import Network
+from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.types import LayerSeconds, PeerId, Span
 from p2pinfer.wire.status import Reason, Refused
@@ -130,3 +131,18 @@ async def test_a_server_that_always_refuses_and_says_come_back_at_once_stops_nob
             raise Refused(Reason.BUSY, "come back at once", 0.001)
 
         assert await in_client(swarm, chosen, num_layers=2) == honest.peer_id
+
+
+async def test_a_record_with_the_address_and_certificate_of_another_server_gets_no_place():
+    """Anybody can copy them. The session would be refused: the opening is for a peer that isn't there."""
+    async with fake_swarm([Span(0, 2), Span(0, 2)]) as swarm:
+        copy, honest = swarm.members
+        there = honest.record()
+        announcing(copy, endpoints=there.endpoints, certificate=there.certificate)
+        announcing(honest, decode=LayerSeconds(1.0))
+
+        def first(network: Network) -> list[HopServer]:
+            return network.run(network.directory.route())
+
+        [hop] = await in_client(swarm, first, num_layers=2)
+        assert hop.record.peer_id == honest.peer_id
