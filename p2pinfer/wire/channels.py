@@ -114,8 +114,8 @@ class ChannelPool:
 
     async def close(self) -> None:
         """Close all channels, including those in use."""
-        await cancel_and_wait(self._closing_idle)
         connections, self._connections = list(self._connections.values()), {}
+        await cancel_and_wait(self._closing_idle)
         for connection in connections:
             await connection.resources.aclose()
 
