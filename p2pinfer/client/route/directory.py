@@ -27,7 +27,7 @@ from p2pinfer.client.route.links import Ways
 from p2pinfer.client.route.prices import Work, layer_seconds, replay_seconds, waiting_seconds
 from p2pinfer.client.route.routing import find_route
 from p2pinfer.client.route.shortage import LeftOut, Why, explained
-from p2pinfer.client.route.whom_to_ping import Prospect
+from p2pinfer.client.route.whom_to_ping import EVERYBODY, Prospect, whom_to_ping
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _FRESH_RECORDS_SECONDS = 5.0
 _FRESH_PING_SECONDS = 15.0
 _CONFIRMED_PING_SECONDS = 2.0
+_IN_TOUCH_SECONDS = 40.0
+"""Channels that nobody uses are closed after a minute."""
 _NEWS_SECONDS = 600.0
 _SEARCHED_AT_ONCE = 1000
 """A search among more candidates takes over 10 ms, so the event loop doesn't wait for it."""
@@ -58,6 +60,16 @@ class _RouteRequest:
     cache_tokens: int  # that the session needs in every layer
     without: frozenset[PeerId]
     fresh_ping_seconds: float
+
+
+_IN_TOUCH = _RouteRequest(
+    held=(),
+    numerics=None,
+    work=_ONE_ROW,
+    cache_tokens=0,
+    without=frozenset(),
+    fresh_ping_seconds=_IN_TOUCH_SECONDS,
+)
 
 
 @dataclass(slots=True)
@@ -116,12 +128,16 @@ class Directory:
         return _now() - last > _NEWS_SECONDS
 
     async def keep_fresh(self, seconds: float) -> None:
-        """Read the records again and again, so that replacements are known before a hop is lost."""
+        """Read the records again and again, so that replacements are known before a hop is lost.
+
+        Some of them are pinged now and then: that keeps the channels to them open.
+        """
         while True:
             await asyncio.sleep(seconds)
             if _now() - self._read_at >= seconds:  # another session may keep them fresh as well
                 with contextlib.suppress(NoRouteError):
                     await self.refresh()
+            self._keep_in_touch()
 
     async def close(self) -> None:
         """Stop measuring."""
@@ -140,6 +156,13 @@ class Directory:
         self._ways = None
         self.experience.forget_strangers({life_of(record) for record in records})
         self._read_at = _now()
+
+    def _keep_in_touch(self) -> None:
+        """Ping replacements that were not pinged for a while: all of a few servers, some of many."""
+        usable = [record for record in self._records.values() if self._why_not(record, _IN_TOUCH) is None]
+        prospects = [self._prospect(record, _IN_TOUCH) for record in usable]
+        for place in whom_to_ping(prospects, self.num_layers, self.chance, most=EVERYBODY):
+            self.experience.ping(usable[place])
 
     async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
         """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 from collections.abc import Coroutine, Iterable, Iterator
@@ -91,6 +92,16 @@ class World:
             self.directory.experience.avoid(life, seconds, Why.BUSY)
 
         self.run(note())
+
+    def keep_fresh(self, *, every_seconds: float, for_seconds: float) -> None:
+        """Let a session be open for so long."""
+
+        async def keep() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(for_seconds):
+                    await self.directory.keep_fresh(every_seconds)
+
+        self.run(keep())
 
     def now(self) -> float:
         return self._loop.time()
@@ -238,3 +249,17 @@ def test_sessions_that_are_refused_at_the_same_time_count_as_one(world: World):
     world.avoid(quick, 2.0)
     world.wait(2.1)
     assert kinds(world.route()[0]) == {"quick"}
+
+
+@pytest.mark.parametrize(("servers", "at_most"), [(10, 10), (500, EVERYBODY)])
+def test_replacements_are_kept_in_touch_with_all_of_a_few_and_some_of_many(
+    world: World, servers: int, at_most: int
+):
+    """So that their channels are open, and those that are gone known, when a hop is lost."""
+    world.add(servers, Span(0, 8), "here")
+    world.route()
+    world.pinged.clear()
+    world.keep_fresh(every_seconds=15.0, for_seconds=35.0)
+    assert world.pinged == []
+    world.keep_fresh(every_seconds=15.0, for_seconds=16.0)
+    assert 0 < len(world.pinged) <= at_most
