@@ -19,7 +19,8 @@ from p2pinfer.types import PeerId, Span
 
 GAIN = 1.33
 """A server moves only if an even spread of all would make the weakest layer better by this factor. Found by
-`scripts/simulate_fleet`: below it servers move back and forth, above it weak layers stay weak."""
+`scripts/simulate_fleet`: below it small swarms move often and hold fewer layers twice, above it weak layers
+stay weak by day, when most cars have left."""
 
 _FULL = 0.75
 """The part of its rate that a move has to add to the weakest layers that it concerns. Less comes of it where
