@@ -1,4 +1,4 @@
-"""Many servers die, leave and come back while clients generate: the swarm mends itself, and no text changes."""
+"""Servers die, leave and come back in numbers while clients generate: the swarm mends itself."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ _LIFETIME_SECONDS = 500.0
 
 
 async def announce_phantoms(swarm: Swarm, manifest: Manifest, layers: Span, number: int) -> None:
-    """Publish so many of them: each second one claims to serve, the others to join."""
+    """Publish so many of them: each second one claims to serve, the others to join.
+
+    `swarm` is a member that keeps records, not a client.
+    """
     now = time.time()
     presence = swarm._membership.presence()
     for index in range(number):

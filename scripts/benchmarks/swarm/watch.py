@@ -58,7 +58,7 @@ class Watch:
     def _run(self) -> None:
         try:
             asyncio.run(self._watch())
-        except (SwarmError, AssertionError) as error:
+        except SwarmError as error:
             self._error = error
         finally:
             self._joined.set()
@@ -66,7 +66,11 @@ class Watch:
     async def _watch(self) -> None:
         identity = Identity.ephemeral()
         async with Swarm.join(
-            self._initial_peers, identity, client_only=True, startup_timeout_seconds=JOIN_SECONDS
+            self._initial_peers,
+            identity,
+            listen_maddrs=("/ip4/127.0.0.1/tcp/0",),
+            client_only=not self._phantoms,
+            startup_timeout_seconds=JOIN_SECONDS,
         ) as swarm:
             if self._phantoms:
                 layers = Span(self._manifest.num_layers // 3, self._manifest.num_layers)
