@@ -24,6 +24,7 @@ from scripts.benchmarks.swarm.spread import served_at
 from scripts.benchmarks.swarm.victims import half_that_hurts
 from scripts.benchmarks.swarm.watch import Watch
 
+CAME_BACK = "came back"
 MOST_TOKENS = 128
 """Of a prompt and its answer."""
 
@@ -136,7 +137,7 @@ class _Churn:
         drained = self._some(change)
         self._phase("drained", drained, lambda: members.drain(drained))
         members.wait_left(drained)
-        self._phase("came back", [*killed, *drained], lambda: members.come_back([*killed, *drained]))
+        self._phase(CAME_BACK, [*killed, *drained], lambda: members.come_back([*killed, *drained]))
         self._observe(READY_SECONDS, self._all_ready)
         half = self._half()
         self._phase("killed, half of all", half, lambda: members.kill(half))

@@ -14,7 +14,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,12 +96,9 @@ def main() -> int:
     number = parameters["clients"]
     try:
         with ExitStack() as stack, ThreadPoolExecutor(number) as threads:
-            joining: list[Callable[[], RemoteModel]] = [
-                lambda: join(store, ends, parameters["initial_peers"]) for _ in range(number)
+            remotes = [
+                stack.enter_context(join(store, ends, parameters["initial_peers"])) for _ in range(number)
             ]
-            remotes = [one.result() for one in [threads.submit(work) for work in joining]]
-            for remote in remotes:
-                stack.callback(remote.close)
             clients = [
                 CrowdClient(
                     remote, parameters["prompts"], parameters["tokens"], f"{parameters['seed']} {index}"
