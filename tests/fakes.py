@@ -203,7 +203,7 @@ class FakeServer:
         self.leaves_at: float | None = None
         self.num_layers = num_layers
         self.cache_tokens = cache_tokens
-        self.handler = Handler(self.sessions, self.runner, self.load)
+        self.handler = Handler(self.sessions, self.runner, lambda: self.load())
         self.port = 0
         self._running = AsyncExitStack()
 

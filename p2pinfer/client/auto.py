@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from p2pinfer.client.arguments.loading import check_known, model_name, seconds
+from p2pinfer.client.arguments.loading import aim, check_known, model_name, seconds
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.remote_model import RemoteModel
 
@@ -28,6 +28,7 @@ class AutoDistributedModelForCausalLM:
         step_timeout: float = 30.0,
         join_timeout: float = 20.0,
         wire_dtype: str = "float32",
+        routing: str = "latency",
         identity: str | os.PathLike[str] | None = None,
         progress: Callable[[str], None] | None = None,
         **others: Any,
@@ -65,6 +66,9 @@ class AutoDistributedModelForCausalLM:
             wire_dtype: How activations travel. "float32" is exact. "int8" sends a quarter of the bytes, for
                 slow uplinks, and rounds: the text may differ, also between two routes that split the layers
                 differently. docs/accuracy.md has the measured effect.
+            routing: Which servers are best. "latency": those that answer this text soonest; a batch of many
+                texts counts the speed of batches, and the ways between servers less. "throughput": those
+                that compute most tokens per second, for many texts in several threads.
             identity: A file with the key that signs receipts for the servers' work; it is made if it does
                 not exist. Sponsors keep one, so that they can tell later which receipts are theirs.
                 Default: a new key in every process, whose receipts can't be redeemed.
@@ -77,7 +81,7 @@ class AutoDistributedModelForCausalLM:
 
         Raises:
             UsageError: `model` or `initial_peers` is missing or malformed, two models of the swarm have the
-                name, `wire_dtype` is unknown, or an argument is none of these.
+                name, `wire_dtype` or `routing` is unknown, or an argument is none of these.
             SwarmUnreachableError: None of `initial_peers` has answered.
             UnsupportedModelError: The model is not of a decoder family that p2pinfer runs.
             SwarmError: The model's files can't be fetched.
@@ -91,6 +95,7 @@ class AutoDistributedModelForCausalLM:
             patience=Patience(route=seconds("timeout", timeout), step=seconds("step_timeout", step_timeout)),
             join_timeout_seconds=seconds("join_timeout", join_timeout),
             wire_dtype=wire_dtype,
+            aim=aim(routing),
             identity=identity,
             progress=progress,
         )

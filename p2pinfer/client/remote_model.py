@@ -16,6 +16,7 @@ from typing import Self
 from p2pinfer.client.model_files import complete, kept, load_ends, open_local, open_named
 from p2pinfer.client.network import Network, join_through
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_cache_folder
@@ -39,12 +40,14 @@ class RemoteModel:
         *,
         patience: Patience,
         wire_dtype: pb.WireDtype = pb.FLOAT32,
+        aim: Aim = Aim.LATENCY,
     ) -> None:
         self.store = store
         self.ends = ends
         self.network = network
         self._patience = patience
         self._wire_dtype = wire_dtype
+        self._aim = aim
         self._kept = ExitStack()
 
     @classmethod
@@ -57,14 +60,15 @@ class RemoteModel:
         patience: Patience | None = None,
         join_timeout_seconds: float = 20.0,
         wire_dtype: str = "float32",
+        aim: Aim = Aim.LATENCY,
         identity: str | os.PathLike[str] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Self:
         """Join the swarm, and open `model`: a path is converted first if need be, a name comes from servers.
 
-        `wire_dtype` is "float32" or "int8". `identity` is the key file to sign receipts with; None: a new
-        key. `progress` gets a line for each long step. Raises UsageError, ModelError, SwarmUnreachableError,
-        and SwarmError if the model's files can't be fetched.
+        `wire_dtype` is "float32" or "int8". `aim` is what routes are chosen for. `identity` is the key file
+        to sign receipts with; None: a new key. `progress` gets a line for each long step. Raises
+        UsageError, ModelError, SwarmUnreachableError, and SwarmError if the model's files can't be fetched.
         """
         if wire_dtype not in _WIRE_DTYPES:
             raise UsageError(f"wire_dtype={wire_dtype!r} is unknown: use {' or '.join(_WIRE_DTYPES)}")
@@ -87,6 +91,7 @@ class RemoteModel:
                 network,
                 patience=patience or Patience(),
                 wire_dtype=_WIRE_DTYPES[wire_dtype],
+                aim=aim,
             )
             remote._kept.enter_context(kept(store, folder))
             otherwise.pop_all()
@@ -110,6 +115,7 @@ class RemoteModel:
             max_length=max_length,
             patience=self._patience,
             wire_dtype=self._wire_dtype,
+            aim=self._aim,
         )
 
     def close(self) -> None:

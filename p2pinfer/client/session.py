@@ -19,6 +19,7 @@ from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
 from p2pinfer.client.network import Network
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.route.aim import Aim
 from p2pinfer.errors import HopFailedError, P2PInferError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
@@ -65,6 +66,7 @@ class InferenceSession:
         max_length: int | None,
         patience: Patience,
         wire_dtype: pb.WireDtype = pb.FLOAT32,
+        aim: Aim = Aim.LATENCY,
     ) -> None:
         """Make a session; servers are asked at the first `compute`. Raises UsageError.
 
@@ -81,6 +83,7 @@ class InferenceSession:
         self._manifest = manifest
         self._ends = ends
         self._wire_dtype = wire_dtype
+        self._aim = aim
         self._held: list[list[int]] = []
         self._pending: PendingRows | None = None
         self._times = StepTimes()
@@ -255,6 +258,7 @@ class InferenceSession:
             rows=rows,
             max_tokens=self.max_length or self._manifest.max_positions,
             wire_dtype=self._wire_dtype,
+            aim=self._aim,
         )
 
     def _embed(self, tokens: Sequence[int]) -> Hidden:

@@ -1,15 +1,19 @@
-"""Which of the announced servers are still there: a server that is late with its announcement gets a ping.
+"""Which of the announced servers are there: those that have answered a ping.
 
-So a server that vanished is gone from the page long before its record expires. Anybody can announce servers
-that never answer, so a reading spends a bounded time on pings, and a silent server gets few of them.
+A record costs nothing, so a server counts from its first answer on. One that is late with its announcement is
+pinged again: so a server that vanished is gone from the page long before its record expires. Anybody can
+announce servers that never answer, so a reading spends a bounded time on pings, and a silent server gets few
+of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import Awaitable, Callable, Container, Sequence
 
-from p2pinfer.errors import P2PInferError
+from p2pinfer.errors import P2PInferError, RefusedError
 from p2pinfer.health.faults import Faults
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import cancel_and_wait
@@ -21,14 +25,16 @@ _PINGS_SECONDS = 8.0
 """For all pings of one call. A server whose turn doesn't come is shown as it was before."""
 
 _MOST_PINGS = 64  # at a time
-_BELIEVED_SECONDS = 10.0
-"""A server that has answered gets no other ping for this long."""
+_BELIEVED_SECONDS = 600.0
+"""A server that has answered gets no other ping for this long, while it announces itself in time."""
+_LATE_BELIEVED_SECONDS = 10.0
+"""The same for one that doesn't."""
 
 _SILENT_SECONDS = 60.0
 """A server that hasn't answered gets no other ping for this long, unless it announces itself again."""
 
 Ping = Callable[[Address], Awaitable[object]]
-"""Raises HopFailedError or RefusedError if the server doesn't answer. The address is a stranger's claim."""
+"""Raises HopFailedError without an answer, RefusedError if the server is busy. Strangers say the address."""
 
 
 class ServerPresence:
@@ -42,21 +48,18 @@ class ServerPresence:
         self._silent: dict[PeerId, tuple[float, float]] = {}  # the announcement's time, and the ping's
 
     async def present(self, servers: Sequence[Announcement], ping: Ping) -> list[Announcement]:
-        """The servers that announced themselves lately, or answer a ping. One server never fails the call."""
-        late = [server for server in servers if self._is_late(server)]
+        """The servers that have answered, now or not long ago. One server never fails the call."""
         slots = asyncio.Semaphore(_MOST_PINGS)
-        asking = [
-            asyncio.create_task(self._ask(server, ping, slots))
-            for server in late
-            if not self._is_known_silent(server)
-        ]
+        doubtful = [server for server in servers if self._is_doubtful(server)]
+        asked = [server for server in doubtful if not self._is_known_silent(server)]
+        random.shuffle(asked)  # so that a flood of others keeps nobody waiting for ever
+        asking = [asyncio.create_task(self._ask(server, ping, slots)) for server in asked]
         if asking:
             try:
                 await asyncio.wait(asking, timeout=_PINGS_SECONDS)
             finally:
                 await cancel_and_wait(*asking)
-        gone = {server.peer_id for server in late if server.peer_id in self._silent}
-        return [server for server in servers if server.peer_id not in gone]
+        return [server for server in servers if self._counts(server.peer_id)]
 
     def forget_all_but(self, peers: Container[PeerId]) -> None:
         """Drop what is remembered of servers that aren't announced any more."""
@@ -70,25 +73,32 @@ class ServerPresence:
             try:
                 async with asyncio.timeout(_PING_SECONDS):
                     await ping(Address(peer_id, server.endpoints, server.certificate))
+            except RefusedError:
+                self._note_answer(peer_id)  # it is busy, as one that loads its layers says
+                return
             except (P2PInferError, TimeoutError):
                 pass
             except Exception as error:  # noqa: BLE001 - one server's bytes must not end the page
                 self._faults.note(f"server {short_id(peer_id)} can't be pinged and counts as gone", error)
             else:
-                self._answered[peer_id] = self._now()
-                self._silent.pop(peer_id, None)
+                self._note_answer(peer_id)
                 return
         self._silent[peer_id] = (server.announced_at, self._now())
+
+    def _note_answer(self, peer_id: PeerId) -> None:
+        self._answered[peer_id] = self._now()
+        self._silent.pop(peer_id, None)
+
+    def _counts(self, peer_id: PeerId) -> bool:
+        return peer_id in self._answered and peer_id not in self._silent
 
     def _is_known_silent(self, server: Announcement) -> bool:
         announced_at, asked_at = self._silent.get(server.peer_id, (0.0, 0.0))
         return announced_at == server.announced_at and self._now() - asked_at <= _SILENT_SECONDS
 
-    def _is_late(self, server: Announcement) -> bool:
-        """True if the server has endpoints for a ping, and its announcement is overdue."""
+    def _is_doubtful(self, server: Announcement) -> bool:
+        """True if it hasn't answered yet, or not for too long."""
         now = self._now()
-        return (
-            bool(server.certificate)
-            and now - server.announced_at > self._late_seconds
-            and now - self._answered.get(server.peer_id, 0.0) > _BELIEVED_SECONDS
-        )
+        is_late = now - server.announced_at > self._late_seconds
+        believed_seconds = _LATE_BELIEVED_SECONDS if is_late else _BELIEVED_SECONDS
+        return now - self._answered.get(server.peer_id, -math.inf) > believed_seconds

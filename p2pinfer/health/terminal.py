@@ -14,6 +14,7 @@ from p2pinfer.health.snapshot import sentences, words
 from p2pinfer.health.snapshot.durations import ago_in_words, duration_in_words, time_in_words
 from p2pinfer.health.snapshot.plain import clean_count, clean_text
 from p2pinfer.health.snapshot.state import (
+    BATCH_TEXTS,
     Activity,
     Answer,
     ContributionView,
@@ -164,8 +165,8 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         left = duration_in_words(server.leaves_at - now)
         return f"in {left}" if left != "-" else ""
 
-    def measured(server: ServerView) -> str:
-        at = words.stale_since(server.measured_at, now)
+    def measured(measured_at: float | None) -> str:
+        at = words.stale_since(measured_at, now)
         return "" if at is None else ago_in_words(now - at)
 
     def column(title: str, cells: Iterable[str], *, rank: int, most: int = 12, right: bool = True) -> Column:
@@ -178,8 +179,17 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         column("state", (one.state.value for one in servers), rank=0, right=False),
         column("decode", (_work(one, one.decode_tokens_per_second) for one in servers), rank=1),
         column("long texts", (_work(one, one.long_decode_tokens_per_second) for one in servers), rank=6),
-        column("measured", map(measured, servers), rank=2),
+        column("measured", (measured(one.measured_at) for one in servers), rank=2),
+        column(
+            f"{BATCH_TEXTS} texts",
+            (
+                _work(one, one.batch_decode_tokens_per_second) if one.batch_decode_tokens_per_second else ""
+                for one in servers
+            ),
+            rank=6,
+        ),
         column("prefill", (_work(one, one.prefill_tokens_per_second) for one in servers), rank=4),
+        column("measured", (measured(one.prefill_measured_at) for one in servers), rank=4),
         column("queue", (_count(one.queue_depth) for one in servers), rank=3),
         column("free cache", (_count(one.free_cache_tokens) for one in servers), rank=5),
         column("leaves", map(leaves, servers), rank=2),

@@ -1,4 +1,8 @@
-"""gRPC channels to servers: one per peer, dialled directly where possible, through a tunnel otherwise."""
+"""gRPC channels to servers: one per peer, dialled directly where possible, through a tunnel otherwise.
+
+A channel costs its server a connection, so those that nobody uses are closed: all but a few after seconds,
+the rest after a minute.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from weakref import WeakValueDictionary
 
 import grpc
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
+from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
@@ -20,6 +26,13 @@ MAX_MESSAGE_BYTES = 64 * 1024
 """The largest gRPC message: an opening with a record of 4 KB inside is the longest. Activations use lanes."""
 
 CONNECT_SECONDS = 4.0
+
+MOST_IDLE = 32
+"""So many unused channels are kept, the latest used ones. The servers of a next route are among them."""
+IDLE_SECONDS = 60.0
+"""These are kept for so long."""
+SPARE_SECONDS = 5.0
+"""And the others: a server that was pinged may get a session at once."""
 
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -57,31 +70,36 @@ class _Connection:
     traffic: Traffic
     resources: AsyncExitStack
     users: int = 0
+    idle_since: float = 0.0  # on the event loop's clock, while there are no users
 
 
 @dataclass(slots=True)
 class ChannelPool:
-    """One channel per peer, which all users share. It is closed with the pool, or after it failed."""
+    """One channel per peer, which all users share. It is closed with the pool, unused, or after it failed."""
 
     tunnel: Tunnel | None = None
     connect_seconds: float = CONNECT_SECONDS
+    most_idle: int = MOST_IDLE
+    idle_seconds: float = IDLE_SECONDS
+    spare_seconds: float = SPARE_SECONDS
     _connections: dict[PeerId, _Connection] = field(default_factory=dict)
-    _locks: dict[PeerId, asyncio.Lock] = field(default_factory=dict)
+    _locks: WeakValueDictionary[PeerId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    _closing_idle: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def connected(self, address: Address) -> AsyncIterator[grpc.aio.Channel]:
         """Yield a channel to the peer that is ready, or was a moment ago.
 
-        The channel stays open for the next user. Raises HopFailedError if no endpoint answers with the pinned
-        certificate and the tunnel doesn't lead there.
+        The channel stays open for the next user, for a while. Raises HopFailedError if no endpoint answers
+        with the pinned certificate and the tunnel doesn't lead there.
         """
         connection = await self._acquire(address)
         try:
             yield connection.channel
         finally:
             connection.users -= 1
-            if connection.users == 0 and self._connections.get(address.peer_id) is not connection:
-                await connection.resources.aclose()
+            if connection.users == 0:
+                await self._let_go(connection)
 
     def traffic_with(self, peer_id: PeerId) -> Traffic:
         """The counter for what is exchanged with a connected peer. gRPC itself counts nothing."""
@@ -97,11 +115,12 @@ class ChannelPool:
     async def close(self) -> None:
         """Close all channels, including those in use."""
         connections, self._connections = list(self._connections.values()), {}
+        await cancel_and_wait(self._closing_idle)
         for connection in connections:
             await connection.resources.aclose()
 
     async def _acquire(self, address: Address) -> _Connection:
-        lock = self._locks.setdefault(address.peer_id, asyncio.Lock())
+        lock = self._locks.setdefault(address.peer_id, asyncio.Lock())  # gone with its last user
         async with lock:
             connection = self._connections.get(address.peer_id)
             if connection is not None and (
@@ -115,6 +134,27 @@ class ChannelPool:
                 self._connections[address.peer_id] = connection
             connection.users += 1
             return connection
+
+    async def _let_go(self, connection: _Connection) -> None:
+        """Keep a channel that has no user any more for the next one, unless it was replaced."""
+        if self._connections.get(connection.address.peer_id) is not connection:
+            await connection.resources.aclose()
+            return
+        connection.idle_since = asyncio.get_running_loop().time()
+        if self._closing_idle is None or self._closing_idle.done():
+            self._closing_idle = asyncio.create_task(self._close_idle())
+
+    async def _close_idle(self) -> None:
+        """Close unused channels in time, until there are none."""
+        now = asyncio.get_running_loop().time
+        while idle := [one for one in self._connections.values() if one.users == 0]:
+            idle.sort(key=lambda one: one.idle_since, reverse=True)
+            for place, one in enumerate(idle):
+                patience = self.idle_seconds if place < self.most_idle else self.spare_seconds
+                is_unused = one.users == 0 and self._connections.get(one.address.peer_id) is one
+                if is_unused and now() - one.idle_since >= patience:
+                    await self.forget(one.address.peer_id)
+            await asyncio.sleep(self.spare_seconds)
 
     async def _connect(self, address: Address) -> _Connection:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
-from p2pinfer.errors import HopFailedError, InvalidRecordError, SwarmError
+from p2pinfer.errors import HopFailedError, InvalidRecordError, RefusedError, SwarmError
 from p2pinfer.health import presence as presences
 from p2pinfer.health import reading as readings
 from p2pinfer.health.faults import Faults
@@ -24,6 +24,7 @@ from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import Span
 from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.dialling import Address
+from p2pinfer.wire.status import Reason
 
 NOW = 1_800_000_000.0
 EMPTY = SwarmReading(models={})
@@ -92,27 +93,30 @@ class World:
         return list(found)
 
 
+async def left_of(bad: Announcement) -> bool:
+    """True if of this server, which the real carrier pings, and one that answers the latter is left."""
+    well, carrier = server(age_seconds=1.0), GrpcCarrier(tunnel=None)
+
+    async def ping(address: Address) -> float:
+        return 0.01 if address.peer_id == well.peer_id else await carrier.ping(address)
+
+    try:
+        return await presence().present([well, bad], ping) == [well]
+    finally:
+        await carrier.close()
+
+
 @pytest.mark.parametrize("certificate", CERTIFICATES.values(), ids=CERTIFICATES)
 async def test_a_server_whose_certificate_cannot_be_read_is_gone_and_the_others_stay(certificate: bytes):
     """The real carrier reads the certificate. A record has any bytes in its place."""
-    well, bad = server(age_seconds=1.0), server(certificate=certificate)
-    carrier = GrpcCarrier(tunnel=None)
-    try:
-        assert await presence().present([well, bad], carrier.ping) == [well]
-    finally:
-        await carrier.close()
+    assert await left_of(server(certificate=certificate))
 
 
 @pytest.mark.parametrize(
     "endpoint", ["[::]:1", "[fe80::1]:80", "a.invalid:65535", "0.0.0.0:1", "xn--a:1", "1:1"]
 )
 async def test_a_server_with_an_odd_endpoint_is_gone_and_the_others_stay(endpoint: str):
-    well, bad = server(age_seconds=1.0), server(endpoints=(endpoint,))
-    carrier = GrpcCarrier(tunnel=None)
-    try:
-        assert await presence().present([well, bad], carrier.ping) == [well]
-    finally:
-        await carrier.close()
+    assert await left_of(server(endpoints=(endpoint,)))
 
 
 @pytest.mark.parametrize(
@@ -144,25 +148,52 @@ def iter_times(start: float, step: float) -> Any:
     return now
 
 
-async def test_a_thousand_silent_servers_hold_up_no_reading(monkeypatch):
-    """Their pings end together after a bounded time; the servers that were not reached stay."""
+async def test_a_thousand_servers_that_do_not_exist_hold_up_no_reading_and_count_nowhere(monkeypatch):
+    """Pings end together after a bounded time. Who waits for a turn counts from the first answer on."""
     monkeypatch.setattr(presences, "_PINGS_SECONDS", 0.2)
-    servers = [server() for _ in range(1000)]
+    honest, servers = server(), [server() for _ in range(1000)]
     asked = 0
 
     async def ping(address: Address) -> float:
         nonlocal asked
+        if address.peer_id == honest.peer_id:
+            return 0.01
         asked += 1
         await asyncio.sleep(0.05)
         raise HopFailedError(address.peer_id, "it is gone")
 
     watching = presence()
-    left = [len(await watching.present(servers, ping)) for _ in range(2)]
-    assert 1000 > left[0] > left[1]
-    assert asked <= 1000 - left[1] + 2 * 64  # a silent server isn't asked again at once
+    assert await watching.present([honest], ping) == [honest]
+    assert await watching.present([*servers, honest], ping) == [honest]
+    first = asked
+    assert await watching.present([*servers, honest], ping) == [honest]
+    assert first < 1000  # a silent server isn't asked again at once
+    assert asked <= 1000
 
 
-async def test_a_silent_server_that_announces_itself_again_is_back():
+async def test_a_punctual_record_of_nobody_counts_nowhere():
+    """It may be announced again and again."""
+    phantom = server(age_seconds=1.0)
+
+    async def ping(address: Address) -> float:
+        raise HopFailedError(address.peer_id, "nobody is there")
+
+    watching = presence()
+    for _ in range(3):
+        assert await watching.present([phantom], ping) == []
+
+
+async def test_a_server_that_says_that_it_is_busy_is_there():
+    """One that loads its layers refuses everything."""
+    joining = server(age_seconds=1.0, state=ServerState.JOINING)
+
+    async def ping(address: Address) -> float:
+        raise RefusedError(address.peer_id, Reason.BUSY, "it loads its layers")
+
+    assert await presence().present([joining], ping) == [joining]
+
+
+async def test_a_silent_server_that_announces_itself_again_is_asked_again():
     silent = server()
 
     async def ping(address: Address) -> float:
@@ -172,9 +203,8 @@ async def test_a_silent_server_that_announces_itself_again_is_back():
     assert await watching.present([silent], ping) == []
     assert await watching.present([silent], answers) == []  # still silent: not asked again yet
     back = server(peer_id=silent.peer_id, age_seconds=1.0)
-    assert await watching.present([back], ping) == [back]
-    late_again = server(peer_id=silent.peer_id, age_seconds=30.0)
-    assert await watching.present([late_again], answers) == [late_again]
+    assert await watching.present([back], answers) == [back]
+    assert await watching.present([back], ping) == [back]  # believed for some time
 
 
 @pytest.mark.parametrize("error", [InvalidRecordError("model: no"), ValueError("x"), ZeroDivisionError()])

@@ -18,6 +18,7 @@ from p2pinfer.model.layer_store.manifest import Manifest, hash_of
 from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, layer_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
+from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.sharing.fetch.calls import SharingCalls, connected
 from p2pinfer.sharing.fetch.fetch import FetchSettings, fetch_files
@@ -157,7 +158,7 @@ class Peer:
         self._running.push_async_callback(server.stop, None)
         listener = listen_on("127.0.0.1:0")
         self.port = listener.getsockname()[1]
-        door = FrontDoor(f"{folder}/grpc.sock", self.certificate.lanes, lambda lane: None)
+        door = FrontDoor(f"{folder}/grpc.sock", self.certificate.lanes, lambda lane: None, Guests())
         await self._running.enter_async_context(door.open([listener]))
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ from tests.simulator.server.server import ServerShape
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 BLOCKS = 20
-SCHEDULES_PER_BLOCK = 100
+SCHEDULES_PER_BLOCK = 60
 
 THREE_STAGES = (Span(0, 2), Span(2, 4), Span(4, 6))
 LONG = Script(prompt_tokens=40, acts=(Act(decode=60),))

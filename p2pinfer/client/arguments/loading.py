@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from p2pinfer.client.route.aim import Aim
 from p2pinfer.command_line.peers import peer_addresses
 from p2pinfer.errors import UsageError
 
@@ -55,6 +56,15 @@ def model_name(given: Any) -> str:
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"the model must be a name or a path, not {type(given).__qualname__}")
     return os.fspath(given)
+
+
+def aim(routing: Any) -> Aim:
+    """Return what routes are chosen for. Raises UsageError if it is unknown."""
+    try:
+        return Aim(routing)
+    except ValueError:
+        known = " or ".join(f'"{aim.value}"' for aim in Aim)
+        raise UsageError(f"routing={routing!r} is unknown: use {known}") from None
 
 
 def seconds(name: str, given: Any) -> float:

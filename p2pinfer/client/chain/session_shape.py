@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pinfer.client.route.aim import Aim
 from p2pinfer.wire import inference_pb2 as pb
 
 
@@ -16,6 +17,8 @@ class SessionShape:
     rows: int
     max_tokens: int
     wire_dtype: pb.WireDtype = pb.FLOAT32
+    aim: Aim = Aim.LATENCY
+    """For what its servers are chosen; they aren't told."""
 
     @property
     def cache_tokens(self) -> int:

@@ -58,7 +58,10 @@ class Handover:
         for hop in chain.hops:
             if (seconds := hop.pace.slow_seconds) is not None:
                 self._network.directory.experience.measured(
-                    life_of(hop.server.record), seconds / len(hop.server.hop.layers), context_tokens
+                    life_of(hop.server.record),
+                    seconds / len(hop.server.hop.layers),
+                    context_tokens,
+                    rows=chain.shape.rows,
                 )
         self._start()
 

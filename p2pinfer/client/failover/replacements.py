@@ -13,9 +13,10 @@ from p2pinfer.client.chain.pending_rows import Embed
 from p2pinfer.client.chain.splice import Splice
 from p2pinfer.client.failover.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, after_failure
 from p2pinfer.client.network import Network
-from p2pinfer.client.route.directory import TOKENS_TO_COME
+from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.route.experience import life_of
 from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.client.route.prices import TOKENS_TO_COME, Work
 from p2pinfer.client.route.shortage import why_avoided
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.types import PeerId
@@ -39,12 +40,17 @@ class Replacements:
         self, stay: Iterable[Hop], *, without: Iterable[PeerId] = (), tokens_to_come: int = TOKENS_TO_COME
     ) -> list[HopServer]:
         """Find the best route in which the hops `stay` need no replay. Raises NoRouteError."""
+        shape = self.chain.shape if self.chain is not None else None
         return await self.network.directory.route(
             held=[hop.server for hop in stay],
             numerics=self.numerics,
-            tokens=sum(map(len, self.held())),
-            tokens_to_come=tokens_to_come,
-            cache_tokens=self.chain.shape.cache_tokens if self.chain is not None else 0,
+            work=Work(
+                history_tokens=sum(map(len, self.held())),
+                tokens_to_come=tokens_to_come,
+                rows=shape.rows if shape is not None else 1,
+                aim=shape.aim if shape is not None else Aim.LATENCY,
+            ),
+            cache_tokens=shape.cache_tokens if shape is not None else 0,
             without=without,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from p2pinfer.client.reach.pong import Pong
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.dialling import Address
 
@@ -79,8 +80,8 @@ class Carrier(Protocol):
     async def settle(self, address: Address, request: pb.SettleRequest) -> pb.SettleReply:
         """Give a hop a receipt to countersign."""
 
-    async def ping(self, address: Address) -> float:
-        """Measure a round trip in seconds, without the time to connect."""
+    async def ping(self, address: Address) -> Pong:
+        """Measure a round trip, without the time to connect. Another server's answer is a failure."""
 
     def lane(self, address: Address) -> AbstractAsyncContextManager[ClientLane]:
         """Dial a lane. It is closed when the block ends."""

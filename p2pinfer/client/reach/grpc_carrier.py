@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 
 from p2pinfer.client.reach.carrier import ClientLane, Waiter
+from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
@@ -62,14 +63,14 @@ class GrpcCarrier:
         """Give a hop a receipt to countersign."""
         return await self._ask(address, lambda stub: stub.Settle(request))
 
-    async def ping(self, address: Address) -> float:
-        """Measure a round trip in seconds. A first one, not counted, connects."""
+    async def ping(self, address: Address) -> Pong:
+        """Measure a round trip. A first one, not counted, connects."""
 
-        async def measure(stub: Any) -> float:
+        async def measure(stub: Any) -> Pong:
             await stub.Ping(pb.PingRequest())
             started = time.perf_counter()
-            await stub.Ping(pb.PingRequest())
-            return time.perf_counter() - started
+            reply = await stub.Ping(pb.PingRequest())
+            return pong(address, reply, time.perf_counter() - started)
 
         return await self._ask(address, measure)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
-from p2pinfer.client.route.links import Broken, Floats, Indices, Links, known_links
+from p2pinfer.client.route.links import Broken, Floats, Indices, Links, Ways, known_links
 
 Counts = NDArray[np.int16]
 
@@ -37,15 +37,24 @@ class Costs:
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], num_layers: int, broken: Broken, *, for_walking: bool = True
+        self,
+        candidates: Sequence[Candidate],
+        num_layers: int,
+        ways: Ways,
+        broken: Broken,
+        *,
+        way_weight: float = 1.0,
+        for_walking: bool = True,
     ) -> None:
-        """`for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
+        """`way_weight` is what a second on the way costs; LAST_RESORT_SECONDS have no weight.
+
+        `for_walking` keeps what `next_hops` needs: ten bytes for each server and boundary."""
         self._is_for_walking = for_walking
         self.candidates = candidates
         self.starts = self._column("layers.start", np.int16)
         self.ends = np.minimum(self._column("layers.end", np.int16), num_layers)
         self.speeds: Floats = self._column("seconds_per_layer", np.float64)
-        self.distances: Floats = self._column("round_trip_seconds", np.float64) / 2
+        self.distances: Floats = self._column("round_trip_seconds", np.float64) * (way_weight / 2)
         self.entries: Floats = self._column("entry_seconds", np.float64)
         self.held = np.flatnonzero(self._column("held", np.bool_))
         self._arrivals = self.entries + self.distances
@@ -54,17 +63,16 @@ class Costs:
         self._from_client, self._to_client = self.distances.copy(), self.distances.copy()
         self._break_client_links(broken)
 
-        senders, receivers, seconds = known_links(candidates, broken)
+        senders, receivers, seconds = self._links = known_links(
+            candidates, ways, broken, self.distances, way_weight
+        )
+        self._has_links = len(senders) > 0
         count = len(candidates)
-        self._by_sender = Links(count, senders, receivers, seconds)
-        gains = self.distances[senders] + self.distances[receivers] - seconds
-        shorter, longer = gains > 0, gains < 0
-        self._shorter = Links(count, receivers[shorter], senders[shorter], seconds[shorter])
-        self._longer = Links(count, receivers[longer], senders[longer], seconds[longer])
-        self._most_gain = np.full(count, -np.inf)
-        np.maximum.at(self._most_gain, receivers[shorter], gains[shorter])
-        self._most_gain_at_sender = np.zeros(count)
-        np.maximum.at(self._most_gain_at_sender, senders[shorter], gains[shorter])
+        # Without the half of the way that a receiver's costs have already.
+        self._known = Links(count, receivers, senders, seconds - self.distances[receivers])
+        gains = self.distances[self._known.others] - self._known.seconds
+        self._longer = self._known.some(np.flatnonzero(gains < 0))
+        self._most_gain = self._known.most(gains, otherwise=-np.inf)
 
         cuts = {0, num_layers, *self.starts.tolist(), *self.ends.tolist()}
         self.boundaries = list(range(num_layers + 1)) if len(senders) or broken else sorted(cuts)
@@ -96,8 +104,9 @@ class Costs:
         taken. The cost is infinite if it exceeds `most_seconds`, or if more than `most_hops` new hops follow.
         """
         best, changes = np.full(len(self.candidates), np.inf), np.zeros(len(self.candidates), np.intp)
-        others, seconds = self._by_sender.of(hop)
+        others, seconds = self._links_from(hop)
         here = float(self.distances[hop])
+        most_gain = float((here + self.distances[others] - seconds).max(initial=0.0))
         for boundary in range(entered + 1, len(self.boundaries) - 1):
             layers = self.boundaries[boundary] - self.boundaries[entered]
             if self.boundaries[boundary] > self.ends[hop]:
@@ -105,7 +114,7 @@ class Costs:
             if not self.fresh[hop] and self.boundaries[boundary] != self.ends[hop]:
                 continue
             spent = layers * float(self.speeds[hop]) + here
-            if spent + self._best_entry[boundary] - self._most_gain_at_sender[hop] > most_seconds:
+            if spent + self._best_entry[boundary] - most_gain > most_seconds:
                 continue
             costs = self._entered(boundary)
             costs[others] += seconds - here - self.distances[others]
@@ -119,10 +128,16 @@ class Costs:
 
     def change_seconds(self, hop: int, following: int, layers: int) -> float:
         """What it costs that `hop` computes so many layers and that `following` is entered then."""
-        others, seconds = self._by_sender.of(hop)
+        others, seconds = self._links_from(hop)
         known = seconds[others == following]
         way = float(known[0]) if len(known) else float(self.distances[hop] + self.distances[following])
         return layers * float(self.speeds[hop]) + way + float(self.entries[following])
+
+    def _links_from(self, hop: int) -> tuple[Indices, Floats]:
+        """The candidates to which the way from `hop` is known, and the seconds."""
+        senders, receivers, seconds = self._links
+        its = np.flatnonzero(senders == hop)
+        return receivers[its], seconds[its]
 
     def _column(self, name: str, kind: Any) -> Any:
         return np.fromiter(map(attrgetter(name), self.candidates), kind, len(self.candidates))
@@ -136,9 +151,11 @@ class Costs:
 
     def _sweep(self) -> None:
         handing_over, hops_after = self._to_client, np.zeros(len(self.candidates), np.int16)
+        edges = np.array(self.boundaries, np.int16)[:, np.newaxis]
+        all_absent = (self.starts > edges[:-1]) | (self.ends < edges[1:])
         for boundary in range(len(self.boundaries) - 2, -1, -1):
             start, end = self.boundaries[boundary], self.boundaries[boundary + 1]
-            absent = (self.starts > start) | (self.ends < end)
+            absent = all_absent[boundary]
             if boundary < len(self.boundaries) - 2:
                 handing_over, hops_after = self._hand_over(boundary + 1, absent)
             if len(self.held):  # a held cache serves all its layers or none
@@ -169,14 +186,14 @@ class Costs:
         best = int(costs.argmin())
         least = self._best_entry[boundary] = float(costs[best])
         handing_over: Floats = self.distances + least
-        if least == np.inf or not len(self._by_sender):
+        if least == np.inf or not self._has_links:
             return handing_over, self.fresh[best : best + 1] + self._hops[boundary][best]
         handing_over[absent] = -np.inf  # no link is better than that
-        following: Indices = np.full(len(costs), best)
-        if len(self._longer):
+        following: Indices = np.empty(len(costs), np.intp)
+        following.fill(best)
+        if self._longer.count:
             least = self._take_longer_ways(best, costs, handing_over, following)
-        if len(self._shorter):
-            self._take_shorter_ways(least, costs, handing_over, following)
+        self._take_shorter_ways(least, costs, handing_over, following)
         return handing_over, (self.fresh + self._hops[boundary])[following]
 
     def _take_longer_ways(self, best: int, costs: Floats, handing_over: Floats, following: Indices) -> float:
@@ -194,9 +211,7 @@ class Costs:
         handing_over[senders] = np.inf
         rest = costs.copy()
         while len(senders):
-            self._improve(
-                senders, seconds + (costs[best] - self.distances[best]), best, handing_over, following
-            )
+            self._improve(senders, seconds + costs[best], best, handing_over, following)
             rest[best] = np.inf
             best = int(rest.argmin())
             assumed = self.distances[senders] + rest[best]
@@ -216,19 +231,20 @@ class Costs:
 
         `most` is the most that any server pays so far after its own half of the way.
         """
-        if len(self._shorter) <= _FEW_LINKS:
-            receivers, senders, seconds = self._shorter.all()
+        if self._known.count <= _FEW_LINKS:
+            receivers, senders, seconds = self._known.keys, self._known.others, self._known.seconds
         else:
             worth = np.flatnonzero(costs - self._most_gain < most)
-            receivers, senders, seconds = self._shorter.of_all(worth)
-        found = (costs - self.distances)[receivers] + seconds
-        better = (found < handing_over[senders]).nonzero()[0]
+            receivers, senders, seconds = self._known.of_all(worth)
+        found = costs.take(receivers)
+        found += seconds
+        better = (found < handing_over.take(senders)).nonzero()[0]
         if not len(better):
             return
-        receivers, senders, found = receivers[better], senders[better], found[better]
-        np.minimum.at(handing_over, senders, found)
-        best = found == handing_over[senders]
-        following[senders[best]] = receivers[best]
+        better = better[found[better].argsort()[::-1]]  # of several for one sender the last one stays
+        senders = senders[better]
+        handing_over[senders] = found[better]
+        following[senders] = receivers[better]
 
     @staticmethod
     def _improve(

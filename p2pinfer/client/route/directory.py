@@ -1,8 +1,8 @@
 """The servers of a model and the best route through them: joins records, experience and routing.
 
-A token's price at a server: its layers, the steps that wait before it, the way there, and for a new hop its
-share of the replay. The queue is what the server announces, unless the client has measured steps there
-lately: those have waited.
+A token's price at a server (prices.py): its layers, the steps that wait before it, the way there, and for a
+new hop its share of the replay. The queue is what the server says, unless the client has measured steps there
+lately: those have waited. Who is pinged is decided in whom_to_ping.py.
 """
 
 from __future__ import annotations
@@ -12,44 +12,42 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
 from p2pinfer.backoff import Chance
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.route.asking import Asking
 from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
 from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.hop_server import HopServer
+from p2pinfer.client.route.links import Ways
+from p2pinfer.client.route.prices import Work, layer_seconds, replay_seconds, waiting_seconds
 from p2pinfer.client.route.routing import find_route
 from p2pinfer.client.route.shortage import LeftOut, Why, explained
+from p2pinfer.client.route.whom_to_ping import EVERYBODY, Prospect, whom_to_ping
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.threads import in_thread
-from p2pinfer.types import LayerSeconds, PeerId
+from p2pinfer.types import PeerId
 
 logger = logging.getLogger(__name__)
-
-TOKENS_TO_COME = 128
-"""How many tokens a new hop is expected to compute: the price of its replay is spread over them."""
 
 _FRESH_RECORDS_SECONDS = 5.0
 _FRESH_PING_SECONDS = 15.0
 _CONFIRMED_PING_SECONDS = 2.0
-_LAGGARDS_SECONDS = 0.5
-_MORE_ANSWERS_SECONDS = 0.02
-_OPENING_SECONDS = 0.1
+_IN_TOUCH_SECONDS = 40.0
+"""Channels that nobody uses are closed after a minute."""
 _NEWS_SECONDS = 600.0
 _SEARCHED_AT_ONCE = 1000
 """A search among more candidates takes over 10 ms, so the event loop doesn't wait for it."""
-_ASSUMED_SECONDS_PER_LAYER = 0.001
-_ASSUMED_PREFILL = LayerSeconds(first=0.0001)
 _LEAVES_SOON_SECONDS = 60.0
 """A session does not begin at a server that leaves sooner than this, unless there is no other."""
-_MOST_WAITING_SECONDS = 5.0
-"""However long a server says its queue is, a doubted one is worse."""
+
+_ONE_ROW = Work()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +56,20 @@ class _RouteRequest:
 
     held: Sequence[HopServer]
     numerics: str | None
-    price_seconds: Callable[[Announcement], float]  # per token to come
-    context_tokens: float  # before a token to come, on average, in all rows together
+    work: Work
     cache_tokens: int  # that the session needs in every layer
     without: frozenset[PeerId]
     fresh_ping_seconds: float
+
+
+_IN_TOUCH = _RouteRequest(
+    held=(),
+    numerics=None,
+    work=_ONE_ROW,
+    cache_tokens=0,
+    without=frozenset(),
+    fresh_ping_seconds=_IN_TOUCH_SECONDS,
+)
 
 
 @dataclass(slots=True)
@@ -77,6 +84,7 @@ class Directory:
     """What chooses among nearly equal routes; a simulation puts a seeded one here."""
     experience: Experience = field(init=False)
     _records: dict[PeerId, Announcement] = field(default_factory=dict)
+    _ways: Ways | None = None  # of the records, once a search needs them
     _said: dict[str, float] = field(default_factory=dict)
     _read_at: float = float("-inf")
 
@@ -88,23 +96,22 @@ class Directory:
         *,
         held: Sequence[HopServer] = (),
         numerics: str | None = None,
-        tokens: int = 0,
-        tokens_to_come: int = TOKENS_TO_COME,
+        work: Work = _ONE_ROW,
         cache_tokens: int = 0,
         without: Iterable[PeerId] = (),
     ) -> list[HopServer]:
         """Return the best route among servers that answer now. Raises NoRouteError.
 
-        `held` are hops that have the caches of a session; a new hop needs a replay of its `tokens`. Hops that
-        stay have `hop.held` set. The fewer `tokens_to_come`, the more a replay costs, and the more hops stay.
-        The session takes `cache_tokens` of every layer; a server that announces less room is a last resort.
-        `numerics` restricts the route to one class. None of `without` gets a new place.
+        `held` are hops that have the caches of a session; a new hop needs a replay of its history, which is
+        part of the `work`. Hops that stay have `hop.held` set. The fewer tokens are to come, the more a
+        replay costs, and the more hops stay. The session takes `cache_tokens` of every layer; a server that
+        announces less room is a last resort. `numerics` restricts the route to one class. None of `without`
+        gets a new place.
         """
         request = _RouteRequest(
             held=held,
             numerics=numerics,
-            price_seconds=partial(_replay_seconds, tokens=tokens, tokens_to_come=tokens_to_come),
-            context_tokens=tokens + tokens_to_come / 2,
+            work=work,
             cache_tokens=cache_tokens,
             without=frozenset(without),
             fresh_ping_seconds=_CONFIRMED_PING_SECONDS if held else _FRESH_PING_SECONDS,
@@ -121,12 +128,16 @@ class Directory:
         return _now() - last > _NEWS_SECONDS
 
     async def keep_fresh(self, seconds: float) -> None:
-        """Read the records again and again, so that replacements are known before a hop is lost."""
+        """Read the records again and again, so that replacements are known before a hop is lost.
+
+        Some of them are pinged now and then: that keeps the channels to them open.
+        """
         while True:
             await asyncio.sleep(seconds)
             if _now() - self._read_at >= seconds:  # another session may keep them fresh as well
                 with contextlib.suppress(NoRouteError):
                     await self.refresh()
+            self._keep_in_touch()
 
     async def close(self) -> None:
         """Stop measuring."""
@@ -142,31 +153,45 @@ class Directory:
             logger.debug("the swarm can't be asked: %s", error)
             return
         self._records = {record.peer_id: record for record in records}
+        self._ways = None
+        self.experience.forget_strangers({life_of(record) for record in records})
         self._read_at = _now()
+
+    def _keep_in_touch(self) -> None:
+        """Ping replacements that were not pinged for a while: all of a few servers, some of many."""
+        usable = [record for record in self._records.values() if self._why_not(record, _IN_TOUCH) is None]
+        prospects = [self._prospect(record, _IN_TOUCH) for record in usable]
+        for place in whom_to_ping(prospects, self.num_layers, self.chance, most=EVERYBODY):
+            self.experience.ping(usable[place])
 
     async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
         """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""
         usable = [record for record in self._records.values() if self._why_not(record, request) is None]
-        trusted = [record for record in usable if not self.experience.is_doubted(life_of(record))]
-        waiting = self._ping(trusted, request)
-        if waiting:  # not for all of them: a server that is gone never answers
-            _, waiting = await asyncio.wait(waiting, timeout=_LAGGARDS_SECONDS)
+        asking = Asking(
+            self.experience,
+            usable,
+            [self._prospect(record, request) for record in usable],
+            num_layers=self.num_layers,
+            way_weight=request.work.way_weight,
+            held=[server.hop.layers for server in request.held],
+            fresh_seconds=request.fresh_ping_seconds,
+            chance=self.chance,
+        )
+        await asking.ask()
         try:
-            while self._is_doubtful(route := await self._find(usable, request)) and waiting:
-                waiting = await _after_news(waiting)
+            while self._is_doubtful(route := await self._find(usable, request)) and asking.is_waiting:
+                await asking.answer()
             return route
         except NoRouteError:
             if not last_resort:
                 raise
-        waiting |= self._ping(usable, request)
-        while waiting:
-            waiting = await _after_news(waiting)
+        while await asking.news():
             with contextlib.suppress(NoRouteError):
                 return await self._find(usable, request)
         try:
             return await self._find(usable, request)
         except NoRouteError as error:
-            raise self._explained(error, request) from error
+            raise self._explained(error, request, asking) from error
 
     def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
         """True if the route has a link that broke lately: a server that answers later may be a way around."""
@@ -185,27 +210,21 @@ class Directory:
             return Why.OTHER_NUMERICS
         return self.experience.why_avoided(life_of(record))
 
-    def _explained(self, error: NoRouteError, request: _RouteRequest) -> NoRouteError:
+    def _explained(self, error: NoRouteError, request: _RouteRequest, asking: Asking) -> NoRouteError:
         """Return the error with what is known of each server that the search did not have."""
         had = [(server.hop.layers, server.record.numerics) for server in request.held]
-        left_out = []
+        left_out, asked = [], asking.asked
         for record in self._records.values():
             why = self._why_not(record, request)
             if why is None and self.experience.answered(life_of(record), request.fresh_ping_seconds):
                 had.append((record.layers, record.numerics))
                 continue
+            if why is None and record.peer_id not in asked:
+                why = Why.NOT_ASKED
             if why is None:
                 why = Why.UNREACHABLE if record.endpoints else Why.NO_ADDRESS
             left_out.append(LeftOut(record.layers, record.numerics, why))
         return explained(error, had, left_out, self.num_layers)
-
-    def _ping(self, records: Iterable[Announcement], request: _RouteRequest) -> set[asyncio.Task[None]]:
-        """Ping the servers that have not answered lately."""
-        return {
-            self.experience.ping(record)
-            for record in records
-            if not self.experience.answered(life_of(record), request.fresh_ping_seconds)
-        }
 
     async def _find(self, usable: Sequence[Announcement], request: _RouteRequest) -> list[HopServer]:
         """Return the best route of the held hops and the servers that have answered."""
@@ -215,12 +234,22 @@ class Directory:
             self._held_candidate(server, records[server.hop.peer_id], request) for server in request.held
         ]
         coming = [
-            self._candidate(record, request)
+            self._candidate(record, request, self._round_trip(record))
             for record in usable
             if self.experience.answered(life_of(record), request.fresh_ping_seconds)
         ]
         broken = self.experience.broken_links()
-        search = partial(find_route, [*staying, *coming], self.num_layers, broken=broken, chance=self.chance)
+        if self._ways is None:
+            self._ways = Ways({record.peer_id: record.next_hop_seconds for record in self._records.values()})
+        search = partial(
+            find_route,
+            [*staying, *coming],
+            self.num_layers,
+            ways=self._ways,
+            way_weight=request.work.way_weight,
+            broken=broken,
+            chance=self.chance,
+        )
         hops = search() if len(coming) <= _SEARCHED_AT_ONCE else await in_thread(search)
         return [
             replace(held[(hop.peer_id, hop.layers)], hop=hop)
@@ -232,22 +261,33 @@ class Directory:
     def _round_trip(self, record: Announcement) -> float:
         return self.experience.round_trip(life_of(record))
 
-    def _candidate(self, record: Announcement, request: _RouteRequest) -> Candidate:
+    def _prospect(self, record: Announcement, request: _RouteRequest) -> Prospect:
         life = life_of(record)
-        has_room = record.free_cache_tokens >= request.cache_tokens
-        last_resort = self.experience.is_doubted(life) or _leaves_soon(record) or not has_room
-        waiting = 0.0 if self.experience.has_pace(life) else _waiting_seconds(record, request.context_tokens)
+        return Prospect(
+            candidate=self._candidate(record, request, self.experience.usual_round_trip(life)),
+            standing=self.experience.standing(life, request.fresh_ping_seconds),
+        )
+
+    def _candidate(
+        self, record: Announcement, request: _RouteRequest, round_trip_seconds: float
+    ) -> Candidate:
+        life, load = life_of(record), self.experience.load(record)
+        has_room = load.free_cache_tokens >= request.cache_tokens
+        seconds_per_layer = self._seconds_per_layer(record, request)
+        entry_seconds = replay_seconds(record, request.work)
+        if not self.experience.has_pace(life):
+            entry_seconds += waiting_seconds(record, load.queue_depth, seconds_per_layer)
+        if self.experience.is_doubted(life) or _leaves_soon(record) or not has_room:
+            entry_seconds += LAST_RESORT_SECONDS
         return Candidate(
             peer_id=record.peer_id,
             layers=record.layers,
             numerics=record.numerics,
-            seconds_per_layer=self._seconds_per_layer(record, request),
-            entry_seconds=request.price_seconds(record)
-            + waiting
-            + (LAST_RESORT_SECONDS if last_resort else 0.0),
-            round_trip_seconds=self.experience.round_trip(life),
+            seconds_per_layer=seconds_per_layer,
+            entry_seconds=entry_seconds,
+            round_trip_seconds=round_trip_seconds,
             next_hop_seconds=record.next_hop_seconds,
-            free_tokens=record.free_cache_tokens,
+            free_tokens=load.free_cache_tokens,
         )
 
     def _held_candidate(self, server: HopServer, latest: Announcement, request: _RouteRequest) -> Candidate:
@@ -263,36 +303,13 @@ class Directory:
         )
 
     def _seconds_per_layer(self, record: Announcement, request: _RouteRequest) -> float:
-        known = self.experience.seconds_per_layer(record, request.context_tokens)
-        return known or _ASSUMED_SECONDS_PER_LAYER
-
-
-def _replay_seconds(record: Announcement, *, tokens: int, tokens_to_come: int) -> float:
-    """The price, per token to come, of opening a session and replaying the history to it."""
-    line = record.prefill if record.prefill.first else _ASSUMED_PREFILL
-    prefill_seconds = tokens * line.after(tokens / 2) * len(record.layers)
-    return (_OPENING_SECONDS + prefill_seconds) / tokens_to_come
-
-
-def _waiting_seconds(record: Announcement, context_tokens: float) -> float:
-    """What a token waits for the steps that were before it when the server last announced itself."""
-    step_seconds = (record.decode.after(context_tokens) or _ASSUMED_SECONDS_PER_LAYER) * len(record.layers)
-    return min(_MOST_WAITING_SECONDS, record.queue_depth * step_seconds)
+        work = request.work
+        known = self.experience.seconds_per_layer(record, work.step_context_tokens, rows=work.rows_under_way)
+        return layer_seconds(known, work)
 
 
 def _leaves_soon(record: Announcement) -> bool:
     return record.leaves_at is not None and record.leaves_at - time.time() < _LEAVES_SOON_SECONDS
-
-
-async def _after_news(pings: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    """Wait until a ping has ended, and a moment for others: a search for each of hundreds would take seconds.
-
-    Returns those that are still under way.
-    """
-    _, waiting = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
-    if waiting:
-        _, waiting = await asyncio.wait(waiting, timeout=_MORE_ANSWERS_SECONDS)
-    return waiting
 
 
 def _now() -> float:

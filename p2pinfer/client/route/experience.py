@@ -6,11 +6,14 @@ A server that restarts has a new certificate, and a clean slate.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.reach.pong import Pong
 from p2pinfer.client.route.shortage import Why
+from p2pinfer.client.route.whom_to_ping import Standing
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
@@ -20,6 +23,9 @@ from p2pinfer.wire.dialling import Address
 _PING_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 15.0
 _MEASURED_SECONDS = 60.0
+_AGAIN_SECONDS = 60.0
+_REMEMBERED_SECONDS = 600.0
+"""How long a server that has gone is remembered. A stranger can announce new ones without end."""
 
 
 class ServerLife(NamedTuple):
@@ -34,9 +40,23 @@ class _Measurement(NamedTuple):
     at: float
 
 
+class Load(NamedTuple):
+    """What a server has to do, and what it has left."""
+
+    queue_depth: int  # waiting steps
+    free_cache_tokens: int
+
+
+class _LastPing(NamedTuple):
+    pong: Pong | None  # None: no answer
+    at: float
+    announced_at: float  # of the server's record at that time
+
+
 class _Pace(NamedTuple):
     seconds_per_layer: float
     context_tokens: int
+    rows: int
     at: float
 
 
@@ -46,6 +66,7 @@ class Experience:
 
     carrier: Carrier
     _round_trips: dict[ServerLife, _Measurement] = field(default_factory=dict)
+    _last_pings: dict[ServerLife, _LastPing] = field(default_factory=dict)
     _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
     _nursery: Nursery = field(default_factory=Nursery)
     _avoided: dict[ServerLife, tuple[float, Why]] = field(default_factory=dict)  # until
@@ -54,7 +75,14 @@ class Experience:
     _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
 
     def avoid(self, life: ServerLife, seconds: float, why: Why = Why.FAILED) -> None:
-        """Give this server no new place in routes for a while."""
+        """Give this server no new place in routes for a while.
+
+        If it gets one soon after that and fails again, it is doubted as well: one that refuses and says "come
+        back at once" would be asked again and again, however many others there are.
+        """
+        until, _ = self._avoided.get(life, (float("-inf"), why))
+        if 0 <= _now() - until < _AGAIN_SECONDS:
+            self._doubted[life] = _now() + seconds + _AGAIN_SECONDS
         self._avoided[life] = (_now() + seconds, why)
         self._round_trips.pop(life, None)
 
@@ -72,12 +100,14 @@ class Experience:
         for life in [life for life in self._round_trips if life.peer_id in (sender, receiver)]:
             del self._round_trips[life]
 
-    def measured(self, life: ServerLife, seconds_per_layer: float, context_tokens: int) -> None:
-        """Note the seconds that a decode step takes per layer, queue included, with this context.
+    def measured(
+        self, life: ServerLife, seconds_per_layer: float, context_tokens: int, *, rows: int = 1
+    ) -> None:
+        """Note the seconds that a decode step of so many rows takes per layer, queue included.
 
-        They outweigh the record.
+        `context_tokens` is the context of all rows together. The seconds outweigh the record.
         """
-        self._paces[life] = _Pace(seconds_per_layer, context_tokens, _now())
+        self._paces[life] = _Pace(seconds_per_layer, context_tokens, rows, _now())
 
     def why_avoided(self, life: ServerLife) -> Why | None:
         """Return why this server gets no new place now; None if it may get one."""
@@ -101,16 +131,23 @@ class Experience:
         pace = self._paces.get(life)
         return pace is not None and _now() - pace.at <= _MEASURED_SECONDS
 
-    def seconds_per_layer(self, record: Announcement, context_tokens: float) -> float | None:
-        """Return the seconds that a decode step with this context takes per layer. None: unknown.
+    def seconds_per_layer(
+        self, record: Announcement, context_tokens: float, *, rows: int = 1
+    ) -> float | None:
+        """Return the seconds that a decode step of so many rows takes per layer. None: unknown.
 
-        What was measured here in the last minute counts; else what the server announces. Both are moved to
-        the asked context along the announced line: a long text doesn't make its servers look slow to others.
+        `context_tokens` is the context of all rows together. What was measured here in the last minute
+        counts; else what the server announces. Both are moved to the asked context along the announced line,
+        and each further row costs as much as a token of a prefill, which shares the reading of the weights
+        as well. So a long text, or a large batch, doesn't make its servers look slow to others.
         """
+        a_row = min(record.prefill.first or record.decode.first, record.decode.first)
         pace = self._paces.get(life_of(record))
         if pace is None or not self.has_pace(life_of(record)):
-            return record.decode.after(context_tokens) if record.decode.first else None
+            alone = record.decode.after(context_tokens)
+            return alone + (rows - 1) * a_row if record.decode.first else None
         further = (context_tokens - pace.context_tokens) / 1024 * record.decode.per_1024
+        further += (rows - pace.rows) * a_row
         return max(pace.seconds_per_layer + further, record.decode.first)
 
     def round_trip(self, life: ServerLife) -> float:
@@ -122,6 +159,45 @@ class Experience:
         """True if this server has answered a ping within the last `within_seconds`."""
         measurement = self._round_trips.get(life)
         return measurement is not None and _now() - measurement.at < within_seconds
+
+    def standing(self, life: ServerLife, fresh_seconds: float) -> Standing:
+        """Return what the pings say of this server; an answer is fresh for `fresh_seconds`."""
+        if self.is_doubted(life):
+            return Standing.DOUBTED
+        if self.answered(life, fresh_seconds):
+            return Standing.FRESH
+        last = self._last_pings.get(life)
+        if last is None:
+            return Standing.NEW
+        return Standing.SILENT if last.pong is None else Standing.ANSWERED
+
+    def usual_round_trip(self, life: ServerLife) -> float:
+        """Return the round trip of its last answer in seconds, also after a failure; 0 if there is none."""
+        last = self._last_pings.get(life)
+        return last.pong.seconds if last is not None and last.pong is not None else 0.0
+
+    def load(self, record: Announcement) -> Load:
+        """Return the server's load: what it last said, to a ping or in its record."""
+        last = self._last_pings.get(life_of(record))
+        if last is None or last.pong is None or record.announced_at > last.announced_at:
+            return Load(record.queue_depth, record.free_cache_tokens)
+        return Load(last.pong.queue_depth, last.pong.free_cache_tokens)
+
+    @property
+    def pings_under_way(self) -> int:
+        """How many servers have been pinged and have neither answered nor failed."""
+        return len(self._pings)
+
+    def forget_strangers(self, known: Container[ServerLife]) -> None:
+        """Drop what is remembered of lives that have ended: those not `known`, after a while."""
+        before = _now() - _REMEMBERED_SECONDS
+        for life in [life for life, last in self._last_pings.items() if last.at < before]:
+            if life not in known:
+                for memory in (self._last_pings, self._round_trips, self._paces):
+                    memory.pop(life, None)
+        self._avoided = {life: what for life, what in self._avoided.items() if what[0] > before}
+        self._doubted = {life: until for life, until in self._doubted.items() if until > before}
+        self._broken_links = {link: until for link, until in self._broken_links.items() if until > before}
 
     def ping(self, record: Announcement) -> asyncio.Task[None]:
         """Measure the round trip to a server, or go on if that is under way. No answer makes it doubted."""
@@ -139,13 +215,15 @@ class Experience:
 
     async def _measure(self, record: Announcement) -> None:
         address = Address(record.peer_id, record.endpoints, record.certificate)
+        life, pong = life_of(record), None
         try:
             async with asyncio.timeout(_PING_SECONDS):
-                seconds = await self.carrier.ping(address)
+                pong = await self.carrier.ping(address)
         except (HopFailedError, RefusedError, TimeoutError):
-            self.doubt(life_of(record), _UNREACHABLE_SECONDS)
-            return
-        self._round_trips[life_of(record)] = _Measurement(seconds, _now())
+            self.doubt(life, _UNREACHABLE_SECONDS)
+        else:
+            self._round_trips[life] = _Measurement(pong.seconds, _now())
+        self._last_pings[life] = _LastPing(pong, _now(), record.announced_at)
 
 
 def life_of(record: Announcement) -> ServerLife:

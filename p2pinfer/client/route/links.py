@@ -8,9 +8,9 @@ everybody, and only the exceptions below have to be looked at pair by pair.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, repeat
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,35 @@ Broken = Collection[tuple[PeerId, PeerId]]
 """Sender and receiver of each link on which a message was lost lately. CLIENT may be either."""
 
 _VALUES = methodcaller("values")
+_PEER_ID = attrgetter("peer_id")
+
+
+class Ways:
+    """The round trips that servers have measured to each other, as arrays, for all searches in the same ones.
+
+    To number the peers takes longer than a search.
+    """
+
+    def __init__(self, measured: Mapping[PeerId, Mapping[PeerId, float]]) -> None:
+        """`measured` has every server that is known, and the round trips that it announces, in seconds."""
+        self.numbers = dict(zip(measured, range(len(measured)), strict=True))
+        sizes = np.fromiter(map(len, measured.values()), np.intp, len(measured))
+        count = int(sizes.sum())
+        senders = np.repeat(np.arange(len(measured)), sizes)
+        names = chain.from_iterable(measured.values())
+        receivers = np.fromiter(map(self.numbers.get, names, repeat(-1)), np.intp, count)
+        round_trips = chain.from_iterable(map(_VALUES, measured.values()))
+        seconds = np.fromiter(round_trips, np.float64, count) / 2
+        order = np.argsort(receivers, kind="stable")
+        order = order[(receivers >= 0)[order] & (receivers != senders)[order]]
+        self.senders: Indices = senders[order]
+        self.receivers: Indices = receivers[order]
+        self.seconds: Floats = seconds[order]
+
+    @classmethod
+    def of(cls, candidates: Iterable[Candidate]) -> Ways:
+        """The round trips that the candidates themselves have."""
+        return cls({candidate.peer_id: candidate.next_hop_seconds for candidate in candidates})
 
 
 class Links:
@@ -32,99 +61,128 @@ class Links:
 
     def __init__(self, count: int, keys: Indices, others: Indices, seconds: Floats) -> None:
         """`keys` has the member of each pair by which they are grouped; `count` is the number of groups."""
-        narrow = keys.astype(np.uint16) if count <= 2**16 else keys  # sorted without comparisons
-        order = np.argsort(narrow, kind="stable")
-        self.keys = keys[order]
-        self.others = others[order]
-        self.seconds = seconds[order]
-        self._first = np.concatenate(([0], np.cumsum(np.bincount(keys, minlength=count)))).astype(np.intp)
-
-    def __len__(self) -> int:
-        return len(self.others)
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")
+            keys, others, seconds = keys[order], others[order], seconds[order]
+        self.keys, self.others, self.seconds = keys, others, seconds
+        self.count = len(keys)
+        self._sizes = np.bincount(keys, minlength=count)
+        self._first = np.cumsum(self._sizes) - self._sizes
 
     def of(self, key: int) -> tuple[Indices, Floats]:
         """The other member of each pair of this group, and the seconds."""
-        group = slice(self._first[key], self._first[key + 1])
+        group = slice(self._first[key], self._first[key] + self._sizes[key])
         return self.others[group], self.seconds[group]
-
-    def all(self) -> tuple[Indices, Indices, Floats]:
-        """The members of every pair, those that group them first, and the seconds."""
-        return self.keys, self.others, self.seconds
 
     def of_all(self, keys: Indices) -> tuple[Indices, Indices, Floats]:
         """The members of each pair of these groups, those of `keys` first, and the seconds."""
-        sizes = self._first[keys + 1] - self._first[keys]
-        ends = np.cumsum(sizes)
-        pairs = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self._first[keys] - (ends - sizes), sizes)
-        return np.repeat(keys, sizes), self.others[pairs], self.seconds[pairs]
+        sizes = self._sizes[keys]
+        ends = sizes.cumsum()
+        pairs = np.repeat(self._first[keys] + (sizes - ends), sizes)
+        pairs += np.arange(len(pairs))
+        return self.keys[pairs], self.others[pairs], self.seconds[pairs]
+
+    def some(self, pairs: Indices) -> Links:
+        """Some of the pairs, by their places in order."""
+        return Links(len(self._sizes), self.keys[pairs], self.others[pairs], self.seconds[pairs])
+
+    def most(self, values: Floats, otherwise: float) -> Floats:
+        """For each group the largest of `values`, which has one for each pair; `otherwise` if it has none."""
+        found = np.full(len(self._sizes), otherwise)
+        groups = np.flatnonzero(self._sizes)
+        if len(groups):
+            found[groups] = np.maximum.reduceat(values, self._first[groups])
+        return found
 
 
-def known_links(candidates: Sequence[Candidate], broken: Broken) -> tuple[Indices, Indices, Floats]:
-    """Sender, receiver and one-way seconds of each pair of candidates whose delay isn't the assumed one.
+def known_links(
+    candidates: Sequence[Candidate],
+    ways: Ways,
+    broken: Broken,
+    distances: Floats,
+    way_weight: float,
+) -> tuple[Indices, Indices, Floats]:
+    """Sender, receiver and one-way price of each pair of candidates whose delay isn't the assumed one.
 
+    The price is in seconds per token, of which a second on the way costs `way_weight`. So are `distances`,
+    the half of each candidate's round trip to the client. The client has measured those itself: whatever is
+    announced, no way is taken for shorter than the difference of its ends' distances.
     Two candidates of one peer never follow each other: infinitely far. A broken link costs the last resort.
     """
-    at = dict(zip((candidate.peer_id for candidate in candidates), range(len(candidates)), strict=True))
-    known: list[Mapping[PeerId, float]] = [candidate.next_hop_seconds for candidate in candidates]
-    if broken:
-        _lengthen(known, candidates, at, broken)
-    sizes = np.fromiter(map(len, known), np.intp, len(known))
-    count = int(sizes.sum())
-    senders = np.repeat(np.arange(len(known)), sizes)
-    receivers_ = np.fromiter(map(at.get, chain.from_iterable(known), repeat(-1)), np.intp, count)
-    round_trips_ = chain.from_iterable(map(_VALUES, known))
-    seconds = np.fromiter(round_trips_, np.float64, count) / 2
-    is_here = receivers_ >= 0
-    senders, receivers_, seconds = senders[is_here], receivers_[is_here], seconds[is_here]
-    if len(at) == len(candidates):
-        other = senders != receivers_
-        return senders[other], receivers_[other], seconds[other]
-    groups: dict[PeerId, list[int]] = {}
-    for index, candidate in enumerate(candidates):
-        groups.setdefault(candidate.peer_id, []).append(index)
-    return _with_twins(list(groups.values()), len(candidates), senders, receivers_, seconds)
+    peers = list(map(_PEER_ID, candidates))
+    numbers = np.fromiter(map(ways.numbers.get, peers, repeat(-1)), np.intp, len(peers))
+    here = np.flatnonzero(numbers >= 0)
+    place = np.full(len(ways.numbers), -1)
+    place[numbers[here]] = here
+    senders, receivers = place[ways.senders], place[ways.receivers]
+    if len(here) < len(place):
+        both = np.flatnonzero((senders >= 0) & (receivers >= 0))
+        senders, receivers, seconds = senders[both], receivers[both], ways.seconds[both] * way_weight
+    else:
+        seconds = ways.seconds * way_weight
+    links = senders, receivers, np.maximum(seconds, np.abs(distances[senders] - distances[receivers]))
+    if not broken and len(set(peers)) == len(peers):
+        return links
+    groups: dict[PeerId, list[int]] = defaultdict(list)
+    for index, peer_id in enumerate(peers):
+        groups[peer_id].append(index)
+    for members in groups.values():
+        for twin in members[:-1]:  # the links so far are those of the last one
+            links = _with_twin(twin, members[-1], links)
+    links = _with_broken(broken, groups, distances, links)
+    return _without_own(groups, links)
 
 
-def _lengthen(
-    known: list[Mapping[PeerId, float]],
-    candidates: Sequence[Candidate],
-    at: Mapping[PeerId, int],
-    broken: Broken,
-) -> None:
-    """Add the price of the last resort to the round trips of broken links, a half for each direction."""
-    lost: dict[PeerId, list[PeerId]] = defaultdict(list)
-    for sender, receiver in broken:
-        if sender in at and receiver in at:
-            lost[sender].append(receiver)
-    for index, candidate in enumerate(candidates):
-        if candidate.peer_id not in lost:
-            continue
-        round_trips = dict(known[index])
-        for receiver in lost[candidate.peer_id]:
-            assumed = candidate.round_trip_seconds + candidates[at[receiver]].round_trip_seconds
-            round_trips[receiver] = round_trips.get(receiver, assumed) + 2 * LAST_RESORT_SECONDS
-        known[index] = round_trips
-
-
-def _with_twins(
-    groups: Sequence[Sequence[int]], count: int, senders: Indices, receivers: Indices, seconds: Floats
+def _with_twin(
+    twin: int, one: int, links: tuple[Indices, Indices, Floats]
 ) -> tuple[Indices, Indices, Floats]:
-    """Repeat each link for all candidates of the receiving peer, and cut those between a peer's own."""
-    peer = np.empty(count, np.intp)
-    for number, group in enumerate(groups):
-        peer[list(group)] = number
-    parts = [(senders, receivers, seconds)]
-    for group in groups:
-        for twin in group[:-1]:  # the links so far lead to the last one
-            to_last = receivers == group[-1]
-            parts.append((senders[to_last], np.full(int(to_last.sum()), twin), seconds[to_last]))
-    senders, receivers, seconds = (np.concatenate(column) for column in zip(*parts, strict=True))
-    other = peer[senders] != peer[receivers]
-    cut = [(one, two) for group in groups if len(group) > 1 for one in group for two in group if one != two]
-    ones = np.array([one for one, _ in cut], np.intp)
-    twos = np.array([two for _, two in cut], np.intp)
+    """Add the links of `one`, which is the same peer, for its twin."""
+    senders, receivers, seconds = links
+    out, into = senders == one, receivers == one
     return (
-        np.concatenate((senders[other], ones)),
-        np.concatenate((receivers[other], twos)),
-        np.concatenate((seconds[other], np.full(len(cut), np.inf))),
+        np.concatenate((senders, np.full(int(out.sum()), twin), senders[into])),
+        np.concatenate((receivers, receivers[out], np.full(int(into.sum()), twin))),
+        np.concatenate((seconds, seconds[out], seconds[into])),
+    )
+
+
+def _with_broken(
+    broken: Broken,
+    groups: Mapping[PeerId, Sequence[int]],
+    distances: Floats,
+    links: tuple[Indices, Indices, Floats],
+) -> tuple[Indices, Indices, Floats]:
+    """Add the price of the last resort to the delays of broken links."""
+    senders, receivers, seconds = links
+    new: list[tuple[int, int, float]] = []
+    seconds = seconds.copy()
+    for sender, receiver in broken:
+        for one in groups.get(sender, ()):
+            for two in groups.get(receiver, ()):
+                known = np.flatnonzero((senders == one) & (receivers == two))
+                seconds[known] += LAST_RESORT_SECONDS
+                if not len(known):
+                    assumed = float(distances[one] + distances[two])
+                    new.append((one, two, assumed + LAST_RESORT_SECONDS))
+    return _joined(senders, receivers, seconds, new)
+
+
+def _without_own(
+    groups: Mapping[PeerId, Sequence[int]], links: tuple[Indices, Indices, Floats]
+) -> tuple[Indices, Indices, Floats]:
+    """Cut the links between a peer's own candidates."""
+    own = {(one, two) for group in groups.values() if len(group) > 1 for one in group for two in group}
+    return _joined(*links, [(one, two, np.inf) for one, two in sorted(own) if one != two])
+
+
+def _joined(
+    senders: Indices, receivers: Indices, seconds: Floats, new: Sequence[tuple[int, int, float]]
+) -> tuple[Indices, Indices, Floats]:
+    """Add links to others."""
+    more_senders = np.array([sender for sender, _, _ in new], np.intp)
+    more_receivers = np.array([receiver for _, receiver, _ in new], np.intp)
+    return (
+        np.concatenate((senders, more_senders)),
+        np.concatenate((receivers, more_receivers)),
+        np.concatenate((seconds, np.array([one for _, _, one in new], np.float64))),
     )

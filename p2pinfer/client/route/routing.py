@@ -12,7 +12,7 @@ import numpy as np
 from p2pinfer.backoff import Chance
 from p2pinfer.client.route.candidate import LAST_RESORT_SECONDS, Candidate, RouteHop
 from p2pinfer.client.route.costs import Costs
-from p2pinfer.client.route.links import Broken
+from p2pinfer.client.route.links import Broken, Ways
 from p2pinfer.errors import NoRouteError
 from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.types import Span
@@ -33,6 +33,8 @@ def find_route(
     candidates: Iterable[Candidate],
     num_layers: int,
     *,
+    ways: Ways | None = None,
+    way_weight: float = 1.0,
     broken: Broken = (),
     chance: Chance | None = None,
 ) -> list[RouteHop]:
@@ -41,10 +43,16 @@ def find_route(
     A hop may start and stop in the middle of its server's span, unless it is held. Routes never mix numerics
     classes. The result is exact. With `chance`, nearly equal routes count as equal, if they have no more new
     hops than the best one has: one of them is drawn, each hop in proportion to its server's free room. So
-    clients that know the same don't all choose the same. Raises NoRouteError naming the missing layers.
+    clients that know the same don't all choose the same. `ways` has the candidates' `next_hop_seconds` as
+    arrays, if they are at hand. `way_weight` is what a second on the way costs a token. Raises
+    NoRouteError naming the missing layers.
     """
     everyone = list(candidates)
-    classes = [Costs(members, num_layers, broken) for members in _complete_classes(everyone, num_layers)]
+    ways = ways or Ways.of(everyone)
+    classes = [
+        Costs(members, num_layers, ways, broken, way_weight=way_weight)
+        for members in _complete_classes(everyone, num_layers)
+    ]
     route = _route(classes, chance)
     if route is not None:
         return route
@@ -57,7 +65,10 @@ def find_route(
 def cheapest_seconds(candidates: Iterable[Candidate], num_layers: int) -> float | None:
     """Return the seconds per token of the route that `find_route` finds; None if there is no route."""
     classes = _complete_classes(list(candidates), num_layers)
-    found = [float(Costs(members, num_layers, (), for_walking=False).first()[0].min()) for members in classes]
+    found = [
+        float(Costs(members, num_layers, Ways.of(members), (), for_walking=False).first()[0].min())
+        for members in classes
+    ]
     seconds = min(found, default=math.inf)
     return seconds if math.isfinite(seconds) else None
 

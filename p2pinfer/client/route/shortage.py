@@ -23,6 +23,7 @@ class Why(Enum):
     LOADING = "still loading"
     UNREACHABLE = "unreachable from here"
     NO_ADDRESS = "without an address that can be dialled"
+    NOT_ASKED = "not asked yet, for there are many"
     FAILED = "left out for a moment after a failure"
     REFUSING = "refusing this client's sessions"
     OTHER_NUMERICS = "computing in another numerics class than the rest"

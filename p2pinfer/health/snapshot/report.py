@@ -19,6 +19,7 @@ from p2pinfer.health.snapshot.plain import (
     without_addresses,
 )
 from p2pinfer.health.snapshot.state import (
+    BATCH_TEXTS,
     LONG_CONTEXT_TOKENS,
     Activity,
     Answer,
@@ -227,6 +228,13 @@ def _rate(announcement: Announcement, line: LayerSeconds, context_tokens: int) -
     return seconds and ServingSpeed(layers=announcement.layers, seconds_per_layer=seconds).tokens_per_second
 
 
+def _batch_rate(announcement: Announcement) -> float | None:
+    """Tokens per second of BATCH_TEXTS texts that a server decodes together; None: unknown or implausible."""
+    alone = _rate(announcement, announcement.decode, 0)
+    cost = clean_number(announcement.batch_costs.get(BATCH_TEXTS), 1.0, float(BATCH_TEXTS))
+    return alone and cost and alone * BATCH_TEXTS / cost
+
+
 def _server_view(announcement: Announcement, since: float, now: float) -> ServerView:
     peer_id = clean_text(announcement.peer_id)
     since = clean_number(since, 0.0, LATEST_TIME) or now
@@ -241,7 +249,11 @@ def _server_view(announcement: Announcement, since: float, now: float) -> Server
         decode_tokens_per_second=_rate(announcement, announcement.decode, 0),
         prefill_tokens_per_second=_rate(announcement, announcement.prefill, 0),
         long_decode_tokens_per_second=_rate(announcement, announcement.decode, LONG_CONTEXT_TOKENS),
+        batch_decode_tokens_per_second=_batch_rate(announcement),
         measured_at=clean_number(announcement.measured_at, now - _YEAR_SECONDS, now + _YEAR_SECONDS),
+        prefill_measured_at=clean_number(
+            announcement.prefill_measured_at, now - _YEAR_SECONDS, now + _YEAR_SECONDS
+        ),
         queue_depth=clean_count(announcement.queue_depth, 1_000_000),
         free_cache_tokens=clean_count(announcement.free_cache_tokens, 2**40),
         version=clean_text(announcement.version, 32),

@@ -36,6 +36,7 @@ class Stretch:
 
 
 LONG_CONTEXT_TOKENS = 4096
+BATCH_TEXTS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,9 @@ class ServerView:
     decode_tokens_per_second: float | None  # one stream through its layers; None: unknown
     prefill_tokens_per_second: float | None
     long_decode_tokens_per_second: float | None  # like decode, after LONG_CONTEXT_TOKENS tokens of text
-    measured_at: float | None  # Unix seconds: the last step that the rates were measured by
+    batch_decode_tokens_per_second: float | None  # of BATCH_TEXTS streams together, in all
+    measured_at: float | None  # Unix seconds: the last step that the decode rates were measured by
+    prefill_measured_at: float | None  # likewise for prefill
     queue_depth: int
     free_cache_tokens: int
     version: str

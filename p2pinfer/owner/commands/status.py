@@ -72,7 +72,8 @@ def _lines(status: Status, now: float) -> Iterator[str]:
     if status.state in (OwnerState.SERVING, OwnerState.DRAINING):
         sessions = several(status.sessions, "session")
         unsigned = f"{status.unsigned_tokens} tokens not signed for yet"
-        yield f"  layers {status.layers}, {sessions}, {unsigned}"
+        layers = f"layers {status.layers}" if status.layers else "loading other layers"
+        yield f"  {layers}, {sessions}, {unsigned}"
         watts = "" if status.watts is None else f"; the machine draws about {status.watts:.1f} W"
         yield f"  may compute {status.duty:.0%} of the time{watts}"
         if status.shared_bytes:

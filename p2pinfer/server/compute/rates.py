@@ -57,11 +57,12 @@ class Rates:
 
     def __init__(self, speed: Speed, measured_at: float) -> None:
         """Begin with what was measured before the first batch, at `measured_at` (Unix seconds)."""
-        self.measured_at = measured_at
         self.decode = speed.decode
         """One token alone in its batch."""
+        self.decode_measured_at = measured_at
         self.prefill = speed.prefill
         """One token of many in a prefill."""
+        self.prefill_measured_at = measured_at
         self._speed = speed
 
     def observe(self, chunks: Sequence[ChunkSize], seconds: float, at: float) -> None:
@@ -83,7 +84,10 @@ class Rates:
             load.work += layers * work
             load.contexts += layers * sum(chunk.contexts for chunk in passing)
         self.decode, self.prefill = fitted([(self.decode, decode), (self.prefill, prefill)], seconds)
-        self.measured_at = at
+        if decode.work:
+            self.decode_measured_at = at
+        if prefill.work:
+            self.prefill_measured_at = at
 
 
 def fitted(loads: Sequence[tuple[LayerSeconds, Load]], seconds: float) -> list[LayerSeconds]:

@@ -13,14 +13,18 @@ from p2pinfer.model.engine.base import Chunk, Engine
 from p2pinfer.types import LayerSeconds
 
 PREFILL_TOKENS = 64
-BATCH_TOKENS = 8
+BATCH_SIZES = (8, 32)
 FAR_TOKENS = 512
 """How many tokens are cached when the cost of a long context is measured."""
 
 _STEPS = 4
+_BATCHES = 3
 _PREFILLS = 2
 _FILLING_SECONDS = 2.0
 """A slow machine measures at a shorter context, so that it is ready sooner."""
+
+
+_UNMEASURED = ((1, 1.0), (2, 2.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,13 @@ class Speed:
 
     decode: LayerSeconds  # alone in its batch
     prefill: LayerSeconds  # as one of PREFILL_TOKENS
-    batch_costs: tuple[tuple[int, float], ...] = ((1, 1.0), (2, 2.0))
+    batch_costs: tuple[tuple[int, float], ...] = _UNMEASURED
     """The seconds of a step of so many tokens without a context, in seconds of a step of one. Ascending."""
+
+    @property
+    def measured_costs(self) -> dict[int, float]:
+        """The sizes of batches that were measured, beside one, and what they cost; empty: none was."""
+        return {} if self.batch_costs == _UNMEASURED else dict(self.batch_costs[1:])
 
     def batch_cost(self, tokens: int) -> float:
         """The seconds of a decode batch without contexts, in seconds of a step of one token.
@@ -65,8 +74,11 @@ def measure_speed(engine: Engine, room_tokens: int) -> Speed:
     try:
         seconds(1, 0)  # the first step pays for everything lazy
         near_prefill = min(seconds(chunk_tokens, 0) for _ in range(_PREFILLS))
-        batch_tokens = min(BATCH_TOKENS, chunk_tokens)
-        batch = min(seconds(batch_tokens, 0) for _ in range(_STEPS))
+        batches = {
+            size: min(seconds(size, 0) for _ in range(_BATCHES))
+            for size in BATCH_SIZES
+            if size < chunk_tokens
+        }
         near = min(seconds(1, 0) for _ in range(_STEPS))
         context = _fill(seconds, chunk_tokens, far_tokens)
         far_prefill = min(seconds(chunk_tokens, context) for _ in range(_PREFILLS))
@@ -77,7 +89,9 @@ def measure_speed(engine: Engine, room_tokens: int) -> Speed:
     return Speed(
         decode=_line(near / layers, far / layers, far_context),
         prefill=_line(near_prefill / layers / chunk_tokens, far_prefill / layers / chunk_tokens, context),
-        batch_costs=_batch_costs({batch_tokens: batch / near, chunk_tokens: near_prefill / near}),
+        batch_costs=_batch_costs(
+            {size: taken / near for size, taken in {**batches, chunk_tokens: near_prefill}.items()}
+        ),
     )
 
 
@@ -105,4 +119,4 @@ def _batch_costs(measured: Mapping[int, float]) -> tuple[tuple[int, float], ...]
     for tokens, cost in sorted(measured.items()):
         if tokens > costs[-1][0]:
             costs.append((tokens, min(max(cost, costs[-1][1]), float(tokens))))
-    return tuple(costs) if len(costs) > 1 else ((1, 1.0), (2, 2.0))
+    return tuple(costs) if len(costs) > 1 else _UNMEASURED

@@ -13,6 +13,11 @@ SAY_AGAIN_SECONDS = 60.0
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
+def is_shortage(error: OSError) -> bool:
+    """True if descriptors or memory lack: whoever is closed now makes room for the next."""
+    return error.errno in _SHORTAGES
+
+
 class AcceptFailures:
     """The failures of one listening socket.
 
@@ -26,7 +31,7 @@ class AcceptFailures:
 
     def wait_seconds(self, error: OSError) -> float:
         """How long to wait after this failure."""
-        if error.errno not in _SHORTAGES:
+        if not is_shortage(error):
             return GUEST_LEFT_SECONDS
         self._in_a_row += 1
         return SHORTAGE.longest_seconds(self._in_a_row)

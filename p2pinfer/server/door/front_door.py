@@ -2,21 +2,28 @@
 
 The bytes of gRPC are copied to and from the unix socket where gRPC listens; TLS ends there. Lanes are
 accepted here and handed to the code that runs sessions.
+
+Each connection has a unix socket of its own to gRPC, and the socket has a name, by which gRPC tells on which
+connection a call is open (`open_calls.py`). When all places are taken, the connection that has been idle
+longest makes room for a newcomer. One with an open session never does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.server.door.accepting import AcceptFailures
-from p2pinfer.tasks import Nursery, all_of
+from p2pinfer.server.door.accepting import AcceptFailures, is_shortage
+from p2pinfer.server.door.guests import Guests
+from p2pinfer.tasks import Nursery, all_of, cancel_and_wait
 from p2pinfer.wire.lane_handshake import accept_lane, is_lane
 from p2pinfer.wire.lanes import Lane, ready
 from p2pinfer.wire.traffic import traffic_of
@@ -32,12 +39,27 @@ _COPY_BYTES = 64 * 1024
 class FrontDoor:
     """Sorts the connections of some listening sockets."""
 
-    def __init__(self, service_path: str, context: ssl.SSLContext, adopt: Callable[[Lane], None]) -> None:
-        """`service_path` is gRPC's unix socket, `context` the TLS of lanes; `adopt` takes a new lane."""
+    def __init__(
+        self,
+        service_path: str,
+        context: ssl.SSLContext,
+        adopt: Callable[[Lane], None],
+        guests: Guests,
+        most: int = MAX_CONNECTIONS,
+    ) -> None:
+        """`service_path` is gRPC's unix socket, `context` the TLS of lanes; `adopt` takes a new lane.
+
+        `guests` hears from gRPC which connections are in use. There are `most` connections at a time; lanes
+        that were adopted don't count.
+        """
         self._service_path = service_path
         self._context = context
         self._adopt = adopt
-        self._guests = Nursery()
+        self._guests = guests
+        self._most = most
+        self._receiving = Nursery()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._numbers = itertools.count(1)
 
     @asynccontextmanager
     async def open(self, listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
@@ -55,7 +77,7 @@ class FrontDoor:
                         accepting.start(self._accept_forever(listener))
                     yield
             finally:
-                await self._guests.close()
+                await self._receiving.close()
 
     async def _accept_forever(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -66,15 +88,41 @@ class FrontDoor:
             except OSError as error:
                 if failures.is_news(loop.time()):
                     logger.warning("a connection can't be accepted, more may follow: %s", error)
+                if is_shortage(error):
+                    await self._shed()
                 await asyncio.sleep(failures.wait_seconds(error))
                 continue
             failures.accepted()
-            if len(self._guests) >= MAX_CONNECTIONS:
-                guest.close()
-                continue
-            self._guests.start(self._receive(guest))
+            with contextlib.ExitStack() as unless_received:
+                unless_received.callback(guest.close)
+                if len(self._guests) < self._most or await self._shed():
+                    self._start_receiving(guest)
+                    unless_received.pop_all()
 
-    async def _receive(self, guest: socket.socket) -> None:
+    def _start_receiving(self, guest: socket.socket) -> None:
+        name = f"{os.path.basename(self._service_path)}-{next(self._numbers)}"
+        task = self._receiving.start(self._receive(guest, name))
+        self._guests.arrived(name)
+        self._tasks[name] = task
+
+        def end(_: asyncio.Task[None]) -> None:
+            guest.close()  # also where it ended before it began
+            self._guests.left(name)
+            self._tasks.pop(name, None)
+
+        task.add_done_callback(end)
+
+    async def _shed(self) -> bool:
+        """Close the connection that has been idle longest. False if none is idle."""
+        name = self._guests.longest_idle()
+        if name is None:
+            return False
+        self._guests.left(name)
+        logger.debug("a connection is closed that was idle longest, to make room")
+        await cancel_and_wait(self._tasks.get(name))
+        return True
+
+    async def _receive(self, guest: socket.socket, name: str) -> None:
         with contextlib.closing(guest):
             guest.setblocking(False)
             try:
@@ -83,23 +131,34 @@ class FrontDoor:
                     if is_lane(guest.recv(1, socket.MSG_PEEK)):
                         self._adopt(await accept_lane(guest, self._context))
                         return
-                await self._lead_to_service(guest)
+                await self._lead_to_service(guest, name)
             except (OSError, TimeoutError, ProtocolError) as error:
                 logger.debug("connection closed: %s", error)
 
-    async def _lead_to_service(self, guest: socket.socket) -> None:
+    async def _lead_to_service(self, guest: socket.socket, name: str) -> None:
         """Copy both directions until both have ended. Raises OSError if gRPC can't be reached."""
         loop = asyncio.get_running_loop()
         if guest.family != socket.AF_UNIX:
             guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with socket.socket(socket.AF_UNIX) as service:
             service.setblocking(False)
-            await loop.sock_connect(service, self._service_path)
+            with _named(service, os.path.join(os.path.dirname(self._service_path), name)):
+                await loop.sock_connect(service, self._service_path)
             traffic = traffic_of(guest)
             await all_of(
                 _copy(guest, service, traffic.count_received),
                 _copy(service, guest, traffic.count_sent),
             )
+
+
+@contextmanager
+def _named(connecting: socket.socket, path: str) -> Iterator[None]:
+    """Give a unix socket a name while it connects. The other side remembers it; the file isn't needed."""
+    connecting.bind(path)
+    try:
+        yield
+    finally:
+        os.unlink(path)
 
 
 async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:

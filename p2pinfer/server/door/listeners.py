@@ -5,6 +5,7 @@ gRPC serves sessions, and the files of the model (sharing/).
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,8 +15,11 @@ from typing import Any
 import grpc
 
 from p2pinfer.errors import UsageError
-from p2pinfer.server.door.front_door import FrontDoor, listen_on
+from p2pinfer.server.door.front_door import MAX_CONNECTIONS, FrontDoor, listen_on
+from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.open_calls import OpenCalls
 from p2pinfer.server.door.requests import ParsedRequests
+from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import expose
@@ -25,6 +29,8 @@ from p2pinfer.wire.lanes import Lane
 
 AddService = Callable[[Any], None]
 """Adds a service to a grpc.aio.Server."""
+
+logger = logging.getLogger(__name__)
 
 _LEAVE_SECONDS = 2.0
 
@@ -63,9 +69,27 @@ async def open_to_peers(
     folder = swarm.private_folder  # if we are killed, the next program that joins removes it
     tunnelled = f"{folder}/door.sock"
     listeners.append(listen_on(tunnelled))
-    async with serve_on_sockets(services, adopt, listeners, f"{folder}/grpc.sock") as certificate:
+    most = _most_connections()
+    async with serve_on_sockets(
+        services, adopt, listeners, f"{folder}/grpc.sock", most_connections=most
+    ) as certificate:
         async with expose(swarm, tunnelled):
             yield Reachable(endpoints, certificate)
+
+
+def _most_connections() -> int:
+    """MAX_CONNECTIONS, or what this process has descriptors for."""
+    limit = raise_limit(MAX_CONNECTIONS)
+    most = min(MAX_CONNECTIONS, enough_for(limit))
+    if most < MAX_CONNECTIONS:
+        logger.warning(
+            "this system lets the server open %d files: it takes %d connections at a time instead of %d. "
+            "To take more, raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            limit,
+            most,
+            MAX_CONNECTIONS,
+        )
+    return most
 
 
 @asynccontextmanager
@@ -75,19 +99,23 @@ async def serve_on_sockets(
     listeners: Sequence[socket.socket],
     service_path: str,
     leave_seconds: float = _LEAVE_SECONDS,
+    most_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[Certificate]:
     """Serve on sockets that listen already; yields the certificate that peers find there.
 
-    When the block ends, open calls get their status, with the reason, within `leave_seconds`.
+    Of more than `most_connections` of gRPC the one that has been idle longest is closed. When the block ends,
+    open calls get their status, with the reason, within `leave_seconds`.
     """
     certificate = new_certificate()
-    server = grpc.aio.server(interceptors=[ParsedRequests()], options=SERVER_OPTIONS)
+    guests = Guests()
+    server = grpc.aio.server(interceptors=[OpenCalls(guests), ParsedRequests()], options=SERVER_OPTIONS)
     for add in services:
         add(server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
     await server.start()
     try:
-        async with FrontDoor(service_path, certificate.lanes, adopt).open(listeners):
+        door = FrontDoor(service_path, certificate.lanes, adopt, guests, most_connections)
+        async with door.open(listeners):
             try:
                 yield certificate
             finally:  # before the door closes, so that the reason still reaches the clients

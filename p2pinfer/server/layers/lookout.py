@@ -7,6 +7,7 @@ from functools import partial
 
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.placement.asking import credit_of, present
 from p2pinfer.server.placement.choice import Newcomer, Sizes
 from p2pinfer.server.placement.roll_call import RollCall
@@ -21,6 +22,8 @@ class Lookout:
     def __init__(self, swarm: Swarm, store: LayerStore, *, numerics: str, sizes: Sizes) -> None:
         """`sizes`: how many layers this machine may take."""
         self.numerics = numerics
+        self.roster = Roster(swarm, store.manifest.hash)
+        """The records, for whoever wants to know who is here."""
         self._swarm = swarm
         self._store = store
         self._sizes = sizes
@@ -32,7 +35,7 @@ class Lookout:
     async def look(self, roll_call: RollCall, wait_seconds: float) -> View:
         """The other servers, as far as they count. Waits so long for answers. Raises SwarmError."""
         manifest, us = self._store.manifest, self._swarm.peer_id
-        servers = await self._swarm.servers(manifest.hash)
+        servers = await self.roster.servers(within_seconds=0.0)
         records = [
             record for record in present(servers, us, manifest.num_layers) if record.numerics == self.numerics
         ]

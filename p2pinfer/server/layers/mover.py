@@ -33,6 +33,9 @@ from p2pinfer.server.placement.view import View
 from p2pinfer.swarm.census.strength import expected_stay
 from p2pinfer.types import Span
 
+_AFTER_FAILURE_SECONDS = 600.0
+"""What can't be fetched now isn't asked for again at once."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -110,6 +113,7 @@ class Mover:
             await self._fetch(move.span)
         except P2PInferError as error:
             self._say(f"staying with layers {self._layers}: {error}")
+            self._pause_seconds = _AFTER_FAILURE_SECONDS
             return False
         async with self._lookout.roll_call() as roll_call:
             view = await self._lookout.look(roll_call, ANSWERS_SECONDS)

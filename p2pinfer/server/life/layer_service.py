@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from p2pinfer.errors import StoreError
+from p2pinfer.errors import EngineError, StoreError
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.names import layer_file, layer_files
 from p2pinfer.model.layer_store.store import LayerStore
@@ -63,14 +63,24 @@ class LayerService:
         async with open_to_peers(
             config.listen, config.announce, services, reception.adopt, self.swarm
         ) as reachable:
-            claim = partial(self._claim, reachable)
-            while (move := await self._serve_span(claim, reception, reachable)) is not None:
+            claim, former = partial(self._claim, reachable), None
+            while True:
+                try:
+                    move = await self._serve_span(claim, reception, reachable)
+                except EngineError as error:
+                    if former is None or period.ready.is_set():
+                        raise
+                    period.say(f"layers {self.choice.layers} can't be used: {error}; back to {former}")
+                    self.choice.layers, former = former, None
+                    continue
+                if move is None:
+                    return
                 if period.stopping.is_set():  # the owner ends it: nothing that is loaded now would be used
                     await withdraw(self.swarm, claim())
                     return
                 period.explain(f"moved from layers {self.choice.layers} to {move.span}: {move}")
                 period.ready.clear()
-                self.choice.layers = move.span
+                former, self.choice.layers = self.choice.layers, move.span
                 gc.collect()  # sessions, callbacks and the engine refer to each other
                 return_memory()
 
@@ -108,7 +118,7 @@ class LayerService:
                 holds_ends=self._holds_ends,
                 make_mover=None if config.layers is not None else self._mover,
             )
-            service = SpanService(config, swarm, span, self.accounts, self.period)
+            service = SpanService(config, swarm, span, self.accounts, self.period, choice.lookout.roster)
             caring = keep_ends_forever(
                 swarm, self.library, self.store, self.holdings, self.period.sharing_limits
             )

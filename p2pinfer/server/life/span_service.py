@@ -26,11 +26,14 @@ from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.machine.memory import available_memory_bytes
+from p2pinfer.server.neighbours.neighbours import Neighbours
+from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.placement.moving import Move
 from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.server.sessions.idle_measurement import IdleMeasurement
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import all_of, first_of
@@ -71,6 +74,7 @@ class SpanService:
         span: LoadedSpan,
         accounts: Accounts,
         period: ServingPeriod,
+        roster: Roster,
     ) -> None:
         self._config = config
         self._swarm = swarm
@@ -84,6 +88,9 @@ class SpanService:
         )
         self._batcher = Batcher(span.engine, span.speed)
         self._runner = SessionRunner(self._batcher, asyncio.get_running_loop())
+        self._idle = IdleMeasurement(self._sessions, self._runner, self._batcher, span.engine)
+        us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
+        self._neighbours = Neighbours(us, roster, partial(dial, swarm))
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
         self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
         self.move: Move | None = None
@@ -109,6 +116,8 @@ class SpanService:
                         self._drain_when_moving(heartbeats, lambda: swarm.announce(describe())),
                         heartbeats.beat_forever(),
                         heartbeats.announce_after_rejoining(),
+                        self._neighbours.measure_forever(),
+                        self._idle.measure_forever(),
                         self._sessions.expire_forever(),
                         self._runner.wait_failed(),
                     )
@@ -198,7 +207,7 @@ class SpanService:
         """The record as it is now."""
         leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
         mover = self._mover
-        return dataclasses.replace(
+        record = dataclasses.replace(
             self._span.claim,
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
             leaves_at=self._period.ends_at() if leaves_at is None else leaves_at,
@@ -210,12 +219,16 @@ class SpanService:
             certificate=reachable.certificate.der,
             decode=batcher.rates.decode.times(1 / runner.duty),
             prefill=batcher.rates.prefill.times(1 / runner.duty),
-            measured_at=batcher.rates.measured_at,
+            measured_at=batcher.rates.decode_measured_at,
+            prefill_measured_at=batcher.rates.prefill_measured_at,
+            batch_costs=self._span.speed.measured_costs,
             queue_depth=runner.queue_depth,
             free_cache_tokens=self._sessions.free_cache_tokens,
+            next_hop_seconds=self._neighbours.next_hop_seconds(),
             announced_at=now,
             expires_at=now + self._config.record_seconds,
         )
+        return fitting(record)
 
 
 def cache_tokens(config: ServerConfig, engine: Engine) -> int:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from p2pinfer.server.compute.batcher import Batcher
+from p2pinfer.model.engine.base import SequenceCache
+from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.running_session import RunningSession
@@ -19,9 +20,14 @@ from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.status import Reason, Refused
+from p2pinfer.wire.step_kind import StepKind
 
 _STRANGER_SECONDS = 60.0
 """A lane that says no hello within this time is closed."""
+
+
+_OURSELVES = b""
+"""The client of steps that belong to no session."""
 
 
 class SessionRunner:
@@ -104,6 +110,24 @@ class SessionRunner:
             session.stop()
             self._thread.call(self.arrivals.close, lease.id)
 
+    def run_own(self, kind: StepKind, row: RowInput) -> asyncio.Future[Computed | Exception]:
+        """Run a step that belongs to no session, batched and throttled like theirs.
+
+        Returns what came of it, or what the engine raised.
+        """
+        outcome: asyncio.Future[Computed | Exception] = self._loop.create_future()
+
+        def report(result: Computed | Exception) -> None:
+            self._thread.tell(_answered, outcome, result)
+
+        step = QueuedStep(client=_OURSELVES, kind=kind, rows=[row], report=report)
+        self._thread.call(self._batcher.add, step)
+        return outcome
+
+    def release(self, cache: SequenceCache) -> None:
+        """Free the cache of steps that `run_own` ran. One that still waits is dropped."""
+        self._thread.call(self._batcher.release, [cache])
+
     def find(self, session_id: SessionId) -> RunningSession | None:
         """The session with this id, if it is open."""
         return self._running.get(session_id)
@@ -124,3 +148,8 @@ class SessionRunner:
 
         timer = self._loop.call_later(seconds, due)
         self._timers.add(timer)
+
+
+def _answered(future: asyncio.Future[Computed | Exception], result: Computed | Exception) -> None:
+    if not future.done():
+        future.set_result(result)

@@ -7,8 +7,8 @@ import hmac
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.server.sessions.accounts import Accounts
@@ -83,6 +83,16 @@ class SessionTable:
             yield lease
         finally:
             self._end(lease, time.monotonic() - started)
+
+    @contextmanager
+    def reserved(self, tokens: int) -> Iterator[None]:
+        """Keep room for so many tokens through the whole span that belong to no session."""
+        layer_tokens = tokens * len(self._engine.span)
+        self._leased_layer_tokens += layer_tokens
+        try:
+            yield
+        finally:
+            self._leased_layer_tokens -= layer_tokens
 
     def find_for(self, ref: pb.SessionRef) -> Lease:
         """The session that a client names. Raises Refused if there is none, or if the key is wrong."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
 
 from google.protobuf.message import DecodeError
@@ -25,12 +26,24 @@ from p2pinfer.swarm.records.bounds import (
     check_text,
     check_times,
 )
-from p2pinfer.swarm.records.signed import check_signature, dht_key, parse_envelope, seal
+from p2pinfer.swarm.records.signed import (
+    ENVELOPE_BYTES,
+    MAX_RECORD_BYTES,
+    check_signature,
+    dht_key,
+    parse_envelope,
+    seal,
+)
 from p2pinfer.types import UNKNOWN_SECONDS, LayerSeconds, PeerId, Span
 
 MAX_ENDPOINTS = 8
 MAX_CERTIFICATE_BYTES = 1536
 MAX_NEXT_HOPS = 24
+MIN_NEXT_HOP_SECONDS = 1e-6
+MAX_NEXT_HOP_SECONDS = 60.0
+MAX_BATCH_COSTS = 4
+MAX_BATCH_SEQUENCES = 1024
+_NEXT_HOP_BYTES = 51  # in the message
 
 
 class ServerState(enum.Enum):
@@ -57,7 +70,10 @@ class Announcement:
     certificate: bytes = b""  # DER; the endpoints present it
     decode: LayerSeconds = UNKNOWN_SECONDS  # one token, alone in its batch
     prefill: LayerSeconds = UNKNOWN_SECONDS  # one token of many in a prefill
-    measured_at: float | None = None  # Unix seconds of the last step that these two were measured by
+    measured_at: float | None = None  # Unix seconds of the last step that `decode` was measured by
+    prefill_measured_at: float | None = None  # likewise for `prefill`
+    batch_costs: Mapping[int, float] = field(default_factory=dict)
+    """Seconds of a decode step by the number of its sequences, in seconds of a step of one."""
     holds_ends: bool = False  # it can give others the files that a client needs
     is_undecided: bool = False  # it joins or moves, and may still choose otherwise
     moves_to: Span | None = None  # it goes from `layers` to these
@@ -90,7 +106,31 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
     check(announcement)
     if announcement.peer_id != identity.peer_id:
         raise InvalidRecordError("peer_id: a record can only be signed by the peer it is about")
-    record = record_pb2.ServerRecord(
+    return seal(
+        identity,
+        record_pb2.RECORD_KIND_SERVER,
+        model_key(announcement.model),
+        announcement.expires_at,
+        _message(announcement).SerializeToString(deterministic=True),
+    )
+
+
+def fitting(announcement: Announcement) -> Announcement:
+    """The announcement without those of its last next hops for which a record has no room.
+
+    There is room for all of them unless names and endpoints are very long.
+    """
+    too_many_bytes = _message(announcement).ByteSize() + ENVELOPE_BYTES - MAX_RECORD_BYTES
+    if too_many_bytes <= 0:
+        return announcement
+    kept = len(announcement.next_hop_seconds) - -(-too_many_bytes // _NEXT_HOP_BYTES)
+    return replace(
+        announcement, next_hop_seconds=dict(islice(announcement.next_hop_seconds.items(), max(0, kept)))
+    )
+
+
+def _message(announcement: Announcement) -> record_pb2.ServerRecord:
+    return record_pb2.ServerRecord(
         model=announcement.model,
         model_name=announcement.model_name,
         num_layers=announcement.num_layers,
@@ -103,6 +143,11 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
         decode=_layer_seconds_message(announcement.decode),
         prefill=_layer_seconds_message(announcement.prefill),
         measured_at=announcement.measured_at,
+        prefill_measured_at=announcement.prefill_measured_at,
+        batch_costs=[
+            record_pb2.BatchCost(sequences=sequences, cost=cost)
+            for sequences, cost in announcement.batch_costs.items()
+        ],
         holds_ends=announcement.holds_ends,
         is_undecided=announcement.is_undecided,
         moves_to_first_layer=None if announcement.moves_to is None else announcement.moves_to.start,
@@ -119,13 +164,6 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
         region=announcement.region,
         announced_at=announcement.announced_at,
         expires_at=announcement.expires_at,
-    )
-    return seal(
-        identity,
-        record_pb2.RECORD_KIND_SERVER,
-        model_key(announcement.model),
-        announcement.expires_at,
-        record.SerializeToString(deterministic=True),
     )
 
 
@@ -144,6 +182,8 @@ def decode(data: bytes) -> Announcement:
     check_signature(envelope, model_key(record.model), record.expires_at)
     if len(record.next_hops) > MAX_NEXT_HOPS:
         raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
+    if len(record.batch_costs) > MAX_BATCH_COSTS:
+        raise InvalidRecordError(f"batch_costs: at most {MAX_BATCH_COSTS}")
     try:
         announcement = Announcement(
             peer_id=peer_id,
@@ -158,6 +198,10 @@ def decode(data: bytes) -> Announcement:
             decode=LayerSeconds(record.decode.first, record.decode.per_1024),
             prefill=LayerSeconds(record.prefill.first, record.prefill.per_1024),
             measured_at=record.measured_at if record.HasField("measured_at") else None,
+            prefill_measured_at=record.prefill_measured_at
+            if record.HasField("prefill_measured_at")
+            else None,
+            batch_costs=MappingProxyType({one.sequences: one.cost for one in record.batch_costs}),
             holds_ends=record.holds_ends,
             is_undecided=record.is_undecided,
             moves_to=_moves_to(record),
@@ -221,12 +265,19 @@ def check(announcement: Announcement) -> None:
         check_number(name, line.per_1024, 0.0, 3600.0)
     if announcement.measured_at is not None:
         check_number("measured_at", announcement.measured_at, 0.0, 2.0**40)
+    if announcement.prefill_measured_at is not None:
+        check_number("prefill_measured_at", announcement.prefill_measured_at, 0.0, 2.0**40)
+    if len(announcement.batch_costs) > MAX_BATCH_COSTS:
+        raise InvalidRecordError(f"batch_costs: at most {MAX_BATCH_COSTS}")
+    for sequences, cost in announcement.batch_costs.items():
+        check_number("batch_costs", sequences, 2, MAX_BATCH_SEQUENCES)
+        check_number("batch_costs", cost, 1.0, sequences)
     check_number("queue_depth", announcement.queue_depth, 0, 1_000_000)
     check_number("free_cache_tokens", announcement.free_cache_tokens, 0, 2**40)
     if len(announcement.next_hop_seconds) > MAX_NEXT_HOPS:
         raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
     for seconds in announcement.next_hop_seconds.values():
-        check_number("next_hop_seconds", seconds, 0.0, 600.0)
+        check_number("next_hop_seconds", seconds, MIN_NEXT_HOP_SECONDS, MAX_NEXT_HOP_SECONDS)
     if announcement.leaves_at is not None:
         check_number("leaves_at", announcement.leaves_at, 0.0, 2.0**40)
     check_times(announcement.announced_at, announcement.expires_at)

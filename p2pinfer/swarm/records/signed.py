@@ -13,6 +13,8 @@ from p2pinfer.swarm.record_pb2 import RecordKind, SignedRecord
 from p2pinfer.types import PeerId
 
 MAX_RECORD_BYTES = 4096
+ENVELOPE_BYTES = 109
+"""What a record of the greatest length has beside its payload: the key, the signature, and their tags."""
 MAX_LIFETIME_SECONDS = 600.0
 KEY_BYTES = 20  # the width of hivemind's Kademlia space
 

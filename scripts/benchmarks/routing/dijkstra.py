@@ -17,16 +17,21 @@ Delay = Callable[[PeerId, PeerId], float]
 """One-way seconds from one peer (or CLIENT) to another."""
 
 
-def delay_between(candidates: Sequence[Candidate], broken: Broken = ()) -> Delay:
-    """Return the delay that a client assumes: half the known round trip, or half of both to the client."""
+def delay_between(candidates: Sequence[Candidate], broken: Broken = (), way_weight: float = 1.0) -> Delay:
+    """Return the delay that a client assumes: half the known round trip, or half of both to the client.
+
+    No way is shorter than the difference of its ends' ways to the client. The delay is in seconds of a
+    token's price: a second on the way costs `way_weight`, a last resort its own.
+    """
     known = {candidate.peer_id: candidate for candidate in candidates}
 
     def delay(here: PeerId, there: PeerId) -> float:
         penalty = LAST_RESORT_SECONDS if (here, there) in broken else 0.0
         if CLIENT in (here, there):
-            return penalty + known[there if here == CLIENT else here].round_trip_seconds / 2
-        assumed = known[here].round_trip_seconds + known[there].round_trip_seconds
-        return penalty + known[here].next_hop_seconds.get(there, assumed) / 2
+            return penalty + way_weight * known[there if here == CLIENT else here].round_trip_seconds / 2
+        ends = known[here].round_trip_seconds, known[there].round_trip_seconds
+        round_trip = max(known[here].next_hop_seconds.get(there, sum(ends)), abs(ends[0] - ends[1]))
+        return penalty + way_weight * round_trip / 2
 
     return delay
 

@@ -20,6 +20,7 @@ class SmallSwarm:
     num_layers: int
     candidates: list[Candidate]
     broken: set[tuple[PeerId, PeerId]]
+    way_weight: float
 
 
 def large_swarm(servers: int, num_layers: int, links: int, chances: random.Random) -> list[Candidate]:
@@ -94,4 +95,5 @@ def small_swarm(chances: random.Random) -> SmallSwarm:
     chances.shuffle(candidates)
     ends = [*peers, CLIENT]
     broken = {(chances.choice(ends), chances.choice(ends)) for _ in range(chances.choice([0, 0, 1, 3]))}
-    return SmallSwarm(num_layers, candidates, {link for link in broken if link[0] != link[1]})
+    broken = {link for link in broken if link[0] != link[1]}
+    return SmallSwarm(num_layers, candidates, broken, chances.choice([1.0, 1.0, 0.3, 1 / 32]))

@@ -95,3 +95,8 @@ def test_other_names_that_there_are_not_are_attribute_errors():
 def test_a_limit_that_is_no_number_of_seconds_is_refused(name, value):
     with pytest.raises(UsageError, match=f"{name} must be a number of seconds"):
         AutoDistributedModelForCausalLM.from_pretrained("model", initial_peers=[ONE], **{name: value})
+
+
+def test_what_routes_are_chosen_for_is_one_of_two_words():
+    with pytest.raises(UsageError, match='routing=\'fast\' is unknown: use "latency" or "throughput"'):
+        AutoDistributedModelForCausalLM.from_pretrained("model", initial_peers=[ONE], routing="fast")

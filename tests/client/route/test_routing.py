@@ -87,6 +87,22 @@ def test_a_measured_short_way_makes_a_slower_server_the_better_next_one():
     assert find_route(servers, 8) == hops(("a", 0, 4), ("friend", 4, 8))
 
 
+def test_no_way_is_shorter_than_what_the_client_has_measured_of_its_ends_allows():
+    """A liar announces no way at all to servers far away."""
+    servers = [
+        server("liar", 0, 4, to={"far": 0.0}),
+        server("far", 4, 8, away=0.1),
+        server("near", 4, 8, seconds=0.008, away=0.05),
+    ]
+    assert find_route(servers, 8) == hops(("liar", 0, 4), ("near", 4, 8))
+
+
+def test_where_ways_cost_little_the_quick_server_far_away_wins():
+    servers = [server("near", 0, 8, seconds=0.01, away=0.01), server("far", 0, 8, away=0.2)]
+    assert find_route(servers, 8) == hops(("near", 0, 8))
+    assert find_route(servers, 8, way_weight=1 / 32) == hops(("far", 0, 8))
+
+
 def test_a_broken_link_is_gone_around():
     servers = [server("a", 0, 4), server("b", 4, 8), server("other", 4, 8, seconds=0.002)]
     broken = {(PeerId("a"), PeerId("b"))}
@@ -210,7 +226,7 @@ def test_the_route_costs_what_the_best_one_costs_and_a_drawn_one_nearly(first_se
     for seed in range(first_seed, first_seed + 100):
         chances = random.Random(seed)
         swarm = small_swarm(chances)
-        delay = delay_between(swarm.candidates, swarm.broken)
+        delay = delay_between(swarm.candidates, swarm.broken, swarm.way_weight)
         best = shortest_route(swarm.candidates, swarm.num_layers, delay)
         if best is None:
             with pytest.raises(NoRouteError):
@@ -218,10 +234,16 @@ def test_the_route_costs_what_the_best_one_costs_and_a_drawn_one_nearly(first_se
             continue
         above = NEARLY_EQUAL * (best[0] % LAST_RESORT_SECONDS)
         for chance, most_above in ((None, 0.0), (chances.random, above)):
-            route = find_route(swarm.candidates, swarm.num_layers, broken=swarm.broken, chance=chance)
+            route = find_route(
+                swarm.candidates,
+                swarm.num_layers,
+                way_weight=swarm.way_weight,
+                broken=swarm.broken,
+                chance=chance,
+            )
             assert_possible(route, swarm.candidates, swarm.num_layers)
             assert route_seconds(route, swarm.candidates, delay) <= best[0] + most_above + 1e-8, seed
-        if not swarm.broken:
+        if not swarm.broken and swarm.way_weight == 1.0:
             cheapest = cheapest_seconds(swarm.candidates, swarm.num_layers)
             assert cheapest == pytest.approx(best[0], abs=1e-9), seed
 

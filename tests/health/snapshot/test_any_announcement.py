@@ -42,6 +42,8 @@ def announcements(draw: st.DrawFn, listing: ModelListing) -> Announcement:
         decode=LayerSeconds(draw(numbers), draw(numbers)),
         prefill=LayerSeconds(draw(numbers), draw(numbers)),
         measured_at=draw(numbers),
+        prefill_measured_at=draw(numbers),
+        batch_costs={8: draw(numbers)},
         queue_depth=draw(counts),
         free_cache_tokens=draw(counts),
         leaves_at=draw(st.none() | numbers),

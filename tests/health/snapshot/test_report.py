@@ -249,6 +249,8 @@ def test_a_probe_names_no_address():
             seconds=st.sampled_from(NUMBERS),
             prefill=st.builds(LayerSeconds, st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)),
             measured_at=st.sampled_from(NUMBERS),
+            prefill_measured_at=st.sampled_from(NUMBERS),
+            batch_costs=st.dictionaries(st.just(8), st.sampled_from(NUMBERS)),
             queue_depth=st.sampled_from([-1, 2**70, 0]),
             free_cache_tokens=st.sampled_from([-1, 2**70, 0]),
             leaves_at=st.sampled_from(NUMBERS),

@@ -104,7 +104,7 @@ def test_a_slower_machine_says_so_where_some_layers_decode_while_others_prefill(
 def test_a_batch_of_which_a_layer_is_in_doubt_measures_nothing():
     machine = Machine()
     machine.rates.observe([ChunkSize(64, 0, WHOLE), ChunkSize(5, 0, Span(8, 12))], 1.0, at=200.0)
-    assert machine.rates.measured_at == 100.0
+    assert machine.rates.decode_measured_at == machine.rates.prefill_measured_at == 100.0
     assert machine.rates.prefill == SPEED.prefill
 
 
@@ -153,15 +153,32 @@ def test_rates_tell_when_they_were_measured():
     """A mixed batch, and a slice of prefill that is too short to tell, measure nothing."""
     machine = Machine()
     machine.run([ChunkSize(1, 5, WHOLE), ChunkSize(7, 0, WHOLE)], 0.01, times=1)
-    assert machine.rates.measured_at == 100.0
+    assert machine.rates.decode_measured_at == 100.0
     machine.decode([5])
-    assert machine.rates.measured_at == machine.now
+    assert machine.rates.decode_measured_at == (decoded_at := machine.now)
+    assert machine.rates.prefill_measured_at == 100.0
+    machine.prefill(64, 0)
+    assert machine.rates.decode_measured_at == decoded_at
+    assert machine.rates.prefill_measured_at == machine.now
+
+
+def test_layers_that_decode_and_layers_that_prefill_in_one_batch_measure_both():
+    machine = Machine()
+    machine.mixed([ChunkSize(1, 500, WHOLE), ChunkSize(64, 0, Span(3, 8))])
+    assert machine.rates.decode_measured_at == machine.rates.prefill_measured_at == machine.now
 
 
 def test_a_batch_costs_what_was_measured_of_its_size_and_straight_lines_between():
     speed = Speed(LayerSeconds(1.0), LayerSeconds(1.0), batch_costs=((1, 1.0), (8, 1.7), (64, 7.3)))
     costs = [speed.batch_cost(tokens) for tokens in (1, 2, 8, 36, 64, 120)]
     assert costs == pytest.approx([1.0, 1.1, 1.7, 4.5, 7.3, 12.9])
+
+
+def test_the_costs_of_batches_are_announced_where_they_were_measured():
+    assert Speed(LayerSeconds(1.0), LayerSeconds(1.0)).measured_costs == {}
+    assert list(measure_speed(FakeEngine(Span(0, 2)), 4096).measured_costs) == [8, 32, 64]
+    assert list(measure_speed(FakeEngine(Span(0, 2)), 20).measured_costs) == [8, 19]
+    assert measure_speed(FakeEngine(Span(0, 2)), 1).measured_costs == {}
 
 
 @pytest.mark.parametrize("room_tokens", [1, 2, 3, 64, 65, 129, 4096])

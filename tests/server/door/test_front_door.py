@@ -15,6 +15,7 @@ import pytest
 from p2pinfer.server.door import front_door
 from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
+from p2pinfer.server.door.guests import Guests
 from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.lanes import Lane
 
@@ -32,11 +33,11 @@ async def echo_service(path: Path) -> asyncio.Server:
     return await asyncio.start_unix_server(answer, path)
 
 
-def door_to(path: Path) -> FrontDoor:
+def door_to(path: Path, guests: Guests | None = None, most: int = 100) -> FrontDoor:
     def adopt(lane: Lane) -> None:
         raise AssertionError("no lane was opened")
 
-    return FrontDoor(str(path), new_certificate().lanes, adopt)
+    return FrontDoor(str(path), new_certificate().lanes, adopt, Guests() if guests is None else guests, most)
 
 
 async def ask(listener: socket.socket, question: bytes) -> bytes:

@@ -62,6 +62,7 @@ class Town:
         self.fetch_error: Exception | None = None
         self.moved_at: list[float] = []
         self.said: list[str] = []
+        self.chance = 0.0  # no pause between two looks
         self._enough = asyncio.Event()
         store: Any = SimpleNamespace(
             manifest=SimpleNamespace(hash=MODEL, num_layers=30), has=lambda name: False
@@ -77,7 +78,7 @@ class Town:
             fetch=self.fetch,
             moved_at=self.moved_at,
             say=self.said.append,
-            chance=lambda: 0.0,
+            chance=lambda: self.chance,
         )
 
     async def servers(self, model: str) -> Sequence[Announcement]:
@@ -95,6 +96,7 @@ class Town:
     async def fetch(self, span: Span) -> None:
         self.fetched.append(span)
         if self.fetch_error is not None:
+            self.chance = 1.0  # the next pause is as long as it can be
             raise self.fetch_error
 
     async def move(self) -> Move | None:
@@ -188,13 +190,16 @@ async def test_it_does_not_leave_when_the_others_have_left_meanwhile():
     assert town.announced[-1] == (None, False)
 
 
-async def test_it_stays_when_the_files_cannot_be_had():
+async def test_it_stays_when_the_files_cannot_be_had_and_does_not_ask_again_soon():
     town = Town(*gap())
     town.fetch_error = StoreError("the disk is full")
+    waiting = asyncio.create_task(town.mover.wait(town.announce))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
 
-    assert await town.move() is None
-    assert "staying with layers 0:10: the disk is full" in town.said
-    assert (None, False) in town.announced
+    assert town.announced[-1] == (None, False)
+    assert town.said[-1] == "staying with layers 0:10: the disk is full"
+    assert town.reads == 2
 
 
 async def test_a_swarm_that_cannot_be_read_changes_nothing():

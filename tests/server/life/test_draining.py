@@ -26,6 +26,7 @@ from p2pinfer.server.life import span_service
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.shutdown_request import ShutdownRequest
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService, cache_tokens
+from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
@@ -68,6 +69,9 @@ class Board:
 
     async def withdraw(self, announcement: Announcement) -> None:
         await self.announce(replace(announcement, state=ServerState.LEFT, leaves_at=None))
+
+    async def servers(self, model: str) -> list[Announcement]:
+        return self.announced[-1:]
 
     async def has_twin(self) -> bool:
         return False
@@ -129,7 +133,7 @@ class Program:
             speed=SPEED,
             holds_ends=lambda: False,
         )
-        service = SpanService(config, swarm, span, accounts, self.period)
+        service = SpanService(config, swarm, span, accounts, self.period, Roster(swarm, MODEL))
         self.serving = asyncio.create_task(self._serve(service, config, swarm))
 
     async def _serve(self, service: SpanService, config: ServerConfig, swarm: Any) -> None:

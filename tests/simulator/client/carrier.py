@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pinfer.client.reach.carrier import ClientLane
+from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
@@ -125,11 +126,11 @@ class SimCarrier:
         reply: pb.SettleReply = await self._ask(address, "Settle", request)
         return reply
 
-    async def ping(self, address: Address) -> float:
+    async def ping(self, address: Address) -> Pong:
         await self._ask(address, "Ping", pb.PingRequest())
         started = self._loop.time()
-        await self._ask(address, "Ping", pb.PingRequest())
-        return self._loop.time() - started
+        reply = await self._ask(address, "Ping", pb.PingRequest())
+        return pong(address, reply, self._loop.time() - started)
 
     @asynccontextmanager
     async def lane(self, address: Address) -> AsyncIterator[ClientLane]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,14 +13,23 @@ from hypothesis import strategies as st
 from p2pinfer.errors import InvalidRecordError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.records.announcement import (
+    Announcement,
+    ServerState,
+    decode,
+    encode,
+    fitting,
+    model_key,
+)
 from p2pinfer.swarm.records.listing import LISTING_KEY, decode_listing
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
 from p2pinfer.types import LayerSeconds, Span
+from p2pinfer.wire.certificates import new_certificate
 from tests.swarm.conftest import MODEL, describe
 
 IDENTITY = Identity.ephemeral()
 OTHERS = [Identity.ephemeral().peer_id for _ in range(3)]
+HOPS = {Identity.ephemeral().peer_id: (index + 1) / 1000 for index in range(24)}
 printable = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=32)
 
 
@@ -44,9 +54,11 @@ def announcements(draw: st.DrawFn) -> Announcement:
         decode=draw(lines),
         prefill=draw(lines),
         measured_at=draw(st.none() | st.floats(0, 4e9)),
+        prefill_measured_at=draw(st.none() | st.floats(0, 4e9)),
+        batch_costs=draw(st.dictionaries(st.integers(4, 1024), st.floats(1, 4), max_size=4)),
         queue_depth=draw(st.integers(0, 1_000_000)),
         free_cache_tokens=draw(st.integers(0, 2**40)),
-        next_hop_seconds=draw(st.dictionaries(st.sampled_from(OTHERS), st.floats(0, 600))),
+        next_hop_seconds=draw(st.dictionaries(st.sampled_from(OTHERS), st.floats(1e-6, 60))),
         leaves_at=draw(st.none() | st.floats(0, 4e9)),
         version=draw(printable),
         public_name=draw(printable),
@@ -133,9 +145,17 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("prefill", LayerSeconds(math.inf)),
     ("prefill", LayerSeconds(0.1, math.nan)),
     ("measured_at", math.inf),
+    ("prefill_measured_at", -1.0),
+    ("batch_costs", {1: 1.0}),
+    ("batch_costs", {8: 0.5}),
+    ("batch_costs", {8: 8.1}),
+    ("batch_costs", {8: math.nan}),
+    ("batch_costs", {1025: 2.0}),
+    ("batch_costs", dict.fromkeys(range(2, 7), 1.5)),
     ("queue_depth", 1_000_001),
     ("free_cache_tokens", 2**41),
     ("next_hop_seconds", {OTHERS[0]: math.nan}),
+    ("next_hop_seconds", {OTHERS[0]: 0.0}),
     ("next_hop_seconds", {"nobody": 1.0}),
     ("next_hop_seconds", {Identity.ephemeral().peer_id: 1.0 for _ in range(25)}),
     ("leaves_at", math.nan),
@@ -201,13 +221,60 @@ def test_bounds_hold_for_the_reader_too() -> None:
 
 
 def test_a_record_over_4_kb_cant_be_made() -> None:
-    hops = {Identity.ephemeral().peer_id: 0.1 for _ in range(24)}
     big = describe(
-        IDENTITY, certificate=b"x" * 1536, next_hop_seconds=hops, endpoints=("x" * 240 + ":1",) * 8
+        IDENTITY, certificate=b"x" * 1536, next_hop_seconds=HOPS, endpoints=("x" * 240 + ":1",) * 8
     )
 
     with pytest.raises(InvalidRecordError, match="4096"):
         encode(big, IDENTITY)
+
+
+def test_a_record_has_room_for_every_hint_beside_long_names_and_a_real_certificate() -> None:
+    """Endpoints take most: what is left is enough for eight with 60 characters."""
+    full = describe(
+        IDENTITY,
+        num_layers=4096,
+        layers=Span(4000, 4096),
+        model_name="m" * 128,
+        numerics="n" * 64,
+        version="v" * 32,
+        public_name="é" * 64,
+        region="r" * 32,
+        certificate=new_certificate().der,
+        endpoints=("x" * 54 + ":65535",) * 8,
+        decode=LayerSeconds(0.1, 0.1),
+        prefill=LayerSeconds(0.1, 0.1),
+        measured_at=2e9,
+        prefill_measured_at=2e9,
+        batch_costs={8: 1.5, 32: 3.5, 64: 6.5, 1024: 99.5},
+        holds_ends=True,
+        is_undecided=True,
+        queue_depth=1_000_000,
+        free_cache_tokens=2**40,
+        next_hop_seconds=HOPS,
+        leaves_at=2e9,
+        moves_to=Span(3000, 4000),
+    )
+
+    assert len(encode(full, IDENTITY)) < 4096
+    assert fitting(full) is full
+
+
+def test_the_farthest_next_hops_give_way_where_endpoints_are_long() -> None:
+    """A server that has measured its neighbours can still be announced."""
+    long = describe(
+        IDENTITY, next_hop_seconds=HOPS, endpoints=("x" * 240 + ":1",) * 8, certificate=b"x" * 900
+    )
+    with pytest.raises(InvalidRecordError, match="4096"):
+        encode(long, IDENTITY)
+    shorter = fitting(long)
+    kept = list(shorter.next_hop_seconds.items())
+
+    assert 0 < len(kept) < 24
+    assert kept == list(HOPS.items())[: len(kept)]
+    assert 4096 - 2 * 51 < len(encode(shorter, IDENTITY)) <= 4096
+    no_room = replace(long, certificate=b"x" * 1536, model_name="é" * 128, public_name="é" * 64)
+    assert fitting(no_room).next_hop_seconds == {}
 
 
 def test_a_peer_cant_sign_for_another() -> None:

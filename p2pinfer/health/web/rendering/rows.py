@@ -25,9 +25,11 @@ class ServerRow:
     decode: str
     decode_order: str
     long_decode: str  # empty: unknown
-    measured: words.Moment | None  # of the rates; None: lately, or unknown
+    batch_decode: str  # of BATCH_TEXTS texts together; empty: unknown
+    measured: words.Moment | None  # of the decode rates; None: lately, or unknown
     prefill: str
     prefill_order: str
+    prefill_measured: words.Moment | None  # likewise
     queue: str
     queue_order: str
     cache: str
@@ -58,6 +60,7 @@ def server_row(server: ServerView, now: float) -> ServerRow:
     """The row of a server. Its rates are per layer, so that servers with few and many layers compare."""
     long_decode = words.work_rate(server.long_decode_tokens_per_second, server.start, server.end)
     decode = words.work_rate(server.decode_tokens_per_second, server.start, server.end)
+    batch_decode = words.work_rate(server.batch_decode_tokens_per_second, server.start, server.end)
     prefill = words.work_rate(server.prefill_tokens_per_second, server.start, server.end)
     return ServerRow(
         key=words.plain(server.peer_id),
@@ -71,9 +74,11 @@ def server_row(server: ServerView, now: float) -> ServerRow:
         decode=words.work(decode),
         decode_order=words.number_to_sort_by(decode),
         long_decode="" if long_decode is None else words.work(long_decode),
+        batch_decode="" if batch_decode is None else words.work(batch_decode),
         measured=words.moment(words.stale_since(server.measured_at, now)),
         prefill=words.work(prefill),
         prefill_order=words.number_to_sort_by(prefill),
+        prefill_measured=words.moment(words.stale_since(server.prefill_measured_at, now)),
         queue=words.count(server.queue_depth),
         queue_order=words.number_to_sort_by(server.queue_depth),
         cache=words.count(server.free_cache_tokens),

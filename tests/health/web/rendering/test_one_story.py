@@ -232,6 +232,23 @@ def test_a_rate_says_for_which_texts_it_is_and_when_it_was_measured_unless_that_
     assert "3.0 h ago" in report and "long texts" in report
 
 
+def test_prefill_has_a_time_of_its_own_and_eight_texts_together_a_rate():
+    """Prompts come rarely where answers are long."""
+    server = make_server(1, (0, 10), prefill_measured_at=NOW - 2 * 3600, batch_decode_tokens_per_second=160.0)
+    silent = make_server(2, (0, 10), prefill_measured_at=None, batch_decode_tokens_per_second=None)
+    row, other = server_row(server, NOW), server_row(silent, NOW)
+
+    assert (row.measured, row.batch_decode, other.batch_decode) == (None, "1.60k", "")
+    assert row.prefill_measured and row.prefill_measured.seconds == int(NOW - 2 * 3600)
+    report = as_text(make_state([make_model(servers=[server, silent])]), width=200)
+    assert "2.0 h ago" in report and "8 texts" in report
+    assert "8 texts 1.60k" in words_of(make_state([make_model(servers=[server, silent])]))
+    assert (
+        as_json(make_state([make_model(servers=[server])]))["models"][0]["servers"][0]["prefill_measured_at"]
+        == NOW - 2 * 3600
+    )
+
+
 def test_layers_that_are_weakest_by_speed_are_not_told_by_their_servers():
     """Fast and slow servers: counts would mislead."""
     two, one = Stretch(start=0, end=10, replicas=2), Stretch(start=10, end=12, replicas=1)

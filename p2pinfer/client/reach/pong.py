@@ -1,0 +1,31 @@
+"""What a ping has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pinfer.errors import HopFailedError
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.dialling import Address
+
+_MOST_TOKENS = 2**40
+"""As many as a record may announce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A round trip, and the server's load, as it says itself."""
+
+    seconds: float  # without the time to connect
+    queue_depth: int  # waiting steps
+    free_cache_tokens: int  # room for new sessions, through all layers of the span
+
+
+def pong(address: Address, reply: pb.PingReply, seconds: float) -> Pong:
+    """Read the answer of the server at `address`. Raises HopFailedError if it is another one.
+
+    Anybody can announce the endpoints and the certificate of another server.
+    """
+    if reply.server != address.peer_id:
+        raise HopFailedError(address.peer_id, "another server answers at its address")
+    return Pong(seconds, reply.queue_depth, min(_MOST_TOKENS, reply.free_cache_tokens))

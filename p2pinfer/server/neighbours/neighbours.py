@@ -1,0 +1,70 @@
+"""Measures, again and again, how far it is to the servers that may follow this one in a route."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+
+from p2pinfer.backoff import Chance, jittered
+from p2pinfer.errors import SwarmError
+from p2pinfer.server.neighbours.notes import Notes
+from p2pinfer.server.neighbours.roster import Roster
+from p2pinfer.server.neighbours.round_trips import round_trips
+from p2pinfer.swarm.records.announcement import Announcement
+from p2pinfer.types import PeerId
+from p2pinfer.wire.dialling import Tunnel
+
+logger = logging.getLogger(__name__)
+
+SOON_SECONDS = 3.0
+"""Before the first rounds of a server, which knows nobody yet."""
+QUICK_ROUNDS = 3
+ROUND_SECONDS = 30.0
+READING_SECONDS_PER_SERVER = 0.3
+"""Records may be older where there are more of them: reading hundreds takes megabytes. Who has gone meanwhile
+doesn't answer, which costs nothing but a ping."""
+
+
+class Neighbours:
+    """One server's, while it serves its span. For the event loop."""
+
+    def __init__(
+        self, us: Announcement, roster: Roster, tunnel: Tunnel | None, *, chance: Chance = random.random
+    ) -> None:
+        """`us` is our own record: what we serve, and where."""
+        self._notes = Notes(us)
+        self._roster = roster
+        self._tunnel = tunnel
+        self._chance = chance
+        self._records_seconds = ROUND_SECONDS
+
+    def next_hop_seconds(self) -> Mapping[PeerId, float]:
+        """The round trips to announce, in seconds: to the nearest servers, as measured lately."""
+        return self._notes.nearest(_now())
+
+    async def measure_forever(self) -> None:
+        """Measure a few servers about every ROUND_SECONDS; sooner at first."""
+        rounds = 0
+        while True:
+            is_urgent = rounds < QUICK_ROUNDS and (rounds == 0 or not self._notes.knows_enough(_now()))
+            await asyncio.sleep(jittered(SOON_SECONDS if is_urgent else ROUND_SECONDS))
+            rounds += 1
+            try:
+                await self.measure_some()
+            except SwarmError as error:
+                logger.debug("the swarm can't be asked who is there: %s", error)
+
+    async def measure_some(self) -> None:
+        """Measure those whose turn it is. Raises SwarmError if the swarm can't be read."""
+        records = await self._roster.servers(self._records_seconds)
+        self._records_seconds = max(ROUND_SECONDS, READING_SECONDS_PER_SERVER * len(records))
+        self._notes.see(records, _now())
+        asked = self._notes.whom_to_measure(_now(), self._chance)
+        for peer_id, seconds in (await round_trips(asked, self._tunnel)).items():
+            self._notes.measured(peer_id, seconds, _now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,134 @@
+"""What was measured, whom to measure now, and what of it to announce. Pure: time comes from the caller.
+
+Of hundreds of servers that may follow, a route wants the nearest. A round measures a few: those again whose
+announced distance grows old, and new ones, half of them where nearness is likely, half by lot. So the nearest
+are found without asking everybody, whatever records claim. Meridian (Wong et al. 2005) and T-Man (Jelasity
+and Babaoglu 2005) find neighbours by the same two means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from p2pinfer.backoff import Chance
+from p2pinfer.server.neighbours.following import Fit, fit_of, followers, networks_of, usual_seconds
+from p2pinfer.server.neighbours.hearsay import by_hearsay
+from p2pinfer.swarm.records.announcement import (
+    MAX_NEXT_HOP_SECONDS,
+    MAX_NEXT_HOPS,
+    MIN_NEXT_HOP_SECONDS,
+    Announcement,
+)
+from p2pinfer.types import PeerId
+
+PINGED_AT_ONCE = 8
+MOST_WITHIN = 4
+"""How many of the announced distances lead to servers within our own span, if others take the rest."""
+
+AGAIN_SECONDS = 120.0
+"""An announced distance is measured again after this time."""
+FORGOTTEN_SECONDS = 600.0
+"""A distance that could not be measured again by then isn't announced any more."""
+ABSENT_SECONDS = 300.0
+"""A server that didn't answer isn't asked again before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A measurement, or that there was no answer."""
+
+    seconds: float | None  # round trip; None: no answer
+    at: float
+
+    def is_valid(self, now: float) -> bool:
+        """False when it says nothing any more."""
+        return now - self.at < (FORGOTTEN_SECONDS if self.seconds is not None else ABSENT_SECONDS)
+
+
+class Notes:
+    """A server's notes about those that may follow it. Times are seconds of any one clock."""
+
+    def __init__(self, us: Announcement) -> None:
+        """`us` is our own record: what we serve, and where."""
+        self._us = us
+        self._networks = networks_of(us)
+        self._followers: dict[PeerId, Announcement] = {}
+        self._hearsay: dict[PeerId, float] = {}
+        self._notes: dict[PeerId, Note] = {}
+
+    def see(self, records: Sequence[Announcement], now: float) -> None:
+        """Take the newest records. Who isn't among them is forgotten."""
+        self._followers = {record.peer_id: record for record in followers(records, self._us)}
+        self._notes = {peer: note for peer, note in self._notes.items() if peer in self._followers}
+        self._hearsay = by_hearsay(records, self._us.peer_id, dict(self._measured(now)))
+
+    def measured(self, peer_id: PeerId, seconds: float | None, now: float) -> None:
+        """Note a round trip in seconds; None if the server didn't answer."""
+        if seconds is not None and not math.isfinite(seconds):
+            raise ValueError(f"a round trip takes seconds, not {seconds}")
+        if seconds is not None:
+            seconds = min(max(seconds, MIN_NEXT_HOP_SECONDS), MAX_NEXT_HOP_SECONDS)
+        self._notes[peer_id] = Note(seconds, now)
+
+    def nearest(self, now: float) -> dict[PeerId, float]:
+        """The round trips to announce: the shortest, at most MAX_NEXT_HOPS of them, the nearest first."""
+        known = sorted(self._measured(now), key=itemgetter(1))
+        within = [one for one in known if self._fit(one[0]) is Fit.WITHIN]
+        beyond = [one for one in known if self._fit(one[0]) is not Fit.WITHIN]
+        kept_within = within[: max(MOST_WITHIN, MAX_NEXT_HOPS - len(beyond))]
+        kept = beyond[: MAX_NEXT_HOPS - len(kept_within)] + kept_within
+        return dict(sorted(kept, key=itemgetter(1)))
+
+    def whom_to_measure(self, now: float, chance: Chance) -> list[Announcement]:
+        """At most PINGED_AT_ONCE servers to measure in this round."""
+        nearest = self.nearest(now)
+        due = sorted(
+            (peer for peer in nearest if now - self._notes[peer].at >= AGAIN_SECONDS),
+            key=lambda peer: self._notes[peer].at,
+        )
+        strangers = self._strangers(now)
+        room = PINGED_AT_ONCE - min(len(due), PINGED_AT_ONCE // 2)
+        chosen = self._chosen(strangers, room, chance)
+        again = [self._followers[peer] for peer in due[: PINGED_AT_ONCE - len(chosen)]]
+        return again + chosen
+
+    def knows_enough(self, now: float) -> bool:
+        """True if as much can be announced as is of use: the next round isn't urgent."""
+        return len(self.nearest(now)) >= MAX_NEXT_HOPS or not self._strangers(now)
+
+    def _measured(self, now: float) -> list[tuple[PeerId, float]]:
+        """The round trips that are known."""
+        return [
+            (peer_id, note.seconds)
+            for peer_id, note in self._notes.items()
+            if peer_id in self._followers and note.seconds is not None and note.is_valid(now)
+        ]
+
+    def _strangers(self, now: float) -> list[Announcement]:
+        return [
+            record
+            for peer, record in self._followers.items()
+            if (note := self._notes.get(peer)) is None or not note.is_valid(now)
+        ]
+
+    def _chosen(self, strangers: Sequence[Announcement], number: int, chance: Chance) -> list[Announcement]:
+        """Half of them by what their records say, half by lot."""
+        drawn = [
+            record for _, record in sorted(((chance(), record) for record in strangers), key=itemgetter(0))
+        ]
+        likely = sorted(drawn, key=self._promise)
+        first = likely[: number - number // 2]
+        taken = {record.peer_id for record in first}
+        return first + [record for record in drawn if record.peer_id not in taken][: number - len(first)]
+
+    def _promise(self, record: Announcement) -> tuple[float, int]:
+        """What is expected of a server that wasn't measured: the less, the better. Seconds, then the fit."""
+        usual = usual_seconds(record, self._us.region, self._networks)
+        fit = self._fit(record.peer_id)
+        return min(usual, self._hearsay.get(record.peer_id, usual)), Fit.WITHIN if fit is None else fit
+
+    def _fit(self, peer_id: PeerId) -> Fit | None:
+        return fit_of(self._followers[peer_id].layers, self._us.layers)

@@ -1,0 +1,64 @@
+"""Measures round trips to servers, over the way that a session's outputs would take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from p2pinfer.errors import HopFailedError
+from p2pinfer.swarm.records.announcement import Announcement
+from p2pinfer.tasks import all_of
+from p2pinfer.types import PeerId
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.dialling import Address, Tunnel
+from p2pinfer.wire.inference_pb2_grpc import InferenceStub
+
+CONNECT_SECONDS = 4.0
+"""For each way to a peer."""
+ANSWER_SECONDS = 2.0
+"""For the answers of one server, once it is connected."""
+PINGS = 4
+"""The quickest counts: what a busy machine adds to the others is not the way."""
+
+
+async def round_trips(records: Sequence[Announcement], tunnel: Tunnel | None) -> dict[PeerId, float | None]:
+    """Measure the round trips to these servers, in seconds; None for one that doesn't answer.
+
+    All are dialled at the same time, directly or through the tunnel, and measured one after the other, so
+    that none waits for another's answer. The connections are closed at the end.
+    """
+    turn = asyncio.Lock()
+    pool = ChannelPool(tunnel=tunnel, connect_seconds=CONNECT_SECONDS)
+    try:
+        return dict(await all_of(*(_round_trip(record, pool, turn) for record in records)))
+    finally:
+        await pool.close()
+
+
+async def _round_trip(
+    record: Announcement, pool: ChannelPool, turn: asyncio.Lock
+) -> tuple[PeerId, float | None]:
+    address = Address(record.peer_id, record.endpoints, record.certificate)
+    try:
+        async with pool.connected(address) as channel:
+            stub: Any = InferenceStub(channel)
+            async with turn, asyncio.timeout(ANSWER_SECONDS):
+                seconds = [await _ping(stub, record.peer_id) for _ in range(PINGS)]
+    except (HopFailedError, TimeoutError, grpc.aio.AioRpcError):
+        return record.peer_id, None
+    return record.peer_id, min(seconds)
+
+
+async def _ping(stub: Any, peer_id: PeerId) -> float:
+    """Raises HopFailedError if another server answers: address and certificate can be copied."""
+    began = time.perf_counter()
+    reply: pb.PingReply = await stub.Ping(pb.PingRequest())
+    seconds = time.perf_counter() - began
+    if reply.server != peer_id:
+        raise HopFailedError(peer_id, "another server answers at its address")
+    return seconds

@@ -1,0 +1,74 @@
+"""Which connection makes room for a newcomer: the one that has been idle longest, and none in use."""
+
+from __future__ import annotations
+
+import random
+
+from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.open_calls import guest_of
+
+
+def guests_of(*names: str) -> Guests:
+    guests = Guests()
+    for name in names:
+        guests.arrived(name)
+    return guests
+
+
+def test_the_one_that_has_been_idle_longest_goes_first():
+    guests = guests_of("a", "b", "c")
+    assert guests.longest_idle() == "a"
+    guests.call_began("a")
+    guests.call_ended("a")
+    assert guests.longest_idle() == "b"
+    guests.left("b")
+    assert guests.longest_idle() == "c"
+
+
+def test_one_with_an_open_call_never_goes():
+    guests = guests_of("a")
+    guests.call_began("a")
+    guests.call_began("a")
+    guests.call_ended("a")
+    assert guests.longest_idle() is None
+    guests.call_ended("a")
+    assert guests.longest_idle() == "a"
+
+
+def test_calls_of_a_connection_that_has_gone_change_nothing():
+    guests = guests_of("a", "b")
+    guests.call_began("b")
+    guests.left("b")
+    guests.left("b")
+    guests.call_ended("b")
+    guests.call_began("b")
+    guests.call_ended("nobody")
+    assert len(guests) == 1
+    assert guests.longest_idle() == "a"
+
+
+def test_whatever_happens_everybody_is_counted_once():
+    chance, guests = random.Random(1), Guests()
+    here: dict[str, int] = {}
+    for number in range(3000):
+        name = str(chance.randrange(30))
+        if name not in here:
+            guests.arrived(name)
+            here[name] = 0
+        elif chance.random() < 0.5:
+            guests.call_began(name)
+            here[name] += 1
+        elif here[name]:
+            guests.call_ended(name)
+            here[name] -= 1
+        elif number % 3 == 0:
+            guests.left(name)
+            del here[name]
+        idle = guests.longest_idle()
+        assert len(guests) == len(here)
+        assert here[idle] == 0 if idle else all(here.values())
+
+
+def test_a_connection_is_told_by_its_name_whatever_its_folder_is_called():
+    assert guest_of("unix:/tmp/a%20folder/grpc.sock-7") == "grpc.sock-7"
+    assert guest_of("unix:") == "unix:"

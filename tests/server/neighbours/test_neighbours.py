@@ -1,0 +1,115 @@
+"""Round trips to real servers on this machine, and to records of servers that aren't there."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from p2pinfer.client.network import Network
+from p2pinfer.identity import Identity
+from p2pinfer.server.door.admission import Load
+from p2pinfer.server.neighbours import round_trips as measuring
+from p2pinfer.server.neighbours.neighbours import Neighbours
+from p2pinfer.server.neighbours.roster import Roster
+from p2pinfer.server.neighbours.round_trips import round_trips
+from p2pinfer.types import PeerId, Span
+from tests.client.sessions import in_client, session_of
+from tests.fakes import MODEL, FakeSwarm, fake_swarm
+from tests.server.placement.test_roll_call import silent
+from tests.server.wire_client import until
+
+
+def neighbours_of(swarm: FakeSwarm, index: int) -> Neighbours:
+    roster: Any = Roster(swarm, MODEL)
+    return Neighbours(swarm.members[index].record(), roster, tunnel=None)
+
+
+async def test_a_server_announces_how_far_it_is_to_those_that_continue_its_span():
+    async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 3), Span(0, 4)]) as swarm:
+        first = neighbours_of(swarm, 0)
+        assert first.next_hop_seconds() == {}
+        await first.measure_some()
+        found = first.next_hop_seconds()
+        last = neighbours_of(swarm, 1)
+        await last.measure_some()
+
+        assert set(found) == {swarm.members[index].peer_id for index in (1, 2, 3)}
+        assert all(0 < seconds < 0.5 for seconds in found.values())
+        assert last.next_hop_seconds() == {}
+
+
+async def test_a_server_that_is_killed_leaves_the_announcement():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm:
+        first = neighbours_of(swarm, 0)
+        await first.measure_some()
+        assert len(first.next_hop_seconds()) == 1
+        await swarm.members.pop().stop()
+        first._records_seconds = 0.0
+        await first.measure_some()
+        assert first.next_hop_seconds() == {}
+
+
+async def test_neither_the_dead_nor_the_mute_nor_a_copied_address_is_measured_and_none_delays_the_others(
+    monkeypatch,
+):
+    monkeypatch.setattr(measuring, "CONNECT_SECONDS", 0.3)
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [here] = await swarm.servers(MODEL)
+        with silent() as endpoint:
+            strangers = [Identity.ephemeral().peer_id for _ in range(4)]
+            mute = replace(here, peer_id=strangers[0], endpoints=(endpoint,))
+            copied = replace(here, peer_id=strangers[1])
+            nowhere = replace(here, peer_id=strangers[2], endpoints=())
+            broken = replace(here, peer_id=strangers[3], certificate=b"no certificate")
+            began = time.monotonic()
+            found = await round_trips([mute, copied, nowhere, broken, here], None)
+
+    assert [peer_id for peer_id, seconds in found.items() if seconds is not None] == [here.peer_id]
+    assert time.monotonic() - began < 3.0
+
+
+async def test_no_connection_is_left_open():
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        await neighbours_of(swarm, 0).measure_some()
+        await until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+
+
+async def test_a_round_trip_is_the_quickest_of_several():
+    """A server that is busy for a moment isn't further away."""
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        handler = swarm.members[0].handler
+        load, slow = handler._load, iter([0.2, 0.0, 0.2, 0.2])
+
+        def sometimes_slow() -> Load:
+            time.sleep(next(slow))
+            return load()
+
+        handler._load = sometimes_slow
+        [found] = (await round_trips(await swarm.servers(MODEL), None)).values()
+        assert found is not None and found < 0.15
+
+
+async def test_a_clients_route_goes_where_the_announced_way_is_short():
+    """Two servers continue the first, alike but for the way there: one of them is on another continent."""
+    async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm:
+        first, *others = swarm.members
+        record = first.record
+        for distant, near in (others, others[::-1]):
+            neighbours = neighbours_of(swarm, 0)
+            await neighbours.measure_some()
+            ways = {**neighbours.next_hop_seconds(), distant.peer_id: 0.4}
+            assert near.peer_id in ways
+            first.record = partial(lambda ways: replace(record(), next_hop_seconds=ways), ways)
+            for _ in range(3):
+                assert await in_client(swarm, second_hop, num_layers=4) == near.peer_id
+
+
+def second_hop(network: Network) -> PeerId:
+    """The server after the first one in the route that a short session gets."""
+    with session_of(network, num_layers=4) as session:
+        session.compute([[1, 2, 3]], [1])
+        return session.report()[1].peer_id
