@@ -11,14 +11,9 @@ from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
-from tests.end_to_end.burst import (
-    READY_SECONDS,
-    announce_phantoms,
-    burst,
-    fewest,
-    layers_of,
-    seconds_to_spread,
-)
+from scripts.benchmarks.swarm.phantoms import announce_phantoms
+from scripts.benchmarks.swarm.spread import fewest
+from tests.end_to_end.burst import READY_SECONDS, burst, layers_of, seconds_to_spread
 
 SPREAD_SECONDS = 5.0
 
@@ -51,7 +46,7 @@ def test_twelve_servers_that_start_together_hold_every_layer_three_times(smollm2
 async def test_records_of_servers_that_do_not_exist_change_nothing(smollm2: LayerStore):
     """Ten of them hold layers 10:30 on paper. Three servers still make the model whole."""
     async with Swarm.join((), Identity.ephemeral(), listen_maddrs=("/ip4/127.0.0.1/tcp/0",)) as swarm:
-        await announce_phantoms(swarm, smollm2, layers=Span(10, 30), number=10)
+        await announce_phantoms(swarm, smollm2.manifest, layers=Span(10, 30), number=10)
         with LocalSwarm(ready_timeout_seconds=READY_SECONDS) as servers:
             servers.initial_peers = list(swarm.addresses)
             burst(servers, 3, smollm2)

@@ -12,7 +12,8 @@ from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.swarm.swarm import Swarm
-from tests.end_to_end.burst import READY_SECONDS, burst, fewest, layers_of
+from scripts.benchmarks.swarm.spread import fewest
+from tests.end_to_end.burst import READY_SECONDS, burst, layers_of
 
 MENDED_SECONDS = 60.0
 """From the death of a third of the servers until every layer is served again."""

@@ -27,8 +27,9 @@ from p2pinfer.server.placement.moving import (
     look_seconds,
     may_go,
     may_move_again,
+    rivals_of,
 )
-from p2pinfer.server.placement.settling import LOOK_SECONDS
+from p2pinfer.server.placement.settling import LOOK_SECONDS, MOST_LOOKS
 from p2pinfer.server.placement.view import View
 from p2pinfer.swarm.census.strength import expected_stay
 from p2pinfer.types import Span
@@ -88,7 +89,10 @@ class Mover:
             await self._stay(announce)
 
     async def _consider(self, announce: Callable[[], Coroutine[Any, Any, object]]) -> Move | None:
-        """Where to go, if others let us go first. The intention is announced then. Raises SwarmError."""
+        """Where to go, if others let us go first. The intention is announced then. Raises SwarmError.
+
+        Rivals that should give way get some time to do it, or to say that they are on their way already.
+        """
         if not self._is_free_to_move():
             return None
         async with self._lookout.roll_call() as roll_call:
@@ -97,11 +101,17 @@ class Mover:
                 return None
             self.moves_to, self.is_undecided = first.span, True
             await announce()
-            await asyncio.sleep(jittered(LOOK_SECONDS, self._chance))
-            view = await self._lookout.look(roll_call, ANSWERS_SECONDS)
-        move = self._better(view)
-        if move is None or move.span != first.span or not may_go(self._intention(move), view.intentions):
-            return None
+            for _ in range(MOST_LOOKS):
+                await asyncio.sleep(jittered(LOOK_SECONDS, self._chance))
+                view = await self._lookout.look(roll_call, ANSWERS_SECONDS)
+                move = self._better(view)
+                if move is None or move.span != first.span:
+                    return None
+                ours = self._intention(move)
+                if not may_go(ours, view.intentions):
+                    return None
+                if not rivals_of(ours, view.intentions):
+                    break
         return move
 
     async def _prepare(self, move: Move, announce: Callable[[], Coroutine[Any, Any, object]]) -> bool:

@@ -5,7 +5,8 @@ are spread unevenly, and if of all the layers that it would leave or take the we
 can give. So every move makes the swarm better, and moves come to an end. What is near its end counts little:
 layers whose last server announces that it leaves attract others before it has gone.
 
-Two that see the same weakness say what they intend, and look again: one of them goes.
+Two that see the same weakness say what they intend, and look again: one of them goes. It waits until the
+other has given way: that one may have gone already, before it could see a rival.
 """
 
 from __future__ import annotations
@@ -116,13 +117,18 @@ def _gaps(holders: Holders, span: Span) -> int:
     return int(lacking.sum() - lacking[span.start : span.end].sum())
 
 
-def may_go(ours: Intention, others: Sequence[Intention]) -> bool:
-    """True unless another of better rank wants to take, or to leave, some of the same layers."""
-    return all(
-        ours.rank < other.rank
+def rivals_of(ours: Intention, others: Sequence[Intention]) -> list[Intention]:
+    """Those that want to take, or to leave, some of the same layers."""
+    return [
+        other
         for other in others
         if _overlap(ours.target, other.target) or _overlap(ours.origin, other.origin)
-    )
+    ]
+
+
+def may_go(ours: Intention, others: Sequence[Intention]) -> bool:
+    """True unless a rival has the better rank."""
+    return all(ours.rank < rival.rank for rival in rivals_of(ours, others))
 
 
 def may_move_again(moved_at: Sequence[float], now: float) -> bool:

@@ -137,7 +137,9 @@ def main() -> int:
     watch = Watch(speech)
     try:
         with AutoDistributedModelForCausalLM.from_pretrained(
-            parameters["store"], initial_peers=parameters["initial_peers"]
+            parameters["store"],
+            initial_peers=parameters["initial_peers"],
+            timeout=parameters.get("timeout", 60.0),
         ) as model:
             model.generation_config.eos_token_id = None  # no text ends early
             client = Client(model, parameters["prompts"], watch)

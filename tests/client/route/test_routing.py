@@ -176,6 +176,15 @@ def test_a_peer_is_never_its_own_next_hop():
     assert find_route(candidates, 8) == hops(("a", 0, 8))
 
 
+def test_ways_to_peers_that_are_no_candidates_do_not_count():
+    """One is of another class, and the session's hop is a candidate twice: as many as there are peers."""
+    other = server("other", 0, 4, numerics="m", to={"a": 0.001, "b": 0.001})
+    again = replace(fresh("a", 0, 8), next_hop_seconds={PeerId("other"): 0.001})
+    candidates = [held("a", 0, 4), again, fresh("b", 4, 8), other]
+    alone = [candidates[0], fresh("a", 0, 8), candidates[2]]
+    assert find_route(candidates, 8) == find_route(alone, 8)
+
+
 def test_a_hop_that_is_slow_enough_is_worth_replacing():
     candidates = [held("slow", 0, 8, seconds=0.1), fresh("quick", 0, 8)]
     assert find_route(candidates, 8) == hops(("quick", 0, 8))

@@ -24,7 +24,7 @@ from tests.swarm.conftest import MODEL, describe
 
 US = Identity.ephemeral()
 HOME = Span(0, 10)
-LOOKS = 4
+LOOKS = 8
 """A server that stays has looked so often; more is not waited for."""
 
 
@@ -165,6 +165,22 @@ async def test_of_two_that_want_the_same_layers_the_one_of_better_rank_goes(bett
 
     assert (await town.move() is None) is better
     assert town.announced[:2] == [(Span(20, 30), True), (None if better else Span(20, 30), False)]
+
+
+async def test_a_rival_of_worse_rank_that_has_decided_before_it_saw_us_goes_alone():
+    """Its decision takes a while to spread: at our second look it is still undecided."""
+    ours = rank_of(US.peer_id, MODEL, time.time())
+    rival = next(
+        one for one in iter(Identity.ephemeral, None) if rank_of(one.peer_id, MODEL, time.time()) > ours
+    )
+    fields: dict[str, Any] = {"layers": HOME, "moves_to": Span(20, 30), "decode": LayerSeconds(0.01)}
+    town = Town(*gap())
+    town.changes[2] = gap(describe(rival, **fields, is_undecided=True))
+    town.changes[3] = gap(describe(rival, **fields))
+
+    assert await town.move() is None
+    assert town.announced == [(Span(20, 30), True), (None, False)]
+    assert not town.fetched
 
 
 async def test_one_that_is_on_its_way_counts_where_it_goes():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from p2pinfer.model.engine.native.library import check
+from p2pinfer.model.engine.native.library import check, freed_with
 from p2pinfer.types import Span
 
 MAX_TOKENS = 1 << 24
@@ -34,7 +33,7 @@ class NativeCache:
         self.owner = owner
         self._library = library
         self._handle = handle
-        self._free = weakref.finalize(self, library.p2p_sequence_free, handle)
+        self._free = freed_with(self, library.p2p_sequence_free, handle)
         self._lock = lock
         self.layers = layers
         self._length = 0

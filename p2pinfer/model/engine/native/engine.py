@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import threading
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,7 +99,7 @@ class NativeEngine:
         handle = ctypes.c_void_p()
         check(self._library.p2p_model_create(ctypes.byref(described), ctypes.byref(handle)))
         self._handle = handle
-        weakref.finalize(self, self._library.p2p_model_free, handle)
+        library.freed_with(self, self._library.p2p_model_free, handle)
         for index, rotary in enumerate(shape.rotaries):
             frequencies = np.ascontiguousarray(rotary.frequencies, np.float32)
             check(self._library.p2p_model_set_rotary(handle, index, frequencies.ctypes.data, rotary.factor))

@@ -10,8 +10,11 @@ import ctypes
 import functools
 import importlib.machinery
 import os
+import weakref
+from collections.abc import Callable
 from ctypes import POINTER, c_float, c_int, c_int32, c_int64, c_uint32, c_void_p
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from p2pinfer.errors import StoreError, UsageError
 
@@ -23,6 +26,8 @@ LINEARS = ("q", "k", "v", "o", "gate", "up", "down")
 NORMS = ("attention", "mlp", "after_attention", "after_mlp", "query", "key")
 ISA_VARIABLE = "P2PINFER_NATIVE_ISA"
 """Forces an instruction set, for tests that compare them in programs of several processes."""
+
+Freeing: TypeAlias = "weakref.finalize[Any, Any]"
 
 _FOLDER = Path(__file__).resolve().parent
 
@@ -106,6 +111,16 @@ def library() -> ctypes.CDLL:
     if found is None:
         raise UsageError(reason)
     return found
+
+
+def freed_with(owner: object, free: Callable[[ctypes.c_void_p], None], handle: ctypes.c_void_p) -> Freeing:
+    """Have `free(handle)` called when `owner` goes, or before, when the result is called.
+
+    Not when the program ends: a thread that nobody waits for may still compute with it.
+    """
+    freeing: Freeing = weakref.finalize(owner, free, handle)
+    freeing.atexit = False
+    return freeing
 
 
 def available_isas() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +46,7 @@ class NativeInt8Matrix:
             )
         )
         self._handle = handle
-        weakref.finalize(self, self._library.p2p_matrix_free, handle)
+        library.freed_with(self, self._library.p2p_matrix_free, handle)
 
     @property
     def bytes(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -193,3 +195,28 @@ def test_weights_take_at_most_eleven_tenths_of_a_byte_each(smollm2: LayerStore):
     linear = sum(t.size for i in range(3) for t in smollm2.layer_tensors(i).values() if t.dtype == np.int8)
 
     assert linear <= engine.weight_bytes <= 1.1 * linear
+
+
+ENDING_PROGRAM = """
+import threading, time
+from p2pinfer.model.engine.base import Chunk
+from tests.model.engine.native.oracle import random_hidden, small_engine, small_shape
+shape = small_shape()
+engine, computing, many = small_engine(shape), threading.Event(), random_hidden(4096, shape.hidden)
+def compute():
+    while True:
+        cache = engine.new_cache()
+        computing.set()
+        engine.forward([Chunk(cache, many)])
+        cache.release()
+threading.Thread(target=compute, daemon=True).start()
+computing.wait()
+time.sleep(0.05)
+"""
+
+
+def test_a_program_may_end_while_a_thread_computes() -> None:
+    """As a server does that is asked to leave while it measures the speed of the layers it has loaded."""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", ENDING_PROGRAM], check=False, timeout=60)
+        assert done.returncode == 0

@@ -1,0 +1,38 @@
+"""Records of servers that don't exist: anybody can sign and publish them."""
+
+from __future__ import annotations
+
+import time
+
+from p2pinfer.identity import Identity
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode, model_key
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.types import Span
+
+_LIFETIME_SECONDS = 500.0
+
+
+async def announce_phantoms(swarm: Swarm, manifest: Manifest, layers: Span, number: int) -> None:
+    """Publish so many of them: each second one claims to serve, the others to join.
+
+    `swarm` is a member that keeps records, not a client.
+    """
+    now = time.time()
+    presence = swarm._membership.presence()
+    for index in range(number):
+        identity = Identity.ephemeral()
+        record = Announcement(
+            peer_id=identity.peer_id,
+            model=manifest.hash,
+            model_name=manifest.name,
+            num_layers=manifest.num_layers,
+            layers=layers,
+            state=ServerState.SERVING if index % 2 else ServerState.JOINING,
+            numerics="native-w8a8h64-1",
+            announced_at=now,
+            expires_at=now + _LIFETIME_SECONDS,
+        )
+        stored = Record(peer_id=identity.peer_id, data=encode(record, identity), expires_at=record.expires_at)
+        assert await presence.run(presence.node.put(model_key(manifest.hash), stored))
