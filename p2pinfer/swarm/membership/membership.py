@@ -244,11 +244,14 @@ class Membership:
         try:
             async with asyncio.timeout(self._config.startup_timeout_seconds):
                 peers = [PeerID(peer_id_to_bytes(peer)) for peer in self._initial]
-                differences = sorted(await node.meet(peers))
-                if not differences:
+                failures = 0
+                while not (differences := sorted(await node.meet(peers))):
                     if not presence.alone:
                         return
-                    raise unreachable(self._config.initial_peers)
+                    failures += 1
+                    if failures == self._pace.most_meetings:
+                        raise unreachable(self._config.initial_peers)
+                    await asyncio.sleep(self._pace.meetings.seconds(failures))
                 _check_clock(differences[len(differences) // 2])
                 await node.find_nearest_nodes([node.node_id])
         except TimeoutError as error:
