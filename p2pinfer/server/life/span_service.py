@@ -36,7 +36,7 @@ from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.tasks import all_of, first_of
+from p2pinfer.tasks import all_of, ending, first_of
 from p2pinfer.types import short_id
 from p2pinfer.wire.status import Reason, Refused
 
@@ -159,12 +159,19 @@ class SpanService:
     async def _drain_when_moving(
         self, heartbeats: Heartbeats, announce: Callable[[], Coroutine[Any, Any, object]]
     ) -> None:
-        """Return when other layers need this server more, and open sessions have moved, or had time to."""
+        """Return when other layers need this server more, and open sessions have moved, or had time to.
+
+        Never when the owner ends the period, before or meanwhile.
+        """
         period = self._period
         if self._mover is None:
             await asyncio.Event().wait()
             return
-        move = await self._mover.wait(announce)
+        async with ending(asyncio.create_task(self._mover.wait(announce))) as going:
+            await first_of(asyncio.wait({going}), period.stopping.wait())
+        if period.stopping.is_set():  # where others need it doesn't matter any more
+            await asyncio.Event().wait()
+        move = going.result()
         seconds = min(MOVE_DRAIN_SECONDS, period.drain_seconds())
         self._leaves_at = time.time() + seconds
         heartbeats.announce_soon()
@@ -206,7 +213,7 @@ class SpanService:
     def _describe(self, reachable: Reachable) -> Announcement:
         """The record as it is now."""
         leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
-        mover = self._mover
+        mover = None if self._period.stopping.is_set() else self._mover  # who leaves goes nowhere else
         record = dataclasses.replace(
             self._span.claim,
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
