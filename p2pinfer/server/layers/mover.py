@@ -20,6 +20,7 @@ from p2pinfer.server.layers.lookout import Lookout
 from p2pinfer.server.placement.choice import rates_of
 from p2pinfer.server.placement.moving import (
     LEAST_STAY_SECONDS,
+    MOST_YIELDS,
     Intention,
     Move,
     better_move,
@@ -73,6 +74,7 @@ class Mover:
         self._say = say
         self._chance = chance
         self._pause_seconds = look_seconds(1)
+        self._yields = 0  # in a row
 
     async def wait(self, announce: Callable[[], Coroutine[Any, Any, object]]) -> Move:
         """Return when the server should go, with all that it needs there. `announce` publishes its record."""
@@ -94,14 +96,19 @@ class Mover:
         async with self._lookout.roll_call() as roll_call:
             first = self._better(await self._lookout.look(roll_call, ANSWERS_SECONDS))
             if first is None:
+                self._yields = 0
                 return None
             self.moves_to, self.is_undecided = first.span, True
             await announce()
             await asyncio.sleep(jittered(LOOK_SECONDS, self._chance))
             view = await self._lookout.look(roll_call, ANSWERS_SECONDS)
         move = self._better(view)
-        if move is None or move.span != first.span or not may_go(self._intention(move), view.intentions):
+        if move is None or move.span != first.span:
             return None
+        if self._yields < MOST_YIELDS and not may_go(self._intention(move), view.intentions):
+            self._yields += 1
+            return None
+        self._yields = 0
         return move
 
     async def _prepare(self, move: Move, announce: Callable[[], Coroutine[Any, Any, object]]) -> bool:
