@@ -115,7 +115,7 @@ def known_links(
     place = np.full(len(ways.numbers), -1)
     place[numbers[here]] = here
     senders, receivers = place[ways.senders], place[ways.receivers]
-    if len(here) < len(place):
+    if (place < 0).any():  # a peer may have several candidates, or none
         both = np.flatnonzero((senders >= 0) & (receivers >= 0))
         senders, receivers, seconds = senders[both], receivers[both], ways.seconds[both] * way_weight
     else:
