@@ -45,6 +45,8 @@ LEAVE_SECONDS = 2.0
 
 MOVE_DRAIN_SECONDS = 20.0
 """How long a server that moves waits for its sessions at most: other layers wait for it."""
+GAP_DRAIN_SECONDS = 5.0
+"""The same if those layers have no server: most sessions stand still until it is there, and can't move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,8 @@ class SpanService:
         if period.stopping.is_set():  # where others need it doesn't matter any more
             await asyncio.Event().wait()
         move = going.result()
-        seconds = min(MOVE_DRAIN_SECONDS, period.drain_seconds())
+        patience = GAP_DRAIN_SECONDS if move.gaps else MOVE_DRAIN_SECONDS
+        seconds = min(patience, period.drain_seconds())
         self._leaves_at = time.time() + seconds
         heartbeats.announce_soon()
         await drain(self._sessions, seconds, period.leaving, period.say)

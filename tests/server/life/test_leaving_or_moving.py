@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from p2pinfer.server.life.span_service import GAP_DRAIN_SECONDS, MOVE_DRAIN_SECONDS
 from p2pinfer.server.placement.moving import Move
 from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.types import Span
@@ -19,7 +20,8 @@ from tests.server.wire_client import until, wire_client
 class Eager:
     """A mover that wants to go, and does so when the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gaps: int = 1) -> None:
+        self.gaps = gaps
         self.moves_to: Span | None = None
         self.is_undecided = False
         self.goes = asyncio.Event()
@@ -28,7 +30,7 @@ class Eager:
         self.moves_to = Span(1, 2)
         await announce()
         await self.goes.wait()
-        return Move(span=self.moves_to, gaps=1, weakest=0.0, then=1.0)
+        return Move(span=self.moves_to, gaps=self.gaps, weakest=1.0, then=2.0)
 
 
 @pytest.mark.parametrize("drains", [False, True])
@@ -54,3 +56,12 @@ async def test_a_server_that_its_owner_ends_goes_nowhere_else(drains: bool):
         await running.ended()
         assert board.states[-1] == "LEFT"
         assert running.service.move is None
+
+
+@pytest.mark.parametrize(("gaps", "seconds"), [(0, MOVE_DRAIN_SECONDS), (1, GAP_DRAIN_SECONDS)])
+async def test_sessions_that_wait_for_a_server_do_not_hold_it_up_for_long(gaps: int, seconds: float):
+    mover = Eager(gaps=gaps)
+    async with program(mover=mover) as running, wire_client() as client:
+        route = await client.route(running.member)
+        mover.goes.set()
+        assert (await route.hops[0].frame()).draining.seconds == seconds
