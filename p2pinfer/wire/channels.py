@@ -7,20 +7,25 @@ the rest after a minute.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
+from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.traffic import DIRECT, TUNNELLED, Traffic
+
+_Answer = TypeVar("_Answer")
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """The largest gRPC message: an opening with a record of 4 KB inside is the longest. Activations use lanes."""
@@ -197,3 +202,40 @@ async def _ready(channel: grpc.aio.Channel) -> bool:
         await channel.wait_for_state_change(state)
         state = channel.get_state(try_to_connect=True)
     return True
+
+
+def inference_stub(channel: grpc.aio.Channel) -> Any:
+    """The calls of a server that may be anybody's: an answer that can't be parsed is None, see `parsed`."""
+    return InferenceStub(_Quiet(channel))
+
+
+def parsed(peer_id: PeerId, answer: _Answer | None) -> _Answer:
+    """Return an answer of `inference_stub`. Raises HopFailedError for one that can't be parsed."""
+    if answer is None:
+        raise HopFailedError(peer_id, "its answer can't be parsed")
+    return answer
+
+
+class _Quiet:
+    """A channel for which answers that can't be parsed are None.
+
+    gRPC does the same, and logs a traceback for each: strangers could fill the log with them.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    def unary_unary(self, method: str, *, response_deserializer: Any, **options: Any) -> Any:
+        parse = partial(_or_none, response_deserializer)
+        return self._channel.unary_unary(method, response_deserializer=parse, **options)
+
+    def unary_stream(self, method: str, *, response_deserializer: Any, **options: Any) -> Any:
+        parse = partial(_or_none, response_deserializer)
+        return self._channel.unary_stream(method, response_deserializer=parse, **options)
+
+
+def _or_none(parse: Callable[[bytes], _Answer], data: bytes) -> _Answer | None:
+    try:
+        return parse(data)
+    except DecodeError:
+        return None

@@ -17,9 +17,8 @@ from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.channels import ChannelPool, inference_stub, parsed
 from p2pinfer.wire.dialling import Address, Tunnel
-from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
 from p2pinfer.wire.status import refusal_of
@@ -38,7 +37,7 @@ class GrpcCarrier:
     async def open(self, address: Address, opening: pb.Opening) -> AsyncIterator[GrpcHopCall]:
         """Open a session."""
         async with self._pool.connected(address) as channel:
-            stub: Any = InferenceStub(channel)
+            stub = inference_stub(channel)
             call = GrpcHopCall(address.peer_id, stub.Session(opening), self._pool)
             try:
                 yield call
@@ -69,7 +68,7 @@ class GrpcCarrier:
         async def measure(stub: Any) -> Pong:
             await stub.Ping(pb.PingRequest())
             started = time.perf_counter()
-            reply = await stub.Ping(pb.PingRequest())
+            reply = parsed(address.peer_id, await stub.Ping(pb.PingRequest()))
             return pong(address, reply, time.perf_counter() - started)
 
         return await self._ask(address, measure)
@@ -98,7 +97,7 @@ class GrpcCarrier:
         """Make a call. A connection that fails is not used again."""
         async with self._pool.connected(address) as channel:
             try:
-                return await ask(InferenceStub(channel))
+                return parsed(address.peer_id, await ask(inference_stub(channel)))
             except grpc.aio.AioRpcError as error:
                 if refusal_of(error) is None:
                     await self._pool.forget(address.peer_id)
@@ -123,8 +122,8 @@ class GrpcHopCall:
             raise _failure(self._peer_id, error) from error
         if frame is grpc.aio.EOF:
             raise await self._why_ended()
-        assert isinstance(frame, pb.ServerFrame)
-        return frame
+        answer: pb.ServerFrame = parsed(self._peer_id, frame)
+        return answer
 
     async def close(self) -> None:
         """End the call."""

@@ -106,7 +106,10 @@ class Asking:
         self._is_last_resort = True
         self._ping(self._instead())
         if not self._waiting:
-            return False
+            if self._most_now():
+                return False
+            await asyncio.sleep(_ROUND_SECONDS)  # other searches have asked as many as may be asked at a time
+            return True
         await self.answer(timeout_seconds=_ROUND_SECONDS)
         return True
 

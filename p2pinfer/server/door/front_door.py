@@ -5,7 +5,8 @@ accepted here and handed to the code that runs sessions.
 
 Each connection has a unix socket of its own to gRPC, and the socket has a name, by which gRPC tells on which
 connection a call is open (`open_calls.py`). When all places are taken, the connection that has been idle
-longest makes room for a newcomer. One with an open session never does.
+longest makes room for a newcomer, or else one whose calls are no sessions. One with an open session never
+does.
 """
 
 from __future__ import annotations
@@ -113,12 +114,12 @@ class FrontDoor:
         task.add_done_callback(end)
 
     async def _shed(self) -> bool:
-        """Close the connection that has been idle longest. False if none is idle."""
-        name = self._guests.longest_idle()
+        """Close the connection that is the first to go. False if all have open sessions."""
+        name = self._guests.first_to_go()
         if name is None:
             return False
         self._guests.left(name)
-        logger.debug("a connection is closed that was idle longest, to make room")
+        logger.debug("a connection without a session is closed, to make room")
         await cancel_and_wait(self._tasks.get(name))
         return True
 

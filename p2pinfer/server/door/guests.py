@@ -1,7 +1,9 @@
 """The connections behind the door: which of them are in use, and which one makes room for a newcomer. Pure.
 
 A connection is in use while a call is open on it: a session's call lasts as long as the session. Clients keep
-connections that they may need again, so a server that is known to many has many idle ones.
+connections that they may need again, so a server that is known to many has many idle ones. Sessions are few:
+a server takes no more than it has room for. Other calls cost a stranger nothing. Who has only such ones open
+makes room as well, if nobody is idle: else a thousand of them would shut out everybody.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ class Guests:
 
     def __init__(self) -> None:
         self._idle: OrderedDict[str, None] = OrderedDict()  # the one that was used last stands last
-        self._calls: dict[str, int] = {}  # open calls of those in use
+        self._calls: dict[str, int] = {}  # open calls of those in use; who came into use last stands last
+        self._sessions: dict[str, int] = {}  # those of them that are sessions
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._calls)
@@ -27,26 +30,39 @@ class Guests:
         """A connection has ended; harmless if that is known."""
         self._idle.pop(name, None)
         self._calls.pop(name, None)
+        self._sessions.pop(name, None)
 
-    def call_began(self, name: str) -> None:
+    def call_began(self, name: str, *, is_session: bool) -> None:
         """A call began on a connection; harmless if there is no such connection any more."""
         if name in self._idle:
             del self._idle[name]
             self._calls[name] = 1
         elif name in self._calls:
             self._calls[name] += 1
+        else:
+            return
+        if is_session:
+            self._sessions[name] = self._sessions.get(name, 0) + 1
 
-    def call_ended(self, name: str) -> None:
+    def call_ended(self, name: str, *, is_session: bool) -> None:
         """A call has ended, for which `call_began` was called."""
         calls = self._calls.get(name)
         if calls is None:
             return
+        if is_session and (sessions := self._sessions.pop(name, 0)) > 1:
+            self._sessions[name] = sessions - 1
         if calls > 1:
             self._calls[name] = calls - 1
         else:
             del self._calls[name]
             self._idle[name] = None
 
-    def longest_idle(self) -> str | None:
-        """The connection that makes room if there is no other; None if all are in use."""
-        return next(iter(self._idle), None)
+    def first_to_go(self) -> str | None:
+        """The connection that makes room if there is no other; None if all have open sessions.
+
+        The one that has been idle longest; if none is idle, the one without a session that has been in use
+        longest.
+        """
+        if (idle := next(iter(self._idle), None)) is not None:
+            return idle
+        return next((name for name in self._calls if name not in self._sessions), None)

@@ -64,8 +64,7 @@ class Handler(InferenceServicer):
                             idle_seconds=self._sessions.idle_seconds,
                             receipt_tokens=self._sessions.accounts.receipt_tokens,
                         )
-                        await context.write(pb.ServerFrame(opened=opened))
-                        raise await _end_of(lease, context)
+                        raise await _end_of(lease, context, pb.ServerFrame(opened=opened))
 
     async def SetUpstream(self, request: pb.SetUpstreamRequest, context: Context) -> pb.SetUpstreamReply:
         """Let the session's steps come on a lane with another key."""
@@ -108,7 +107,15 @@ class Handler(InferenceServicer):
         return reply
 
 
-async def _end_of(lease: Lease, context: Context) -> Refused:
-    """Write what the client is to be told until the session ends. Returns why it ended."""
-    async with ending(asyncio.create_task(lease.outbox.drain_forever(context))):
+async def _end_of(lease: Lease, context: Context, first: pb.ServerFrame) -> Refused:
+    """Write `first`, and what else the client is to be told, until the session ends. Returns why it ended.
+
+    A client that reads nothing holds up its frames, and not the end.
+    """
+    async with ending(asyncio.create_task(_tell(lease, context, first))):
         return await asyncio.shield(lease.ended)
+
+
+async def _tell(lease: Lease, context: Context, first: pb.ServerFrame) -> None:
+    await context.write(first)
+    await lease.outbox.drain_forever(context)

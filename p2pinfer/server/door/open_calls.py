@@ -10,6 +10,8 @@ import grpc
 
 from p2pinfer.server.door.guests import Guests
 
+SESSION_METHOD = "/p2pinfer.wire.Inference/Session"
+
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -31,22 +33,23 @@ class OpenCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has n
             if handler.response_streaming
             else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
         )
-        return make(self._counted(method), handler.request_deserializer, handler.response_serializer)
+        counted = self._counted(method, is_session=handler_call_details.method == SESSION_METHOD)
+        return make(counted, handler.request_deserializer, handler.response_serializer)
 
-    def _counted(self, method: Method) -> Method:
+    def _counted(self, method: Method, *, is_session: bool) -> Method:
         async def call(request: Any, context: Any) -> Any:
-            with self._open(guest_of(context.peer())):
+            with self._open(guest_of(context.peer()), is_session=is_session):
                 return await method(request, context)
 
         return call
 
     @contextmanager
-    def _open(self, guest: str) -> Iterator[None]:
-        self._guests.call_began(guest)
+    def _open(self, guest: str, *, is_session: bool) -> Iterator[None]:
+        self._guests.call_began(guest, is_session=is_session)
         try:
             yield
         finally:
-            self._guests.call_ended(guest)
+            self._guests.call_ended(guest, is_session=is_session)
 
 
 def guest_of(peer: str) -> str:

@@ -20,6 +20,7 @@ from p2pinfer.server.layers.lookout import Lookout
 from p2pinfer.server.placement.choice import rates_of
 from p2pinfer.server.placement.moving import (
     LEAST_STAY_SECONDS,
+    MOST_YIELDS,
     Intention,
     Move,
     better_move,
@@ -74,6 +75,7 @@ class Mover:
         self._say = say
         self._chance = chance
         self._pause_seconds = look_seconds(1)
+        self._yields = 0  # in a row
 
     async def wait(self, announce: Callable[[], Coroutine[Any, Any, object]]) -> Move:
         """Return when the server should go, with all that it needs there. `announce` publishes its record."""
@@ -98,6 +100,7 @@ class Mover:
         async with self._lookout.roll_call() as roll_call:
             first = self._better(await self._lookout.look(roll_call, ANSWERS_SECONDS))
             if first is None:
+                self._yields = 0
                 return None
             self.moves_to, self.is_undecided = first.span, True
             await announce()
@@ -108,10 +111,12 @@ class Mover:
                 if move is None or move.span != first.span:
                     return None
                 ours = self._intention(move)
-                if not may_go(ours, view.intentions):
+                if self._yields < MOST_YIELDS and not may_go(ours, view.intentions):
+                    self._yields += 1
                     return None
                 if not rivals_of(ours, view.intentions):
                     break
+        self._yields = 0
         return move
 
     async def _prepare(self, move: Move, announce: Callable[[], Coroutine[Any, Any, object]]) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from p2pinfer.errors import EngineError, StoreError
+from p2pinfer.errors import EngineError, ModelError, StoreError
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.names import layer_file, layer_files
 from p2pinfer.model.layer_store.store import LayerStore
@@ -24,7 +25,7 @@ from p2pinfer.server.life.model_loading import load_layers
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService
 from p2pinfer.server.machine.memory import return_memory
-from p2pinfer.server.placement.moving import Move
+from p2pinfer.server.placement.moving import MOST_MOVES_PER_HOUR, Move
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.sharing.give.gate import Gate
 from p2pinfer.sharing.give.service import SharingService
@@ -67,11 +68,15 @@ class LayerService:
             while True:
                 try:
                     move = await self._serve_span(claim, reception, reachable)
-                except EngineError as error:
+                except (EngineError, ModelError) as error:
                     if former is None or period.ready.is_set():
                         raise
-                    period.say(f"layers {self.choice.layers} can't be used: {error}; back to {former}")
+                    words = f"layers {self.choice.layers} can't be used: {error}; back to {former}"
+                    period.say(words)
+                    period.explain(words)
                     self.choice.layers, former = former, None
+                    # It would fail again, and sessions would have to move for nothing.
+                    self.moved_at.extend([time.time()] * MOST_MOVES_PER_HOUR)
                     continue
                 if move is None:
                     return

@@ -36,7 +36,7 @@ from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import dial
-from p2pinfer.tasks import all_of, first_of
+from p2pinfer.tasks import all_of, ending, first_of
 from p2pinfer.types import short_id
 from p2pinfer.wire.status import Reason, Refused
 
@@ -45,6 +45,8 @@ LEAVE_SECONDS = 2.0
 
 MOVE_DRAIN_SECONDS = 20.0
 """How long a server that moves waits for its sessions at most: other layers wait for it."""
+GAP_DRAIN_SECONDS = 5.0
+"""The same if those layers have no server: most sessions stand still until it is there, and can't move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +161,21 @@ class SpanService:
     async def _drain_when_moving(
         self, heartbeats: Heartbeats, announce: Callable[[], Coroutine[Any, Any, object]]
     ) -> None:
-        """Return when other layers need this server more, and open sessions have moved, or had time to."""
+        """Return when other layers need this server more, and open sessions have moved, or had time to.
+
+        Never when the owner ends the period, before or meanwhile.
+        """
         period = self._period
         if self._mover is None:
             await asyncio.Event().wait()
             return
-        move = await self._mover.wait(announce)
-        seconds = min(MOVE_DRAIN_SECONDS, period.drain_seconds())
+        async with ending(asyncio.create_task(self._mover.wait(announce))) as going:
+            await first_of(asyncio.wait({going}), period.stopping.wait())
+        if period.stopping.is_set():  # where others need it doesn't matter any more
+            await asyncio.Event().wait()
+        move = going.result()
+        patience = GAP_DRAIN_SECONDS if move.gaps else MOVE_DRAIN_SECONDS
+        seconds = min(patience, period.drain_seconds())
         self._leaves_at = time.time() + seconds
         heartbeats.announce_soon()
         await drain(self._sessions, seconds, period.leaving, period.say)
@@ -206,7 +216,7 @@ class SpanService:
     def _describe(self, reachable: Reachable) -> Announcement:
         """The record as it is now."""
         leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
-        mover = self._mover
+        mover = None if self._period.stopping.is_set() else self._mover  # who leaves goes nowhere else
         record = dataclasses.replace(
             self._span.claim,
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,

@@ -14,9 +14,8 @@ from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.channels import ChannelPool, inference_stub, parsed
 from p2pinfer.wire.dialling import Address, Tunnel
-from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 
 CONNECT_SECONDS = 4.0
 """For each way to a peer."""
@@ -46,7 +45,7 @@ async def _round_trip(
     address = Address(record.peer_id, record.endpoints, record.certificate)
     try:
         async with pool.connected(address) as channel:
-            stub: Any = InferenceStub(channel)
+            stub = inference_stub(channel)
             async with turn, asyncio.timeout(ANSWER_SECONDS):
                 seconds = [await _ping(stub, record.peer_id) for _ in range(PINGS)]
     except (HopFailedError, TimeoutError, grpc.aio.AioRpcError):
@@ -55,9 +54,9 @@ async def _round_trip(
 
 
 async def _ping(stub: Any, peer_id: PeerId) -> float:
-    """Raises HopFailedError if another server answers: address and certificate can be copied."""
+    """Raises HopFailedError if another server answers, or nonsense: address and certificate can be copied."""
     began = time.perf_counter()
-    reply: pb.PingReply = await stub.Ping(pb.PingRequest())
+    reply: pb.PingReply = parsed(peer_id, await stub.Ping(pb.PingRequest()))
     seconds = time.perf_counter() - began
     if reply.server != peer_id:
         raise HopFailedError(peer_id, "another server answers at its address")

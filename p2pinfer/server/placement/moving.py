@@ -29,6 +29,10 @@ those that the server leaves are nearly as weak."""
 
 MOST_MOVES_PER_HOUR = 4
 
+MOST_YIELDS = 3
+"""So often in a row a server lets others go first. Who wants to move does so within seconds, or stays: one
+that says it for ever, with a rank that it has searched for, would keep everybody where they are."""
+
 LEAST_STAY_SECONDS = 600.0
 """A server that leaves sooner doesn't move any more: it would spend the rest of its stay on it."""
 
@@ -74,6 +78,8 @@ class Move:
     def __str__(self) -> str:
         if self.gaps:
             return f"{self.gaps} of them {'has' if self.gaps == 1 else 'have'} no other server"
+        if not self.weakest:
+            return "the weakest of them carry nothing now"
         return f"the weakest layers of those then carry {self.then / self.weakest:.2f} times as much"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import grpc
 
@@ -15,9 +15,8 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import ChannelPool
+from p2pinfer.wire.channels import ChannelPool, inference_stub, parsed
 from p2pinfer.wire.dialling import Address, Tunnel
-from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.status import refusal_of
 
 CONNECT_SECONDS = 2.0
@@ -78,8 +77,8 @@ class RollCall:
         address = Address(record.peer_id, record.endpoints, record.certificate)
         try:
             async with asyncio.timeout(_ASK_SECONDS), self._pool.connected(address) as channel:
-                stub: Any = InferenceStub(channel)
-                reply: pb.PingReply = await stub.Ping(pb.PingRequest())
+                stub = inference_stub(channel)
+                reply: pb.PingReply = parsed(record.peer_id, await stub.Ping(pb.PingRequest()))
         except grpc.aio.AioRpcError as error:
             return record.state is ServerState.JOINING and refusal_of(error) is not None
         except (HopFailedError, TimeoutError):

@@ -53,8 +53,8 @@ def own_stay(leaves_at: float | None, now: float) -> float:
 
 def _stays(record: Announcement, now: float) -> bool:
     """True if it will be at its destination when a move that begins now is over."""
-    if is_moving(record):
-        return True
+    if record.state is ServerState.DRAINING:  # it leaves its layers, and comes to others
+        return is_moving(record)
     leaves = record.leaves_at is not None and record.leaves_at - now < MOVE_SECONDS
     return record.state in (ServerState.JOINING, ServerState.SERVING) and not leaves
 

@@ -15,6 +15,7 @@ from p2pinfer.client.reach.pong import Pong
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.route.directory import Directory
 from p2pinfer.client.route.experience import ServerLife
+from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.prices import Work
 from p2pinfer.client.route.shortage import Why
 from p2pinfer.client.route.whom_to_ping import EVERYBODY, MOST_PINGED
@@ -263,3 +264,22 @@ def test_replacements_are_kept_in_touch_with_all_of_a_few_and_some_of_many(
     assert world.pinged == []
     world.keep_fresh(every_seconds=15.0, for_seconds=16.0)
     assert 0 < len(world.pinged) <= at_most
+
+
+def test_a_search_that_may_ask_nobody_yet_waits_until_it_may(world: World):
+    """Other searches have asked as many silent servers as may be asked at a time."""
+    world.silent.update(world.add(400, Span(0, 8), "silent", seconds=0.0001))
+
+    async def search() -> list[HopServer]:
+        others = [asyncio.create_task(world.directory.route()) for _ in range(4)]
+        await asyncio.sleep(1.6)
+        assert world.directory.experience.pings_under_way >= 192
+        world.add(200, Span(0, 8), "here")
+        try:
+            return await world.directory.route()
+        finally:
+            for other in others:
+                other.cancel()
+            await asyncio.wait(others)
+
+    assert kinds(server.hop.peer_id for server in world.run(search())) == {"here"}

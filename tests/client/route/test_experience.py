@@ -7,9 +7,15 @@ import dataclasses
 import pytest
 
 from p2pinfer.client.reach.carrier import Carrier
+from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
 from p2pinfer.client.route.experience import Experience, life_of
+from p2pinfer.client.route.whom_to_ping import Standing
+from p2pinfer.errors import HopFailedError
 from p2pinfer.identity import Identity
 from p2pinfer.types import LayerSeconds
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.dialling import Address
+from tests.server.placement.test_roll_call import babbling
 from tests.swarm.conftest import describe
 
 NO_CARRIER: Carrier = None  # type: ignore[assignment]  # these tests ping no server
@@ -34,3 +40,19 @@ async def test_a_measurement_never_makes_a_server_faster_than_it_says_it_is():
     experience = Experience(NO_CARRIER)
     experience.measured(life_of(RECORD), 0.001, context_tokens=8192)
     assert experience.seconds_per_layer(RECORD, 0) == pytest.approx(0.001)
+
+
+async def test_a_server_that_answers_nonsense_is_doubted_like_one_that_is_silent():
+    """Its session fails as a lost one does."""
+    carrier = GrpcCarrier(tunnel=None)
+    experience = Experience(carrier)
+    async with babbling(RECORD) as liar:
+        await experience.ping(liar)
+        address = Address(liar.peer_id, liar.endpoints, liar.certificate)
+        async with carrier.open(address, pb.Opening()) as call:
+            with pytest.raises(HopFailedError, match="can't be parsed"):
+                await call.frame()
+    await carrier.close()
+
+    assert experience.standing(life_of(liar), 15.0) is Standing.DOUBTED
+    assert not experience.answered(life_of(liar), 15.0)

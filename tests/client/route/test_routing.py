@@ -13,6 +13,7 @@ from itertools import pairwise
 import pytest
 
 from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate, RouteHop
+from p2pinfer.client.route.links import Ways
 from p2pinfer.client.route.routing import NEARLY_EQUAL, cheapest_seconds, find_route, name_layers
 from p2pinfer.errors import NoRouteError
 from p2pinfer.types import PeerId, Span
@@ -60,6 +61,17 @@ def hops(*route: tuple[str, int, int]) -> list[RouteHop]:
 def test_one_server_with_everything_beats_two_with_halves():
     servers = [server("a", 0, 4), server("b", 4, 8), server("whole", 0, 8)]
     assert find_route(servers, 8) == hops(("whole", 0, 8))
+
+
+def test_a_peer_has_two_candidates_and_another_none():
+    """A hop that is held and could be entered anew, and a server that is announced and doesn't answer."""
+    gone = server("gone", 4, 8, to={"a": 0.001})
+    here = [server("a", 0, 4, to={"gone": 0.001, "b": 0.001}), server("b", 4, 8)]
+    ways = Ways.of([*here, gone])
+    assert find_route([held("a", 0, 4), *here], 8, ways=ways) == [
+        replace(hops(("a", 0, 4))[0], held=True),
+        *hops(("b", 4, 8)),
+    ]
 
 
 def test_a_near_pair_beats_a_far_whole():

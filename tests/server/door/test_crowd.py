@@ -94,7 +94,7 @@ async def ends(reader: asyncio.StreamReader) -> bool:
     return await asyncio.wait_for(reader.read(), SECONDS) == b""
 
 
-async def test_when_all_places_are_taken_the_longest_idle_connection_is_closed(tmp_path):
+async def test_when_all_places_are_taken_the_first_to_go_connection_is_closed(tmp_path):
     path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
     async with await echo_service(path), door_to(path, most=2).open([listener]):
         async with guest_of(listener) as first, guest_of(listener) as second, guest_of(listener) as third:
@@ -107,13 +107,13 @@ async def test_where_all_connections_are_in_use_a_newcomer_is_turned_away(tmp_pa
     path, listener, guests = tmp_path / "grpc.sock", listen_on("127.0.0.1:0"), Guests()
     async with await echo_service(path), door_to(path, guests, most=1).open([listener]):
         async with guest_of(listener) as first:
-            busy = guests.longest_idle()
+            busy = guests.first_to_go()
             assert busy is not None
-            guests.call_began(busy)
+            guests.call_began(busy, is_session=True)
             newcomer, writer = await asyncio.open_connection(*listener.getsockname())
             assert await ends(newcomer)
             writer.close()
-            guests.call_ended(busy)
+            guests.call_ended(busy, is_session=True)
             assert await ask(listener, b"\x16") == b"\x16"
             assert await ends(first)
 

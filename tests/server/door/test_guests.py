@@ -17,34 +17,50 @@ def guests_of(*names: str) -> Guests:
 
 def test_the_one_that_has_been_idle_longest_goes_first():
     guests = guests_of("a", "b", "c")
-    assert guests.longest_idle() == "a"
-    guests.call_began("a")
-    guests.call_ended("a")
-    assert guests.longest_idle() == "b"
+    assert guests.first_to_go() == "a"
+    guests.call_began("a", is_session=True)
+    guests.call_ended("a", is_session=True)
+    assert guests.first_to_go() == "b"
     guests.left("b")
-    assert guests.longest_idle() == "c"
+    assert guests.first_to_go() == "c"
 
 
 def test_one_with_an_open_call_never_goes():
     guests = guests_of("a")
-    guests.call_began("a")
-    guests.call_began("a")
-    guests.call_ended("a")
-    assert guests.longest_idle() is None
-    guests.call_ended("a")
-    assert guests.longest_idle() == "a"
+    guests.call_began("a", is_session=True)
+    guests.call_began("a", is_session=True)
+    guests.call_ended("a", is_session=True)
+    assert guests.first_to_go() is None
+    guests.call_ended("a", is_session=True)
+    assert guests.first_to_go() == "a"
+
+
+def test_where_nobody_is_idle_one_without_a_session_goes_and_the_longest_in_use_first():
+    guests = guests_of("a", "b", "c")
+    guests.call_began("c", is_session=False)
+    guests.call_began("b", is_session=False)
+    guests.call_began("b", is_session=True)
+    assert guests.first_to_go() == "a"
+    guests.call_began("a", is_session=False)
+    assert guests.first_to_go() == "c"
+    guests.left("c")
+    assert guests.first_to_go() == "a"
+    guests.left("a")
+    assert guests.first_to_go() is None
+    guests.call_ended("b", is_session=True)
+    assert guests.first_to_go() == "b"
 
 
 def test_calls_of_a_connection_that_has_gone_change_nothing():
     guests = guests_of("a", "b")
-    guests.call_began("b")
+    guests.call_began("b", is_session=True)
     guests.left("b")
     guests.left("b")
-    guests.call_ended("b")
-    guests.call_began("b")
-    guests.call_ended("nobody")
+    guests.call_ended("b", is_session=True)
+    guests.call_began("b", is_session=True)
+    guests.call_ended("nobody", is_session=True)
     assert len(guests) == 1
-    assert guests.longest_idle() == "a"
+    assert guests.first_to_go() == "a"
 
 
 def test_whatever_happens_everybody_is_counted_once():
@@ -56,15 +72,15 @@ def test_whatever_happens_everybody_is_counted_once():
             guests.arrived(name)
             here[name] = 0
         elif chance.random() < 0.5:
-            guests.call_began(name)
+            guests.call_began(name, is_session=True)
             here[name] += 1
         elif here[name]:
-            guests.call_ended(name)
+            guests.call_ended(name, is_session=True)
             here[name] -= 1
         elif number % 3 == 0:
             guests.left(name)
             del here[name]
-        idle = guests.longest_idle()
+        idle = guests.first_to_go()
         assert len(guests) == len(here)
         assert here[idle] == 0 if idle else all(here.values())
 

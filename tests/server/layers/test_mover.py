@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace, TracebackType
@@ -16,7 +17,7 @@ from p2pinfer.server.layers import mover as mover_module
 from p2pinfer.server.layers.lookout import Lookout
 from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.placement.choice import Sizes
-from p2pinfer.server.placement.moving import MOST_MOVES_PER_HOUR, Move
+from p2pinfer.server.placement.moving import MOST_MOVES_PER_HOUR, MOST_YIELDS, Move
 from p2pinfer.server.placement.settling import rank_of
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, PeerId, Span
@@ -181,6 +182,20 @@ async def test_a_rival_of_worse_rank_that_has_decided_before_it_saw_us_goes_alon
     assert await town.move() is None
     assert town.announced == [(Span(20, 30), True), (None, False)]
     assert not town.fetched
+
+
+async def test_one_that_wants_to_move_for_ever_stops_nobody(monkeypatch: pytest.MonkeyPatch):
+    """A rank is a hash: a stranger has soon found one that is better than everybody's."""
+    monkeypatch.setattr(sys.modules[__name__], "LOOKS", 2 * (MOST_YIELDS + 2))
+    now = time.time()
+    identities = iter(Identity.ephemeral, None)
+    ours = rank_of(US.peer_id, MODEL, now)
+    liar = next(one for one in identities if rank_of(one.peer_id, MODEL, now) < ours)
+    wants = describe(liar, layers=HOME, moves_to=Span(20, 30), is_undecided=True, decode=LayerSeconds(0.01))
+    town = Town(*gap(wants))
+
+    assert await town.move() is not None
+    assert town.announced.count((None, False)) == MOST_YIELDS
 
 
 async def test_one_that_is_on_its_way_counts_where_it_goes():

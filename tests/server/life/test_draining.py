@@ -108,7 +108,7 @@ def claim_of(board: Board) -> Announcement:
 class Program:
     """A server in one serving period, in a swarm that is a list."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, mover: Any = None) -> None:
         self.lines: list[str] = []
         self.fails_to_say = ""
         self.book = MemoryBook()
@@ -132,8 +132,10 @@ class Program:
             engine=FakeEngine(Span(0, 2)),
             speed=SPEED,
             holds_ends=lambda: False,
+            make_mover=None if mover is None else lambda _: mover,
         )
         service = SpanService(config, swarm, span, accounts, self.period, Roster(swarm, MODEL))
+        self.service = service
         self.serving = asyncio.create_task(self._serve(service, config, swarm))
 
     async def _serve(self, service: SpanService, config: ServerConfig, swarm: Any) -> None:
@@ -176,8 +178,8 @@ class Program:
 
 
 @asynccontextmanager
-async def program(*flags: str) -> AsyncIterator[Program]:
-    running = Program(*flags)
+async def program(*flags: str, mover: Any = None) -> AsyncIterator[Program]:
+    running = Program(*flags, mover=mover)
     try:
         await asyncio.wait_for(running.period.ready.wait(), SECONDS)
         yield running

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
-from p2pinfer.errors import EngineError
+from p2pinfer.errors import EngineError, ModelError, StoreError, UnusableModelError
 from p2pinfer.server.life import layer_service
 from p2pinfer.server.life.layer_service import LayerService
 from p2pinfer.server.life.serving_period import ServingPeriod
-from p2pinfer.server.placement.moving import Move
+from p2pinfer.server.placement.moving import Move, may_move_again
 from p2pinfer.sharing.give.limits import SharingLimits
 from p2pinfer.types import Span
 
@@ -22,15 +23,19 @@ HOME, AWAY = Span(0, 10), Span(20, 30)
 GOES = Move(span=AWAY, gaps=10, weakest=0.0, then=1.0)
 
 
+Outcome: TypeAlias = Move | EngineError | ModelError | None
+
+
 class Stay:
     """A period whose spans end as the test says: with a move, an error, or None for the end."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Move | EngineError | None) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> None:
         self.outcomes = list(outcomes)
         self.served: list[Span] = []
         self.said: list[str] = []
         self.explained: list[str] = []
         self.withdrawn = 0
+        self.moved_at: list[float] = []
         self.stops_after_first = False
         self.fails_when_ready = False
         self.period = ServingPeriod(
@@ -51,15 +56,16 @@ class Stay:
         config = SimpleNamespace(listen=None, announce=())
         parts: Any = dict.fromkeys(("swarm", "library", "store", "holdings", "accounts"))
         made: Any = LayerService(config=config, choice=self.choice, period=self.period, **parts)  # type: ignore[arg-type]
+        self.moved_at = made.moved_at
         async with asyncio.timeout(5.0):
             await made.run()
 
     async def _serve(self, *_: object) -> Move | None:
         self.served.append(self.choice.layers)
         outcome = self.outcomes.pop(0)
-        if not isinstance(outcome, EngineError) or self.fails_when_ready:
+        if not isinstance(outcome, EngineError | ModelError) or self.fails_when_ready:
             self.period.ready.set()
-        if isinstance(outcome, EngineError):
+        if isinstance(outcome, EngineError | ModelError):
             raise outcome
         if self.stops_after_first:
             self.period.stopping.set()
@@ -83,12 +89,16 @@ async def test_it_serves_the_layers_that_it_went_to_and_says_why(monkeypatch):
     assert not stay.withdrawn  # who ends well has done it
 
 
-async def test_it_goes_back_if_the_new_layers_cannot_be_used(monkeypatch):
-    stay = Stay(monkeypatch, GOES, EngineError("not enough memory"), None)
+@pytest.mark.parametrize("kind", [EngineError, StoreError, UnusableModelError])
+async def test_it_goes_back_if_the_new_layers_cannot_be_used(monkeypatch, kind):
+    """And tries no others soon: for each try sessions have to move."""
+    stay = Stay(monkeypatch, GOES, kind("not enough memory"), None)
     await stay.run()
 
     assert stay.served == [HOME, AWAY, HOME]
     assert stay.said == ["layers 20:30 can't be used: not enough memory; back to 0:10"]
+    assert stay.explained[-1:] == stay.said
+    assert not may_move_again(stay.moved_at, time.time())
 
 
 async def test_an_engine_that_fails_at_home_or_while_it_serves_ends_the_period(monkeypatch):

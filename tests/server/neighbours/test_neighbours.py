@@ -18,7 +18,7 @@ from p2pinfer.server.neighbours.round_trips import round_trips
 from p2pinfer.types import PeerId, Span
 from tests.client.sessions import in_client, session_of
 from tests.fakes import MODEL, FakeSwarm, fake_swarm
-from tests.server.placement.test_roll_call import silent
+from tests.server.placement.test_roll_call import babbling, silent
 from tests.server.wire_client import until
 
 
@@ -69,6 +69,15 @@ async def test_neither_the_dead_nor_the_mute_nor_a_copied_address_is_measured_an
 
     assert [peer_id for peer_id, seconds in found.items() if seconds is not None] == [here.peer_id]
     assert time.monotonic() - began < 3.0
+
+
+async def test_a_stranger_that_answers_nonsense_is_not_measured_and_does_not_end_the_server():
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [here] = await swarm.servers(MODEL)
+        async with babbling(here) as liar:
+            found = await round_trips([liar, here], None)
+
+    assert [peer_id for peer_id, seconds in found.items() if seconds is not None] == [here.peer_id]
 
 
 async def test_no_connection_is_left_open():

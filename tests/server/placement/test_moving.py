@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pinfer.identity import Identity
 from p2pinfer.server.placement.choice import Newcomer, Sizes, with_server
 from p2pinfer.server.placement.moving import (
     GAIN,
@@ -21,7 +24,10 @@ from p2pinfer.server.placement.moving import (
     may_go,
     may_move_again,
 )
+from p2pinfer.server.placement.view import view_of
+from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.types import PeerId, Span
+from tests.swarm.conftest import describe
 
 MODEL = "ab" * 32
 
@@ -69,6 +75,30 @@ def test_a_server_that_is_about_to_leave_is_followed_before_it_has_gone():
 
     assert move is not None and move.span == Span(20, 30)
     assert str(move) == "10 of them have no other server"
+
+
+def test_a_layer_that_carries_nothing_can_be_spoken_of():
+    rates, holders = swarm(Span(0, 10), Span(10, 20))
+    awaited = Holders(served=holders.served, awaited=np.ones(30, dtype=np.int64))
+    move = better_move(rates, awaited, Span(0, 10), server())
+
+    assert move is not None
+    assert str(move) == "the weakest of them carry nothing now"
+
+
+def test_who_says_that_it_is_on_its_way_and_should_have_left_holds_nothing():
+    now = time.time()
+    late = describe(
+        Identity.ephemeral(),
+        layers=Span(0, 10),
+        moves_to=Span(20, 30),
+        state=ServerState.SERVING,
+        leaves_at=now - 5.0,
+    )
+    drains = replace(late, state=ServerState.DRAINING)
+    views = [view_of([one], {one.peer_id: 1.0}, 30, now) for one in (late, drains)]
+
+    assert [int(view.holders.awaited[25]) for view in views] == [0, 1]
 
 
 def test_it_does_not_go_where_another_is_on_its_way():

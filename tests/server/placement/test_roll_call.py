@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import grpc
 
 from p2pinfer.identity import Identity
 from p2pinfer.server.door.front_door import listen_on
@@ -17,6 +20,7 @@ from p2pinfer.server.placement.asking import ASKED_PER_LAYER
 from p2pinfer.server.placement.roll_call import RollCall
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import PeerId, Span
+from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.inference_pb2_grpc import add_InferenceServicer_to_server
 from tests.fakes import fake_swarm
 
@@ -28,6 +32,38 @@ def silent() -> Iterator[str]:
     """HOST:PORT of a socket that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def babbling(like: Announcement) -> AsyncIterator[Announcement]:
+    """The record of a stranger whose answers to pings and openings aren't any."""
+    certificate, server = new_certificate(), grpc.aio.server()
+    methods = {
+        "Ping": grpc.unary_unary_rpc_method_handler(_nonsense),
+        "Session": grpc.unary_stream_rpc_method_handler(_much_nonsense),
+    }
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("p2pinfer.wire.Inference", methods),)
+    )
+    port = server.add_secure_port("127.0.0.1:0", certificate.credentials)
+    await server.start()
+    try:
+        yield replace(
+            like,
+            peer_id=Identity.ephemeral().peer_id,
+            endpoints=(f"127.0.0.1:{port}",),
+            certificate=certificate.der,
+        )
+    finally:
+        await server.stop(None)
+
+
+async def _nonsense(request: bytes, context: object) -> bytes:
+    return b"\xff\xff\xff"
+
+
+async def _much_nonsense(request: bytes, context: object) -> AsyncIterator[bytes]:
+    yield b"\xff\xff\xff"
 
 
 @asynccontextmanager
@@ -77,6 +113,15 @@ async def test_a_server_that_loads_says_that_it_is_busy_and_so_that_it_is_there(
     assert answers == {joining.peer_id: True, liar.peer_id: False}
 
 
+async def test_who_answers_nonsense_is_not_there_and_nothing_fails():
+    async with fake_swarm([Span(0, 2)]) as swarm, RollCall(US, 2, None) as roll_call:
+        [here] = await swarm.servers("ab" * 32)
+        async with babbling(here) as liar:
+            answers = await roll_call.call([here, liar], 5.0)
+
+    assert answers == {here.peer_id: True, liar.peer_id: False}
+
+
 async def test_an_address_that_was_copied_from_another_proves_nothing():
     """The answer names the server that gives it."""
     async with fake_swarm([Span(0, 2)]) as swarm, RollCall(US, 2, None) as roll_call:
@@ -100,7 +145,8 @@ async def test_a_server_is_asked_in_the_place_of_one_that_says_nothing():
                 assert (await other.call([*closed, here], 5.0))[here.peer_id]
             for _ in range(len(strangers) // ASKED_PER_LAYER):
                 await roll_call.call([*mute, here], 0.0)
-            answers = await roll_call.call([*mute, here], 0.5)
+            async with asyncio.timeout(5.0):
+                while not (answers := dict(await roll_call.call([*mute, here], 0.1))).get(here.peer_id):
+                    pass
 
-    assert answers.pop(here.peer_id)
-    assert not any(answers.values())
+    assert not any(answered for peer_id, answered in answers.items() if peer_id != here.peer_id)
