@@ -137,9 +137,9 @@ class SpanService:
             daemon_pid=lambda: self._swarm.daemon_pid,
             announce_soon=heartbeats.announce_soon,
         )
-        self._period.has_served = True
+        is_new, self._period.has_served = not self._period.has_served, True
         self._period.ready.set()
-        if self._config.initial_peers and self._swarm.addresses:
+        if is_new and self._config.initial_peers and self._swarm.addresses:
             # The swarm's founder has said so already, and may be gone when somebody wants to join.
             self._period.say(f"others join here, too: --initial-peers {' '.join(self._swarm.addresses)}")
         self._period.say(
