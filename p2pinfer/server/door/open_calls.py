@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
-
 from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.methods import AroundMethods, Method, Parse
 
 SESSION_METHOD = "/p2pinfer.wire.Inference/Session"
 
-Method = Callable[[Any, Any], Awaitable[Any]]
 
-
-class OpenCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Counts the calls of methods that are coroutines and take one message."""
+class OpenCalls(AroundMethods):
+    """Counts the calls."""
 
     def __init__(self, guests: Guests) -> None:
         self._guests = guests
 
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
-    ) -> Any:
-        """gRPC's interface: the handler of a method, or None if there is no such method."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        make, method = (
-            (grpc.unary_stream_rpc_method_handler, handler.unary_stream)
-            if handler.response_streaming
-            else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
-        )
-        counted = self._counted(method, is_session=handler_call_details.method == SESSION_METHOD)
-        return make(counted, handler.request_deserializer, handler.response_serializer)
+    def around(self, method: Method, parse: Parse | None, path: str) -> tuple[Method, Parse | None]:
+        """The method is counted while it runs."""
+        return self._counted(method, is_session=path == SESSION_METHOD), parse
 
     def _counted(self, method: Method, *, is_session: bool) -> Method:
         async def call(request: Any, context: Any) -> Any:

@@ -5,35 +5,24 @@ gRPC itself answers UNKNOWN and logs a traceback for each: strangers could fill 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
 
+from p2pinfer.server.door.methods import AroundMethods, Method, Parse
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
 
-Method = Callable[[Any, Any], Awaitable[Any]]
+
+class ParsedRequests(AroundMethods):
+    """Parses the requests."""
+
+    def around(self, method: Method, parse: Parse | None, path: str) -> tuple[Method, Parse | None]:
+        """The method parses its requests itself."""
+        assert parse is not None, "somebody else parses them"
+        return _parsed(method, parse), None
 
 
-class ParsedRequests(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Parses the requests of methods that are coroutines and take one message."""
-
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
-    ) -> Any:
-        """gRPC's interface: the handler of a method, or None if there is no such method."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        if handler.response_streaming:
-            method = _parsed(handler.unary_stream, handler.request_deserializer)
-            return grpc.unary_stream_rpc_method_handler(method, None, handler.response_serializer)
-        method = _parsed(handler.unary_unary, handler.request_deserializer)
-        return grpc.unary_unary_rpc_method_handler(method, None, handler.response_serializer)
-
-
-def _parsed(method: Method, parse: Callable[[bytes], Any]) -> Method:
+def _parsed(method: Method, parse: Parse) -> Method:
     async def call(data: bytes, context: Any) -> Any:
         async with errors_as_status(context):
             try:
