@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId
+from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
@@ -214,6 +215,17 @@ def parsed(peer_id: PeerId, answer: _Answer | None) -> _Answer:
     if answer is None:
         raise HopFailedError(peer_id, "its answer can't be parsed")
     return answer
+
+
+def answer_of(peer_id: PeerId, reply: pb.PingReply | None) -> pb.PingReply:
+    """Return a server's answer to a ping. Raises HopFailedError if it is nonsense, or another server's.
+
+    Anybody can announce the endpoints and the certificate of another server.
+    """
+    reply = parsed(peer_id, reply)
+    if reply.server != peer_id:
+        raise HopFailedError(peer_id, "another server answers at its address")
+    return reply
 
 
 class _Quiet:

@@ -68,7 +68,7 @@ class GrpcCarrier:
         async def measure(stub: Any) -> Pong:
             await stub.Ping(pb.PingRequest())
             started = time.perf_counter()
-            reply = parsed(address.peer_id, await stub.Ping(pb.PingRequest()))
+            reply = await stub.Ping(pb.PingRequest())
             return pong(address, reply, time.perf_counter() - started)
 
         return await self._ask(address, measure)

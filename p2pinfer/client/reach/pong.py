@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2pinfer.errors import HopFailedError
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.channels import answer_of
 from p2pinfer.wire.dialling import Address
 
 _MOST_TOKENS = 2**40
@@ -21,11 +21,7 @@ class Pong:
     free_cache_tokens: int  # room for new sessions, through all layers of the span
 
 
-def pong(address: Address, reply: pb.PingReply, seconds: float) -> Pong:
-    """Read the answer of the server at `address`. Raises HopFailedError if it is another one.
-
-    Anybody can announce the endpoints and the certificate of another server.
-    """
-    if reply.server != address.peer_id:
-        raise HopFailedError(address.peer_id, "another server answers at its address")
+def pong(address: Address, reply: pb.PingReply | None, seconds: float) -> Pong:
+    """Read the answer of the server at `address`. Raises HopFailedError if it is nonsense or another's."""
+    reply = answer_of(address.peer_id, reply)
     return Pong(seconds, reply.queue_depth, min(_MOST_TOKENS, reply.free_cache_tokens))
