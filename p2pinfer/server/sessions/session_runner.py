@@ -50,6 +50,10 @@ class SessionRunner:
         for timer in self._timers:  # they would hold the engine in memory
             timer.cancel()
         self._timers.clear()
+        for session_id in list(
+            self._running
+        ):  # whoever runs them comes to their ends too late for the thread
+            self._close(session_id)
         self._thread.__exit__(*exception)
 
     async def wait_failed(self) -> NoReturn:
@@ -106,9 +110,7 @@ class SessionRunner:
         try:
             yield session
         finally:
-            del self._running[lease.id]
-            session.stop()
-            self._thread.call(self.arrivals.close, lease.id)
+            self._close(lease.id)
 
     def run_own(self, kind: StepKind, row: RowInput) -> asyncio.Future[Computed | Exception]:
         """Run a step that belongs to no session, batched and throttled like theirs.
@@ -138,6 +140,12 @@ class SessionRunner:
         if session is None:
             raise Refused(Reason.UNKNOWN_SESSION, "the session has ended")
         return session
+
+    def _close(self, session_id: SessionId) -> None:
+        """Stop a session and have it released; harmless if that was done."""
+        if (session := self._running.pop(session_id, None)) is not None:
+            session.stop()
+            self._thread.call(self.arrivals.close, session_id)
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do something later, if the block hasn't ended by then."""

@@ -79,6 +79,16 @@ async def test_a_next_hop_that_is_down_is_told_at_opening_and_the_caches_are_fre
     assert len(caches) == 2
 
 
+async def test_sessions_that_still_run_when_a_server_stops_free_their_caches(monkeypatch):
+    """Their calls end when nobody computes any more."""
+    caches = []
+    make = FakeEngine.new_cache
+    monkeypatch.setattr(FakeEngine, "new_cache", lambda *args: caches.append(make(*args)) or caches[-1])
+    async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm, rows=3):
+        swarm.members[0].runner.__exit__()  # only what computes is stopped: the calls end later
+        assert [cache.released for cache in caches] == [True] * 3
+
+
 @pytest.mark.parametrize(
     "certificate", [VERSION_15, b"der", VALID + b"\0"], ids=["version 15", "none", "more"]
 )
