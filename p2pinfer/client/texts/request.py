@@ -1,0 +1,129 @@
+"""What a text is asked for with, and what comes of it. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2pinfer.model.sampling.options import SamplingOptions
+from p2pinfer.types import PeerId, Span
+
+
+class Constraint(Protocol):
+    """What the answer of one row may be: a grammar's state. One thread at a time."""
+
+    def allowed(self) -> NDArray[np.bool_] | None:
+        """Which tokens may come next, [vocab_size]; None: any. It is valid until `accept`."""
+
+    def accept(self, token: int) -> None:
+        """Take a token that was allowed."""
+
+    @property
+    def is_done(self) -> bool:
+        """True if nothing may follow but the end of the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest:
+    """One answer to one prompt."""
+
+    prompt: Sequence[int]
+    """Token ids, at least one, special tokens included."""
+
+    max_tokens: int | None = None
+    """The answer ends after so many tokens; None: where the model's context ends."""
+
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; they aren't part of it."""
+
+    stop_tokens: frozenset[int] | None = None
+    """Tokens that end the answer; they aren't shown. None: the model's own."""
+
+    show_special: bool = False
+    """Show special tokens in the text: a tool call may be written with them."""
+
+    constraint: Callable[[], Constraint] | None = None
+    """Makes the constraint when the answer begins."""
+
+    is_background: bool = False
+    """Begins only when no other request waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """A token and the logarithm of its probability, before temperature and cuts."""
+
+    token: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledToken:
+    """One token of an answer."""
+
+    token: int
+    logprob: float | None
+    """None unless it was asked for."""
+
+    top: tuple[Alternative, ...] = ()
+    """The likeliest tokens at its place, the likeliest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """The next piece of an answer. Its text is whole characters, and may be empty."""
+
+    text: str
+    tokens: tuple[SampledToken, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEnd:
+    """How an answer ended, and what it took."""
+
+    reason: Literal["stop", "length"]
+    stop: str | None
+    """The text of `TextRequest.stop` that ended it; None: an end token, or the length."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    """Tokens of the prompt that the servers had computed for an earlier request."""
+
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteHop:
+    """One hop of the route that a text uses now."""
+
+    peer_id: PeerId
+    layers: Span
+    ms_per_token: float | None
+    """Its queue and its computing, lately; None before the first step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteEvent:
+    """Servers took the place of others while a text was being made."""
+
+    left: tuple[PeerId, ...]
+    joined: tuple[PeerId, ...]
+    seconds: float
+    """How long the texts on the route waited."""
+
+    after_tokens: int
+    """Tokens of this answer that were there before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """What the route of a text looks like now, and what has happened to it since the text began."""
+
+    hops: tuple[RouteHop, ...]
+    events: tuple[RouteEvent, ...]
