@@ -14,6 +14,7 @@ PROGRAMS = {
     "server": "serve some layers of a model to a swarm",
     "swarm": "run a bootstrap peer: no layers, only the door through which others enter a swarm",
     "owner": "set the rules of this machine, see what it does and what it has earned",
+    "gateway": "give programs that know OpenAI's API, and people with a browser, the models of a swarm",
     "health": "show how a swarm is, as a web page or as a report on the terminal",
     "convert": "convert a model into INT8 layers once, to copy them to other machines",
     "stores": "show the models in the cache folder, and make room",

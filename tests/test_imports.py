@@ -21,7 +21,10 @@ GROUND_FLOOR = {
 }  # fmt: skip
 """Words and small tools that every folder may use; they use nothing but each other."""
 
-SHELVES = ("model", "wire", "swarm", "sharing", "owner", "client", "server", "health", "local_swarm")
+SHELVES = (
+    "model", "wire", "swarm", "sharing", "owner", "client", "server", "http", "health", "gateway",
+    "local_swarm",
+)  # fmt: skip
 MAY_USE = {
     "model": set(),
     "wire": set(),
@@ -30,7 +33,9 @@ MAY_USE = {
     "owner": {"wire"},
     "client": {"model", "wire", "swarm", "sharing"},
     "server": {"model", "wire", "swarm", "sharing", "owner"},
-    "health": {"wire", "swarm", "owner", "client"},
+    "http": set(),
+    "health": {"wire", "swarm", "owner", "client", "http"},
+    "gateway": {"model", "swarm", "sharing", "client", "http"},
     "local_swarm": {"model", "client"},
 }
 PUBLIC_NAMES = {"__version__", "AutoDistributedModelForCausalLM"}

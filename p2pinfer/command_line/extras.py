@@ -27,6 +27,13 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",
     },
+    "gateway": {
+        "fastapi": "fastapi",
+        "httptools": "httptools",
+        "jinja2": "jinja2",
+        "prometheus_client": "prometheus-client",
+        "uvicorn": "uvicorn",
+    },
 }
 """Extra -> module -> the name that pip knows it by."""
 

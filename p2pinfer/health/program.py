@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import sys
 from contextlib import ExitStack
 
 from p2pinfer.command_line.output import complain, has_color, say, show
-from p2pinfer.errors import UsageError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.kept.keeping import copied, keeping
 from p2pinfer.health.probe import Probe, probes_of
-from p2pinfer.health.stopping import leave_at_once, until_signal
 from p2pinfer.health.terminal import as_text
 from p2pinfer.health.watcher import Watcher
+from p2pinfer.http.listening import address_of, listen
+from p2pinfer.http.stopping import leave_at_once, until_signal
 from p2pinfer.tasks import first_of
 
 
@@ -57,16 +56,15 @@ async def _report(config: HealthConfig, probes: list[Probe]) -> None:
 async def _serve(config: HealthConfig, probes: list[Probe]) -> None:
     """Watch the swarm and serve the page until this is cancelled."""
     from p2pinfer.health.web.app import create_app  # a report needs no web server
-    from p2pinfer.health.web.server import PageServer
+    from p2pinfer.health.web.server import page_server
 
     await asyncio.sleep(0)  # a signal that came during the imports
     with ExitStack() as resources:
-        listener = resources.enter_context(_listen(config))
+        listener = resources.enter_context(listen(config.host, config.port))
         history, contributions = resources.enter_context(keeping(config.data_folder, config.initial_peers))
         watcher = Watcher(config, history, contributions)
-        server = PageServer(create_app(watcher))
-        host, port = listener.getsockname()[:2]
-        say(f"the page is at http://{f'[{host}]' if ':' in host else host}:{port}/")
+        server = page_server(create_app(watcher))
+        say(f"the page is at {address_of(listener)}")
         async with probes_of(config) as found:
             probes += found
             await first_of(
@@ -74,15 +72,3 @@ async def _serve(config: HealthConfig, probes: list[Probe]) -> None:
                 server.serve_until_cancelled(listener),
                 *(probe.probe_forever(config.probe_seconds, watcher.note_probe) for probe in found),
             )
-
-
-def _listen(config: HealthConfig) -> socket.socket:
-    """The socket that visitors connect to. Raises UsageError if it can't be opened."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        return socket.create_server((config.host, config.port), family=family, backlog=512)
-    except OSError as error:
-        raise UsageError(
-            f"--host {config.host} --port {config.port}: can't listen there ({error.strerror or error}); "
-            "choose another port, or end the program that uses it"
-        ) from error

@@ -12,12 +12,13 @@ from fastapi import FastAPI, Query, Request, Response
 from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.source import HealthSource, Submission
 from p2pinfer.health.snapshot.state import HealthState, Sample
-from p2pinfer.health.web.body import Body
 from p2pinfer.health.web.events import Events, EventStream
-from p2pinfer.health.web.problems import ProblemAnswer, RequestError, json_answer
+from p2pinfer.health.web.problems import ProblemAnswer, RequestError
 from p2pinfer.health.web.receipts import Intake
-from p2pinfer.health.web.routes import get
-from p2pinfer.health.web.snapshots import JSON, Snapshots
+from p2pinfer.health.web.snapshots import Snapshots
+from p2pinfer.http.answers import JSON, json_answer
+from p2pinfer.http.body import Body
+from p2pinfer.http.routes import get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

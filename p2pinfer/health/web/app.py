@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -16,14 +17,15 @@ from starlette.exceptions import HTTPException
 from p2pinfer import __version__
 from p2pinfer.health.snapshot.source import HealthSource
 from p2pinfer.health.web.api import add_api
-from p2pinfer.health.web.body import Body
 from p2pinfer.health.web.events import Events
 from p2pinfer.health.web.problems import add_problems
 from p2pinfer.health.web.rendering.api_page import render_api
-from p2pinfer.health.web.routes import get
-from p2pinfer.health.web.security import SecurityHeaders
-from p2pinfer.health.web.snapshots import HTML, Snapshots
-from p2pinfer.health.web.static_files import static_files
+from p2pinfer.health.web.snapshots import Snapshots
+from p2pinfer.http.answers import HTML
+from p2pinfer.http.body import Body
+from p2pinfer.http.routes import get
+from p2pinfer.http.security import SecurityHeaders
+from p2pinfer.http.static_files import static_files
 from p2pinfer.tasks import cancel_and_wait
 
 _DESCRIPTION = "The state of a p2pinfer swarm, as one page sees it. Most figures are servers' own claims."
@@ -71,7 +73,7 @@ def create_app(
 
 
 def _add_pages(app: FastAPI, snapshots: Snapshots) -> None:
-    files = static_files()
+    files = static_files(Path(__file__).parent / "static")
 
     @get(app, "/", documented=False)
     async def page(request: Request) -> Response:

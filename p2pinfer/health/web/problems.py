@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
@@ -11,8 +10,8 @@ from starlette.exceptions import HTTPException
 
 from p2pinfer.health.snapshot import words
 from p2pinfer.health.web.rendering.templates import render_problem
-from p2pinfer.health.web.security import HEADERS
-from p2pinfer.health.web.snapshots import HTML, JSON
+from p2pinfer.http.answers import HTML, json_answer
+from p2pinfer.http.security import HEADERS
 
 _RETRY_SECONDS = 30
 
@@ -77,11 +76,3 @@ def _problem_answer(
 
 def _problem_json(status: int, error: str, what_to_do: str, headers: dict[str, str]) -> Response:
     return json_answer({"error": error, "what_to_do": what_to_do}, status=status, headers=headers)
-
-
-def json_answer(content: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer that no cache keeps."""
-    text = json.dumps(content, allow_nan=False).encode(errors="replace")
-    return Response(
-        text, status_code=status, headers={"cache-control": "no-store", **(headers or {})}, media_type=JSON
-    )

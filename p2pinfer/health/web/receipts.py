@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
 from p2pinfer.errors import DatabaseError, UsageError
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, HealthSource, Submission
 from p2pinfer.health.web.problems import RequestError
+from p2pinfer.http.request_body import BodyTooLargeError, body_parts
 
 logger = logging.getLogger(__name__)
 
 _MOST_AT_A_TIME = 4
 _MOST_SECONDS = 60.0
+_TOO_LARGE = f"A bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB."
 _SMALLER = "Submit one month at a time: python -m p2pinfer.owner export --month YYYY-MM --out FILE"
-
-
-class BundleTooLargeError(UsageError):
-    """A bundle with more bytes than allowed."""
 
 
 class Intake:
@@ -42,8 +39,8 @@ class Intake:
         self._busy += 1
         try:
             async with asyncio.timeout(self._most_seconds):
-                return await self._source.submit(_parts(request))
-        except BundleTooLargeError as error:
+                return await self._source.submit(body_parts(request, MAX_BUNDLE_BYTES, _TOO_LARGE))
+        except BodyTooLargeError as error:
             raise RequestError(
                 status=413,
                 error=str(error),
@@ -70,17 +67,3 @@ class Intake:
             ) from error
         finally:
             self._busy -= 1
-
-
-async def _parts(request: Request) -> AsyncIterator[bytes]:
-    """The parts of the body. Raises BundleTooLargeError as soon as there are too many bytes."""
-    too_large = BundleTooLargeError(f"A bundle has at most {MAX_BUNDLE_BYTES // 10**6} MB.")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > MAX_BUNDLE_BYTES:
-        raise too_large
-    total_bytes = 0
-    async for part in request.stream():
-        total_bytes += len(part)
-        if total_bytes > MAX_BUNDLE_BYTES:
-            raise too_large
-        yield part

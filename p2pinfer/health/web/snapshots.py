@@ -17,17 +17,15 @@ from p2pinfer.health.metrics import metrics_text
 from p2pinfer.health.snapshot import words
 from p2pinfer.health.snapshot.source import HealthSource
 from p2pinfer.health.snapshot.state import HealthState, Sample
-from p2pinfer.health.web.body import Body
 from p2pinfer.health.web.rendering.page import HISTORY_HOURS, render_page, shown_models
+from p2pinfer.http.answers import HTML, JSON
+from p2pinfer.http.body import Body
 
 _CHECK_SECONDS = 1.0
 """Time between checks. A snapshot of the same time may have become old, or may now report trouble."""
 
 _LEAST_PAUSE_SECONDS = 0.25
 """The least time between two renderings."""
-
-HTML = "text/html; charset=utf-8"
-JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

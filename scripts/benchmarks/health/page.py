@@ -15,7 +15,7 @@ from dataclasses import replace
 from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.app import create_app
-from p2pinfer.health.web.server import PageServer
+from p2pinfer.health.web.server import page_server
 from tests.health.states import large_state, make_samples
 
 REFRESH_SECONDS = 4.0
@@ -62,7 +62,7 @@ async def serve(servers: int) -> None:
     """Serve until standard input ends."""
     source = InventedSource(servers)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-        server = PageServer(create_app(source))
+        server = page_server(create_app(source))
         refreshing = asyncio.create_task(source.refresh_forever())
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         print(listener.getsockname()[1], flush=True)

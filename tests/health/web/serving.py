@@ -14,7 +14,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import HealthState, Sample
 from p2pinfer.health.web.app import create_app
-from p2pinfer.health.web.server import PageServer
+from p2pinfer.http.server import WebServer
 from tests.health.states import NOW, make_samples
 
 
@@ -74,7 +74,7 @@ class FakeSource:
 class Served:
     """One running page."""
 
-    def __init__(self, server: PageServer, source: FakeSource, stop: Callable[[], None]) -> None:
+    def __init__(self, server: WebServer, source: FakeSource, stop: Callable[[], None]) -> None:
         self.source = source
         self.server = server
         self.stop = stop
@@ -100,12 +100,12 @@ def served(
     app = create_app(source, most_listeners=most_listeners, heartbeat_seconds=heartbeat_seconds)
     started = threading.Event()
 
-    class Announced(PageServer):
+    class Announced(WebServer):
         async def startup(self, sockets=None) -> None:  # type: ignore[no-untyped-def]
             await super().startup(sockets)
             started.set()
 
-    server = Announced(app, host="127.0.0.1", port=0)
+    server = Announced(app, end_streams=app.state.events.close)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     assert started.wait(20.0)

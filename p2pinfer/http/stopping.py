@@ -1,4 +1,4 @@
-"""How a page or a report is stopped: by SIGINT (Ctrl-C), SIGTERM or SIGHUP, at any moment of its life.
+"""How a program with a web server is stopped: by SIGINT (Ctrl-C), SIGTERM or SIGHUP, at any moment.
 
 This file imports nothing that takes time: it is needed before the imports that do.
 """

@@ -1,0 +1,1 @@
+"""What the programs with a web server share: how they listen, answer, stay safe and stop."""
