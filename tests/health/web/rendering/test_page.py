@@ -6,6 +6,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+from p2pinfer.health.web.rendering import templates
 from p2pinfer.health.web.rendering.page import render_page
 from tests.health.states import (
     NOW,
