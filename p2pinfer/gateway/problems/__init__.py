@@ -1,0 +1,1 @@
+"""What goes wrong, in the form in which OpenAI's clients expect it."""

@@ -1,0 +1,1 @@
+"""The models that a gateway has, and what a request means to one of them."""
