@@ -70,7 +70,7 @@ def add_problems(app: FastAPI) -> None:
 
 def of_validation(errors: Sequence[Any]) -> ApiError:
     """The first thing that is wrong with a request, with the path of its field: `messages[0].content`."""
-    # A union says for each of its kinds why it isn't that; the deepest reason is about the kind that was meant.
+    # A union says for each kind why the value isn't that; the deepest reason is about what was meant.
     first = max(errors, key=lambda one: len(one["loc"])) if errors else {"loc": (), "msg": "", "type": ""}
     unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
     chosen = unknown or first

@@ -18,13 +18,7 @@ YesNo = Annotated[bool, Strict()]
 class Shape(BaseModel):
     """A JSON object of a request. Fields that aren't declared are refused, unless they are null."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        allow_inf_nan=False,
-        frozen=True,
-        protected_namespaces=(),
-        use_attribute_docstrings=True,
-    )
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True)
 
     WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
     """Fields that can't change an answer: they are accepted, and not looked at."""

@@ -28,8 +28,8 @@ class Schema(Shape):
     name: Name
     description: str = ""
     schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
-    strict: YesNo = True
-    """Without effect: the answer always fits the schema."""
+    strict: YesNo = False
+    """Refuse what can't be enforced of the schema; otherwise it is left out."""
 
 
 class JsonSchema(Shape):

@@ -1,4 +1,4 @@
-"""The items of a conversation in `POST /v1/responses`. Those that only OpenAI's own tools make are refused."""
+"""The items of a conversation in `POST /v1/responses`. What only OpenAI's own tools make is refused."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class FlatTool(Shape):
     name: Name
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    strict: YesNo = True
-    """Without effect: arguments always fit the schema."""
+    strict: YesNo = False
+    """Refuse what can't be enforced of the schema; otherwise it is left out."""
 
 
 class FlatNamedTool(Shape):
@@ -104,7 +104,7 @@ class ResponseRequest(SamplingFields):
     max_output_tokens: Whole | None = Field(None, ge=1)
     """The answer ends after so many tokens."""
 
-    text: TextSettings = TextSettings()
+    text: TextSettings = TextSettings(format=TextFormat(type="text"))
     reasoning: Reasoning = Reasoning()
 
     tools: list[FlatTool] = Field(default_factory=list, max_length=MOST_TOOLS)

@@ -19,8 +19,8 @@ class Function(Shape):
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """A JSON schema of the arguments. The answer's arguments always fit it."""
-    strict: YesNo = True
-    """Without effect: arguments always fit the schema."""
+    strict: YesNo = False
+    """Refuse what can't be enforced of the schema; otherwise it is left out."""
 
 
 class Tool(Shape):

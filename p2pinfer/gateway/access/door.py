@@ -1,0 +1,77 @@
+"""What a request meets first: whose page sent it, how long it is, which pages may read the answer."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from p2pinfer.gateway.access.origins import OriginRules, allows, refusal
+from p2pinfer.gateway.problems.errors import ApiError
+from p2pinfer.http.answers import json_answer
+from p2pinfer.http.request_body import BodyTooLargeError
+
+_METHODS = "GET, HEAD, POST, OPTIONS"
+_PREFLIGHT_SECONDS = 600
+_READABLE = "retry-after, x-request-id, x-p2pinfer-route, x-p2pinfer-cached-tokens, x-p2pinfer-replaced-hops"
+
+
+class Door:
+    """Refuses what OriginRules forbid, answers preflights, and bounds the bytes of a body."""
+
+    def __init__(self, app: ASGIApp, *, rules: OriginRules, most_body_bytes: int) -> None:
+        self._app = app
+        self._rules = rules
+        self._most_body_bytes = most_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if why := refusal(self._rules, host=headers.get("host", ""), origin=origin):
+            error = ApiError(403, why, kind="permission_error", code="origin_refused")
+            await json_answer(error.body(), status=error.status)(scope, receive, send)
+            return
+        is_allowed = origin is not None and allows(self._rules, origin)
+
+        async def send_readable(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                answer.add_vary_header("origin")
+                if is_allowed and origin is not None:
+                    answer["access-control-allow-origin"] = origin
+                    answer["access-control-expose-headers"] = _READABLE
+            await send(message)
+
+        is_preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+        if is_allowed and is_preflight:
+            await json_answer(
+                {},
+                headers={
+                    "access-control-allow-methods": _METHODS,
+                    "access-control-allow-headers": headers.get("access-control-request-headers", ""),
+                    "access-control-max-age": str(_PREFLIGHT_SECONDS),
+                },
+            )(scope, receive, send_readable)
+            return
+        await self._app(scope, self._bounded(headers, receive), send_readable)
+
+    def _bounded(self, headers: Headers, receive: Receive) -> Receive:
+        """`receive`, which raises BodyTooLargeError as soon as it is known that there are too many bytes."""
+        too_large = f"A request has at most {self._most_body_bytes:,} bytes."
+        declared = headers.get("content-length", "")
+        is_too_large = declared.isdecimal() and int(declared[:20]) > self._most_body_bytes
+        received_bytes = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                received_bytes += len(message.get("body", b""))
+                if is_too_large or received_bytes > self._most_body_bytes:
+                    raise BodyTooLargeError(too_large)
+            return message
+
+        return receive_bounded

@@ -1,0 +1,57 @@
+"""Addresses that need a key: it is looked at before the body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from p2pinfer.gateway.access.keys import Key
+from p2pinfer.gateway.gateway import Gateway
+from p2pinfer.gateway.problems.errors import ApiError
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The request can't be answered as it is"},
+    401: {"description": "No valid API key"},
+    404: {"description": "No such model"},
+    429: {"description": "Full, or too much for this key: come again after Retry-After"},
+    503: {"description": "The swarm can't answer now: come again after Retry-After"},
+    "default": {"description": "Any other error, in the same form"},
+}
+STREAM_OR_ERRORS: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    200: {"description": "The answer, or a stream of events", "content": {"text/event-stream": {}}},
+}
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The application's gateway."""
+    found: Gateway = request.app.state.gateway
+    return found
+
+
+def key_of(request: Request) -> Key | None:
+    """The key that came with the request; None where none is needed."""
+    key: Key | None = request.state.key
+    return key
+
+
+class KeyedRoute(APIRoute):
+    """A route that answers nobody without a key, if the gateway has keys."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind the check. Refusals are counted."""
+        handle = super().get_route_handler()
+
+        async def handle_with_key(request: Request) -> Response:
+            gateway = gateway_of(request)
+            try:
+                request.state.key = gateway.visitors.check(request)
+            except ApiError as error:
+                gateway.metrics.refused(self.path, error.status)
+                raise
+            return await handle(request)
+
+        return handle_with_key
