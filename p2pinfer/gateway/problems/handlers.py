@@ -42,8 +42,6 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(P2PInferError)
     async def failed(request: Request, error: P2PInferError) -> Response:
-        if isinstance(error, BodyTooLargeError):
-            return error_answer(ApiError(413, str(error), code="request_too_large"))
         return error_answer(as_api_error(error))
 
     @app.exception_handler(RequestValidationError)
@@ -53,7 +51,9 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def missed(request: Request, error: HTTPException) -> Response:
         path = request.scope["path"]
-        if error.status_code == 404:
+        if isinstance(error.__cause__, BodyTooLargeError):  # FastAPI makes its own error of it
+            said = ApiError(413, str(error.__cause__), code="request_too_large")
+        elif error.status_code == 404:
             said = ApiError(404, f"There is nothing at {path}. {_DOCS}", code="not_found")
         elif error.status_code == 405:
             said = ApiError(405, f"{path} doesn't take {request.method}. {_DOCS}", code="method_not_allowed")

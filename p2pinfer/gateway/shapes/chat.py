@@ -83,11 +83,13 @@ class ChatRequest(TextFields):
 def check_tools(names: list[str], named: str | None, choice: object) -> None:
     """Raises ApiError if two tools have one name, or a tool has to be called that isn't there."""
     if len(set(names)) < len(names):
-        raise refused_field("tools", "two tools have the same name", code="invalid_value")
+        raise refused_field("tools", "two of 'tools' have the same name", code="invalid_value")
     if named is not None and named not in names:
-        raise refused_field("tool_choice", f"there is no tool '{named}' in 'tools'", code="invalid_value")
+        raise refused_field(
+            "tool_choice", f"'tool_choice' names '{named}', which is none of 'tools'", code="invalid_value"
+        )
     if choice == "required" and not names:
-        raise refused_field("tool_choice", "'required' needs 'tools'", code="invalid_value")
+        raise refused_field("tool_choice", "'tool_choice': 'required' needs 'tools'", code="invalid_value")
 
 
 def _named(choice: ToolChoice | None) -> str | None:
