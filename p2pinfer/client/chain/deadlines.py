@@ -77,9 +77,12 @@ class HopPace:
     _usual: float | None = None
     _lately: float = 0.0
     _slow_steps: int = 0
+    latest: float | None = None
+    """Smoothed over about eight steps, whatever they were; None before the first."""
 
     def add(self, seconds: float) -> None:
         """Note a decode step. A slow step does not change what is usual."""
+        self.latest = seconds if self.latest is None else self.latest + (seconds - self.latest) / 8
         if self._usual is None:
             self._first.append(seconds)
             if len(self._first) == _USUAL_STEPS:
