@@ -198,7 +198,7 @@ class RowPool:
         self._place()
 
     def _was_not_opened(self, job: RowJob, error: Exception) -> None:
-        """The swarm has no room for one more session: the job waits for a row of the others, if there are any."""
+        """No server had room for one more session: the job waits for a row of the others, if there is one."""
         now = self._environment.loop.time()
         others = [session for session in self._sessions if not session.has_failed]
         is_shortage = isinstance(error, NoRouteError | RefusedError | HopFailedError)

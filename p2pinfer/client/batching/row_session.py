@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -28,6 +30,8 @@ from p2pinfer.threads import tell
 from p2pinfer.types import PeerId
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +143,9 @@ class RowSession:
                         self._accept(wait=False)
                 finally:
                     self._turn.release()
-            except Exception as error:  # a program's fault among them: whoever waits has to be told
+            except Exception as error:  # whoever waits has to be told, also of our own faults
+                if not isinstance(error, P2PInferError):
+                    logger.exception("a session's thread has failed")
                 self._fail(error)
         self._fail(UsageError("this model was closed"))
 
@@ -244,7 +250,7 @@ class RowSession:
                 continue
             try:
                 token = job.continuation.advance(logits)
-            except Exception as error:  # the text's own fault, and not that of its neighbours
+            except Exception as error:  # noqa: BLE001  the text's own fault, and not that of its neighbours
                 job.error = error
                 token = None
             self._told[job] = None
@@ -313,10 +319,8 @@ class RowSession:
         with self._table_lock:
             self._table.forget()
         if self._network.is_running:  # else the servers free their memory when the lease ends
-            try:
+            with contextlib.suppress(P2PInferError):  # closed meanwhile: its end closes the chain as well
                 self._network.run(self._unbroken.close())
-            except P2PInferError:
-                pass  # the network is closed at the same time, and its end closes the chain
 
     def _deliver(self) -> None:
         """Tell the loop of all jobs with news, at once: a call of its own for each would cost more."""
