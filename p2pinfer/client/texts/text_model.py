@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import PoolLimits, RowPool
@@ -145,6 +145,17 @@ class TextModel:
         )
         self._pool.submit(job)
         return Text(self._pool, job, growing, news)
+
+    def chat_tokens(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """The prompt for a chat, by the model's own template. Raises UsageError if it has none.
+
+        Raises ModelError and UsageError as `ChatTemplate.render`.
+        """
+        if self.chat_template is None:
+            raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
+        return self.tokenizer.encode(self.chat_template.render(messages, tools), add_special_tokens=False)
 
     async def close(self) -> None:
         """End all texts, with a UsageError, and leave the swarm. Closing twice is harmless."""
