@@ -1,4 +1,4 @@
-"""A model whose layers are in a swarm, for texts: needs neither torch nor transformers, and no thread each."""
+"""A model whose layers are in a swarm, for texts: without torch, transformers or a thread for each text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from p2pinfer.client.batching.row_job import RowJob
-from p2pinfer.client.batching.row_pool import PoolLimits, RowPool
+from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.remote_model import RemoteModel
 from p2pinfer.client.route.aim import Aim
