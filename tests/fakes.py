@@ -20,7 +20,7 @@ import numpy as np
 
 from p2pinfer.errors import LedgerError, SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.model.engine.base import Chunk, Hidden
+from p2pinfer.model.engine.base import Chunk, Hidden, SequenceCache
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.owner.ledger.acceptance import Expected
 from p2pinfer.server.compute.batcher import Batcher
@@ -67,6 +67,12 @@ class FakeCache:
         if length > len(self.sums):
             raise ValueError("beyond the end")
         del self.sums[length:]
+
+    def extend_from(self, source: SequenceCache, length: int) -> None:
+        assert isinstance(source, FakeCache) and not source.released
+        if not self.length <= length <= source.length:
+            raise ValueError("beyond the end")
+        self.sums.extend(source.sums[self.length : length])
 
     def release(self) -> None:
         self.released = True
