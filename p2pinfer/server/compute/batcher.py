@@ -144,7 +144,7 @@ class Batcher:
             cache.release()
 
     def run(self) -> None:
-        """Copy a piece of a FORK step, and run one batch. Report the steps that are finished or have failed."""
+        """Copy a piece of a FORK step, run one batch, and report the steps that are done or have failed."""
         self.copies.run_piece()
         if not self._backlog:
             return

@@ -53,6 +53,7 @@ class TorchCache:
                 raise ValueError(f"a cache of {self._length} tokens can't go back to {length}")
             self._length = length
 
+    @torch.inference_mode()
     def extend_from(self, source: SequenceCache, length: int) -> None:
         """Append the tokens of `source` from this cache's length on, up to `length` in all."""
         if not isinstance(source, TorchCache):
