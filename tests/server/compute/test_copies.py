@@ -12,7 +12,8 @@ from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.copies import QueuedCopies, RowCopy
 from p2pinfer.types import Span
 from p2pinfer.wire.step_kind import StepKind
-from tests.fakes import SPEED, FakeCache, FakeEngine, random_hidden, run_locally
+from tests.fakes import SPEED, random_hidden, run_locally
+from tests.model.fake_engine import FakeCache, FakeEngine
 
 ENGINE = FakeEngine(Span(0, 2))
 
