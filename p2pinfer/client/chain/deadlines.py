@@ -46,7 +46,12 @@ class StepTimes:
     _prefill: _Estimate = field(default_factory=_Estimate)  # per token
 
     def add(self, kind: StepKind, *, tokens: int, seconds: float) -> None:
-        """Note how long a step took: from its sending, or from the answer before it if that came later."""
+        """Note how long a step took: from its sending, or from the answer before it if that came later.
+
+        A FORK step says nothing about the others.
+        """
+        if kind is StepKind.FORK:
+            return
         if kind.is_urgent:
             self._urgent.add(seconds)
         else:
@@ -54,7 +59,9 @@ class StepTimes:
 
     def overdue_seconds(self, kind: StepKind, *, tokens: int) -> float:
         """Return how long to wait for the answer to a step before asking the hops about it."""
-        if kind.is_urgent:
+        if kind is StepKind.FORK:
+            bound = None
+        elif kind.is_urgent:
             bound = self._urgent.bound()
         else:
             per_token = self._prefill.bound()
