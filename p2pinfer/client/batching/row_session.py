@@ -105,7 +105,7 @@ class RowSession:
         return 0 if self._is_closing or self.has_failed else self.shape.rows - self.submitted
 
     def cached(self, tokens: Sequence[int]) -> int:
-        """How many leading tokens of a text its servers have in a free row."""
+        """How many leading tokens of a text its servers have in some row, or are about to have."""
         with self._table_lock:
             return self._table.cached(tokens)
 
@@ -212,6 +212,10 @@ class RowSession:
         )
 
     def _send(self, chain: Chain, step: RowStep) -> None:
+        if step.kind is StepKind.FORK:
+            self._table.sent(step)
+            self._pipeline.fork(chain, step.forks, step)
+            return
         tokens = [part.row.tokens[part.start : part.end] for part in step.parts]
         hidden = self._embed([token for some in tokens for token in some])  # all at once: it is cheaper
         chunks, start = [], 0

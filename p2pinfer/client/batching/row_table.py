@@ -14,9 +14,21 @@ from dataclasses import dataclass, field
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.chain.prefill import MAX_TOKENS_AHEAD, PREFILL_STEP_TOKENS, common_prefix
 from p2pinfer.wire.step_kind import StepKind
+from p2pinfer.wire.steps import Fork
+
+_WORTH_A_COPY = 32
+"""A copy saves the computing of so many tokens, or isn't made: it is a step of its own."""
 
 _TOKENS_AHEAD_OF_READERS = PREFILL_STEP_TOKENS
 """How much of new prompts is under way while other rows are being decoded: their next tokens come behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFork:
+    """A text begins like one of another row, which the servers have or are about to have."""
+
+    source: Row
+    tokens: int
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +52,9 @@ class Row:
     used: int = 0
     """When its last job began, in jobs of the table."""
 
+    fork: RowFork | None = None
+    """What it is to copy before it goes on; None from the answer on."""
+
     @property
     def is_ready_to_decode(self) -> bool:
         """True if the next token is known and was not sent, and all before it was answered."""
@@ -48,9 +63,14 @@ class Row:
     @property
     def unsent_prompt(self) -> int:
         """Tokens of a prompt that have to be sent, or of a text that goes on here."""
-        if self.job is None or self.is_decoding:
+        if self.job is None or self.is_decoding or self.has_to_copy:
             return 0
         return len(self.tokens) - self.sent
+
+    @property
+    def has_to_copy(self) -> bool:
+        """True until its fork is sent."""
+        return self.fork is not None and self.sent < self.fork.tokens
 
     @property
     def is_decoding(self) -> bool:
@@ -76,6 +96,8 @@ class RowStep:
 
     kind: StepKind
     parts: list[Part]
+    forks: list[Fork] = field(default_factory=list)
+    """The copies of a FORK step, one for each part."""
 
     @property
     def is_answered(self) -> bool:
@@ -96,14 +118,18 @@ class RowTable:
         return [row for row in self.rows if row.job is not None]
 
     def cached(self, tokens: Sequence[int]) -> int:
-        """How many leading tokens of a text a free row has already, at most all but the last."""
-        return max((_usable(row, tokens) for row in self.rows if row.job is None), default=0)
+        """How many leading tokens of a text some row has, or is about to have, at most all but the last."""
+        return max(_shared(row, tokens) for row in self.rows)
 
     def begin(self, job: RowJob) -> Row:
-        """Give a job the free row that has most of it; of several with nothing, the one unused longest."""
+        """Give a job the free row that has most of it; of several with nothing, the one unused longest.
+
+        If another row has, or is about to have, much more of it, the row becomes a copy of that first.
+        """
         free = [row for row in self.rows if row.job is None]
         row = max(free, key=lambda row: (_usable(row, job.tokens), -row.used))
         usable = _usable(row, job.tokens)
+        row.fork = self._fork_for(row, job, usable)
         if not job.has_begun:
             job.cached_tokens = usable
         self._jobs += 1
@@ -114,9 +140,17 @@ class RowTable:
 
     def end(self, row: Row) -> None:
         """The row's job is over. What the row holds stays for a text that begins alike."""
-        row.job = None
+        row.job = row.fork = None
         row.number += 1
         row.tokens = row.tokens[: row.sent]
+
+    def _fork_for(self, row: Row, job: RowJob, usable: int) -> RowFork | None:
+        sources = [other for other in self.rows if other is not row]
+        shared = {other.index: _shared(other, job.tokens) for other in sources}
+        source = max(sources, key=lambda other: shared[other.index], default=None)
+        if source is None or shared[source.index] < usable + _WORTH_A_COPY:
+            return None
+        return RowFork(source, shared[source.index])
 
     def next_step(self, *, depth: int, decodes: int, tokens_ahead: int, max_tokens: int) -> RowStep | None:
         """The next step to send; None: wait for an answer first.
@@ -124,6 +158,8 @@ class RowTable:
         `depth` is the number of hops, `decodes` the number of decode steps under way, `tokens_ahead` the
         tokens of all steps under way.
         """
+        if (copies := self._copies()) is not None:
+            return copies
         ready = [row for row in self.rows if row.is_ready_to_decode]
         decoding = sum(row.is_decoding for row in self.rows)
         # Rows that are ready wait for others, so that no hop computes them one by one. Where steps are under
@@ -149,12 +185,16 @@ class RowTable:
         """A step was sent."""
         for part in step.parts:
             part.row.sent = part.end
+            if step.kind is StepKind.FORK and part.row.job is not None:
+                part.row.job.cached_tokens = part.end
 
     def answered(self, step: RowStep) -> list[Part]:
         """A step was answered. Returns its parts, less those whose job is over."""
         valid = [part for part in step.parts if part.number == part.row.number]
         for part in valid:
             part.row.done = part.end
+            if step.kind is StepKind.FORK:
+                part.row.fork = None
         return valid
 
     def send_again(self) -> None:
@@ -171,9 +211,34 @@ class RowTable:
             if row.job is None:
                 row.tokens = []
 
+    def _copies(self) -> RowStep | None:
+        """The copies whose sources are there by now: what was sent before them counts."""
+        parts: list[Part] = []
+        forks: list[Fork] = []
+        replaced: set[int] = set()
+        sources: set[int] = set()
+        for row in self.rows:
+            fork = row.fork
+            if fork is None or not row.has_to_copy:
+                continue
+            source = fork.source
+            if source.tokens[: fork.tokens] != row.tokens[: fork.tokens]:
+                row.fork = None  # it has got another text since
+            elif source.sent >= fork.tokens and row.index not in sources and source.index not in replaced:
+                parts.append(Part(row, row.number, 0, fork.tokens, False))
+                forks.append(Fork(row.index, source.index, fork.tokens))
+                replaced.add(row.index)
+                sources.add(source.index)
+        return RowStep(StepKind.FORK, parts, forks) if parts else None
+
     def held(self) -> list[list[int]]:
         """The tokens of each row that every hop has."""
         return [row.tokens[: row.done] for row in self.rows]
+
+
+def _shared(row: Row, tokens: Sequence[int]) -> int:
+    """Leading tokens of a text that a row has, or is about to have: its own text, as far as it is known."""
+    return min(common_prefix(row.tokens, list(tokens)), len(tokens) - 1)
 
 
 def _usable(row: Row, tokens: Sequence[int]) -> int:

@@ -17,7 +17,7 @@ from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
 from p2pinfer.client.network import Network
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.wire.step_kind import StepKind
-from p2pinfer.wire.steps import Outputs, RowChunk
+from p2pinfer.wire.steps import Fork, Outputs, RowChunk
 
 T = TypeVar("T")
 
@@ -65,9 +65,12 @@ class StepPipeline(Generic[T]):
 
     def send(self, chain: Chain, step: StepRequest, note: T) -> None:
         """Send one step behind the others."""
-        step_id = chain.send(step.kind, step.chunks, step.outputs)
-        self.tokens_ahead += step.tokens
-        self._under_way.append(_Sent(step, note, step_id, self._network.now()))
+        self._sent(chain.send(step.kind, step.chunks, step.outputs), step, note)
+
+    def fork(self, chain: Chain, forks: Sequence[Fork], note: T) -> None:
+        """Let rows become copies of others, behind the steps that were sent. See `Chain.fork`."""
+        step = StepRequest(kind=StepKind.FORK, chunks=(), outputs=Outputs.NONE, answered_tokens=0)
+        self._sent(chain.fork(forks), step, note)
 
     def take(self, chain: Chain) -> tuple[T, Hidden]:
         """Wait for the answer to the oldest step: the hidden states [answered_tokens, hidden_size]."""
@@ -87,6 +90,10 @@ class StepPipeline(Generic[T]):
         """Expect no answer any more."""
         self._under_way.clear()
         self.tokens_ahead = 0
+
+    def _sent(self, step_id: int, step: StepRequest, note: T) -> None:
+        self.tokens_ahead += step.tokens
+        self._under_way.append(_Sent(step, note, step_id, self._network.now()))
 
     def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
         slow = False

@@ -162,8 +162,62 @@ def test_a_text_that_comes_from_a_shorter_row_is_computed_anew_and_goes_on():
     assert row.done == 7
 
 
+def test_texts_that_begin_alike_are_computed_once_and_copied():
+    table = RowTable(3)
+    prompt = list(range(100))
+    for end in ([1], [2], [3]):
+        table.begin(job(prompt + end))
+
+    assert spans(next_step(table)) == [(0, 0, 101, True)]
+    copies = next_step(table, tokens_ahead=101)
+    assert copies.kind is StepKind.FORK
+    assert [(fork.row, fork.source, fork.tokens) for fork in copies.forks] == [(1, 0, 100), (2, 0, 100)]
+    assert spans(next_step(table)) == [(1, 100, 101, True), (2, 100, 101, True)]
+    assert [row.job.cached_tokens for row in table.rows] == [0, 100, 100]
+
+
+def test_a_copy_is_made_when_its_source_is_there_and_not_before():
+    table = RowTable(2)
+    table.begin(job(range(200)))
+    table.begin(job([*range(150), 7]))
+
+    assert spans(next_step(table)) == [(0, 0, 128, False)]
+    assert spans(next_step(table, tokens_ahead=128)) == [(0, 128, 200, True)]
+    assert next_step(table, tokens_ahead=200).kind is StepKind.FORK
+
+
+def test_a_source_that_gets_another_text_before_the_copy_is_no_source():
+    table = RowTable(2)
+    (source,) = decoding(table, range(100))
+    table.end(source)
+    other = table.begin(job([9]))
+    table.end(other)
+    table.begin(job([*range(80), 8]))
+    # The free row that had it was taken; the other has nothing.
+    assert next_step(table).kind is StepKind.PREFILL
+
+
+def test_a_copy_that_was_not_answered_is_made_again_after_a_failure():
+    table = RowTable(2)
+    table.begin(job(range(100)))
+    table.begin(job([*range(90), 7]))
+    table.answered(next_step(table))
+    assert next_step(table).kind is StepKind.FORK
+    assert spans(next_step(table)) == [(1, 90, 91, True)]
+    table.send_again()
+    assert table.held() == [list(range(100)), []]
+    assert next_step(table).kind is StepKind.FORK
+    assert spans(next_step(table)) == [(1, 90, 91, True)]
+
+
 @given(
-    prompts=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=40), min_size=1, max_size=12),
+    prompts=st.lists(
+        st.integers(0, 60).flatmap(
+            lambda same: st.lists(st.integers(0, 2), min_size=1, max_size=9).map(lambda end: [1] * same + end)
+        ),
+        min_size=1,
+        max_size=12,
+    ),
     rows=st.integers(1, 4),
     max_tokens=st.integers(1, 16),
     fails=st.lists(st.booleans(), max_size=40),
@@ -184,7 +238,12 @@ def test_whatever_happens_every_token_is_computed_once_in_order_before_scores_co
         step = next_step(table, decodes=decodes, max_tokens=max_tokens)
         if step is not None:
             seen = []
-            for part in step.parts:
+            for fork in step.forks:
+                assert fork.tokens <= len(servers[fork.source])
+                assert fork.source not in {part.row.index for part in step.parts}
+                servers[fork.row] = servers[fork.source][: fork.tokens]
+                assert servers[fork.row] == table.rows[fork.row].tokens[: fork.tokens]
+            for part in step.parts if step.kind is not StepKind.FORK else []:
                 assert part.start <= len(servers[part.row.index])  # no gap
                 servers[part.row.index][part.start :] = part.row.tokens[part.start : part.end]
                 seen.append(list(servers[part.row.index]))
@@ -197,7 +256,7 @@ def test_whatever_happens_every_token_is_computed_once_in_order_before_scores_co
                 table.send_again()
                 continue
             valid = table.answered(step)
-            for part, tokens in zip(step.parts, seen, strict=True):
+            for part, tokens in zip(step.parts, seen, strict=False):
                 if part in valid and part.is_last:
                     assert tokens == part.row.job.tokens
                     if part.row.job.new_tokens >= data.draw(st.integers(0, 3)):
