@@ -1,11 +1,13 @@
 """A model whose layers are in a swarm: what every kind of client needs, assembled once.
 
 The model's files and its ends (embeddings, final norm, head) are here, the layers are with the swarm's
-servers. Heads that turn hidden states into text sit on it: generation.py for transformers, greedy.py without.
+servers. What turns hidden states into text sits on it: generation.py for transformers, texts/ without, for
+programs (plain.py) and the gateway.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from p2pinfer.client.batching.row_pool import PoolLimits, RowPool
+from p2pinfer.client.batching.row_session import SessionEnvironment
 from p2pinfer.client.model_files import complete, kept, load_ends, open_local, open_named
 from p2pinfer.client.network import Network, join_through
 from p2pinfer.client.patience import Patience
@@ -117,6 +121,17 @@ class RemoteModel:
             wire_dtype=self._wire_dtype,
             aim=self._aim,
         )
+
+    def pool(self, loop: asyncio.AbstractEventLoop, limits: PoolLimits) -> RowPool:
+        """Make sessions whose rows are independent texts, submitted in this loop."""
+        environment = SessionEnvironment(
+            network=self.network,
+            manifest=self.manifest,
+            ends=self.ends,
+            patience=self._patience,
+            loop=loop,
+        )
+        return RowPool(environment, limits, wire_dtype=self._wire_dtype, aim=self._aim)
 
     def close(self) -> None:
         """Leave the swarm. Closing twice is harmless."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from p2pinfer.client.arguments.petals import session_attribute_hint
 from p2pinfer.client.chain.chain import Chain
-from p2pinfer.client.chain.deadlines import StepTimes
 from p2pinfer.client.chain.pending_rows import PendingRows
 from p2pinfer.client.chain.prefill import MAX_TOKENS_AHEAD, PlannedStep
 from p2pinfer.client.chain.session_shape import SessionShape
+from p2pinfer.client.failover.step_pipeline import StepPipeline, StepRequest
 from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
 from p2pinfer.client.network import Network
 from p2pinfer.client.patience import Patience
@@ -26,7 +25,6 @@ from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.step_kind import StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,6 @@ class HopReport:
     steps: int
     compute_seconds: float
     queue_seconds: float
-
-
-class _Sent(NamedTuple):
-    step: PlannedStep
-    step_id: int
-    at: float
 
 
 class InferenceSession:
@@ -86,11 +78,11 @@ class InferenceSession:
         self._aim = aim
         self._held: list[list[int]] = []
         self._pending: PendingRows | None = None
-        self._times = StepTimes()
         self._turn = threading.Lock()
         self._unbroken = UnbrokenChain(
             network, manifest, patience, embed=self._embed, held=self._held_by_all, turn=self._turn
         )
+        self._pipeline: StepPipeline[PlannedStep] = StepPipeline(network, self._unbroken)
         self._closed = False
 
     def __enter__(self) -> InferenceSession:
@@ -212,39 +204,20 @@ class InferenceSession:
 
     def _run_steps(self, chain: Chain, pending: PendingRows) -> None:
         """Send the steps that have no answer yet, some of them ahead, and take the answers."""
-        under_way: deque[_Sent] = deque()
-        tokens_ahead = 0
-        last_answer = 0.0
-
-        def take_one() -> None:
-            nonlocal tokens_ahead, last_answer
-            step, step_id, sent_at = under_way.popleft()
-            overdue = self._times.overdue_seconds(step.kind, tokens=step.tokens)
-            result = chain.receive(step_id, tokens=pending.answered_tokens(step), overdue_seconds=overdue)
-            now = self._network.now()
-            self._times.add(step.kind, tokens=step.tokens, seconds=now - max(sent_at, last_answer))
-            last_answer = now
-            tokens_ahead -= step.tokens
-            pending.take(step, result.hidden)
-            self._unbroken.mender.progressed()
-            self._count(chain, result.hop_seconds, step.kind)
-
+        pipeline = self._pipeline
+        pipeline.forget()
         for step in pending.plan(chain.max_step_tokens):
-            while under_way and tokens_ahead + step.tokens > MAX_TOKENS_AHEAD:
-                take_one()
-            tokens_ahead += step.tokens
-            step_id = chain.send(step.kind, step.chunks, pending.outputs(step))
-            under_way.append(_Sent(step, step_id, self._network.now()))
-        while under_way:
-            take_one()
-
-    def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
-        slow = False
-        for hop, (queue, compute) in zip(chain.hops, hop_seconds, strict=True):
-            hop.count(kind, queue, compute)
-            slow = slow or hop.pace.slow_seconds is not None
-        if slow:
-            self._network.call_soon(self._unbroken.handover.look_at_pace)
+            while pipeline and pipeline.tokens_ahead + step.tokens > MAX_TOKENS_AHEAD:
+                pending.take(*pipeline.take(chain))
+            request = StepRequest(
+                kind=step.kind,
+                chunks=step.chunks,
+                outputs=pending.outputs(step),
+                answered_tokens=pending.answered_tokens(step),
+            )
+            pipeline.send(chain, request, step)
+        while pipeline:
+            pending.take(*pipeline.take(chain))
 
     def _drop(self) -> None:
         self._held, self._pending = [], None

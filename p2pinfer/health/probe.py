@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from p2pinfer.client.greedy import GreedyClient
+from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.plain import PlainClient
 from p2pinfer.errors import P2PInferError, SwarmError
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.snapshot.state import ProbeView
@@ -32,6 +33,9 @@ BREAK_OFF_SECONDS = 3.0
 """How long a client may take to leave the swarm in the middle of a generation."""
 
 _PATIENCE = Patience(route=10.0, step=10.0)
+_ALWAYS_ANEW = PoolLimits(unused_seconds=0.0)
+"""Nothing is kept between two probes, which would make the next one quick, and hold the servers' memory."""
+
 _DETAIL_CHARACTERS = 200
 
 Found = Callable[[str, ProbeView], None]
@@ -44,11 +48,11 @@ class Probe:
     For the event loop. End it with `close`.
     """
 
-    def __init__(self, open_client: Callable[[], GreedyClient], *, tokens: int) -> None:
+    def __init__(self, open_client: Callable[[], PlainClient], *, tokens: int) -> None:
         self._open_client = open_client
         self._tokens = tokens
         self._thread = BackgroundThread("probe")
-        self._client: GreedyClient | None = None
+        self._client: PlainClient | None = None
         self._is_closed = False
         self.is_left_behind = False
         """True after `close` if the thread may still be busy. Then the process must not wait for it."""
@@ -116,21 +120,26 @@ async def probes_of(config: HealthConfig) -> AsyncIterator[list[Probe]]:
         await all_of(*(probe.close() for probe in probes))
 
 
-def open_client(config: HealthConfig, model: str) -> GreedyClient:
+def open_client(config: HealthConfig, model: str) -> PlainClient:
     """A client of this model. Raises ModelError, SwarmUnreachableError."""
-    return GreedyClient(
+    return PlainClient(
         model,
         initial_peers=config.initial_peers,
         cache_folder=config.cache_folder,
         patience=_PATIENCE,
+        limits=_ALWAYS_ANEW,
         progress=logger.info,
     )
 
 
-def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
+def probe_once(client: PlainClient, tokens: int) -> ProbeView:
     """Generate some tokens. Returns the result; a failure is a result too."""
     try:
-        made = client.generate([token % client.manifest.vocab_size for token in PROMPT], tokens)
+        made = client.generate(
+            [token % client.manifest.vocab_size for token in PROMPT],
+            max_tokens=tokens,
+            end_tokens=frozenset(),
+        )
     except P2PInferError as error:
         return _failed(str(error))
     except Exception:
@@ -143,7 +152,7 @@ def probe_once(client: GreedyClient, tokens: int) -> ProbeView:
         detail="",
         first_token_seconds=made.first_token_seconds,
         tokens_per_second=made.tokens_per_second,
-        route=tuple((short_id(hop.peer_id), hop.layers.start, hop.layers.end) for hop in made.route),
+        route=tuple((short_id(hop.peer_id), hop.layers.start, hop.layers.end) for hop in made.route.hops),
     )
 
 

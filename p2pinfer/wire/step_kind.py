@@ -16,6 +16,7 @@ class StepKind(IntEnum):
     HISTORY = 3  # the input that a lost hop had received, sent again to its replacement; has no answer
     DRAFT = 4  # a few guessed tokens per row; the outputs confirm or reject them
     AUDIT = 5  # tokens that other servers have computed before, to compare the outputs
+    FORK = 6  # brings no tokens: rows become copies of the first tokens of other rows
 
     @property
     def is_urgent(self) -> bool:

@@ -8,6 +8,9 @@ little-endian.
     times    queue u32, compute u32 each, in microseconds, one per hop passed
     hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
 
+A FORK step has no tokens of its own and no hidden states. The third number of its chunks is the source row,
+and `position` is how many of the source's tokens the row gets.
+
 A result is a step without chunks, whose kind is 0. Step ids grow within a session; HISTORY steps have id 0.
 """
 
@@ -75,18 +78,31 @@ class RowChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """Let `row` become a copy of the first `tokens` tokens of the row `source`."""
+
+    row: int
+    source: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A step that was read and checked. `times` are the bytes of the earlier hops' times, to be passed on."""
+    """A step that was read and checked. `times` are the bytes of the earlier hops' times, to be passed on.
+
+    A FORK step has `forks` and no chunks, any other step has chunks and no forks.
+    """
 
     step_id: int
     kind: StepKind
     outputs: Outputs
     chunks: list[RowChunk]
     times: bytes
+    forks: Sequence[Fork] = ()
 
     @property
     def tokens(self) -> int:
-        """The number of tokens in all rows together."""
+        """The number of tokens in all rows together that are to be computed; a FORK step has none."""
         return sum(len(chunk.hidden) for chunk in self.chunks)
 
     @property
@@ -124,6 +140,13 @@ def pack_step(
     )
 
 
+def pack_fork(step_id: int, forks: Sequence[Fork], times: bytes = b"") -> bytes:
+    """The bytes of a FORK step; `times` as in `pack_step`."""
+    hops = len(times) // _TIME.size
+    header = _HEADER.pack(step_id, 0, len(forks), hops, Outputs.NONE, StepKind.FORK)
+    return b"".join((header, *(_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks), times))
+
+
 def pack_result(step_id: int, hidden: NDArray[np.float32], dtype: pb.WireDtype, times: bytes) -> bytes:
     """The bytes of a result with hidden states [tokens, hidden_size]; tokens may be 0."""
     header = _HEADER.pack(step_id, len(hidden), 0, len(times) // _TIME.size, Outputs.ALL, _NO_KIND)
@@ -156,6 +179,8 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     kind = _kind(kind_number)
     if kind is StepKind.HISTORY and outputs != Outputs.NONE:
         raise ProtocolError("a HISTORY step asks for an answer")
+    if kind is StepKind.FORK and (tokens or outputs != Outputs.NONE):
+        raise ProtocolError("a FORK step has tokens, or asks for hidden states")
     if (step_id == 0) is not (kind is StepKind.HISTORY):
         raise ProtocolError("HISTORY steps, and no others, have the id 0")
     if hops > MAX_HOPS:
@@ -165,6 +190,11 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     if len(data) < times_end:
         raise ProtocolError("a step ends before its chunks and times do")
     heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
+    if kind is StepKind.FORK:
+        if len(data) != times_end:
+            raise ProtocolError("a FORK step goes on behind its chunks and times")
+        forks = _read_forks(heads, contract, lengths)
+        return Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end], forks)
     _check_chunks(heads, kind, contract, lengths)
     if sum(count for _, _, count in heads) != tokens:
         raise ProtocolError(f"the chunks don't have the {tokens} tokens that the header says")
@@ -209,6 +239,31 @@ def _check_chunks(
                 f"row {row} would reach {position + count} tokens, "
                 f"the session was opened for {contract.max_tokens}"
             )
+
+
+def _read_forks(
+    heads: Sequence[tuple[int, int, int]], contract: Contract, lengths: Sequence[int]
+) -> list[Fork]:
+    """Check the chunks of a FORK step. No row is both a target and a source, so their order is no matter."""
+    forks = [Fork(row, source, tokens) for row, tokens, source in heads]
+    targets: set[int] = set()
+    for fork in forks:
+        if fork.row >= contract.rows or fork.row in targets:
+            raise ProtocolError(f"row {fork.row} is not one of {contract.rows} rows, or comes twice")
+        targets.add(fork.row)
+    for fork in forks:
+        if fork.source >= contract.rows or fork.source in targets:
+            raise ProtocolError(
+                f"the source {fork.source} is not one of {contract.rows} rows, or is itself replaced"
+            )
+        if fork.tokens < 1:
+            raise ProtocolError(f"row {fork.row} gets no tokens")
+        if fork.tokens > lengths[fork.source]:
+            raise ProtocolError(
+                f"row {fork.row} would get {fork.tokens} tokens of row {fork.source} "
+                f"but only {lengths[fork.source]} are cached"
+            )
+    return forks
 
 
 def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> Result:

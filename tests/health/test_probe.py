@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from p2pinfer.client.greedy import Generation
-from p2pinfer.client.session import HopReport
+from p2pinfer.client.plain import Answer
+from p2pinfer.client.texts.request import RouteHop, RouteView, TextEnd
 from p2pinfer.errors import NoRouteError, SwarmUnreachableError
 from p2pinfer.health import probe
 from p2pinfer.health.config import HealthConfig
@@ -22,13 +22,13 @@ from p2pinfer.types import PeerId, Span
 class Client:
     """Generates, or fails, as a test says."""
 
-    def __init__(self, outcome: Generation | Exception, vocab_size: int = 1000) -> None:
+    def __init__(self, outcome: Answer | Exception, vocab_size: int = 1000) -> None:
         self.manifest: Any = type("Manifest", (), {"hash": "ab" * 32, "vocab_size": vocab_size})()
         self.outcome = outcome
         self.prompts: list[list[int]] = []
         self.closed = threading.Event()
 
-    def generate(self, prompt: list[int], count: int) -> Generation:
+    def generate(self, prompt: list[int], **options: Any) -> Answer:
         self.prompts.append(prompt)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -45,17 +45,21 @@ class Generating(Client):
         super().__init__(WORKED)
         self.began = threading.Event()
 
-    def generate(self, prompt: list[int], count: int) -> Generation:
+    def generate(self, prompt: list[int], **options: Any) -> Answer:
         self.began.set()
         assert self.closed.wait(5)
         raise asyncio.CancelledError  # as a client's network does whose tasks are cancelled
 
 
-WORKED = Generation(
+WORKED = Answer(
+    text="",
+    end=TextEnd(reason="length", stop=None, prompt_tokens=16, cached_tokens=0, completion_tokens=5),
     tokens=[1, 2, 3, 4, 5],
     first_token_seconds=0.2,
     seconds=0.6,
-    route=[HopReport(PeerId("12D3KooWabcdef"), Span(0, 4), 5, 0.1, 0.0)],
+    route=RouteView(
+        hops=(RouteHop(peer_id=PeerId("12D3KooWabcdef"), layers=Span(0, 4), ms_per_token=20.0),), events=()
+    ),
 )
 
 

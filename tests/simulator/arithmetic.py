@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2pinfer.model.engine.base import Chunk, Hidden
+from p2pinfer.model.engine.base import Chunk, Hidden, SequenceCache
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.types import Span
 
@@ -39,6 +39,12 @@ class NumberCache:
         if length > len(self.sums):
             raise ValueError(f"rewound to {length} of {len(self.sums)} tokens")
         del self.sums[length:]
+
+    def extend_from(self, source: SequenceCache, length: int) -> None:
+        assert isinstance(source, NumberCache) and not source.released
+        if not self.length <= length <= source.length:
+            raise ValueError(f"copied to {length} of {source.length} tokens")
+        self.sums.extend(source.sums[self.length : length])
 
     def release(self) -> None:
         self.released = True

@@ -13,9 +13,11 @@ from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Contract,
+    Fork,
     Outputs,
     RowChunk,
     hop_time,
+    pack_fork,
     pack_result,
     pack_step,
     read_result,
@@ -38,6 +40,15 @@ def check(data: bytes) -> None:
         step = read_step(data, CONTRACT, LENGTHS)
     except ProtocolError:
         return
+    if step.kind is StepKind.FORK:
+        assert not step.chunks and step.tokens == 0 and step.work == Work()
+        targets, sources = {fork.row for fork in step.forks}, {fork.source for fork in step.forks}
+        assert (
+            len(targets) == len(step.forks) > 0 and not targets & sources and targets | sources <= {0, 1, 2}
+        )
+        assert all(1 <= fork.tokens <= LENGTHS[fork.source] for fork in step.forks)
+        return
+    assert not step.forks
     rows = [chunk.row for chunk in step.chunks]
     assert len(set(rows)) == len(rows) > 0
     assert sum(len(chunk.hidden) for chunk in step.chunks) <= 12
@@ -56,6 +67,54 @@ chunks = st.builds(RowChunk, st.integers(0, 4), st.integers(0, 12), st.integers(
 )
 def test_whatever_step_comes_its_chunks_fit_the_contract_or_it_is_an_error(kind, parts, dtype):
     check(pack_step(1, kind, parts, Outputs.ALL, dtype))
+
+
+forks = st.builds(Fork, st.integers(0, 4), st.integers(0, 4), st.integers(0, 12) | st.just(2**32 - 1))
+
+
+@given(st.lists(forks, max_size=5), st.integers(0, 2), st.binary(max_size=24))
+def test_whatever_fork_comes_it_fits_the_contract_or_it_is_an_error(parts, step_id, behind):
+    check(pack_fork(step_id, parts) + behind)
+
+
+@given(st.integers(0, 100), st.integers(0, 255))
+def test_a_fork_with_one_byte_changed_is_a_step_or_an_error(where, value):
+    data = bytearray(pack_fork(9, [Fork(0, 1, 3), Fork(2, 1, 4)], hop_time(1, 2)))
+    data[where % len(data)] = value
+    check(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pack_fork(1, []), "without chunks"),
+        (pack_fork(1, [Fork(0, 1, 1)] * 4), "4 chunks in a session of 3 rows"),
+        (pack_fork(1, [Fork(3, 1, 1)]), "row 3 is not one of 3"),
+        (pack_fork(1, [Fork(0, 1, 1), Fork(0, 2, 1)]), "row 0 .* comes twice"),
+        (pack_fork(1, [Fork(0, 3, 1)]), "source 3 is not one of 3"),
+        (pack_fork(1, [Fork(1, 1, 1)]), "source 1 .* is itself replaced"),
+        (pack_fork(1, [Fork(0, 1, 1), Fork(1, 2, 1)]), "source 1 .* is itself replaced"),
+        (pack_fork(1, [Fork(0, 1, 0)]), "row 0 gets no tokens"),
+        (pack_fork(1, [Fork(0, 1, 5)]), "would get 5 tokens of row 1 but only 4"),
+        (pack_fork(1, [Fork(0, 2, 2**32 - 1)]), "only 10 are cached"),
+        (pack_fork(0, [Fork(0, 1, 1)]), "have the id 0"),
+        (pack_fork(1, [Fork(0, 1, 1)]) + b"x", "goes on"),
+        (pack_fork(1, [Fork(0, 1, 1)])[:-1], "ends before"),
+        (pack_step(1, StepKind.FORK, [RowChunk(0, 0, hidden(1))], Outputs.NONE, pb.FLOAT32), "has tokens"),
+        (pack_step(1, StepKind.FORK, [RowChunk(0, 0, hidden(0))], Outputs.LAST, pb.FLOAT32), "asks for"),
+    ],
+)
+def test_a_fork_that_breaks_the_contract_is_refused_by_name(data, message):
+    with pytest.raises(ProtocolError, match=message):
+        read_step(data, CONTRACT, LENGTHS)
+
+
+def test_a_fork_is_read_as_it_was_packed():
+    times, sent = hop_time(0.25, 0.5), [Fork(0, 1, 3), Fork(2, 1, 4)]
+    data = pack_fork(77, sent, times)
+    step = read_step(data, CONTRACT, LENGTHS)
+    assert (step_id_of(data), step.kind, step.outputs) == (77, StepKind.FORK, Outputs.NONE)
+    assert (list(step.forks), step.times) == (sent, times)
 
 
 @given(st.binary(max_size=200))

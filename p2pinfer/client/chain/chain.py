@@ -24,10 +24,12 @@ from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, Prot
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
+    Fork,
     Outputs,
     Result,
     RowChunk,
     max_result_bytes,
+    pack_fork,
     pack_step,
     read_result,
     step_id_of,
@@ -110,12 +112,34 @@ class Chain:
         Raises HopFailedError, RefusedError.
         """
         self._check()
-        assert self.steps_lane is not None
         self._last_step_id += 1
         step = pack_step(self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype)
         work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)
+        return self._begin_to_send(step)
+
+    def fork(self, forks: Sequence[Fork]) -> int:
+        """Begin to send a step that copies rows at every hop, and return its id. Nothing is computed.
+
+        Every `fork.row` becomes the first `fork.tokens` tokens of its source, whatever it held before. No row
+        comes twice, and none is both replaced and a source. `receive` takes the answer, which has 0 tokens.
+
+        After a failure a fork without an answer is to be sent again, in its place among the other steps.
+        Until it is answered the hops may hold the old row or the new one: what the caller says that all hops
+        hold must then be only what both begin with. A source must not be rewound below `fork.tokens` before
+        the answer.
+
+        Raises HopFailedError, RefusedError.
+        """
+        self._check()
+        self._last_step_id += 1
+        for hop in self.hops:
+            hop.tally.copied_tokens += sum(fork.tokens for fork in forks)
+        return self._begin_to_send(pack_fork(self._last_step_id, forks))
+
+    def _begin_to_send(self, step: bytes) -> int:
+        assert self.steps_lane is not None
         try:
             self._unsent = not self.steps_lane.lane.send(step)
         except OSError as error:

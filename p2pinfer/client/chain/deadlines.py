@@ -46,7 +46,12 @@ class StepTimes:
     _prefill: _Estimate = field(default_factory=_Estimate)  # per token
 
     def add(self, kind: StepKind, *, tokens: int, seconds: float) -> None:
-        """Note how long a step took: from its sending, or from the answer before it if that came later."""
+        """Note how long a step took: from its sending, or from the answer before it if that came later.
+
+        A FORK step says nothing about the others.
+        """
+        if kind is StepKind.FORK:
+            return
         if kind.is_urgent:
             self._urgent.add(seconds)
         else:
@@ -54,7 +59,9 @@ class StepTimes:
 
     def overdue_seconds(self, kind: StepKind, *, tokens: int) -> float:
         """Return how long to wait for the answer to a step before asking the hops about it."""
-        if kind.is_urgent:
+        if kind is StepKind.FORK:
+            bound = None
+        elif kind.is_urgent:
             bound = self._urgent.bound()
         else:
             per_token = self._prefill.bound()
@@ -77,9 +84,12 @@ class HopPace:
     _usual: float | None = None
     _lately: float = 0.0
     _slow_steps: int = 0
+    latest: float | None = None
+    """Smoothed over about eight steps, whatever they were; None before the first."""
 
     def add(self, seconds: float) -> None:
         """Note a decode step. A slow step does not change what is usual."""
+        self.latest = seconds if self.latest is None else self.latest + (seconds - self.latest) / 8
         if self._usual is None:
             self._first.append(seconds)
             if len(self._first) == _USUAL_STEPS:

@@ -81,12 +81,21 @@ class PendingRows:
         ]
 
 
+def left_to_send(held: Sequence[list[int]], sent: Sequence[list[int]]) -> int:
+    """Return how many tokens `history_steps` will send."""
+    return sum(len(row) - _start(sent, index, row) for index, row in enumerate(held))
+
+
 def history_steps(
     held: Sequence[list[int]], sent: Sequence[list[int]], embed: Embed, max_step_tokens: int
 ) -> Iterator[list[RowChunk]]:
     """Yield the steps that bring a first hop from `sent`, which it has already got, to `held`."""
     size = min(PREFILL_STEP_TOKENS, max_step_tokens)
     for index, row in enumerate(held):
-        start = common_prefix(sent[index], row) if sent else 0
+        start = _start(sent, index, row)
         for position in range(start, len(row), size):
             yield [RowChunk(index, position, embed(row[position : position + size]))]
+
+
+def _start(sent: Sequence[list[int]], index: int, row: list[int]) -> int:
+    return common_prefix(sent[index], row) if sent else 0

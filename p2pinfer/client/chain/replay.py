@@ -14,7 +14,7 @@ from p2pinfer.client.chain.blame import blame, blaming
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.lane_end import LaneEnd
-from p2pinfer.client.chain.pending_rows import history_steps
+from p2pinfer.client.chain.pending_rows import history_steps, left_to_send
 from p2pinfer.client.chain.splice_plan import SplicePlan
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.model.engine.base import Hidden
@@ -58,19 +58,20 @@ class Replay:
     def _expect_to_pay(self, held: Tokens) -> None:
         """Note how much history the new hops can compute at most.
 
-        A hop that stays sends all that it has computed, including steps that were not answered when the
-        chain broke.
+        A hop that stays sends all that it has, computed or copied, including steps that were not answered
+        when the chain broke. It sends a row again that was rewound or replaced since the last replay.
         """
         left: Hop | None = None
         for hop in self._plan.hops:
             if hop in self._plan.fresh:
                 if left is None:
-                    tokens = sum(map(len, held))
+                    tokens = self._expected[hop] + left_to_send(held, self._sent)
                 elif left in self._plan.fresh:
                     tokens = left.tally.history_tokens
                 else:
                     shape = self._chain.shape
-                    tokens = min(left.tally.most.tokens, shape.rows * shape.max_tokens)
+                    all_rows = shape.rows * shape.max_tokens
+                    tokens = min(left.tally.most_passed_on, self._expected[hop] + all_rows)
                 hop.tally.expect_history(tokens)
             left = hop
 

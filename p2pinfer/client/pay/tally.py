@@ -13,6 +13,7 @@ class Tally:
 
     asked: Work = field(default_factory=Work)  # of the steps that were sent into the chain
     history_tokens: int = 0  # replayed to the hop, or about to be
+    copied_tokens: int = 0  # that rows got by FORK steps: no work, but they lengthen the hop's own history
     signed: Work = field(default_factory=Work)  # in the newest receipt that the hop has taken
     sequence: int = 0
 
@@ -24,6 +25,11 @@ class Tally:
     def ask(self, work: Work) -> None:
         """Count a step. Call it before the step is sent."""
         self.asked = self.asked + work
+
+    @property
+    def most_passed_on(self) -> int:
+        """The most tokens that the hop can have to replay to a hop that comes after it."""
+        return self.most.tokens + self.copied_tokens
 
     def expect_history(self, tokens: int) -> None:
         """Count a replay to a new hop. A hop computes each token once: a longer replay replaces a shorter."""

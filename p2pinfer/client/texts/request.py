@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from p2pinfer.model.sampling.constraint import Constraint
 from p2pinfer.model.sampling.options import SamplingOptions
+from p2pinfer.model.sampling.sampled import Alternative, SampledToken, TextPart
 from p2pinfer.types import PeerId, Span
 
-
-class Constraint(Protocol):
-    """What the answer of one row may be: a grammar's state. One thread at a time."""
-
-    def allowed(self) -> NDArray[np.bool_] | None:
-        """Which tokens may come next, [vocab_size]; None: any. It is valid until `accept`."""
-
-    def accept(self, token: int) -> None:
-        """Take a token that was allowed."""
-
-    @property
-    def is_done(self) -> bool:
-        """True if nothing may follow but the end of the text."""
+__all__ = [
+    "Alternative",
+    "Constraint",
+    "RouteEvent",
+    "RouteHop",
+    "RouteView",
+    "SampledToken",
+    "TextEnd",
+    "TextPart",
+    "TextRequest",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,34 +50,6 @@ class TextRequest:
 
     is_background: bool = False
     """Begins only when no other request waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """A token and the logarithm of its probability, before temperature and cuts."""
-
-    token: int
-    logprob: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledToken:
-    """One token of an answer."""
-
-    token: int
-    logprob: float | None
-    """None unless it was asked for."""
-
-    top: tuple[Alternative, ...] = ()
-    """The likeliest tokens at its place, the likeliest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPart:
-    """The next piece of an answer. Its text is whole characters, and may be empty."""
-
-    text: str
-    tokens: tuple[SampledToken, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,14 @@ class SequenceCache(Protocol):
     def rewind(self, length: int) -> None:
         """Forget the tokens from `length` on. Raises ValueError if it holds fewer."""
 
+    def extend_from(self, source: SequenceCache, length: int) -> None:
+        """Append the tokens of `source` from this cache's length on, until this one holds `length` tokens.
+
+        Nothing is computed: behind the same tokens the copy is what computing them would give. Raises
+        ValueError if the source holds fewer tokens, has other layers, or is this cache; TypeError for a cache
+        of another engine; MemoryError. In all these cases nothing has changed.
+        """
+
     def release(self) -> None:
         """Give the memory back. The cache can't be used afterwards. Releasing twice is harmless."""
 

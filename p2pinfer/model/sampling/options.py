@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import Any
+
+from p2pinfer.errors import UsageError
 
 MAX_LOGPROBS = 20
 """The most alternatives that are told for a token."""
+
+BAN_BIAS = -100.0
+"""A bias from here down bans a token."""
+
+FORCE_BIAS = 100.0
+"""A bias from here up forces: no other token is chosen where one with such a bias is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +56,61 @@ class SamplingOptions:
 
     logprobs: int | None = None
     """How many alternatives are told for each token, 0 to MAX_LOGPROBS; None: no probabilities at all."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range; keep plain numbers, and a mapping that nobody changes."""
+        whole = {"seed": (-(1 << 63), (1 << 64) - 1), "top_k": (0, (1 << 31) - 1)}
+        for name, (least, most) in whole.items():
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least, most))
+        if self.logprobs is not None:
+            object.__setattr__(self, "logprobs", _whole("logprobs", self.logprobs, 0, MAX_LOGPROBS))
+        for name, (lowest, highest) in _RANGES.items():
+            object.__setattr__(self, name, _number(name, getattr(self, name), lowest, highest))
+        object.__setattr__(self, "logit_bias", _biases(self.logit_bias))
+
+
+_RANGES = {
+    "repetition_penalty": (0.01, 100.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "temperature": (0.0, 100.0),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+}
+
+_HIGHEST_TOKEN = (1 << 31) - 1
+_HIGHEST_BIAS = 1e6
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+        raise UsageError(f"{name} is {_shown(value)}: it has to be a whole number from {least} to {most}")
+    return int(value)
+
+
+def _number(name: str, value: Any, lowest: float, highest: float) -> float:
+    # Before float(): it takes texts too, and overflows at huge whole numbers. NaN is not within a range.
+    if isinstance(value, bool) or not isinstance(value, Real) or not lowest <= value <= highest:
+        raise UsageError(f"{name} is {_shown(value)}: it has to be a number from {lowest:g} to {highest:g}")
+    return float(value)
+
+
+def _biases(value: Any) -> Mapping[int, float]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"logit_bias is {_shown(value)}: it has to map token ids to numbers")
+    return MappingProxyType(
+        {
+            _whole("a token id of logit_bias", token, 0, _HIGHEST_TOKEN): _number(
+                f"logit_bias of token {_shown(token)}", bias, -_HIGHEST_BIAS, _HIGHEST_BIAS
+            )
+            for token, bias in value.items()
+        }
+    )
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, however large it is: a whole number of 5,000 digits can't be printed."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value).bit_length() > 128:
+        return "a number of more than 128 bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

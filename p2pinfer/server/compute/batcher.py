@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
+from p2pinfer.server.compute.computed import Computed
+from p2pinfer.server.compute.copies import Copies
 from p2pinfer.server.compute.rates import ChunkSize, Rates
 from p2pinfer.server.compute.schedule import (
     Demand,
@@ -38,15 +40,6 @@ class RowInput:
     cache: SequenceCache
     position: int
     hidden: Hidden
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A step that was computed: the outputs of each row, and how long the step waited and ran."""
-
-    outputs: list[Hidden]
-    queue_seconds: float
-    compute_seconds: float
 
 
 @dataclass(slots=True, eq=False)
@@ -130,11 +123,13 @@ class Batcher:
         self._last_decode = float("-inf")
         self.duty = 1.0  # the fraction of time that batches may take
         self.rates = Rates(speed, time.time())
+        self.copies = Copies(engine.cache_bytes_per_token / len(engine.span))
+        """FORK steps, which run beside batches."""
 
     @property
     def depth(self) -> int:
         """Steps that wait or run. Any thread may ask."""
-        return len(self._backlog)
+        return len(self._backlog) + len(self.copies)
 
     def add(self, work: QueuedStep) -> None:
         """Let a step wait for its turn."""
@@ -144,11 +139,13 @@ class Batcher:
         """Free a session's caches. If a step of the session still waits, it is dropped and not reported."""
         freed = {id(cache) for cache in caches}
         self._backlog = [work for work in self._backlog if id(work.rows[0].cache) not in freed]
+        self.copies.drop(freed)
         for cache in caches:
             cache.release()
 
     def run(self) -> None:
-        """Run one batch, and report the steps that it has finished, or that failed in it."""
+        """Copy a piece of a FORK step, run one batch, and report the steps that are done or have failed."""
+        self.copies.run_piece()
         if not self._backlog:
             return
         batch = self._choose()

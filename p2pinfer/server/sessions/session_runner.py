@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from p2pinfer.model.engine.base import SequenceCache
-from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
+from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
+from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.running_session import RunningSession
 from p2pinfer.server.streams.arrivals import Arrivals

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.server.streams.sent_outputs import SentOutputs
 from p2pinfer.wire.step_kind import StepKind
@@ -13,6 +15,7 @@ from p2pinfer.wire.steps import (
     Outputs,
     RowChunk,
     Step,
+    pack_fork,
     pack_result,
     pack_step,
     select_outputs,
@@ -27,12 +30,14 @@ class ResultPacker:
 
     def __init__(self, contract: Contract) -> None:
         self._dtype = contract.wire_dtype
+        self._nothing = np.empty((0, contract.hidden_size), np.float32)
 
     def pack(self, step: Step, outputs: Sequence[Hidden], times: bytes) -> bytes | None:
         """Return the result of a step; None for HISTORY, which isn't answered."""
         if step.kind is StepKind.HISTORY:
             return None
-        return pack_result(step.step_id, select_outputs(outputs, step.outputs), self._dtype, times)
+        answer = select_outputs(outputs, step.outputs) if outputs else self._nothing
+        return pack_result(step.step_id, answer, self._dtype, times)
 
     def forget(self) -> None:
         """Nothing is kept here that would have to be freed."""
@@ -59,6 +64,9 @@ class StepPacker:
 
     def pack(self, step: Step, outputs: Sequence[Hidden], times: bytes) -> bytes | None:
         """Keep the outputs. Return the step for the next hop; None for HISTORY that isn't passed on."""
+        if step.kind is StepKind.FORK:
+            self.sent_outputs.fork(step.forks)
+            return pack_fork(step.step_id, step.forks, times)
         chunks = [
             RowChunk(chunk.row, chunk.position, output)
             for chunk, output in zip(step.chunks, outputs, strict=True)

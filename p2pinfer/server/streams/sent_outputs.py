@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.wire.steps import RowChunk
+from p2pinfer.wire.steps import Fork, RowChunk
 
 _FIRST_TOKENS = 64
 
@@ -41,6 +41,13 @@ class SentOutputs:
             self.lengths[row] = end
             if self._cursors is not None and self._cursors[row] > start:
                 self._cursors[row] = start
+
+    def fork(self, forks: Sequence[Fork]) -> None:
+        """Copy the first outputs of rows into other rows, which are replayed anew."""
+        for fork in forks:
+            shared = self._buffers[fork.source][: fork.tokens]
+            self.lengths[fork.row] = 0  # nothing of it has to be kept when the buffer grows
+            self.record([RowChunk(fork.row, 0, shared)])
 
     def rows(self) -> list[NDArray[np.float32]]:
         """The outputs of each row, [tokens, hidden_size]: views, good until the next `record`."""

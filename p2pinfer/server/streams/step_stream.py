@@ -172,6 +172,8 @@ class StepStream(Generic[LaneT]):
             self._progress.received_step_id = step.step_id
         for chunk in step.chunks:
             self.lengths[chunk.row] = chunk.position + len(chunk.hidden)
+        for fork in step.forks:
+            self.lengths[fork.row] = fork.tokens
         self._progress.tokens_run += tokens
         return RunStep(step)
 
@@ -180,7 +182,7 @@ class StepStream(Generic[LaneT]):
     def computed(
         self, outputs: Sequence[Hidden], queue_seconds: float, compute_seconds: float
     ) -> Actions[LaneT]:
-        """The step was computed: one array [tokens, hidden_size] for each of its chunks."""
+        """The step was computed: one array [tokens, hidden_size] for each of its chunks, none for forks."""
         step = self._step
         assert step is not None
         assert self.state is COMPUTING

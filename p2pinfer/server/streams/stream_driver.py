@@ -15,8 +15,10 @@ from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.model.engine.base import SequenceCache
-from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
+from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
+from p2pinfer.server.compute.computed import Computed
+from p2pinfer.server.compute.copies import QueuedCopies, RowCopy
 from p2pinfer.server.streams.actions import (
     AbandonLane,
     Actions,
@@ -124,6 +126,12 @@ class StreamDriver:
 
     def _run_step(self, step: Step) -> None:
         self._progress.active_at = time.monotonic()
+        if step.forks:
+            copies = [
+                RowCopy(self._caches[fork.row], self._caches[fork.source], fork.tokens) for fork in step.forks
+            ]
+            self._batcher.copies.add(QueuedCopies(copies, self.computed))
+            return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
         self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed))
 

@@ -22,7 +22,8 @@ import numpy as np
 from p2pinfer.model.engine.native.config import LLAMA_NORMS, LayerShape, NativeShape
 from p2pinfer.model.engine.native.engine import NativeEngine
 from p2pinfer.model.engine.native.rotary import Rotary
-from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
+from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
+from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.speed import measure_speed
 from p2pinfer.types import Span
 from p2pinfer.wire.step_kind import StepKind

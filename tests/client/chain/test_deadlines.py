@@ -24,6 +24,13 @@ def test_a_kind_of_step_that_was_never_seen_gets_a_fixed_time(kind: StepKind, to
     assert StepTimes().overdue_seconds(kind, tokens=tokens) == FIRST_SECONDS
 
 
+def test_a_fork_has_no_tokens_and_changes_no_other_deadline():
+    times = StepTimes()
+    times.add(StepKind.FORK, tokens=0, seconds=9.0)
+    assert times.overdue_seconds(StepKind.FORK, tokens=0) == FIRST_SECONDS
+    assert times.overdue_seconds(StepKind.PREFILL, tokens=1) == FIRST_SECONDS
+
+
 @given(
     seconds=st.lists(SECONDS, min_size=1, max_size=50),
     kind=st.sampled_from(StepKind),

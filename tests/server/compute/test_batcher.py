@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2pinfer.server.compute.batcher import Batcher, Computed, QueuedStep, RowInput
+from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
+from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.rates import Rates
 from p2pinfer.server.compute.schedule import MIN_PREFILL_TOKENS, STALL_SECONDS
 from p2pinfer.types import Span

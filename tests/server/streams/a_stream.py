@@ -9,7 +9,17 @@ from p2pinfer.server.streams.progress import Progress
 from p2pinfer.server.streams.step_stream import StepStream
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.step_kind import StepKind
-from p2pinfer.wire.steps import Contract, Outputs, RowChunk, Step, hop_time, pack_step, read_step
+from p2pinfer.wire.steps import (
+    Contract,
+    Fork,
+    Outputs,
+    RowChunk,
+    Step,
+    hop_time,
+    pack_fork,
+    pack_step,
+    read_step,
+)
 from tests.fakes import HIDDEN_SIZE, Hidden
 
 KEY, NEXT_KEY, RESULTS_KEY = bytes(32), bytes([1] * 32), bytes([2] * 32)
@@ -31,6 +41,11 @@ def step_frame(
     kind = StepKind.PREFILL if step_id else StepKind.HISTORY
     chunk = RowChunk(row, position, tokens_at(position, tokens, row))
     return pack_step(step_id, kind, [chunk], outputs if step_id else Outputs.NONE, pb.FLOAT32)
+
+
+def fork_frame(step_id: int, *forks: tuple[int, int, int]) -> bytes:
+    """A step that forks rows; each fork is (row, source, tokens)."""
+    return pack_fork(step_id, [Fork(*fork) for fork in forks])
 
 
 def compute(step: Step) -> list[Hidden]:

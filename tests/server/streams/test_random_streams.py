@@ -28,7 +28,14 @@ from p2pinfer.server.streams.step_stream import State
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Step
-from tests.server.streams.a_stream import MAX_TOKENS, AStream, compute, step_frame, tokens_at
+from tests.server.streams.a_stream import (
+    MAX_TOKENS,
+    AStream,
+    compute,
+    fork_frame,
+    step_frame,
+    tokens_at,
+)
 
 LIMIT_TOKENS = 6
 
@@ -38,7 +45,7 @@ class Driver(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one = AStream(limit_tokens=LIMIT_TOKENS)
+        self.one = AStream(rows=2, limit_tokens=LIMIT_TOKENS)
         self.stream = self.one.stream
         self.lanes = {"steps", "out"}  # lanes that were given to the stream and not closed
         self.written_to: str | None = None  # the lane that the event loop writes to
@@ -47,7 +54,8 @@ class Driver(RuleBasedStateMachine):
         self.pending: Send[str] | None = None
         self.waits_for_receipt = False
         self.ended = self.released = False
-        self.kept: list[int] = []  # the id of the step that last computed each position
+        self.kept: list[int] = []  # of row 0: the id of the step that last computed each position
+        self.forked = 0  # tokens of row 1, which is always a copy of the first ones of row 0
         self.step_id = 0
         self.names = 0
         self.key = b""
@@ -101,6 +109,25 @@ class Driver(RuleBasedStateMachine):
                 self.stream.take_frame(lane, step_frame(0 if history else self.step_id, position, tokens))
             )
 
+    @precondition(lambda self: self.stream.readable and self.kept)
+    @rule(back=st.integers(0, 3))
+    def a_fork_comes(self, back: int) -> None:
+        self.step_id += 1
+        frame = fork_frame(self.step_id, (1, 0, max(1, self.stream.lengths[0] - back)))
+        self.do(self.stream.take_frame(self.stream.readable[0], frame))
+        assert not self.ended
+
+    @precondition(lambda self: self.stream.readable and self.stream.upstream.gap_expected)
+    @rule()
+    def a_fork_comes_behind_a_gap(self) -> None:
+        lengths = list(self.stream.lengths)
+        if lengths[0] < MAX_TOKENS:
+            self.step_id += 1
+            frame = fork_frame(self.step_id, (1, 0, lengths[0] + 1))
+            self.do(self.stream.take_frame(self.stream.readable[0], frame))
+            assert not self.ended
+            assert self.stream.lengths == lengths
+
     @precondition(lambda self: self.stream.readable and self.one.progress.received_step_id)
     @rule()
     def a_step_comes_again(self) -> None:
@@ -130,14 +157,19 @@ class Driver(RuleBasedStateMachine):
     @rule(taken=st.sampled_from(["whole", "part", "nothing"]))
     def the_step_is_computed(self, taken: str) -> None:
         step, self.running, self.pending = self.running, None, None
-        chunk = step.chunks[0]
-        del self.kept[chunk.position :]
-        self.kept += [step.step_id] * len(chunk.hidden)
+        for chunk in step.chunks:
+            del self.kept[chunk.position :]
+            self.kept += [step.step_id] * len(chunk.hidden)
+        for fork in step.forks:
+            self.forked = fork.tokens
         self.do(self.stream.computed(compute(step), 0.0, 0.0))
         if step.kind is StepKind.HISTORY:
             assert self.pending is None, "not passed on"
         if (send := self.pending) is not None:
-            assert np.array_equal(self.one.sent([send]).chunks[0].hidden, chunk.hidden + 1)
+            sent = self.one.sent([send])
+            assert sent.forks == step.forks
+            for one, chunk in zip(sent.chunks, step.chunks, strict=True):
+                assert np.array_equal(one.hidden, chunk.hidden + 1)
             if taken == "whole":
                 self.do(self.stream.outputs_taken(send.lane))
             elif taken == "part":
@@ -178,14 +210,14 @@ class Driver(RuleBasedStateMachine):
     @precondition(lambda self: not self.released)
     @rule()
     def another_hop_is_told_everything_and_takes_over(self) -> None:
-        held = len(self.kept) // 2
-        self.stream.replay.begin_replay([held])
+        held = [len(self.kept) // 2, self.forked // 2]
+        self.stream.replay.begin_replay(held)
         tokens = 0
         while (piece := self.stream.replay.next_piece()) is not None:
-            (chunk,) = self.one.sent([Send("spare", piece.frame)]).chunks
-            assert np.array_equal(chunk.hidden, tokens_at(chunk.position, piece.tokens) + 1)
+            for chunk in self.one.sent([Send("spare", piece.frame)]).chunks:
+                assert np.array_equal(chunk.hidden, tokens_at(chunk.position, len(chunk.hidden)) + 1)
             tokens += piece.tokens
-        assert tokens == len(self.kept) - held, "a replay is complete"
+        assert tokens == len(self.kept) + self.forked - sum(held), "a replay is complete"
         lane = self.new_lane()
         self.lanes.add(lane)
         self.do(self.stream.switch(lane, pass_history_on=False))
@@ -238,7 +270,7 @@ class Driver(RuleBasedStateMachine):
 
     @invariant()
     def what_is_kept_is_what_was_computed(self) -> None:
-        kept = [] if self.stream.state is State.RELEASED else [len(self.kept)]
+        kept = [] if self.stream.state is State.RELEASED else [len(self.kept), self.forked]
         assert self.stream.replay.sent_outputs.lengths == kept
         assert set(self.stream.readable) <= self.lanes
 

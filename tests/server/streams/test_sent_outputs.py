@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from p2pinfer.server.streams.sent_outputs import SentOutputs
-from p2pinfer.wire.steps import RowChunk
+from p2pinfer.wire.steps import Fork, RowChunk
 from tests.fakes import HIDDEN_SIZE, random_hidden
 
 
@@ -83,6 +83,36 @@ def test_a_rewind_beyond_what_was_replayed_moves_nothing():
     sent.take(2)
     sent.record([RowChunk(0, 5, random_hidden(1))])
     assert replayed(sent) == [[(0, 2, 4)]]
+
+
+def test_a_forked_row_is_a_copy_whatever_becomes_of_its_source():
+    sent = sent_outputs_of(10, 3)
+    sent.fork([Fork(1, 0, 7)])
+    sent.record([RowChunk(0, 2, random_hidden(1, seed=9))])
+    assert sent.lengths == [3, 7]
+    assert np.array_equal(sent.rows()[1], random_hidden(10)[:7])
+
+
+def test_a_fork_into_a_longer_row_leaves_nothing_of_it():
+    sent = sent_outputs_of(2, 200)
+    sent.fork([Fork(1, 0, 2)])
+    sent.record([RowChunk(1, 2, random_hidden(1, seed=9))])
+    assert np.array_equal(sent.rows()[1], np.concatenate([random_hidden(2), random_hidden(1, seed=9)]))
+
+
+def test_a_fork_during_a_replay_is_replayed_from_its_first_token():
+    sent = sent_outputs_of(6, 6, 0)
+    sent.begin_replay()
+    sent.take(12)
+    sent.fork([Fork(1, 0, 4), Fork(2, 0, 5)])
+    assert replayed(sent, 100) == [[(1, 0, 4), (2, 0, 5)]]
+
+
+def test_forks_take_no_more_than_the_lease():
+    sent = sent_outputs_of(100, 0, max_tokens=100)
+    for tokens in (1, 100, 70, 100):
+        sent.fork([Fork(1, 0, tokens)])
+    assert sent.bytes_held == 2 * 100 * HIDDEN_SIZE * 4
 
 
 def test_memory_is_bounded_by_the_lease_whatever_comes():

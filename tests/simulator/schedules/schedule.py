@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from p2pinfer.types import Span
@@ -100,6 +100,29 @@ def _script(chance: random.Random) -> Script:
         acts=tuple(acts),
         seed=chance.randrange(2**32),
     )
+
+
+def with_forks(schedule: Schedule) -> Schedule:
+    """The same schedule with sessions of several rows, which are forked again and again."""
+    chance = random.Random(f"forks {schedule.seed}")
+    return replace(schedule, scripts=tuple(_forked(script, chance) for script in schedule.scripts))
+
+
+def _forked(script: Script, chance: random.Random) -> Script:
+    acts = [*script.acts]
+    for _ in range(chance.randint(1, 4)):
+        acts.append(
+            Act(
+                keep=chance.choice((-1, -1, chance.randint(1, 60))),
+                add=chance.choice((0, 1, 5, chance.randint(1, 150))),
+                wanted=chance.choice((1, 1, 1, 5)),
+                decode=chance.randint(0, 8),
+                pause_seconds=chance.choice((0.0, 0.0, chance.uniform(0.1, 5.0))),
+                fork=True,
+                waits=chance.random() < 0.3,
+            )
+        )
+    return replace(script, rows=chance.randint(2, 4), acts=tuple(acts))
 
 
 def _fault(chance: random.Random) -> Fault:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from p2pinfer.client.chain.prefill import common_prefix
 from p2pinfer.client.patience import Patience
-from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import P2PInferError
+from p2pinfer.model.engine.base import Hidden
+from p2pinfer.wire.steps import Fork
 from tests.simulator.arithmetic import NumberEnds, Oracle, number_manifest
+from tests.simulator.client.forking_session import ForkingSession
 from tests.simulator.world.world import World
 
 LEASED_TOKENS = 1024
@@ -20,13 +24,18 @@ LEASED_TOKENS = 1024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """Change the text of every row, then decode: keep `keep` tokens of the text (-1: all), add `add` tokens,
-    ask once for the states of the last `wanted` tokens, and then decode `decode` tokens one by one."""
+    ask once for the states of the last `wanted` tokens, and then decode `decode` tokens one by one.
+
+    With `fork` the servers make other rows begin as the first one does, some tokens long. With `waits` the
+    steps follow when they have done it."""
 
     keep: int = -1
     add: int = 0
     wanted: int = 1
     decode: int = 0
     pause_seconds: float = 0.0
+    fork: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +97,7 @@ class Reader:
             chance.integers(0, 251, script.prompt_tokens + index).tolist() for index in range(script.rows)
         ]
         try:
-            with InferenceSession(
+            with ForkingSession(
                 world.client,  # type: ignore[arg-type]
                 number_manifest(num_layers),
                 self._ends,  # type: ignore[arg-type]
@@ -108,25 +117,54 @@ class Reader:
         self.diary.ended_at = world.clock.now
 
     def _perform(
-        self, session: InferenceSession, act: Act, rows: list[list[int]], chance: np.random.Generator
-    ):
+        self, session: ForkingSession, act: Act, rows: list[list[int]], chance: np.random.Generator
+    ) -> None:
         if act.pause_seconds:
             self._world.client.run(asyncio.sleep(act.pause_seconds))
         for row in rows:
             if act.keep >= 0:
                 del row[max(1, act.keep) :]
             row.extend(chance.integers(0, 251, act.add).tolist())
-        hidden = self._compute(session, rows, [min(act.wanted, len(row)) for row in rows])
+        wanted = [min(act.wanted, len(row)) for row in rows]
+        forks = self._fork(act, rows, session.tokens[0], chance) if act.fork else []
+        hidden = self._compute(session, rows, wanted, forks, waits=act.waits)
         for _ in range(act.decode):
             for row, states in zip(rows, hidden, strict=True):
                 row.append(self._ends.next_token(states))
                 self.diary.tokens += 1
             hidden = self._compute(session, rows, [1] * len(rows))
 
-    def _compute(self, session: InferenceSession, rows: list[list[int]], wanted: list[int]):
+    def _fork(
+        self, act: Act, rows: list[list[int]], held: list[int], chance: np.random.Generator
+    ) -> list[Fork]:
+        """Let some rows begin with tokens of the first one that the servers hold, and that stay."""
+        first = rows[0]
+        most = min(common_prefix(held, first), len(first) - min(act.wanted, len(first)))
+        forks = []
+        for index in range(1, len(rows)):
+            if most and chance.random() < 0.7:
+                fork = Fork(index, 0, int(chance.integers(1, most, endpoint=True)))
+                rows[index][:] = first[: fork.tokens] + chance.integers(0, 251, act.add).tolist()
+                forks.append(fork)
+        return forks
+
+    def _compute(
+        self,
+        session: ForkingSession,
+        rows: list[list[int]],
+        wanted: list[int],
+        forks: Sequence[Fork] = (),
+        *,
+        waits: bool = False,
+    ) -> list[Hidden]:
         world = self._world
         began = world.clock.now
-        states = session.compute(rows, wanted)
+        wanted = [min(count, len(row)) for count, row in zip(wanted, rows, strict=True)]
+        states = (
+            session.fork_and_compute(forks, rows, wanted, wait=waits)
+            if forks
+            else session.compute(rows, wanted)
+        )
         missing = world.impassable_seconds(began)
         self.diary.steps.append(Answered(began, world.clock.now, missing))
         for index, (row, count, got) in enumerate(zip(rows, wanted, states, strict=True)):

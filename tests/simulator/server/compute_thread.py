@@ -29,6 +29,8 @@ class SimBatcher(Batcher):
 
     def seconds(self) -> float:
         """The virtual seconds that the next batch takes, roughly."""
+        if not self._backlog:  # rows are copied
+            return self.slow_factor * self.seconds_per_layer
         layers = max(len(work.rows[0].cache.layers) for work in self._backlog)
         tokens = min(512, sum(work.tokens - work.done_tokens for work in self._backlog))
         return self.slow_factor * layers * (self.seconds_per_layer + tokens * self.seconds_per_layer_token)

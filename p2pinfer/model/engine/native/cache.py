@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from p2pinfer.model.engine.base import SequenceCache
 from p2pinfer.model.engine.native.library import check, freed_with
 from p2pinfer.types import Span
 
@@ -59,6 +60,16 @@ class NativeCache:
                 raise ValueError(f"can't go back to {length} tokens: the cache holds {self._length}")
             check(self._library.p2p_sequence_rewind(self._handle, length))
             self._length = length
+
+    def extend_from(self, source: SequenceCache, length: int) -> None:
+        """Append the tokens of `source` from this cache's length on, up to `length` in all."""
+        if not isinstance(source, NativeCache) or source.owner is not self.owner:
+            raise TypeError("a native cache can only copy from a cache of the same engine")
+        start = self._length
+        if source.layers != self.layers or not start <= length <= source.length:
+            raise ValueError(f"can't copy tokens {start}:{length} of a cache that holds {source.length}")
+        with steps_of((self, source), (length - start, 0)):
+            check(self._library.p2p_sequence_extend(self._handle, source._handle, length))
 
     def release(self) -> None:
         """Give the memory back. Releasing twice is harmless."""

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from p2pinfer.errors import StoreError, UsageError
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 OK, ERROR_ARGUMENT, ERROR_MEMORY, ERROR_CACHE_FULL, ERROR_WEIGHTS, ERROR_INCOMPLETE = range(6)
 INSTRUCTION_SETS = ("portable", "avx2", "avxvnni", "avx512vnni", "neon_dot")
 """In the order of P2P_ISA_*."""
@@ -69,6 +69,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "p2p_sequence_create": (c_int, (c_void_p, c_int32, c_int32, POINTER(c_void_p))),
     "p2p_sequence_free": (None, (c_void_p,)),
     "p2p_sequence_rewind": (c_int, (c_void_p, c_int32)),
+    "p2p_sequence_extend": (c_int, (c_void_p, c_void_p, c_int32)),
     "p2p_model_forward": (c_int, (c_void_p, c_int32, c_void_p, c_void_p, c_void_p, c_void_p)),
     "p2p_matrix_create": (
         c_int,

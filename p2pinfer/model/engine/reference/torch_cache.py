@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from p2pinfer.model.engine.base import SequenceCache
 from p2pinfer.types import Span
 
 GROWTH_TOKENS = 64
@@ -51,6 +52,17 @@ class TorchCache:
             if self._in_step or not 0 <= length <= self._length:
                 raise ValueError(f"a cache of {self._length} tokens can't go back to {length}")
             self._length = length
+
+    @torch.inference_mode()
+    def extend_from(self, source: SequenceCache, length: int) -> None:
+        """Append the tokens of `source` from this cache's length on, up to `length` in all."""
+        if not isinstance(source, TorchCache):
+            raise TypeError(f"a cache of the reference engine can't copy a {type(source).__name__}")
+        start = self._length
+        if source.layers != self._layers or not start <= length <= source.length:
+            raise ValueError(f"can't copy tokens {start}:{length} of a cache that holds {source.length}")
+        with steps_of((self, source), (length - start, 0)):
+            self._store[:, :, :, start:length] = source._store[:, :, :, start:length]
 
     def release(self) -> None:
         """Give the memory back."""

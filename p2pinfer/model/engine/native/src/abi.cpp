@@ -115,6 +115,15 @@ int p2p_sequence_rewind(p2p_sequence* sequence, int32_t length) {
   return P2P_OK;
 }
 
+int p2p_sequence_extend(p2p_sequence* sequence, const p2p_sequence* source, int32_t length) {
+  Sequence& to = sequence->sequence;
+  const Sequence& from = source->sequence;
+  if (sequence == source || sequence->model != source->model || to.first_layer != from.first_layer ||
+      to.layout.layers != from.layout.layers || !within(length, to.length(), from.length()))
+    return P2P_ERROR_ARGUMENT;
+  return guarded([&] { return to.extend(from, length) ? P2P_OK : P2P_ERROR_CACHE_FULL; });
+}
+
 int p2p_model_forward(p2p_model* model, int32_t count, p2p_sequence* const* sequences, const int32_t* tokens,
                       const float* in, float* out) {
   if (!model->model->complete()) return P2P_ERROR_INCOMPLETE;

@@ -2,7 +2,7 @@
  *
  * Arrays are row-major. Functions that return int give P2P_OK or an error. The caller (engine.py,
  * matrix.py) checks sizes and pointers; the library reports what only it can detect.
- * One thread at a time calls p2p_model_forward of a model. Meanwhile other threads may create, rewind and
+ * One thread at a time calls p2p_model_forward of a model. Meanwhile other threads may create, rewind, extend and
  * free sequences that aren't part of the running call. */
 #ifndef P2PINFER_NATIVE_H
 #define P2PINFER_NATIVE_H
@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define P2P_ABI_VERSION 3
+#define P2P_ABI_VERSION 4
 
 enum {
   P2P_OK = 0,
@@ -101,6 +101,10 @@ P2P_EXPORT int64_t p2p_model_cache_bytes(const p2p_model* model); /* of all page
 P2P_EXPORT int p2p_sequence_create(p2p_model* model, int32_t first_layer, int32_t layers, p2p_sequence** sequence);
 P2P_EXPORT void p2p_sequence_free(p2p_sequence* sequence);
 P2P_EXPORT int p2p_sequence_rewind(p2p_sequence* sequence, int32_t length); /* length <= tokens held */
+/* Appends copies of the source's tokens from the sequence's own length on, until it holds `length`. Both belong to
+ * one model, have the same layers and differ; held <= length <= the source's tokens. After an error nothing has
+ * changed. */
+P2P_EXPORT int p2p_sequence_extend(p2p_sequence* sequence, const p2p_sequence* source, int32_t length);
 
 /* Appends tokens[i] tokens to sequences[i], i < count. `in` and `out` are [sum of tokens][hidden], in the
  * order of the sequences, and don't overlap. All sequences differ. Each runs through its own layers; those that

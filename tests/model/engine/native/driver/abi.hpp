@@ -58,6 +58,10 @@ class Sequence {
     must(p2p_sequence_rewind(handle_.get(), length), "p2p_sequence_rewind");
     length_ = length;
   }
+  void extend(const Sequence& source, int length) {
+    must(p2p_sequence_extend(handle_.get(), source.handle_.get(), length), "p2p_sequence_extend");
+    length_ = length;
+  }
   int length() const { return length_; }
 
  private:

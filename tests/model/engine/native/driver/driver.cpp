@@ -123,6 +123,12 @@ void run_together(Random& random, const ModelCase& model, int isa, const std::ve
       const int length = one.length(), wrong = random.between(1, std::min(model.tokens(0), 33));
       engine.forward({{&one, model.inputs[0].data(), wrong}});
       one.rewind(random.once_in(2) ? length : random.between(0, length));
+      if (random.once_in(2)) {
+        Sequence copy = engine.open(0, model.shape.layers);
+        copy.extend(one, random.between(0, one.length()));
+        copy.extend(one, one.length());
+        one = std::move(copy);
+      }
     }
   }
   visitor.join();

@@ -1,6 +1,29 @@
 #include "cache.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 namespace p2pinfer {
+
+namespace {
+
+// Copies the places [first, end) of a page.
+void copy_places(const PageLayout& layout, const float* from, float* to, int first, int end) {
+  const size_t places = static_cast<size_t>(end - first), bytes = sizeof(float) * places;
+  const size_t padded = static_cast<size_t>(layout.padded_head_dim);
+  for (int layer = 0; layer < layout.layers; ++layer) {
+    for (int head = 0; head < layout.kv_heads; ++head) {
+      for (int i = 0; i < layout.head_dim; ++i) {
+        const size_t at = layout.key_offset(layer, head) + static_cast<size_t>(i * kPageTokens + first);
+        std::memcpy(to + at, from + at, bytes);
+      }
+      const size_t at = layout.value_offset(layer, head) + static_cast<size_t>(first) * padded;
+      std::memcpy(to + at, from + at, bytes * padded);
+    }
+  }
+}
+
+}  // namespace
 
 size_t PageLayout::head_floats() const {
   return static_cast<size_t>(kPageTokens) * static_cast<size_t>(head_dim + padded_head_dim);
@@ -42,6 +65,21 @@ bool Sequence::grow(int tokens) {
   } catch (...) {
     shrink(before);
     throw;
+  }
+  return true;
+}
+
+bool Sequence::extend(const Sequence& source, int length) {
+  int start = length_;
+  if (!grow(length - start)) return false;
+  while (start < length) {
+    const int first = start % kPageTokens, end = std::min(kPageTokens, first + length - start);
+    if (end - first == kPageTokens) {
+      std::memcpy(page(start), source.page(start), layout.page_bytes());
+    } else {
+      copy_places(layout, source.page(start), page(start), first, end);
+    }
+    start += end - first;
   }
   return true;
 }

@@ -59,12 +59,13 @@ class Sequence {
   bool grow(int tokens);
   // Forgets the tokens from `length` on and frees the pages that held only these.
   void shrink(int length);
+  // Grows to `length`, at most the source's, with copies of its tokens. The layers are the same. Fails as grow does.
+  bool extend(const Sequence& source, int length);
 
   float* page(int token) const { return pages_[static_cast<size_t>(token) / kPageTokens].as<float>(); }
   const float* const* starts() const { return starts_.data(); }
 
  private:
-
   TokenBudget& budget_;
   std::vector<Block> pages_;
   std::vector<const float*> starts_;

@@ -1,0 +1,71 @@
+"""A text that grows in some row, and what is told of it. The session's thread makes it grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from p2pinfer.model.ends import Logits
+from p2pinfer.types import PeerId
+
+
+class Continuation(Protocol):
+    """Decides how a text goes on. Only the thread of the session that the text is in calls it."""
+
+    def advance(self, logits: Logits) -> int | None:
+        """The next token, from its scores [vocab_size]; None: the text has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced:
+    """Servers took the place of others while a text was being made."""
+
+    left: tuple[PeerId, ...]
+    joined: tuple[PeerId, ...]
+    seconds: float
+    """From the last answer before to the first one after."""
+
+    after_tokens: int
+    """Tokens of the answer that were there before."""
+
+
+@dataclass(slots=True, eq=False)
+class RowJob:
+    """One text. It outlives its row: a text that outgrows a row goes on in a longer one."""
+
+    prompt: Sequence[int]
+    continuation: Continuation
+    on_news: Callable[[], None]
+    """Called in the loop that submitted the job, when there is something new: tokens, or the end."""
+
+    is_background: bool = False
+    """It begins only when no other job waits."""
+
+    tokens: list[int] = field(default_factory=list)
+    """The prompt and the answer so far."""
+
+    cached_tokens: int = 0
+    """Tokens of the prompt that the servers had already."""
+
+    has_ended: bool = False
+    error: Exception | None = None
+    """Why it ended early."""
+
+    is_cancelled: bool = False
+    """Nobody waits for it any more. Any thread may set it."""
+
+    replaced: list[Replaced] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.prompt)
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens of the answer that are there."""
+        return len(self.tokens) - len(self.prompt)
+
+    @property
+    def has_begun(self) -> bool:
+        """True from the first token of the answer on."""
+        return self.new_tokens > 0

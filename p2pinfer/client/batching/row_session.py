@@ -1,0 +1,360 @@
+"""One session whose rows are independent texts, and the thread that sends its steps and takes the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from p2pinfer.client.batching.row_job import Replaced, RowJob
+from p2pinfer.client.batching.row_table import Part, Row, RowStep, RowTable
+from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.hop import Hop
+from p2pinfer.client.chain.session_shape import SessionShape
+from p2pinfer.client.failover.step_pipeline import StepPipeline, StepRequest
+from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
+from p2pinfer.client.network import Network
+from p2pinfer.client.patience import Patience
+from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError, UsageError
+from p2pinfer.model.ends import ClientEnds
+from p2pinfer.model.engine.base import Hidden
+from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.threads import tell
+from p2pinfer.types import PeerId
+from p2pinfer.wire.step_kind import StepKind
+from p2pinfer.wire.steps import Outputs, RowChunk
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnvironment:
+    """What all sessions of a model share."""
+
+    network: Network
+    manifest: Manifest
+    ends: ClientEnds
+    patience: Patience
+    loop: asyncio.AbstractEventLoop
+    """Where jobs are submitted, and told of news."""
+
+
+class RowSession:
+    """Grows the texts of its jobs until `close`. All methods are for the loop that submits jobs.
+
+    A job whose text doesn't fit a row any more is handed to `on_outgrown`, one whose session can't be opened
+    to `on_unopened`; one whose route can't be mended gets the error. `on_room` is called when a job has ended
+    here, whatever its end.
+    """
+
+    def __init__(
+        self,
+        environment: SessionEnvironment,
+        shape: SessionShape,
+        *,
+        on_room: Callable[[RowSession], None],
+        on_outgrown: Callable[[RowJob], None],
+        on_unopened: Callable[[RowJob, Exception], None],
+    ) -> None:
+        self.shape = shape
+        self.submitted = 0
+        """Jobs that were submitted, and have not ended here."""
+        self.is_opening = True
+        """True until servers have taken the session for the first time, or the attempt has failed."""
+        self.has_failed = False
+        """True from an error on that ended its jobs: take another session."""
+        self.unused_since = environment.loop.time()
+        """When the last job ended."""
+        self._environment = environment
+        self._on_room = on_room
+        self._on_outgrown = on_outgrown
+        self._on_unopened = on_unopened
+        self._network = environment.network
+        self._table = RowTable(shape.rows)
+        self._table_lock = threading.Lock()  # the event loop of the network reads what the rows hold
+        self._turn = threading.Lock()
+        self._unbroken = UnbrokenChain(
+            self._network,
+            environment.manifest,
+            environment.patience,
+            embed=self._embed,
+            held=self._held,
+            turn=self._turn,
+        )
+        self._pipeline: StepPipeline[RowStep] = StepPipeline(self._network, self._unbroken)
+        self._decodes = 0
+        self._inbox: queue.SimpleQueue[RowJob | None] = queue.SimpleQueue()
+        self._is_closing = False
+        self._known_hops: list[Hop] = []
+        self._new_hops: tuple[tuple[PeerId, ...], tuple[PeerId, ...]] | None = None
+        self._last_answer = 0.0
+        self._told: dict[RowJob, None] = {}
+        self._thread = threading.Thread(target=self._run_forever, name="p2pinfer-texts", daemon=True)
+        self._thread.start()
+
+    @property
+    def free_rows(self) -> int:
+        """Rows for more jobs."""
+        return 0 if self._is_closing or self.has_failed else self.shape.rows - self.submitted
+
+    def cached(self, tokens: Sequence[int]) -> int:
+        """How many leading tokens of a text its servers have in some row, or are about to have."""
+        with self._table_lock:
+            return self._table.cached(tokens)
+
+    def submit(self, job: RowJob) -> None:
+        """Let the job's text grow in a free row."""
+        self.submitted += 1
+        self._inbox.put(job)
+
+    @property
+    def hops(self) -> list[Hop]:
+        """The present route; empty before the first step."""
+        chain = self._unbroken.chain
+        return list(chain.hops) if chain is not None else []
+
+    def close(self) -> None:
+        """End it, and free the servers' caches, soon. Its jobs get a UsageError."""
+        self._is_closing = True
+        self._inbox.put(None)
+        chain = self._unbroken.chain
+        if chain is not None:
+            self._network.call_soon(partial(chain.end, UsageError("the session was closed")))
+
+    # The session's thread.
+
+    def _run_forever(self) -> None:
+        while not self._is_closing:
+            try:
+                self._accept(wait=not self._table.active)
+                if not self._table.active or self._is_closing:
+                    continue
+                self._take_turn()
+                try:
+                    while self._table.active and not self._is_closing:
+                        self._go_on()
+                        self._accept(wait=False)
+                finally:
+                    self._turn.release()
+            except Exception as error:  # whoever waits has to be told, also of our own faults
+                if not isinstance(error, P2PInferError):
+                    logger.exception("a session's thread has failed")
+                self._fail(error)
+        self._fail(UsageError("this model was closed"))
+
+    def _take_turn(self) -> None:
+        if not self._turn.acquire(blocking=False):  # the idle session's hops are being switched
+            self._network.run(self._unbroken.handover.finish_switch())
+            self._turn.acquire()
+        self._last_answer = self._network.now()
+        chain = self._unbroken.chain
+        if chain is not None and any(hop.failure is not None for hop in chain.hops):
+            self._drop()  # an idle session has ended: what it held isn't worth a replay
+        elif chain is not None:
+            self._known_hops = chain.hops  # what happened while nobody waited is no news
+
+    def _accept(self, *, wait: bool) -> None:
+        """Take new jobs, if need be after waiting for one; drop those that nobody waits for."""
+        while True:
+            try:
+                job = self._inbox.get(block=wait)
+            except queue.Empty:
+                break
+            if job is None:
+                return
+            with self._table_lock:
+                self._table.begin(job)
+            wait = False
+        for row in self._table.active:
+            if row.job is not None and row.job.is_cancelled:
+                self._end_job(row)
+        self._deliver()
+
+    def _go_on(self) -> None:
+        """Send what can be sent, and take one answer."""
+        chain = self._unbroken.chain or self._open()
+        try:
+            handover = self._unbroken.handover
+            if handover.has_successor and not self._pipeline:
+                self._network.run(handover.switch())
+            self._look_at_hops(chain)
+            while not handover.has_successor and (step := self._next_step(chain)) is not None:
+                self._send(chain, step)
+            if self._pipeline:
+                self._take(chain)
+        except (HopFailedError, RefusedError) as error:
+            self._pipeline.forget()
+            self._decodes = 0
+            with self._table_lock:
+                self._table.send_again()
+            self._network.run(self._unbroken.recover(error))
+            self._look_at_hops(chain)
+
+    def _open(self) -> Chain:
+        chain = self._network.run(self._unbroken.open(self.shape))
+        self._known_hops = chain.hops
+        self._tell(self._was_opened)
+        return chain
+
+    def _next_step(self, chain: Chain) -> RowStep | None:
+        return self._table.next_step(
+            depth=len(chain.hops),
+            decodes=self._decodes,
+            tokens_ahead=self._pipeline.tokens_ahead,
+            max_tokens=chain.max_step_tokens,
+        )
+
+    def _send(self, chain: Chain, step: RowStep) -> None:
+        if step.kind is StepKind.FORK:
+            self._table.sent(step)
+            self._pipeline.fork(chain, step.forks, step)
+            return
+        tokens = [part.row.tokens[part.start : part.end] for part in step.parts]
+        hidden = self._embed([token for some in tokens for token in some])  # all at once: it is cheaper
+        chunks, start = [], 0
+        for part, some in zip(step.parts, tokens, strict=True):
+            chunks.append(RowChunk(part.row.index, part.start, hidden[start : start + len(some)]))
+            start += len(some)
+        request = StepRequest(
+            kind=step.kind,
+            chunks=chunks,
+            outputs=Outputs.LAST if step.is_answered else Outputs.NONE,
+            answered_tokens=len(step.parts) if step.is_answered else 0,
+        )
+        self._table.sent(step)
+        self._decodes += step.kind is StepKind.DECODE
+        self._pipeline.send(chain, request, step)
+
+    def _take(self, chain: Chain) -> None:
+        step, hidden = self._pipeline.take(chain)
+        self._decodes -= step.kind is StepKind.DECODE
+        now = self._network.now()
+        self._note_replaced(now - self._last_answer)
+        self._last_answer = now
+        with self._table_lock:
+            valid = set(self._table.answered(step))
+        growing = [(index, part) for index, part in enumerate(step.parts) if part in valid and part.is_last]
+        if growing:
+            self._grow(hidden[[index for index, _ in growing]], [part for _, part in growing])
+        self._deliver()
+
+    def _grow(self, hidden: Hidden, parts: Sequence[Part]) -> None:
+        """Let the texts go on whose next scores are there."""
+        scores = self._environment.ends.logits(hidden)
+        for part, logits in zip(parts, scores, strict=True):
+            row, job = part.row, part.row.job
+            if job is None or job.is_cancelled:
+                continue
+            try:
+                token = job.continuation.advance(logits)
+            except Exception as error:  # noqa: BLE001  the text's own fault, and not that of its neighbours
+                job.error = error
+                token = None
+            self._told[job] = None
+            if token is None:
+                job.has_ended = True
+                self._end_job(row)
+                continue
+            job.tokens.append(token)
+            if len(job.tokens) > self.shape.max_tokens:
+                self._end_job(row)
+                self._tell(self._on_outgrown, job)
+            else:
+                row.tokens.append(token)
+
+    def _end_job(self, row: Row) -> None:
+        with self._table_lock:
+            self._table.end(row)
+        self._tell(self._job_ended)
+
+    def _look_at_hops(self, chain: Chain) -> None:
+        """Notice when other servers have come into the route."""
+        if chain.hops is self._known_hops:
+            return
+        before = [hop.peer_id for hop in self._known_hops]
+        now = [hop.peer_id for hop in chain.hops]
+        self._known_hops = chain.hops
+        if before != now:
+            left = tuple(peer for peer in before if peer not in now)
+            joined = tuple(peer for peer in now if peer not in before)
+            self._new_hops = left, joined
+
+    def _note_replaced(self, seconds: float) -> None:
+        if self._new_hops is None:
+            return
+        (left, joined), self._new_hops = self._new_hops, None
+        for row in self._table.active:
+            if (job := row.job) is not None:
+                job.replaced.append(
+                    Replaced(left=left, joined=joined, seconds=seconds, after_tokens=job.new_tokens)
+                )
+
+    def _fail(self, error: Exception) -> None:
+        """Tell every job, and begin anew."""
+        was_closing = self._is_closing  # a session that has failed is closed as well, when its jobs are gone
+        self.has_failed = True
+        jobs = [row.job for row in self._table.active if row.job is not None]
+        while not self._inbox.empty():
+            if (job := self._inbox.get()) is not None:
+                jobs.append(job)
+                self._tell(self._job_ended)
+        for row in self._table.active:
+            self._end_job(row)
+        was_open = self._unbroken.chain is not None and bool(self._unbroken.chain.hops)
+        self._drop()
+        for job in jobs:
+            if was_open or was_closing:
+                job.error, job.has_ended = error, True
+                self._told[job] = None
+            else:
+                self._tell(self._on_unopened, job, error)
+        self._deliver()
+
+    def _drop(self) -> None:
+        self._pipeline.forget()
+        self._decodes = 0
+        with self._table_lock:
+            self._table.forget()
+        if self._network.is_running:  # else the servers free their memory when the lease ends
+            with contextlib.suppress(P2PInferError):  # closed meanwhile: its end closes the chain as well
+                self._network.run(self._unbroken.close())
+
+    def _deliver(self) -> None:
+        """Tell the loop of all jobs with news, at once: a call of its own for each would cost more."""
+        if self._told:
+            jobs, self._told = list(self._told), {}
+            self._tell(_tell_jobs, jobs)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        tell(self._environment.loop, callback, *arguments)
+
+    def _embed(self, tokens: Sequence[int]) -> Hidden:
+        return self._environment.ends.embed(np.asarray(tokens, dtype=np.int64))
+
+    def _held(self) -> list[list[int]]:
+        with self._table_lock:
+            return self._table.held()
+
+    # In the loop again.
+
+    def _was_opened(self) -> None:
+        self.is_opening = False
+        self._on_room(self)
+
+    def _job_ended(self) -> None:
+        self.submitted -= 1
+        self.unused_since = self._environment.loop.time()
+        self.is_opening = self.is_opening and not self.has_failed
+        self._on_room(self)
+
+
+def _tell_jobs(jobs: Sequence[RowJob]) -> None:
+    for job in jobs:
+        job.on_news()

@@ -1,0 +1,104 @@
+"""Steps under way through an unbroken chain: sent one behind the other, answered in order.
+
+Both kinds of session use it: session.py, where a caller waits for whole rows, and batching/, where rows are
+independent. What a failure leaves unanswered they plan anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.deadlines import StepTimes
+from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
+from p2pinfer.client.network import Network
+from p2pinfer.model.engine.base import Hidden
+from p2pinfer.wire.step_kind import StepKind
+from p2pinfer.wire.steps import Fork, Outputs, RowChunk
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRequest:
+    """One step, and how many hidden states come back for it."""
+
+    kind: StepKind
+    chunks: Sequence[RowChunk]
+    outputs: Outputs
+    answered_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all chunks together."""
+        return sum(len(chunk.hidden) for chunk in self.chunks)
+
+
+class _Sent(NamedTuple, Generic[T]):
+    step: StepRequest
+    note: T
+    step_id: int
+    at: float
+
+
+class StepPipeline(Generic[T]):
+    """For the thread that generates, while it holds the session's turn.
+
+    `T` is whatever the caller wants back with the answer. All methods raise HopFailedError and RefusedError;
+    then call `forget`, and let the chain recover.
+    """
+
+    def __init__(self, network: Network, unbroken: UnbrokenChain) -> None:
+        self._network = network
+        self._unbroken = unbroken
+        self._times = StepTimes()
+        self._under_way: deque[_Sent[T]] = deque()
+        self._last_answer = 0.0
+        self.tokens_ahead = 0
+        """Tokens of the steps that aren't answered yet."""
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def send(self, chain: Chain, step: StepRequest, note: T) -> None:
+        """Send one step behind the others."""
+        self._sent(chain.send(step.kind, step.chunks, step.outputs), step, note)
+
+    def fork(self, chain: Chain, forks: Sequence[Fork], note: T) -> None:
+        """Let rows become copies of others, behind the steps that were sent. See `Chain.fork`."""
+        step = StepRequest(kind=StepKind.FORK, chunks=(), outputs=Outputs.NONE, answered_tokens=0)
+        self._sent(chain.fork(forks), step, note)
+
+    def take(self, chain: Chain) -> tuple[T, Hidden]:
+        """Wait for the answer to the oldest step: the hidden states [answered_tokens, hidden_size]."""
+        step, note, step_id, sent_at = self._under_way[0]
+        overdue = self._times.overdue_seconds(step.kind, tokens=step.tokens)
+        result = chain.receive(step_id, tokens=step.answered_tokens, overdue_seconds=overdue)
+        self._under_way.popleft()
+        now = self._network.now()
+        self._times.add(step.kind, tokens=step.tokens, seconds=now - max(sent_at, self._last_answer))
+        self._last_answer = now
+        self.tokens_ahead -= step.tokens
+        self._unbroken.mender.progressed()
+        self._count(chain, result.hop_seconds, step.kind)
+        return note, result.hidden
+
+    def forget(self) -> None:
+        """Expect no answer any more."""
+        self._under_way.clear()
+        self.tokens_ahead = 0
+
+    def _sent(self, step_id: int, step: StepRequest, note: T) -> None:
+        self.tokens_ahead += step.tokens
+        self._under_way.append(_Sent(step, note, step_id, self._network.now()))
+
+    def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
+        slow = False
+        for hop, (queue, compute) in zip(chain.hops, hop_seconds, strict=True):
+            hop.count(kind, queue, compute)
+            slow = slow or hop.pace.slow_seconds is not None
+        if slow:
+            self._network.call_soon(self._unbroken.handover.look_at_pace)
