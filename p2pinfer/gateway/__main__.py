@@ -1,4 +1,4 @@
-"""`python -m p2pinfer.gateway`: OpenAI's API for the models of a swarm, and the keys of those who may use it."""
+"""`python -m p2pinfer.gateway`: OpenAI's API for the models of a swarm, and keys for those who use it."""
 
 from __future__ import annotations
 

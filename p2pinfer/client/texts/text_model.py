@@ -9,6 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
@@ -18,6 +21,7 @@ from p2pinfer.client.texts.request import TextRequest
 from p2pinfer.client.texts.text import Growing, Text
 from p2pinfer.errors import ModelError, PromptTooLongError, UsageError
 from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.sampling.text_state import TextState
 from p2pinfer.model.text.chat_template import ChatTemplate
 from p2pinfer.model.text.tokenizer import Tokenizer
@@ -89,6 +93,11 @@ class TextModel:
         return self._remote.manifest
 
     @property
+    def store(self) -> LayerStore:
+        """The model's files on this machine."""
+        return self._remote.store
+
+    @property
     def context_tokens(self) -> int:
         """The most tokens of a text, prompt and answer together."""
         return self.manifest.max_positions
@@ -156,6 +165,10 @@ class TextModel:
         if self.chat_template is None:
             raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
         return self.tokenizer.encode(self.chat_template.render(messages, tools), add_special_tokens=False)
+
+    async def embed(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """One vector for each prompt, [prompts, width]. Raises UsageError: no model makes any yet."""
+        raise UsageError(f"{self.name} isn't made for embeddings")
 
     async def close(self) -> None:
         """End all texts, with a UsageError, and leave the swarm. Closing twice is harmless."""

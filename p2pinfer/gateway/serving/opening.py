@@ -54,7 +54,7 @@ class Opener:
             await self._open(model)
 
     async def look_forever(self) -> None:
-        """Look for whole models now and then, if none is named, until there are enough or this is cancelled."""
+        """Look for whole models now and then if none is named. Runs until cancelled."""
         while not self._config.models and len(self._models.list()) < MOST_MODELS:
             try:
                 await self._look()

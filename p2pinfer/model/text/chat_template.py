@@ -38,6 +38,9 @@ class ChatTemplate:
         from p2pinfer.model.text.sandbox.environment import BoundedEnvironment
 
         self._where = where
+        self.text = "\n".join(templates.values())
+        """The templates as they are written: they show what the model was trained on."""
+
         self._tokens = dict(tokens)
         self._environment = BoundedEnvironment()
         self._templates = {}
