@@ -157,9 +157,13 @@ class TextModel:
             raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
         return self.tokenizer.encode(self.chat_template.render(messages, tools), add_special_tokens=False)
 
+    def end_texts(self) -> None:
+        """End all texts, with a UsageError, and take no more."""
+        self._pool.close()
+
     async def close(self) -> None:
         """End all texts, with a UsageError, and leave the swarm. Closing twice is harmless."""
-        self._pool.close()
+        self.end_texts()
         await in_thread(self._remote.close)
 
     async def __aenter__(self) -> Self:
