@@ -18,11 +18,10 @@ def endless_place(places: Mapping[Pointer, Any], target: Target) -> Pointer | No
     """
     ending: set[Pointer] = set()
     while True:
-        found = {
-            at for at, schema in places.items() if at not in ending and _ends(at, schema, ending, target)
-        }
+        unknown = [(at, schema) for at, schema in places.items() if at not in ending]
+        found = {at for at, schema in unknown if _ends(at, schema, ending, target)}
         if not found:
-            return next((at for at in places if at not in ending and _is_needed(at)), None)
+            return next((at for at in places if at not in ending), None)
         ending |= found
 
 
@@ -53,8 +52,3 @@ def _ends(at: Pointer, schema: Any, ending: set[Pointer], target: Target) -> boo
     if least > len(first) and "items" in schema:
         inside.append((*at, "items"))
     return all(place in ending for place in inside)
-
-
-def _is_needed(at: Pointer) -> bool:
-    """False for a definition or an optional part: it may be endless if nothing needs it."""
-    return at == ()

@@ -13,7 +13,6 @@ may be as long as the schema allows, and as the answer's limit does: a schema fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.model.grammar.constraint import LIMITS, Grammar, first_line
 from p2pinfer.model.grammar.endless import endless_place
 from p2pinfer.model.grammar.keywords import GUIDANCE
-from p2pinfer.model.grammar.schema_reader import Pointer, SchemaReader, in_words
+from p2pinfer.model.grammar.schema_reader import Pointer, SchemaReader
 
 MOST_CHARACTERS = 128 * 1024
 """Of a schema's JSON."""
@@ -35,8 +34,8 @@ _OPTIONS = {
     # Only the escapes that JSON needs: no halves of surrogate pairs, which aren't characters.
     "json_allow_general_unicode_escapes": False,
 }
-_APPLICATORS = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
-_OPEN = _APPLICATORS | {"additionalProperties", "minProperties", "patternProperties"}
+_COMBINING = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
+_OPEN = frozenset({"additionalProperties", "minProperties", "patternProperties"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def read_schema(schema: Any, *, is_strict: bool, name: str = "the JSON schema") 
     """Check a schema that a user sent, and make it ready. `name` is what messages call it.
 
     If strict, every keyword that can't be enforced is an error. Otherwise unknown keywords, formats and
-    those that llguidance doesn't know are left out, and listed.
+    those that llguidance doesn't know are left out, and listed, and `oneOf` is taken for `anyOf`.
 
     Raises UsageError, with the place, for what is malformed, too large or too deep, refers to other documents
     (nothing is ever fetched) or can't be enforced; and for a schema that no finite JSON fits.
@@ -74,9 +73,9 @@ def read_schema(schema: Any, *, is_strict: bool, name: str = "the JSON schema") 
         raise UsageError(f"{name} allows nothing")
     kept = {} if kept is True else kept
     _close_objects(reader.places)
-    text = _with_options(kept)
+    text = _with_options(kept, is_strict=is_strict)
     if refusal := _refusal(text):
-        place, refusal = _blame(reader.places, kept) or ((), refusal)
+        place, refusal = _blame(reader.places, kept, is_strict=is_strict) or ((), refusal)
         raise reader.wrong(place, f"can't be enforced: {refusal}")
     return Schema(text=text, relaxed=tuple(reader.relaxed))
 
@@ -87,23 +86,21 @@ ANY_OBJECT = Schema(text=json.dumps({"type": "object", GUIDANCE: _OPTIONS}))
 
 def _plain_copy(schema: Any, name: str) -> Any:
     try:
-        text = json.dumps(schema, allow_nan=False)
-        if len(text) > MOST_CHARACTERS:
-            raise UsageError(f"{name} is longer than {MOST_CHARACTERS:,} characters")
-        text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16")
-        return json.loads(text)
+        text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
+        text.encode()
     except RecursionError as error:
         raise UsageError(f"{name} is nested too deep") from error
     except UnicodeError as error:
         raise UsageError(f"{name} holds half a character") from error
     except (TypeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
         raise UsageError(f"{name} is no JSON: {error}") from error
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(f"{name} is longer than {MOST_CHARACTERS:,} characters")
+    return json.loads(text)
 
 
-def _with_options(schema: dict[str, Any]) -> str:
-    return json.dumps(schema | {GUIDANCE: _OPTIONS})
+def _with_options(schema: dict[str, Any], *, is_strict: bool) -> str:
+    return json.dumps(schema | {GUIDANCE: _OPTIONS | {"coerce_one_of": not is_strict}})
 
 
 def _refusal(text: str) -> str:
@@ -116,14 +113,17 @@ def _refusal(text: str) -> str:
     return first_line(messages[0]) if is_error else ""
 
 
-def _blame(places: dict[Pointer, Any], top: dict[str, Any]) -> tuple[Pointer, str] | None:
+def _blame(
+    places: dict[Pointer, Any], top: dict[str, Any], *, is_strict: bool
+) -> tuple[Pointer, str] | None:
     """The innermost place that llguidance refuses by itself, and why."""
     definitions = {key: top[key] for key in ("$defs", "definitions") if key in top}
     for at in sorted(places, key=len, reverse=True):
         if not isinstance(places[at], dict) or at == ():
             continue
         # A reference to elsewhere leads nowhere in the part alone: that is no reason.
-        refusal = _refusal(_with_options(places[at] if not _refers(places[at]) else places[at] | definitions))
+        part = places[at] | definitions if _refers(places[at]) else places[at]
+        refusal = _refusal(_with_options(part, is_strict=is_strict))
         if refusal and not refusal.startswith("Pointer"):
             return at, refusal
     return None
@@ -134,28 +134,19 @@ def _refers(schema: Any) -> bool:
 
 
 def _close_objects(places: dict[Pointer, Any]) -> None:
-    """Forbid further properties where a schema lists some and is silent on others, and is nobody's part."""
-    if any(isinstance(schema, dict) and "allOf" in schema for schema in places.values()):
+    """Forbid further properties where an object lists some and is silent on others.
+
+    Not in a schema with intersections: what one part closes another couldn't add to.
+    """
+    objects = [schema for schema in places.values() if isinstance(schema, dict)]
+    if any("allOf" in schema or ("properties" in schema and _COMBINING & schema.keys()) for schema in objects):
         return
-    shared = {at for at, schema in places.items() if isinstance(schema, dict) and _is_merged(schema)}
-    for at, schema in places.items():
-        if not isinstance(schema, dict) or "properties" not in schema or _OPEN & schema.keys():
-            continue
-        if shared and any(at[: len(place)] == place for place in shared):
-            continue
+    for schema in objects:
         required = schema.get("required", [])
-        if isinstance(required, list) and all(name in schema["properties"] for name in required):
+        if (
+            "properties" in schema
+            and not _OPEN & schema.keys()
+            and isinstance(required, list)
+            and all(name in schema["properties"] for name in required)
+        ):
             schema["additionalProperties"] = False
-
-
-def _is_merged(schema: dict[str, Any]) -> bool:
-    """True if a schema is the intersection of its own properties and others'."""
-    return bool(_APPLICATORS & schema.keys()) and "properties" in schema
-
-
-def relaxed_places(schemas: Iterator[Schema]) -> tuple[str, ...]:
-    """What several schemas leave open."""
-    return tuple(place for schema in schemas for place in schema.relaxed)
-
-
-__all__ = ["ANY_OBJECT", "Schema", "in_words", "read_schema", "relaxed_places"]

@@ -56,6 +56,11 @@ class Vocabulary:
                 self._json = ""
             return self._tokenizer
 
+    def special_token(self, text: str) -> int | None:
+        """The id of the special token that is written like this; None if it would be plain text."""
+        tokens = self.tokenizer.tokenize_str(text, parse_special=True)
+        return tokens[0] if len(tokens) == 1 and self.tokenizer.is_special_token(tokens[0]) else None
+
     def _made(self) -> llguidance.LLTokenizer:
         if not self.end_tokens:
             raise ModelError("the model names no token that ends a text: grammars need one")
