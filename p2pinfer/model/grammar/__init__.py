@@ -1,1 +1,1 @@
-"""What an answer may be: JSON that fits a schema, or calls of tools, enforced token by token with llguidance."""
+"""What an answer may be, enforced token by token: JSON that fits a schema, or calls of tools."""

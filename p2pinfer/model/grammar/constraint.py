@@ -1,11 +1,13 @@
 """A grammar's state in one answer: which tokens may come next, and what was taken.
 
-Measured with 49,152 tokens: compiling takes 0.2 to 1 ms for ordinary schemas, a mask takes 5 to 50 us, and
-0.5 ms at the few places where the grammar begins a new kind of text; making it a numpy array takes 3 us.
+Measured with 49,152 tokens: an ordinary schema compiles in 0.5 ms, 128 tools in 40 ms. A mask takes 10 to 50
+us, of which numpy's array takes 3, and 0.5 ms where plain text begins. Taking a token costs 2 us, copying a
+compiled grammar for another answer less than 0.1 ms (128 tools: 0.7).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import llguidance
@@ -27,7 +29,8 @@ LIMITS = llguidance.LLParserLimits(
     # Errors otherwise show the grammar, and what was written.
     verbose_errors=False,
 )
-_TOO_MUCH = ("LexerTooComplex", "ParserTooComplex")
+_TOO_MUCH = re.compile(r"too (many|big)|fuel|max is", re.IGNORECASE)
+"""What llguidance says where one of these is reached; its own code for the reason is another thing's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,7 @@ class Grammar:
 
 
 class CompiledGrammar:
-    """A grammar for one model's vocabulary. Calling it makes the state of one answer; threads may share it."""
+    """A grammar for one model's vocabulary. Calling it makes the state of an answer; threads may share it."""
 
     def __init__(self, vocabulary: Vocabulary, grammar: Grammar) -> None:
         """Compile. Bounded, but large schemas take up to 0.3 s, during which other Python threads run.
@@ -49,9 +52,7 @@ class CompiledGrammar:
         self._size = vocabulary.size
         self._end_tokens = vocabulary.end_tokens
         self._name = grammar.name
-        self._matcher = llguidance.LLMatcher(
-            vocabulary.tokenizer, grammar.text, log_level=0, limits=LIMITS
-        )
+        self._matcher = llguidance.LLMatcher(vocabulary.tokenizer, grammar.text, log_level=0, limits=LIMITS)
         if self._matcher.is_error():
             raise UsageError(f"{grammar.name} can't be used: {first_line(self._matcher.get_error())}")
 
@@ -111,9 +112,12 @@ class GrammarConstraint:
         return self._has_ended or self._matcher.is_accepting()
 
     def _error(self) -> UsageError | GrammarError:
-        if self._matcher.stop_reason() in _TOO_MUCH:
-            return UsageError(f"{self._name} needs too much computing: simplify it, its patterns above all")
-        return GrammarError(f"the state of {self._name} is broken: {first_line(self._matcher.get_error())}")
+        reason = first_line(self._matcher.get_error())
+        if _TOO_MUCH.search(reason):
+            return UsageError(
+                f"{self._name} needs too much computing: simplify it, its patterns above all ({reason})"
+            )
+        return GrammarError(f"the state of {self._name} is broken: {reason}")
 
 
 def first_line(message: str) -> str:

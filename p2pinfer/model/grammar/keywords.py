@@ -1,4 +1,4 @@
-"""The words of JSON Schema (draft 2020-12, and what older drafts called them), by what becomes of them here."""
+"""The words of JSON Schema (draft 2020-12, and those of older drafts), by what becomes of them here."""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ class SchemaReader:
         if keyword in ANNOTATIONS or (keyword == "$id" and len(place) == 1):
             return False
         if keyword == "format" and isinstance(value, str) and value not in FORMATS:
-            return self._relax(place, f"{printable(value, 40)!r} isn't supported: {', '.join(sorted(FORMATS))}")
+            return self._relax(
+                place, f"{printable(value, 40)!r} isn't supported: {', '.join(sorted(FORMATS))}"
+            )
         if keyword in ENFORCED:
             return True
         if keyword == "uniqueItems" and value is False:

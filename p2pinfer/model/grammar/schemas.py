@@ -34,6 +34,7 @@ _OPTIONS = {
     # Only the escapes that JSON needs: no halves of surrogate pairs, which aren't characters.
     "json_allow_general_unicode_escapes": False,
 }
+_OVERLAP = "the branches of oneOf may overlap: use anyOf"
 _COMBINING = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 _OPEN = frozenset({"additionalProperties", "minProperties", "patternProperties"})
 
@@ -110,12 +111,11 @@ def _refusal(text: str) -> str:
     except ValueError as error:
         return first_line(str(error))
     is_error, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, limits=LIMITS)
-    return first_line(messages[0]) if is_error else ""
+    reason = first_line(messages[0]) if is_error else ""
+    return _OVERLAP if reason.startswith("oneOf") else reason
 
 
-def _blame(
-    places: dict[Pointer, Any], top: dict[str, Any], *, is_strict: bool
-) -> tuple[Pointer, str] | None:
+def _blame(places: dict[Pointer, Any], top: dict[str, Any], *, is_strict: bool) -> tuple[Pointer, str] | None:
     """The innermost place that llguidance refuses by itself, and why."""
     definitions = {key: top[key] for key in ("$defs", "definitions") if key in top}
     for at in sorted(places, key=len, reverse=True):
@@ -139,7 +139,9 @@ def _close_objects(places: dict[Pointer, Any]) -> None:
     Not in a schema with intersections: what one part closes another couldn't add to.
     """
     objects = [schema for schema in places.values() if isinstance(schema, dict)]
-    if any("allOf" in schema or ("properties" in schema and _COMBINING & schema.keys()) for schema in objects):
+    if any(
+        "allOf" in schema or ("properties" in schema and _COMBINING & schema.keys()) for schema in objects
+    ):
         return
     for schema in objects:
         required = schema.get("required", [])

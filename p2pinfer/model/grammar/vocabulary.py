@@ -43,9 +43,7 @@ class Vocabulary:
         if entry is None:
             raise ModelError(f"{store.manifest.name} has no {TOKENIZER_FILE}: grammars need it")
         text = read_verified(store.folder / TOKENIZER_FILE, entry).tobytes()
-        return cls(
-            text.decode("utf-8", "replace"), size=store.manifest.vocab_size, end_tokens=end_tokens
-        )
+        return cls(text.decode("utf-8", "replace"), size=store.manifest.vocab_size, end_tokens=end_tokens)
 
     @property
     def tokenizer(self) -> llguidance.LLTokenizer:

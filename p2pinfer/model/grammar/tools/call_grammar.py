@@ -24,7 +24,9 @@ def call_grammar(layout: CallLayout, tools: CheckedTools, vocabulary: Vocabulary
     Text ends where a mark stands, or where the answer ends; after the calls nothing follows.
     Raises ModelError as `Vocabulary.tokenizer` does.
     """
-    return Grammar(text="\n".join(_Writer(layout, tools, vocabulary).lines()), name="the grammar of the tools")
+    return Grammar(
+        text="\n".join(_Writer(layout, tools, vocabulary).lines()), name="the grammar of the tools"
+    )
 
 
 class _Writer:
@@ -97,9 +99,7 @@ def _may_be_special(token: str) -> bool:
 def _regex(tokens: Tokens, name: str) -> str:
     """Tokens as a regular expression between slashes. `name` is one already."""
     return "".join(
-        f"{token}?"
-        if token in _MAY_BE_MISSING
-        else re.escape(token).replace("/", "\\/").replace(NAME, name)
+        f"{token}?" if token in _MAY_BE_MISSING else re.escape(token).replace("/", "\\/").replace(NAME, name)
         for token in tokens
     ).replace("\n", "\\n")
 

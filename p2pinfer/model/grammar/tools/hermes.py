@@ -1,8 +1,8 @@
 """The format of Hermes and Qwen: a JSON object between two tags, and one such block for each call.
 
-    <tool_call>
-    {"name": "weather", "arguments": {"city": "Paris"}}
-    </tool_call>
+<tool_call>
+{"name": "weather", "arguments": {"city": "Paris"}}
+</tool_call>
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The format of Llama 3: a JSON object that is the whole answer, perhaps after a special token. One call.
 
-    {"name": "weather", "parameters": {"city": "Paris"}}
+{"name": "weather", "parameters": {"city": "Paris"}}
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The formats of Mistral: first a JSON list after one special token, in later models a token around each name.
 
-    [TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
-    [TOOL_CALLS]weather[ARGS]{"city": "Paris"}
+[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
+[TOOL_CALLS]weather[ARGS]{"city": "Paris"}
 """
 
 from __future__ import annotations
@@ -20,6 +20,4 @@ MISTRAL = CallLayout(
     ending=("]",),
 )
 
-MISTRAL_ARGS = CallLayout(
-    name="mistral-args", mark=MARK, heads=((NAME, ARGUMENTS_MARK),), separator=(MARK,)
-)
+MISTRAL_ARGS = CallLayout(name="mistral-args", mark=MARK, heads=((NAME, ARGUMENTS_MARK),), separator=(MARK,))

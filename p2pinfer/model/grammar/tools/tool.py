@@ -87,7 +87,9 @@ def read_tools(definitions: Sequence[ToolDefinition], choice: ToolChoice | None 
 def _read_tool(definition: ToolDefinition, place: str) -> Tool:
     name, description, parameters = definition.name, definition.description, definition.parameters
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError(f"{place}: a name has 1 to 64 letters, digits, _ and -, not {printable(repr(name), 80)}")
+        raise UsageError(
+            f"{place}: a name has 1 to 64 letters, digits, _ and -, not {printable(repr(name), 80)}"
+        )
     if not (description is None or isinstance(description, str)):
         raise UsageError(f"{place}: the description must be a text")
     parameters = {"type": "object", "properties": {}} if parameters in (None, {}) else parameters
