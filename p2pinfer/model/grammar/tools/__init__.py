@@ -1,1 +1,1 @@
-"""How models call tools: the formats they write, grammars that hold them to it, and a reader of what they wrote."""
+"""How models call tools: their formats, grammars that hold them to one, and a reader of what they wrote."""

@@ -40,7 +40,8 @@ class _Writer:
         layout = self._layout
         calls = [f"call_{number}" for number in range(len(self._tools.callable))]
         yield f"start: {self._start()}"
-        yield f"calls: {self._sequence(layout.opening)} call{self._repeated()} {self._sequence(layout.ending)}"
+        opening, ending = self._sequence(layout.opening), self._sequence(layout.ending)
+        yield f"calls: {opening} call{self._repeated()} {ending}"
         yield f"call: ({' | '.join(calls)}) {self._sequence(layout.closing)}"
         for call, tool in zip(calls, self._tools.callable, strict=True):
             heads = " | ".join(self._sequence(head, tool.name) for head in layout.heads)

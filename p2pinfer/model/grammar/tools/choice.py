@@ -26,8 +26,8 @@ class ToolStyle:
 def choose_style(template: str | None) -> ToolStyle:
     """The style for a chat template's text; None: the model has none.
 
-    A template that knows no tools, or writes them in a format that isn't known here, gives Hermes' format, not
-    native: render the messages without tools then, with the texts of `described`.
+    A template that knows no tools, or writes them in a format that isn't known here, gives the format of
+    Hermes, not native: render the messages without tools then, with the texts of `described`.
     """
     text = template or ""
     if mistral.MARK in text:

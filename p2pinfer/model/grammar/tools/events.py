@@ -22,7 +22,7 @@ class CallBegan:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentsPiece:
-    """The next piece of a call's arguments. The pieces together are one JSON object, as the model wrote it."""
+    """The next piece of a call's arguments. The pieces together are a JSON object, as the model wrote it."""
 
     index: int
     text: str

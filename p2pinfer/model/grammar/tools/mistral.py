@@ -1,4 +1,4 @@
-"""The formats of Mistral: first a JSON list after one special token, in later models a token around each name.
+"""The formats of Mistral: first a JSON list after a special token, in later models a token around each name.
 
 [TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
 [TOOL_CALLS]weather[ARGS]{"city": "Paris"}
