@@ -49,7 +49,10 @@ def random_schema(seed: int) -> dict[str, Any]:
 
 _NODE: dict[str, Any] = {
     "type": "object",
-    "properties": {"value": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+    "properties": {
+        "value": {"type": "integer"},
+        "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+    },
     "required": ["value", "next"],
     "additionalProperties": False,
 }

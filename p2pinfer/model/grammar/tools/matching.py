@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from p2pinfer.model.grammar.tools.layout import NAME, Tokens
 
 WHITESPACE = " \t\r\n"
-_NAME = re.compile(r"[A-Za-z0-9_-]{0,64}")
+_NAME = re.compile(r"[A-Za-z0-9_-]*")
+_MOST_SIGNS = 65
+"""A sign more than the longest name has."""
+_OPEN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +38,20 @@ def match_any(text: str, ways: Iterable[Tokens], names: Collection[str]) -> Foun
 
 def match(text: str, tokens: Tokens, names: Collection[str] = ()) -> Found | Unfinished | None:
     """Match tokens at the beginning of a text. Whitespace tokens are skipped, and whitespace in the text."""
-    at, found_name = 0, ""
+    at, name = 0, ""
     for token in tokens:
         if token.isspace():
             continue
         at = _skip_whitespace(text, at)
-        if NAME not in token:
-            literals = [token]
-        else:
-            # A name ends where no character of a name follows: what that is must be there.
-            begins = at + token.index(NAME)
-            found_name = _NAME.match(text, begins)[0] if begins < len(text) else ""  # type: ignore[index]
-            is_open = begins + len(found_name) >= len(text)
-            literals = [token.replace(NAME, name) for name in names if is_open or name == found_name]
-        ends = [_literal_end(text, at, literal) for literal in literals]
-        end = max((end for end in ends if end is not None), default=None)
-        if end is None or end < 0:
-            return None if end is None else Unfinished()
-        at = end
-    return Found(at, found_name)
+        for part in filter(None, re.split(f"({NAME})", token)):
+            end = _name_end(text, at, names) if part == NAME else _literal_end(text, at, part)
+            if end is None:
+                return None
+            if end == _OPEN:
+                return Unfinished()
+            name = text[at:end] if part == NAME else name
+            at = end
+    return Found(at, name)
 
 
 def _skip_whitespace(text: str, at: int) -> int:
@@ -62,8 +60,16 @@ def _skip_whitespace(text: str, at: int) -> int:
     return at
 
 
+def _name_end(text: str, at: int, names: Collection[str]) -> int | None:
+    """Where one of the names ends, with a sign behind it that belongs to no name; otherwise as below."""
+    name = _NAME.match(text[at : at + _MOST_SIGNS])[0]  # type: ignore[index]  # it also matches nothing
+    if at + len(name) == len(text):
+        return _OPEN if any(known.startswith(name) for known in names) else None
+    return at + len(name) if name in names else None
+
+
 def _literal_end(text: str, at: int, literal: str) -> int | None:
-    """Where a literal ends; -1 if the text ends before it does; None if something else stands there."""
+    """Where a literal ends; _OPEN if the text ends before it does; None if something else stands there."""
     if text.startswith(literal, at):
         return at + len(literal)
-    return -1 if literal.startswith(text[at:]) else None
+    return _OPEN if literal.startswith(text[at:]) else None
