@@ -10,6 +10,7 @@ P2PInferError
 |  `- StoreError                 a layer store is incomplete, altered or can't be written
 |- DatabaseError                 a database file of p2pinfer can't be read or written
 |  `- LedgerError                the ledger of signed work can't be read or written
+|- GrammarError                  the state of a grammar broke because of a fault in p2pinfer
 |- EngineError                   the computing thread has ended because of a fault in p2pinfer
 |- SwarmError                    the swarm as a whole can't serve
 |  |- SwarmUnreachableError      no peer answers at the given addresses
@@ -67,6 +68,10 @@ class UnusableModelError(ModelError):
 
 class StoreError(ModelError):
     """A layer store is incomplete, altered, or can't be written."""
+
+
+class GrammarError(P2PInferError):
+    """The state of a grammar broke because of a fault in p2pinfer: the text can't go on."""
 
 
 class EngineError(P2PInferError):

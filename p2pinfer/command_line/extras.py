@@ -27,6 +27,9 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",
     },
+    "gateway": {
+        "llguidance": "llguidance",
+    },
 }
 """Extra -> module -> the name that pip knows it by."""
 
