@@ -81,7 +81,7 @@ class PlainClient:
         self._thread.start()
         self._is_closed = False
         try:
-            self._model = self._run(
+            self.model = self._run(
                 TextModel.open(
                     model,
                     initial_peers=initial_peers,
@@ -107,7 +107,7 @@ class PlainClient:
     @property
     def manifest(self) -> Manifest:
         """The model's manifest."""
-        return self._model.manifest
+        return self.model.manifest
 
     def close(self) -> None:
         """Leave the swarm; texts that other threads wait for get a UsageError. Closing twice is harmless."""
@@ -115,7 +115,7 @@ class PlainClient:
             return
         self._is_closed = True
         try:
-            self._run(self._model.close())
+            self._run(self.model.close())
         finally:
             self._end_loop()
 
@@ -134,7 +134,7 @@ class PlainClient:
         NoRouteError, HopFailedError, RefusedError.
         """
         request = self._request(prompt, max_tokens, sampling, stop, end_tokens)
-        return self._run(_whole(self._model, request))
+        return self._run(_whole(self.model, request))
 
     def stream(
         self,
@@ -145,7 +145,7 @@ class PlainClient:
         stop: Sequence[str] = (),
     ) -> Iterator[str]:
         """Yield the answer piece by piece, as it comes. To leave the loop frees what the servers hold."""
-        text = self._run(_begun(self._model, self._request(prompt, max_tokens, sampling, stop, None)))
+        text = self._run(_begun(self.model, self._request(prompt, max_tokens, sampling, stop, None)))
         try:
             while (part := self._run(anext(text, None))) is not None:
                 if part.text:
@@ -172,11 +172,11 @@ class PlainClient:
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
-            return self._model.tokenizer.encode(prompt)
+            return self.model.tokenizer.encode(prompt)
         ids = [part for part in prompt if isinstance(part, int)]
         if len(ids) == len(prompt):
             return ids
-        return self._model.chat_tokens([part for part in prompt if isinstance(part, Mapping)])
+        return self.model.chat_tokens([part for part in prompt if isinstance(part, Mapping)])
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if not self._thread.is_alive():

@@ -31,6 +31,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "fastapi": "fastapi",
         "httptools": "httptools",
         "jinja2": "jinja2",
+        "llguidance": "llguidance",
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",
     },

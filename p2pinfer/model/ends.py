@@ -75,7 +75,7 @@ class ClientEnds:
 
     def logits(self, hidden: Hidden) -> Logits:
         """Scores [tokens, vocab_size] for the last layer's activations [tokens, hidden_size]."""
-        scores = self._head.multiply(self._normed(hidden))
+        scores = self._head.multiply(self.normed(hidden))
         if self._recipe.logits_divisor != 1.0:
             scores /= np.float32(self._recipe.logits_divisor)
         if self._recipe.logits_softcap is not None:
@@ -83,7 +83,8 @@ class ClientEnds:
             scores = np.tanh(scores / cap) * cap
         return scores
 
-    def _normed(self, hidden: Hidden) -> Hidden:
+    def normed(self, hidden: Hidden) -> Hidden:
+        """The last layer's activations [tokens, hidden_size] after the final norm: what embeddings are of."""
         hidden = np.asarray(hidden, np.float32)
         if self._recipe.norm == "layer":
             hidden = hidden - hidden.mean(axis=-1, keepdims=True)

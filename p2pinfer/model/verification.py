@@ -21,12 +21,13 @@ from p2pinfer.model.layer_store.names import (
     CONFIG_FILE,
     ENDS_FILE,
     GENERATION_CONFIG_FILE,
+    POOLING_FILE,
     TOKENIZER_FILES,
     layer_file,
 )
 from p2pinfer.model.layer_store.tensors import tensors_entry
 
-_SMALL_FILES = (CONFIG_FILE, GENERATION_CONFIG_FILE, *TOKENIZER_FILES)
+_SMALL_FILES = (CONFIG_FILE, GENERATION_CONFIG_FILE, *TOKENIZER_FILES, POOLING_FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

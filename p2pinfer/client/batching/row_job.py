@@ -9,6 +9,8 @@ from typing import Protocol
 from p2pinfer.model.ends import Logits
 from p2pinfer.types import PeerId
 
+CLOSED = "this model was closed: open it again"
+
 
 class Continuation(Protocol):
     """Decides how a text goes on. Only the thread of the session that the text is in calls it."""

@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass
 
-from p2pinfer.client.batching.row_job import RowJob
+from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
@@ -82,7 +82,9 @@ class RowPool:
         return list(self._sessions)
 
     def submit(self, job: RowJob) -> None:
-        """Take a job. It gets a row at once if one is free."""
+        """Take a job. It gets a row at once if one is free. Raises UsageError after `close`."""
+        if self._is_closed:
+            raise UsageError(CLOSED)
         (self._in_background if job.is_background else self._waiting).append(job)
         self._place()
 
@@ -109,7 +111,7 @@ class RowPool:
         for session in self._sessions:
             session.close()
         for job in (*self._waiting, *self._in_background):
-            _end_with(job, UsageError("this model was closed"))
+            _end_with(job, UsageError(CLOSED))
         self._waiting.clear()
         self._in_background.clear()
 
@@ -188,7 +190,7 @@ class RowPool:
         if job.is_cancelled:
             return
         if self._is_closed:
-            _end_with(job, UsageError("this model was closed"))
+            _end_with(job, UsageError(CLOSED))
             return
         if len(job.tokens) > self._longest:
             name = self._environment.manifest.name

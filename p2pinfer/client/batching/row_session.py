@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from p2pinfer.client.batching.row_job import Replaced, RowJob
+from p2pinfer.client.batching.row_job import CLOSED, Replaced, RowJob
 from p2pinfer.client.batching.row_table import Part, Row, RowStep, RowTable
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
@@ -126,7 +126,7 @@ class RowSession:
         self._inbox.put(None)
         chain = self._unbroken.chain
         if chain is not None:
-            self._network.call_soon(partial(chain.end, UsageError("the session was closed")))
+            self._network.call_soon(partial(chain.end, UsageError(CLOSED)))
 
     # The session's thread.
 
@@ -147,7 +147,7 @@ class RowSession:
                 if not isinstance(error, P2PInferError):
                     logger.exception("a session's thread has failed")
                 self._fail(error)
-        self._fail(UsageError("this model was closed"))
+        self._fail(UsageError(CLOSED))
 
     def _take_turn(self) -> None:
         if not self._turn.acquire(blocking=False):  # the idle session's hops are being switched

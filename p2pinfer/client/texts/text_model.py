@@ -17,6 +17,7 @@ from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
 from p2pinfer.client.remote_model import RemoteModel
 from p2pinfer.client.route.aim import Aim
+from p2pinfer.client.texts.embedder import Embedder
 from p2pinfer.client.texts.request import TextRequest
 from p2pinfer.client.texts.text import Growing, Text
 from p2pinfer.errors import ModelError, PromptTooLongError, UsageError
@@ -44,6 +45,7 @@ class TextModel:
         self.chat_template = _chat_template(remote)
         """None where the model has none, or one that can't be read."""
         self._remote = remote
+        self._embedder = Embedder(remote)
         self._pool = remote.pool(asyncio.get_running_loop(), limits)
 
     @classmethod
@@ -166,13 +168,22 @@ class TextModel:
             raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
         return self.tokenizer.encode(self.chat_template.render(messages, tools), add_special_tokens=False)
 
+    @property
+    def is_for_embeddings(self) -> bool:
+        """True if the model's own files say how its embeddings are made."""
+        return self._embedder.is_possible
+
     async def embed(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """One vector for each prompt, [prompts, width]. Raises UsageError: no model makes any yet."""
-        raise UsageError(f"{self.name} isn't made for embeddings")
+        """Return one vector for each prompt, [prompts, hidden_size]. Raises as `Embedder.embed`."""
+        return await self._embedder.embed(prompts)
+
+    def end_texts(self) -> None:
+        """End all texts, with a UsageError, and take no more."""
+        self._pool.close()
 
     async def close(self) -> None:
         """End all texts, with a UsageError, and leave the swarm. Closing twice is harmless."""
-        self._pool.close()
+        self.end_texts()
         await in_thread(self._remote.close)
 
     async def __aenter__(self) -> Self:

@@ -24,10 +24,12 @@ from p2pinfer.model.formats.hf.configs import (
     weight_files,
 )
 from p2pinfer.model.formats.hf.safetensors_header import read_header
+from p2pinfer.model.formats.hf.sentence import MOST_BYTES, read_pooling
 from p2pinfer.model.formats.hf.snapshot import hub_place
 from p2pinfer.model.formats.hf.tensors import check_type, format_words, store_name
-from p2pinfer.model.layer_store.names import TOKENIZER_FILES
+from p2pinfer.model.layer_store.names import POOLING_FILE, TOKENIZER_FILES
 from p2pinfer.model.layer_store.origin import Origin, TensorPlace
+from p2pinfer.model.layer_store.writer import json_text
 
 _MOST_CARD_BYTES = 4 << 20
 
@@ -48,6 +50,8 @@ class HfFolder:
         files = weight_files(index)
         check_all_there(files, {path.name for path in folder.iterdir() if path.is_file()}, str(folder))
         self._readers = {folder / file: _open_safetensors(folder / file) for file in files}
+        self._pooling, refusal = read_pooling(self._small_file, self.config)
+        self.remarks += [refusal] if refusal else []
         self._places: dict[str, tuple[Path, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for path, reader in self._readers.items():
@@ -84,13 +88,16 @@ class HfFolder:
         return values
 
     def write_tokenizer(self, folder: Path) -> list[str]:
-        """Copy the tokenizer's files as they are."""
+        """Copy the tokenizer's files as they are, and write down how an embedding model pools."""
         present = [name for name in TOKENIZER_FILES if (self._folder / name).is_file()]
         if not present:
             raise ModelError(f"{self._folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
         for name in present:
             shutil.copyfile(self._folder / name, folder / name)
-        return present
+        if self._pooling is None:
+            return present
+        (folder / POOLING_FILE).write_text(json_text(self._pooling.to_json()), "utf-8")
+        return [*present, POOLING_FILE]
 
     def _add(self, path: Path, stored: str) -> None:
         name = store_name(stored)
@@ -100,6 +107,13 @@ class HfFolder:
         check_type(path.name, stored, slice_.get_dtype())
         self._places[name] = (path, stored)
         self.shapes[name] = tuple(slice_.get_shape())
+
+    def _small_file(self, name: str) -> bytes | None:
+        path = self._folder / name
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES)
 
     def _licence(self) -> str | None:
         try:

@@ -46,4 +46,4 @@ class WeightSource(Protocol):
         """Rows [start, stop) of a tensor, as float32. Reads only these."""
 
     def write_tokenizer(self, folder: Path) -> list[str]:
-        """Write the tokenizer's files and return their names."""
+        """Write the tokenizer's files and return their names. An embedding model's pooling is one of them."""

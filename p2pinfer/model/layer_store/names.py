@@ -12,6 +12,8 @@ CONFIG_FILE = "config.json"
 ENDS_FILE = "ends.safetensors"
 GENERATION_CONFIG_FILE = "generation_config.json"
 MANIFEST_FILE = "manifest.json"
+POOLING_FILE = "pooling.json"
+"""Only stores of embedding models have it."""
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -24,7 +26,7 @@ TOKENIZER_FILES = (
 )
 MAX_LAYERS = 4096  # as the records of servers
 
-_SMALL_FILES = frozenset({CONFIG_FILE, GENERATION_CONFIG_FILE, *TOKENIZER_FILES})
+_SMALL_FILES = frozenset({CONFIG_FILE, GENERATION_CONFIG_FILE, POOLING_FILE, *TOKENIZER_FILES})
 _LAYER_FILE = re.compile(r"layers/([0-9]{5})\.safetensors")
 
 
@@ -55,7 +57,7 @@ def in_words(names: Collection[str]) -> str:
 
 
 def is_small(name: str) -> bool:
-    """True for the files that describe the model: configs and tokenizer."""
+    """True for the files that describe the model: configs, tokenizer and pooling."""
     return name in _SMALL_FILES
 
 

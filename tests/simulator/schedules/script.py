@@ -13,8 +13,8 @@ from p2pinfer.client.patience import Patience
 from p2pinfer.errors import P2PInferError
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.wire.steps import Fork
+from tests.client.forking_session import ForkingSession
 from tests.simulator.arithmetic import NumberEnds, Oracle, number_manifest
-from tests.simulator.client.forking_session import ForkingSession
 from tests.simulator.world.world import World
 
 LEASED_TOKENS = 1024

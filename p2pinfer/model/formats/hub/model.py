@@ -30,14 +30,16 @@ from p2pinfer.model.formats.hf.safetensors_header import (
     header_bytes,
     parse_header,
 )
+from p2pinfer.model.formats.hf.sentence import MOST_BYTES, read_pooling
 from p2pinfer.model.formats.hf.tensors import check_type, format_words, store_name
 from p2pinfer.model.formats.hub.files import HubFiles
 from p2pinfer.model.formats.hub.patience import PATIENCE, Patience
 from p2pinfer.model.formats.hub.read_ahead import ReadAhead
 from p2pinfer.model.formats.hub.received import ReceivedLines
 from p2pinfer.model.formats.hub.repository import HubRepository
-from p2pinfer.model.layer_store.names import TOKENIZER_FILES
+from p2pinfer.model.layer_store.names import POOLING_FILE, TOKENIZER_FILES
 from p2pinfer.model.layer_store.origin import MOST_TENSORS, Origin, TensorPlace
+from p2pinfer.model.layer_store.writer import json_text
 
 FIRST_READ_BYTES = 1 << 16
 """Of each weight file: nearly every header is shorter, and so one question is enough."""
@@ -79,6 +81,8 @@ class HubModel:
             raise ModelError(f"{self.name} is no model that p2pinfer reads: it has no {CONFIG_FILE}")
         self.config = self._json(CONFIG_FILE, _MOST_CONFIG_BYTES)
         check_not_quantized(self.config, self.name)
+        self._pooling, refusal = read_pooling(self._small_file, self.config)
+        self.remarks += [refusal] if refusal else []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[str, StoredTensor]] = {}
         for file in self._weight_files():
@@ -119,13 +123,21 @@ class HubModel:
         return _as_float32(tensor.kind, data).reshape(stop - start, *tensor.shape[1:])
 
     def write_tokenizer(self, folder: Path) -> list[str]:
-        """Fetch the tokenizer's files as they are."""
+        """Fetch the tokenizer's files as they are, and write down how an embedding model pools."""
         present = [name for name in TOKENIZER_FILES if name in self.repository.files]
         if not present:
             raise ModelError(f"{self.name} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
         for name in present:
             (folder / name).write_bytes(self._files.whole(name, _MOST_TOKENIZER_BYTES))
-        return present
+        if self._pooling is None:
+            return present
+        (folder / POOLING_FILE).write_text(json_text(self._pooling.to_json()), "utf-8")
+        return [*present, POOLING_FILE]
+
+    def _small_file(self, name: str) -> bytes | None:
+        if name not in self.repository.files:
+            return None
+        return self._files.whole(name, MOST_BYTES)
 
     def _weight_files(self) -> list[str]:
         has_index = INDEX_FILE in self.repository.files

@@ -1,0 +1,1 @@
+"""What an answer may be, enforced token by token: JSON that fits a schema, or calls of tools."""

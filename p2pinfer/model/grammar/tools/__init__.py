@@ -1,0 +1,1 @@
+"""How models call tools: their formats, grammars that hold them to one, and a reader of what they wrote."""

@@ -1,0 +1,21 @@
+"""The tokens of the small real model, for grammars."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizers import Tokenizer
+
+from p2pinfer.model.grammar.vocabulary import Vocabulary
+from p2pinfer.model.layer_store.store import LayerStore
+
+
+@pytest.fixture(scope="session")
+def vocabulary(smollm2: LayerStore) -> Vocabulary:
+    """SmolLM2's 49,152 tokens."""
+    return Vocabulary.of_store(smollm2, end_tokens=[2])
+
+
+@pytest.fixture(scope="session")
+def tokenizer(smollm2: LayerStore) -> Tokenizer:
+    """The same model's tokenizer, to read and write tokens with."""
+    return Tokenizer.from_file(str(smollm2.folder / "tokenizer.json"))
