@@ -42,7 +42,8 @@ _, GOOD = make_key()
     "change",
     [
         {"name": ""}, {"name": "a\nb"}, {"name": "x" * 65}, {"name": 5}, {"id": "zz"}, {"salt": ""},
-        {"hash": "0"}, {"concurrent": 0}, {"concurrent": True}, {"tokens_per_day": -1}, {"requests_per_minute": 1.5},
+        {"hash": "0"}, {"concurrent": 0}, {"concurrent": True}, {"tokens_per_day": -1},
+        {"requests_per_minute": 1.5},
         {"concurrent": 10**13}, {"other": 1},
     ],
 )  # fmt: skip
