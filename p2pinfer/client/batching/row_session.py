@@ -61,7 +61,7 @@ class RowSession:
         *,
         on_room: Callable[[RowSession], None],
         on_outgrown: Callable[[RowJob], None],
-        on_unopened: Callable[[RowJob, Exception], None],
+        on_unopened: Callable[[RowJob, Exception, int], None],
     ) -> None:
         self.shape = shape
         self.submitted = 0
@@ -314,7 +314,7 @@ class RowSession:
                 job.error, job.has_ended = error, True
                 self._told[job] = None
             else:
-                self._tell(self._on_unopened, job, error)
+                self._tell(self._on_unopened, job, error, self.shape.rows)
         self._deliver()
 
     def _drop(self) -> None:
