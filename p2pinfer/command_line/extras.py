@@ -27,6 +27,10 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",
     },
+    "gateway": {
+        "jinja2": "jinja2",
+        "tokenizers": "tokenizers",
+    },
 }
 """Extra -> module -> the name that pip knows it by."""
 
