@@ -243,6 +243,6 @@ def serve(model: StandInModel, *, model_id: str = "tiny") -> ServedModel:
     """The model as a gateway has it."""
     tokenizer = model.tokenizer
     vocabulary = Vocabulary(
-        tokenizer.backend.to_str(), size=tokenizer.backend.get_vocab_size(), end_tokens=[tokenizer.end]
+        tokenizer.backend.to_str, size=tokenizer.backend.get_vocab_size(), end_tokens=[tokenizer.end]
     )
     return ServedModel(model, model_id=model_id, created=1_700_000_000, vocabulary=vocabulary)
