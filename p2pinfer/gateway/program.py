@@ -17,6 +17,9 @@ from p2pinfer.http.server import WebServer
 from p2pinfer.http.stopping import until_signal
 from p2pinfer.tasks import first_of
 
+_SPARE_CONNECTIONS = 2_000
+"""Connections that wait for their next request."""
+
 
 def run_program(config: GatewayConfig) -> int:
     """Run it until a signal comes. Returns 0: there is no other normal end."""
@@ -49,7 +52,3 @@ async def _serve(config: GatewayConfig) -> None:
         )
         say(f"the gateway is at {address_of(listener)}v1, its description at {address_of(listener)}docs")
         await first_of(server.serve_until_cancelled(listener), opener.look_forever())
-
-
-_SPARE_CONNECTIONS = 2_000
-"""Connections that wait for their next request."""
