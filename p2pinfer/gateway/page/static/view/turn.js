@@ -1,0 +1,106 @@
+// One question and its answer on the page.
+import { button, copyText, make, setText } from "../dom.js";
+import { Rendering } from "../markdown/rendering.js";
+import { plural, seconds, tame } from "../words.js";
+import { ProblemView } from "./problem.js";
+import { RouteView } from "./route.js";
+
+export class TurnView {
+  // `actions`: {retry(isAutomatic), edit(question), key()}; `demo`: see route.js.
+  constructor(turn, actions, demo) {
+    this.turn = turn;
+    this.actions = actions;
+    this.question = make("div", { class: "question" });
+    this.prose = make("div", { class: "prose" });
+    this.rendering = new Rendering(this.prose);
+    this.waiting = waitingMark();
+    this.outcome = make("p", { class: "outcome", hidden: true });
+    this.problem = null;
+    this.copy = button("Copy answer", () => copyText(tame(this.turn.answer.text), this.copy));
+    this.retry = button("Try again", () => actions.retry(false));
+    this.quiets = make("div", { class: "quiets" }, this.copy, this.retry);
+    this.route = new RouteView(demo);
+    this.text = make("div", {}, this.waiting, this.prose, this.outcome, this.quiets);
+    this.element = make("section", { class: "turn", "aria-label": "Question and answer" }, this.question, make("div", { class: "answer" }, this.text, this.route.element));
+    this.showQuestion();
+  }
+
+  showQuestion(isLast = false) {
+    const edit = isLast ? make("div", { class: "quiets" }, button("Edit", () => this.edit(), { "aria-label": "Edit the question" })) : null;
+    this.question.replaceChildren(make("h2", { dir: "auto", ...(this.turn.question.length > 1500 ? { tabindex: "0" } : {}) }, tame(this.turn.question)), ...(edit ? [edit] : []));
+  }
+
+  edit() {
+    const field = make("textarea", { "aria-label": "The question, edited", dir: "auto" });
+    field.value = this.turn.question;
+    const done = () => {
+      this.showQuestion(true);
+      this.question.querySelector("button")?.focus();
+    };
+    const save = () => {
+      if (field.value.trim()) this.actions.edit(field.value);
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Escape") {
+        event.stopPropagation();
+        done();
+      } else if (event.key === "Enter" && !event.shiftKey) {
+        event.preventDefault();
+        save();
+      }
+    });
+    const row = make("div", { class: "row" }, button("Ask again", save, { class: "main" }), button("Cancel", done));
+    this.question.replaceChildren(make("div", { class: "editing" }, field, row));
+    field.focus();
+  }
+
+  // Returns the texts of what happened on the route since the last time.
+  show(isLast) {
+    const { answer } = this.turn;
+    const isLive = answer?.state === "streaming";
+    this.waiting.hidden = !isLive || answer.text !== "";
+    this.prose.hidden = !answer?.text;
+    if (answer) this.rendering.show(answer.text, isLive);
+    this.element.setAttribute("aria-busy", String(isLive));
+    this.showProblem(answer?.state === "failed" ? answer.problem : null);
+    const text = outcomeText(answer);
+    setText(this.outcome, text);
+    this.outcome.hidden = !text;
+    this.copy.hidden = !answer?.text || isLive;
+    this.retry.hidden = !isLast || isLive || answer?.state === "failed";
+    return this.route.show(answer?.route ?? null, answer?.usage, isLive);
+  }
+
+  showProblem(problem) {
+    if (problem === this.problem) return;
+    this.problem = problem;
+    this.problemView?.stop();
+    this.problemView?.element.remove();
+    this.problemView = problem && new ProblemView(problem, { onRetry: this.actions.retry, onKey: this.actions.key });
+    if (problem) this.prose.after(this.problemView.element);
+  }
+
+  stop() {
+    this.problemView?.stop();
+  }
+}
+
+function outcomeText(answer) {
+  if (!answer || answer.state === "streaming") return "";
+  const took = answer.usage?.completion && answer.seconds
+    ? `${plural(answer.usage.completion, "token")} in ${seconds(answer.seconds)}`
+    : "";
+  const how = { stopped: "Stopped.", length: "It ended at the greatest number of tokens.", done: answer.text ? "" : "The answer is empty." }[answer.state] ?? "";
+  return [how, took].filter(Boolean).join(" ");
+}
+
+function waitingMark() {
+  const steps = make("span", { class: "steps" });
+  for (const at of [1, 2, 3]) {
+    const step = make("i");
+    step.style.setProperty("--at", String(at));
+    steps.append(step);
+  }
+  return make("p", { class: "waiting", hidden: true }, steps, "Finding a route through the swarm");
+}
