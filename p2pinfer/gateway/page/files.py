@@ -1,6 +1,7 @@
 """The chat page's files, read once. Their addresses contain their version, so that browsers keep them.
 
-Only `/` is asked for anew each time. A page that is open while the gateway is renewed never mixes two versions.
+Only `/` is asked for anew each time. A page that is open while the gateway is renewed never mixes two
+versions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A gateway that says what a test tells it to say, by the same API, for the chat page.
 
-The page's own tests need answers that break off, wait and lose servers at a given word. The real gateway and a
-real swarm are in tests/end_to_end.
+The page's own tests need answers that break off, wait and lose servers at a given word. The real gateway and
+a real swarm are in tests/end_to_end.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ class StandIn:
             events = len(self.left)
             for number, word in enumerate(script.words):
                 if script.error_after == number:
-                    yield f'data: {json.dumps({"error": {"message": script.message}})}\n\n'.encode()
+                    yield f"data: {json.dumps({'error': {'message': script.message}})}\n\n".encode()
                     return
                 if script.break_after == number:
                     raise ConnectionResetError
-                while script.hold and number == script.hold_after and not script.hold.is_set():
+                while script.hold and number == script.hold_after and not script.hold.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
                 more = {}
                 if len(self.left) != events:

@@ -2,7 +2,7 @@
 //
 // A block's end depends only on the lines up to the next block's start, so of a growing text only the last
 // block can still change. Indented code isn't supported: answers use fences.
-import { inline } from "./inline.js";
+import { inline as inlineAnew } from "./inline.js";
 
 const FENCE = /^( {0,7})(`{3,}|~{3,})([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+|$)/;
@@ -14,6 +14,7 @@ const UNDERLINE = /^ {0,3}(?:=+|-+)[ \t]*$/;
 const MOST_DEPTH = 10;
 const MOST_COLUMNS = 60;
 const MOST_DELIMITERS = 2000; // characters
+const MOST_KNOWN = 500_000; // characters
 
 // [{start, node}]: where in the text each block begins, and what is shown.
 export function blocks(text, open = false) {
@@ -38,6 +39,25 @@ function parse(lines, open, depth) {
     found.push({ line: at, node });
     at = end;
   }
+  return found;
+}
+
+// A long list is parsed again with each token: its items that are complete give the same nodes as before, and
+// patch.js passes over these.
+const known = new Map();
+let knownCharacters = 0;
+
+function inline(text, open = false) {
+  if (open) return inlineAnew(text, true);
+  const before = known.get(text);
+  if (before) return before;
+  if (knownCharacters > MOST_KNOWN) {
+    known.clear();
+    knownCharacters = 0;
+  }
+  const found = inlineAnew(text);
+  known.set(text, found);
+  knownCharacters += text.length;
   return found;
 }
 

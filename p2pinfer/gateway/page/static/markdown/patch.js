@@ -7,15 +7,19 @@ const nodeOf = new WeakMap(); // element -> the node that it shows
 function create(node) {
   if (typeof node === "string") return document.createTextNode(tame(node));
   const element = document.createElement(node.tag);
-  for (const [name, value] of Object.entries(node.attributes ?? {})) element.setAttribute(name, value);
   for (const child of node.children) element.append(create(child));
+  // Afterwards: with dir="auto" each child that is added would be searched for its direction.
+  for (const [name, value] of Object.entries(node.attributes ?? {})) element.setAttribute(name, value);
   nodeOf.set(element, node);
   return element;
 }
 
 // Show a node at a place among the children of an element.
 export function patch(parent, index, node) {
-  const shown = parent.childNodes[index];
+  patchOne(parent, parent.childNodes[index], node);
+}
+
+function patchOne(parent, shown, node) {
   if (!shown) parent.append(create(node));
   else if (typeof node === "string" && shown.nodeType === Node.TEXT_NODE) setData(shown, tame(node));
   else if (canBecome(shown, node)) patchChildren(shown, node);
@@ -31,10 +35,16 @@ function canBecome(shown, node) {
 }
 
 function patchChildren(element, node) {
-  if (element.tagName === "BUTTON") return; // it may say "Copied" now
-  node.children.forEach((child, index) => patch(element, index, child));
-  trim(element, node.children.length);
+  const before = nodeOf.get(element);
+  if (before.children === node.children || element.tagName === "BUTTON") return; // which may say "Copied" now
   nodeOf.set(element, node);
+  let shown = element.firstChild;
+  for (const child of node.children) {
+    const next = shown?.nextSibling ?? null;
+    if (!shown || nodeOf.get(shown) !== child) patchOne(element, shown, child);
+    shown = next;
+  }
+  trim(element, node.children.length);
 }
 
 export function trim(element, length) {

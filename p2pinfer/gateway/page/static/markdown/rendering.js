@@ -23,9 +23,13 @@ export class Rendering {
     const found = blocks(normal.slice(this.settledLength), open);
     found.forEach(({ node }, index) => patch(this.element, this.settledBlocks + index, node));
     trim(this.element, this.settledBlocks + found.length);
-    if (found.length > 1) {
-      this.settledLength += found.at(-1).start;
-      this.settledBlocks += found.length - 1;
+    // A block that begins in the last line may yet turn out to go on with the one before it: `1` becomes `1. item`.
+    const lastLine = normal.lastIndexOf("\n") + 1 - this.settledLength;
+    const isSure = found.length > 0 && found.at(-1).start < lastLine;
+    const settled = found.length - (isSure ? 1 : 2);
+    if (settled > 0) {
+      this.settledLength += found[settled].start;
+      this.settledBlocks += settled;
     }
   }
 }
