@@ -11,7 +11,12 @@ export class Chat {
     this.watcher = watcher;
     this.streams = new Map(); // conversation id -> {conversation, abort}
     this.conversation = kept.newConversation();
-    addEventListener("pagehide", () => this.streams.forEach(({ conversation }) => kept.keep(conversation)));
+    this.isLeaving = false; // the browser cuts the streams of a page that goes
+    addEventListener("pageshow", () => { this.isLeaving = false; });
+    addEventListener("pagehide", () => {
+      this.isLeaving = true;
+      this.streams.forEach(({ conversation }) => kept.keep(conversation));
+    });
   }
 
   get isStreaming() {
@@ -121,7 +126,7 @@ export class Chat {
       }
       answer.state = end;
     } catch (error) {
-      answer.state = error?.name === "AbortError" ? "stopped" : "failed";
+      answer.state = error?.name === "AbortError" || this.isLeaving ? "stopped" : "failed";
       if (answer.state === "failed") answer.problem = problemRecord(error, attempts);
     }
     answer.seconds = (performance.now() - began) / 1000;

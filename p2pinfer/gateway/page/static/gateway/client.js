@@ -40,12 +40,12 @@ export async function* streamAnswer({ model, messages, settings, signal }) {
       }),
     });
     if (!response.ok) throw await problemOf(response);
+    hasBegun = true;
     let isEnded = false;
     for await (const data of eventsOf(response.body)) {
       if (data === "[DONE]") return;
       const event = parse(data);
       if (event.error) throw problemInStream(event.error);
-      hasBegun = true;
       const route = routeOf(event.p2pinfer);
       if (route) yield { route };
       if (event.usage) yield { usage: usageOf(event.usage) };

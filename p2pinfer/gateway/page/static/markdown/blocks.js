@@ -74,8 +74,7 @@ function block(lines, at, open, depth) {
   const heading = HEADING.exec(line);
   if (heading) {
     const text = line.slice(heading[0].length).trimEnd().replace(/(^|[ \t])#{1,100}$/, "").trim();
-    // The page has headings of its own above these.
-    return [{ tag: `h${Math.min(heading[1].length + 2, 6)}`, children: inline(text, isOpenAt(lines, at + 1, open)) }, at + 1];
+    return [headingOf(heading[1].length, inline(text, isOpenAt(lines, at + 1, open))), at + 1];
   }
   if (depth < MOST_DEPTH) {
     if (QUOTE.test(line)) return quote(lines, at, open, depth);
@@ -83,6 +82,10 @@ function block(lines, at, open, depth) {
   }
   return table(lines, at, open) ?? paragraph(lines, at, open, depth);
 }
+
+// All of one rank below the question: answers begin at any level and leave some out, which would mislead those
+// who go from heading to heading.
+const headingOf = (level, children) => ({ tag: "h3", attributes: { class: `level${level}`, dir: "auto" }, children });
 
 function code(lines, at, [, indent, ticks, info]) {
   const content = [];
@@ -108,7 +111,7 @@ function code(lines, at, [, indent, ticks, info]) {
       },
       {
         tag: "pre",
-        attributes: { tabindex: "0", role: "region", "aria-label": label, dir: "ltr" },
+        attributes: { tabindex: "0", role: "group", "aria-label": label, dir: "ltr" },
         children: [{ tag: "code", children: [content.join("\n")] }],
       },
     ],
@@ -190,7 +193,7 @@ function table(lines, at, open) {
   }
   const head = { tag: "thead", children: [row("th", titles, false)] };
   const whole = { tag: "table", children: [head, { tag: "tbody", children: rows }] };
-  const attributes = { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" };
+  const attributes = { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table" };
   return [{ tag: "div", attributes, children: [whole] }, end];
 }
 
@@ -225,8 +228,7 @@ function paragraph(lines, at, open, depth) {
   for (; end < lines.length && !isBlank(lines[end]); end += 1) {
     const line = lines[end];
     if (UNDERLINE.test(line)) {
-      const tag = line.includes("=") ? "h3" : "h4";
-      return [{ tag, children: inline(lines.slice(at, end).join("\n").trim()) }, end + 1];
+      return [headingOf(line.includes("=") ? 1 : 2, inline(lines.slice(at, end).join("\n").trim())), end + 1];
     }
     if (beginsBlock(line, depth, true)) break;
     if (line.includes("|") && end + 1 < lines.length && isDelimiters(lines[end + 1])) break;

@@ -36,7 +36,7 @@ export class RouteView {
     this.cached = make("span");
     this.happened = make("ul", { class: "happened", hidden: true });
     const figures = make("p", { class: "figures" }, this.unit, this.cached);
-    this.element = make("aside", { class: "route", "aria-label": "Route of this answer", hidden: true }, this.title, this.hops, figures, this.happened);
+    this.element = make("div", { class: "route", role: "group", "aria-label": "Route of this answer", hidden: true }, this.title, this.hops, figures, this.happened);
   }
 
   // Returns the texts of events that are new.

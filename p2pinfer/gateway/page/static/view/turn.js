@@ -21,7 +21,7 @@ export class TurnView {
     this.quiets = make("div", { class: "quiets" }, this.copy, this.retry);
     this.route = new RouteView(demo);
     this.text = make("div", {}, this.waiting, this.prose, this.outcome, this.quiets);
-    this.element = make("section", { class: "turn", "aria-label": "Question and answer" }, this.question, make("div", { class: "answer" }, this.text, this.route.element));
+    this.element = make("article", { class: "turn" }, this.question, make("div", { class: "answer" }, this.text, this.route.element));
     this.showQuestion();
   }
 
