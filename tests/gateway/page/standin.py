@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
-from p2pinfer.gateway.page.routes import add_page
+from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.http.security import SecurityHeaders
 
 PEERS = [
@@ -140,7 +140,7 @@ def standin_app(standin: StandIn) -> FastAPI:
     """Its addresses: the page, the API, the demonstration."""
     app = FastAPI()
     app.add_middleware(SecurityHeaders)
-    add_page(app)
+    app.include_router(page_router())
 
     def refusal(request: Request) -> Response | None:
         script = standin.script

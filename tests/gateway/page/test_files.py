@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from p2pinfer.gateway.page.files import FOLDER, page_files
-from p2pinfer.gateway.page.routes import add_page
+from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.http.security import SecurityHeaders
 
 
@@ -17,7 +17,7 @@ from p2pinfer.http.security import SecurityHeaders
 def client() -> TestClient:
     app = FastAPI()
     app.add_middleware(SecurityHeaders)
-    add_page(app)
+    app.include_router(page_router())
     return TestClient(app)
 
 
