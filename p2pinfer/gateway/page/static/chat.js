@@ -1,7 +1,7 @@
 // The conversations and the answers that stream into them. What is drawn is the views' business.
 import { streamAnswer } from "./gateway/client.js";
 import * as kept from "./kept/conversations.js";
-import { readSettings } from "./kept/settings.js";
+import { USUAL_TEMPERATURE, readSettings } from "./kept/settings.js";
 
 const KEEP_EVERY_MILLISECONDS = 2000;
 
@@ -113,7 +113,7 @@ export class Chat {
     let keptAt = began;
     try {
       let end = "done";
-      for await (const part of streamAnswer({ model, messages, settings: numbers, signal: abort.signal })) {
+      for await (const part of streamAnswer({ model, messages, settings: { temperature: USUAL_TEMPERATURE, ...numbers }, signal: abort.signal })) {
         if (part.text) answer.text += part.text;
         if (part.route) answer.route = merged(answer.route, part.route);
         if (part.usage) answer.usage = part.usage;

@@ -76,7 +76,10 @@ const side = new Side({
 const composer = new Composer({ ask, stop: () => chat.stop() });
 
 function ask(text) {
-  if (chat.isStreaming) return false;
+  if (chat.isStreaming) {
+    announce("The answer is still coming. Esc stops it.");
+    return false;
+  }
   if (!model.value) {
     loadModels();
     return false;

@@ -1,7 +1,10 @@
-// The reader's settings, in this browser. What isn't set is left to the gateway and the model.
+// The reader's settings, in this browser. What isn't set is left to the gateway.
 import { browserStore } from "./storage.js";
 
 const NAME = "p2pinfer.chat.settings";
+
+// Without a choice: the API's own default, 1, makes small models ramble.
+export const USUAL_TEMPERATURE = 0.6;
 
 // What may be set, in the API's names.
 export const NUMBERS = {
