@@ -87,10 +87,11 @@ def test_everything_can_be_done_by_keyboard(reader: Reader, gateway: StandIn):
     page.keyboard.press("Escape")
     expect(page.locator(".menu")).to_be_hidden()
     expect(more).to_be_focused()
-    page.locator(".question button").focus()
+    edit = page.get_by_role("button", name="Edit the question")
+    edit.focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
-    expect(page.locator(".question button")).to_be_focused()
+    expect(edit).to_be_focused()
 
 
 def test_the_skip_link_is_first_and_leads_to_the_question(reader: Reader):

@@ -52,10 +52,7 @@ export class Thread {
       this.element.append(view.element);
     }
     this.views.forEach((view, index) => {
-      const isLast = index === turns.length - 1;
-      const isLive = view.turn.answer?.state === "streaming";
-      if (!view.question.querySelector("textarea")) view.showQuestion(isLast && !isLive);
-      view.show(isLast);
+      view.show(index === turns.length - 1);
     });
     this.follow();
   }

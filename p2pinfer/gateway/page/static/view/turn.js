@@ -18,24 +18,30 @@ export class TurnView {
     this.problem = null;
     this.copy = button("Copy answer", () => copyText(tame(this.turn.answer.text), this.copy));
     this.retry = button("Try again", () => actions.retry(false));
-    this.quiets = make("div", { class: "quiets" }, this.copy, this.retry);
+    this.editing = button("Edit the question", () => this.edit());
+    this.quiets = make("div", { class: "quiets" }, this.copy, this.retry, this.editing);
     this.route = new RouteView(demo);
     this.text = make("div", {}, this.waiting, this.prose, this.outcome, this.quiets);
     this.element = make("article", { class: "turn" }, this.question, make("div", { class: "answer" }, this.text, this.route.element));
     this.showQuestion();
   }
 
-  showQuestion(isLast = false) {
-    const edit = isLast ? make("div", { class: "quiets" }, button("Edit", () => this.edit(), { "aria-label": "Edit the question" })) : null;
-    this.question.replaceChildren(make("h2", { dir: "auto", ...(this.turn.question.length > 1500 ? { tabindex: "0" } : {}) }, tame(this.turn.question)), ...(edit ? [edit] : []));
+  showQuestion() {
+    const isLong = this.turn.question.length > 1500; // it scrolls, so the keyboard must reach it
+    this.question.replaceChildren(make("h2", { dir: "auto", tabindex: isLong ? "0" : null }, tame(this.turn.question)));
+  }
+
+  get isEdited() {
+    return this.question.querySelector("textarea") !== null;
   }
 
   edit() {
     const field = make("textarea", { "aria-label": "The question, edited", dir: "auto" });
     field.value = this.turn.question;
     const done = () => {
-      this.showQuestion(true);
-      this.question.querySelector("button")?.focus();
+      this.showQuestion();
+      this.editing.hidden = false;
+      this.editing.focus();
     };
     const save = () => {
       if (field.value.trim()) this.actions.edit(field.value);
@@ -52,6 +58,7 @@ export class TurnView {
     });
     const row = make("div", { class: "row" }, button("Ask again", save, { class: "main" }), button("Cancel", done));
     this.question.replaceChildren(make("div", { class: "editing" }, field, row));
+    this.editing.hidden = true;
     field.focus();
   }
 
@@ -69,6 +76,7 @@ export class TurnView {
     this.outcome.hidden = !text;
     this.copy.hidden = !answer?.text || isLive;
     this.retry.hidden = !isLast || isLive || answer?.state === "failed";
+    this.editing.hidden = !isLast || isLive || this.isEdited;
     return this.route.show(answer?.route ?? null, answer?.usage, isLive);
   }
 
