@@ -175,6 +175,7 @@ def test_a_busy_gateway_is_asked_again_when_it_said(reader: Reader, gateway: Sta
     ("status", "title"),
     [
         (400, "refused"),
+        (403, "doesn't allow this"),
         (404, "doesn't serve this model"),
         (413, "too long"),
         (500, "error"),

@@ -19,8 +19,9 @@ export async function problemOf(response) {
   const after = retryAfter(response.headers.get("retry-after"));
   switch (response.status) {
     case 401:
-    case 403:
       return new Problem("key", "This gateway wants a key.", said || "Ask the gateway's owner for one.");
+    case 403:
+      return new Problem("refused", "The gateway doesn't allow this.", said || "Ask the gateway's owner.");
     case 404:
       return new Problem("refused", "The gateway doesn't serve this model.", said || "Choose another model above.");
     case 413:

@@ -13,7 +13,8 @@ export class TurnView {
     this.question = make("div", { class: "question" });
     this.prose = make("div", { class: "prose" });
     this.rendering = new Rendering(this.prose);
-    this.waiting = waitingMark();
+    this.waitingFor = make("span");
+    this.waiting = make("p", { class: "waiting", hidden: true }, steps(), this.waitingFor);
     this.outcome = make("p", { class: "outcome", hidden: true });
     this.problem = null;
     this.copy = button("Copy answer", () => copyText(tame(this.turn.answer.text), this.copy));
@@ -66,6 +67,7 @@ export class TurnView {
   show(isLast) {
     const { answer } = this.turn;
     const isLive = answer?.state === "streaming";
+    setText(this.waitingFor, answer?.route?.hops.length ? "The servers read the conversation" : "Finding a route through the swarm");
     this.waiting.hidden = !isLive || answer.text !== "";
     this.prose.hidden = !answer?.text;
     if (answer) this.rendering.show(answer.text, isLive);
@@ -103,12 +105,12 @@ function outcomeText(answer) {
   return [how, took].filter(Boolean).join(" ");
 }
 
-function waitingMark() {
-  const steps = make("span", { class: "steps" });
+function steps() {
+  const stair = make("span", { class: "steps", "aria-hidden": "true" });
   for (const at of [1, 2, 3]) {
     const step = make("i");
     step.style.setProperty("--at", String(at));
-    steps.append(step);
+    stair.append(step);
   }
-  return make("p", { class: "waiting", hidden: true }, steps, "Finding a route through the swarm");
+  return stair;
 }
