@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from p2pinfer.model.layer_store.store import LayerStore
-from tests.end_to_end.test_quickstart import Demo
+from tests.end_to_end.quickstart.demo import Demo
 
 pytest.importorskip("p2pinfer.gateway.program")
 
