@@ -4,8 +4,11 @@ import { button, make, setText } from "../dom.js";
 const MOST_AUTOMATIC = 5;
 
 export class ProblemView {
-  constructor(problem, { onRetry, onKey }) {
+  // `actions`: {onRetry(isAutomatic), onKey()}; null: only the words.
+  constructor(problem, actions) {
     this.element = make("div", { class: "problem" }, make("h3", {}, problem.title), make("p", {}, problem.advice));
+    if (!actions) return;
+    const { onRetry, onKey } = actions;
     const row = make("div", { class: "row" });
     if (problem.kind === "key") row.append(button("Enter the key", onKey, { class: "main" }));
     else if (problem.canRetry) row.append(button("Try again", () => onRetry(false), { class: "main" }));

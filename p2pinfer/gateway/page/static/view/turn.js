@@ -72,7 +72,7 @@ export class TurnView {
     this.prose.hidden = !answer?.text;
     if (answer) this.rendering.show(answer.text, isLive);
     this.element.setAttribute("aria-busy", String(isLive));
-    this.showProblem(answer?.state === "failed" ? answer.problem : null);
+    this.showProblem(answer?.state === "failed" ? answer.problem : null, isLast);
     const text = outcomeText(answer);
     setText(this.outcome, text);
     this.outcome.hidden = !text;
@@ -82,12 +82,15 @@ export class TurnView {
     return this.route.show(answer?.route ?? null, answer?.usage, isLive);
   }
 
-  showProblem(problem) {
-    if (problem === this.problem) return;
+  // Only the last answer can be made again: earlier ones have no buttons, and no wait that is counted down.
+  showProblem(problem, isLast) {
+    if (problem === this.problem && isLast === this.isLast) return;
     this.problem = problem;
+    this.isLast = isLast;
     this.problemView?.stop();
     this.problemView?.element.remove();
-    this.problemView = problem && new ProblemView(problem, { onRetry: this.actions.retry, onKey: this.actions.key });
+    const actions = isLast ? { onRetry: this.actions.retry, onKey: this.actions.key } : null;
+    this.problemView = problem && new ProblemView(problem, actions);
     if (problem) this.prose.after(this.problemView.element);
   }
 
