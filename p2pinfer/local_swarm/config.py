@@ -15,6 +15,9 @@ from p2pinfer.folders import user_cache_folder
 
 DEFAULT_PROMPT = "What is the capital of Germany?"
 
+_USUAL_TOKENS = 128
+_USUAL_WIRE_DTYPE = "float32"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickstartConfig:
@@ -51,6 +54,10 @@ def _checked(argv: Sequence[str] | None) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     if flags.port is not None and not flags.chat:
         parser.error("--port is the chat page's: give --chat too")
+    if flags.chat and flags.max_new_tokens != _USUAL_TOKENS:
+        parser.error("--max-new-tokens is not for --chat: the page's settings have it")
+    if flags.chat and flags.wire_dtype != _USUAL_WIRE_DTYPE:
+        parser.error(f"--chat works with --wire-dtype {_USUAL_WIRE_DTYPE} only")
     return flags
 
 
@@ -92,14 +99,14 @@ def _parser() -> Parser:
     parser.add_argument(
         "--max-new-tokens",
         type=whole_number(1),
-        default=128,
+        default=_USUAL_TOKENS,
         metavar="N",
         help="end the answer after N tokens (default: %(default)s)",
     )
     parser.add_argument(
         "--wire-dtype",
         choices=("float32", "int8"),
-        default="float32",
+        default=_USUAL_WIRE_DTYPE,
         help="how activations travel: float32 exactly, int8 in a quarter of the bytes (default: %(default)s)",
     )
     parser.add_argument(

@@ -52,6 +52,8 @@ def test_the_chat_page_has_flags_of_its_own():
     [
         (["--chat", "--prompt", "Hello"], "not allowed with argument"),
         (["--port", "1"], "--port is the chat page's: give --chat too"),
+        (["--chat", "--max-new-tokens", "9"], "the page's settings have it"),
+        (["--chat", "--wire-dtype", "int8"], "float32 only"),
         (["--chat", "--port", "70000"], "a port from 0 to 65535 is expected"),
     ],
 )
