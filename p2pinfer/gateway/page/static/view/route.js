@@ -105,10 +105,15 @@ export class RouteView {
   showEvents(events) {
     this.happened.hidden = events.length === 0;
     const texts = events.slice(this.numEvents).map(eventText);
-    this.happened.append(...texts.map((text) => make("li", {}, text)));
+    this.happened.append(...texts.map((text) => make("li", {}, ...unbroken(text))));
     this.numEvents = Math.max(this.numEvents, events.length);
     return texts;
   }
+}
+
+// Lines may break after an ellipsis, but not within a peer's name.
+function unbroken(text) {
+  return text.split(/(…[^\s;,]+)/).map((part, index) => (index % 2 ? make("span", { class: "id" }, part) : part));
 }
 
 function cachedText(cached, prompt) {
