@@ -12,8 +12,6 @@ from playwright.sync_api import expect, sync_playwright
 from p2pinfer.model.layer_store.store import LayerStore
 from tests.end_to_end.quickstart.demo import Demo
 
-pytest.importorskip("p2pinfer.gateway.program")
-
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 MILLISECONDS = 60_000
 
