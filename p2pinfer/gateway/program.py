@@ -9,6 +9,7 @@ from p2pinfer.command_line.output import say
 from p2pinfer.gateway.access.key_file import KeyFile
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
+from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.serving.registry import Models
 from p2pinfer.gateway.settings import Settings
@@ -44,6 +45,7 @@ async def _serve(config: GatewayConfig) -> None:
                 most_requests=config.request_limit,
                 most_tokens=config.max_tokens,
             ),
+            routers=[page_router()],
         )
         server = WebServer(
             app,
