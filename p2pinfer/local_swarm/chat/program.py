@@ -6,21 +6,16 @@ import asyncio
 import contextlib
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from p2pinfer.command_line.output import show
 from p2pinfer.errors import UsageError
-from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
-from p2pinfer.gateway.page.routes import page_router
-from p2pinfer.gateway.serving.opening import Opener
-from p2pinfer.gateway.serving.registry import Models
-from p2pinfer.gateway.settings import Settings
+from p2pinfer.gateway.program import serve
 from p2pinfer.http.listening import address_of, listen
-from p2pinfer.http.server import WebServer
 from p2pinfer.http.stopping import until_signal
 from p2pinfer.local_swarm.chat.demo import Demo
 from p2pinfer.local_swarm.chat.routes import demo_router
@@ -67,22 +62,17 @@ async def _serve(config: QuickstartConfig, model: Path, swarm: LocalSwarm) -> No
         max_tokens=_MOST_TOKENS,
         cache_folder=config.cache_folder,
     )
-    async with AsyncExitStack() as resources:
-        listener = resources.enter_context(_listener(config.port))
-        models = Models()
-        opener = await resources.enter_async_context(Opener(gateway, models))
-        await opener.open_named()
-        app = create_app(
-            models,
-            Settings(origins=gateway.origins, most_requests=64, most_tokens=_MOST_TOKENS),
-            routers=[page_router(), demo_router(Demo(swarm))],
-        )
-        server = WebServer(app, end_streams=app.state.gateway.streams.end_all)
+    with _listener(config.port) as listener:
         url = address_of(listener)
-        show(f"\nthe chat page is at {url}\nkill a server there in mid-answer; Ctrl-C here ends everything")
-        if config.open_browser:
-            await asyncio.to_thread(_open_browser, url)
-        await server.serve_until_cancelled(listener)
+
+        def ready() -> None:
+            show(
+                f"\nthe chat page is at {url}\nkill a server there in mid-answer; Ctrl-C here ends everything"
+            )
+            if config.open_browser:
+                _open_browser_soon(url)
+
+        await serve(gateway, listener, ready=ready, routers=[demo_router(Demo(swarm))])
 
 
 def _listener(port: int | None) -> socket.socket:
@@ -101,11 +91,15 @@ def _free_ports(count: int) -> Sequence[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def _open_browser(url: str) -> None:
-    """Open it if there is one and somebody sits before it. Never fails."""
-    if sys.stdout.isatty():
+def _open_browser_soon(url: str) -> None:
+    """Open it if there is one and somebody sits before it. Never fails, and holds nothing up."""
+
+    def attempt() -> None:
         with contextlib.suppress(Exception):  # whatever a desktop's own programs do
             webbrowser.open(url)
+
+    if sys.stdout.isatty():
+        threading.Thread(target=attempt, name="browser", daemon=True).start()
 
 
 def _report_ready(server: ServerProcess) -> None:
