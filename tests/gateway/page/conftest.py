@@ -19,7 +19,7 @@ NETWORK = "Failed to load resource"
 """What Chromium's console says of every answer that is no 200; tests of errors expect it."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # asyncio tests of this process fail while it is open
 def browser() -> Iterator[Browser]:
     """One for all tests of this folder."""
     if CHROMIUM is None:
