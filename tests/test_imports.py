@@ -36,7 +36,7 @@ MAY_USE = {
     "http": set(),
     "health": {"wire", "swarm", "owner", "client", "http"},
     "gateway": {"model", "swarm", "sharing", "client", "http"},
-    "local_swarm": {"model", "client"},
+    "local_swarm": {"model", "client", "http", "gateway"},
 }
 PUBLIC_NAMES = {"__version__", "AutoDistributedModelForCausalLM"}
 """Of the package itself."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import socket
+from collections.abc import Callable, Sequence
+
+from fastapi import APIRouter
 
 from p2pinfer.command_line.output import say
 from p2pinfer.gateway.access.key_file import KeyFile
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
+from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.serving.registry import Models
 from p2pinfer.gateway.settings import Settings
@@ -16,6 +20,9 @@ from p2pinfer.http.listening import address_of, listen
 from p2pinfer.http.server import WebServer
 from p2pinfer.http.stopping import until_signal
 from p2pinfer.tasks import first_of
+
+_SPARE_CONNECTIONS = 2_000
+"""Connections that wait for their next request."""
 
 
 def run_program(config: GatewayConfig) -> int:
@@ -25,13 +32,30 @@ def run_program(config: GatewayConfig) -> int:
 
 
 async def _serve(config: GatewayConfig) -> None:
-    """Serve until this is cancelled. Raises UsageError, ModelError and SwarmError if it can't begin."""
     await asyncio.sleep(0)  # a signal that came during the imports
+    with listen(config.host, config.port) as listener:
+        url = address_of(listener)
+        await serve(
+            config,
+            listener,
+            ready=lambda: say(f"the gateway is at {url}v1, a chat page at {url}, descriptions at {url}docs"),
+        )
+
+
+async def serve(
+    config: GatewayConfig,
+    listener: socket.socket,
+    *,
+    ready: Callable[[], None],
+    routers: Sequence[APIRouter] = (),
+) -> None:
+    """Serve until this is cancelled. `ready` is called when the models of the configuration are open.
+
+    `routers` add addresses. Raises UsageError, ModelError and SwarmError if it can't begin.
+    """
     keys = KeyFile(config.api_keys) if config.api_keys is not None else None
-    async with AsyncExitStack() as resources:
-        listener = resources.enter_context(listen(config.host, config.port))
-        models = Models()
-        opener = await resources.enter_async_context(Opener(config, models))
+    models = Models()
+    async with Opener(config, models) as opener:
         await opener.open_named()
         app = create_app(
             models,
@@ -41,15 +65,12 @@ async def _serve(config: GatewayConfig) -> None:
                 most_requests=config.request_limit,
                 most_tokens=config.max_tokens,
             ),
+            routers=[page_router(), *routers],
         )
         server = WebServer(
             app,
             end_streams=app.state.gateway.streams.end_all,
             most_connections=config.request_limit + _SPARE_CONNECTIONS,
         )
-        say(f"the gateway is at {address_of(listener)}v1, its description at {address_of(listener)}docs")
+        ready()
         await first_of(server.serve_until_cancelled(listener), opener.look_forever())
-
-
-_SPARE_CONNECTIONS = 2_000
-"""Connections that wait for their next request."""

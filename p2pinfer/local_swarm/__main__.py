@@ -30,13 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     config = QuickstartConfig.from_args(argv)
     require("server")
+    if config.chat:
+        require("gateway")
     _quiet_libraries()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _stop)
     try:
-        answer(config)
+        (chat if config.chat else answer)(config)
     except (ReaderGoneError, BrokenPipeError):  # `| head`; transformers prints the answer by print()
         return FAILED
     except KeyboardInterrupt:
@@ -75,6 +77,18 @@ def answer(config: QuickstartConfig) -> None:
         if config.keep:
             show(joining_help(str(store.folder), swarm.initial_peers, Span(0, manifest.num_layers)))
             _wait_for_the_end(swarm)
+
+
+def chat(config: QuickstartConfig) -> None:
+    """Fetch the model, start the swarm, serve the chat page. Ends every process that it starts."""
+    from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file  # after the flags
+    from p2pinfer.model.source import open_model
+
+    source = config.model or str(fetch_model_file(SMOLLM2, config.cache_folder, progress=show))
+    store = open_model(source, cache_folder=config.cache_folder, progress=show)
+    from p2pinfer.local_swarm.chat import program
+
+    program.chat(config, store)
 
 
 def joining_help(model: str, initial_peers: Sequence[str], layers: Span) -> str:

@@ -40,6 +40,34 @@ def test_a_number_of_peers_that_is_none_is_refused_in_one_line(
     assert "a whole number of at least 1 is expected" in capsys.readouterr().err
 
 
+def test_the_chat_page_has_flags_of_its_own():
+    config = QuickstartConfig.from_args(["--chat", "--port", "0", "--no-browser"])
+
+    assert (config.chat, config.port, config.open_browser) == (True, 0, False)
+    assert QuickstartConfig.from_args([]).chat is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--chat", "--prompt", "Hello"], "not allowed with argument"),
+        (["--port", "1"], "--port is the chat page's: give --chat too"),
+        (["--chat", "--max-new-tokens", "9"], "the page's settings have it"),
+        (["--chat", "--wire-dtype", "int8"], "float32 only"),
+        (["--chat", "--port", "70000"], "a port from 0 to 65535 is expected"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    """Nothing that was asked for is ignored."""
+    with pytest.raises(SystemExit) as ended:
+        QuickstartConfig.from_args(flags)
+
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_help_for_joining_can_be_copied_into_a_shell():
     """Folders with spaces are quoted; the server's command names the addresses and layers."""
     text = joining_help("/a b/store", ["/ip4/127.0.0.1/tcp/1/p2p/A"], Span(0, 30))

@@ -1,0 +1,1 @@
+"""scripts/quickstart --chat: the chat page over a swarm on this machine, whose servers the page may kill."""
