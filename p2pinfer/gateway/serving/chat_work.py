@@ -22,9 +22,6 @@ from p2pinfer.model.grammar.tools.call_grammar import call_grammar
 from p2pinfer.model.grammar.tools.call_reader import CallReader
 from p2pinfer.model.grammar.tools.tool import CheckedTools, ToolChoice, ToolDefinition, read_tools
 
-_LONG_MESSAGES = 200
-"""More are rendered in a thread."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatAsk:
@@ -90,8 +87,8 @@ async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None
         shown = template_tools(tools.all)
     elif tools is not None:
         messages = with_described_tools(messages, tools.all, must_call=ask.choice.must_call)
-    render = partial(template.render, messages, tools=shown)
-    return render() if len(messages) < _LONG_MESSAGES else await asyncio.to_thread(render)
+    # In a thread: a stranger's template may take seconds before its budget ends.
+    return await asyncio.to_thread(template.render, messages, tools=shown)
 
 
 async def _constraint(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> CompiledGrammar | None:

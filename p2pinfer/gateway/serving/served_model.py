@@ -15,9 +15,6 @@ from p2pinfer.gateway.serving.served_text import ServedText
 from p2pinfer.model.grammar.tools.choice import choose_style
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 
-_LONG_CHARACTERS = 20_000
-"""Longer texts are made into tokens in a thread: a million characters take about a second."""
-
 
 class SpeaksTokens(Protocol):
     """A tokenizer. `model.text.tokenizer.Tokenizer` is one."""
@@ -85,9 +82,10 @@ class ServedModel:
         """How the model calls tools."""
 
     async def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The tokens of a text. Raises UsageError for half a character."""
-        if len(text) < _LONG_CHARACTERS:
-            return self.text.tokenizer.encode(text, add_special_tokens)
+        """The tokens of a text. Raises UsageError for half a character.
+
+        In a thread, since long texts take a second, and a tokenizer that a stranger made may take any time.
+        """
         return await asyncio.to_thread(self.text.tokenizer.encode, text, add_special_tokens)
 
     def as_json(self) -> dict[str, Any]:
