@@ -47,6 +47,9 @@ class RowJob:
     tokens: list[int] = field(default_factory=list)
     """The prompt and the answer so far."""
 
+    waits_since: float = 0.0
+    """When it began to wait for a row, on its loop's clock."""
+
     cached_tokens: int = 0
     """Tokens of the prompt that the servers had already."""
 

@@ -59,6 +59,7 @@ class RowSession:
         environment: SessionEnvironment,
         shape: SessionShape,
         *,
+        opening_seconds: float,
         on_room: Callable[[RowSession], None],
         on_outgrown: Callable[[RowJob], None],
         on_unopened: Callable[[RowJob, Exception, int], None],
@@ -73,6 +74,7 @@ class RowSession:
         self.unused_since = environment.loop.time()
         """When the last job ended."""
         self._environment = environment
+        self._opening_seconds = opening_seconds
         self._on_room = on_room
         self._on_outgrown = on_outgrown
         self._on_unopened = on_unopened
@@ -198,7 +200,7 @@ class RowSession:
             self._look_at_hops(chain)
 
     def _open(self) -> Chain:
-        chain = self._network.run(self._unbroken.open(self.shape))
+        chain = self._network.run(self._unbroken.open(self.shape, route_seconds=self._opening_seconds))
         self._known_hops = chain.hops
         self._tell(self._was_opened)
         return chain

@@ -70,8 +70,8 @@ class UnbrokenChain:
         """New hops that took the place of others."""
         return self._replacements.replaced_hops
 
-    async def open(self, shape: SessionShape) -> Chain:
-        """Find a route for a session and open it; wait for missing layers to appear.
+    async def open(self, shape: SessionShape, *, route_seconds: float | None = None) -> Chain:
+        """Find a route for a session and open it; wait for missing layers to appear, for so long.
 
         Raises NoRouteError, HopFailedError, RefusedError.
         """
@@ -88,7 +88,7 @@ class UnbrokenChain:
         self._network.open_chains.add(self)
         self._reading = asyncio.create_task(self._network.directory.keep_fresh(_FRESH_RECORDS_SECONDS))
         with self._interruptible():
-            await self.mender.mend(chain, None)
+            await self.mender.mend(chain, None, route_seconds=route_seconds)
         self.handover.look_at_departures()  # a hop may have said during the opening that it leaves
         return chain
 

@@ -30,6 +30,15 @@ async def test_texts_that_share_a_session_are_what_they_are_alone():
             assert (jobs.pool.waiting, jobs.pool.running) == (0, 0)
 
 
+async def test_one_text_leases_a_few_rows_and_many_lease_more():
+    async with fake_swarm(THREE) as swarm:
+        async with jobs_in(swarm, rows=16, session_tokens=4096) as jobs:
+            await jobs.text([1, 2], 2)
+            assert [session.shape.rows for session in jobs.pool.sessions] == [4]
+            await asyncio.gather(*(jobs.text(prompt, 6) for prompt in PROMPTS))
+            assert max(session.shape.rows for session in jobs.pool.sessions) > 4
+
+
 async def test_more_texts_than_rows_wait_for_their_turn():
     async with fake_swarm(THREE) as swarm:
         expected = [await alone(swarm, prompt, 4) for prompt in PROMPTS]
