@@ -9,6 +9,7 @@ from p2pinfer.command_line.output import say
 from p2pinfer.gateway.access.key_file import KeyFile
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
+from p2pinfer.gateway.loop_lag import watch_loop
 from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.serving.registry import Models
 from p2pinfer.gateway.settings import Settings
@@ -48,7 +49,11 @@ async def _serve(config: GatewayConfig) -> None:
             most_connections=config.request_limit + _SPARE_CONNECTIONS,
         )
         say(f"the gateway is at {address_of(listener)}v1, its description at {address_of(listener)}docs")
-        await first_of(server.serve_until_cancelled(listener), opener.look_forever())
+        await first_of(
+            server.serve_until_cancelled(listener),
+            opener.look_forever(),
+            watch_loop(app.state.gateway.metrics.loop_was_late),
+        )
 
 
 _SPARE_CONNECTIONS = 2_000
