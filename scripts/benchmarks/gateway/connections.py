@@ -54,9 +54,7 @@ async def ask_all(port: int, bodies: Sequence[Json]) -> list[Timed]:
     Raises AnswerError if one of them is none.
     """
     readings = await asyncio.gather(*(_ask(port, body) for body in bodies))
-    return [
-        Timed(asked_at=reading.asked_at, answer=read_answer(reading.arrivals)) for reading in readings
-    ]
+    return [Timed(asked_at=reading.asked_at, answer=read_answer(reading.arrivals)) for reading in readings]
 
 
 async def _ask(port: int, body: Json) -> _Reading:

@@ -21,6 +21,7 @@ from scripts.benchmarks.shared.resident_memory import (
 
 _READY_SECONDS = 120.0
 _READY = "the gateway is at"
+_HEAVY = ("torch", "transformers")
 
 
 class GatewayProcess:
@@ -70,6 +71,11 @@ class GatewayProcess:
     def peaks(self) -> dict[str, float]:
         """The most resident memory of the process, and of its children, in MB."""
         return {"own": peak_megabytes(self.pid), "children": children_peak_megabytes(self.pid)}
+
+    def heavy_libraries(self) -> list[str]:
+        """Which of the libraries that it should do without are mapped into its memory."""
+        maps = Path(f"/proc/{self.pid}/maps").read_text()
+        return [name for name in _HEAVY if f"/{name}/" in maps]
 
 
 def cpu_seconds(process: psutil.Process) -> float:

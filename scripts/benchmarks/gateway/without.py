@@ -38,7 +38,9 @@ class Sessions:
     The routes are opened before the clock runs, as those of the others are.
     """
 
-    def __init__(self, remote: RemoteModel, decode: Callable[[Tokens], str], end_tokens: frozenset[int]) -> None:
+    def __init__(
+        self, remote: RemoteModel, decode: Callable[[Tokens], str], end_tokens: frozenset[int]
+    ) -> None:
         self._remote = remote
         self._decode = decode
         self._end_tokens = end_tokens
@@ -68,10 +70,11 @@ class Sessions:
     def _grow(
         self, session: InferenceSession, prompt: Tokens, most_tokens: int
     ) -> tuple[Tokens, int, float, float]:
-        row, first_at = list(prompt), 0.0
-        for count in range(1, most_tokens + 1):
+        row, first_at, count = list(prompt), 0.0, 0
+        while count < most_tokens:
             (hidden,) = session.compute([row], [1])
             token = int(self._remote.ends.logits(hidden)[-1].argmax())
+            count += 1
             first_at = first_at or time.perf_counter()
             if token in self._end_tokens:
                 break
