@@ -94,6 +94,10 @@ class SwarmUnreachableError(SwarmError):
     """No peer answers at the given addresses."""
 
 
+SERVERS_TO_JOIN = "servers to join"
+ROOM = "a server to have room"
+
+
 class NoRouteError(SwarmError):
     """No reachable server with room holds some of the layers; `missing` names them.
 
@@ -107,12 +111,17 @@ class NoRouteError(SwarmError):
         missing: tuple[Span, ...] = (),
         *,
         reason: str = "",
-        waiting_for: str = "servers to join",
+        waiting_for: str = SERVERS_TO_JOIN,
     ) -> None:
         super().__init__(message)
         self.missing = missing
         self.reason = reason
         self.waiting_for = waiting_for
+
+    @property
+    def is_for_room(self) -> bool:
+        """True if the layers are there, at servers without room."""
+        return self.waiting_for == ROOM
 
 
 class RefusedError(P2PInferError):

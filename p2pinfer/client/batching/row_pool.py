@@ -13,12 +13,16 @@ from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.status import Reason
 
 _GROWTH = 4
 """How much longer rows of the next length are."""
 
 _FULL_SECONDS = 5.0
 """After the swarm had no room for one more session, none is tried for so long while there are others."""
+
+_FEWER_SECONDS = 60.0
+"""After servers were too small for a session, those after it have fewer rows for so long."""
 
 _WORTH_KEEPING = 16
 """So many tokens that a free row has already make a session better than another."""
@@ -64,6 +68,7 @@ class RowPool:
         self._of: dict[RowJob, RowSession] = {}
         self._closing: asyncio.TimerHandle | None = None
         self._full_until = 0.0
+        self._most_rows = limits.rows
         self._is_closed = False
 
     @property
@@ -163,7 +168,7 @@ class RowPool:
         shape = SessionShape(
             model=manifest.hash,
             hidden_size=manifest.hidden_size,
-            rows=max(1, min(self._limits.rows, self._limits.session_tokens // length)),
+            rows=max(1, min(self._most_rows, self._limits.session_tokens // length)),
             max_tokens=length,
             wire_dtype=self._wire_dtype,
             aim=self._aim,
@@ -199,18 +204,33 @@ class RowPool:
         self._waiting.appendleft(job)
         self._place()
 
-    def _was_not_opened(self, job: RowJob, error: Exception) -> None:
-        """No server had room for one more session: the job waits for a row of the others, if there is one."""
-        now = self._environment.loop.time()
+    def _was_not_opened(self, job: RowJob, error: Exception, rows: int) -> None:
+        """No server had room for a session of so many rows.
+
+        The job waits for a row of the others, if there is one; else a session with fewer rows is tried.
+        """
+        loop = self._environment.loop
         others = [session for session in self._sessions if not session.has_failed]
-        is_shortage = isinstance(error, NoRouteError | RefusedError | HopFailedError)
-        if is_shortage and others and not job.is_cancelled and not self._is_closed:
-            self._full_until = now + _FULL_SECONDS
+        if job.is_cancelled:
+            return
+        if self._is_closed or not isinstance(error, NoRouteError | RefusedError | HopFailedError):
+            _end_with(job, error)
+        elif others:
+            self._full_until = loop.time() + _FULL_SECONDS
             self._waiting.appendleft(job)
             self._place()
-            self._environment.loop.call_later(_FULL_SECONDS, self._place)
-            return
-        _end_with(job, error)
+            loop.call_later(_FULL_SECONDS, self._place)
+        elif (fewer := _fewer_rows(error, rows)) is not None:
+            if fewer < self._most_rows:
+                self._most_rows = fewer
+                loop.call_later(_FEWER_SECONDS, self._try_all_rows_again)
+            self._waiting.appendleft(job)
+            self._place()
+        else:
+            _end_with(job, error)
+
+    def _try_all_rows_again(self) -> None:
+        self._most_rows = self._limits.rows
 
     def _close_unused(self) -> None:
         """Close sessions that nobody has used for a while, and look again later."""
@@ -233,3 +253,14 @@ class RowPool:
 def _end_with(job: RowJob, error: Exception) -> None:
     job.error, job.has_ended = error, True
     job.on_news()
+
+
+def _fewer_rows(error: Exception, rows: int) -> int | None:
+    """How many rows to try next; None if fewer would not help."""
+    if rows == 1:
+        return None
+    if isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG:
+        return rows // 2  # the servers are small: found out at once
+    if isinstance(error, NoRouteError) and error.is_for_room:
+        return 1  # they are full: that took all the patience there was
+    return None

@@ -61,7 +61,7 @@ class RowSession:
         *,
         on_room: Callable[[RowSession], None],
         on_outgrown: Callable[[RowJob], None],
-        on_unopened: Callable[[RowJob, Exception], None],
+        on_unopened: Callable[[RowJob, Exception, int], None],
     ) -> None:
         self.shape = shape
         self.submitted = 0
@@ -299,23 +299,27 @@ class RowSession:
     def _fail(self, error: Exception) -> None:
         """Tell every job, and begin anew."""
         was_closing = self._is_closing  # a session that has failed is closed as well, when its jobs are gone
+        was_open = self._unbroken.chain is not None and bool(self._unbroken.chain.hops)
         self.has_failed = True
-        jobs = [row.job for row in self._table.active if row.job is not None]
+        rows = self._table.active
+        jobs = [row.job for row in rows if row.job is not None]
+        came_later = []
         while not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
-                jobs.append(job)
-                self._tell(self._job_ended)
-        for row in self._table.active:
-            self._end_job(row)
-        was_open = self._unbroken.chain is not None and bool(self._unbroken.chain.hops)
-        self._drop()
-        for job in jobs:
+                came_later.append(job)
+        # What becomes of the jobs is decided before others get the rows that they leave.
+        for job in (*jobs, *came_later):
             if was_open or was_closing:
                 job.error, job.has_ended = error, True
                 self._told[job] = None
             else:
-                self._tell(self._on_unopened, job, error)
+                self._tell(self._on_unopened, job, error, self.shape.rows)
+        for row in rows:
+            self._end_job(row)
+        for _ in came_later:
+            self._tell(self._job_ended)
         self._deliver()
+        self._drop()
 
     def _drop(self) -> None:
         self._pipeline.forget()

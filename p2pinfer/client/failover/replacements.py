@@ -75,7 +75,12 @@ class Replacements:
         experience = self.network.directory.experience
         for server in asked:  # a server that has started at the same peer since then is innocent
             if server.hop.peer_id == remedy.avoid:
-                experience.avoid(life_of(server.record), remedy.avoid_seconds, why_avoided(error))
+                experience.avoid(
+                    life_of(server.record),
+                    remedy.avoid_seconds,
+                    why_avoided(error),
+                    cache_tokens=self.chain.shape.cache_tokens if self.chain is not None else 0,
+                )
             if server.hop.peer_id == remedy.doubt:
                 experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS)
         if remedy.avoid_link is not None:

@@ -208,7 +208,7 @@ class Directory:
             return Why.LEAVING
         if request.numerics not in (None, record.numerics):
             return Why.OTHER_NUMERICS
-        return self.experience.why_avoided(life_of(record))
+        return self.experience.why_avoided(life_of(record), request.cache_tokens)
 
     def _explained(self, error: NoRouteError, request: _RouteRequest, asking: Asking) -> NoRouteError:
         """Return the error with what is known of each server that the search did not have."""

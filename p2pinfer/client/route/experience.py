@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.reach.pong import Pong
-from p2pinfer.client.route.shortage import Why
+from p2pinfer.client.route.shortage import LACKS_ROOM, Why
 from p2pinfer.client.route.whom_to_ping import Standing
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
@@ -53,6 +53,12 @@ class _LastPing(NamedTuple):
     announced_at: float  # of the server's record at that time
 
 
+class _Avoided(NamedTuple):
+    until: float
+    why: Why
+    from_tokens: int  # of cache that a session takes: smaller ones may be taken
+
+
 class _Pace(NamedTuple):
     seconds_per_layer: float
     context_tokens: int
@@ -69,21 +75,25 @@ class Experience:
     _last_pings: dict[ServerLife, _LastPing] = field(default_factory=dict)
     _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
     _nursery: Nursery = field(default_factory=Nursery)
-    _avoided: dict[ServerLife, tuple[float, Why]] = field(default_factory=dict)  # until
+    _avoided: dict[ServerLife, _Avoided] = field(default_factory=dict)
     _doubted: dict[ServerLife, float] = field(default_factory=dict)  # until
     _broken_links: dict[tuple[PeerId, PeerId], float] = field(default_factory=dict)  # until
     _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
 
-    def avoid(self, life: ServerLife, seconds: float, why: Why = Why.FAILED) -> None:
+    def avoid(
+        self, life: ServerLife, seconds: float, why: Why = Why.FAILED, *, cache_tokens: int = 0
+    ) -> None:
         """Give this server no new place in routes for a while.
 
+        If it lacked the room for a session of so many `cache_tokens`, smaller sessions may still ask it.
         If it gets one soon after that and fails again, it is doubted as well: one that refuses and says "come
         back at once" would be asked again and again, however many others there are.
         """
-        until, _ = self._avoided.get(life, (float("-inf"), why))
-        if 0 <= _now() - until < _AGAIN_SECONDS:
+        last = self._avoided.get(life)
+        if last is not None and 0 <= _now() - last.until < _AGAIN_SECONDS:
             self._doubted[life] = _now() + seconds + _AGAIN_SECONDS
-        self._avoided[life] = (_now() + seconds, why)
+        from_tokens = cache_tokens if why in LACKS_ROOM else 0
+        self._avoided[life] = _Avoided(_now() + seconds, why, from_tokens)
         self._round_trips.pop(life, None)
 
     def doubt(self, life: ServerLife, seconds: float) -> None:
@@ -109,10 +119,12 @@ class Experience:
         """
         self._paces[life] = _Pace(seconds_per_layer, context_tokens, rows, _now())
 
-    def why_avoided(self, life: ServerLife) -> Why | None:
-        """Return why this server gets no new place now; None if it may get one."""
-        until, why = self._avoided.get(life, (0.0, None))
-        return why if until > _now() else None
+    def why_avoided(self, life: ServerLife, cache_tokens: int) -> Why | None:
+        """Return why this server gets no new place in a session of this size; None if it may get one."""
+        avoided = self._avoided.get(life)
+        if avoided is None or avoided.until <= _now() or cache_tokens < avoided.from_tokens:
+            return None
+        return avoided.why
 
     def is_doubted(self, life: ServerLife) -> bool:
         """True if this server gets a new place only as a last resort."""
@@ -195,7 +207,7 @@ class Experience:
             if life not in known:
                 for memory in (self._last_pings, self._round_trips, self._paces):
                     memory.pop(life, None)
-        self._avoided = {life: what for life, what in self._avoided.items() if what[0] > before}
+        self._avoided = {life: what for life, what in self._avoided.items() if what.until > before}
         self._doubted = {life: until for life, until in self._doubted.items() if until > before}
         self._broken_links = {link: until for link, until in self._broken_links.items() if until > before}
 

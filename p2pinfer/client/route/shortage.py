@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from p2pinfer.client.route.routing import name_layers
-from p2pinfer.errors import NoRouteError, P2PInferError, RefusedError
+from p2pinfer.errors import ROOM, SERVERS_TO_JOIN, NoRouteError, P2PInferError, RefusedError
 from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.types import Span
 from p2pinfer.wire.status import Reason
@@ -45,6 +45,9 @@ _AFTER_REFUSAL: dict[str, Why] = {
     Reason.WRONG_SERVER: Why.REFUSING,
 }
 _WITHOUT_ROOM = (Why.FULL, Why.BUSY)
+
+LACKS_ROOM = (Why.FULL, Why.TOO_SMALL)
+"""Servers that would perhaps take a smaller session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def _shortage(missing: Sequence[Span], left_out: Sequence[LeftOut]) -> NoRouteEr
         f"no room for {name_layers(missing)}" if has_room_later else f"no server for {name_layers(missing)}",
         tuple(missing),
         reason=_reasons(left_out, missing),
-        waiting_for="a server to have room" if has_room_later else "servers to join",
+        waiting_for=ROOM if has_room_later else SERVERS_TO_JOIN,
     )
 
 

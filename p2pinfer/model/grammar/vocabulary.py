@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import llguidance
 
@@ -20,8 +20,8 @@ class Vocabulary:
     Cheap to make. The first use takes about 0.2 s and 40 MB with 49,152 tokens.
     """
 
-    def __init__(self, tokenizer_json: str, *, size: int, end_tokens: Collection[int]) -> None:
-        """`tokenizer_json` is the text of the model's tokenizer.json.
+    def __init__(self, read: Callable[[], str], *, size: int, end_tokens: Collection[int]) -> None:
+        """`read` gives the text of the model's tokenizer.json, and is called once, at the first use.
 
         `size` is the number of logits. It may exceed the number of tokens, since heads are padded: what has
         no token is never allowed. Tokens beyond it can't come out of the model. `end_tokens` are those that
@@ -29,29 +29,25 @@ class Vocabulary:
         """
         self.size = size
         self.end_tokens = tuple(sorted({token for token in end_tokens if 0 <= token < size}))
-        self._json = tokenizer_json
+        self._read = read
         self._tokenizer: llguidance.LLTokenizer | None = None
         self._lock = threading.Lock()
 
     @classmethod
     def of_store(cls, store: LayerStore, *, end_tokens: Collection[int]) -> Vocabulary:
-        """The vocabulary of a store's model. Raises StoreError if the tokenizer's file is altered.
-
-        Raises ModelError if the model has none of this kind.
-        """
-        entry = store.manifest.files.get(TOKENIZER_FILE)
-        if entry is None:
-            raise ModelError(f"{store.manifest.name} has no {TOKENIZER_FILE}: grammars need it")
-        text = read_verified(store.folder / TOKENIZER_FILE, entry).tobytes()
-        return cls(text.decode("utf-8", "replace"), size=store.manifest.vocab_size, end_tokens=end_tokens)
+        """The vocabulary of a store's model, whose tokenizer's file is read at the first use."""
+        return cls(lambda: _tokenizer_json(store), size=store.manifest.vocab_size, end_tokens=end_tokens)
 
     @property
     def tokenizer(self) -> llguidance.LLTokenizer:
-        """llguidance's own object. Raises ModelError if the tokenizer isn't of a kind that it reads."""
+        """llguidance's own object.
+
+        Raises ModelError if it doesn't read the model's kind of tokenizer, and StoreError if the file is
+        missing or altered.
+        """
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer = self._made()
-                self._json = ""
             return self._tokenizer
 
     def special_token(self, text: str) -> int | None:
@@ -62,12 +58,19 @@ class Vocabulary:
     def _made(self) -> llguidance.LLTokenizer:
         if not self.end_tokens:
             raise ModelError("the model names no token that ends a text: grammars need one")
-        ends = list(self.end_tokens)
+        text, ends = self._read(), list(self.end_tokens)
         try:
             try:
-                return llguidance.LLTokenizer(self._json, n_vocab=self.size, eos_token=ends)
+                return llguidance.LLTokenizer(text, n_vocab=self.size, eos_token=ends)
             except ValueError:
                 # Some tokenizers have more tokens than the model has logits: the masks are cut then.
-                return llguidance.LLTokenizer(self._json, eos_token=ends)
+                return llguidance.LLTokenizer(text, eos_token=ends)
         except ValueError as error:
             raise ModelError(f"grammars can't use the model's {TOKENIZER_FILE}: {error}") from error
+
+
+def _tokenizer_json(store: LayerStore) -> str:
+    entry = store.manifest.files.get(TOKENIZER_FILE)
+    if entry is None:
+        raise ModelError(f"{store.manifest.name} has no {TOKENIZER_FILE}: grammars need it")
+    return read_verified(store.folder / TOKENIZER_FILE, entry).tobytes().decode("utf-8", "replace")

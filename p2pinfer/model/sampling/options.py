@@ -109,8 +109,9 @@ def _biases(value: Any) -> Mapping[int, float]:
 
 
 def _shown(value: Any) -> str:
-    """A value for a message, however large it is: a whole number of 5,000 digits can't be printed."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and int(value).bit_length() > 128:
-        return "a number of more than 128 bits"
-    text = repr(value)
+    """A value for a message, however large it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no whole number of more than 4,300 digits
+        return f"a {type(value).__name__} too large to print"
     return text if len(text) <= 80 else f"{text[:80]}…"

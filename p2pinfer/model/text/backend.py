@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def load_backend(path: Path, named: NamedTokens) -> Backend:
-    """Read tokenizer.json, mark the special tokens that are named, and begin and end texts as asked for.
+    """Read tokenizer.json, and mark the special tokens that other files name. Raises ModelError.
 
-    Raises ModelError.
+    What begins and ends every text is tokenizer.json's matter alone: where there is one, `transformers` looks
+    at `add_bos_token` of no other file.
     """
     from tokenizers import Tokenizer as Backend
 
@@ -38,8 +39,6 @@ def load_backend(path: Path, named: NamedTokens) -> Backend:
         backend.no_truncation()
         backend.no_padding()
         _mark_special(backend, (*named.roles.values(), *named.others))
-        if named.adds_bos is not None or named.adds_eos is not None:
-            _surround(backend, named)
     return backend
 
 
@@ -84,18 +83,3 @@ def _mark_special(backend: Backend, texts: tuple[str, ...]) -> None:
         text for text in dict.fromkeys(texts) if text not in marked and backend.token_to_id(text) is not None
     ]
     backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in new])
-
-
-def _surround(backend: Backend, named: NamedTokens) -> None:
-    """Begin and end every text with the tokens that tokenizer_config.json asks for, and with no others."""
-    from tokenizers.processors import TemplateProcessing
-
-    def wanted(role: str, asked: bool | None) -> list[tuple[str, int]]:
-        text = named.roles.get(role)
-        token = backend.token_to_id(text) if asked and text is not None else None
-        return [(text, token)] if text is not None and token is not None else []
-
-    before, after = wanted("bos_token", named.adds_bos), wanted("eos_token", named.adds_eos)
-    single = [text for text, _ in before] + ["$A"] + [text for text, _ in after]
-    pair = [*single, *[text for text, _ in before], "$B:1", *[text for text, _ in after]]
-    backend.post_processor = TemplateProcessing(single=single, pair=pair, special_tokens=before + after)

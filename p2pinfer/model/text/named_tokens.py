@@ -27,12 +27,6 @@ class NamedTokens:
     others: tuple[str, ...]
     """More special tokens, without a role."""
 
-    adds_bos: bool | None
-    """Whether `bos_token` begins every text; None: what tokenizer.json says."""
-
-    adds_eos: bool | None
-    """Whether `eos_token` ends every text; None: what tokenizer.json says."""
-
     config: Mapping[str, Any]
     """All of tokenizer_config.json."""
 
@@ -45,12 +39,9 @@ def read_named(folder: Path) -> NamedTokens:
     config = read_object(folder / TOKENIZER_CONFIG_FILE, _MOST_BYTES)
     said = {**read_object(folder / SPECIAL_TOKENS_FILE, _MOST_BYTES), **config}
     listed = [value for name in _LISTS for value in _values(said.get(name))]
-    adds_bos, adds_eos = config.get("add_bos_token"), config.get("add_eos_token")
     return NamedTokens(
         roles={name: text for name in _ROLES if (text := token_text(said.get(name))) is not None},
         others=tuple(text for value in listed if (text := token_text(value)) is not None),
-        adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
-        adds_eos=adds_eos if isinstance(adds_eos, bool) else None,
         config=config,
     )
 

@@ -11,6 +11,7 @@ from p2pinfer.types import Span
 from tests.client.batching.jobs import jobs_in
 from tests.client.sessions import THREE, decode, in_client, session_of
 from tests.fakes import fake_swarm
+from tests.server.wire_client import opened
 
 PROMPTS = [[1 + index, 5, 3 + index % 4] * (1 + index % 5) for index in range(12)]
 
@@ -139,6 +140,24 @@ async def test_where_the_servers_have_no_room_for_another_session_texts_wait_for
         async with jobs_in(swarm, route=0.3) as jobs:  # four rows of 64 tokens each
             expected = [await alone_short(swarm, prompt, 4) for prompt in PROMPTS]
             assert await asyncio.gather(*(jobs.text(prompt, 4) for prompt in PROMPTS)) == expected
+
+
+async def test_where_servers_are_too_small_for_a_session_its_rows_become_fewer():
+    async with fake_swarm(THREE, cache_tokens=100) as swarm:
+        async with jobs_in(swarm) as jobs:  # of four rows of 64 tokens, one fits
+            expected = [await alone_short(swarm, prompt, 4) for prompt in PROMPTS[:3]]
+            assert await asyncio.gather(*(jobs.text(prompt, 4) for prompt in PROMPTS[:3])) == expected
+
+
+async def test_where_servers_are_full_a_session_of_one_row_is_tried_before_the_text_fails():
+    async with fake_swarm(THREE, cache_tokens=300) as swarm, opened(swarm, max_tokens=200):
+        async with jobs_in(swarm, route=0.2) as jobs:
+            expected = await alone_short(swarm, PROMPTS[0], 4)
+            assert await jobs.text(PROMPTS[0], 4) == expected
+    async with fake_swarm(THREE, cache_tokens=300) as swarm, opened(swarm, max_tokens=256):
+        async with jobs_in(swarm, route=0.2) as jobs:
+            with pytest.raises(NoRouteError, match="no room"):
+                await jobs.text(PROMPTS[0], 4)
 
 
 async def alone_short(swarm, prompt: list[int], count: int) -> list[int]:

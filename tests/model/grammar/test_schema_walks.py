@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import jsonschema
 import numpy as np
@@ -12,13 +13,7 @@ from tokenizers import Tokenizer
 from p2pinfer.model.grammar.constraint import CompiledGrammar
 from p2pinfer.model.grammar.schemas import ANY_OBJECT, read_schema
 from p2pinfer.model.grammar.vocabulary import Vocabulary
-from tests.model.grammar.walks import closing_scores, random_answer, random_schema
-
-
-@pytest.fixture(scope="module")
-def closing(tokenizer: Tokenizer) -> np.ndarray:
-    """How much each of SmolLM2's tokens helps to come to an end."""
-    return closing_scores(tokenizer, 2)
+from tests.model.grammar.walks import random_answer, random_schema
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -43,10 +38,13 @@ def test_any_object_is_an_object(
     assert isinstance(json.loads(answer), dict)
 
 
-def test_one_compiled_grammar_serves_many_answers_that_know_nothing_of_each_other(
+def test_threads_may_write_answers_of_one_grammar_side_by_side(
     vocabulary: Vocabulary, tokenizer: Tokenizer, closing: np.ndarray
 ):
-    grammar = CompiledGrammar(vocabulary, ANY_OBJECT.grammar)
-    alone = [random_answer(CompiledGrammar(vocabulary, ANY_OBJECT.grammar), tokenizer, closing, 7)]
+    """The answers know nothing of each other."""
+    grammar = CompiledGrammar(vocabulary, read_schema(random_schema(0), is_strict=True).grammar)
+    alone = [random_answer(grammar, tokenizer, closing, seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        beside = pool.map(lambda seed: random_answer(grammar, tokenizer, closing, seed), [*range(3)] * 2)
 
-    assert [random_answer(grammar, tokenizer, closing, seed) for seed in (7, 8, 7)][::2] == alone * 2
+        assert list(beside) == alone * 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,6 @@ from p2pinfer.model.grammar.constraint import CompiledGrammar
 from p2pinfer.model.grammar.plain import choice_grammar, regex_grammar
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 from p2pinfer.model.layer_store.store import LayerStore
-from tests.model.tiny_models import tiny_store
 
 
 def byte_tokenizer(*special: str) -> str:
@@ -42,7 +44,7 @@ def allowed_tokens(vocabulary: Vocabulary, pattern: str) -> list[int]:
 
 def test_logits_that_have_no_token_are_never_allowed():
     """Heads are padded to a round number."""
-    vocabulary = Vocabulary(byte_tokenizer("<end>"), size=64, end_tokens=[26])
+    vocabulary = Vocabulary(lambda: byte_tokenizer("<end>"), size=64, end_tokens=[26])
 
     assert allowed_tokens(vocabulary, "[a-z]*") == list(range(27))
     assert allowed_tokens(vocabulary, "[^a]+") == list(range(1, 26))
@@ -50,14 +52,14 @@ def test_logits_that_have_no_token_are_never_allowed():
 
 def test_tokens_that_the_model_has_no_logits_for_are_left_out():
     """Some tokenizers have more tokens than the head has rows."""
-    vocabulary = Vocabulary(byte_tokenizer("<end>", "<image>"), size=27, end_tokens=[26, 99])
+    vocabulary = Vocabulary(lambda: byte_tokenizer("<end>", "<image>"), size=27, end_tokens=[26, 99])
 
     assert vocabulary.end_tokens == (26,)
     assert allowed_tokens(vocabulary, "[a-z]*") == list(range(27))
 
 
 def test_special_tokens_are_found_by_their_text_and_never_taken_for_text():
-    vocabulary = Vocabulary(byte_tokenizer("<end>", "[TOOL_CALLS]"), size=28, end_tokens=[26])
+    vocabulary = Vocabulary(lambda: byte_tokenizer("<end>", "[TOOL_CALLS]"), size=28, end_tokens=[26])
 
     assert vocabulary.special_token("[TOOL_CALLS]") == 27
     assert vocabulary.special_token("a") is None
@@ -66,7 +68,7 @@ def test_special_tokens_are_found_by_their_text_and_never_taken_for_text():
 
 
 def test_every_token_that_ends_a_text_may_end_it():
-    vocabulary = Vocabulary(byte_tokenizer("<end>", "<turn>"), size=28, end_tokens=[26, 27])
+    vocabulary = Vocabulary(lambda: byte_tokenizer("<end>", "<turn>"), size=28, end_tokens=[26, 27])
     constraint = CompiledGrammar(vocabulary, choice_grammar(["a", "ab"]))()
     constraint.accept(0)
 
@@ -75,7 +77,7 @@ def test_every_token_that_ends_a_text_may_end_it():
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"model": {"type": "BPE"}}'])
 def test_a_malformed_tokenizer_is_a_clear_error_when_it_is_needed(text: str):
-    vocabulary = Vocabulary(text, size=10, end_tokens=[1])
+    vocabulary = Vocabulary(lambda: text, size=10, end_tokens=[1])
 
     with pytest.raises(ModelError, match=r"grammars can't use the model's tokenizer\.json"):
         _ = vocabulary.tokenizer
@@ -83,7 +85,7 @@ def test_a_malformed_tokenizer_is_a_clear_error_when_it_is_needed(text: str):
 
 def test_a_model_without_a_token_that_ends_texts_has_no_grammars():
     with pytest.raises(ModelError, match="no token that ends a text"):
-        _ = Vocabulary(byte_tokenizer(), size=26, end_tokens=[]).tokenizer
+        _ = Vocabulary(lambda: byte_tokenizer(), size=26, end_tokens=[]).tokenizer
 
 
 def test_a_store_gives_its_own_tokenizer(smollm2: LayerStore, vocabulary: Vocabulary, tokenizer: Tokenizer):
@@ -94,9 +96,39 @@ def test_a_store_gives_its_own_tokenizer(smollm2: LayerStore, vocabulary: Vocabu
     assert sorted(tokenizer.decode([token]) for token in digits) == list("0123456789")
 
 
-def test_an_altered_tokenizer_is_noticed(tmp_path: Path):
-    store = tiny_store(tmp_path, "llama")
-    (store.folder / "tokenizer.json").write_text("{}")
+def test_an_altered_tokenizer_is_noticed(smollm2: LayerStore, tmp_path: Path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    altered = LayerStore(tmp_path, smollm2.manifest, smollm2.config_fields)
 
     with pytest.raises(StoreError):
-        Vocabulary.of_store(store, end_tokens=[2])
+        _ = Vocabulary.of_store(altered, end_tokens=[2]).tokenizer
+
+
+def test_a_model_with_a_tokenizer_of_another_kind_has_no_grammars(smollm2: LayerStore):
+    files = {name: entry for name, entry in smollm2.manifest.files.items() if name != "tokenizer.json"}
+    manifest = dataclasses.replace(smollm2.manifest, files=files)
+    store = LayerStore(smollm2.folder, manifest, smollm2.config_fields)
+
+    with pytest.raises(ModelError, match=r"has no tokenizer\.json: grammars need it"):
+        _ = Vocabulary.of_store(store, end_tokens=[2]).tokenizer
+
+
+def test_the_tokenizer_is_read_once_by_threads_that_come_together():
+    """Nobody pays for a vocabulary that no request needs."""
+    reads: list[int] = []
+    together = threading.Barrier(4)
+
+    def read() -> str:
+        reads.append(1)
+        return byte_tokenizer("<end>")
+
+    vocabulary = Vocabulary(read, size=27, end_tokens=[26])
+
+    def use() -> object:
+        together.wait(10)
+        return vocabulary.tokenizer
+
+    assert reads == []
+    with ThreadPoolExecutor(4) as pool:
+        assert len({id(future.result()) for future in [pool.submit(use) for _ in range(4)]}) == 1
+    assert reads == [1]

@@ -62,7 +62,10 @@ class NativeCache:
             self._length = length
 
     def extend_from(self, source: SequenceCache, length: int) -> None:
-        """Append the tokens of `source` from this cache's length on, up to `length` in all."""
+        """Append the tokens of `source` from this cache's length on, up to `length` in all.
+
+        Whole pages of 16 tokens are shared until one of the caches writes there.
+        """
         if not isinstance(source, NativeCache) or source.owner is not self.owner:
             raise TypeError("a native cache can only copy from a cache of the same engine")
         start = self._length

@@ -75,6 +75,36 @@ def test_a_full_cache_refuses_the_whole_call_and_changes_nothing():
     assert second.length == 20
 
 
+def test_copies_share_whole_pages_until_one_of_them_writes_there():
+    """Tokens count against the limit in each copy, as if it had been computed; bytes are counted once."""
+    engine = small_engine(SHAPE, max_cache_tokens=100)
+    page = PAGE_TOKENS * engine.cache_bytes_per_token
+    source, copy = engine.new_cache(), engine.new_cache()
+    engine.forward([Chunk(source, tokens(40))])
+    copy.extend_from(source, 37)
+    assert (engine.cache_bytes, engine.cache_layer_tokens) == (4 * page, 2 * 77)
+    copy.rewind(20)
+    assert engine.cache_bytes == 3 * page
+    engine.forward([Chunk(copy, tokens(1))])
+    assert engine.cache_bytes == 4 * page
+    source.release()
+    assert (engine.cache_bytes, engine.cache_layer_tokens) == (2 * page, 2 * 21)
+    copy.release()
+    assert (engine.cache_bytes, engine.cache_layer_tokens) == (0, 0)
+
+
+def test_a_copy_that_finds_no_room_changes_nothing():
+    engine = small_engine(SHAPE, max_cache_tokens=70)
+    source, copy = engine.new_cache(), engine.new_cache()
+    engine.forward([Chunk(source, tokens(40))])
+    before = engine.cache_bytes
+    with pytest.raises(MemoryError, match="cache is full"):
+        copy.extend_from(source, 35)
+    assert (copy.length, engine.cache_bytes, engine.cache_layer_tokens) == (0, before, 80)
+    copy.extend_from(source, 30)
+    assert copy.length == 30
+
+
 def test_two_hundred_sessions_leave_no_memory_behind(smollm2: LayerStore):
     """Pages go back to the system, not to a free list."""
     engine = NativeEngine.load(smollm2, Span(0, 2), threads=1)

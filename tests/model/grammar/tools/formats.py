@@ -14,12 +14,8 @@ from p2pinfer.model.grammar.tools.tool import ToolDefinition
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 
 LAYOUTS = {layout.name: layout for layout in (HERMES, LLAMA3, MISTRAL, MISTRAL_ARGS)}
-MARKS = {
-    "hermes": ("<tool_call>", "</tool_call>"),
-    "llama3": ("<|python_tag|>",),
-    "mistral": ("[TOOL_CALLS]",),
-    "mistral-args": ("[TOOL_CALLS]", "[ARGS]"),
-}
+MARKS = ("<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]")
+"""Of all formats."""
 FORMATS = [(layout, is_special) for layout in LAYOUTS.values() for is_special in (False, True)]
 FORMAT_IDS = [f"{layout.name}-{'special' if is_special else 'plain'}" for layout, is_special in FORMATS]
 
@@ -52,11 +48,11 @@ def answer(layout: CallLayout, *calls: str) -> str:
             return "".join(calls)
 
 
-def with_marks(tokenizer: Tokenizer, marks: tuple[str, ...]) -> tuple[Tokenizer, Vocabulary]:
-    """A tokenizer with further special tokens, and its vocabulary."""
+def with_marks(tokenizer: Tokenizer) -> tuple[Tokenizer, Vocabulary]:
+    """A tokenizer that has all marks as special tokens too, and its vocabulary."""
     fields = json.loads(tokenizer.to_str())
     size = tokenizer.get_vocab_size()
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    fields["added_tokens"] += [{"id": size + n, "content": mark, **flags} for n, mark in enumerate(marks)]
+    fields["added_tokens"] += [{"id": size + n, "content": mark, **flags} for n, mark in enumerate(MARKS)]
     text = json.dumps(fields)
-    return Tokenizer.from_str(text), Vocabulary(text, size=size + len(marks), end_tokens=[2])
+    return Tokenizer.from_str(text), Vocabulary(lambda: text, size=size + len(MARKS), end_tokens=[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 
 import jsonschema
 import numpy as np
@@ -21,26 +20,20 @@ from tests.model.grammar.tools.formats import (
     CITY,
     FORMAT_IDS,
     FORMATS,
-    MARKS,
     TOOLS,
     answer,
     call,
     with_marks,
 )
-from tests.model.grammar.walks import closing_scores, random_answer
+from tests.model.grammar.walks import random_answer
 
 Model = tuple[Tokenizer, Vocabulary]
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer: Tokenizer) -> object:
-    """Gives tokenizer and vocabulary for a format, made once."""
-
-    @cache
-    def made(marks: tuple[str, ...]) -> Model:
-        return with_marks(tokenizer, marks)
-
-    return lambda layout, is_special: made(MARKS[layout.name] if is_special else ())
+def models(tokenizer: Tokenizer, vocabulary: Vocabulary) -> dict[bool, Model]:
+    """Tokenizers with vocabularies: True has the marks of all formats as special tokens."""
+    return {False: (tokenizer, vocabulary), True: with_marks(tokenizer)}
 
 
 def compiled(model: Model, layout: CallLayout, choice: ToolChoice | None = None) -> CompiledGrammar:
@@ -62,9 +55,9 @@ every_format = pytest.mark.parametrize(("layout", "is_special"), FORMATS, ids=FO
 
 
 @every_format
-def test_a_model_that_may_choose_writes_text_or_calls(model, layout: CallLayout, is_special: bool):
+def test_a_model_that_may_choose_writes_text_or_calls(models, layout: CallLayout, is_special: bool):
     """Text that resembles a call of no tool is free."""
-    used = model(layout, is_special)
+    used = models[is_special]
     grammar = compiled(used, layout)
 
     for text in ("", "Hello.", '{"name": "Bob", "age": 5}', '{"name": "weather"}', "a <tool b [TOOL c <|py"):
@@ -75,9 +68,9 @@ def test_a_model_that_may_choose_writes_text_or_calls(model, layout: CallLayout,
 
 
 @every_format
-def test_what_begins_as_a_call_must_go_on_as_one(model, layout: CallLayout, is_special: bool):
+def test_what_begins_as_a_call_must_go_on_as_one(models, layout: CallLayout, is_special: bool):
     """The parameters are those of the tool, whose name may begin as another's."""
-    used = model(layout, is_special)
+    used = models[is_special]
     grammar = compiled(used, layout)
 
     assert fits(used, grammar, answer(layout, call(layout, "weather-now", "{}")))
@@ -88,8 +81,8 @@ def test_what_begins_as_a_call_must_go_on_as_one(model, layout: CallLayout, is_s
 
 
 @every_format
-def test_a_model_that_must_call_begins_with_the_call(model, layout: CallLayout, is_special: bool):
-    used = model(layout, is_special)
+def test_a_model_that_must_call_begins_with_the_call(models, layout: CallLayout, is_special: bool):
+    used = models[is_special]
     grammar = compiled(used, layout, ToolChoice(must_call=True))
 
     assert fits(used, grammar, answer(layout, call(layout)))
@@ -98,8 +91,8 @@ def test_a_model_that_must_call_begins_with_the_call(model, layout: CallLayout, 
 
 
 @every_format
-def test_a_named_tool_is_the_only_one(model, layout: CallLayout, is_special: bool):
-    used = model(layout, is_special)
+def test_a_named_tool_is_the_only_one(models, layout: CallLayout, is_special: bool):
+    used = models[is_special]
     grammar = compiled(used, layout, ToolChoice(must_call=True, only="weather-now"))
 
     assert fits(used, grammar, answer(layout, call(layout, "weather-now", "{}")))
@@ -108,9 +101,9 @@ def test_a_named_tool_is_the_only_one(model, layout: CallLayout, is_special: boo
 
 @every_format
 def test_several_calls_are_possible_where_format_and_request_allow_it(
-    model, layout: CallLayout, is_special: bool
+    models, layout: CallLayout, is_special: bool
 ):
-    used = model(layout, is_special)
+    used = models[is_special]
     two = answer(layout, call(layout), call(layout, "weather-now", "{}"))
 
     assert fits(used, compiled(used, layout), two) is (layout.separator is not None)
@@ -118,9 +111,9 @@ def test_several_calls_are_possible_where_format_and_request_allow_it(
 
 
 @every_format
-def test_after_a_single_call_the_answer_is_done(model, layout: CallLayout, is_special: bool):
+def test_after_a_single_call_the_answer_is_done(models, layout: CallLayout, is_special: bool):
     """The model isn't asked for another token."""
-    used = model(layout, is_special)
+    used = models[is_special]
     constraint = compiled(used, layout, ToolChoice(is_parallel=False))()
     for token in used[0].encode(answer(layout, call(layout)), add_special_tokens=False).ids:
         assert not constraint.is_done
@@ -130,11 +123,13 @@ def test_after_a_single_call_the_answer_is_done(model, layout: CallLayout, is_sp
 
 
 @every_format
-def test_whatever_a_model_prefers_the_reader_finds_valid_calls(model, layout: CallLayout, is_special: bool):
+def test_whatever_a_model_prefers_the_reader_finds_valid_calls(
+    models, closing: np.ndarray, layout: CallLayout, is_special: bool
+):
     """Random scores, forced to call. Nothing but calls is left."""
-    used = model(layout, is_special)
+    used = models[is_special]
     grammar = compiled(used, layout, ToolChoice(must_call=True))
-    closing = np.append(closing_scores(used[0], 2), np.zeros(8, np.float32))[: used[1].size]
+    closing = np.pad(closing, (0, used[1].size - len(closing)))
     reader = CallReader(layout, ["weather", "weather-now"])
     text = random_answer(grammar, used[0], closing, seed=len(layout.name))
     events = reader.feed(text) + reader.finish()

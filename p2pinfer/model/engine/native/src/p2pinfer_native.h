@@ -101,7 +101,7 @@ P2P_EXPORT int64_t p2p_model_cache_bytes(const p2p_model* model); /* of all page
 P2P_EXPORT int p2p_sequence_create(p2p_model* model, int32_t first_layer, int32_t layers, p2p_sequence** sequence);
 P2P_EXPORT void p2p_sequence_free(p2p_sequence* sequence);
 P2P_EXPORT int p2p_sequence_rewind(p2p_sequence* sequence, int32_t length); /* length <= tokens held */
-/* Appends copies of the source's tokens from the sequence's own length on, until it holds `length`. Both belong to
+/* Appends the source's tokens from the sequence's own length on, until it holds `length`. Both belong to
  * one model, have the same layers and differ; held <= length <= the source's tokens. After an error nothing has
  * changed. */
 P2P_EXPORT int p2p_sequence_extend(p2p_sequence* sequence, const p2p_sequence* source, int32_t length);

@@ -101,6 +101,7 @@ void run_together(Random& random, const ModelCase& model, int isa, const std::ve
   for (Sequence& guest : guests) arriving.push_back({&guest, model.inputs[0].data(), std::min(model.tokens(0), 20)});
   if (random.once_in(3)) engine.forward(arriving);
   std::thread visitor(visit, std::cref(engine), std::cref(model), std::ref(guests));
+  std::vector<Sequence> copies;
   int detours = 6;
   for (;;) {
     const std::vector<Engine::Chunk> chunks = random_batch(random, model, sequences);
@@ -127,12 +128,19 @@ void run_together(Random& random, const ModelCase& model, int isa, const std::ve
         Sequence copy = engine.open(0, model.shape.layers);
         copy.extend(one, random.between(0, one.length()));
         copy.extend(one, one.length());
-        one = std::move(copy);
+        std::swap(one, copy);
+        if (copies.size() < 8) copies.push_back(std::move(copy));  // it shares pages with its successor
+      }
+      if (!copies.empty() && random.once_in(3)) {
+        Sequence& other = copies[static_cast<size_t>(random.between(0, static_cast<int>(copies.size()) - 1))];
+        other.rewind(random.between(0, other.length()));
+        engine.forward({{&other, model.inputs[0].data(), wrong}});
       }
     }
   }
   visitor.join();
   sequences.clear();
+  copies.clear();
   if (engine.cache_layer_tokens() != 0 || engine.cache_bytes() != 0) complaints += " freed caches aren't empty;";
 }
 

@@ -55,12 +55,12 @@ bool Sequence::grow(int tokens) {
   length_ += tokens;
   const size_t pages = (static_cast<size_t>(length_) + kPageTokens - 1) / kPageTokens;
   try {
+    if (before % kPageTokens != 0) own_last_page();
     pages_.reserve(pages);
     starts_.reserve(pages);
     while (pages_.size() < pages) {
-      pages_.emplace_back(layout.page_bytes());
-      starts_.push_back(pages_.back().as<float>());
-      budget_.bytes += static_cast<int64_t>(layout.page_bytes());
+      pages_.push_back(std::make_shared<Page>(layout.page_bytes(), budget_));
+      starts_.push_back(pages_.back()->floats());
     }
   } catch (...) {
     shrink(before);
@@ -70,18 +70,44 @@ bool Sequence::grow(int tokens) {
 }
 
 bool Sequence::extend(const Sequence& source, int length) {
-  int start = length_;
-  if (!grow(length - start)) return false;
-  while (start < length) {
-    const int first = start % kPageTokens, end = std::min(kPageTokens, first + length - start);
-    if (end - first == kPageTokens) {
-      std::memcpy(page(start), source.page(start), layout.page_bytes());
-    } else {
-      copy_places(layout, source.page(start), page(start), first, end);
+  const int before = length_;
+  while (length_ < length) {
+    const int start = length_, first = start % kPageTokens, end = std::min(kPageTokens, first + length - start);
+    const size_t page = static_cast<size_t>(start / kPageTokens);
+    bool done = false;
+    try {
+      done = end - first == kPageTokens ? share(source.pages_[page]) : grow(end - first);
+    } catch (...) {
+      shrink(before);
+      throw;
     }
-    start += end - first;
+    if (!done) {
+      shrink(before);
+      return false;
+    }
+    if (end - first < kPageTokens) copy_places(layout, source.starts_[page], pages_[page]->floats(), first, end);
   }
   return true;
+}
+
+// Appends a page of another sequence. Fails as grow does.
+bool Sequence::share(const std::shared_ptr<Page>& page) {
+  pages_.reserve(pages_.size() + 1);
+  starts_.reserve(pages_.size() + 1);
+  if (!budget_.take(static_cast<int64_t>(kPageTokens) * layout.layers)) return false;
+  pages_.push_back(page);
+  starts_.push_back(page->floats());
+  length_ += kPageTokens;
+  return true;
+}
+
+// Other sequences may still read the last page: what comes next is written to a copy.
+void Sequence::own_last_page() {
+  if (pages_.back().use_count() == 1) return;
+  auto own = std::make_shared<Page>(layout.page_bytes(), budget_);
+  std::memcpy(own->floats(), starts_.back(), layout.page_bytes());
+  starts_.back() = own->floats();
+  pages_.back() = std::move(own);
 }
 
 void Sequence::shrink(int length) {
@@ -89,7 +115,6 @@ void Sequence::shrink(int length) {
   while (pages_.size() > pages) {
     starts_.pop_back();
     pages_.pop_back();
-    budget_.bytes -= static_cast<int64_t>(layout.page_bytes());
   }
   budget_.give_back(static_cast<int64_t>(length_ - length) * layout.layers);
   length_ = length;

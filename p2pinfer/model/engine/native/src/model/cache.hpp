@@ -1,8 +1,10 @@
-// Keys and values of sequences, in pages of sixteen tokens that are taken and freed with the tokens.
+// Keys and values of sequences, in pages of sixteen tokens that are taken and freed with the tokens. Sequences
+// with a common beginning share its whole pages: nobody writes to a page that has two owners.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "../kernels/kernels.hpp"
@@ -38,6 +40,22 @@ class TokenBudget {
   std::atomic<int64_t> layer_tokens_{0};
 };
 
+// The memory of one page, counted for as long as a sequence owns it. The sequences keep the budget alive.
+class Page {
+ public:
+  Page(size_t bytes, TokenBudget& budget) : block_(bytes), budget_(budget) {
+    budget_.bytes += static_cast<int64_t>(block_.bytes());
+  }
+  ~Page() { budget_.bytes -= static_cast<int64_t>(block_.bytes()); }
+  Page(const Page&) = delete;
+  Page& operator=(const Page&) = delete;
+  float* floats() const { return block_.as<float>(); }
+
+ private:
+  const Block block_;
+  TokenBudget& budget_;
+};
+
 // One sequence in layers [first_layer, first_layer + layout.layers) of a model. One thread at a time may use a
 // sequence; different threads may use different sequences.
 class Sequence {
@@ -59,15 +77,20 @@ class Sequence {
   bool grow(int tokens);
   // Forgets the tokens from `length` on and frees the pages that held only these.
   void shrink(int length);
-  // Grows to `length`, at most the source's, with copies of its tokens. The layers are the same. Fails as grow does.
+  // Grows to `length`, at most the source's, with its tokens: whole pages are shared, the others copied. The layers
+  // are the same. Fails as grow does.
   bool extend(const Sequence& source, int length);
 
-  float* page(int token) const { return pages_[static_cast<size_t>(token) / kPageTokens].as<float>(); }
+  // Good for writing from the length before the last `grow` on.
+  float* page(int token) const { return pages_[static_cast<size_t>(token) / kPageTokens]->floats(); }
   const float* const* starts() const { return starts_.data(); }
 
  private:
+  bool share(const std::shared_ptr<Page>& page);
+  void own_last_page();
+
   TokenBudget& budget_;
-  std::vector<Block> pages_;
+  std::vector<std::shared_ptr<Page>> pages_;
   std::vector<const float*> starts_;
   int length_ = 0;
 };
