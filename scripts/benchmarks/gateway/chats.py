@@ -17,7 +17,6 @@ from scripts.benchmarks.gateway.plan import (
     GATEWAY,
     GREEDY,
     ONE_PROCESS,
-    SEEDED,
     SESSIONS,
     TASKS,
     Json,
@@ -25,6 +24,7 @@ from scripts.benchmarks.gateway.plan import (
     chat_request,
     questions,
     seed_of,
+    temperature_of,
     turns,
 )
 from scripts.benchmarks.gateway.process import GatewayProcess
@@ -50,7 +50,7 @@ class Rivals:
                 self.model.name,
                 text,
                 tokens=tokens,
-                temperature=_temperature(task),
+                temperature=temperature_of(task),
                 seed=seed_of(place),
                 more=more,
             )
@@ -67,7 +67,7 @@ class Rivals:
             TextRequest(
                 prompt=prompt,
                 max_tokens=tokens,
-                sampling=SamplingOptions(temperature=_temperature(task), seed=seed_of(place)),
+                sampling=SamplingOptions(temperature=temperature_of(task), seed=seed_of(place)),
             )
             for place, prompt in enumerate(self.prompts(asked))
         ]
@@ -144,10 +144,6 @@ async def measure_chats(rivals: Rivals, sizes: Sizes) -> dict[str, Any]:
         for place, task in enumerate(TASKS)
     }
     return {"runs": runs, "exact": exact, "busy_cores": busy}
-
-
-def _temperature(task: str) -> float:
-    return 1.0 if task == SEEDED else 0.0
 
 
 def _run(made: Made) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def read_events(arrivals: Arrivals) -> Iterator[tuple[float, dict[str, Any]]]:
         last = len(head) + 4 + start + len(chunk) - 1
         times.append((len(text), arrivals[bisect_left(ends, last + 1)][0]))
     place = 0
-    for event in bytes(text).split(b"\n\n"):
+    for event in bytes(text).split(b"\n\n")[:-1]:  # what follows the last one is none yet
         place += len(event) + 2
         if not event.startswith(b"data: ") or event[6:].decode() == _DONE:
             continue
@@ -97,10 +97,10 @@ def _chunks(body: bytes) -> Iterator[tuple[int, bytes]]:
     """The chunks of a body (RFC 9112, 7.1), each with the place where it begins."""
     place = 0
     while place < len(body):
-        end = body.index(b"\r\n", place)
-        size = int(body[place:end], 16)
+        end = body.find(b"\r\n", place)
+        size = int(body[place:end], 16) if end >= 0 else 0
         if size == 0:
-            return
+            return  # the end, or the connection has broken off
         yield end + 2, body[end + 2 : end + 2 + size]
         place = end + 2 + size + 2
 

@@ -20,6 +20,7 @@ CONTENDERS = (GATEWAY, SESSIONS, ONE_PROCESS)
 
 GREEDY, SEEDED = "likeliest tokens", "seeded"
 TASKS = (GREEDY, SEEDED)
+"""How tokens are chosen: the likeliest, or drawn with a seed at temperature 1."""
 
 Json = dict[str, Any]
 
@@ -64,6 +65,11 @@ def question(number: int) -> str:
 def questions(round_number: int, count: int) -> list[str]:
     """The questions of one round. Other rounds have others: what servers have kept is of no use."""
     return [question(round_number * count + place) for place in range(count)]
+
+
+def temperature_of(task: str) -> float:
+    """The temperature that a task asks for."""
+    return 1.0 if task == SEEDED else 0.0
 
 
 def seed_of(number: int) -> int:
