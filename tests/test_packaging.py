@@ -57,7 +57,7 @@ def test_every_requirement_has_a_pinned_release():
     """What setup.cfg asks for, scripts/constraints.txt pins."""
     settings = setup_cfg()
     wanted = names(settings["options"]["install_requires"])
-    for extra in ("server", "health", "test"):
+    for extra in (*EXTRAS, "test"):
         wanted |= names(settings["options.extras_require"][extra])
     pins = (ROOT / "scripts" / "constraints.txt").read_text().splitlines()
 

@@ -23,14 +23,12 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "health": {
         "fastapi": "fastapi",
         "httptools": "httptools",
-        "jinja2": "jinja2",
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",
     },
     "gateway": {
         "fastapi": "fastapi",
         "httptools": "httptools",
-        "jinja2": "jinja2",
         "llguidance": "llguidance",
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",

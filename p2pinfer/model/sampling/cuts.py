@@ -76,7 +76,8 @@ def _highest(scores: Scores, ids: Ids, count: int) -> Ids:
     above = values > lowest
     ties = np.flatnonzero(values == lowest)
     above[ties[: count - int(np.count_nonzero(above))]] = True
-    return ids[above]
+    highest: Ids = ids[above]
+    return highest
 
 
 def _from_the_top(scores: Scores, best: np.float32, temperature: float) -> Iterator[Ids]:

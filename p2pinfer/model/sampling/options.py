@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -83,16 +84,20 @@ _HIGHEST_BIAS = 1e6
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
-        raise UsageError(f"{name} is {_shown(value)}: it has to be a whole number from {least} to {most}")
-    return int(value)
+    if isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most:
+        return int(value)
+    raise UsageError(f"{name} is {_shown(value)}: it has to be a whole number from {least} to {most}")
 
 
 def _number(name: str, value: Any, lowest: float, highest: float) -> float:
-    # Before float(): it takes texts too, and overflows at huge whole numbers. NaN is not within a range.
-    if isinstance(value, bool) or not isinstance(value, Real) or not lowest <= value <= highest:
-        raise UsageError(f"{name} is {_shown(value)}: it has to be a number from {lowest:g} to {highest:g}")
-    return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if lowest <= number <= highest:  # which NaN isn't
+            return number
+    raise UsageError(f"{name} is {_shown(value)}: it has to be a number from {lowest:g} to {highest:g}")
 
 
 def _biases(value: Any) -> Mapping[int, float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from p2pinfer.errors import ModelError, UsageError
 from p2pinfer.model.sampling.cuts import candidates
 from p2pinfer.model.sampling.logprobs import told
-from p2pinfer.model.sampling.noise import draw_key, gumbel
+from p2pinfer.model.sampling.noise import BLOCK, draw_key, gumbel
 from p2pinfer.model.sampling.options import SamplingOptions
 from p2pinfer.model.sampling.penalties import Biases, Penalties
 from p2pinfer.model.sampling.sampled import SampledToken
@@ -77,12 +77,20 @@ class Sampler:
         ids = candidates(scores, self._options)
         if len(ids) == 1:
             return int(ids[0])
-        values = scores[ids].astype(np.float64)
-        values -= values.max()
-        with np.errstate(over="ignore"):
-            values /= self._options.temperature
-        values += gumbel(draw_key(self._options.seed, self._position), ids)
-        return int(ids[values.argmax()])
+        key = draw_key(self._options.seed, self._position)
+        top = float(scores.max())
+        winner, highest = -1, -np.inf
+        for start in range(0, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            values = scores[block].astype(np.float64)
+            values -= top
+            with np.errstate(over="ignore"):
+                values /= self._options.temperature
+            values += gumbel(key, block)
+            place = int(values.argmax())
+            if values[place] > highest:  # of equals the lower id, which came first, stays
+                winner, highest = int(block[place]), float(values[place])
+        return winner
 
 
 def _masked(logits: Scores, allowed: NDArray[np.bool_]) -> Scores:

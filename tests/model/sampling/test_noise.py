@@ -40,7 +40,7 @@ def test_it_is_what_whole_numbers_and_logarithms_say(seed: int, position: int):
 
 
 def test_the_noise_of_a_token_does_not_depend_on_the_others():
-    """However many they are: the blocks that are computed together are no borders."""
+    """However many they are."""
     every = gumbel(5, np.arange(50_000))
 
     for some in (np.array([16_383, 16_384, 49_999]), np.arange(3, 50_000, 7)):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.errors import ModelError, UsageError
+from p2pinfer.model.sampling.noise import draw_key, gumbel
 from p2pinfer.model.sampling.options import SamplingOptions
 from p2pinfer.model.sampling.sampler import Sampler
 
@@ -202,3 +203,13 @@ def test_greedy_choices_in_a_large_vocabulary_cost_little_more_than_finding_the_
         return sorted(times)[15]
 
     assert median_seconds(lambda: greedy.sample(logits)) < 10 * median_seconds(logits.argmax) + 0.0003
+
+
+def test_a_draw_from_a_large_vocabulary_is_one_draw():
+    """It is computed in blocks; the winner is the best of all, and of equals the first."""
+    logits = some_logits(1, vocab_size=40_000, seed=5)[0] / 3
+    ids = np.arange(40_000)
+    for seed in range(20):
+        sums = (logits.astype(np.float64) - float(logits.max())) / 1.5 + gumbel(draw_key(seed, 0), ids)
+        drawn = sampler(vocab_size=40_000, seed=seed, temperature=1.5).sample(logits)
+        assert drawn.token == int(sums.argmax())

@@ -14,6 +14,9 @@ from p2pinfer.model.grammar.tools.layout import NAME, CallLayout, Tokens
 from p2pinfer.model.grammar.tools.tool import CheckedTools
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 
+MOST_CALLS = 16
+"""In one answer: small models otherwise go on repeating one call."""
+
 _ANY = "(?s:.*)"
 _MAY_BE_MISSING = (" ", "\n")
 
@@ -67,7 +70,7 @@ class _Writer:
         separator = self._layout.separator
         if separator is None or not self._tools.choice.is_parallel:
             return ""
-        return f" ({self._sequence(separator)} call)*"
+        return f" ({self._sequence(separator)} call){{0,{MOST_CALLS - 1}}}"
 
     def _text(self) -> str:
         if self._layout.is_marked:

@@ -17,7 +17,7 @@ from jinja2 import nodes, pass_context
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context, LoopContext, Macro
+from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -131,7 +131,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Look up an item; the hashing of its key is counted."""
         if not isinstance(argument, str | int):
             self.budget().walk(argument)
-        return super().getitem(obj, argument)
+        return self._found(super().getitem(obj, argument))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look up an attribute."""
+        return self._found(super().getattr(obj, attribute))
+
+    def _found(self, value: Any) -> Any:
+        """Count a lookup; one that finds nothing has raised and caught exceptions."""
+        self.budget().spend(100 if isinstance(value, Undefined) else 5)
+        return value
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a function or method; its work is counted."""

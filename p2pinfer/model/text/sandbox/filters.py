@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import Environment, pass_environment
@@ -64,7 +64,8 @@ def filters(budget: CurrentBudget) -> dict[str, Anything]:
 
 def tests(budget: CurrentBudget) -> dict[str, Anything]:
     """The tests by name."""
-    return {name: _guarded(test, budget, deep=name in _COMPARING) for name, test in TESTS.items()}
+    known: Mapping[str, Any] = TESTS
+    return {name: _guarded(test, budget, deep=name in _COMPARING) for name, test in known.items()}
 
 
 def _guarded(function: Anything, budget: CurrentBudget, *, deep: bool) -> Anything:
@@ -74,7 +75,7 @@ def _guarded(function: Anything, budget: CurrentBudget, *, deep: bool) -> Anythi
     @functools.wraps(function)
     def guarded(*arguments: Any, **named: Any) -> Any:
         left = budget()
-        left.spend(10)
+        left.spend(20)
         value = arguments[first]
         if isinstance(value, Iterator):
             value = list(left.counted(value)) if deep else left.counted(value)

@@ -6,8 +6,6 @@ The nodes become calls of the environment's own methods (`environment.py`): `ste
 
 from __future__ import annotations
 
-from typing import Any
-
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
@@ -21,16 +19,18 @@ class Metering(NodeTransformer):
         self.generic_visit(node)
         node.body.insert(0, _step(cost, node.lineno))
         if node.test is not None:
-            node.iter = _call("counted", [node.iter])
+            node.iter = _call("counted", [_expression(node.iter)])
         return node
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:
         """Count each call."""
-        return self._counted_body(node)
+        self._count_body(node)
+        return node
 
     def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.CallBlock:
         """Count each call."""
-        return self._counted_body(node)
+        self._count_body(node)
+        return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:
         """Count a comparison of texts and containers."""
@@ -59,11 +59,14 @@ class Metering(NodeTransformer):
         node.key = _weighed(node.key)
         return node
 
-    def _counted_body(self, node: Any) -> Any:
-        cost = _cost(node)
+    def _count_body(self, node: nodes.Macro | nodes.CallBlock) -> None:
+        cost = _cost(node) + _CALL
         self.generic_visit(node)
         node.body.insert(0, _step(cost, node.lineno))
-        return node
+
+
+_CALL = 200
+"""What a call of a macro costs besides its body."""
 
 
 def _cost(node: nodes.Node) -> int:
@@ -85,5 +88,10 @@ def _call(name: str, arguments: list[nodes.Expr]) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None)
 
 
-def _step(cost: int, line: int) -> nodes.ExprStmt:
+def _step(cost: int, line: int) -> nodes.Node:
     return nodes.ExprStmt(_call("step", [nodes.Const(cost)])).set_lineno(line)
+
+
+def _expression(node: nodes.Node) -> nodes.Expr:
+    assert isinstance(node, nodes.Expr), "what a loop runs through is an expression"
+    return node

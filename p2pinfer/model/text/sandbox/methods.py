@@ -49,8 +49,16 @@ def check_format(budget: Budget, form: str, marker: str, arguments: tuple[Any, .
     budget.room(len(form) + form.count(marker) * (1000 + budget.walk(*arguments)))
 
 
-def _same_size(budget: Budget, text: str, arguments: tuple[Any, ...]) -> None:
-    budget.room(3 * len(text))  # upper() turns a character into three at most
+def _look(budget: Budget, text: str, arguments: tuple[Any, ...]) -> None:
+    budget.spend(1 + len(text) // 16)
+
+
+def _change_case(budget: Budget, text: str, arguments: tuple[Any, ...]) -> None:
+    budget.room(3 * len(text))  # a character becomes three at most
+
+
+def _split(budget: Budget, text: str, arguments: tuple[Any, ...]) -> None:
+    budget.room(len(text))
 
 
 def _replace(budget: Budget, text: str, arguments: tuple[Any, ...]) -> None:
@@ -85,15 +93,15 @@ _METHODS: dict[type, dict[str, Check]] = {
     str: {
         **dict.fromkeys(
             (
-                *("capitalize", "casefold", "lower", "swapcase", "title", "upper"),
-                *("strip", "lstrip", "rstrip", "removeprefix", "removesuffix"),
-                *("split", "rsplit", "splitlines", "partition", "rpartition"),
+                *("strip", "lstrip", "rstrip", "removeprefix", "removesuffix", "partition", "rpartition"),
                 *("startswith", "endswith", "find", "rfind", "index", "rindex", "count"),
                 *("isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower"),
                 *("isnumeric", "isprintable", "isspace", "istitle", "isupper"),
             ),
-            _same_size,
+            _look,
         ),
+        **dict.fromkeys(("capitalize", "casefold", "lower", "swapcase", "title", "upper"), _change_case),
+        **dict.fromkeys(("split", "rsplit", "splitlines"), _split),
         **dict.fromkeys(("center", "ljust", "rjust", "zfill"), _pad),
         "replace": _replace,
         "join": _join,

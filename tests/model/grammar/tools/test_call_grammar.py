@@ -10,10 +10,12 @@ import pytest
 from tokenizers import Tokenizer
 
 from p2pinfer.model.grammar.constraint import CompiledGrammar
-from p2pinfer.model.grammar.tools.call_grammar import call_grammar
+from p2pinfer.model.grammar.tools.call_grammar import MOST_CALLS, call_grammar
 from p2pinfer.model.grammar.tools.call_reader import CallReader
 from p2pinfer.model.grammar.tools.events import ArgumentsPiece, CallBegan, TextShown
+from p2pinfer.model.grammar.tools.hermes import HERMES
 from p2pinfer.model.grammar.tools.layout import CallLayout
+from p2pinfer.model.grammar.tools.mistral import MISTRAL, MISTRAL_ARGS
 from p2pinfer.model.grammar.tools.tool import ToolChoice, read_tools
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 from tests.model.grammar.tools.formats import (
@@ -108,6 +110,16 @@ def test_several_calls_are_possible_where_format_and_request_allow_it(
 
     assert fits(used, compiled(used, layout), two) is (layout.separator is not None)
     assert not fits(used, compiled(used, layout, ToolChoice(is_parallel=False)), two)
+
+
+@pytest.mark.parametrize("layout", [HERMES, MISTRAL, MISTRAL_ARGS], ids=lambda layout: layout.name)
+def test_the_number_of_calls_is_bounded(models, layout: CallLayout):
+    """Small models otherwise go on repeating one."""
+    grammar = compiled(models[True], layout)
+
+    for count in (MOST_CALLS, MOST_CALLS + 1):
+        calls = answer(layout, *[call(layout, "weather-now", "{}")] * count)
+        assert fits(models[True], grammar, calls) is (count == MOST_CALLS)
 
 
 @every_format
