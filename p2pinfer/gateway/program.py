@@ -18,6 +18,9 @@ from p2pinfer.http.server import WebServer
 from p2pinfer.http.stopping import until_signal
 from p2pinfer.tasks import first_of
 
+_SPARE_CONNECTIONS = 2_000
+"""Connections that wait for their next request."""
+
 
 def run_program(config: GatewayConfig) -> int:
     """Run it until a signal comes. Returns 0: there is no other normal end."""
@@ -54,7 +57,3 @@ async def _serve(config: GatewayConfig) -> None:
             opener.look_forever(),
             watch_loop(app.state.gateway.metrics.loop_was_late),
         )
-
-
-_SPARE_CONNECTIONS = 2_000
-"""Connections that wait for their next request."""

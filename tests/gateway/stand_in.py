@@ -114,6 +114,8 @@ class StandInModel:
         self.going.set()
         self.fail_after: tuple[int, Exception] | None = None
         """After so many tokens a text raises this."""
+        self.pause_after: int | None = None
+        """After so many tokens a text goes on no more."""
         self.refuse: Exception | None = None
         self.width: int | None = None
         """Of vectors; None: it makes none."""
@@ -150,7 +152,8 @@ class StandInText:
         self.events: tuple[RouteEvent, ...] = ()
         self._model = model
         self._request = request
-        self._made = 0
+        self.made = 0
+        """Tokens so far."""
         self._held = b""
         tokens = model.tokenizer.encode(answer, add_special_tokens=False)
         if request.constraint is not None:
@@ -161,13 +164,13 @@ class StandInText:
             if stop in text:
                 text, self._stop = text[: text.index(stop)], stop
                 tokens = model.tokenizer.encode(text, add_special_tokens=False)
-        most = request.max_tokens if request.max_tokens is not None else CONTEXT_TOKENS
+        most = request.max_tokens if request.max_tokens is not None else len(tokens)
         self._is_cut = len(tokens) > most
         self._tokens = tokens[:most]
 
     def route(self) -> RouteView:
         """One hop, and what has happened."""
-        hop = RouteHop(peer_id=FIRST, layers=Span(0, 4), ms_per_token=1.5 if self._made else None)
+        hop = RouteHop(peer_id=FIRST, layers=Span(0, 4), ms_per_token=1.5 if self.made else None)
         return RouteView(hops=(hop,), events=self.events)
 
     def __aiter__(self) -> Self:
@@ -176,20 +179,22 @@ class StandInText:
     async def __anext__(self) -> TextPart:
         await self._model.going.wait()
         await asyncio.sleep(0)
-        if self._model.fail_after is not None and self._made >= self._model.fail_after[0]:
+        if self._model.pause_after == self.made:
+            await asyncio.Event().wait()
+        if self._model.fail_after is not None and self.made >= self._model.fail_after[0]:
             raise self._model.fail_after[1]
-        if self._made == len(self._tokens):
+        if self.made == len(self._tokens):
             if self.end is None:
                 self.end = TextEnd(
                     reason="length" if self._is_cut else "stop",
                     stop=self._stop,
                     prompt_tokens=len(self._request.prompt),
                     cached_tokens=self.cached_tokens,
-                    completion_tokens=self._made,
+                    completion_tokens=self.made,
                 )
             raise StopAsyncIteration
-        token = self._tokens[self._made]
-        self._made += 1
+        token = self._tokens[self.made]
+        self.made += 1
         self._held += self._model.tokenizer.token_bytes(token)
         try:
             text, self._held = self._held.decode(), b""
@@ -238,6 +243,6 @@ def serve(model: StandInModel, *, model_id: str = "tiny") -> ServedModel:
     """The model as a gateway has it."""
     tokenizer = model.tokenizer
     vocabulary = Vocabulary(
-        tokenizer.backend.to_str(), size=tokenizer.backend.get_vocab_size(), end_tokens=[tokenizer.end]
+        tokenizer.backend.to_str, size=tokenizer.backend.get_vocab_size(), end_tokens=[tokenizer.end]
     )
     return ServedModel(model, model_id=model_id, created=1_700_000_000, vocabulary=vocabulary)

@@ -26,6 +26,11 @@ from p2pinfer.tasks import all_of
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 15.0
+"""Between two looks at the swarm while there is no model."""
+_LOOK_AGAIN_SECONDS = 600.0
+"""Between two looks for more models: each joins the swarm anew."""
+_MOST_LISTED = 256
+"""Anybody can list models, and each costs a look-up."""
 _JOIN_SECONDS = 20.0
 _HASH_CHARACTERS = 8
 
@@ -62,7 +67,7 @@ class Opener:
                 logger.warning("the swarm can't be read: %s", error)
             if not self._models.list():
                 logger.info("the swarm serves no whole model yet; looking again in %.0f s", _LOOK_SECONDS)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS if self._models.list() else _LOOK_SECONDS)
         await asyncio.Event().wait()
 
     async def _look(self) -> None:
@@ -108,7 +113,3 @@ class Opener:
         """The model's name, or NAME@HASH if another one has it."""
         taken = {model.id for model in self._models.list()}
         return text.name if text.name not in taken else f"{text.name}@{text.manifest.hash[:_HASH_CHARACTERS]}"
-
-
-_MOST_LISTED = 256
-"""Anybody can list models, and each costs a look-up."""
