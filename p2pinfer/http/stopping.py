@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 
@@ -66,9 +66,10 @@ def end_silently_on_signals() -> None:
 
 def leave_at_once(status: int) -> NoReturn:
     """End the process without waiting for its threads, which may be in the middle of a download."""
-    from p2pinfer.command_line.output import end_quietly
+    with suppress(ImportError, NameError):  # the signal came in the middle of this very import
+        from p2pinfer.command_line.output import end_quietly
 
-    end_quietly()
+        end_quietly()
     os._exit(status)
 
 
