@@ -29,7 +29,17 @@ from scripts.benchmarks.gateway.chats import Rivals, measure_chats
 from scripts.benchmarks.gateway.connections import ask_all
 from scripts.benchmarks.gateway.goals import goals_of, table
 from scripts.benchmarks.gateway.idle import measure_idle
-from scripts.benchmarks.gateway.plan import FULL, GREEDY, PARTS, QUICK, Sizes, questions
+from scripts.benchmarks.gateway.plan import (
+    AFTER_SCHEMAS,
+    FULL,
+    GATEWAY,
+    GREEDY,
+    PARTS,
+    PLAIN_CLIENT,
+    QUICK,
+    Sizes,
+    questions,
+)
 from scripts.benchmarks.gateway.process import GatewayProcess
 from scripts.benchmarks.gateway.schema import measure_schema
 from scripts.benchmarks.gateway.without import Sessions
@@ -99,16 +109,18 @@ async def measure(parts: frozenset[str], sizes: Sizes, store: LayerStore) -> dic
                         asked = questions(_MEMORY_ROUND, sizes.chats)
                         await ask_all(gateway.port, rivals.bodies(asked, sizes.tokens, GREEDY))
                     measured["memory"] = {
-                        "gateway": gateway.peaks() | {"heavy": gateway.heavy_libraries()},
-                        "plain client": await asyncio.to_thread(_plain_client, store, swarm, sizes.tokens),
+                        GATEWAY: gateway.peaks() | {"heavy": gateway.heavy_libraries()},
+                        PLAIN_CLIENT: await asyncio.to_thread(_plain_client, store, swarm, sizes.tokens),
                     }
                 if "schema" in parts:
                     measured["schema"] = await measure_schema(
                         gateway, model.name, tokenizer.end_tokens, sizes
                     )
+                    if "memory" in parts:
+                        used = gateway.peaks() | {"heavy": gateway.heavy_libraries()}
+                        measured["memory"][AFTER_SCHEMAS] = used
                 if "idle" in parts:
                     measured["idle"] = await measure_idle(gateway, model.name, sizes)
-                measured["gateway_at_the_end"] = gateway.peaks()
     return measured
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.benchmarks.gateway.loop_lag import Lag
-from scripts.benchmarks.gateway.plan import GATEWAY, GREEDY, ONE_PROCESS, SESSIONS
+from scripts.benchmarks.gateway.plan import GATEWAY, GREEDY, ONE_PROCESS, PLAIN_CLIENT, SESSIONS
 from scripts.benchmarks.gateway.schema import WITH, WITHOUT, all_problems
 from scripts.benchmarks.shared.report import Spread, verdict
 
@@ -111,7 +111,7 @@ def _of_idle(idle: Measured) -> Iterator[Goal]:
 
 
 def _of_memory(memory: Measured) -> Iterator[Goal]:
-    for who in ("gateway", "plain client"):
+    for who in (GATEWAY, PLAIN_CLIENT):
         peak = memory[who]["own"]
         yield Goal(
             what=f"{who}: most resident memory",
@@ -241,8 +241,7 @@ def _idle_lines(idle: Measured) -> Iterator[str]:
 
 def _memory_lines(memory: Measured) -> Iterator[str]:
     yield f"most resident memory, MB {'process':>26} {'its p2pd':>10}   loaded of torch, transformers"
-    for who in ("gateway", "plain client"):
-        found = memory[who]
+    for who, found in memory.items():
         heavy = ", ".join(found["heavy"]) or "neither"
         yield f"  {who:48}{found['own']:5.0f}{found['children']:11.0f}   {heavy}"
 

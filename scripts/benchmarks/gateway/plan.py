@@ -16,6 +16,8 @@ PARTS = {
 GATEWAY = "gateway"
 SESSIONS = "sessions, a thread each"
 ONE_PROCESS = "texts in one process"
+PLAIN_CLIENT = "plain client"
+AFTER_SCHEMAS = "gateway, after answers with schemas"
 CONTENDERS = (GATEWAY, SESSIONS, ONE_PROCESS)
 
 GREEDY, SEEDED = "likeliest tokens", "seeded"
