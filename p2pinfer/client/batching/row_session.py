@@ -91,7 +91,8 @@ class RowSession:
             turn=self._turn,
         )
         self._pipeline: StepPipeline[RowStep] = StepPipeline(self._network, self._unbroken)
-        self._decodes = 0
+        self._decodes = 0  # under way
+        self._prompt_tokens = 0  # under way
         self._inbox: queue.SimpleQueue[RowJob | None] = queue.SimpleQueue()
         self._is_closing = False
         self._known_hops: list[Hop] = []
@@ -193,7 +194,7 @@ class RowSession:
                 self._take(chain)
         except (HopFailedError, RefusedError) as error:
             self._pipeline.forget()
-            self._decodes = 0
+            self._decodes = self._prompt_tokens = 0
             with self._table_lock:
                 self._table.send_again()
             self._network.run(self._unbroken.recover(error))
@@ -209,7 +210,7 @@ class RowSession:
         return self._table.next_step(
             depth=len(chain.hops),
             decodes=self._decodes,
-            tokens_ahead=self._pipeline.tokens_ahead,
+            prompt_tokens=self._prompt_tokens,
             max_tokens=chain.max_step_tokens,
         )
 
@@ -232,11 +233,13 @@ class RowSession:
         )
         self._table.sent(step)
         self._decodes += step.kind is StepKind.DECODE
+        self._prompt_tokens += step.prompt_tokens
         self._pipeline.send(chain, request, step)
 
     def _take(self, chain: Chain) -> None:
         step, hidden = self._pipeline.take(chain)
         self._decodes -= step.kind is StepKind.DECODE
+        self._prompt_tokens -= step.prompt_tokens
         now = self._network.now()
         self._note_replaced(now - self._last_answer)
         self._last_answer = now
@@ -325,7 +328,7 @@ class RowSession:
 
     def _drop(self) -> None:
         self._pipeline.forget()
-        self._decodes = 0
+        self._decodes = self._prompt_tokens = 0
         with self._table_lock:
             self._table.forget()
         if self._network.is_running:  # else the servers free their memory when the lease ends

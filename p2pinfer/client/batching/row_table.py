@@ -104,6 +104,13 @@ class RowStep:
         """True if hidden states come back, one for each part."""
         return any(part.is_last for part in self.parts)
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens of prompts it has."""
+        if self.kind is not StepKind.PREFILL:
+            return 0
+        return sum(part.end - part.start for part in self.parts)
+
 
 class RowTable:
     """The rows of a session."""
@@ -152,11 +159,12 @@ class RowTable:
             return None
         return RowFork(source, shared[source.index])
 
-    def next_step(self, *, depth: int, decodes: int, tokens_ahead: int, max_tokens: int) -> RowStep | None:
+    def next_step(self, *, depth: int, decodes: int, prompt_tokens: int, max_tokens: int) -> RowStep | None:
         """The next step to send; None: wait for an answer first.
 
-        `depth` is the number of hops, `decodes` the number of decode steps under way, `tokens_ahead` the
-        tokens of all steps under way.
+        `depth` is the number of hops, `decodes` the number of decode steps under way, `prompt_tokens` the
+        tokens of prompts under way. Tokens of decode steps don't count: while texts grow there always are
+        some, and a new text would wait until the others have ended.
         """
         if (copies := self._copies()) is not None:
             return copies
@@ -171,7 +179,7 @@ class RowTable:
             )
         ahead = _TOKENS_AHEAD_OF_READERS if decoding else MAX_TOKENS_AHEAD
         room = min(PREFILL_STEP_TOKENS, max_tokens)
-        if tokens_ahead and tokens_ahead + room > ahead:
+        if prompt_tokens and prompt_tokens + room > ahead:
             return None
         parts: list[Part] = []
         for row in sorted(self.rows, key=lambda row: row.used):

@@ -23,6 +23,7 @@ from p2pinfer.client.texts.text import Growing, Text
 from p2pinfer.errors import ModelError, PromptTooLongError, UsageError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.memory import return_memory
 from p2pinfer.model.sampling.text_state import TextState
 from p2pinfer.model.text.chat_template import ChatTemplate
 from p2pinfer.model.text.tokenizer import Tokenizer
@@ -79,7 +80,9 @@ class TextModel:
             )
         )
         try:
-            return cls(remote, limits or PoolLimits())
+            opened = cls(remote, limits or PoolLimits())
+            await in_thread(return_memory)  # what reading the files has taken: 14 MB of a small model's
+            return opened
         except BaseException:
             await in_thread(remote.close)
             raise

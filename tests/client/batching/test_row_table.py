@@ -16,8 +16,8 @@ def job(tokens, answered: int = 0) -> RowJob:
     return made
 
 
-def next_step(table: RowTable, *, depth=3, decodes=0, tokens_ahead=0, max_tokens=512) -> RowStep | None:
-    step = table.next_step(depth=depth, decodes=decodes, tokens_ahead=tokens_ahead, max_tokens=max_tokens)
+def next_step(table: RowTable, *, depth=3, decodes=0, prompt_tokens=0, max_tokens=512) -> RowStep | None:
+    step = table.next_step(depth=depth, decodes=decodes, prompt_tokens=prompt_tokens, max_tokens=max_tokens)
     if step is not None:
         table.sent(step)
     return step
@@ -48,8 +48,8 @@ def test_prompts_go_in_pieces_the_first_come_first_and_scores_are_wanted_after_t
     table.begin(job(range(500, 540)))
 
     assert spans(next_step(table)) == [(0, 0, 128, False)]
-    assert spans(next_step(table, tokens_ahead=128)) == [(0, 128, 200, True), (1, 0, 40, True)]
-    assert next_step(table, tokens_ahead=240) is None
+    assert spans(next_step(table, prompt_tokens=128)) == [(0, 128, 200, True), (1, 0, 40, True)]
+    assert next_step(table, prompt_tokens=240) is None
 
 
 def test_a_step_without_an_end_asks_for_no_scores():
@@ -87,9 +87,28 @@ def test_new_prompts_go_between_the_steps_of_readers_one_piece_at_a_time():
     table.begin(job(range(300)))
 
     assert next_step(table).kind is StepKind.DECODE
-    assert spans(next_step(table, decodes=1, tokens_ahead=0)) == [(1, 0, 128, False)]
-    assert next_step(table, decodes=1, tokens_ahead=129) is None
+    assert spans(next_step(table, decodes=1, prompt_tokens=0)) == [(1, 0, 128, False)]
+    assert next_step(table, decodes=1, prompt_tokens=129) is None
     assert reader.is_decoding
+
+
+def test_a_new_text_does_not_wait_until_others_have_ended():
+    """Three hops: some step of the others is always under way when an answer comes."""
+    table = RowTable(4)
+    decoding(table, [1, 2], [3, 4], [5, 6])
+    late = table.begin(job(range(100, 150)))
+    under_way: list[RowStep] = []
+    for _ in range(6):
+        while step := next_step(
+            table,
+            decodes=sum(step.kind is StepKind.DECODE for step in under_way),
+            prompt_tokens=sum(step.prompt_tokens for step in under_way),
+        ):
+            under_way.append(step)
+        for part in table.answered(under_way.pop(0)):
+            grow(part.row, 7)
+
+    assert late.job.new_tokens > 1
 
 
 def test_a_text_that_begins_like_what_a_row_has_takes_that_row_and_computes_the_rest():
@@ -169,7 +188,7 @@ def test_texts_that_begin_alike_are_computed_once_and_copied():
         table.begin(job(prompt + end))
 
     assert spans(next_step(table)) == [(0, 0, 101, True)]
-    copies = next_step(table, tokens_ahead=101)
+    copies = next_step(table, prompt_tokens=101)
     assert copies.kind is StepKind.FORK
     assert [(fork.row, fork.source, fork.tokens) for fork in copies.forks] == [(1, 0, 100), (2, 0, 100)]
     assert spans(next_step(table)) == [(1, 100, 101, True), (2, 100, 101, True)]
@@ -182,8 +201,8 @@ def test_a_copy_is_made_when_its_source_is_there_and_not_before():
     table.begin(job([*range(150), 7]))
 
     assert spans(next_step(table)) == [(0, 0, 128, False)]
-    assert spans(next_step(table, tokens_ahead=128)) == [(0, 128, 200, True)]
-    assert next_step(table, tokens_ahead=200).kind is StepKind.FORK
+    assert spans(next_step(table, prompt_tokens=128)) == [(0, 128, 200, True)]
+    assert next_step(table, prompt_tokens=200).kind is StepKind.FORK
 
 
 def test_a_source_that_gets_another_text_before_the_copy_is_no_source():
