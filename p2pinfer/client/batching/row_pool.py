@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
+from p2pinfer.threads import tell
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import Reason
 
@@ -20,6 +23,9 @@ _GROWTH = 4
 
 _FULL_SECONDS = 5.0
 """After the swarm had no room for one more session, none is tried for so long while there are others."""
+
+_BESIDE_OTHERS_SECONDS = 2.0
+"""How long servers are looked for while there are other sessions, whose rows become free."""
 
 _FEWER_SECONDS = 60.0
 """After servers were too small for a session, those after it have fewer rows for so long."""
@@ -65,7 +71,7 @@ class RowPool:
         self._sessions: list[RowSession] = []
         self._waiting: deque[RowJob] = deque()
         self._in_background: deque[RowJob] = deque()
-        self._of: dict[RowJob, RowSession] = {}
+        self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
         self._full_until = 0.0
         self._most_rows = limits.rows
@@ -99,14 +105,16 @@ class RowPool:
         for queue in (self._waiting, self._in_background):
             with contextlib.suppress(ValueError):
                 queue.remove(job)
+        self._place()  # those behind it may find room where it did not
+
+    def abandon(self, job: RowJob) -> None:
+        """Cancel a job, soon. Any thread may ask, for readers that have gone without a word."""
+        job.is_cancelled = True
+        tell(self._environment.loop, self.cancel, job)
 
     def session_of(self, job: RowJob) -> RowSession | None:
         """The session that a job is in, or was last."""
         return self._of.get(job)
-
-    def forget(self, job: RowJob) -> None:
-        """The job is over."""
-        self._of.pop(job, None)
 
     def close(self) -> None:
         """Close every session; jobs get a UsageError."""
@@ -132,7 +140,7 @@ class RowPool:
 
     def _session_for(self, job: RowJob) -> RowSession | None:
         """The session to put a job into, opened if need be; None: all rows are taken."""
-        needed = min(len(job.tokens) + self._limits.answer_tokens, self._longest)
+        needed = self._needed(job)
         fitting = [
             session
             for session in self._sessions
@@ -147,14 +155,14 @@ class RowPool:
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
         if any(session.is_opening for session in self._sessions):
             return None  # one after the other: several at once would take room at some hops each
-        if self._environment.loop.time() < self._full_until and self._sessions:
+        is_full = self._environment.loop.time() < self._full_until and bool(self._sessions)
+        if (is_full or len(self._sessions) >= self._limits.sessions) and not self._end_unused():
             return None
-        if len(self._sessions) >= self._limits.sessions:
-            unused = [session for session in self._sessions if session.submitted == 0]
-            if not unused:
-                return None
-            self._end(min(unused, key=lambda session: session.unused_since))
         return self._opened(needed)
+
+    def _needed(self, job: RowJob) -> int:
+        """How long a row has to be for a job."""
+        return min(len(job.tokens) + self._limits.answer_tokens, self._longest)
 
     @property
     def _longest(self) -> int:
@@ -176,9 +184,10 @@ class RowPool:
         session = RowSession(
             self._environment,
             shape,
+            opening_seconds=_BESIDE_OTHERS_SECONDS if self._sessions else None,
             on_room=self._has_room,
             on_outgrown=self._has_outgrown,
-            on_unopened=self._was_not_opened,
+            on_unopened=self._were_not_opened,
         )
         self._sessions.append(session)
         return session
@@ -204,30 +213,38 @@ class RowPool:
         self._waiting.appendleft(job)
         self._place()
 
-    def _was_not_opened(self, job: RowJob, error: Exception, rows: int) -> None:
-        """No server had room for a session of so many rows.
-
-        The job waits for a row of the others, if there is one; else a session with fewer rows is tried.
-        """
-        loop = self._environment.loop
-        others = [session for session in self._sessions if not session.has_failed]
-        if job.is_cancelled:
+    def _were_not_opened(self, session: RowSession, jobs: Sequence[RowJob], error: Exception) -> None:
+        """No server had room for a session of so many rows: make room, wait for it, or take less."""
+        jobs = [job for job in jobs if not job.is_cancelled]
+        if not jobs:
             return
+        loop = self._environment.loop
+        longest = max(map(self._needed, jobs))
+        others = [other for other in self._sessions if not other.has_failed]
+        fewer = _fewer_rows(error, session.shape.rows)
         if self._is_closed or not isinstance(error, NoRouteError | RefusedError | HopFailedError):
-            _end_with(job, error)
-        elif others:
+            for job in jobs:
+                _end_with(job, error)
+            return
+        is_too_long = isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG
+        if not is_too_long and self._end_unused():
+            pass  # there is room for another now
+        elif any(other.shape.max_tokens >= longest for other in others) or (
+            others and fewer is None and not is_too_long
+        ):
             self._full_until = loop.time() + _FULL_SECONDS
-            self._waiting.appendleft(job)
-            self._place()
             loop.call_later(_FULL_SECONDS, self._place)
-        elif (fewer := _fewer_rows(error, rows)) is not None:
+        elif fewer is not None:
             if fewer < self._most_rows:
                 self._most_rows = fewer
                 loop.call_later(_FEWER_SECONDS, self._try_all_rows_again)
-            self._waiting.appendleft(job)
-            self._place()
         else:
-            _end_with(job, error)
+            for job in jobs:
+                _end_with(job, error)
+            return
+        for job in reversed(jobs):
+            (self._in_background if job.is_background else self._waiting).appendleft(job)
+        # They get rows when the failed session has told of their end there.
 
     def _try_all_rows_again(self) -> None:
         self._most_rows = self._limits.rows
@@ -243,6 +260,13 @@ class RowPool:
             self._closing = self._environment.loop.call_later(
                 self._limits.unused_seconds / 4, self._close_unused
             )
+
+    def _end_unused(self) -> bool:
+        """Close the session that is unused longest, for the room that it takes. False: all are used."""
+        unused = [session for session in self._sessions if session.submitted == 0]
+        if unused:
+            self._end(min(unused, key=lambda session: session.unused_since))
+        return bool(unused)
 
     def _end(self, session: RowSession) -> None:
         if session in self._sessions:
