@@ -27,7 +27,6 @@ from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.threads import tell
-from p2pinfer.types import PeerId
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk
 
@@ -49,7 +48,7 @@ class SessionEnvironment:
 class RowSession:
     """Grows the texts of its jobs until `close`. All methods are for the loop that submits jobs.
 
-    A job whose text doesn't fit a row any more is handed to `on_outgrown`, those whose session can't be opened
+    A job whose text doesn't fit a row any more is handed to `on_outgrown`, all whose session can't be opened
     to `on_unopened`; one whose route can't be mended gets the error. `on_room` is called when a job has ended
     here, whatever its end.
     """

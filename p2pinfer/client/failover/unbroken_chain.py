@@ -104,7 +104,7 @@ class UnbrokenChain:
                 await self.mender.mend(chain, error)
 
     def interrupt(self, error: P2PInferError) -> None:
-        """End it soon. A thread that waits for a step gets `error`, one that waits for servers is cancelled."""
+        """End it soon. A thread that waits for a step gets `error`; waiting for servers is cancelled."""
         self._interrupted = error
         if self._replacements.chain is not None:
             self._replacements.chain.end(error)

@@ -37,10 +37,9 @@ class Growing:
 class Text:
     """An async iterator of the parts of one answer. Parts that a slow reader has not read come as one.
 
-    Leave it (`async with`, or `aclose`) to free its row at once, whether or not it has ended; one that is only
-    dropped frees it when Python notices. It raises
-    NoRouteError, RefusedError and HopFailedError when the swarm can't go on with it; ModelError and
-    UsageError if its grammar allows nothing.
+    Leave it (`async with`, or `aclose`) to free its row at once, whether or not it has ended; one that is
+    only dropped frees it when Python notices. It raises NoRouteError, RefusedError and HopFailedError when
+    the swarm can't go on with it; ModelError and UsageError if its grammar allows nothing.
     """
 
     def __init__(self, pool: RowPool, job: RowJob, growing: Growing, news: asyncio.Event) -> None:
