@@ -61,11 +61,20 @@ class Room:
         """
         if not isinstance(error, NoRouteError | RefusedError | HopFailedError):
             return None
-        is_for_room = isinstance(error, NoRouteError) and error.is_for_room
-        if not is_for_room and not (isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG):
+        is_too_long = isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG
+        if not is_too_long and not lacks_room(error):
             return 0.0
         if rows == 1:
+            if is_too_long:
+                return None
             self._full_until = now + _FULL_SECONDS
             return _FULL_SECONDS
         self._most, self._most_until = max(1, rows // _FEWER), now + _REMEMBERED_SECONDS
         return 0.0
+
+
+def lacks_room(error: Exception) -> bool:
+    """True if the layers are there, at servers that are full."""
+    if isinstance(error, RefusedError):  # in the last moment of patience
+        return error.reason in (Reason.CACHE_FULL, Reason.BUSY)
+    return isinstance(error, NoRouteError) and error.is_for_room

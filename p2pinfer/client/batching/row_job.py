@@ -32,7 +32,7 @@ class Replaced:
     """Tokens of the answer that were there before."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class RowJob:
     """One text. It outlives its row: a text that outgrows a row goes on in a longer one."""
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-from p2pinfer.client.batching.room import Room
+from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.errors import PromptTooLongError, UsageError
+from p2pinfer.threads import tell
 from p2pinfer.wire import inference_pb2 as pb
 
 _GROWTH = 4
@@ -59,7 +62,7 @@ class RowPool:
         self._sessions: list[RowSession] = []
         self._waiting: deque[RowJob] = deque()
         self._in_background: deque[RowJob] = deque()
-        self._of: dict[RowJob, RowSession] = {}
+        self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
         self._room = Room(rows=limits.rows, session_tokens=limits.session_tokens)
         self._is_closed = False
@@ -93,14 +96,16 @@ class RowPool:
         for queue in (self._waiting, self._in_background):
             with contextlib.suppress(ValueError):
                 queue.remove(job)
+        self._place()  # those behind it may find room where it did not
+
+    def abandon(self, job: RowJob) -> None:
+        """Cancel a job, soon. Any thread may ask, for readers that have gone without a word."""
+        job.is_cancelled = True
+        tell(self._environment.loop, self.cancel, job)
 
     def session_of(self, job: RowJob) -> RowSession | None:
         """The session that a job is in, or was last."""
         return self._of.get(job)
-
-    def forget(self, job: RowJob) -> None:
-        """The job is over."""
-        self._of.pop(job, None)
 
     def close(self) -> None:
         """Close every session; jobs get a UsageError."""
@@ -126,7 +131,7 @@ class RowPool:
 
     def _session_for(self, job: RowJob) -> RowSession | None:
         """The session to put a job into, opened if need be; None: all rows are taken."""
-        needed = min(len(job.tokens) + self._limits.answer_tokens, self._longest)
+        needed = self._needed(job)
         fitting = [
             session
             for session in self._sessions
@@ -141,14 +146,14 @@ class RowPool:
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
         if any(session.is_opening for session in self._sessions):
             return None  # one after the other: several at once would take room at some hops each
-        if self._sessions and self._room.is_full(self._environment.loop.time()):
+        is_full = bool(self._sessions) and self._room.is_full(self._environment.loop.time())
+        if (is_full or len(self._sessions) >= self._limits.sessions) and not self._end_unused():
             return None
-        if len(self._sessions) >= self._limits.sessions:
-            unused = [session for session in self._sessions if session.submitted == 0]
-            if not unused:
-                return None
-            self._end(min(unused, key=lambda session: session.unused_since))
         return self._opened(needed, job)
+
+    def _needed(self, job: RowJob) -> int:
+        """How long a row has to be for a job."""
+        return min(len(job.tokens) + self._limits.answer_tokens, self._longest)
 
     @property
     def _longest(self) -> int:
@@ -176,7 +181,7 @@ class RowPool:
             opening_seconds=self._room.seconds_for(rows, left=left, has_others=bool(self._sessions)),
             on_room=self._has_room,
             on_outgrown=self._has_outgrown,
-            on_unopened=self._was_not_opened,
+            on_unopened=self._were_not_opened,
         )
         self._sessions.append(session)
         return session
@@ -203,24 +208,34 @@ class RowPool:
         self._waiting.appendleft(job)
         self._place()
 
-    def _was_not_opened(self, job: RowJob, error: Exception, rows: int) -> None:
-        """No servers took a session of so many rows.
-
-        The job waits for a row of another session, or for one with fewer rows, as long as patience lasts.
-        """
-        if job.is_cancelled:
+    def _were_not_opened(self, session: RowSession, jobs: Sequence[RowJob], error: Exception) -> None:
+        """No servers took a session of so many rows: make room, ask for less, or wait."""
+        jobs = [job for job in jobs if not job.is_cancelled]
+        if not jobs:
             return
-        loop, patience = self._environment.loop, self._environment.patience.route
-        again = self._room.refused(error, rows, loop.time())
-        has_others = any(not session.has_failed for session in self._sessions)
-        is_patient = loop.time() - job.waits_since < patience or self._room.asks_for_less(rows, loop.time())
-        if self._is_closed or again is None or not (has_others or is_patient):
-            _end_with(job, error)
-            return
-        self._waiting.appendleft(job)
-        self._place()
-        if again and has_others:
-            loop.call_later(again, self._place)
+        now, rows = self._environment.loop.time(), session.shape.rows
+        others = [other for other in self._sessions if not other.has_failed]
+        longest = max(map(self._needed, jobs))
+        fitting = [other for other in others if other.shape.max_tokens >= longest]
+        again: float | None = 0.0
+        if any(other.free_rows for other in fitting):
+            may_wait = True
+        elif lacks_room(error) and self._end_unused():
+            may_wait = True
+            for job in jobs:
+                job.waits_since = now  # servers need a moment to see that there is room
+        else:
+            again = self._room.refused(error, rows, now)
+            may_wait = bool(fitting if again is None else others) or self._room.asks_for_less(rows, now)
+        for job in reversed(jobs):
+            is_patient = again is not None and now - job.waits_since < self._environment.patience.route
+            if not self._is_closed and (may_wait or is_patient):
+                (self._in_background if job.is_background else self._waiting).appendleft(job)
+            else:
+                _end_with(job, error)
+        # They get rows when the failed session has told of their end there.
+        if again:
+            self._environment.loop.call_later(again, self._place)
 
     def _close_unused(self) -> None:
         """Close sessions that nobody has used for a while, and look again later."""
@@ -233,6 +248,13 @@ class RowPool:
             self._closing = self._environment.loop.call_later(
                 self._limits.unused_seconds / 4, self._close_unused
             )
+
+    def _end_unused(self) -> bool:
+        """Close the session that is unused longest, for the room that it takes. False: all are used."""
+        unused = [session for session in self._sessions if session.submitted == 0]
+        if unused:
+            self._end(min(unused, key=lambda session: session.unused_since))
+        return bool(unused)
 
     def _end(self, session: RowSession) -> None:
         if session in self._sessions:

@@ -52,15 +52,11 @@ class Mender:
         return self._replacements.remember(error, asked)
 
     async def mend(
-        self,
-        chain: Chain,
-        error: HopFailedError | RefusedError | None,
-        *,
-        route_seconds: float | None = None,
+        self, chain: Chain, error: HopFailedError | RefusedError | None, *, seconds: float | None = None
     ) -> None:
         """Splice until the chain is whole. `error` says what is wrong with it; None: it is new.
 
-        `route_seconds` is how long to wait for servers of all layers; None: as long as patience lasts.
+        `seconds` is how long to be patient; None: as long as for any route.
 
         Raises an error that no other route would help against; NoRouteError if layers are missing for too
         long; the last error if patience ends otherwise.
@@ -68,8 +64,7 @@ class Mender:
         replace: PeerId | None = None
         if self._trouble_since is None:
             self._trouble_since = self._network.now()
-        seconds = self._patience.route if route_seconds is None else route_seconds
-        deadline = self._trouble_since + seconds
+        deadline = self._trouble_since + (self._patience.route if seconds is None else seconds)
         asked = [hop.server for hop in chain.hops]
         while True:
             if error is not None:
@@ -81,7 +76,7 @@ class Mender:
             for hop in lost:
                 hop.failure = hop.failure or error  # it stays lost if this attempt fails as well
                 await chain.drop(hop)
-            route = asked = await self._find_route(chain, lost, deadline, seconds)
+            route = asked = await self._find_route(chain, lost, deadline)
             try:
                 await self._rebuild(chain, route, lost)
                 break
@@ -107,9 +102,7 @@ class Mender:
         if lost:
             self._replacements.count(splice)
 
-    async def _find_route(
-        self, chain: Chain, lost: Sequence[Hop], deadline: float, seconds: float
-    ) -> list[HopServer]:
+    async def _find_route(self, chain: Chain, lost: Sequence[Hop], deadline: float) -> list[HopServer]:
         """Find the best route; wait until `deadline` for missing layers to appear."""
         while True:
             left = [hop for hop in chain.hops if hop not in lost and hop.failure is None]
@@ -121,7 +114,7 @@ class Mender:
                     raise last from error
                 if self._network.now() + POLL_SECONDS > deadline:
                     known = f"{error}: {error.reason}" if error.reason else str(error)
-                    waited = f"{known} (waited {seconds:.0f} s; `timeout` sets how long)"
+                    waited = f"{known} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
                     raise NoRouteError(
                         await self._explain(waited, error),
                         error.missing,

@@ -47,7 +47,8 @@ class TextModel:
         """None where the model has none, or one that can't be read."""
         self._remote = remote
         self._embedder = Embedder(remote)
-        self._pool = remote.pool(asyncio.get_running_loop(), limits)
+        self._loop = asyncio.get_running_loop()
+        self._pool = remote.pool(self._loop, limits)
 
     @classmethod
     async def open(
@@ -123,6 +124,10 @@ class TextModel:
         Raises UsageError for what can't be asked, PromptTooLongError if the prompt leaves no room for an
         answer, and what the request's constraint raises.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "a model answers in the event loop that opened it: open another one for this loop"
+            )
         prompt = list(request.prompt)
         if not prompt:
             raise UsageError("the prompt has no tokens: give it at least one")

@@ -81,6 +81,30 @@ def test_while_a_step_is_under_way_a_few_rows_wait_for_others():
     assert len(next_step(table, decodes=0, depth=3).parts) == 1  # but nothing else is under way
 
 
+def test_however_many_readers_there_are_a_new_prompt_gets_between_their_steps():
+    """Steps of readers are under way all the time, and theirs are no prompt's tokens."""
+    table = RowTable(8)
+    decoding(table, *([index] for index in range(7)))
+    prompt = table.begin(job(range(100, 500)))
+    under_way: list[RowStep] = []
+    for _ in range(40):
+        while True:
+            step = next_step(
+                table,
+                decodes=sum(one.kind is StepKind.DECODE for one in under_way),
+                prompt_tokens=sum(one.prompt_tokens for one in under_way),
+                max_tokens=128,
+            )
+            if step is None:
+                break
+            under_way.append(step)
+        assert sum(one.prompt_tokens for one in under_way) <= 128
+        for part in table.answered(under_way.pop(0)):
+            if part.is_last and part.row is not prompt:
+                grow(part.row, 7)
+    assert prompt.done == 400
+
+
 def test_new_prompts_go_between_the_steps_of_readers_one_piece_at_a_time():
     table = RowTable(2)
     (reader,) = decoding(table, [1, 2])
@@ -155,6 +179,69 @@ def test_an_answer_for_a_job_that_is_over_says_nothing_of_the_next_one():
     assert spans(later) == [(0, 2, 3, True)]  # what was sent before it is there when it comes
     table.answered(later)
     assert table.held() == [[1, 2, 9]]
+
+
+def test_what_a_text_that_nobody_waits_for_has_sent_is_there_for_the_next_one():
+    table = RowTable(1)
+    table.begin(job([1, 2, 3]))
+    step = next_step(table)
+    table.end(table.rows[0])
+    assert table.answered(step) == []
+    assert table.held() == [[1, 2, 3]]
+
+
+def test_when_hops_are_new_what_was_not_counted_as_held_is_sent_to_them():
+    table = RowTable(1)
+    table.begin(job([1, 2, 3]))
+    step = next_step(table)
+    table.end(table.rows[0])
+    table.begin(job([1, 2, 9]))
+    table.answered(step)  # nothing is under way any more, and hops may change
+    assert table.held() == [[]]
+    table.send_again()
+    assert spans(next_step(table)) == [(0, 0, 3, True)]
+    assert table.rows[0].job.cached_tokens == 0
+
+
+def test_when_the_servers_have_lost_all_nothing_of_a_new_prompt_counts_as_cached():
+    table = RowTable(1)
+    (row,) = decoding(table, [1, 2, 3, 4])
+    table.end(row)
+    table.begin(again := job([1, 2, 3, 4, 5]))
+    assert again.cached_tokens == 4
+    table.forget()
+    assert again.cached_tokens == 0
+    assert spans(next_step(table)) == [(0, 0, 5, True)]
+
+
+def test_when_the_first_of_many_that_begin_alike_is_given_up_the_next_is_computed_and_copied():
+    table = RowTable(4)
+    prompt = list(range(100))
+    rows = [table.begin(job([*prompt, end])) for end in range(4)]
+    table.end(rows[0])
+    assert spans(next_step(table)) == [(1, 0, 101, True)]
+    assert [(fork.row, fork.source) for fork in next_step(table).forks] == [(2, 1), (3, 1)]
+
+
+def test_two_rows_never_wait_for_each_other():
+    """The first text is given up, and its row gets one that would copy from the row that waits for it."""
+    table = RowTable(2)
+    first = table.begin(job([*range(100), 7]))
+    second = table.begin(job([*range(100), 8]))
+    table.end(first)
+    table.begin(job([*range(100), 9]))
+    assert spans(next_step(table)) == [(second.index, 0, 101, True)]
+    assert [(fork.row, fork.source) for fork in next_step(table).forks] == [(first.index, second.index)]
+
+
+def test_a_text_that_moves_to_another_row_still_says_how_much_of_its_prompt_was_cached():
+    table = RowTable(2)
+    decoding(table, range(100))
+    moved = job(range(50), answered=0)
+    moved.tokens += range(50, 90)
+    table.begin(moved)
+    assert next_step(table).kind is StepKind.FORK
+    assert moved.cached_tokens == 0
 
 
 def test_after_a_failure_what_was_not_answered_is_sent_again():
@@ -240,21 +327,26 @@ def test_a_copy_that_was_not_answered_is_made_again_after_a_failure():
     rows=st.integers(1, 4),
     max_tokens=st.integers(1, 16),
     fails=st.lists(st.booleans(), max_size=40),
+    gives_up=st.lists(st.integers(0, 9), max_size=60),
     data=st.data(),
 )
 def test_whatever_happens_every_token_is_computed_once_in_order_before_scores_come(
-    prompts, rows, max_tokens, fails, data
+    prompts, rows, max_tokens, fails, gives_up, data
 ):
     """A model that knows the tokens of each row by the steps alone sees exactly what the texts have."""
     table = RowTable(rows)
     servers: list[list[int]] = [[] for _ in range(rows)]
     waiting, ended, under_way = list(prompts), 0, []
-    failures = iter(fails)
+    failures, given_up = iter(fails), iter(gives_up)
     for _ in range(5000):
         while waiting and any(row.job is None for row in table.rows):
             table.begin(job(waiting.pop()))
+        if (index := next(given_up, rows)) < rows and table.rows[index].job is not None:
+            table.end(table.rows[index])
+            ended += 1
         decodes = sum(step.kind is StepKind.DECODE for step, _ in under_way)
-        step = next_step(table, decodes=decodes, max_tokens=max_tokens)
+        ahead = sum(step.prompt_tokens for step, _ in under_way)
+        step = next_step(table, decodes=decodes, prompt_tokens=ahead, max_tokens=max_tokens)
         if step is not None:
             seen = []
             for fork in step.forks:
@@ -275,6 +367,8 @@ def test_whatever_happens_every_token_is_computed_once_in_order_before_scores_co
                 table.send_again()
                 continue
             valid = table.answered(step)
+            for held, there in zip(table.held(), servers, strict=True):
+                assert there[: len(held)] == held
             for part, tokens in zip(step.parts, seen, strict=False):
                 if part in valid and part.is_last:
                     assert tokens == part.row.job.tokens
@@ -283,6 +377,8 @@ def test_whatever_happens_every_token_is_computed_once_in_order_before_scores_co
                         ended += 1
                     else:
                         grow(part.row, data.draw(st.integers(0, 2)))
-        else:
+        elif not waiting and not table.active:
             break
+        else:
+            assert any(row.job is None for row in table.rows), "a text waits for ever"
     assert (ended, waiting, table.active) == (len(prompts), [], [])
