@@ -166,7 +166,7 @@ async def test_where_servers_are_full_a_session_of_one_row_is_tried_before_the_t
             assert await jobs.text(PROMPTS[0], 4) == expected
     async with fake_swarm(THREE, cache_tokens=300) as swarm, opened(swarm, max_tokens=256):
         async with jobs_in(swarm, route=0.2) as jobs:
-            with pytest.raises((NoRouteError, RefusedError), match="no room|are free"):
+            with pytest.raises((NoRouteError, RefusedError), match=r"no room|are free"):
                 await jobs.text(PROMPTS[0], 4)
 
 
