@@ -11,16 +11,17 @@ from typing import Any, Literal
 from p2pinfer.gateway.problems.errors import ApiError, refused_field
 from p2pinfer.gateway.serving.conversation import template_messages, template_tools, with_described_tools
 from p2pinfer.gateway.serving.message_reader import MessageReader, PlainReader
-from p2pinfer.gateway.serving.served_model import ServedModel
+from p2pinfer.gateway.serving.served_model import LONG_CHARACTERS, ServedModel
 from p2pinfer.gateway.serving.work import Manner, Work, text_requests
 from p2pinfer.gateway.shapes.formats import Schema
-from p2pinfer.gateway.shapes.messages import Message
+from p2pinfer.gateway.shapes.messages import Message, text_of
 from p2pinfer.gateway.shapes.sampling import SamplingFields
 from p2pinfer.model.grammar.constraint import CompiledGrammar
 from p2pinfer.model.grammar.schemas import ANY_OBJECT, read_schema
 from p2pinfer.model.grammar.tools.call_grammar import call_grammar
 from p2pinfer.model.grammar.tools.call_reader import CallReader
 from p2pinfer.model.grammar.tools.tool import CheckedTools, ToolChoice, ToolDefinition, read_tools
+from p2pinfer.model.text.quoting import rendered_parts
 
 _LONG_MESSAGES = 200
 """More are rendered in a thread."""
@@ -55,7 +56,7 @@ async def chat_work(model: ServedModel, ask: ChatAsk) -> Work:
             f"'{ask.form_param}' isn't supported beside tools that the model may call or not: "
             "set 'tool_choice' to 'none' or 'required'",
         )
-    prompt = await model.encode(await _rendered(model, ask, tools), add_special_tokens=False)
+    prompt = await model.encode(*await _rendered(model, ask, tools), add_special_tokens=False)
     constraint = await _constraint(model, ask, tools)
     manner = Manner(
         fields=ask.fields,
@@ -74,7 +75,7 @@ async def chat_work(model: ServedModel, ask: ChatAsk) -> Work:
     )
 
 
-async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> str:
+async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> list[str]:
     template = model.text.chat_template
     if template is None:
         raise ApiError(
@@ -90,8 +91,11 @@ async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None
         shown = template_tools(tools.all)
     elif tools is not None:
         messages = with_described_tools(messages, tools.all, must_call=ask.choice.must_call)
-    render = partial(template.render, messages, tools=shown)
-    return render() if len(messages) < _LONG_MESSAGES else await asyncio.to_thread(render)
+    render = partial(rendered_parts, template, model.text.tokenizer.special_texts, messages, shown)
+    said = "".join(text_of(message.content) for message in ask.messages)
+    await model.refuse_far_too_long(said)
+    is_long = len(messages) >= _LONG_MESSAGES or len(said) >= LONG_CHARACTERS
+    return await asyncio.to_thread(render) if is_long else render()
 
 
 async def _constraint(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> CompiledGrammar | None:
