@@ -15,11 +15,9 @@ MOST_HEAD_BYTES = 64 << 10
 """Of the first line and the headers of a request."""
 
 REQUEST_SECONDS = 60.0
-"""A request is there as a whole after this time, its body too; the first one since the connection was made."""
+"""A request is there as a whole after this time, its body too; the first since the connection."""
 
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-)
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from p2pinfer.gateway.problems.errors import ApiError, refused_field
 from p2pinfer.gateway.serving.conversation import template_messages, template_tools, with_described_tools
 from p2pinfer.gateway.serving.message_reader import MessageReader, PlainReader
-from p2pinfer.gateway.serving.served_model import LONG_CHARACTERS, ServedModel
+from p2pinfer.gateway.serving.served_model import ServedModel
 from p2pinfer.gateway.serving.work import Manner, Work, text_requests
 from p2pinfer.gateway.shapes.formats import Schema
 from p2pinfer.gateway.shapes.messages import Message, text_of
@@ -22,9 +22,6 @@ from p2pinfer.model.grammar.tools.call_grammar import call_grammar
 from p2pinfer.model.grammar.tools.call_reader import CallReader
 from p2pinfer.model.grammar.tools.tool import CheckedTools, ToolChoice, ToolDefinition, read_tools
 from p2pinfer.model.text.quoting import rendered_parts
-
-_LONG_MESSAGES = 200
-"""More are rendered in a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +88,10 @@ async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None
         shown = template_tools(tools.all)
     elif tools is not None:
         messages = with_described_tools(messages, tools.all, must_call=ask.choice.must_call)
-    render = partial(rendered_parts, template, model.text.tokenizer.special_texts, messages, shown)
-    said = "".join(text_of(message.content) for message in ask.messages)
-    await model.refuse_far_too_long(said)
-    is_long = len(messages) >= _LONG_MESSAGES or len(said) >= LONG_CHARACTERS
-    return await asyncio.to_thread(render) if is_long else render()
+    await model.refuse_far_too_long("".join(text_of(message.content) for message in ask.messages))
+    # In a thread: a stranger's template may take seconds before its budget ends.
+    special = model.text.tokenizer.special_texts
+    return await asyncio.to_thread(rendered_parts, template, special, messages, shown)
 
 
 async def _constraint(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> CompiledGrammar | None:

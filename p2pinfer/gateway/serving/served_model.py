@@ -16,9 +16,6 @@ from p2pinfer.gateway.serving.served_text import ServedText
 from p2pinfer.model.grammar.tools.choice import choose_style
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 
-LONG_CHARACTERS = 20_000
-"""Longer texts are worked on in a thread: a million characters take some seconds."""
-
 _LOOK_CHARACTERS_PER_TOKEN = 8
 """Of a text with more characters than this for each token of the context, a beginning is looked at first."""
 
@@ -96,15 +93,13 @@ class ServedModel:
         """The tokens of the parts of a text, each by itself.
 
         Raises UsageError for half a character, and PromptTooLongError if there are far too many tokens.
+        In a thread, since long texts take a second, and a tokenizer that a stranger made may take any time.
         """
-        if sum(map(len, parts)) < LONG_CHARACTERS:
-            return self._encoded(parts, add_special_tokens)
         return await asyncio.to_thread(self._encoded, parts, add_special_tokens)
 
     async def refuse_far_too_long(self, text: str) -> None:
         """Raise PromptTooLongError for a text of far too many tokens, before more is done with it."""
-        if len(text) >= LONG_CHARACTERS:
-            await asyncio.to_thread(self._look_at_beginning, text)
+        await asyncio.to_thread(self._look_at_beginning, text)
 
     def _encoded(self, parts: Sequence[str], add_special_tokens: bool) -> list[int]:
         tokens: list[int] = []
