@@ -26,6 +26,7 @@ from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.memory import return_memory
 from p2pinfer.model.sampling.text_state import TextState
 from p2pinfer.model.text.chat_template import ChatTemplate
+from p2pinfer.model.text.quoting import rendered_parts
 from p2pinfer.model.text.tokenizer import Tokenizer
 from p2pinfer.threads import in_thread
 
@@ -170,11 +171,13 @@ class TextModel:
     ) -> list[int]:
         """The prompt for a chat, by the model's own template. Raises UsageError if it has none.
 
+        Special tokens that messages spell are only texts.
         Raises ModelError and UsageError as `ChatTemplate.render`.
         """
         if self.chat_template is None:
             raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
-        return self.tokenizer.encode(self.chat_template.render(messages, tools), add_special_tokens=False)
+        parts = rendered_parts(self.chat_template, self.tokenizer.special_texts, messages, tools)
+        return [token for part in parts for token in self.tokenizer.encode(part, add_special_tokens=False)]
 
     @property
     def is_for_embeddings(self) -> bool:
