@@ -12,15 +12,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.client.batching.row_job import RowJob
-from p2pinfer.client.chain.prefill import MAX_TOKENS_AHEAD, PREFILL_STEP_TOKENS, common_prefix
+from p2pinfer.client.chain.prefill import (
+    FAR_STEP_TOKENS,
+    MAX_TOKENS_AHEAD,
+    PREFILL_STEP_TOKENS,
+    common_prefix,
+)
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Fork
 
 _WORTH_A_COPY = 32
 """A copy saves the computing of so many tokens, or isn't made: it is a step of its own."""
 
-_TOKENS_AHEAD_OF_READERS = PREFILL_STEP_TOKENS
-"""How much of new prompts is under way while other rows are being decoded: their next tokens come behind."""
+_PIECE_BESIDE_READERS = 32
+"""How much of new prompts is in one step while other rows are being decoded: their next tokens come behind.
+Pieces of 128 tokens let readers wait twice as long, and no prompt was done sooner (SmolLM2-135M, three peers
+on two cores)."""
+
+_AHEAD_OF_READERS = 2 * _PIECE_BESIDE_READERS
+"""How much of new prompts is under way meanwhile."""
+
+_FAR_AHEAD_OF_READERS = 4 * FAR_STEP_TOKENS
+"""The same over slow links, where pieces spend their time on the way and not at the hops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +188,11 @@ class RowTable:
                 StepKind.DECODE,
                 [Part(row, row.number, row.sent, row.sent + 1, True) for row in ready[:max_tokens]],
             )
-        ahead = _TOKENS_AHEAD_OF_READERS if decoding else MAX_TOKENS_AHEAD
-        room = min(PREFILL_STEP_TOKENS, max_tokens)
+        if decoding:
+            room = min(_PIECE_BESIDE_READERS, max_tokens)
+            ahead = _AHEAD_OF_READERS if max_tokens > FAR_STEP_TOKENS else _FAR_AHEAD_OF_READERS
+        else:
+            room, ahead = min(PREFILL_STEP_TOKENS, max_tokens), MAX_TOKENS_AHEAD
         if prompt_tokens and prompt_tokens + room > ahead:
             return None
         parts: list[Part] = []

@@ -98,21 +98,24 @@ def test_however_many_readers_there_are_a_new_prompt_gets_between_their_steps():
             if step is None:
                 break
             under_way.append(step)
-        assert sum(one.prompt_tokens for one in under_way) <= 128
+        assert sum(one.prompt_tokens for one in under_way) <= 64
         for part in table.answered(under_way.pop(0)):
             if part.is_last and part.row is not prompt:
                 grow(part.row, 7)
     assert prompt.done == 400
 
 
-def test_new_prompts_go_between_the_steps_of_readers_one_piece_at_a_time():
+def test_new_prompts_go_between_the_steps_of_readers_in_small_pieces_few_at_a_time():
     table = RowTable(2)
     (reader,) = decoding(table, [1, 2])
     table.begin(job(range(300)))
 
     assert next_step(table).kind is StepKind.DECODE
-    assert spans(next_step(table, decodes=1, prompt_tokens=0)) == [(1, 0, 128, False)]
-    assert next_step(table, decodes=1, prompt_tokens=129) is None
+    assert spans(next_step(table, decodes=1)) == [(1, 0, 32, False)]
+    assert spans(next_step(table, decodes=1, prompt_tokens=32)) == [(1, 32, 64, False)]
+    assert next_step(table, decodes=1, prompt_tokens=64) is None
+    assert spans(next_step(table, decodes=1, prompt_tokens=96, max_tokens=32)) == [(1, 64, 96, False)]
+    assert next_step(table, decodes=1, prompt_tokens=128, max_tokens=32) is None
     assert reader.is_decoding
 
 
