@@ -111,7 +111,11 @@ class _Visit(Generic[_T]):
         self._done.acquire()
 
     def wait(self, thread: threading.Thread) -> _T:
-        self._loop.call_soon_threadsafe(self._start)
+        try:
+            self._loop.call_soon_threadsafe(self._start)
+        except RuntimeError as error:  # closed
+            self._work.close()
+            raise LoopGoneError from error
         try:
             while not self._done.acquire(timeout=_LOOK_SECONDS):
                 if not thread.is_alive():

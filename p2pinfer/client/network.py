@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import random
 import threading
 import weakref
@@ -73,6 +74,7 @@ class Network:
         """The sessions' chains, which end before the network does. For the event loop."""
         self._stack = AsyncExitStack()
         self._closing = False
+        self._process = os.getpid()
         self._thread.start()
         try:
             self.swarm = self._run(self._stack.enter_async_context(join(identity)))
@@ -131,6 +133,8 @@ class Network:
         if self._closing:
             return
         self._closing = True
+        if os.getpid() != self._process:
+            return  # a child of a fork has no such thread; what it would close is its parent's
         try:
             if self._thread.is_alive():
                 self._run(self._leave())

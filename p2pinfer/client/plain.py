@@ -21,12 +21,15 @@ from p2pinfer.client.texts.text_model import TextModel
 from p2pinfer.errors import UsageError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.sampling.options import SamplingOptions
-from p2pinfer.threads import run_in_loop
+from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.threads import LoopGoneError, run_in_loop, tell
 
 T = TypeVar("T")
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
 """A text, token ids, or the messages of a chat: `[{"role": "user", "content": "Hi"}]`."""
+
+_CLOSED = "this client was closed: open another one"
 
 GREEDY = SamplingOptions(temperature=0.0)
 
@@ -80,6 +83,7 @@ class PlainClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="p2pinfer-plain", daemon=True)
         self._thread.start()
         self._is_closed = False
+        self._process = os.getpid()
         try:
             self.model = self._run(
                 TextModel.open(
@@ -114,6 +118,8 @@ class PlainClient:
         if self._is_closed:
             return
         self._is_closed = True
+        if os.getpid() != self._process:
+            return  # a child of a fork has no such thread; what it would close is its parent's
         try:
             self._run(self.model.close())
         finally:
@@ -179,16 +185,29 @@ class PlainClient:
         return self.model.chat_tokens([part for part in prompt if isinstance(part, Mapping)])
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if os.getpid() != self._process:
+            work.close()
+            raise UsageError("this client is the parent's: after a fork, the child has to open its own")
         if not self._thread.is_alive():
             work.close()
-            raise UsageError("this client was closed: open another one")
-        return run_in_loop(self._loop, self._thread, work)
+            raise UsageError(_CLOSED)
+        try:
+            return run_in_loop(self._loop, self._thread, work)
+        except (LoopGoneError, asyncio.CancelledError) as error:  # closed meanwhile
+            raise UsageError(_CLOSED) from error
 
     def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with contextlib.suppress(LoopGoneError):
+            run_in_loop(self._loop, self._thread, _end_tasks())
+        tell(self._loop, self._loop.stop)
         self._thread.join(timeout=10)
         if not self._thread.is_alive():
             self._loop.close()
+
+
+async def _end_tasks() -> None:
+    """Threads that still wait get an error, instead of waiting for a loop that has ended."""
+    await cancel_and_wait(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
 
 async def _begun(model: TextModel, request: TextRequest) -> Text:

@@ -9,6 +9,7 @@ from p2pinfer.gateway.answering.choices import Usage
 
 _FIRST_TOKEN_SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)
 _SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+_LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5)
 
 
 class Metrics:
@@ -51,6 +52,12 @@ class Metrics:
             ("model",),
             registry=self._registry,
         )
+        self._lag = Histogram(
+            "p2pinfer_gateway_loop_lag_seconds",
+            "How late the event loop was, looked at ten times a second.",
+            buckets=_LAG_SECONDS,
+            registry=self._registry,
+        )
 
     def begun(self, model: str) -> None:
         """A request waits for its first token."""
@@ -81,6 +88,10 @@ class Metrics:
     def refused(self, endpoint: str, status: int) -> None:
         """A request was refused before it reached a model."""
         self._requests.labels(endpoint, "", str(status)).inc()
+
+    def loop_was_late(self, seconds: float) -> None:
+        """The event loop did something so long after it was due."""
+        self._lag.observe(seconds)
 
     def text(self) -> tuple[bytes, str]:
         """The body and its content type."""

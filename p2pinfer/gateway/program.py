@@ -12,6 +12,7 @@ from p2pinfer.command_line.output import say
 from p2pinfer.gateway.access.key_file import KeyFile
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
+from p2pinfer.gateway.loop_lag import watch_loop
 from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.serving.registry import Models
@@ -73,4 +74,8 @@ async def serve(
             most_connections=config.request_limit + _SPARE_CONNECTIONS,
         )
         ready()
-        await first_of(server.serve_until_cancelled(listener), opener.look_forever())
+        await first_of(
+            server.serve_until_cancelled(listener),
+            opener.look_forever(),
+            watch_loop(app.state.gateway.metrics.loop_was_late),
+        )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from p2pinfer.http.bounded_protocol import BoundedHttp
 from p2pinfer.tasks import undisturbed
 
 MOST_CONNECTIONS = 2_000
@@ -45,6 +46,7 @@ class WebServer(uvicorn.Server):
                 log_level="warning",
                 server_header=False,
                 lifespan="on",
+                http=BoundedHttp,
                 ws="none",
                 limit_concurrency=most_connections,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,

@@ -19,6 +19,10 @@ from p2pinfer.model.quantization import Int8Rows, RowScales, dequantize_rows
 
 Logits = NDArray[np.float32]
 
+_ROWS_AT_ONCE = 64
+"""Embeddings that are read before the file's pages are given back. Linux maps 64 KiB around each, so that a
+small model's whole file would soon count as memory of the client."""
+
 
 class ClientEnds:
     """Embeddings, final norm and head of one model. Make one with `load`; threads may share it."""
@@ -33,6 +37,7 @@ class ClientEnds:
     ) -> None:
         self._recipe = recipe
         self._rows, self._scales = embeddings
+        self._rows_read = 0  # since the pages were given back
         self._head = head
         self._norm_weight = norm_weight + np.float32(1) if recipe.norm == "rms_plus_one" else norm_weight
         self._norm_bias = norm_bias
@@ -68,10 +73,22 @@ class ClientEnds:
         """
         if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
             raise UsageError(f"token ids run from 0 to {self.vocab_size - 1}; use the model's own tokenizer")
-        hidden = dequantize_rows(self._rows[ids], self._scales[ids])
+        hidden = dequantize_rows(self._taken(ids), self._scales[ids])
         if self._recipe.embedding_scale != 1.0:
             hidden *= np.float32(self._recipe.embedding_scale)
         return hidden
+
+    def _taken(self, ids: NDArray[np.int64]) -> Int8Rows:
+        """Embeddings as they are stored, [tokens, hidden_size]."""
+        taken = np.empty((len(ids), self._rows.shape[1]), self._rows.dtype)
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            some = ids[start : start + _ROWS_AT_ONCE]
+            taken[start : start + len(some)] = self._rows[some]
+            self._rows_read += len(some)
+            if self._rows_read >= _ROWS_AT_ONCE:
+                self._rows_read = 0
+                let_pages_go(self._rows)
+        return taken
 
     def logits(self, hidden: Hidden) -> Logits:
         """Scores [tokens, vocab_size] for the last layer's activations [tokens, hidden_size]."""

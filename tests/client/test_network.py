@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -130,3 +132,19 @@ async def test_a_thread_that_waits_for_servers_is_told_when_another_closes_the_n
     assert isinstance(error, UsageError)
     assert "was closed" in str(error)
     assert error.rows == [PROMPT]
+
+
+async def test_a_child_of_a_fork_that_closes_the_network_leaves_its_parents_alone():
+    """It has the parent's sockets, but not the thread that uses them."""
+    async with fake_swarm(THREE) as swarm:
+
+        def work(network: Network) -> None:
+            child = os.fork()
+            if child == 0:
+                network.close()
+                os._exit(0)
+            os.waitpid(child, 0)
+            decode(session_of(network), PROMPT, 2)
+            network.run(asyncio.wait_for(asyncio.sleep(0), 5))
+
+        await in_client(swarm, work)

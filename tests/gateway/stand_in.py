@@ -53,6 +53,7 @@ class StandInTokenizer:
     def __init__(self) -> None:
         self.backend = byte_tokenizer()
         self.end = self.backend.token_to_id("<|im_end|>")
+        self.special_texts = frozenset(SPECIAL)
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Its bytes, with special tokens where the text has them."""

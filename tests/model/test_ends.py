@@ -11,6 +11,7 @@ import pytest
 
 from p2pinfer.errors import StoreError, UsageError
 from p2pinfer.model.ends import ClientEnds
+from p2pinfer.model.families import ends_recipe
 from p2pinfer.model.int8_matrix import TorchInt8Matrix, int8_matrix
 from p2pinfer.model.layer_store.names import ENDS_FILE
 from p2pinfer.model.layer_store.store import LayerStore
@@ -42,6 +43,41 @@ def test_only_the_config_and_the_ends_are_opened(tmp_path: Path):
     watching = False
 
     assert set(opened) == {"manifest.json", "config.json", ENDS_FILE}
+
+
+def test_many_tokens_at_once_have_the_embeddings_that_each_has_alone(tmp_path: Path):
+    ends = ClientEnds.load(tiny_store(tmp_path, "llama"))
+    ids = random_ids(300)
+    together = ends.embed(ids)
+    assert together.shape[0] == 300
+    assert np.array_equal(
+        together, np.concatenate([ends.embed(ids[place : place + 1]) for place in range(300)])
+    )
+    assert ends.embed(ids[:0]).shape == (0, together.shape[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_embeddings_that_were_read_don_t_stay_in_memory(tmp_path: Path):
+    """Of 100 MB of embeddings, every page is touched; few stay."""
+    recipe = ends_recipe(tiny_store(tmp_path, "llama").config_fields)
+    file, width = tmp_path / "rows", 2048
+    rows = np.memmap(file, np.int8, "w+", shape=(50_000, width))
+    head = quantize_rows(np.ones((4, width), np.float32))
+    norm = np.ones(width, np.float32)
+    ends = ClientEnds(recipe, (rows, np.ones(len(rows), np.float32)), int8_matrix(*head), norm, None)
+    ends.embed(np.arange(0, len(rows), 2))
+    assert _resident_bytes(file) < 10_000_000
+
+
+def _resident_bytes(file: Path) -> int:
+    """How much of a mapped file counts as memory of this process."""
+    total, is_it = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.split()[0].count("-") == 1 and ":" not in line.split()[0]:
+            is_it = line.endswith(str(file))
+        elif is_it and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
 
 
 def test_a_token_id_that_the_model_lacks_is_refused(tmp_path: Path):

@@ -32,7 +32,7 @@ class Replaced:
     """Tokens of the answer that were there before."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class RowJob:
     """One text. It outlives its row: a text that outgrows a row goes on in a longer one."""
 
@@ -46,6 +46,9 @@ class RowJob:
 
     tokens: list[int] = field(default_factory=list)
     """The prompt and the answer so far."""
+
+    waits_since: float = 0.0
+    """When it began to wait for a row, on its loop's clock."""
 
     cached_tokens: int = 0
     """Tokens of the prompt that the servers had already."""

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
+from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
-from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
+from p2pinfer.errors import PromptTooLongError, UsageError
+from p2pinfer.threads import tell
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.status import Reason
 
 _GROWTH = 4
 """How much longer rows of the next length are."""
-
-_FULL_SECONDS = 5.0
-"""After the swarm had no room for one more session, none is tried for so long while there are others."""
-
-_FEWER_SECONDS = 60.0
-"""After servers were too small for a session, those after it have fewer rows for so long."""
 
 _WORTH_KEEPING = 16
 """So many tokens that a free row has already make a session better than another."""
@@ -65,10 +62,9 @@ class RowPool:
         self._sessions: list[RowSession] = []
         self._waiting: deque[RowJob] = deque()
         self._in_background: deque[RowJob] = deque()
-        self._of: dict[RowJob, RowSession] = {}
+        self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
-        self._full_until = 0.0
-        self._most_rows = limits.rows
+        self._room = Room(rows=limits.rows, session_tokens=limits.session_tokens)
         self._is_closed = False
 
     @property
@@ -90,6 +86,7 @@ class RowPool:
         """Take a job. It gets a row at once if one is free. Raises UsageError after `close`."""
         if self._is_closed:
             raise UsageError(CLOSED)
+        job.waits_since = self._environment.loop.time()
         (self._in_background if job.is_background else self._waiting).append(job)
         self._place()
 
@@ -99,14 +96,16 @@ class RowPool:
         for queue in (self._waiting, self._in_background):
             with contextlib.suppress(ValueError):
                 queue.remove(job)
+        self._place()  # those behind it may find room where it did not
+
+    def abandon(self, job: RowJob) -> None:
+        """Cancel a job, soon. Any thread may ask, for readers that have gone without a word."""
+        job.is_cancelled = True
+        tell(self._environment.loop, self.cancel, job)
 
     def session_of(self, job: RowJob) -> RowSession | None:
         """The session that a job is in, or was last."""
         return self._of.get(job)
-
-    def forget(self, job: RowJob) -> None:
-        """The job is over."""
-        self._of.pop(job, None)
 
     def close(self) -> None:
         """Close every session; jobs get a UsageError."""
@@ -132,7 +131,7 @@ class RowPool:
 
     def _session_for(self, job: RowJob) -> RowSession | None:
         """The session to put a job into, opened if need be; None: all rows are taken."""
-        needed = min(len(job.tokens) + self._limits.answer_tokens, self._longest)
+        needed = self._needed(job)
         fitting = [
             session
             for session in self._sessions
@@ -147,38 +146,42 @@ class RowPool:
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
         if any(session.is_opening for session in self._sessions):
             return None  # one after the other: several at once would take room at some hops each
-        if self._environment.loop.time() < self._full_until and self._sessions:
+        is_full = bool(self._sessions) and self._room.is_full(self._environment.loop.time())
+        if (is_full or len(self._sessions) >= self._limits.sessions) and not self._end_unused():
             return None
-        if len(self._sessions) >= self._limits.sessions:
-            unused = [session for session in self._sessions if session.submitted == 0]
-            if not unused:
-                return None
-            self._end(min(unused, key=lambda session: session.unused_since))
-        return self._opened(needed)
+        return self._opened(needed, job)
+
+    def _needed(self, job: RowJob) -> int:
+        """How long a row has to be for a job."""
+        return min(len(job.tokens) + self._limits.answer_tokens, self._longest)
 
     @property
     def _longest(self) -> int:
         return self._environment.manifest.max_positions
 
-    def _opened(self, needed: int) -> RowSession:
+    def _opened(self, needed: int, job: RowJob) -> RowSession:
+        """A session with rows of so many tokens, for a job first."""
         length = min(self._limits.shortest_row, self._longest)
         while length < needed:
             length = min(length * _GROWTH, self._longest)
-        manifest = self._environment.manifest
+        now, manifest = self._environment.loop.time(), self._environment.manifest
+        rows = self._room.rows_for(self.waiting + self.running, length=length, now=now)
         shape = SessionShape(
             model=manifest.hash,
             hidden_size=manifest.hidden_size,
-            rows=max(1, min(self._most_rows, self._limits.session_tokens // length)),
+            rows=rows,
             max_tokens=length,
             wire_dtype=self._wire_dtype,
             aim=self._aim,
         )
+        left = max(0.0, self._environment.patience.route - (now - job.waits_since))
         session = RowSession(
             self._environment,
             shape,
+            opening_seconds=self._room.seconds_for(rows, left=left, has_others=bool(self._sessions)),
             on_room=self._has_room,
             on_outgrown=self._has_outgrown,
-            on_unopened=self._was_not_opened,
+            on_unopened=self._were_not_opened,
         )
         self._sessions.append(session)
         return session
@@ -201,36 +204,38 @@ class RowPool:
             name = self._environment.manifest.name
             _end_with(job, PromptTooLongError(f"{name} takes at most {self._longest} tokens"))
             return
+        job.waits_since = self._environment.loop.time()
         self._waiting.appendleft(job)
         self._place()
 
-    def _was_not_opened(self, job: RowJob, error: Exception, rows: int) -> None:
-        """No server had room for a session of so many rows.
-
-        The job waits for a row of the others, if there is one; else a session with fewer rows is tried.
-        """
-        loop = self._environment.loop
-        others = [session for session in self._sessions if not session.has_failed]
-        if job.is_cancelled:
+    def _were_not_opened(self, session: RowSession, jobs: Sequence[RowJob], error: Exception) -> None:
+        """No servers took a session of so many rows: make room, ask for less, or wait."""
+        jobs = [job for job in jobs if not job.is_cancelled]
+        if not jobs:
             return
-        if self._is_closed or not isinstance(error, NoRouteError | RefusedError | HopFailedError):
-            _end_with(job, error)
-        elif others:
-            self._full_until = loop.time() + _FULL_SECONDS
-            self._waiting.appendleft(job)
-            self._place()
-            loop.call_later(_FULL_SECONDS, self._place)
-        elif (fewer := _fewer_rows(error, rows)) is not None:
-            if fewer < self._most_rows:
-                self._most_rows = fewer
-                loop.call_later(_FEWER_SECONDS, self._try_all_rows_again)
-            self._waiting.appendleft(job)
-            self._place()
+        now, rows = self._environment.loop.time(), session.shape.rows
+        others = [other for other in self._sessions if not other.has_failed]
+        longest = max(map(self._needed, jobs))
+        fitting = [other for other in others if other.shape.max_tokens >= longest]
+        again: float | None = 0.0
+        if any(other.free_rows for other in fitting):
+            may_wait = True
+        elif lacks_room(error) and self._end_unused():
+            may_wait = True
+            for job in jobs:
+                job.waits_since = now  # servers need a moment to see that there is room
         else:
-            _end_with(job, error)
-
-    def _try_all_rows_again(self) -> None:
-        self._most_rows = self._limits.rows
+            again = self._room.refused(error, rows, now)
+            may_wait = bool(fitting if again is None else others) or self._room.asks_for_less(rows, now)
+        for job in reversed(jobs):
+            is_patient = again is not None and now - job.waits_since < self._environment.patience.route
+            if not self._is_closed and (may_wait or is_patient):
+                (self._in_background if job.is_background else self._waiting).appendleft(job)
+            else:
+                _end_with(job, error)
+        # They get rows when the failed session has told of their end there.
+        if again:
+            self._environment.loop.call_later(again, self._place)
 
     def _close_unused(self) -> None:
         """Close sessions that nobody has used for a while, and look again later."""
@@ -244,6 +249,13 @@ class RowPool:
                 self._limits.unused_seconds / 4, self._close_unused
             )
 
+    def _end_unused(self) -> bool:
+        """Close the session that is unused longest, for the room that it takes. False: all are used."""
+        unused = [session for session in self._sessions if session.submitted == 0]
+        if unused:
+            self._end(min(unused, key=lambda session: session.unused_since))
+        return bool(unused)
+
     def _end(self, session: RowSession) -> None:
         if session in self._sessions:
             self._sessions.remove(session)
@@ -253,14 +265,3 @@ class RowPool:
 def _end_with(job: RowJob, error: Exception) -> None:
     job.error, job.has_ended = error, True
     job.on_news()
-
-
-def _fewer_rows(error: Exception, rows: int) -> int | None:
-    """How many rows to try next; None if fewer would not help."""
-    if rows == 1:
-        return None
-    if isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG:
-        return rows // 2  # the servers are small: found out at once
-    if isinstance(error, NoRouteError) and error.is_for_room:
-        return 1  # they are full: that took all the patience there was
-    return None

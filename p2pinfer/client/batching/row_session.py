@@ -27,7 +27,6 @@ from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.threads import tell
-from p2pinfer.types import PeerId
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk
 
@@ -49,7 +48,7 @@ class SessionEnvironment:
 class RowSession:
     """Grows the texts of its jobs until `close`. All methods are for the loop that submits jobs.
 
-    A job whose text doesn't fit a row any more is handed to `on_outgrown`, one whose session can't be opened
+    A job whose text doesn't fit a row any more is handed to `on_outgrown`, all whose session can't be opened
     to `on_unopened`; one whose route can't be mended gets the error. `on_room` is called when a job has ended
     here, whatever its end.
     """
@@ -59,20 +58,24 @@ class RowSession:
         environment: SessionEnvironment,
         shape: SessionShape,
         *,
+        opening_seconds: float | None,
         on_room: Callable[[RowSession], None],
         on_outgrown: Callable[[RowJob], None],
-        on_unopened: Callable[[RowJob, Exception, int], None],
+        on_unopened: Callable[[RowSession, Sequence[RowJob], Exception], None],
     ) -> None:
+        """`opening_seconds` is how long to wait for servers; None: with all patience."""
         self.shape = shape
         self.submitted = 0
         """Jobs that were submitted, and have not ended here."""
-        self.is_opening = True
-        """True until servers have taken the session for the first time, or the attempt has failed."""
+        self.is_opening = False
+        """True while the first jobs wait until servers have taken the session."""
         self.has_failed = False
         """True from an error on that ended its jobs: take another session."""
         self.unused_since = environment.loop.time()
         """When the last job ended."""
+        self._was_opened_once = False
         self._environment = environment
+        self._opening_seconds = opening_seconds
         self._on_room = on_room
         self._on_outgrown = on_outgrown
         self._on_unopened = on_unopened
@@ -90,10 +93,10 @@ class RowSession:
         )
         self._pipeline: StepPipeline[RowStep] = StepPipeline(self._network, self._unbroken)
         self._decodes = 0
+        self._prompt_tokens = 0  # under way
         self._inbox: queue.SimpleQueue[RowJob | None] = queue.SimpleQueue()
         self._is_closing = False
         self._known_hops: list[Hop] = []
-        self._new_hops: tuple[tuple[PeerId, ...], tuple[PeerId, ...]] | None = None
         self._last_answer = 0.0
         self._told: dict[RowJob, None] = {}
         self._thread = threading.Thread(target=self._run_forever, name="p2pinfer-texts", daemon=True)
@@ -112,6 +115,7 @@ class RowSession:
     def submit(self, job: RowJob) -> None:
         """Let the job's text grow in a free row."""
         self.submitted += 1
+        self.is_opening = not self._was_opened_once and not self.has_failed
         self._inbox.put(job)
 
     @property
@@ -124,9 +128,7 @@ class RowSession:
         """End it, and free the servers' caches, soon. Its jobs get a UsageError."""
         self._is_closing = True
         self._inbox.put(None)
-        chain = self._unbroken.chain
-        if chain is not None:
-            self._network.call_soon(partial(chain.end, UsageError(CLOSED)))
+        self._network.call_soon(partial(self._unbroken.interrupt, UsageError(CLOSED)))
 
     # The session's thread.
 
@@ -138,15 +140,16 @@ class RowSession:
                     continue
                 self._take_turn()
                 try:
+                    self._look_at_idle_hops()
                     while self._table.active and not self._is_closing:
                         self._go_on()
                         self._accept(wait=False)
                 finally:
                     self._turn.release()
-            except Exception as error:  # whoever waits has to be told, also of our own faults
-                if not isinstance(error, P2PInferError):
+            except (Exception, asyncio.CancelledError) as error:  # whoever waits has to be told, always
+                if not isinstance(error, P2PInferError | asyncio.CancelledError):
                     logger.exception("a session's thread has failed")
-                self._fail(error)
+                self._fail(error if isinstance(error, Exception) else UsageError(CLOSED))
         self._fail(UsageError(CLOSED))
 
     def _take_turn(self) -> None:
@@ -154,11 +157,14 @@ class RowSession:
             self._network.run(self._unbroken.handover.finish_switch())
             self._turn.acquire()
         self._last_answer = self._network.now()
+
+    def _look_at_idle_hops(self) -> None:
         chain = self._unbroken.chain
         if chain is not None and any(hop.failure is not None for hop in chain.hops):
             self._drop()  # an idle session has ended: what it held isn't worth a replay
-        elif chain is not None:
+        elif chain is not None and chain.hops is not self._known_hops:
             self._known_hops = chain.hops  # what happened while nobody waited is no news
+            self._send_again()
 
     def _accept(self, *, wait: bool) -> None:
         """Take new jobs, if need be after waiting for one; drop those that nobody waits for."""
@@ -184,21 +190,18 @@ class RowSession:
             handover = self._unbroken.handover
             if handover.has_successor and not self._pipeline:
                 self._network.run(handover.switch())
-            self._look_at_hops(chain)
+                self._send_again()  # what nobody waited for any more, and new hops have not got
             while not handover.has_successor and (step := self._next_step(chain)) is not None:
                 self._send(chain, step)
             if self._pipeline:
                 self._take(chain)
         except (HopFailedError, RefusedError) as error:
-            self._pipeline.forget()
-            self._decodes = 0
-            with self._table_lock:
-                self._table.send_again()
+            self._expect_no_answer()
+            self._send_again()
             self._network.run(self._unbroken.recover(error))
-            self._look_at_hops(chain)
 
     def _open(self) -> Chain:
-        chain = self._network.run(self._unbroken.open(self.shape))
+        chain = self._network.run(self._unbroken.open(self.shape, seconds=self._opening_seconds))
         self._known_hops = chain.hops
         self._tell(self._was_opened)
         return chain
@@ -207,7 +210,7 @@ class RowSession:
         return self._table.next_step(
             depth=len(chain.hops),
             decodes=self._decodes,
-            tokens_ahead=self._pipeline.tokens_ahead,
+            prompt_tokens=self._prompt_tokens,
             max_tokens=chain.max_step_tokens,
         )
 
@@ -230,13 +233,15 @@ class RowSession:
         )
         self._table.sent(step)
         self._decodes += step.kind is StepKind.DECODE
+        self._prompt_tokens += step.prompt_tokens
         self._pipeline.send(chain, request, step)
 
     def _take(self, chain: Chain) -> None:
         step, hidden = self._pipeline.take(chain)
         self._decodes -= step.kind is StepKind.DECODE
+        self._prompt_tokens -= step.prompt_tokens
         now = self._network.now()
-        self._note_replaced(now - self._last_answer)
+        self._note_replaced(chain, now - self._last_answer)
         self._last_answer = now
         with self._table_lock:
             valid = set(self._table.answered(step))
@@ -264,8 +269,8 @@ class RowSession:
                 continue
             job.tokens.append(token)
             if len(job.tokens) > self.shape.max_tokens:
+                self._tell(self._on_outgrown, job)  # first: it goes on before others get its row
                 self._end_job(row)
-                self._tell(self._on_outgrown, job)
             else:
                 row.tokens.append(token)
 
@@ -274,22 +279,17 @@ class RowSession:
             self._table.end(row)
         self._tell(self._job_ended)
 
-    def _look_at_hops(self, chain: Chain) -> None:
-        """Notice when other servers have come into the route."""
+    def _note_replaced(self, chain: Chain, seconds: float) -> None:
+        """Tell the texts if other servers have come into the route since the last answer."""
         if chain.hops is self._known_hops:
             return
         before = [hop.peer_id for hop in self._known_hops]
         now = [hop.peer_id for hop in chain.hops]
         self._known_hops = chain.hops
-        if before != now:
-            left = tuple(peer for peer in before if peer not in now)
-            joined = tuple(peer for peer in now if peer not in before)
-            self._new_hops = left, joined
-
-    def _note_replaced(self, seconds: float) -> None:
-        if self._new_hops is None:
+        if before == now:
             return
-        (left, joined), self._new_hops = self._new_hops, None
+        left = tuple(peer for peer in before if peer not in now)
+        joined = tuple(peer for peer in now if peer not in before)
         for row in self._table.active:
             if (job := row.job) is not None:
                 job.replaced.append(
@@ -308,12 +308,13 @@ class RowSession:
             if (job := self._inbox.get()) is not None:
                 came_later.append(job)
         # What becomes of the jobs is decided before others get the rows that they leave.
-        for job in (*jobs, *came_later):
-            if was_open or was_closing:
+        jobs += came_later
+        if was_open or was_closing:
+            for job in jobs:
                 job.error, job.has_ended = error, True
                 self._told[job] = None
-            else:
-                self._tell(self._on_unopened, job, error, self.shape.rows)
+        elif jobs:
+            self._tell(self._on_unopened, self, jobs, error)
         for row in rows:
             self._end_job(row)
         for _ in came_later:
@@ -322,13 +323,20 @@ class RowSession:
         self._drop()
 
     def _drop(self) -> None:
-        self._pipeline.forget()
-        self._decodes = 0
+        self._expect_no_answer()
         with self._table_lock:
             self._table.forget()
         if self._network.is_running:  # else the servers free their memory when the lease ends
             with contextlib.suppress(P2PInferError):  # closed meanwhile: its end closes the chain as well
                 self._network.run(self._unbroken.close())
+
+    def _expect_no_answer(self) -> None:
+        self._pipeline.forget()
+        self._decodes = self._prompt_tokens = 0
+
+    def _send_again(self) -> None:
+        with self._table_lock:
+            self._table.send_again()
 
     def _deliver(self) -> None:
         """Tell the loop of all jobs with news, at once: a call of its own for each would cost more."""
@@ -349,13 +357,14 @@ class RowSession:
     # In the loop again.
 
     def _was_opened(self) -> None:
-        self.is_opening = False
+        self.is_opening, self._was_opened_once = False, True
         self._on_room(self)
 
     def _job_ended(self) -> None:
         self.submitted -= 1
         self.unused_since = self._environment.loop.time()
-        self.is_opening = self.is_opening and not self.has_failed
+        # If all were cancelled before servers were asked, it is opened when the next one comes.
+        self.is_opening = self.is_opening and not self.has_failed and self.submitted > 0
         self._on_room(self)
 
 

@@ -12,15 +12,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.client.batching.row_job import RowJob
-from p2pinfer.client.chain.prefill import MAX_TOKENS_AHEAD, PREFILL_STEP_TOKENS, common_prefix
+from p2pinfer.client.chain.prefill import (
+    FAR_STEP_TOKENS,
+    MAX_TOKENS_AHEAD,
+    PREFILL_STEP_TOKENS,
+    common_prefix,
+)
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Fork
 
 _WORTH_A_COPY = 32
 """A copy saves the computing of so many tokens, or isn't made: it is a step of its own."""
 
-_TOKENS_AHEAD_OF_READERS = PREFILL_STEP_TOKENS
-"""How much of new prompts is under way while other rows are being decoded: their next tokens come behind."""
+_PIECE_BESIDE_READERS = 32
+"""How much of new prompts is in one step while other rows are being decoded: their next tokens come behind.
+Pieces of 128 tokens let readers wait twice as long, and no prompt was done sooner (SmolLM2-135M, three peers
+on two cores)."""
+
+_AHEAD_OF_READERS = 2 * _PIECE_BESIDE_READERS
+"""How much of new prompts is under way meanwhile."""
+
+_FAR_AHEAD_OF_READERS = 4 * FAR_STEP_TOKENS
+"""The same over slow links, where pieces spend their time on the way and not at the hops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,7 @@ class Row:
 
     job: RowJob | None = None
     number: int = 0
-    """Counts the row's jobs: an answer to a step of an earlier one says nothing of this one."""
+    """Counts the row's jobs: an answer to a step of an earlier one says nothing of the next one."""
 
     used: int = 0
     """When its last job began, in jobs of the table."""
@@ -100,6 +113,11 @@ class RowStep:
     """The copies of a FORK step, one for each part."""
 
     @property
+    def prompt_tokens(self) -> int:
+        """How many tokens of prompts it brings."""
+        return sum(part.end - part.start for part in self.parts) if self.kind is StepKind.PREFILL else 0
+
+    @property
     def is_answered(self) -> bool:
         """True if hidden states come back, one for each part."""
         return any(part.is_last for part in self.parts)
@@ -129,34 +147,35 @@ class RowTable:
         free = [row for row in self.rows if row.job is None]
         row = max(free, key=lambda row: (_usable(row, job.tokens), -row.used))
         usable = _usable(row, job.tokens)
-        row.fork = self._fork_for(row, job, usable)
         if not job.has_begun:
             job.cached_tokens = usable
         self._jobs += 1
         row.tokens, row.sent, row.done = list(job.tokens), usable, min(row.done, usable)
         row.job, row.used = job, self._jobs
         row.number += 1
+        row.fork = self._fork_for(row)
         return row
 
     def end(self, row: Row) -> None:
         """The row's job is over. What the row holds stays for a text that begins alike."""
         row.job = row.fork = None
-        row.number += 1
         row.tokens = row.tokens[: row.sent]
 
-    def _fork_for(self, row: Row, job: RowJob, usable: int) -> RowFork | None:
-        sources = [other for other in self.rows if other is not row]
-        shared = {other.index: _shared(other, job.tokens) for other in sources}
+    def _fork_for(self, row: Row) -> RowFork | None:
+        """The copy that saves a row the most. Its source began earlier: no two rows wait for each other."""
+        sources = [other for other in self.rows if other.used < row.used]
+        shared = {other.index: _shared(other, row.tokens) for other in sources}
         source = max(sources, key=lambda other: shared[other.index], default=None)
-        if source is None or shared[source.index] < usable + _WORTH_A_COPY:
+        if source is None or shared[source.index] < row.sent + _WORTH_A_COPY:
             return None
         return RowFork(source, shared[source.index])
 
-    def next_step(self, *, depth: int, decodes: int, tokens_ahead: int, max_tokens: int) -> RowStep | None:
+    def next_step(self, *, depth: int, decodes: int, prompt_tokens: int, max_tokens: int) -> RowStep | None:
         """The next step to send; None: wait for an answer first.
 
-        `depth` is the number of hops, `decodes` the number of decode steps under way, `tokens_ahead` the
-        tokens of all steps under way.
+        `depth` is the number of hops, `decodes` the number of decode steps under way, `prompt_tokens` the
+        tokens of prompts under way. Decoded tokens don't count there: some are always under way, and no
+        prompt would ever get between them.
         """
         if (copies := self._copies()) is not None:
             return copies
@@ -169,9 +188,12 @@ class RowTable:
                 StepKind.DECODE,
                 [Part(row, row.number, row.sent, row.sent + 1, True) for row in ready[:max_tokens]],
             )
-        ahead = _TOKENS_AHEAD_OF_READERS if decoding else MAX_TOKENS_AHEAD
-        room = min(PREFILL_STEP_TOKENS, max_tokens)
-        if tokens_ahead and tokens_ahead + room > ahead:
+        if decoding:
+            room = min(_PIECE_BESIDE_READERS, max_tokens)
+            ahead = _AHEAD_OF_READERS if max_tokens > FAR_STEP_TOKENS else _FAR_AHEAD_OF_READERS
+        else:
+            room, ahead = min(PREFILL_STEP_TOKENS, max_tokens), MAX_TOKENS_AHEAD
+        if prompt_tokens and prompt_tokens + room > ahead:
             return None
         parts: list[Part] = []
         for row in sorted(self.rows, key=lambda row: row.used):
@@ -185,22 +207,27 @@ class RowTable:
         """A step was sent."""
         for part in step.parts:
             part.row.sent = part.end
-            if step.kind is StepKind.FORK and part.row.job is not None:
-                part.row.job.cached_tokens = part.end
+            job = part.row.job
+            if step.kind is StepKind.FORK and job is not None and not job.has_begun:
+                job.cached_tokens = part.end
 
     def answered(self, step: RowStep) -> list[Part]:
-        """A step was answered. Returns its parts, less those whose job is over."""
-        valid = [part for part in step.parts if part.number == part.row.number]
-        for part in valid:
+        """A step was answered. Returns its parts, less those whose job is over.
+
+        What a job has left in its row is there as well, for a text that begins alike.
+        """
+        known = [part for part in step.parts if part.number == part.row.number]
+        for part in known:
             part.row.done = part.end
             if step.kind is StepKind.FORK:
                 part.row.fork = None
-        return valid
+        return [part for part in known if part.row.job is not None]
 
     def send_again(self) -> None:
-        """What was not answered has to be sent again."""
+        """What was not answered has to be sent again: no step is under way, and hops may be new."""
         for row in self.rows:
             row.sent = row.done
+            _count_cached(row)
             if row.job is None:
                 row.tokens = row.tokens[: row.done]
 
@@ -208,6 +235,7 @@ class RowTable:
         """No hop holds anything any more."""
         for row in self.rows:
             row.sent = row.done = 0
+            _count_cached(row)
             if row.job is None:
                 row.tokens = []
 
@@ -217,14 +245,16 @@ class RowTable:
         forks: list[Fork] = []
         replaced: set[int] = set()
         sources: set[int] = set()
-        for row in self.rows:
+        for row in sorted(self.rows, key=lambda row: row.used):
+            if not row.has_to_copy:
+                continue
+            if not _is_source(row):  # it has got another text since
+                row.fork = self._fork_for(row)
             fork = row.fork
-            if fork is None or not row.has_to_copy:
+            if fork is None:
                 continue
             source = fork.source
-            if source.tokens[: fork.tokens] != row.tokens[: fork.tokens]:
-                row.fork = None  # it has got another text since
-            elif source.sent >= fork.tokens and row.index not in sources and source.index not in replaced:
+            if source.sent >= fork.tokens and row.index not in sources and source.index not in replaced:
                 parts.append(Part(row, row.number, 0, fork.tokens, False))
                 forks.append(Fork(row.index, source.index, fork.tokens))
                 replaced.add(row.index)
@@ -234,6 +264,20 @@ class RowTable:
     def held(self) -> list[list[int]]:
         """The tokens of each row that every hop has."""
         return [row.tokens[: row.done] for row in self.rows]
+
+
+def _is_source(row: Row) -> bool:
+    """True if the source of a row's copy has what is to be copied, or gets it before anything else."""
+    fork = row.fork
+    if fork is None or fork.source.tokens[: fork.tokens] != row.tokens[: fork.tokens]:
+        return False
+    return fork.source.sent >= fork.tokens or fork.source.used < row.used
+
+
+def _count_cached(row: Row) -> None:
+    """Correct what was said of a prompt whose beginning is lost."""
+    if row.job is not None and not row.job.has_begun:
+        row.job.cached_tokens = min(row.job.cached_tokens, row.sent)
 
 
 def _shared(row: Row, tokens: Sequence[int]) -> int:

@@ -51,8 +51,12 @@ class Mender:
         self._last_error = error
         return self._replacements.remember(error, asked)
 
-    async def mend(self, chain: Chain, error: HopFailedError | RefusedError | None) -> None:
+    async def mend(
+        self, chain: Chain, error: HopFailedError | RefusedError | None, *, seconds: float | None = None
+    ) -> None:
         """Splice until the chain is whole. `error` says what is wrong with it; None: it is new.
+
+        `seconds` is how long to be patient; None: as long as for any route.
 
         Raises an error that no other route would help against; NoRouteError if layers are missing for too
         long; the last error if patience ends otherwise.
@@ -60,7 +64,7 @@ class Mender:
         replace: PeerId | None = None
         if self._trouble_since is None:
             self._trouble_since = self._network.now()
-        deadline = self._trouble_since + self._patience.route
+        deadline = self._trouble_since + (self._patience.route if seconds is None else seconds)
         asked = [hop.server for hop in chain.hops]
         while True:
             if error is not None:

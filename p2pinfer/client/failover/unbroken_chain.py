@@ -50,6 +50,7 @@ class UnbrokenChain:
         self._patience = patience
         self._turn = turn
         self._working: asyncio.Task[object] | None = None
+        self._interrupted: P2PInferError | None = None
         self._replacements = Replacements(network, embed=embed, held=held)
         self.mender = Mender(self._replacements, manifest, patience)
         self.handover = Handover(self._replacements, self.mender, turn)
@@ -70,9 +71,10 @@ class UnbrokenChain:
         """New hops that took the place of others."""
         return self._replacements.replaced_hops
 
-    async def open(self, shape: SessionShape) -> Chain:
+    async def open(self, shape: SessionShape, *, seconds: float | None = None) -> Chain:
         """Find a route for a session and open it; wait for missing layers to appear.
 
+        `seconds` is how long to be patient; None: as long as for any route.
         Raises NoRouteError, HopFailedError, RefusedError.
         """
         chain = Chain(
@@ -88,7 +90,7 @@ class UnbrokenChain:
         self._network.open_chains.add(self)
         self._reading = asyncio.create_task(self._network.directory.keep_fresh(_FRESH_RECORDS_SECONDS))
         with self._interruptible():
-            await self.mender.mend(chain, None)
+            await self.mender.mend(chain, None, seconds=seconds)
         self.handover.look_at_departures()  # a hop may have said during the opening that it leaves
         return chain
 
@@ -101,10 +103,17 @@ class UnbrokenChain:
                 logger.info("rerouting: %s", error)
                 await self.mender.mend(chain, error)
 
-    async def end(self, error: P2PInferError) -> None:
-        """Close, also while a thread waits for a step or for servers: the thread gets `error`."""
+    def interrupt(self, error: P2PInferError) -> None:
+        """End it soon. A thread that waits for a step gets `error`; waiting for servers is cancelled."""
+        self._interrupted = error
         if self._replacements.chain is not None:
             self._replacements.chain.end(error)
+        if self._working is not None:
+            self._working.cancel()
+
+    async def end(self, error: P2PInferError) -> None:
+        """Close, also while a thread waits for a step or for servers: see `interrupt`."""
+        self.interrupt(error)
         await cancel_and_wait(self._working)
         await self.handover.forget()
         # The thread has to stop reading its lanes before they are closed.
@@ -124,7 +133,9 @@ class UnbrokenChain:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let `end` cancel what the block waits for."""
+        """Let `interrupt` cancel what the block waits for."""
+        if self._interrupted is not None:
+            raise self._interrupted
         self._working = asyncio.current_task()
         try:
             yield

@@ -37,9 +37,9 @@ class Growing:
 class Text:
     """An async iterator of the parts of one answer. Parts that a slow reader has not read come as one.
 
-    Leave it (`async with`, or `aclose`) to free its row at once, whether or not it has ended. It raises
-    NoRouteError, RefusedError and HopFailedError when the swarm can't go on with it; ModelError and
-    UsageError if its grammar allows nothing.
+    Leave it (`async with`, or `aclose`) to free its row at once, whether or not it has ended; one that is
+    only dropped frees it when Python notices. It raises NoRouteError, RefusedError and HopFailedError when
+    the swarm can't go on with it; ModelError and UsageError if its grammar allows nothing.
     """
 
     def __init__(self, pool: RowPool, job: RowJob, growing: Growing, news: asyncio.Event) -> None:
@@ -49,6 +49,7 @@ class Text:
         self._job = job
         self._growing = growing
         self._news = news
+        self._is_left = False
 
     @property
     def cached_tokens(self) -> int:
@@ -88,7 +89,7 @@ class Text:
         return self
 
     async def __anext__(self) -> TextPart:
-        while not self._growing.parts:
+        while not self._growing.parts and not self._is_left:
             if self._job.has_ended and not self._growing.parts:  # they come before the end
                 if self._job.error is not None:
                     raise self._job.error
@@ -96,14 +97,21 @@ class Text:
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
+        if self._is_left:
+            raise StopAsyncIteration
         part = self._unread()
         self._note_end()
         return part
 
     async def aclose(self) -> None:
-        """Free the row. Closing twice is harmless."""
+        """Free the row; a task that waits for the next part gets no more. Closing twice is harmless."""
+        self._is_left = True
+        self._news.set()
         self._pool.cancel(self._job)
-        self._pool.forget(self._job)
+
+    def __del__(self) -> None:
+        if not (self._is_left or self._job.has_ended):
+            self._pool.abandon(self._job)
 
     async def __aenter__(self) -> Self:
         return self

@@ -23,8 +23,10 @@ from p2pinfer.client.texts.text import Growing, Text
 from p2pinfer.errors import ModelError, PromptTooLongError, UsageError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.memory import return_memory
 from p2pinfer.model.sampling.text_state import TextState
 from p2pinfer.model.text.chat_template import ChatTemplate
+from p2pinfer.model.text.quoting import rendered_parts
 from p2pinfer.model.text.tokenizer import Tokenizer
 from p2pinfer.threads import in_thread
 
@@ -46,7 +48,8 @@ class TextModel:
         """None where the model has none, or one that can't be read."""
         self._remote = remote
         self._embedder = Embedder(remote)
-        self._pool = remote.pool(asyncio.get_running_loop(), limits)
+        self._loop = asyncio.get_running_loop()
+        self._pool = remote.pool(self._loop, limits)
 
     @classmethod
     async def open(
@@ -79,7 +82,9 @@ class TextModel:
             )
         )
         try:
-            return cls(remote, limits or PoolLimits())
+            opened = cls(remote, limits or PoolLimits())
+            await in_thread(return_memory)  # what reading the files has taken: 14 MB of a small model's
+            return opened
         except BaseException:
             await in_thread(remote.close)
             raise
@@ -120,6 +125,10 @@ class TextModel:
         Raises UsageError for what can't be asked, PromptTooLongError if the prompt leaves no room for an
         answer, and what the request's constraint raises.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                "a model answers in the event loop that opened it: open another one for this loop"
+            )
         prompt = list(request.prompt)
         if not prompt:
             raise UsageError("the prompt has no tokens: give it at least one")
@@ -162,11 +171,13 @@ class TextModel:
     ) -> list[int]:
         """The prompt for a chat, by the model's own template. Raises UsageError if it has none.
 
+        Special tokens that messages spell are only texts.
         Raises ModelError and UsageError as `ChatTemplate.render`.
         """
         if self.chat_template is None:
             raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
-        return self.tokenizer.encode(self.chat_template.render(messages, tools), add_special_tokens=False)
+        parts = rendered_parts(self.chat_template, self.tokenizer.special_texts, messages, tools)
+        return [token for part in parts for token in self.tokenizer.encode(part, add_special_tokens=False)]
 
     @property
     def is_for_embeddings(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,10 +18,13 @@ _MOST_BYTES = 16 << 20
 
 
 def read_keys(path: Path) -> dict[str, Key]:
-    """The keys of a file by id. Raises UsageError, which names it, if it can't be read or is malformed."""
+    """The keys of a file by id. Raises UsageError, which names it, unless it can be read and trusted."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        found = path.stat()
+        if found.st_size > _MOST_BYTES:
             raise UsageError("it is too large")
+        if found.st_mode & stat.S_IWOTH:
+            raise UsageError("everybody on this machine may write it, so make keys: chmod 600 it")
         return parse_keys(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from error
@@ -57,9 +61,9 @@ class KeyFile:
                 logger.error("no key works until this is mended: %s", error)
         return self._keys
 
-    def _mark(self) -> tuple[int, int, int] | None:
+    def _mark(self) -> tuple[int, int, int, int] | None:
         try:
             found = os.stat(self._path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode

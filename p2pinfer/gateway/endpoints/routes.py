@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -38,6 +38,24 @@ def key_of(request: Request) -> Key | None:
     return key
 
 
+def check_is_json(headers: Mapping[str, str]) -> None:
+    """Raise ApiError for a body that says it is something else, before it is read.
+
+    A page of another site can send other kinds without asking the browser's leave.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        said = f"not {kind}" if kind else "which is missing"
+        raise _not_read(f"Send JSON, with the header 'Content-Type: application/json' ({said}).")
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise _not_read(f"Send the body as it is, not compressed ({coding}).")
+
+
+def _not_read(message: str) -> ApiError:
+    return ApiError(415, message, code="unsupported_media_type")
+
+
 class KeyedRoute(APIRoute):
     """A route that answers nobody without a key, if the gateway has keys."""
 
@@ -49,6 +67,8 @@ class KeyedRoute(APIRoute):
             gateway = gateway_of(request)
             try:
                 request.state.key = gateway.visitors.check(request)
+                if request.method == "POST":
+                    check_is_json(request.headers)
             except ApiError as error:
                 gateway.metrics.refused(self.path, error.status)
                 raise

@@ -26,6 +26,9 @@ _CODES = {
 _TYPES = frozenset({"bool", "float", "int", "str"})
 _TAGS = frozenset({"assistant", "function_call", "function_call_output", "message", "system", "tool", "user"})
 _DOCS = "/docs describes the API."
+_NO_JSON = "The body isn't valid JSON in UTF-8."
+_FORMATS = frozenset({"format", "response_format"})
+"""Fields of several kinds. Pydantic writes the kind behind them."""
 
 
 def error_answer(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
@@ -57,6 +60,8 @@ def add_problems(app: FastAPI) -> None:
             said = ApiError(404, f"There is nothing at {path}. {_DOCS}", code="not_found")
         elif error.status_code == 405:
             said = ApiError(405, f"{path} doesn't take {request.method}. {_DOCS}", code="method_not_allowed")
+        elif error.status_code == 400:  # FastAPI's word for what isn't UTF-8, or nested without end
+            said = ApiError(400, _NO_JSON, code="invalid_json")
         else:
             said = ApiError(error.status_code, str(error.detail), kind=INVALID)
         return error_answer(said, error.headers)
@@ -79,22 +84,24 @@ def of_validation(errors: Sequence[Any]) -> ApiError:
     if kind == "extra_forbidden":
         message = f"Unknown parameter: '{param}'. The gateway refuses what it doesn't know. {_DOCS}"
     elif kind == "missing":
-        message = f"Missing required parameter: '{param}'."
+        message = (
+            f"Missing required parameter: '{param}'." if param else "The request has no body: send JSON."
+        )
     elif kind == "json_invalid":
-        message, param = "The body isn't valid JSON.", ""
+        message, param = _NO_JSON, ""
     else:
         message = f"Invalid value for '{param}': {chosen['msg']}." if param else f"{chosen['msg']}."
     return ApiError(400, message, param=param or None, code=_CODES.get(kind, "invalid_value"))
 
 
 def _path_of(location: Sequence[str | int]) -> str:
-    path, after_index = "", False
+    path, before = "", None
     for part in location[1:] if location and location[0] in ("body", "query", "path") else location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not (_names_a_type(part) or (after_index and part in _TAGS)):
+        elif not (_names_a_type(part) or (isinstance(before, int) and part in _TAGS) or before in _FORMATS):
             path += f".{part}" if path else part
-        after_index = isinstance(part, int)
+        before = part
     return path
 
 

@@ -14,13 +14,14 @@ from p2pinfer.gateway.serving.message_reader import MessageReader, PlainReader
 from p2pinfer.gateway.serving.served_model import ServedModel
 from p2pinfer.gateway.serving.work import Manner, Work, text_requests
 from p2pinfer.gateway.shapes.formats import Schema
-from p2pinfer.gateway.shapes.messages import Message
+from p2pinfer.gateway.shapes.messages import Message, text_of
 from p2pinfer.gateway.shapes.sampling import SamplingFields
 from p2pinfer.model.grammar.constraint import CompiledGrammar
 from p2pinfer.model.grammar.schemas import ANY_OBJECT, read_schema
 from p2pinfer.model.grammar.tools.call_grammar import call_grammar
 from p2pinfer.model.grammar.tools.call_reader import CallReader
 from p2pinfer.model.grammar.tools.tool import CheckedTools, ToolChoice, ToolDefinition, read_tools
+from p2pinfer.model.text.quoting import rendered_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ async def chat_work(model: ServedModel, ask: ChatAsk) -> Work:
             f"'{ask.form_param}' isn't supported beside tools that the model may call or not: "
             "set 'tool_choice' to 'none' or 'required'",
         )
-    prompt = await model.encode(await _rendered(model, ask, tools), add_special_tokens=False)
+    prompt = await model.encode(*await _rendered(model, ask, tools), add_special_tokens=False)
     constraint = await _constraint(model, ask, tools)
     manner = Manner(
         fields=ask.fields,
@@ -71,7 +72,7 @@ async def chat_work(model: ServedModel, ask: ChatAsk) -> Work:
     )
 
 
-async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> str:
+async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> list[str]:
     template = model.text.chat_template
     if template is None:
         raise ApiError(
@@ -87,8 +88,10 @@ async def _rendered(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None
         shown = template_tools(tools.all)
     elif tools is not None:
         messages = with_described_tools(messages, tools.all, must_call=ask.choice.must_call)
+    await model.refuse_far_too_long("".join(text_of(message.content) for message in ask.messages))
     # In a thread: a stranger's template may take seconds before its budget ends.
-    return await asyncio.to_thread(template.render, messages, tools=shown)
+    special = model.text.tokenizer.special_texts
+    return await asyncio.to_thread(rendered_parts, template, special, messages, shown)
 
 
 async def _constraint(model: ServedModel, ask: ChatAsk, tools: CheckedTools | None) -> CompiledGrammar | None:

@@ -10,14 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.client.texts.request import TextRequest
+from p2pinfer.errors import PromptTooLongError
 from p2pinfer.gateway.serving.grammars import Grammars
 from p2pinfer.gateway.serving.served_text import ServedText
 from p2pinfer.model.grammar.tools.choice import choose_style
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 
+_LOOK_CHARACTERS_PER_TOKEN = 8
+"""Of a text with more characters than this for each token of the context, a beginning is looked at first."""
+
 
 class SpeaksTokens(Protocol):
     """A tokenizer. `model.text.tokenizer.Tokenizer` is one."""
+
+    @property
+    def special_texts(self) -> frozenset[str]:
+        """How tokens are spelled that mark something, and are no text."""
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text. Raises UsageError for half a character."""
@@ -81,12 +89,40 @@ class ServedModel:
         self.style = choose_style(self.template_text)
         """How the model calls tools."""
 
-    async def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The tokens of a text. Raises UsageError for half a character.
+    async def encode(self, *parts: str, add_special_tokens: bool) -> list[int]:
+        """The tokens of the parts of a text, each by itself.
 
+        Raises UsageError for half a character, and PromptTooLongError if there are far too many tokens.
         In a thread, since long texts take a second, and a tokenizer that a stranger made may take any time.
         """
-        return await asyncio.to_thread(self.text.tokenizer.encode, text, add_special_tokens)
+        return await asyncio.to_thread(self._encoded, parts, add_special_tokens)
+
+    async def refuse_far_too_long(self, text: str) -> None:
+        """Raise PromptTooLongError for a text of far too many tokens, before more is done with it."""
+        await asyncio.to_thread(self._look_at_beginning, text)
+
+    def _encoded(self, parts: Sequence[str], add_special_tokens: bool) -> list[int]:
+        tokens: list[int] = []
+        for part in parts:
+            self._look_at_beginning(part)
+            tokens += self.text.tokenizer.encode(part, add_special_tokens)
+        return tokens
+
+    def _look_at_beginning(self, text: str) -> None:
+        """Raise PromptTooLongError if a beginning of the text alone has twice the tokens of the context.
+
+        All tokens of 8 MB would take seconds and a gigabyte. A whole text has fewer tokens than its beginning
+        only where they meet, so twice the context is sure to be too long.
+        """
+        most = self.text.context_tokens
+        size = _LOOK_CHARACTERS_PER_TOKEN * most
+        while len(text) > size:
+            found = len(self.text.tokenizer.encode(_whole_characters(text[:size]), False))
+            if found > 2 * most:
+                raise PromptTooLongError(
+                    f"more than {2 * most} tokens: {self.id} takes at most {most}; shorten the text"
+                )
+            size *= 2
 
     def as_json(self) -> dict[str, Any]:
         """The entry in the list of models."""
@@ -97,3 +133,8 @@ class ServedModel:
             "owned_by": "p2pinfer",
             "context_length": self.text.context_tokens,
         }
+
+
+def _whole_characters(text: str) -> str:
+    """A beginning whose half characters, if it has some, count as others: the whole text's are refused."""
+    return text.encode(errors="replace").decode()

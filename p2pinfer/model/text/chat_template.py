@@ -89,10 +89,12 @@ class ChatTemplate:
         `tools` are JSON schemas, `variables` what the template knows besides.
 
         The text has the special tokens, so it is encoded without adding any. Raises UsageError if the
-        template refuses the messages or can't render them, and ModelError if it wants more than it may do.
+        template refuses the messages or can't render them (they may be too long), and ModelError if it
+        wants more than it may do.
         """
         from jinja2.exceptions import SecurityError
 
+        from p2pinfer.model.text.sandbox.budget import MOST_SIZE, OverBudgetError
         from p2pinfer.model.text.sandbox.environment import RaisedError, rendered
 
         for name in variables:
@@ -112,6 +114,8 @@ class ChatTemplate:
         except RaisedError as error:
             raise UsageError(f"the model's chat template refuses the messages: {_said(error)}") from error
         except SecurityError as error:
+            if isinstance(error, OverBudgetError) and _characters(values) > MOST_SIZE // 4:
+                raise UsageError("the messages are too long for the model's chat template") from error
             raise ModelError(f"{self._where} does more than a chat template may: {_said(error)}") from error
         except Exception as error:
             raise UsageError(
@@ -150,6 +154,18 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
     raise UsageError(f"a chat template is given JSON, and a {type(value).__name__} isn't any")
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return sum(map(_characters, value.values()))
+    return (
+        sum(map(_characters, value))
+        if isinstance(value, list)
+        else len(value)
+        if isinstance(value, str)
+        else 0
+    )
 
 
 def _with_reasoning(message: Any) -> dict[str, Any]:

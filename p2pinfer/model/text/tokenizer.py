@@ -35,10 +35,14 @@ class Tokenizer:
         self.end_tokens = end_tokens
         """Tokens that end an answer, by the model's own files."""
 
-        self.special_ids = frozenset(
-            token for token, added in backend.get_added_tokens_decoder().items() if added.special
-        )
+        special = {
+            token: added for token, added in backend.get_added_tokens_decoder().items() if added.special
+        }
+        self.special_ids = frozenset(special)
         """Tokens that mark something, and are no text."""
+
+        self.special_texts = frozenset(added.content for added in special.values())
+        """How those are spelled."""
 
         self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
         """One more than the highest token id. A model's scores may have more places, never fewer."""
@@ -63,7 +67,8 @@ class Tokenizer:
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text; with those that begin and end every text of this model, if it has some.
 
-        Special tokens written in the text become special tokens. Raises UsageError for half a character (a
+        Special tokens written in the text become special tokens (`quoting.py` keeps them from it in chats).
+        Other threads run meanwhile. Raises UsageError for half a character (a
         lone surrogate, which JSON can carry), and ModelError if the model's files make the library fail.
         """
         try:
@@ -71,7 +76,9 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             raise UsageError(f"the text has half a character at place {error.start}") from error
         with safely("encode a text"):
-            ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+            # A batch, for a batch alone lets other threads run meanwhile; `fast` leaves out the offsets.
+            made = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        ids: list[int] = made[0].ids
         return ids
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:

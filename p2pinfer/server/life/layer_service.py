@@ -12,6 +12,7 @@ from p2pinfer.errors import EngineError, ModelError, StoreError
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.model.layer_store.names import layer_file, layer_files
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.model.memory import return_memory
 from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import Reachable, open_to_peers
@@ -24,7 +25,6 @@ from p2pinfer.server.life.caretaking import keep_ends_forever
 from p2pinfer.server.life.model_loading import load_layers
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.span_service import LoadedSpan, SpanService
-from p2pinfer.server.machine.memory import return_memory
 from p2pinfer.server.placement.moving import MOST_MOVES_PER_HOUR, Move
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.sharing.give.gate import Gate

@@ -20,6 +20,7 @@ from typing import Any
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import HubUnreachableError, P2PInferError, StoreError, SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.model.memory import return_memory
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.governor import NO_CONSENT, Governor
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
@@ -38,7 +39,6 @@ from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.life.shutdown_request import ShutdownRequest
 from p2pinfer.server.life.start_checks import check_start
 from p2pinfer.server.machine.identity_slots import owned_identity
-from p2pinfer.server.machine.memory import return_memory
 from p2pinfer.swarm.membership.membership import Remembered
 from p2pinfer.tasks import ending, first_of
 

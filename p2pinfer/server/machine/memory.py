@@ -1,9 +1,8 @@
-"""How much memory this program can take, and giving it back."""
+"""How much memory this program can take."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,6 @@ def available_memory_bytes(*, cgroups: Path = _CGROUPS, own_cgroup: Path = _OWN_
     tree, and the file `own_cgroup` names the group of this process.
     """
     return min([_machine_memory_bytes(), *_cgroup_memory_bytes(cgroups, own_cgroup)])
-
-
-def return_memory() -> None:
-    """Give freed memory back to the kernel, where the C library has a call for it (glibc)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _cgroup_memory_bytes(cgroups: Path, own_cgroup: Path) -> Iterator[int]:

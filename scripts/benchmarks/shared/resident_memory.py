@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 
 
@@ -13,3 +15,16 @@ def megabytes(pid: int) -> float:
 def children_megabytes(pid: int) -> float:
     """The resident memory of all child processes of a process: for a server or client, that is its p2pd."""
     return sum(megabytes(child.pid) for child in psutil.Process(pid).children(recursive=True))
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most resident memory that one process has had. Linux only."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError(f"process {pid} has ended")
+
+
+def children_peak_megabytes(pid: int) -> float:
+    """The most resident memory that each child process of a process has had, added up."""
+    return sum(peak_megabytes(child.pid) for child in psutil.Process(pid).children(recursive=True))

@@ -52,7 +52,6 @@ class Jobs:
             while not job.has_ended:
                 changed.clear()
                 await changed.wait()
-        self.pool.forget(job)
         if job.error is not None:
             raise job.error
         return job.continuation.tokens

@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from p2pinfer.errors import NoRouteError, UsageError
+from p2pinfer.errors import NoRouteError, RefusedError, UsageError
 from p2pinfer.types import Span
 from tests.client.batching.jobs import jobs_in
 from tests.client.sessions import THREE, decode, in_client, session_of
 from tests.fakes import fake_swarm
 from tests.server.wire_client import opened
 
+LONG = list(range(1, 30)) * 3
 PROMPTS = [[1 + index, 5, 3 + index % 4] * (1 + index % 5) for index in range(12)]
 
 
@@ -28,6 +29,15 @@ async def test_texts_that_share_a_session_are_what_they_are_alone():
             assert await asyncio.gather(*texts) == expected
             assert len(jobs.pool.sessions) <= 3
             assert (jobs.pool.waiting, jobs.pool.running) == (0, 0)
+
+
+async def test_one_text_leases_a_few_rows_and_many_lease_more():
+    async with fake_swarm(THREE) as swarm:
+        async with jobs_in(swarm, rows=16, session_tokens=4096) as jobs:
+            await jobs.text([1, 2], 2)
+            assert [session.shape.rows for session in jobs.pool.sessions] == [4]
+            await asyncio.gather(*(jobs.text(prompt, 6) for prompt in PROMPTS))
+            assert max(session.shape.rows for session in jobs.pool.sessions) > 4
 
 
 async def test_more_texts_than_rows_wait_for_their_turn():
@@ -156,7 +166,7 @@ async def test_where_servers_are_full_a_session_of_one_row_is_tried_before_the_t
             assert await jobs.text(PROMPTS[0], 4) == expected
     async with fake_swarm(THREE, cache_tokens=300) as swarm, opened(swarm, max_tokens=256):
         async with jobs_in(swarm, route=0.2) as jobs:
-            with pytest.raises(NoRouteError, match="no room"):
+            with pytest.raises((NoRouteError, RefusedError), match=r"no room|are free"):
                 await jobs.text(PROMPTS[0], 4)
 
 
@@ -183,3 +193,89 @@ async def test_a_session_that_nobody_uses_is_closed():
             async with asyncio.timeout(5):
                 while jobs.pool.sessions or swarm.members[0].sessions.free_cache_tokens < 4096:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
+
+
+async def test_a_text_given_up_before_its_session_was_opened_keeps_no_longer_one_waiting():
+    async with fake_swarm(THREE) as swarm:
+        async with jobs_in(swarm) as jobs:
+            given_up, _ = jobs.begin([1, 2], 3)
+            jobs.pool.cancel(given_up)
+            (session,) = jobs.pool.sessions
+            async with asyncio.timeout(5):
+                while session.submitted:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert not session.is_opening
+            assert await jobs.text(LONG, 3) == await alone(swarm, LONG, 3)
+
+
+async def test_a_closed_pool_tells_texts_that_wait_for_servers_at_once():
+    async with fake_swarm([Span(0, 2), Span(4, 6)]) as swarm:
+        async with jobs_in(swarm, route=60.0) as jobs:
+            begun = jobs.begin([1, 2], 2)
+            await asyncio.sleep(0.05)  # it asks for a route by now, or is about to
+            jobs.pool.close()
+            with pytest.raises(UsageError, match="closed"):
+                await jobs.end(begun)
+
+
+async def test_a_session_that_is_unused_makes_room_for_a_text_that_needs_a_longer_row():
+    async with fake_swarm(THREE, cache_tokens=1100) as swarm:
+        async with jobs_in(swarm) as jobs:  # of 4 * 64 tokens, then of 4 * 256
+            await jobs.text([1, 2], 2)
+            async with asyncio.timeout(5):
+                assert len(await jobs.text(LONG, 3)) == 3
+            assert [session.shape.max_tokens for session in jobs.pool.sessions] == [256]
+
+
+async def test_a_text_that_needs_a_long_row_gets_one_alone_where_there_is_no_room_for_more():
+    async with fake_swarm(THREE, cache_tokens=600) as swarm:
+        async with jobs_in(swarm) as jobs:
+            endless, changed = jobs.begin([1, 2], 10**6)
+            await changed.wait()
+            async with asyncio.timeout(10):
+                assert len(await jobs.text(LONG, 3)) == 3
+            jobs.pool.cancel(endless)
+
+
+async def test_a_text_for_which_the_swarm_has_no_session_gets_the_next_row_of_another():
+    """It doesn't wait for servers with all its patience meanwhile."""
+    async with fake_swarm(THREE, cache_tokens=70) as swarm:
+        async with jobs_in(swarm, route=60.0, rows=1) as jobs:
+            first = jobs.begin([1, 2], 30)
+            await first[1].wait()
+            async with asyncio.timeout(10):
+                assert len(await jobs.text([3, 4], 3)) == 3
+
+
+async def test_texts_whose_session_was_not_opened_keep_their_order():
+    async with fake_swarm(THREE, cache_tokens=100) as swarm:
+        async with jobs_in(swarm, sessions=1) as jobs:  # of four rows of 64 tokens, one fits
+            order = []
+            notes = [lambda _, index=index: order.append(index) for index in range(4)]
+            begun = [jobs.begin([1, 2 + index], 1, note) for index, note in enumerate(notes)]
+            for one in begun:
+                await jobs.end(one)
+            assert order == [0, 1, 2, 3]
+
+
+async def test_two_replacements_between_two_answers_are_told_as_one():
+    async with fake_swarm([*THREE, THREE[1], THREE[1]]) as swarm:
+        async with jobs_in(swarm) as jobs:
+            loop = asyncio.get_running_loop()
+            seen = []
+
+            def kill(tokens: int) -> None:
+                if tokens != 3:
+                    return
+                used = jobs.pool.sessions[0].hops[1].peer_id
+                seen.append(used)
+                spare = [one for one in swarm.members if one.engine.span == THREE[1] and one.peer_id != used]
+                for member in swarm.members:
+                    if member.peer_id == used or member is spare[0]:
+                        asyncio.run_coroutine_threadsafe(swarm.kill(member), loop).result()
+
+            begun = jobs.begin([1, 2, 3], 8, kill)
+            assert await jobs.end(begun) == await alone(swarm, [1, 2, 3], 8)
+            (event,) = begun[0].replaced
+            assert event.left == tuple(seen)
+            assert len(event.joined) == 1

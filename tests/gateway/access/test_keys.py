@@ -126,3 +126,19 @@ async def test_a_request_with_a_key_is_answered_as_far_as_its_limits_go():
     assert refused.status_code == 429 and error["code"] == "rate_limit_exceeded"
     assert 1 <= int(refused.headers["retry-after"]) <= 86_400
     assert key.hash not in refused.text and text not in refused.text
+
+
+def test_a_file_that_everybody_may_write_lets_nobody_in(tmp_path: Path):
+    """Any user of the machine could make himself a key."""
+    _, key = make_key()
+    write_keys(tmp_path / "keys.json", {key.id: key})
+    file = KeyFile(tmp_path / "keys.json")
+    assert file.keys()
+
+    (tmp_path / "keys.json").chmod(0o666)
+    assert not file.keys()
+    with pytest.raises(UsageError, match="chmod 600"):
+        read_keys(tmp_path / "keys.json")
+
+    (tmp_path / "keys.json").chmod(0o600)
+    assert file.keys()

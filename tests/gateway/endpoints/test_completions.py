@@ -95,3 +95,45 @@ async def test_an_empty_prompt_says_what_is_wrong():
     async with asking(StandInModel()) as client:
         answer = await complete(client, prompt="")
     assert answer.status_code == 400 and "no tokens" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize(("prompts", "n"), [(128, 2), (2, 65), (128, 128)])
+async def test_prompts_times_answers_are_bounded(prompts: int, n: int):
+    """Otherwise one request had 16,384 answers."""
+    model = StandInModel()
+    async with asking(model) as client:
+        answer = await complete(client, prompt=["a"] * prompts, n=n)
+    assert answer.status_code == 400 and f"{prompts * n:,}" in error_of(answer)["message"]
+    assert error_of(answer)["param"] == "n" and not model.requests
+
+
+@pytest.mark.parametrize(
+    "prompt", [[], [[]], [-1], ["a", 1], [1, "a"], [True], [1.0], 5, {"a": 1}, ["a"] * 129, [["a"]], [[[1]]]]
+)
+async def test_what_is_no_prompt_is_refused_in_one_sentence(prompt: Any):
+    async with asking(StandInModel()) as client:
+        answer = await complete(client, prompt=prompt)
+    assert answer.status_code == 400 and error_of(answer)["param"] == "prompt"
+    assert "a text, a list of token ids" in error_of(answer)["message"]
+
+
+async def test_a_far_too_long_text_is_not_tokenized_to_its_end():
+    """All tokens of 8 MB take seconds and a gigabyte."""
+    model = StandInModel()
+    seen: list[int] = []
+    encode = model.tokenizer.encode
+
+    def watched(text: str, add_special_tokens: bool = True) -> list[int]:
+        seen.append(len(text))
+        return encode(text, add_special_tokens)
+
+    model.tokenizer.encode = watched  # type: ignore[method-assign]
+    async with asking(model) as client:
+        answer = await complete(client, prompt="hello " * 500_000)
+        chat = await client.post(
+            "/v1/chat/completions",
+            json={"model": "tiny", "messages": [{"role": "user", "content": "hello " * 1_000_000}]},
+        )
+    assert error_of(answer)["code"] == error_of(chat)["code"] == "context_length_exceeded"
+    assert answer.status_code == chat.status_code == 400
+    assert max(seen) < 100_000

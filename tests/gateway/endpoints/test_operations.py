@@ -60,16 +60,30 @@ async def test_an_address_that_is_not_there_is_an_error_in_the_same_form(method:
 @pytest.mark.parametrize(
     ("content", "media_type"),
     [(b"{", "application/json"), (b"[" * 100_000, "application/json"), (b"null", "application/json"),
-     (b"", "application/json"), (b'{"model": "tiny"}', "text/plain"), (b"\xff\xfe", "application/json"),
+     (b"", "application/json"), (b"\xff\xfe", "application/json"), (b'{"model": "\xe9"}', "application/json"),
      (b'{"model": "tiny", "messages": [], "temperature": NaN}', "application/json")],
 )  # fmt: skip
 async def test_a_body_that_is_no_json_object_is_refused(content: bytes, media_type: str):
-    """Also what a page of another site can send without being asked: text/plain."""
     async with asking(StandInModel()) as client:
         answer = await client.post(
             "/v1/chat/completions", content=content, headers={"content-type": media_type}
         )
-    assert answer.status_code == 400 and error_of(answer)
+    assert answer.status_code == 400 and error_of(answer)["code"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [({"content-type": "text/plain"}, "text/plain"), ({"content-type": ""}, "missing"),
+     ({"content-type": "application/x-www-form-urlencoded"}, "Content-Type: application/json"),
+     ({"content-type": "application/json", "content-encoding": "gzip"}, "gzip")],
+)  # fmt: skip
+async def test_a_body_of_another_kind_is_refused_with_the_header_that_helps(
+    headers: dict[str, str], named: str
+):
+    """The first is what a page of another site can send without being asked, the third what curl does."""
+    async with asking(StandInModel()) as client:
+        answer = await client.post("/v1/chat/completions", content=b'{"model": "tiny"}', headers=headers)
+    assert answer.status_code == 415 and named in error_of(answer)["message"]
 
 
 async def test_a_body_that_is_too_long_is_refused():

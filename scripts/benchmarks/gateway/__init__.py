@@ -1,0 +1,1 @@
+"""Many chats through one gateway, against the same texts without it."""
