@@ -31,6 +31,7 @@ class Sampler:
         self._vocab_size = vocab_size
         self._biases = Biases(options, vocab_size)
         self._penalties = Penalties(options, prompt, vocab_size)
+        self._is_plain = options.temperature == 0 and not self._biases and not self._penalties
         self._position = 0
 
     def sample(self, logits: Scores, allowed: NDArray[np.bool_] | None = None) -> SampledToken:
@@ -46,8 +47,10 @@ class Sampler:
                 f"the model's score for token {best} is {logits[best]}: its files or a server's computation "
                 "are broken; ask again, over other servers if that doesn't help"
             )
-        scores = self._changed(logits, allowed)
-        if scores is not logits:
+        if self._is_plain and (allowed is None or allowed[best]):
+            scores = logits  # a grammar mostly allows what the model would say anyway
+        else:
+            scores = self._changed(logits, allowed)
             best = int(scores.argmax())
         if scores[best] == -np.inf:
             raise UsageError(

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2pinfer.errors import ModelError, UsageError
 from p2pinfer.model.sampling.noise import draw_key, gumbel
@@ -213,3 +215,14 @@ def test_a_draw_from_a_large_vocabulary_is_one_draw():
         sums = (logits.astype(np.float64) - float(logits.max())) / 1.5 + gumbel(draw_key(seed, 0), ids)
         drawn = sampler(vocab_size=40_000, seed=seed, temperature=1.5).sample(logits)
         assert drawn.token == int(sums.argmax())
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.data())
+def test_the_likeliest_token_is_the_first_of_the_highest_that_are_allowed(scores, data):
+    logits = np.array(scores, np.float32)
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores))))
+    allowed[data.draw(st.integers(0, len(scores) - 1))] = True
+    sampler = Sampler(SamplingOptions(temperature=0.0), [], len(scores))
+    highest = max(score for score, may in zip(scores, allowed, strict=True) if may)
+    expected = next(token for token, score in enumerate(scores) if allowed[token] and score == highest)
+    assert sampler.sample(logits, allowed).token == expected
