@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.arguments.petals import session_attribute_hint
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.pending_rows import PendingRows
@@ -145,11 +146,11 @@ class InferenceSession:
         """
         limit = self.max_length or self._manifest.max_positions
         if tokens > limit:
-            raise PromptTooLongError(
-                f"{tokens} tokens: the session was opened for {limit}; raise max_length"
-                if limit < self._manifest.max_positions
-                else f"{tokens} tokens: {self._manifest.name} takes at most {limit}; shorten the text"
-            )
+            if limit < self._manifest.max_positions:
+                raise PromptTooLongError(
+                    f"{tokens} tokens: the session was opened for {limit}; raise max_length"
+                )
+            raise too_long(tokens, limit=limit, model=self._manifest.name)
         return limit + 1 - tokens
 
     def compute(self, rows: Sequence[list[int]], wanted: Sequence[int]) -> list[Hidden]:

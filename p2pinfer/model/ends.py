@@ -6,6 +6,8 @@ float32 scales; everything else is float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,8 +73,8 @@ class ClientEnds:
 
         Raises UsageError for an id that the model doesn't have.
         """
-        if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
-            raise UsageError(f"token ids run from 0 to {self.vocab_size - 1}; use the model's own tokenizer")
+        if ids.size:
+            self._check_range(int(ids.min()), int(ids.max()))
         hidden = dequantize_rows(self._taken(ids), self._scales[ids])
         if self._recipe.embedding_scale != 1.0:
             hidden *= np.float32(self._recipe.embedding_scale)
@@ -89,6 +91,14 @@ class ClientEnds:
                 self._rows_read = 0
                 let_pages_go(self._rows)
         return taken
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Raise UsageError if there is an id that the model doesn't have. Needs at least one id."""
+        self._check_range(min(ids), max(ids))
+
+    def _check_range(self, lowest: int, highest: int) -> None:
+        if not (lowest >= 0 and highest < self.vocab_size):
+            raise UsageError(f"token ids run from 0 to {self.vocab_size - 1}; use the model's own tokenizer")
 
     def logits(self, hidden: Hidden) -> Logits:
         """Scores [tokens, vocab_size] for the last layer's activations [tokens, hidden_size]."""

@@ -5,6 +5,11 @@ from __future__ import annotations
 from p2pinfer.errors import PromptTooLongError
 
 
+def too_long(tokens: int, *, limit: int, model: str) -> PromptTooLongError:
+    """The error for a text that is longer than the model's context."""
+    return PromptTooLongError(f"{tokens} tokens: {model} takes at most {limit}; shorten the text")
+
+
 def new_tokens(
     *, asked: int, fitting: int, columns: int, min_length: int | None, min_new_tokens: int | None
 ) -> int:

@@ -20,7 +20,7 @@ class Continuation(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replaced:
+class RouteEvent:
     """Servers took the place of others while a text was being made."""
 
     left: tuple[PeerId, ...]
@@ -60,7 +60,7 @@ class RowJob:
     is_cancelled: bool = False
     """Nobody waits for it any more. Any thread may set it."""
 
-    replaced: list[Replaced] = field(default_factory=list)
+    replaced: list[RouteEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tokens = list(self.prompt)

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
-from p2pinfer.errors import PromptTooLongError, UsageError
+from p2pinfer.errors import UsageError
 from p2pinfer.threads import tell
 from p2pinfer.wire import inference_pb2 as pb
 
@@ -202,7 +203,7 @@ class RowPool:
             return
         if len(job.tokens) > self._longest:
             name = self._environment.manifest.name
-            _end_with(job, PromptTooLongError(f"{name} takes at most {self._longest} tokens"))
+            _end_with(job, too_long(len(job.tokens), limit=self._longest, model=name))
             return
         job.waits_since = self._environment.loop.time()
         self._waiting.appendleft(job)

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from p2pinfer.client.batching.row_job import CLOSED, Replaced, RowJob
+from p2pinfer.client.batching.row_job import CLOSED, RouteEvent, RowJob
 from p2pinfer.client.batching.row_table import Part, Row, RowStep, RowTable
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
@@ -92,8 +92,6 @@ class RowSession:
             turn=self._turn,
         )
         self._pipeline: StepPipeline[RowStep] = StepPipeline(self._network, self._unbroken)
-        self._decodes = 0
-        self._prompt_tokens = 0  # under way
         self._inbox: queue.SimpleQueue[RowJob | None] = queue.SimpleQueue()
         self._is_closing = False
         self._known_hops: list[Hop] = []
@@ -196,7 +194,7 @@ class RowSession:
             if self._pipeline:
                 self._take(chain)
         except (HopFailedError, RefusedError) as error:
-            self._expect_no_answer()
+            self._pipeline.forget()
             self._send_again()
             self._network.run(self._unbroken.recover(error))
 
@@ -207,10 +205,11 @@ class RowSession:
         return chain
 
     def _next_step(self, chain: Chain) -> RowStep | None:
+        under_way = self._pipeline.notes
         return self._table.next_step(
             depth=len(chain.hops),
-            decodes=self._decodes,
-            prompt_tokens=self._prompt_tokens,
+            decodes=sum(step.kind is StepKind.DECODE for step in under_way),
+            prompt_tokens=sum(step.prompt_tokens for step in under_way),
             max_tokens=chain.max_step_tokens,
         )
 
@@ -232,14 +231,10 @@ class RowSession:
             answered_tokens=len(step.parts) if step.is_answered else 0,
         )
         self._table.sent(step)
-        self._decodes += step.kind is StepKind.DECODE
-        self._prompt_tokens += step.prompt_tokens
         self._pipeline.send(chain, request, step)
 
     def _take(self, chain: Chain) -> None:
         step, hidden = self._pipeline.take(chain)
-        self._decodes -= step.kind is StepKind.DECODE
-        self._prompt_tokens -= step.prompt_tokens
         now = self._network.now()
         self._note_replaced(chain, now - self._last_answer)
         self._last_answer = now
@@ -293,7 +288,7 @@ class RowSession:
         for row in self._table.active:
             if (job := row.job) is not None:
                 job.replaced.append(
-                    Replaced(left=left, joined=joined, seconds=seconds, after_tokens=job.new_tokens)
+                    RouteEvent(left=left, joined=joined, seconds=seconds, after_tokens=job.new_tokens)
                 )
 
     def _fail(self, error: Exception) -> None:
@@ -323,16 +318,12 @@ class RowSession:
         self._drop()
 
     def _drop(self) -> None:
-        self._expect_no_answer()
+        self._pipeline.forget()
         with self._table_lock:
             self._table.forget()
         if self._network.is_running:  # else the servers free their memory when the lease ends
             with contextlib.suppress(P2PInferError):  # closed meanwhile: its end closes the chain as well
                 self._network.run(self._unbroken.close())
-
-    def _expect_no_answer(self) -> None:
-        self._pipeline.forget()
-        self._decodes = self._prompt_tokens = 0
 
     def _send_again(self) -> None:
         with self._table_lock:

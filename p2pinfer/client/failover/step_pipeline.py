@@ -63,6 +63,11 @@ class StepPipeline(Generic[T]):
     def __len__(self) -> int:
         return len(self._under_way)
 
+    @property
+    def notes(self) -> list[T]:
+        """The notes of the steps that aren't answered yet, the oldest first."""
+        return [sent.note for sent in self._under_way]
+
     def send(self, chain: Chain, step: StepRequest, note: T) -> None:
         """Send one step behind the others."""
         self._sent(chain.send(step.kind, step.chunks, step.outputs), step, note)

@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.remote_model import RemoteModel
-from p2pinfer.errors import PromptTooLongError, UsageError
+from p2pinfer.errors import UsageError
 from p2pinfer.model.pooling import Pooling, pool, pooling_of
 from p2pinfer.threads import in_thread
 
@@ -54,9 +55,7 @@ class Embedder:
             if not prompt:
                 raise UsageError("a text to embed has no tokens: leave it out")
             if len(prompt) > longest:
-                raise PromptTooLongError(
-                    f"{len(prompt)} tokens: {name} takes at most {longest}; shorten the text"
-                )
+                raise too_long(len(prompt), limit=longest, model=name)
         # Alike lengths together: the servers lease memory for the longest. The order says nothing else.
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         batches = _batches(order, prompts)

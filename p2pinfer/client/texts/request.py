@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from p2pinfer.client.batching.row_job import RouteEvent
 from p2pinfer.model.sampling.constraint import Constraint
 from p2pinfer.model.sampling.options import SamplingOptions
 from p2pinfer.model.sampling.sampled import Alternative, SampledToken, TextPart
@@ -75,19 +76,6 @@ class RouteHop:
     layers: Span
     ms_per_token: float | None
     """Its queue and its computing, lately; None before the first step."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteEvent:
-    """Servers took the place of others while a text was being made."""
-
-    left: tuple[PeerId, ...]
-    joined: tuple[PeerId, ...]
-    seconds: float
-    """How long the texts on the route waited."""
-
-    after_tokens: int
-    """Tokens of this answer that were there before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Self
 
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import RowPool
-from p2pinfer.client.texts.request import RouteEvent, RouteHop, RouteView, TextEnd, TextPart
+from p2pinfer.client.texts.request import RouteHop, RouteView, TextEnd, TextPart
 from p2pinfer.model.ends import Logits
 from p2pinfer.model.sampling.text_state import Advanced, TextState
 
@@ -74,15 +74,7 @@ class Text:
                 )
                 for hop in hops
             ),
-            events=tuple(
-                RouteEvent(
-                    left=event.left,
-                    joined=event.joined,
-                    seconds=event.seconds,
-                    after_tokens=event.after_tokens,
-                )
-                for event in self._job.replaced
-            ),
+            events=tuple(self._job.replaced),
         )
 
     def __aiter__(self) -> Self:

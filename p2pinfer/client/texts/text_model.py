@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
@@ -20,7 +21,7 @@ from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.texts.embedder import Embedder
 from p2pinfer.client.texts.request import TextRequest
 from p2pinfer.client.texts.text import Growing, Text
-from p2pinfer.errors import ModelError, PromptTooLongError, UsageError
+from p2pinfer.errors import ModelError, UsageError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.memory import return_memory
@@ -132,12 +133,9 @@ class TextModel:
         prompt = list(request.prompt)
         if not prompt:
             raise UsageError("the prompt has no tokens: give it at least one")
-        if not (min(prompt) >= 0 and max(prompt) < self._remote.ends.vocab_size):
-            raise UsageError(f"token ids run from 0 to {self._remote.ends.vocab_size - 1}")
+        self._remote.ends.check(prompt)
         if len(prompt) > self.context_tokens:
-            raise PromptTooLongError(
-                f"{len(prompt)} tokens: {self.name} takes at most {self.context_tokens}; shorten the text"
-            )
+            raise too_long(len(prompt), limit=self.context_tokens, model=self.name)
         room = self.context_tokens + 1 - len(prompt)  # the last token needs no room itself
         if request.max_tokens is not None and request.max_tokens < 1:
             raise UsageError(f"max_tokens={request.max_tokens}: an answer has at least one token")
@@ -178,11 +176,6 @@ class TextModel:
             raise UsageError(f"{self.name} has no chat template: give it a text, or token ids")
         parts = rendered_parts(self.chat_template, self.tokenizer.special_texts, messages, tools)
         return [token for part in parts for token in self.tokenizer.encode(part, add_special_tokens=False)]
-
-    @property
-    def is_for_embeddings(self) -> bool:
-        """True if the model's own files say how its embeddings are made."""
-        return self._embedder.is_possible
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return one vector for each prompt, [prompts, hidden_size]. Raises as `Embedder.embed`."""
