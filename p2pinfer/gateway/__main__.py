@@ -22,33 +22,16 @@ def _main(arguments: Sequence[str]) -> int:
 
         return run_key_command(arguments[1:])
     from p2pinfer.command_line.extras import require
+    from p2pinfer.command_line.quiet import quiet_libraries
     from p2pinfer.gateway.config import GatewayConfig
 
     config = GatewayConfig.from_args(arguments)
     with leaving_on_signals(status=0):  # a gateway has no other way to end
         require("gateway")
-        _quiet()
+        quiet_libraries("p2pinfer.gateway")
         from p2pinfer.gateway.program import run_program
 
         return run_program(config)
-
-
-def _quiet() -> None:
-    """Keep libraries from logging. Call it before they are imported."""
-    import logging
-    import os
-
-    from p2pinfer.command_line.output import SpokenLog, complain
-
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[SpokenLog(complain)],
-    )
-    logging.getLogger("p2pinfer").setLevel(logging.ERROR)  # answers say what the swarm can't do
-    logging.getLogger("p2pinfer.gateway").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -18,33 +18,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     from p2pinfer.command_line.extras import require
+    from p2pinfer.command_line.quiet import quiet_libraries
     from p2pinfer.health.config import HealthConfig
 
     config = HealthConfig.from_args(argv)
     with leaving_on_signals(status=None if config.once else 0):  # a page has no other way to end
         require("health")
-        _quiet()
+        quiet_libraries("p2pinfer.health")
         from p2pinfer.health.program import run_program
 
         return run_program(config)
-
-
-def _quiet() -> None:
-    """Keep libraries from logging. Call it before they are imported."""
-    import logging
-    import os
-
-    from p2pinfer.command_line.output import SpokenLog, complain
-
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[SpokenLog(complain)],
-    )
-    logging.getLogger("p2pinfer").setLevel(logging.ERROR)  # the page itself says what it can't reach
-    logging.getLogger("p2pinfer.health").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,19 @@ from fastapi import APIRouter, Request, Response
 
 from p2pinfer.client.texts.request import TextEnd
 from p2pinfer.gateway.answering.chat_answer import ChatChunks, ChatWhole
-from p2pinfer.gateway.answering.choices import Choices, Piece, Usage
+from p2pinfer.gateway.answering.choices import Piece, Usage
 from p2pinfer.gateway.answering.completion_answer import CompletionChunks, CompletionWhole
 from p2pinfer.gateway.answering.heading import Heading
-from p2pinfer.gateway.answering.route_notes import RouteNotes, route_headers
+from p2pinfer.gateway.answering.route_notes import RouteNotes
 from p2pinfer.gateway.answering.server_sent import DONE, data_event
-from p2pinfer.gateway.endpoints.delivering import streamed, unless_gone
-from p2pinfer.gateway.endpoints.routes import STREAM_OR_ERRORS, KeyedRoute, gateway_of, key_of
+from p2pinfer.gateway.endpoints.routes import STREAM_OR_ERRORS, KeyedRoute, gateway_of
+from p2pinfer.gateway.endpoints.running import streamed_answer, whole_answer
 from p2pinfer.gateway.gateway import Run
-from p2pinfer.gateway.problems.errors import as_api_error
 from p2pinfer.gateway.serving.asks import work_of_chat, work_of_completion
 from p2pinfer.gateway.serving.work import Work
 from p2pinfer.gateway.shapes.chat import ChatRequest
 from p2pinfer.gateway.shapes.completions import CompletionRequest
 from p2pinfer.gateway.shapes.sampling import TextFields
-from p2pinfer.http.answers import json_answer
 
 
 class Chunks(Protocol):
@@ -98,45 +96,21 @@ def chat_router() -> APIRouter:
 
 
 async def _whole(request: Request, body: TextFields, work: Work, whole: Whole) -> Response:
-    gateway = gateway_of(request)
+    async def answered(run: Run) -> dict[str, Any]:
+        async with aclosing(run.pieces()) as pieces:
+            async for piece in pieces:
+                whole.add(piece)
+        return whole.answer(run.usage())
 
-    async def collect() -> Response:
-        async with gateway.running(_endpoint(request), key_of(request), work) as run:
-            async with aclosing(run.pieces()) as pieces:
-                async for piece in pieces:
-                    whole.add(piece)
-            answer = whole.answer(run.usage())
-            if body.p2pinfer.route:
-                answer["p2pinfer"] = RouteNotes(run.choices).last()
-            return json_answer(answer, headers=route_headers(run.choices, has_ended=True))
-
-    return await unless_gone(request, gateway.streams, collect())
+    return await whole_answer(request, work, answered, with_route=body.p2pinfer.route)
 
 
 async def _stream(request: Request, body: TextFields, work: Work, chunks: Chunks) -> Response:
-    gateway = gateway_of(request)
-    begun: list[Choices] = []
-
-    async def events() -> AsyncGenerator[bytes, None]:
-        is_first = True
-        try:
-            async with gateway.running(_endpoint(request), key_of(request), work) as run:
-                begun.append(run.choices)
-                async with aclosing(_events_of(run, body, chunks)) as made:
-                    async for event in made:
-                        yield event
-                        is_first = False
-        except Exception as error:
-            if is_first:
-                raise
-            yield data_event(as_api_error(error).body())
-
-    return await streamed(
+    return await streamed_answer(
         request,
-        gateway.streams,
-        events(),
-        headers=lambda: route_headers(begun[0], has_ended=False),
-        last_words=lambda error: data_event(error.body()),
+        work,
+        lambda run: _events_of(run, body, chunks),
+        failed=lambda error: data_event(error.body()),
     )
 
 
@@ -156,8 +130,3 @@ async def _events_of(run: Run, body: TextFields, chunks: Chunks) -> AsyncGenerat
     if body.stream_options.include_usage:
         yield data_event(chunks.usage_chunk(run.usage()))
     yield DONE
-
-
-def _endpoint(request: Request) -> str:
-    path: str = request.scope["path"]
-    return path.removeprefix("/v1")

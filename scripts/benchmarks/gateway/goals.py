@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scripts.benchmarks.gateway.loop_lag import Lag
 from scripts.benchmarks.gateway.plan import GATEWAY, GREEDY, ONE_PROCESS, PLAIN_CLIENT, SESSIONS
 from scripts.benchmarks.gateway.schema import WITH, WITHOUT, all_problems
-from scripts.benchmarks.shared.report import Spread, verdict
+from scripts.benchmarks.shared.report import Goal, Spread, goal_lines
 
 LEAST_SHARE = 0.9
 MOST_MEGABYTES = 200.0
@@ -23,16 +22,6 @@ BUSY_CORES = 0.25
 
 Measured = Mapping[str, Any]
 Runs = Sequence[Measured]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """What was promised, and what was found."""
-
-    what: str
-    wanted: str
-    found: str
-    is_met: bool
 
 
 def rates(runs: Runs) -> list[float]:
@@ -173,11 +162,7 @@ def table(measured: Measured) -> str:
         lines += [*_memory_lines(measured["memory"]), ""]
     if "schema" in measured:
         lines += [*_schema_lines(measured["schema"]), ""]
-    lines.append(f"{'goals':66} {'wanted':>10} {'found':>10}")
-    lines += [
-        f"  {goal.what:64} {goal.wanted:>10} {goal.found:>10}  {verdict(goal.is_met)}"
-        for goal in goals_of(measured)
-    ]
+    lines += goal_lines(goals_of(measured), width=64)
     return "\n".join(lines)
 
 

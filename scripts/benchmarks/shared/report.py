@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +29,23 @@ class Spread:
     def range(self, digits: int = 1) -> str:
         """`(least, most)`."""
         return f"({self.least:.{digits}f}, {self.most:.{digits}f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What was promised, and what was found, in words."""
+
+    what: str
+    wanted: str
+    found: str
+    is_met: bool
+
+
+def goal_lines(goals: Iterable[Goal], *, width: int) -> Iterator[str]:
+    """A heading and a line for each goal; `width` characters have the longest name."""
+    yield f"{'goals':{width + 2}} {'wanted':>10} {'found':>10}"
+    for goal in goals:
+        yield f"  {goal.what:{width}} {goal.wanted:>10} {goal.found:>10}  {verdict(goal.is_met)}"
 
 
 def verdict(met: bool) -> str:

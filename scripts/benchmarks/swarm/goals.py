@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from scripts.benchmarks.shared.report import verdict
+from scripts.benchmarks.shared.report import Goal, goal_lines
 from scripts.benchmarks.swarm.balance import (
     compared,
     computed,
@@ -30,16 +29,6 @@ _EVEN_PART = 0.75
 """Of the servers that each layer would have if they were spread evenly: three of four."""
 
 Measured = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """What was promised, and what was found. `found` is None for what never came."""
-
-    what: str
-    wanted: str
-    found: str
-    is_met: bool
 
 
 def least_servers(servers: int, num_layers: int) -> int:
@@ -132,11 +121,7 @@ def table(measured: Measured) -> str:
         lines += [*_churn_lines(measured["churn"]), ""]
     if "load" in measured:
         lines += [*_load_lines(measured["load"]), ""]
-    lines.append(f"{'goals':62} {'wanted':>10} {'found':>10}")
-    lines += [
-        f"  {goal.what:60} {goal.wanted:>10} {goal.found:>10}  {verdict(goal.is_met)}"
-        for goal in goals_of(measured)
-    ]
+    lines += goal_lines(goals_of(measured), width=60)
     return "\n".join(lines)
 
 
