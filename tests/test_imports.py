@@ -22,8 +22,8 @@ GROUND_FLOOR = {
 """Words and small tools that every folder may use; they use nothing but each other."""
 
 SHELVES = (
-    "model", "wire", "swarm", "sharing", "owner", "client", "server", "http", "health", "gateway",
-    "local_swarm",
+    "model", "wire", "swarm", "sharing", "owner", "client", "server", "http", "health",
+    "openai_api", "documents", "gateway", "local_swarm",
 )  # fmt: skip
 MAY_USE = {
     "model": set(),
@@ -35,8 +35,10 @@ MAY_USE = {
     "server": {"model", "wire", "swarm", "sharing", "owner"},
     "http": set(),
     "health": {"wire", "swarm", "owner", "client", "http"},
-    "gateway": {"model", "swarm", "sharing", "client", "http"},
-    "local_swarm": {"model", "client", "http", "gateway"},
+    "openai_api": {"model", "client"},
+    "documents": {"model", "client", "openai_api"},
+    "gateway": {"model", "swarm", "sharing", "client", "http", "openai_api", "documents"},
+    "local_swarm": {"model", "client", "http", "openai_api", "gateway"},
 }
 PUBLIC_NAMES = {"__version__", "AutoDistributedModelForCausalLM"}
 """Of the package itself."""

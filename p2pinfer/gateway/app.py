@@ -14,10 +14,10 @@ from p2pinfer.gateway.endpoints.models import models_router
 from p2pinfer.gateway.endpoints.operations import add_docs, operations_router
 from p2pinfer.gateway.endpoints.responses import responses_router
 from p2pinfer.gateway.gateway import Gateway
-from p2pinfer.gateway.problems.handlers import add_problems
-from p2pinfer.gateway.serving.registry import Models
+from p2pinfer.gateway.problems import add_problems
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.http.security import SecurityHeaders
+from p2pinfer.openai_api.work.registry import Models
 
 _DESCRIPTION = "Language models of a p2pinfer swarm, by OpenAI's API."
 

@@ -9,13 +9,13 @@ from contextlib import aclosing, asynccontextmanager
 
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.access.visitors import Visitors
-from p2pinfer.gateway.answering.choices import Choices, Piece, Usage
 from p2pinfer.gateway.answering.server_sent import Streams
 from p2pinfer.gateway.metrics import Metrics
-from p2pinfer.gateway.problems.errors import as_api_error, is_expected
-from p2pinfer.gateway.serving.registry import Models
-from p2pinfer.gateway.serving.work import Work
 from p2pinfer.gateway.settings import Settings
+from p2pinfer.openai_api.answering.choices import Choices, Piece, Usage
+from p2pinfer.openai_api.errors import as_api_error, is_expected
+from p2pinfer.openai_api.work.registry import Models
+from p2pinfer.openai_api.work.work import Work
 
 logger = logging.getLogger(__name__)
 

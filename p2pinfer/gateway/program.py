@@ -15,11 +15,11 @@ from p2pinfer.gateway.config import GatewayConfig
 from p2pinfer.gateway.loop_lag import watch_loop
 from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.gateway.serving.opening import Opener
-from p2pinfer.gateway.serving.registry import Models
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.http.listening import address_of, listen
 from p2pinfer.http.server import WebServer
 from p2pinfer.http.stopping import until_signal
+from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.tasks import first_of
 
 _SPARE_CONNECTIONS = 2_000

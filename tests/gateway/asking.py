@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from p2pinfer.gateway.app import create_app
-from p2pinfer.gateway.serving.registry import Models
 from p2pinfer.gateway.settings import Settings
+from p2pinfer.openai_api.work.registry import Models
 from tests.gateway.stand_in import StandInModel, serve
 
 HELLO = [{"role": "user", "content": "Hi!"}]

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import httpx
 
 from p2pinfer.gateway.app import create_app
-from p2pinfer.gateway.serving.registry import Models
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.http.listening import listen
 from p2pinfer.http.server import WebServer
+from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.tasks import undisturbed
 from tests.gateway.stand_in import StandInModel, serve
 

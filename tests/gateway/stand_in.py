@@ -24,8 +24,8 @@ from p2pinfer.client.texts.request import (
     TextRequest,
 )
 from p2pinfer.errors import PromptTooLongError, UsageError
-from p2pinfer.gateway.serving.served_model import ServedModel
 from p2pinfer.model.grammar.vocabulary import Vocabulary
+from p2pinfer.openai_api.work.served_model import ServedModel
 from p2pinfer.types import PeerId, Span
 
 SPECIAL = ("<|im_start|>", "<|im_end|>")

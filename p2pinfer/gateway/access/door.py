@@ -6,9 +6,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2pinfer.gateway.access.origins import OriginRules, allows, refusal
-from p2pinfer.gateway.problems.errors import ApiError
 from p2pinfer.http.answers import json_answer
 from p2pinfer.http.request_body import BodyTooLargeError
+from p2pinfer.openai_api.errors import ApiError
 
 _METHODS = "GET, HEAD, POST, OPTIONS"
 _PREFLIGHT_SECONDS = 600

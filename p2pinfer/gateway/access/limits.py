@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2pinfer.gateway.access.keys import Key
-from p2pinfer.gateway.problems.errors import ApiError
+from p2pinfer.openai_api.errors import ApiError
 
 _DAY_SECONDS = 86_400
 _MINUTE_SECONDS = 60.0

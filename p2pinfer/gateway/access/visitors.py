@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from p2pinfer.gateway.access.keys import Key, find_key
 from p2pinfer.gateway.access.limits import Limits
-from p2pinfer.gateway.problems.errors import ApiError
+from p2pinfer.openai_api.errors import ApiError
 
 _FULL_RETRY_SECONDS = 2.0
 

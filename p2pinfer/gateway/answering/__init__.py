@@ -1,1 +1,1 @@
-"""From the pieces of a text to the answers that OpenAI's clients read."""
+"""How answers are told while they are made: events, and notes on the route."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pinfer.client.texts.request import RouteView
-from p2pinfer.gateway.answering.choices import Choices
+from p2pinfer.openai_api.answering.choices import Choices
 
 _LEAST_SECONDS = 0.5
 """Between two notes."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 
 from p2pinfer.gateway.answering.server_sent import EventStream, Streams
-from p2pinfer.gateway.problems.errors import ApiError
+from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from p2pinfer.gateway.docs_page.page import FOLDER, render_docs
 from p2pinfer.gateway.endpoints.routes import ERRORS, KeyedRoute, gateway_of
-from p2pinfer.gateway.shapes.base import Shape
-from p2pinfer.gateway.shapes.chat import ChatRequest
-from p2pinfer.gateway.shapes.completions import CompletionRequest
-from p2pinfer.gateway.shapes.responses import ResponseRequest
 from p2pinfer.http.answers import HTML, json_answer
 from p2pinfer.http.body import Body
 from p2pinfer.http.static_files import static_files
+from p2pinfer.openai_api.shapes.base import Shape
+from p2pinfer.openai_api.shapes.chat import ChatRequest
+from p2pinfer.openai_api.shapes.completions import CompletionRequest
+from p2pinfer.openai_api.shapes.responses import ResponseRequest
 
 _REQUESTS: tuple[type[Shape], ...] = (ChatRequest, CompletionRequest, ResponseRequest)
 

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.gateway import Gateway
-from p2pinfer.gateway.problems.errors import ApiError
+from p2pinfer.openai_api.errors import ApiError
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request can't be answered as it is"},

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import Request, Response
 
-from p2pinfer.gateway.answering.choices import Choices
 from p2pinfer.gateway.answering.route_notes import RouteNotes, route_headers
 from p2pinfer.gateway.endpoints.delivering import streamed, unless_gone
 from p2pinfer.gateway.endpoints.routes import gateway_of, key_of
 from p2pinfer.gateway.gateway import Run
-from p2pinfer.gateway.problems.errors import ApiError, as_api_error
-from p2pinfer.gateway.serving.work import Work
 from p2pinfer.http.answers import json_answer
+from p2pinfer.openai_api.answering.choices import Choices
+from p2pinfer.openai_api.errors import ApiError, as_api_error
+from p2pinfer.openai_api.whole_answers import WholeWork
+from p2pinfer.openai_api.work.work import Work
 
 
-async def whole_answer(
-    request: Request, work: Work, answered: Callable[[Run], Awaitable[dict[str, Any]]], *, with_route: bool
-) -> Response:
-    """What `answered` makes of the run, with the route in it if asked for."""
+async def whole_answer(request: Request, todo: WholeWork, *, with_route: bool) -> Response:
+    """The answer as a whole, with the route in it if asked for."""
     gateway = gateway_of(request)
 
     async def collect() -> Response:
-        async with gateway.running(_endpoint(request), key_of(request), work) as run:
-            answer = await answered(run)
+        async with gateway.running(_endpoint(request), key_of(request), todo.work) as run:
+            async with aclosing(run.pieces()) as pieces:
+                async for piece in pieces:
+                    todo.whole.add(piece)
+            answer = todo.whole.answer(run.usage())
             if with_route:
                 answer["p2pinfer"] = RouteNotes(run.choices).last()
             return json_answer(answer, headers=route_headers(run.choices, has_ended=True))

@@ -1,1 +1,1 @@
-"""The models that a gateway has, and what a request means to one of them."""
+"""The models that a gateway has: named ones, or what the swarm serves as a whole."""

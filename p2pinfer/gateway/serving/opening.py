@@ -14,11 +14,11 @@ from p2pinfer.client.texts.text_model import TextModel
 from p2pinfer.command_line.output import say
 from p2pinfer.errors import P2PInferError
 from p2pinfer.gateway.config import MOST_MODELS, GatewayConfig
-from p2pinfer.gateway.serving.registry import Models
-from p2pinfer.gateway.serving.served_model import ServedModel
 from p2pinfer.gateway.serving.whole_models import whole_models
 from p2pinfer.identity import Identity
 from p2pinfer.model.grammar.vocabulary import Vocabulary
+from p2pinfer.openai_api.work.registry import Models
+from p2pinfer.openai_api.work.served_model import ServedModel
 from p2pinfer.plain_text import printable
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import all_of

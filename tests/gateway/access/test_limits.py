@@ -6,7 +6,7 @@ import pytest
 
 from p2pinfer.gateway.access.keys import Key, new_key
 from p2pinfer.gateway.access.limits import Limits
-from p2pinfer.gateway.problems.errors import ApiError
+from p2pinfer.openai_api.errors import ApiError
 
 DAY = 86_400
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from p2pinfer.gateway.serving.whole_models import whole_models
-from p2pinfer.gateway.serving.work import seed_of
 from p2pinfer.identity import Identity
+from p2pinfer.openai_api.work.work import seed_of
 from p2pinfer.swarm.records.announcement import ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import Span

@@ -1,0 +1,1 @@
+"""Batches of documents: jobs that are kept, run through the swarm, and can be resumed."""

@@ -1,1 +1,0 @@
-"""What goes wrong, in the form in which OpenAI's clients expect it."""

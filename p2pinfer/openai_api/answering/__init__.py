@@ -1,0 +1,1 @@
+"""From the pieces of a text to the answers that OpenAI's clients read."""

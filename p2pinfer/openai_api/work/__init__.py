@@ -1,0 +1,1 @@
+"""Models as clients know them, and what a request means to one of them."""
