@@ -1,0 +1,1 @@
+"""What a job is, and the SQLite file that keeps jobs."""
