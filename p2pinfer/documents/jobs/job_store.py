@@ -36,6 +36,8 @@ from p2pinfer.folders import user_data_folder
 
 _ROWS_AT_ONCE = 5_000
 """That are given up or deleted in one transaction."""
+_PAUSE_SECONDS = 0.11
+"""Between deletions: SQLite looks every tenth of a second whether another process has stopped writing."""
 
 
 def default_store_path() -> Path:
@@ -312,6 +314,8 @@ class JobStore:
                         f"(SELECT {key} FROM {table} WHERE job = ? LIMIT {_ROWS_AT_ONCE})",
                         (serial, serial),
                     ).rowcount
+                if deleted == _ROWS_AT_ONCE:
+                    time.sleep(_PAUSE_SECONDS)
         with self.tables.transaction() as connection:
             connection.execute("DELETE FROM gone WHERE job = ?", (serial,))
 

@@ -31,7 +31,7 @@ from p2pinfer.documents.running.retrying import verdict_on
 from p2pinfer.documents.running.swarm_wait import SwarmWait
 from p2pinfer.documents.running.todo import Todo, TodoList, read_page
 from p2pinfer.documents.running.winding_up import Files, NoFiles, is_expired, wind_up
-from p2pinfer.errors import DatabaseError, JobError, UsageError
+from p2pinfer.errors import DatabaseError, JobError, P2PInferError, UsageError
 from p2pinfer.openai_api.errors import is_expected
 from p2pinfer.plain_text import printable
 from p2pinfer.tasks import Nursery, first_of, undisturbed
@@ -234,6 +234,11 @@ class _Run:
         number = todo.document.number
         try:
             outcome = await self._answers.answer(todo.document, self._parts_of(todo))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._has_failed(todo, P2PInferError("the answer was broken off"))  # not by this run
         except DatabaseError:
             raise  # a part of the answer can't be kept: neither can all others
         except Exception as error:

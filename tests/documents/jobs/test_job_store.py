@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -377,6 +378,33 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(
     with store.tables.transaction() as connection:
         connection.execute("PRAGMA max_page_count = 1000000")
     store.finish(job.id, [answer(1), large])
+
+
+def test_a_damaged_file_is_named_when_it_is_read(store: JobStore, path: Path):
+    """It opens at once, however long it is."""
+    job = begun(store, 2_000)
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+    with JobStore.open(path) as damaged, pytest.raises(JobStoreError, match="is damaged"):
+        damaged.waiting(job.id, limit=9)
+
+
+def test_threads_that_finish_the_same_documents_keep_one_outcome_each(store: JobStore, path: Path):
+    """Through one store, and through several."""
+    job = begun(store, 60)
+    with JobStore.open(path) as other, ThreadPoolExecutor(8) as threads:
+        for used in (store, other) * 4:
+            for first in range(0, 60, 6):
+                outcomes = [answer(number) for number in range(first, first + 6)]
+                threads.submit(used.finish, job.id, outcomes)
+
+    now = store.job(job.id)
+    assert now is not None and now.counts == Counts(total=60, completed=60)
+    assert now.spent == Spent(prefill_tokens=420, decode_tokens=180)
+    assert len(store.outcomes(job.id, limit=100, errors=False)) == 60
 
 
 def test_a_claim_on_a_disk_that_can_not_be_written_is_an_error(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from p2pinfer.client.batching.row_job import CLOSED
@@ -118,6 +120,21 @@ async def test_what_should_not_happen_is_tried_five_times(store: JobStore, error
     assert ended.counts == Counts(total=3, failed=3) and len(answers.asked) == 15
     assert {status for status, _ in errors_of(store, job).values()} == {500}
     assert "ZeroDivision" not in str(errors_of(store, job))
+
+
+async def test_an_answer_that_is_broken_off_by_others_is_tried_again(store: JobStore):
+    """A cancellation that isn't the run's own loses no document."""
+    tries = 0
+
+    async def break_off(document: Document, parts: DocumentParts) -> Outcome:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise asyncio.CancelledError
+        return answer(document.number)
+
+    ended = await run(store, begun(store, 1), Answers(break_off))
+    assert ended.counts == Counts(total=1, completed=1)
 
 
 async def test_attempts_outlive_the_run(store: JobStore):
