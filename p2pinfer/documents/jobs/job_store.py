@@ -278,6 +278,10 @@ class JobStore:
         self._set(job_id, "error_file", to_json(error_file))
         return self._set(job_id, "output_file", to_json(output_file))
 
+    def set_waiting_for(self, job_id: str, words: str) -> Job:
+        """Say why the runner waits for the swarm, for `status` in another process; empty: it doesn't."""
+        return self._set(job_id, "waiting_for", to_json(words))
+
     def outcomes(self, job_id: str, *, after: int = 0, limit: int, errors: bool) -> list[Finished]:
         """Answers, or errors, in the order of finishing; those whose place is greater than `after`."""
         query = (
@@ -336,4 +340,5 @@ class JobStore:
 
     def _job_of(self, row: tuple[Any, ...]) -> Job:
         job = job_of(row)
-        return job if job.state.is_over else replace(job, runner=self._claims.holder(job.id))
+        runner = "" if job.state.is_over else self._claims.holder(job.id)
+        return replace(job, runner=runner, waiting_for=job.waiting_for if runner else "")

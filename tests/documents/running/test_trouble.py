@@ -65,6 +65,7 @@ async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempt
     """One document at a time shows whether it is back."""
     is_away = True
     told: list[str] = []
+    noted: list[str] = []
     job = begun(store, 40)
 
     async def answer_later(document: Document, parts: DocumentParts) -> Outcome:
@@ -77,6 +78,9 @@ async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempt
     def look(progress: Progress) -> None:
         nonlocal is_away
         told.append(progress.waiting_for)
+        seen = store.job(job.id)
+        assert seen is not None
+        noted.append(seen.waiting_for)
         if len(answers.asked) > 60:
             assert progress.seconds_left is None
             is_away = False
@@ -85,6 +89,7 @@ async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempt
 
     assert ended.counts == Counts(total=40, completed=40)
     assert "no server holds layers 3-5" in told and told[-1] == ""
+    assert "no server holds layers 3-5" in noted and ended.waiting_for == ""
     assert answers.asked[:8] == list(range(8))
     assert len(set(answers.asked[8:48])) > 30, "each trial is another document's"
 
