@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,18 @@ def test_only_its_owner_can_read_it(store: JobStore, path: Path):
 
     assert {mode for file, mode in modes.items() if file.is_file()} == {0o600}
     assert {mode for file, mode in modes.items() if file.is_dir()} == {0o700}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its names are Unicode")
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a?b#c%20d", "caf\u00e9 \u2028".encode()])
+def test_it_can_lie_under_any_name(tmp_path: Path, name: bytes):
+    """Also one that isn't Unicode."""
+    path = tmp_path / os.fsdecode(name) / os.fsdecode(name)
+    with JobStore.open(path) as store:
+        job = begun(store, 1)
+    with JobStore.open(path) as store, store.claim(job.id, "me"):
+        assert [one.runner for one in store.jobs()] == ["me"]
+    assert path.exists()
 
 
 def test_a_file_of_another_kind_is_left_alone(path: Path):
