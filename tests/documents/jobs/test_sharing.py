@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pinfer.documents.jobs.claims import Claims
 from p2pinfer.documents.jobs.job import Counts, Spent
 from p2pinfer.documents.jobs.job_store import JobStore
 from p2pinfer.errors import JobError, JobStoreError
@@ -36,6 +38,29 @@ def test_one_runs_a_job_and_others_hear_who(store: JobStore, path: Path):
             assert other.job(job.id) is None
             claim.release()
     assert list((path.parent / "jobs.sqlite-claims").iterdir()) == []
+
+
+def test_however_many_claim_a_job_one_has_it_at_a_time(tmp_path: Path):
+    """Though the file that is locked is removed each time, and others ask who has it."""
+    job_id = "batch_" + "0" * 32
+    inside, taken, most = 0, 0, 0
+
+    def compete(number: int) -> None:
+        nonlocal inside, taken, most
+        claims = Claims(tmp_path)
+        for _ in range(40):
+            claims.holder(job_id)
+            with contextlib.suppress(JobError), claims.take(job_id, str(number)):
+                inside, taken = inside + 1, taken + 1
+                most = max(most, inside)
+                assert claims.holder(job_id) == str(number)
+                inside -= 1
+
+    with ThreadPoolExecutor(6) as threads:
+        for competing in [threads.submit(compete, number) for number in range(6)]:
+            competing.result()
+    assert most == 1 and taken > 40
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_its_owner_can_read_it(store: JobStore, path: Path):
