@@ -44,6 +44,9 @@ class PoolLimits:
     unused_seconds: float = 45.0
     """A session without texts is kept for so long: chats go on, and their beginning is there already."""
 
+    reuse_prefixes: bool = True
+    """Compute what texts have in common once. False: every text from its first token, to compare."""
+
 
 class RowPool:
     """Takes jobs, and lets them wait when every row is taken. For one event loop."""
@@ -139,7 +142,7 @@ class RowPool:
             if session.free_rows > 0 and session.shape.max_tokens >= needed
         ]
         if fitting:
-            cached = {session: session.cached(job.tokens) for session in fitting}
+            cached = {session: session.cached(job) for session in fitting}
             best = max(fitting, key=lambda session: cached[session])
             if cached[best] >= _WORTH_KEEPING:
                 return best
