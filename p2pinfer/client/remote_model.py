@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from p2pinfer.client.batching.row_pool import PoolLimits, RowPool
-from p2pinfer.client.batching.row_session import Prefixes, SessionEnvironment
+from p2pinfer.client.batching.session_environment import Prefixes, SessionEnvironment
 from p2pinfer.client.model_files import complete, kept, load_ends, open_local, open_named
 from p2pinfer.client.network import Network, join_through
 from p2pinfer.client.patience import Patience

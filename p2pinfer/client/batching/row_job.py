@@ -42,8 +42,14 @@ class RowJob:
     on_news: Callable[[], None]
     """Called in the loop that submitted the job, when there is something new: tokens, or the end."""
 
+    most_new_tokens: int | None = None
+    """It ends after so many tokens; None: nobody knows."""
+
     is_background: bool = False
-    """It begins only when no other job waits."""
+    """It begins only when no other job waits, and gives its row to one that does."""
+
+    gives_way: bool = False
+    """Its row is wanted for a job that isn't in the background: it goes on later, in whatever row is free."""
 
     scope: Scope = EVERYBODY
     """It begins with what texts of this scope have left, and leaves to them what it has."""
@@ -76,6 +82,11 @@ class RowJob:
     def new_tokens(self) -> int:
         """Tokens of the answer that are there."""
         return len(self.tokens) - len(self.prompt)
+
+    @property
+    def left_tokens(self) -> int | None:
+        """The most tokens that are still to come; None: nobody knows."""
+        return None if self.most_new_tokens is None else self.most_new_tokens - self.new_tokens
 
     @property
     def has_begun(self) -> bool:

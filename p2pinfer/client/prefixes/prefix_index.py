@@ -1,7 +1,7 @@
 """Which texts' beginnings this client has had kept, and the longest of them that a new text begins with.
 
-It can be wrong: servers forget when they need the memory, and other routes never knew. Then a recall costs one
-way through the hops, and the text is computed.
+It can be wrong: servers forget when they need the memory, and other routes never knew. Then a recall costs
+one way through the hops, and the text is computed.
 """
 
 from __future__ import annotations

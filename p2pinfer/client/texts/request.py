@@ -50,10 +50,12 @@ class TextRequest:
     """Makes the constraint when the answer begins."""
 
     is_background: bool = False
-    """Begins only when no other request waits."""
+    """Begins only when no other request waits, and stands aside for those that come: for documents.
+
+    `TextModel.background_room` says how many are wanted."""
 
     cache_scope: str = ""
-    """The answer begins with what requests of the same scope have had computed, and with nothing of others."""
+    """The answer begins with what requests of the same scope have had computed, with nothing of others."""
 
     cache_salt: str | None = None
     """In place of a scope: shared with every client that gives the same salt, at the servers too."""
