@@ -1,4 +1,4 @@
-"""One row of a session, and the parts of it that a step is about. Plain data: `RowTable` decides about rows."""
+"""One row of a session, and what a step has of it. Plain data: `RowTable` decides about rows."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from p2pinfer.client.batching.named_prefix import named_prefix
 from p2pinfer.client.batching.row import Part, Row, RowStep
 from p2pinfer.client.batching.row_job import CLOSED, RouteEvent, RowJob
 from p2pinfer.client.batching.row_table import RowTable
@@ -21,11 +22,10 @@ from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.failover.step_pipeline import StepPipeline, StepRequest
 from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
-from p2pinfer.client.prefixes.names import Route
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError, UsageError
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.threads import tell
-from p2pinfer.wire.prefix_steps import Feed, Prefix
+from p2pinfer.wire.prefix_steps import Feed
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk
 
@@ -245,25 +245,9 @@ class RowSession:
             part = step.parts[0]
             self._pipeline.feed(chain, Feed(part.row.index, part.start, part.end, step.feed.hop), step)
             return
-        assert self._environment.prefixes is not None
-        names = self._environment.prefixes.names
-        route = Route(
-            numerics=chain.hops[0].server.record.numerics,
-            cuts=tuple(hop.server.hop.layers for hop in chain.hops),
-        )
-        if step.keep is not None:
-            row, length, named, scope = (
-                step.keep.row,
-                len(step.keep.tokens),
-                step.keep.tokens,
-                step.keep.scope,
-            )
-        else:
-            assert step.recall is not None
-            part = step.parts[0]
-            row, length, named, scope = part.row.index, part.end, step.recall.named, part.row.scope
-        prefix = Prefix(row, length, names.name(named, scope, route), scope.is_shared)
-        self._pipeline.prefix(chain, step.kind, prefix, step)
+        prefixes = self._environment.prefixes
+        assert prefixes is not None, "a table without an index keeps nothing"
+        self._pipeline.prefix(chain, step.kind, named_prefix(step, prefixes.names, chain.hops), step)
 
     def _take(self, chain: Chain) -> None:
         step, hidden, lacking = self._pipeline.take(chain)

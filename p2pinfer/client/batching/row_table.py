@@ -51,7 +51,7 @@ class RowTable:
         self._jobs = 0
         self._reuses = reuses
         self._index = index if reuses else None
-        self._keeping = Keeping(index or PrefixIndex())
+        self._keeping = Keeping(PrefixIndex() if index is None else index)
 
     @property
     def active(self) -> list[Row]:

@@ -1,8 +1,8 @@
 """The names that prefixes are kept under: only who has the key can make them, and they tell nothing. Pure.
 
 A name stands for everything that the bytes at a hop depend on: the model, the numerics class, the tokens;
-and, where activations are rounded on the way, the layers at which the route is cut. The servers add the layers
-and the dtype of the wire, which they know.
+and, where activations are rounded on the way, the layers at which the route is cut. The servers add the
+layers and the dtype of the wire, which they know.
 """
 
 from __future__ import annotations
