@@ -1,4 +1,4 @@
-"""Rows that recall what hops have kept: decided without a swarm, with hops that forget, fail and are replaced."""
+"""Rows recall what hops have kept: decided without a swarm, with hops that forget, fail and are replaced."""
 
 from __future__ import annotations
 
