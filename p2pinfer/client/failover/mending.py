@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """How often the swarm is asked again for layers that are missing."""
 
+_BRIEF_SECONDS = 5.0
+"""Who waits for room no longer than this asks for more of it than is needed, and goes on without."""
+
 _RETRIES = Backoff(first_seconds=0.1, most_seconds=2.0)
 _IMMEDIATE_RETRIES = 2
 _RECOVERED_TOKENS = 16
@@ -124,7 +127,10 @@ class Mender:
                 if self._network.directory.is_news(error.reason or str(error)):
                     known = f" ({error.reason})" if error.reason else ""
                     line = f"{error}; waiting for {error.waiting_for}{known}"
-                    logger.warning("%s", await self._explain(line, error))
+                    is_brief = error.is_for_room and deadline - self._network.now() < _BRIEF_SECONDS
+                    logger.log(
+                        logging.INFO if is_brief else logging.WARNING, "%s", await self._explain(line, error)
+                    )
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _explain(self, message: str, error: NoRouteError) -> str:
