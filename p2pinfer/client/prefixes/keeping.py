@@ -64,7 +64,7 @@ class Keeping:
 
     def answered(self, kept: ToKeep, *, lacking: int | None) -> None:
         """A KEEP step was answered; `lacking` is the first hop that had no room."""
-        self._under_way -= 1
+        self._under_way = max(0, self._under_way - 1)
         if lacking != 0:  # hops behind it are fed by those before
             self._index.add(kept.scope, kept.tokens)
 

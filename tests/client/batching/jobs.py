@@ -70,6 +70,7 @@ async def jobs_in(
     route: float = 5.0,
     identity: Identity | None = None,
     reuses: bool = True,
+    wire_dtype: pb.WireDtype = pb.FLOAT32,
     **limits,
 ):
     """A pool in this loop, whose network is in a thread of its own as always."""
@@ -92,12 +93,12 @@ async def jobs_in(
         loop=asyncio.get_running_loop(),
         prefixes=Prefixes(
             index=PrefixIndex(),
-            names=Names(network.payer.identity, model="fake", wire_dtype=pb.FLOAT32),
+            names=Names(network.payer.identity, model="fake", wire_dtype=wire_dtype),
         ),
         reuses=reuses,
     )
     settings = {"rows": 4, "session_tokens": 1024, "shortest_row": 64, "answer_tokens": 16} | limits
-    pool = RowPool(environment, PoolLimits(**settings), wire_dtype=pb.FLOAT32, aim=Aim.LATENCY)
+    pool = RowPool(environment, PoolLimits(**settings), wire_dtype=wire_dtype, aim=Aim.LATENCY)
     try:
         yield Jobs(pool)
     finally:

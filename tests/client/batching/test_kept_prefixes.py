@@ -9,6 +9,7 @@ import pytest
 from p2pinfer.client.prefixes.scope import Scope
 from p2pinfer.identity import Identity
 from p2pinfer.types import Span
+from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.step_kind import StepKind
 from tests.client.batching.jobs import Jobs, jobs_in
 from tests.client.disturbed import computed
@@ -49,6 +50,12 @@ async def settled(swarm: FakeSwarm) -> None:
     async with asyncio.timeout(5):
         while any(member.accounts.unsigned_tokens for member in swarm.members):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def kept_by(member: FakeServer) -> int:
+    """How many prefixes a server keeps, when its thread has done what it was called for."""
+    await member.runner._thread.ask(lambda: None)
+    return len(member.batcher.prefixes)
 
 
 def forget(member: FakeServer) -> None:
@@ -152,6 +159,52 @@ async def test_what_several_texts_begin_with_is_kept_once():
             await all_kept(swarm, 1)
         await sessions_gone(swarm)
         assert [len(member.batcher.prefixes) for member in swarm.members] == [1, 1, 1]
+
+
+async def test_what_is_kept_counts_as_free_and_goes_when_a_lease_needs_the_room():
+    async with fake_swarm(THREE, cache_tokens=4096) as swarm:
+        async with jobs_in(swarm, **LIMITS) as jobs:
+            assert await jobs.text([*STEM, 1], 5) == text_of(1)
+            await all_kept(swarm)
+            await end_sessions(jobs, swarm)
+            first = swarm.members[0]
+            assert first.sessions.free_cache_tokens == 4096
+            with first.sessions.reserved(4096 - 160):
+                assert await kept_by(first) == 1
+            with first.sessions.reserved(4096 - 159):
+                assert await kept_by(first) == 0
+            assert await jobs.text([*STEM, 2], 5) == text_of(2)
+
+
+async def test_servers_whose_memory_is_leased_keep_nothing_and_answer_all_the_same():
+    async with fake_swarm(THREE, cache_tokens=4 * 512) as swarm:
+        for ending in (1, 2):
+            async with jobs_in(swarm, identity=ALICE, **LIMITS) as jobs:
+                begun = jobs.begin([*STEM, ending], 5, shared_prefix_tokens=150)
+                assert await jobs.end(begun) == text_of(ending)
+                assert begun[0].cached_tokens == 0
+            await sessions_gone(swarm)
+        assert [len(member.batcher.prefixes) for member in swarm.members] == [0] * 3
+
+
+@pytest.mark.parametrize("place", [None, 1, 2])
+async def test_activations_that_are_rounded_on_the_way_are_recalled_and_fed_as_they_were(place: int | None):
+    async def texts(*, reuses: bool) -> list[list[int]]:
+        found = []
+        async with fake_swarm(THREE, cache_tokens=16384) as swarm:
+            async with jobs_in(swarm, wire_dtype=pb.INT8, reuses=reuses, **LIMITS) as jobs:
+                for ending in (1, 2):
+                    found.append(await jobs.text([*STEM, ending], 20))
+                    if reuses and ending == 1:
+                        await all_kept(swarm)
+                    await end_sessions(jobs, swarm)
+                    if place is not None:
+                        forget(swarm.members[place])
+                recalled = [computed(member) - 170 for member in swarm.members]
+        assert recalled == [20 if reuses and (place is None or hop < place) else 170 for hop in range(3)]
+        return found
+
+    assert await texts(reuses=True) == await texts(reuses=False)
 
 
 async def test_without_reuse_every_text_is_computed():
