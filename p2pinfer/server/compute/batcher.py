@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
+from p2pinfer.server.compute.budget import PAGE_TOKENS
 from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.copies import Copies
 from p2pinfer.server.compute.rates import ChunkSize, Rates
@@ -22,6 +23,7 @@ from p2pinfer.server.compute.schedule import (
     prefill_budget,
 )
 from p2pinfer.server.compute.speed import Speed
+from p2pinfer.server.prefixes.prefix_store import PrefixStore
 from p2pinfer.types import LayerSeconds
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import all_tokens
@@ -132,7 +134,9 @@ class Batcher:
         self.duty = 1.0  # the fraction of time that batches may take
         self.rates = Rates(speed, time.time())
         self.copies = Copies(engine.cache_bytes_per_token / len(engine.span))
-        """FORK steps, which run beside batches."""
+        """FORK steps and the like, which run beside batches."""
+        self.prefixes = PrefixStore(engine.new_cache, page_tokens=PAGE_TOKENS)
+        """What sessions have left here for later ones."""
 
     @property
     def depth(self) -> int:
@@ -152,7 +156,7 @@ class Batcher:
             cache.release()
 
     def run(self) -> None:
-        """Copy a piece of a FORK step, run one batch, and report the steps that are done or have failed."""
+        """Copy a piece of a row, run one batch, and report the steps that are done or have failed."""
         self.copies.run_piece()
         if not self._backlog:
             return
