@@ -250,6 +250,29 @@ async def test_a_recalled_text_survives_the_loss_of_a_hop(span: Span):
                 assert computed(spare) >= 150
 
 
+@pytest.mark.parametrize("place", range(3))
+async def test_a_hop_that_dies_while_it_keeps_the_last_text_costs_the_next_one_nothing_but_time(place: int):
+    async with fake_swarm(THREE, cache_tokens=65536) as swarm:
+        async with jobs_in(swarm, route=10.0, **LIMITS) as jobs:
+            victim, died = swarm.members[place], []
+            loop, add = asyncio.get_running_loop(), victim.batcher.copies.add
+
+            def die(work) -> None:
+                if not died:
+                    died.append(asyncio.run_coroutine_threadsafe(swarm.kill(victim), loop))
+                else:
+                    add(work)
+
+            victim.batcher.copies.add = die
+            assert await jobs.text([*STEM, 1], 5) == text_of(1)
+            async with asyncio.timeout(5):
+                while not (died and died[0].done()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+            await swarm.add(THREE[place])
+            swarm.members.remove(victim)
+            assert await jobs.text([*STEM, 2], 5) == text_of(2)
+
+
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
