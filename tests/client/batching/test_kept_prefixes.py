@@ -176,6 +176,18 @@ async def test_what_is_kept_counts_as_free_and_goes_when_a_lease_needs_the_room(
             assert await jobs.text([*STEM, 2], 5) == text_of(2)
 
 
+async def test_when_a_server_ends_or_goes_to_other_layers_nothing_is_left():
+    async with fake_swarm(THREE, cache_tokens=4096) as swarm:
+        async with jobs_in(swarm, **LIMITS) as jobs:
+            assert await jobs.text([*STEM, 1], 5) == text_of(1)
+            await all_kept(swarm)
+        caches = [kept.cache for member in swarm.members for kept in member.batcher.prefixes._kept.values()]
+        for member in swarm.members:
+            await member.stop()
+            assert len(member.batcher.prefixes) == 0
+        assert all(cache.released for cache in caches)
+
+
 async def test_servers_whose_memory_is_leased_keep_nothing_and_answer_all_the_same():
     async with fake_swarm(THREE, cache_tokens=4 * 512) as swarm:
         for ending in (1, 2):
