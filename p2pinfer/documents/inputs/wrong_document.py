@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from p2pinfer.documents.jobs.job import Document, Outcome
+from p2pinfer.documents.jobs.job import Document
 from p2pinfer.openai_api.errors import ApiError
 
 
@@ -22,12 +22,9 @@ class WrongDocument:
     error: ApiError
 
     def document(self) -> Document:
-        """What is kept of it."""
-        return Document(number=self.number, custom_id=self.custom_id, url="", body={})
-
-    def outcome(self) -> Outcome:
-        """What comes of it: its error, at once."""
-        return Outcome(number=self.number, status=self.error.status, body=self.error.body())
+        """What is kept of it, so that its turn comes as that of the others: `raise_if_wrong` knows it."""
+        kept = self.error.body() | {"status": self.error.status}
+        return Document(number=self.number, custom_id=self.custom_id, url="", body=kept)
 
     def problem(self) -> dict[str, Any]:
         """As OpenAI tells why a batch failed."""
@@ -37,3 +34,11 @@ class WrongDocument:
             "param": self.error.param,
             "line": self.line,
         }
+
+
+def raise_if_wrong(document: Document) -> None:
+    """Raise the ApiError of what was a WrongDocument."""
+    if document.url:
+        return
+    error = document.body["error"]
+    raise ApiError(document.body["status"], error["message"], param=error["param"], code=error["code"])

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from p2pinfer.documents.inputs import batch_lines
 from p2pinfer.documents.inputs.batch_lines import MOST_LINE_BYTES, read_batch
 from p2pinfer.documents.inputs.input_file import opened_input
-from p2pinfer.documents.inputs.wrong_document import WrongDocument
+from p2pinfer.documents.inputs.wrong_document import WrongDocument, raise_if_wrong
 from p2pinfer.documents.jobs.job import Document
 from p2pinfer.errors import UsageError
+from p2pinfer.openai_api.errors import ApiError
 
 BODY = {"model": "tiny", "prompt": "Hello"}
 
@@ -73,7 +74,9 @@ def test_a_wrong_line_says_what_is_wrong(data: bytes, code: str, said: str):
 
     assert (wrong.error.code, wrong.error.status) == (code, 400)
     assert said in wrong.error.message
-    assert wrong.outcome().body == wrong.error.body()
+    with pytest.raises(ApiError) as raised:
+        raise_if_wrong(wrong.document())
+    assert (raised.value.status, raised.value.body()) == (wrong.error.status, wrong.error.body())
     assert wrong.problem()["line"] == 1
 
 
