@@ -195,7 +195,7 @@ class JobStore:
     def finish(self, job_id: str, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes, all or none. An outcome that a document has already stays.
 
-        Raises JobError if the job has no such document, or is still VALIDATING; or for a body that isn't JSON.
+        Raises JobError if the job has no such document, or is still VALIDATING, or if a body isn't JSON.
         """
         rows = [(outcome, to_json(outcome.body, is_strict=True)) for outcome in outcomes]
         with self.tables.transaction() as connection:
