@@ -188,7 +188,7 @@ class _Program:
                 )
         finally:
             files.close()
-        for words in run_lines(job, ended, seconds=time.monotonic() - began):
+        for words in run_lines(ended, seconds=time.monotonic() - began):
             say(words)
         return _status_of(ended)
 

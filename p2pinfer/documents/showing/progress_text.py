@@ -24,8 +24,10 @@ def progress_words(progress: Progress) -> str:
     if progress.waiting_for:
         words.append(f"waiting: {printable(progress.waiting_for)}")
     else:
-        if progress.tokens_per_second is not None:
+        if progress.tokens_per_second is not None and progress.tokens_per_second >= 1:
             words.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+        elif progress.under_way:
+            words.append(f"{progress.under_way:,} under way")
         left = progress.seconds_left
         if counts.waiting and left is not None and left < _MOST_LEFT_SECONDS:
             words.append(f"{seconds_in_words(left)} left")

@@ -9,8 +9,8 @@ from p2pinfer.documents.showing.words import counts_in_words, setting, state_in_
 from p2pinfer.plain_text import seconds_in_words
 
 
-def run_lines(before: Job, after: Job, *, seconds: float) -> Iterator[str]:
-    """After a run of so many seconds, which found the job as it was `before`."""
+def run_lines(after: Job, *, seconds: float) -> Iterator[str]:
+    """After a run of so many seconds, which left the job like this."""
     counts, spent = after.counts, after.spent
     if after.state is JobState.IN_PROGRESS:
         yield (
