@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -27,21 +26,20 @@ def started(*words: object, folder: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(_command(words, folder), cwd=folder, stdout=log, stderr=log, text=True)
 
 
-def status(folder: Path) -> dict[str, Any]:
-    """The newest job of `folder`, as another process sees it."""
+def status(folder: Path, out: str) -> dict[str, Any] | None:
+    """The job that writes `out`, as another process sees it; None while there is none."""
     jobs = json.loads(documents("status", "--json", folder=folder).stdout)
-    found: dict[str, Any] = jobs[0]
-    return found
+    return next((job for job in jobs if job["settings"]["output"] == str(folder / out)), None)
 
 
-def until_answered(process: subprocess.Popen[str], folder: Path, least: int) -> None:
-    """Wait until the newest job has so many answers, while its process runs."""
+def until_answered(process: subprocess.Popen[str], folder: Path, out: str, least: int) -> dict[str, Any]:
+    """The job that writes `out` as soon as it has so many answers. Its process has to run meanwhile."""
     deadline = time.monotonic() + SECONDS
-    store = folder / "jobs.sqlite"
-    while not (store.exists() and (jobs := _jobs(folder)) and jobs[0]["documents"]["completed"] >= least):
+    while (job := status(folder, out)) is None or job["documents"]["completed"] < least:
         assert process.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < deadline, (folder / "log").read_text()
         time.sleep(0.1)
+    return job
 
 
 def texts_of(file: Path) -> dict[str, str]:
@@ -52,18 +50,10 @@ def texts_of(file: Path) -> dict[str, str]:
     return found
 
 
-def _jobs(folder: Path) -> list[dict[str, Any]]:
-    return list(json.loads(documents("status", "--json", folder=folder).stdout))
-
-
 def _text(choice: dict[str, Any]) -> str:
     return str(choice["text"] if "text" in choice else choice["message"]["content"])
 
 
 def _command(words: Sequence[object], folder: Path) -> list[str]:
     own = ["--store", folder / "jobs.sqlite"] + (["--identity", folder / "key"] if words[0] == "run" else [])
-    return [sys.executable, "-m", "p2pinfer.documents", *map(os.fspath, map(_word, [*words, *own]))]
-
-
-def _word(word: object) -> str:
-    return str(word)
+    return [sys.executable, "-m", "p2pinfer.documents", *map(str, [*words, *own])]

@@ -17,7 +17,7 @@ from p2pinfer.model.layer_store.store import LayerStore
 from tests.end_to_end.documents.running import documents, started, status, texts_of, until_answered
 
 MODEL = "SmolLM2-135M-Instruct"
-REQUESTS = 120
+REQUESTS = 240
 MOST_BYTES = 300_000_000
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("jobs")
     with (folder / "batch.jsonl").open("w") as file:
         for number in range(REQUESTS):
-            body = {"model": MODEL, "prompt": f"The number after {number} is", "max_tokens": 12}
+            body = {"model": MODEL, "prompt": f"The number after {number} is", "max_tokens": 32}
             line = {"custom_id": f"q-{number}", "method": "POST", "url": "/v1/completions"}
             file.write(json.dumps(line | {"body": body | {"temperature": 0}}) + "\n")
         file.write("nonsense\n")
@@ -65,13 +65,14 @@ def test_every_request_is_answered_once_whatever_is_killed(
 ):
     """The program is killed three times without a warning; the texts are those of an undisturbed run."""
     command = ("run", "batch.jsonl", "--out", "killed.jsonl", *flags)
-    for least in (1, 30, 60):
+    for least in (1, 60, 120):
         process = started(*command, folder=folder)
-        until_answered(process, folder, least)
+        until_answered(process, folder, "killed.jsonl", least)
         process.kill()
         process.wait()
-    assert status(folder)["state"] == "in_progress"
-    assert status(folder)["runner"] == ""
+    left = status(folder, "killed.jsonl")
+    assert left is not None
+    assert (left["state"], left["runner"]) == ("in_progress", "")
 
     done = documents(*command, folder=folder, check=False)
 
@@ -86,8 +87,7 @@ def test_every_request_is_answered_once_whatever_is_killed(
 def test_status_sees_a_job_while_it_runs_and_cancel_ends_it(folder: Path, flags: list[str]):
     """From other processes. The answers so far stay."""
     process = started("run", "batch.jsonl", "--out", "cancelled.jsonl", *flags, folder=folder)
-    until_answered(process, folder, 1)
-    seen = status(folder)
+    seen = until_answered(process, folder, "cancelled.jsonl", 1)
     memory = psutil.Process(process.pid)
     most = memory.memory_info().rss
     maps = " ".join(one.path for one in memory.memory_maps())
@@ -101,8 +101,10 @@ def test_status_sees_a_job_while_it_runs_and_cancel_ends_it(folder: Path, flags:
     assert seen["layer_tokens"]["total"] > 0
     assert seen["id"][6:18] in table
     assert "cancelled: " in cancelled
-    assert status(folder)["state"] == "cancelled"
-    assert len(texts_of(folder / "cancelled.jsonl")) == status(folder)["documents"]["completed"]
+    ended = status(folder, "cancelled.jsonl")
+    assert ended is not None
+    assert ended["state"] == "cancelled"
+    assert len(texts_of(folder / "cancelled.jsonl")) == ended["documents"]["completed"]
     assert "libtorch" not in maps
     assert most < MOST_BYTES
 
@@ -111,14 +113,16 @@ def test_status_sees_a_job_while_it_runs_and_cancel_ends_it(folder: Path, flags:
 def test_a_signal_stops_a_job_at_once(number: signal.Signals, folder: Path, flags: list[str]):
     out = f"stopped-{number}.jsonl"
     process = started("run", "batch.jsonl", "--out", out, *flags, folder=folder)
-    until_answered(process, folder, 1)
+    until_answered(process, folder, out, 1)
     began = time.monotonic()
     process.send_signal(number)
 
     assert process.wait(30) == 128 + number
     assert time.monotonic() - began < 10
     assert (folder / "log").read_text().splitlines()[-1].endswith("the same command goes on")
-    assert status(folder)["runner"] == ""
+    left = status(folder, out)
+    assert left is not None
+    assert (left["state"], left["runner"]) == ("in_progress", "")
 
 
 def test_texts_of_a_folder_are_answered_and_gone_on_with(folder: Path, flags: list[str]):
@@ -126,7 +130,7 @@ def test_texts_of_a_folder_are_answered_and_gone_on_with(folder: Path, flags: li
     command = ("run", "texts", "--prompt", "Summarize: {text}", "--max-tokens", "16")
     whole = documents(*command, "--out", "whole.jsonl", *flags, folder=folder, check=False)
     process = started(*command, "--out", "parts.jsonl", *flags, folder=folder)
-    until_answered(process, folder, 1)
+    until_answered(process, folder, "parts.jsonl", 1)
     process.kill()
     process.wait()
     done = documents(*command, "--out", "parts.jsonl", *flags, folder=folder, check=False)
