@@ -19,7 +19,7 @@ def job_lines(job: Job, found: Sequence[Cost] | None, now: float) -> Iterator[st
     """What is known of a job. `found` are costs, if rates were given; `now` is in Unix seconds."""
     yield f"job        {job.id}"
     yield f"state      {state_in_words(job)}{f', run by {job.runner}' if job.runner else ''}"
-    for name in ("input", "output", "errors", "model"):
+    for name in ("input", "output", "errors", "model", "payer"):
         if value := setting(job, name):
             yield f"{name:<10} {value}"
     yield f"began      {time_of(job.created_at)}"
