@@ -1,7 +1,8 @@
 """Runs jobs in processes that can be killed: a line `STORE JOB OUT` on stdin forks one, which runs the job.
 
-It prints `running PID`, then `ended STATE` or `refused WHY`, then, when it is gone, `gone`. The answer to a
-document depends on nothing but the document. Forked rather than started: Python takes a second to start.
+With `-` for OUT it makes the job, and adds documents until it is killed. It prints `running PID`, then `ended
+STATE` or `refused WHY`, then, when it is gone, `gone`. The answer to a document depends on nothing but the
+document. Forked rather than started: Python takes a second to start.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from p2pinfer.documents.running.pace import Pace
 from p2pinfer.documents.running.runner import run_job
 from p2pinfer.errors import JobError
 from p2pinfer.openai_api.errors import ApiError
+from tests.documents.some_jobs import documents
 
 ROOM = 16
 
@@ -62,6 +64,13 @@ async def run(path: Path, job_id: str, out: Path) -> str:
         return job.state
 
 
+def add_forever(path: Path, job_id: str) -> None:
+    """Make a job that never has all its documents."""
+    with JobStore.open(path) as store:
+        store.create(job_id=job_id)
+        store.add_documents(job_id, documents(1 << 40))
+
+
 def say(line: str) -> None:
     """In one piece, past all buffers."""
     os.write(1, f"{line}\n".encode())
@@ -75,6 +84,8 @@ def main() -> None:
         if pid == 0:
             say(f"running {os.getpid()}")
             try:
+                if out == "-":
+                    add_forever(Path(path), job_id)
                 say(f"ended {asyncio.run(run(Path(path), job_id, Path(out)))}")
             except JobError as error:
                 say(f"refused {error}")

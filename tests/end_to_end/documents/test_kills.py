@@ -33,7 +33,7 @@ class Runs:
         self._stdout = stdout
         self.pid = 0
 
-    def start(self, path: Path, out: Path) -> None:
+    def start(self, path: Path, out: Path | str) -> None:
         """Start a run, which begins at once."""
         self._stdin.write(f"{path} {JOB_ID} {out}\n")
         self._stdin.flush()
@@ -151,3 +151,28 @@ def test_one_runs_the_job_and_when_it_is_killed_another_can_at_once(tmp_path: Pa
 
     assert len(lines_of(out)) == 20_000
     assert job_of(path).counts.waiting == 0
+
+
+def test_a_job_whose_making_was_killed_can_be_deleted_and_made_again(tmp_path: Path):
+    """What there is of it is sound, and says how many documents it has."""
+    choices = random.Random(18)
+    path = tmp_path / "jobs.sqlite"
+    with nursery() as runs:
+        for _ in range(8):
+            runs.start(path, "-")
+            time.sleep(choices.uniform(0.0, 0.3))
+            runs.kill()
+            if not path.exists():  # killed before it was made
+                continue
+            with JobStore.open(path) as store, closing(sqlite3.connect(path)) as connection:
+                job = store.job(JOB_ID)
+                if job is None:
+                    continue
+                assert job.state is JobState.VALIDATING
+                for table in ("documents", "waiting"):
+                    rows = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+                    assert rows == (job.counts.total,)
+                store.delete(JOB_ID)
+
+    make(path, 3)
+    assert job_of(path).counts == Counts(total=3)
