@@ -25,27 +25,92 @@ Token = tuple[int, int, int, bool]
 
 def load(q8_file: str) -> dict[str, Callable[..., dict[str, Any]]]:
     """Load the model into memory, as the engine's weights are, rather than map the file."""
-    model = _Model(q8_file)
-    return {"decode": model.decode, "prefill": model.prefill}
+    streams = _Streams(LlamaModel(q8_file))
+    return {"decode": streams.decode, "prefill": streams.prefill}
 
 
-class _Model:
-    """The weights, and one context for each number of sequences that was asked for."""
+class LlamaModel:
+    """The weights, and what every kind of work needs of llama.cpp."""
 
     def __init__(self, q8_file: str) -> None:
-        self._llama = importlib.import_module("llama_cpp")
-        self._silence = self._llama.llama_log_callback(lambda level, text, data: None)
-        self._llama.llama_log_set(self._silence, None)
-        self._llama.llama_backend_init()
-        parameters = self._llama.llama_model_default_params()
+        """Raises ValueError if llama.cpp can't load the file."""
+        self.llama = importlib.import_module("llama_cpp")
+        self._silence = self.llama.llama_log_callback(lambda level, text, data: None)
+        self.llama.llama_log_set(self._silence, None)
+        self.llama.llama_backend_init()
+        parameters = self.llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
-        parameters.load_mode = self._llama.LLAMA_LOAD_MODE_NONE
-        self._model = self._llama.llama_model_load_from_file(q8_file.encode(), parameters)
+        parameters.load_mode = self.llama.LLAMA_LOAD_MODE_NONE
+        self._model = self.llama.llama_model_load_from_file(q8_file.encode(), parameters)
         if not self._model:
             raise ValueError(f"llama.cpp can't load {q8_file}")
-        self._vocab_size = self._llama.llama_vocab_n_tokens(self._llama.llama_model_get_vocab(self._model))
+        self._vocab_size = self.llama.llama_vocab_n_tokens(self.llama.llama_model_get_vocab(self._model))
+        self._batch: Any = None
+        self._batch_tokens = 0
+
+    def new_context(
+        self,
+        *,
+        sequences: int,
+        tokens: int,
+        batch_tokens: int = BATCH_TOKENS,
+        step_tokens: int = BATCH_TOKENS,
+        is_unified: bool = False,
+        flash: bool = True,
+    ) -> Any:
+        """An empty context for this number of sequences, with room for so many tokens each.
+
+        `batch_tokens` is the most that one `run` takes, `step_tokens` what llama.cpp computes at once;
+        `is_unified`: all sequences share one cache, and each attends to its own part of it.
+        Raises ValueError if llama.cpp can't make it.
+        """
+        parameters = self.llama.llama_context_default_params()
+        parameters.n_seq_max = sequences
+        parameters.n_ctx = sequences * -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
+        parameters.n_batch = batch_tokens
+        parameters.n_ubatch = step_tokens
+        parameters.flash_attn_type = (
+            self.llama.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash else self.llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+        parameters.kv_unified = is_unified
+        parameters.n_threads = parameters.n_threads_batch = default_threads()
+        context = self.llama.llama_init_from_model(self._model, parameters)
+        if not context:
+            raise ValueError(f"llama.cpp makes no context for {sequences} sequences of {tokens} tokens")
+        return context
+
+    def run(self, context: Any, tokens: Sequence[Token]) -> None:
+        """Compute some tokens, at most the context's `batch_tokens`. Raises ValueError if llama.cpp can't."""
+        if len(tokens) > self._batch_tokens:
+            if self._batch is not None:
+                self.llama.llama_batch_free(self._batch)
+            self._batch, self._batch_tokens = self.llama.llama_batch_init(len(tokens), 0, 1), len(tokens)
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for index, (token, position, sequence, wanted) in enumerate(tokens):
+            batch.token[index] = token
+            batch.pos[index] = position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = sequence
+            batch.logits[index] = wanted
+        status = self.llama.llama_decode(context, batch)
+        if status != 0:
+            raise ValueError(f"llama_decode ended with status {status}")
+
+    def best(self, context: Any, index: int) -> int:
+        """The likeliest token after the one at this place of the last batch."""
+        scores: NDArray[np.float32] = np.ctypeslib.as_array(
+            self.llama.llama_get_logits_ith(context, index), (self._vocab_size,)
+        )
+        return int(scores.argmax())
+
+
+class _Streams:
+    """Streams of equal length, and one context for each number of sequences that was asked for."""
+
+    def __init__(self, model: LlamaModel) -> None:
+        self._model = model
         self._contexts: dict[tuple[int, int], Any] = {}
-        self._batch = self._llama.llama_batch_init(BATCH_TOKENS, 0, 1)
 
     def decode(self, prompts: list[list[int]], tokens: int) -> dict[str, Any]:
         """Greedy tokens for every prompt; a batch has one token of each prompt."""
@@ -60,15 +125,15 @@ class _Model:
         ]
         for start in range(0, len(given), BATCH_TOKENS):
             batch = given[start : start + BATCH_TOKENS]
-            self._run(context, batch)
+            self._model.run(context, batch)
             for index, (_, _, sequence, wanted) in enumerate(batch):
                 if wanted:
-                    rows[sequence].append(self._best(context, index))
+                    rows[sequence].append(self._model.best(context, index))
         clock.tick()
         for position in range(length, length + tokens - 1):
-            self._run(context, [(row[-1], position, sequence, True) for sequence, row in enumerate(rows)])
+            self._model.run(context, [(row[-1], position, sequence, True) for sequence, row in enumerate(rows)])
             for index, row in enumerate(rows):
-                row.append(self._best(context, index))
+                row.append(self._model.best(context, index))
             clock.tick()
         return clock.answer(rows)
 
@@ -77,44 +142,17 @@ class _Model:
         context = self._emptied_context(1, len(prompt))
         started = time.perf_counter()
         last = len(prompt) - 1
-        self._run(context, [(token, position, 0, position == last) for position, token in enumerate(prompt)])
-        token = self._best(context, last)
+        self._model.run(context, [(token, position, 0, position == last) for position, token in enumerate(prompt)])
+        token = self._model.best(context, last)
         return {"tokens": [[token]], "seconds": time.perf_counter() - started}
 
     def _emptied_context(self, sequences: int, tokens: int) -> Any:
         """An empty context for this number of sequences, with this number of tokens each; made once."""
         key = (sequences, tokens)
         if key not in self._contexts:
-            parameters = self._llama.llama_context_default_params()
-            parameters.n_seq_max = sequences
-            parameters.n_ctx = sequences * -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
-            parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
-            # llama.cpp's fastest setting on this kind of machine: by half at 32 streams, else by little.
-            parameters.flash_attn_type = self._llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
-            parameters.kv_unified = False
-            parameters.n_threads = parameters.n_threads_batch = default_threads()
-            context = self._llama.llama_init_from_model(self._model, parameters)
-            if not context:
-                raise ValueError(f"llama.cpp makes no context for {sequences} sequences of {tokens} tokens")
-            self._contexts[key] = context
-        self._llama.llama_memory_clear(self._llama.llama_get_memory(self._contexts[key]), True)
+            # With llama.cpp's fastest settings on this kind of machine: flash attention is faster by half at
+            # 32 streams, else by little.
+            self._contexts[key] = self._model.new_context(sequences=sequences, tokens=tokens)
+        llama = self._model.llama
+        llama.llama_memory_clear(llama.llama_get_memory(self._contexts[key]), True)
         return self._contexts[key]
-
-    def _run(self, context: Any, tokens: Sequence[Token]) -> None:
-        batch = self._batch
-        batch.n_tokens = len(tokens)
-        for index, (token, position, sequence, wanted) in enumerate(tokens):
-            batch.token[index] = token
-            batch.pos[index] = position
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = sequence
-            batch.logits[index] = wanted
-        status = self._llama.llama_decode(context, batch)
-        if status != 0:
-            raise ValueError(f"llama_decode ended with status {status}")
-
-    def _best(self, context: Any, index: int) -> int:
-        scores: NDArray[np.float32] = np.ctypeslib.as_array(
-            self._llama.llama_get_logits_ith(context, index), (self._vocab_size,)
-        )
-        return int(scores.argmax())
