@@ -41,7 +41,7 @@ class StepTotals:
     """Counts the steps of all pipelines of this process, by kind, from the moment when it is made."""
 
     def __init__(self) -> None:
-        """Patch StepPipeline. The engines' seconds of steps that a server computed together count for each."""
+        """Patch StepPipeline. Seconds of steps that a server computed together count for each of them."""
         self._lock = threading.Lock()
         self._totals: dict[str, dict[str, float]] = {}
         sent, count = StepPipeline._sent, StepPipeline._count

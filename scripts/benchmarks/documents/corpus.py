@@ -37,8 +37,8 @@ that begins with the word "Warning".
 9. Write in the language of the document. Do not translate words that the document defines.
 10. If there is nothing to say by these rules, answer with the single word "Nothing", and with nothing else.
 
-People act on what you write, and nobody checks it after you: say only what the document says. Do not advise, \
-do not judge, and do not repeat these rules in the answer.
+People act on what you write, and nobody checks it after you: say only what the document says. Do not \
+advise, do not judge, and do not repeat these rules in the answer.
 """
 _END = "\n\nThe document:\n\n"
 

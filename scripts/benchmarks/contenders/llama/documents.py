@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripts.benchmarks.contenders.llama_cpp import LlamaModel, Token
+from scripts.benchmarks.contenders.llama.model import LlamaModel, Token
 
 
 def load(q8_file: str) -> dict[str, Callable[..., dict[str, Any]]]:
@@ -80,6 +80,7 @@ class _Documents:
         step_tokens: int,
         is_unified: bool,
         flash: bool,
+        threads: int,
     ) -> dict[str, Any]:
         """Exactly `tokens` greedy tokens for every prompt.
 
@@ -94,11 +95,12 @@ class _Documents:
             step_tokens=step_tokens,
             is_unified=is_unified,
             flash=flash,
+            threads=threads,
         )
         llama = self._model.llama
         memory = llama.llama_get_memory(context)
         rows: list[list[int]] = [[] for _ in prompts]
-        started = time.perf_counter()
+        cpu, started = time.process_time(), time.perf_counter()
         for start in range(0, shared, batch_tokens):
             part = prompts[0][start : min(shared, start + batch_tokens)]
             places = enumerate(part, start)
@@ -122,7 +124,11 @@ class _Documents:
                     rows[slot.number] = slot.row
                     slot.number = -1
                     llama.llama_memory_seq_rm(memory, slot.sequence, -1, -1)
-        return {"tokens": rows, "seconds": time.perf_counter() - started}
+        return {
+            "tokens": rows,
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - cpu,
+        }
 
     def _emptied_context(self, **settings: Any) -> Any:
         llama = self._model.llama
