@@ -61,7 +61,7 @@ class StepTotals:
             count(pipeline, chain, hop_seconds, kind)
 
         StepPipeline._sent = noting_sent  # type: ignore[assignment, method-assign]
-        StepPipeline._count = noting_seconds  # type: ignore[method-assign]
+        StepPipeline._count = noting_seconds  # type: ignore[assignment, method-assign]
 
     def take(self) -> dict[str, dict[str, float]]:
         """Return what was counted since the last call: steps, tokens, rows, and seconds of all hops."""

@@ -1,11 +1,11 @@
-"""`TextModel` over a swarm of real server processes, on many documents: so many texts in flight."""
+"""`TextModel` over a swarm of real server processes, on many documents: as many in flight as it wants."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from p2pinfer.client.batching.row_pool import PoolLimits
@@ -14,31 +14,45 @@ from p2pinfer.client.texts.text_model import TextModel
 from scripts.benchmarks.contenders.step_times import StepTotals
 
 
-def load(store: str, initial_peers: list[str], limits: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """Join the swarm as a client; `limits` are those of PoolLimits."""
-    steps = StepTotals()
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="texts", daemon=True).start()
-
-    async def open_model() -> TextModel:
-        return await TextModel.open(store, initial_peers=initial_peers, limits=PoolLimits(**limits))
-
-    model = asyncio.run_coroutine_threadsafe(open_model(), loop).result()
-
-    def answer_documents(**parameters: Any) -> dict[str, Any]:
-        steps.take()
-        answered = asyncio.run_coroutine_threadsafe(answer(model, **parameters), loop).result()
-        return answered | {"steps": steps.take()}
-
-    return {"answer": answer_documents}
+def load(store: str, initial_peers: list[str]) -> dict[str, Callable[..., Any]]:
+    """Nothing is loaded: every answer is the work of a client that joins the swarm for it, and leaves."""
+    return {"answer": partial(_answer, store, initial_peers, StepTotals())}
 
 
-async def answer(
-    model: TextModel, prompts: Sequence[list[int]], tokens: int, in_flight: int
+def _answer(store: str, initial_peers: list[str], steps: StepTotals, **parameters: Any) -> dict[str, Any]:
+    return asyncio.run(join_and_answer(store, initial_peers, steps, **parameters))
+
+
+async def join_and_answer(
+    store: str,
+    initial_peers: Sequence[str],
+    steps: StepTotals,
+    *,
+    prompts: Sequence[list[int]],
+    tokens: int,
+    limits: dict[str, Any],
+    wire_dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Exactly `tokens` greedy tokens for every prompt; at most `in_flight` texts at a time, in order."""
-    room = asyncio.Semaphore(in_flight)
-    cpu, started = time.process_time(), time.perf_counter()
+    """Exactly `tokens` greedy tokens for every prompt. The seconds count from when the model is open."""
+    async with await TextModel.open(
+        store, initial_peers=initial_peers, limits=PoolLimits(**limits), wire_dtype=wire_dtype
+    ) as model:
+        steps.take()
+        cpu, started = time.process_time(), time.perf_counter()
+        answers = await answer_all(model, prompts, tokens)
+        return {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - cpu,
+            "tokens": [answer["row"] for answer in answers],
+            "prompt_tokens": sum(map(len, prompts)),
+            "cached_tokens": sum(answer["cached"] for answer in answers),
+            "ended": [answer["at"] - started for answer in answers],
+            "steps": steps.take(),
+        }
+
+
+async def answer_all(model: TextModel, prompts: Sequence[list[int]], tokens: int) -> list[dict[str, Any]]:
+    """The answers in the order of the prompts, all in the background, as many at a time as have room."""
 
     async def one(prompt: list[int]) -> dict[str, Any]:
         request = TextRequest(
@@ -47,28 +61,19 @@ async def answer(
             stop_tokens=frozenset(),  # no contender stops early
             is_background=True,
         )
-        async with room:
-            row: list[int] = []
-            began = time.perf_counter()
+        row: list[int] = []
+        try:
             async with model.generate(request) as text:
                 async for part in text:
                     row += [token.token for token in part.tokens]
-            assert text.end is not None
-            return {
-                "row": row,
-                "cached": text.end.cached_tokens,
-                "began": began - started,
-                "ended": time.perf_counter() - started,
-            }
+        finally:
+            model.background_room.release()
+        assert text.end is not None
+        return {"row": row, "cached": text.end.cached_tokens, "at": time.perf_counter()}
 
-    async with asyncio.TaskGroup() as tasks:
-        answers = [tasks.create_task(one(prompt)) for prompt in prompts]
-    done = [task.result() for task in answers]
-    return {
-        "tokens": [one["row"] for one in done],
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - cpu,
-        "prompt_tokens": sum(map(len, prompts)),
-        "cached_tokens": sum(one["cached"] for one in done),
-        "ended": [one["ended"] for one in done],
-    }
+    tasks = []
+    async with asyncio.TaskGroup() as group:
+        for prompt in prompts:
+            await model.background_room.acquire()
+            tasks.append(group.create_task(one(prompt)))
+    return [task.result() for task in tasks]

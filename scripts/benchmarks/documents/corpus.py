@@ -49,6 +49,9 @@ class Encoding(Protocol):
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """The tokens of a text."""
 
+    def decode(self, ids: Sequence[int], /) -> str:
+        """The text of tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
@@ -81,6 +84,10 @@ class Corpus:
         """The whole prompts of some documents."""
         instruction = self.instruction()
         return [instruction + self.document(number) for number in numbers]
+
+    def texts(self, numbers: Sequence[int]) -> list[str]:
+        """The same as texts, for programs that take these."""
+        return [self.tokenizer.decode(prompt) for prompt in self.prompts(numbers)]
 
 
 def sentences_of(text: str) -> list[str]:

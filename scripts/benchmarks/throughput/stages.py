@@ -138,7 +138,7 @@ def measure_large(settings: Settings, busy: list[float]) -> tuple[Runs, dict[str
         stage = Stage(stack)
         stage.enter(MEMORY, "memory", megabytes=MEMORY_MEGABYTES, threads=threads)
         stage.enter(ONE_PROCESS, "engine", store=str(store.folder))
-        stage.enter_swarm(THREE_PEERS, store, PEERS)
+        stage.enter_swarm(THREE_PEERS, "swarm", store, PEERS)
         turns = large_turns(prompts.random_ids(store, LARGE_PROMPT_TOKENS), settings.num_tokens)
         runs = stage.take_turns(turns, settings.repetitions, busy)
     return without_tokens(runs), {
