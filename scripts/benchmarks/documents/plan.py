@@ -47,7 +47,7 @@ class Sizes:
     documents: int
     rounds: int
     tuning_documents: int
-    """For each setting of llama.cpp that is tried."""
+    """For each setting of llama.cpp that is tried; 0: none is, and the likeliest are taken."""
 
     network_documents: int
     kill_documents: int
@@ -73,7 +73,7 @@ FULL = Sizes(
 QUICK = Sizes(
     documents=12,
     rounds=1,
-    tuning_documents=2,
+    tuning_documents=0,
     network_documents=8,
     kill_documents=12,
     kills=2,

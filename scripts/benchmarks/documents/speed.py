@@ -104,20 +104,18 @@ def _llama(
     def answer(prompts: list[list[int]], settings: LlamaSettings) -> Answer:
         return ask("answer", prompts=prompts, tokens=ANSWER_TOKENS, shared=shared, **asdict(settings))
 
-    best, best_seconds = LlamaSettings(threads=default_threads()), float("inf")
+    best = LlamaSettings(threads=default_threads())
     tried: dict[LlamaSettings, float] = {}
-    for choices in llama_trials(default_threads()):
-        for choice in choices:
-            settings = replace(LlamaSettings(threads=default_threads()) if not tried else best, **choice)
-            if settings in tried:
-                continue
-            tried[settings] = answer(prompts, settings)["seconds"]
-            rate = len(prompts) / tried[settings]
-            say(f"  llama.cpp, {shared} tokens shared, {choice}: {rate:.2f} documents/s")
-            tuning.append({"shared": shared, "documents_per_second": rate, **asdict(settings)})
-        best = min(tried, key=lambda settings: tried[settings])
-        best_seconds = tried[best]
-    say(f"llama.cpp, {shared} tokens shared: {len(prompts) / best_seconds:.2f} documents/s with {best}")
+    for choices in llama_trials(default_threads()) if prompts else ():
+        for settings in (replace(best, **choice) for choice in choices):
+            if settings not in tried:
+                tried[settings] = len(prompts) / answer(prompts, settings)["seconds"]
+                say(f"  llama.cpp, {shared} tokens shared: {tried[settings]:.2f} documents/s with {settings}")
+        best = max(tried, key=lambda settings: tried[settings])
+    tuning += [
+        {"shared": shared, "documents_per_second": rate, **asdict(settings)}
+        for settings, rate in tried.items()
+    ]
     return lambda prompts: answer(prompts, best)
 
 
