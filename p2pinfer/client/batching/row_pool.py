@@ -26,6 +26,9 @@ _GROWTH = 4
 _BACKGROUND_STEP_TOKENS = 256
 """Rows of texts in the background are a multiple of this long: their lengths are known, and they are many."""
 
+_GATHER_SECONDS = 0.05
+"""Texts in the background begin so much later: others have come by then, and get rows with them."""
+
 _WORTH_KEEPING = 16
 """So many tokens that a free row has already make a session better than another."""
 
@@ -69,6 +72,7 @@ class RowPool:
         self._in_background: deque[RowJob] = deque()
         self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self.background_room = BackgroundRoom(self._running_in_background)
         self._room = Room(rows=limits.rows, session_tokens=limits.session_tokens)
         self._is_closed = False
@@ -89,12 +93,18 @@ class RowPool:
         return list(self._sessions)
 
     def submit(self, job: RowJob) -> None:
-        """Take a job. It gets a row at once if one is free. Raises UsageError after `close`."""
+        """Take a job. It gets a row at once if one is free, or soon if it is one for the background.
+
+        Raises UsageError after `close`.
+        """
         if self._is_closed:
             raise UsageError(CLOSED)
         job.waits_since = self._environment.loop.time()
         self._queue_of(job).append(job)
-        self._place()
+        if not job.is_background:
+            self._place()
+        elif self._gathering is None:
+            self._gathering = self._environment.loop.call_later(_GATHER_SECONDS, self._have_gathered)
 
     def cancel(self, job: RowJob) -> None:
         """Nobody waits for the job any more: its row becomes free after the step under way."""
@@ -115,8 +125,9 @@ class RowPool:
 
     def close(self) -> None:
         """Close every session; jobs get a UsageError."""
-        if self._closing is not None:
-            self._closing.cancel()
+        for timer in (self._closing, self._gathering):
+            if timer is not None:
+                timer.cancel()
         self._is_closed = True
         for session in self._sessions:
             session.close()
@@ -131,6 +142,10 @@ class RowPool:
 
     def _queue_of(self, job: RowJob) -> deque[RowJob]:
         return self._in_background if job.is_background else self._waiting
+
+    def _have_gathered(self) -> None:
+        self._gathering = None
+        self._place()
 
     def _place(self) -> None:
         """Give waiting jobs rows, the first come first."""
