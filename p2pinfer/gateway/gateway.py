@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.access.visitors import Visitors
@@ -36,7 +37,10 @@ class Gateway:
     @asynccontextmanager
     async def running(self, endpoint: str, key: Key | None, work: Work) -> AsyncIterator[Run]:
         """The answers of a request, until the block ends. Raises ApiError and UsageError."""
-        choices = Choices(work.model.text, work.requests, per_prompt=work.per_prompt)
+        requests = work.requests
+        if key is not None:  # how soon an answer comes tells nobody what others have asked
+            requests = tuple(replace(one, cache_scope=key.id) for one in requests)
+        choices = Choices(work.model.text, requests, per_prompt=work.per_prompt)
         with self.visitors.admitted(key) as count_tokens:
             run = Run(choices, self.metrics, work.model.id)
             self.metrics.begun(work.model.id)

@@ -13,7 +13,8 @@ from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.batching.background_room import BackgroundRoom
 from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
-from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
+from p2pinfer.client.batching.row_session import RowSession
+from p2pinfer.client.batching.session_environment import SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.errors import UsageError
@@ -50,6 +51,9 @@ class PoolLimits:
 
     unused_seconds: float = 45.0
     """A session without texts is kept for so long: chats go on, and their beginning is there already."""
+
+    reuse_prefixes: bool = True
+    """Compute what texts have in common once. False: every text from its first token, to compare."""
 
 
 class RowPool:
@@ -167,7 +171,7 @@ class RowPool:
             if session.free_rows > 0 and session.shape.max_tokens >= needed
         ]
         if fitting:
-            cached = {session: session.cached(job.tokens) for session in fitting}
+            cached = {session: session.cached(job) for session in fitting}
             best = max(fitting, key=lambda session: cached[session])
             if cached[best] >= _WORTH_KEEPING:
                 return best
