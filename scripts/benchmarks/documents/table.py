@@ -38,9 +38,9 @@ def table(measured: Measured) -> str:
     for part, section in _SECTIONS.items():
         if measured.get(part):
             lines += [*section(measured), ""]
-    goals = goals_of(measured)
-    lines += goal_lines(goals, width=max(_GOAL_WIDTH, *(len(goal.what) for goal in goals), 0))
-    return "\n".join(lines)
+    if goals := goals_of(measured):
+        lines += goal_lines(goals, width=max(_GOAL_WIDTH, *(len(goal.what) for goal in goals)))
+    return "\n".join(lines).rstrip()
 
 
 def _warnings(measured: Measured) -> Iterator[str]:
