@@ -77,6 +77,6 @@ def _work(store: LayerStore, dtype: str, prompts: list[list[int]], answer: dict[
         "up_bits_per_second": PROFILES[NETWORK].up_bits_per_second,
         "answer_tokens": ANSWER_TOKENS,
         "computed_tokens": answer["prompt_tokens"] / len(prompts) - INSTRUCTION_TOKENS,
-        "steps": sum(kind["steps"] for kind in steps) / len(prompts),
-        "rows": sum(kind["rows"] for kind in steps) / len(prompts),
+        "steps": sum(kind.get("steps", 0.0) for kind in steps) / len(prompts),
+        "rows": sum(kind.get("rows", 0.0) for kind in steps) / len(prompts),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from scripts.benchmarks.documents.runner import compared, custom_id, input_line, read_texts
+from scripts.benchmarks.documents.runner import Job, compared, custom_id, input_line, read_texts
 
 
 def answer(name: str, text: str) -> bytes:
@@ -32,6 +33,13 @@ def test_an_error_is_no_text_of_a_model():
     ((name, text),) = read_texts([lost])
     assert name == "a"
     assert text.startswith("!")
+
+
+def test_a_job_that_has_written_nothing_yet_has_no_answers(tmp_path: Path):
+    job = Job(folder=tmp_path, name="job", model=tmp_path, initial_peers=[], input=tmp_path / "input.jsonl")
+    assert job.answers() == []
+    job.output.write_bytes(answer("a", "one"))
+    assert job.answers() == [("a", "one")]
 
 
 def test_documents_that_are_missing_or_there_twice_are_not_there_once():
