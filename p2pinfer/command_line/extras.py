@@ -33,6 +33,10 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "prometheus_client": "prometheus-client",
         "uvicorn": "uvicorn",
     },
+    "documents": {
+        "llguidance": "llguidance",
+        "pydantic": "pydantic",
+    },
 }
 """Extra -> module -> the name that pip knows it by."""
 
