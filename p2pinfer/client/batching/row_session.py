@@ -246,7 +246,8 @@ class RowSession:
         self._table.sent(step)
         if step.feed is not None:
             part = step.parts[0]
-            self._pipeline.feed(chain, Feed(part.row.index, part.start, part.end, step.feed.hop), step)
+            feed = Feed(part.row.index, part.start, part.end, step.feed.hop, step.is_patient)
+            self._pipeline.feed(chain, feed, step)
             return
         prefixes = self._environment.prefixes
         assert prefixes is not None, "a table without an index keeps nothing"
