@@ -233,7 +233,8 @@ class _Run:
         self._under_way += 1
         is_first_try = todo.tries == 0
         self._first_tries += is_first_try
-        documents.start(self._answer(todo, is_first_try=is_first_try))
+        answering = documents.start(self._answer(todo, is_first_try=is_first_try))
+        answering.add_done_callback(self._leave_room)  # also if it is cancelled before it has begun
 
     async def _answer(self, todo: Todo, *, is_first_try: bool) -> None:
         number = todo.document.number
@@ -260,8 +261,10 @@ class _Run:
             self._under_way -= 1
             self._first_tries -= is_first_try
             self._wait.ended(number)
-            self._room.release()
             self._news.set()
+
+    def _leave_room(self, answering: asyncio.Task[None]) -> None:
+        self._room.release()
 
     def _parts_of(self, todo: Todo) -> DocumentParts:
         async def keep(part: str, text: str, spent: Spent) -> None:
@@ -272,12 +275,13 @@ class _Run:
         return DocumentParts(todo.parts, keep)
 
     def _has_failed(self, todo: Todo, error: Exception) -> None:
+        others_that_never_failed = self._first_tries - (todo.tries == 0)
         verdict = verdict_on(
             error,
             attempts=todo.attempts,
             tries=todo.tries,
             has_answered_since=self._answered > (todo.answers_before or 0),
-            is_without_others=not self._todo.has_fresh and self._first_tries == (todo.tries == 0),
+            is_without_others=not self._todo.has_fresh and others_that_never_failed == 0,
             pace=self._pace,
         )
         now = time.monotonic()

@@ -156,6 +156,21 @@ async def test_a_cancelled_run_keeps_what_is_finished_and_goes_on_later(store: J
     assert answers.asked == [5, 6, 7, 8, 9] and ended.state is JobState.COMPLETED
 
 
+async def test_a_cancelled_run_leaves_no_room_taken(store: JobStore):
+    """Wherever it was broken off: a gateway's jobs share the room."""
+    job = begun(store, 200)
+    room = asyncio.Semaphore(8)
+    for steps in range(60):
+        running = asyncio.create_task(run_job(store, job.id, Answers(), room=room, pace=PACE))
+        while not room.locked() and not running.done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        for _ in range(steps % 5):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert room._value == 8
+
+
 async def test_two_can_not_run_a_job_at_once(store: JobStore, path: Path):
     """The second hears who the first is; with the claim of its caller a run goes on."""
     job = begun(store, 3)
