@@ -234,7 +234,6 @@ class RowSession:
             chunks=chunks,
             outputs=Outputs.LAST if step.is_answered else Outputs.NONE,
             answered_tokens=len(step.parts) if step.is_answered else 0,
-            is_patient=step.is_patient,
         )
         self._table.sent(step)
         self._pipeline.send(chain, request, step)
