@@ -191,6 +191,7 @@ class FakeServer:
             max_positions=MAX_POSITIONS,
             cache_tokens=self.cache_tokens,
             free_cache_tokens=self.sessions.free_cache_tokens,
+            patient_tokens=self.sessions.patient_tokens,
             sessions=len(self.sessions),
             draining=self.draining,
         )

@@ -40,7 +40,7 @@ class Opening(_message.Message):
     def __init__(self, terms: _Optional[bytes] = ..., client_public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Terms(_message.Message):
-    __slots__ = ("session_id", "server", "model", "numerics", "first_layer", "end_layer", "rows", "max_tokens", "issued_at", "steps_key", "downstream", "results_key", "wire_dtype", "control_key")
+    __slots__ = ("session_id", "server", "model", "numerics", "first_layer", "end_layer", "rows", "max_tokens", "issued_at", "steps_key", "downstream", "results_key", "wire_dtype", "control_key", "patient")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class Terms(_message.Message):
     RESULTS_KEY_FIELD_NUMBER: _ClassVar[int]
     WIRE_DTYPE_FIELD_NUMBER: _ClassVar[int]
     CONTROL_KEY_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
     server: str
     model: str
@@ -69,7 +70,8 @@ class Terms(_message.Message):
     results_key: bytes
     wire_dtype: WireDtype
     control_key: bytes
-    def __init__(self, session_id: _Optional[bytes] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., numerics: _Optional[str] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., rows: _Optional[int] = ..., max_tokens: _Optional[int] = ..., issued_at: _Optional[float] = ..., steps_key: _Optional[bytes] = ..., downstream: _Optional[_Union[Downstream, _Mapping]] = ..., results_key: _Optional[bytes] = ..., wire_dtype: _Optional[_Union[WireDtype, str]] = ..., control_key: _Optional[bytes] = ...) -> None: ...
+    patient: bool
+    def __init__(self, session_id: _Optional[bytes] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., numerics: _Optional[str] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., rows: _Optional[int] = ..., max_tokens: _Optional[int] = ..., issued_at: _Optional[float] = ..., steps_key: _Optional[bytes] = ..., downstream: _Optional[_Union[Downstream, _Mapping]] = ..., results_key: _Optional[bytes] = ..., wire_dtype: _Optional[_Union[WireDtype, str]] = ..., control_key: _Optional[bytes] = ..., patient: _Optional[bool] = ...) -> None: ...
 
 class Downstream(_message.Message):
     __slots__ = ("record", "session_id", "steps_key", "pass_history_on")

@@ -166,7 +166,7 @@ def pack_step(
 
 def pack_fork(step_id: int, forks: Sequence[Fork], times: bytes = b"") -> bytes:
     """The bytes of a FORK step; `times` as in `pack_step`."""
-    header = _HEADER.pack(step_id, 0, len(forks), hops_of(times), Outputs.NONE, StepKind.FORK, 0, 0, 0)
+    header = _HEADER.pack(step_id, 0, len(forks), hops_of(times), Outputs.NONE, StepKind.FORK, 0, 0)
     return b"".join((header, *(_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks), times))
 
 
@@ -175,28 +175,23 @@ def pack_prefix(
 ) -> bytes:
     """The bytes of a KEEP or RECALL step; `times` as in `pack_step`, `lacking` as in `Step`."""
     hop, hops = _from_one(lacking), hops_of(times)
-    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, kind, hop, prefix.is_shared, 0)
+    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, kind, hop, prefix.is_shared)
     return b"".join((header, _CHUNK.pack(prefix.row, prefix.tokens, 0), times, prefix.name))
 
 
 def pack_feed(step_id: int, feed: Feed, times: bytes = b"") -> bytes:
     """The bytes of a FEED step; `times` as in `pack_step`."""
     hop, hops = _from_one(feed.hop), hops_of(times)
-    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, StepKind.FEED, hop, 0, feed.is_patient)
+    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, StepKind.FEED, hop, 0)
     return b"".join((header, _CHUNK.pack(feed.row, feed.start, feed.tokens), times))
 
 
 def pack_result(
-    step_id: int,
-    hidden: NDArray[np.float32],
-    dtype: pb.WireDtype,
-    times: bytes,
-    lacking: int | None = None,
+    step_id: int, hidden: NDArray[np.float32], dtype: pb.WireDtype, times: bytes, lacking: int | None = None
 ) -> bytes:
     """The bytes of a result with hidden states [tokens, hidden_size]; tokens may be 0."""
-    header = _HEADER.pack(
-        step_id, len(hidden), 0, hops_of(times), Outputs.ALL, _NO_KIND, _from_one(lacking), 0
-    )
+    hop, hops = _from_one(lacking), hops_of(times)
+    header = _HEADER.pack(step_id, len(hidden), 0, hops, Outputs.ALL, _NO_KIND, hop, 0)
     return b"".join((header, times, encode_hidden(hidden, dtype)))
 
 
@@ -295,7 +290,7 @@ def _read_bare(
         raise ProtocolError(f"a {kind.name} step is about one row, not {len(heads)}")
     row, position, count = heads[0]
     if kind is StepKind.FEED:
-        feed = Feed(row, position, position + count, hop - 1, step.is_patient)
+        feed = Feed(row, position, position + count, hop - 1)
         most = contract.max_step_tokens
         check_fed(feed, lengths, hops_passed=step.hops_passed, max_step_tokens=most)
         return replace(step, feed=feed)

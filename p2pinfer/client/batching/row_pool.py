@@ -78,7 +78,10 @@ class RowPool:
         self._closing: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self.background_room = BackgroundRoom(self._running_in_background)
-        self._room = Room(rows=limits.rows, session_tokens=limits.session_tokens)
+        self._rooms = {
+            is_patient: Room(rows=limits.rows, session_tokens=limits.session_tokens)
+            for is_patient in (False, True)  # servers give them different room
+        }
         self._is_closed = False
 
     @property
@@ -168,7 +171,9 @@ class RowPool:
         fitting = [
             session
             for session in self._sessions
-            if session.free_rows > 0 and session.shape.max_tokens >= needed
+            if session.free_rows > 0
+            and session.shape.max_tokens >= needed
+            and session.shape.is_patient == job.is_background
         ]
         if fitting:
             cached = {session: session.cached(job) for session in fitting}
@@ -177,38 +182,50 @@ class RowPool:
                 return best
             # The shortest rows that fit, and of those the fullest session: steps of many rows cost less.
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
-        if not job.is_background and self._make_way(needed):
-            return None  # until a row has become free, after the steps under way
-        if any(session.is_opening for session in self._sessions):
+        if any(
+            session.is_opening and session.shape.is_patient == job.is_background for session in self._sessions
+        ):
             return None  # one after the other: several at once would take room at some hops each
-        is_full = bool(self._sessions) and self._room.is_full(self._environment.loop.time())
+        is_full = bool(self._sessions) and self._rooms[job.is_background].is_full(
+            self._environment.loop.time()
+        )
         if (is_full or len(self._sessions) >= self._limits.sessions) and not self._end_unused():
+            if not job.is_background:
+                self._make_way()
             return None
         return self._opened(needed, job)
 
-    def _make_way(self, needed: int) -> bool:
-        """Let as many texts in the background as others wait give their rows to these. False: none can."""
-        given = {
-            job
+    def _makes_way_for(self, jobs: Sequence[RowJob]) -> bool:
+        """Make way if somebody waits for one of these jobs. False: nobody does, or nothing can."""
+        return not all(job.is_background for job in jobs) and self._make_way()
+
+    def _make_way(self) -> bool:
+        """Let the texts of a session in the background go on later, and end it. False: there is none."""
+        if any(session.is_leaving for session in self._sessions):
+            return True
+        patient = [
+            session
             for session in self._sessions
-            if session.shape.max_tokens >= needed and session.free_rows == 0 and not session.has_failed
-            for job in session.jobs
-            if job.is_background and not job.is_cancelled
-        }
-        leaving = sum(job.gives_way for job in given)
-        for job in sorted(given, key=lambda job: job.new_tokens):
-            if leaving >= len(self._waiting):
-                break
-            if not job.gives_way:
-                job.gives_way = True
-                leaving += 1
-        return leaving > 0
+            if session.shape.is_patient and not (session.has_failed or session.is_opening)
+        ]
+        if not patient:
+            return False
+        leaving = max(patient, key=lambda session: session.shape.cache_tokens)
+        leaving.leave()
+        return True
 
     def _needed(self, job: RowJob) -> int:
         """How long a row has to be for a job."""
         left = job.left_tokens
         room = self._limits.answer_tokens if left is None else min(left, self._limits.answer_tokens)
         return min(len(job.tokens) + room, self._longest)
+
+    def _texts_like(self, job: RowJob) -> int:
+        """The texts, waiting and running, that share sessions with a job."""
+        running = sum(
+            session.submitted for session in self._sessions if session.shape.is_patient == job.is_background
+        )
+        return running + len(self._queue_of(job))
 
     def _row_length(self, needed: int, job: RowJob) -> int:
         """How long the rows of a new session are, for a job first."""
@@ -228,20 +245,22 @@ class RowPool:
         """A session with rows of so many tokens, for a job first."""
         length = self._row_length(needed, job)
         now, manifest = self._environment.loop.time(), self._environment.manifest
-        rows = self._room.rows_for(self.waiting + self.running, length=length, now=now)
+        room = self._rooms[job.is_background]
+        rows = room.rows_for(self._texts_like(job), length=length, now=now)
         shape = SessionShape(
             model=manifest.hash,
             hidden_size=manifest.hidden_size,
             rows=rows,
             max_tokens=length,
             wire_dtype=self._wire_dtype,
+            is_patient=job.is_background,
             aim=self._aim,
         )
         left = max(0.0, self._environment.patience.route - (now - job.waits_since))
         session = RowSession(
             self._environment,
             shape,
-            opening_seconds=self._room.seconds_for(rows, left=left, has_others=bool(self._sessions)),
+            opening_seconds=room.seconds_for(rows, left=left, has_others=bool(self._sessions)),
             on_room=self._has_room,
             on_outgrown=self._goes_on_elsewhere,
             on_gave_way=self._gave_way,
@@ -251,7 +270,7 @@ class RowPool:
         return session
 
     def _has_room(self, session: RowSession) -> None:
-        if session.has_failed and session.submitted == 0:
+        if (session.has_failed or session.is_leaving) and session.submitted == 0:
             self._end(session)
         self._place()
         if self._closing is None:
@@ -282,22 +301,26 @@ class RowPool:
         if not jobs:
             return
         now, rows = self._environment.loop.time(), session.shape.rows
-        others = [other for other in self._sessions if not other.has_failed]
+        is_patient = session.shape.is_patient
+        room = self._rooms[is_patient]
+        others = [
+            other for other in self._sessions if not other.has_failed and other.shape.is_patient == is_patient
+        ]
         longest = max(map(self._needed, jobs))
         fitting = [other for other in others if other.shape.max_tokens >= longest]
         again: float | None = 0.0
         if any(other.free_rows for other in fitting):
             may_wait = True
-        elif lacks_room(error) and self._end_unused():
+        elif lacks_room(error) and (self._end_unused() or self._makes_way_for(jobs)):
             may_wait = True
             for job in jobs:
                 job.waits_since = now  # servers need a moment to see that there is room
         else:
-            again = self._room.refused(error, rows, now)
-            may_wait = bool(fitting if again is None else others) or self._room.asks_for_less(rows, now)
+            again = room.refused(error, rows, now)
+            may_wait = bool(fitting if again is None else others) or room.asks_for_less(rows, now)
         for job in reversed(jobs):
-            is_patient = again is not None and now - job.waits_since < self._environment.patience.route
-            if not self._is_closed and (may_wait or is_patient):
+            has_time = again is not None and now - job.waits_since < self._environment.patience.route
+            if not self._is_closed and (may_wait or has_time):
                 self._queue_of(job).appendleft(job)
             else:
                 _end_with(job, error)

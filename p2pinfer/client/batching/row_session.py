@@ -59,6 +59,8 @@ class RowSession:
         """True while the first jobs wait until servers have taken the session."""
         self.has_failed = False
         """True from an error on that ended its jobs: take another session."""
+        self.is_leaving = False
+        """True from `leave` on: it takes no more jobs."""
         self.unused_since = environment.loop.time()
         """When the last job ended."""
         self._was_opened_once = False
@@ -98,7 +100,8 @@ class RowSession:
     @property
     def free_rows(self) -> int:
         """Rows for more jobs."""
-        return 0 if self._is_closing or self.has_failed else self.shape.rows - self.submitted
+        is_open = not (self._is_closing or self.has_failed or self.is_leaving)
+        return self.shape.rows - self.submitted if is_open else 0
 
     def cached(self, job: RowJob) -> int:
         """How many leading tokens of a text its servers have in some row, or are about to have."""
@@ -110,6 +113,12 @@ class RowSession:
         self.jobs[job] = None
         self.is_opening = not self._was_opened_once and not self.has_failed
         self._inbox.put(job)
+
+    def leave(self) -> None:
+        """Let all jobs give way, soon: what they have is kept at the hops if it can be."""
+        self.is_leaving = True
+        for job in self.jobs:
+            job.gives_way = True
 
     @property
     def hops(self) -> list[Hop]:
@@ -243,7 +252,7 @@ class RowSession:
         self._table.sent(step)
         if step.feed is not None:
             part = step.parts[0]
-            feed = Feed(part.row.index, part.start, part.end, step.feed.hop, step.is_patient)
+            feed = Feed(part.row.index, part.start, part.end, step.feed.hop)
             self._pipeline.feed(chain, feed, step)
             return
         prefixes = self._environment.prefixes

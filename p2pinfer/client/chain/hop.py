@@ -158,6 +158,7 @@ class Hop:
             steps_key=self.steps_key,
             control_key=self.control_key,
             wire_dtype=shape.wire_dtype,
+            patient=shape.is_patient,
         )
         if downstream is None:
             terms.results_key = self.results_key

@@ -17,6 +17,9 @@ class SessionShape:
     rows: int
     max_tokens: int
     wire_dtype: pb.WireDtype = pb.FLOAT32
+    is_patient: bool = False
+    """Nobody waits for its texts: they stand back at the servers."""
+
     aim: Aim = Aim.LATENCY
     """For what its servers are chosen; they aren't told."""
 

@@ -16,6 +16,11 @@ MAX_CLIENT_SESSIONS = 128
 """The most sessions of one client: each may have a step waiting, and the queue must stay bounded."""
 
 
+MOST_FOR_PATIENT = 0.625
+"""Of the cache, for patient sessions together: batches of documents take all that they get, and questions,
+their own client's too, have to find room beside them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What the server is, and what it has left."""
@@ -27,6 +32,7 @@ class Load:
     max_positions: int
     cache_tokens: int
     free_cache_tokens: int
+    patient_tokens: int  # that patient sessions have leased
     sessions: int
     draining: bool
 
@@ -69,6 +75,14 @@ def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
             Reason.CACHE_FULL,
             f"{load.free_cache_tokens} tokens of cache are free, the session asks for {tokens}: "
             "try again later or elsewhere",
+            RETRY_AFTER_SECONDS,
+        )
+    most = int(MOST_FOR_PATIENT * load.cache_tokens)
+    if terms.patient and load.patient_tokens and load.patient_tokens + tokens > most:
+        return Refused(
+            Reason.CACHE_FULL,
+            f"patient sessions may have {most} tokens of cache and have {load.patient_tokens}, "
+            f"the session asks for {tokens}: try again later or elsewhere",
             RETRY_AFTER_SECONDS,
         )
     if load.sessions >= MAX_SESSIONS or client_sessions >= MAX_CLIENT_SESSIONS:

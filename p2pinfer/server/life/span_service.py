@@ -211,6 +211,7 @@ class SpanService:
             max_positions=span.manifest.max_positions,
             cache_tokens=sessions.cache_tokens,
             free_cache_tokens=sessions.free_cache_tokens,
+            patient_tokens=sessions.patient_tokens,
             sessions=len(sessions),
             draining=self._period.stopping.is_set() or self._leaves_at is not None,
         )

@@ -34,6 +34,7 @@ class Lease:
     progress: Progress
     caches: list[SequenceCache]  # one per row, for the computing thread
     layer_tokens: int  # cache tokens times layers
+    is_patient: bool = False  # nobody waits for its texts
     ended: asyncio.Future[Refused]
     outbox: Outbox = field(default_factory=Outbox)
     touched_at: float = field(default_factory=lambda: time.monotonic())

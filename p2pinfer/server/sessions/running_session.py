@@ -48,6 +48,7 @@ class RunningSession:
             ),
             contract=lease.contract,
             client=lease.client,
+            is_patient=lease.is_patient,
             caches=lease.caches,
             progress=lease.progress,
             batcher=batcher,

@@ -41,6 +41,7 @@ class SessionTable:
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
         self._leased_layer_tokens = 0
+        self._patient_layer_tokens = 0
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.cache_tokens = cache_tokens
@@ -69,6 +70,11 @@ class SessionTable:
         """
         self._tell_rest = tell_rest
         self._lease(0)
+
+    @property
+    def patient_tokens(self) -> int:
+        """Tokens through the whole span that sessions have leased whose texts nobody waits for."""
+        return -(-self._patient_layer_tokens // len(self._engine.span))
 
     @property
     def max_step_tokens(self) -> int:
@@ -159,12 +165,14 @@ class SessionTable:
             progress=progress,
             caches=[self._engine.new_cache(layers) for _ in range(terms.rows)],
             layer_tokens=leased_tokens(terms) * len(layers),
+            is_patient=terms.patient,
             ended=asyncio.get_running_loop().create_future(),
         )
         self._leases[session_id] = lease
         self._emptied.clear()
         self._clients[client] += 1
         self._lease(lease.layer_tokens)
+        self._patient_layer_tokens += lease.layer_tokens * lease.is_patient
         return lease
 
     def _lease(self, layer_tokens: int) -> None:
@@ -179,6 +187,7 @@ class SessionTable:
         if not self._leases:
             self._emptied.set()
         self._lease(-lease.layer_tokens)
+        self._patient_layer_tokens -= lease.layer_tokens * lease.is_patient
         self._clients[lease.client] -= 1
         if not self._clients[lease.client]:
             del self._clients[lease.client]

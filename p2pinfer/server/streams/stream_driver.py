@@ -78,16 +78,21 @@ class StreamDriver:
         stream: StepStream[Lane],
         contract: Contract,
         client: bytes,
+        is_patient: bool,
         caches: Sequence[SequenceCache],
         progress: Progress,
         batcher: Batcher,
         thread: ComputeThread,
         loop_side: EventLoopSide,
     ) -> None:
-        """`client` is whose share of the engine steps are charged to; `caches` has one cache per row."""
+        """`client` is whose share of the engine steps are charged to; `caches` has one cache per row.
+
+        The steps of one that `is_patient` stand back behind others.
+        """
         self.stream = stream
         self._max_step_bytes = contract.max_step_bytes
         self._client = client
+        self._is_patient = is_patient
         self._caches = caches
         self._progress = progress
         self._batcher = batcher
@@ -140,7 +145,7 @@ class StreamDriver:
             self._prefix_runs.run(step, self.computed)
             return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
-        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed))
+        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient))
 
     def computed(self, outcome: Computed | Exception, is_lacking: bool = False) -> None:
         """The batcher has the outputs of the step, or what the engine raised."""

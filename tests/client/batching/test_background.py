@@ -21,11 +21,11 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_question_gets_the_row_of_a_document_which_goes_on_later_as_if_nothing_had_been():
+async def test_documents_give_way_to_a_question_and_go_on_later_as_if_nothing_had_been():
     async with fake_swarm(THREE) as swarm:
         expected = [await alone(swarm, prompt, 40) for prompt in PROMPTS[:3]]
         answer = await alone(swarm, QUESTION, 3)
-        async with jobs_in(swarm, rows=2, sessions=1) as jobs:
+        async with jobs_in(swarm, rows=4, sessions=1) as jobs:
             has_begun = asyncio.Event()
             loop = asyncio.get_running_loop()
 
@@ -71,6 +71,35 @@ async def test_a_document_that_is_cancelled_while_it_gives_way_is_gone():
             jobs.pool.cancel(document)
             await jobs.end(question)
             assert (jobs.pool.waiting, document.has_ended) == (0, False)
+
+
+async def test_a_question_and_a_document_never_share_a_session():
+    """A session's steps come in order: the question would wait for the document's."""
+    async with fake_swarm(THREE) as swarm:
+        async with jobs_in(swarm) as jobs:
+            document = jobs.begin(PROMPTS[0], 4, is_background=True)
+            question = jobs.begin(PROMPTS[1], 4)
+            await jobs.end(document)
+            await jobs.end(question)
+            assert sorted(session.shape.is_patient for session in jobs.pool.sessions) == [False, True]
+
+
+async def test_documents_give_their_memory_to_a_question_where_servers_have_no_more():
+    async with fake_swarm(THREE, cache_tokens=256) as swarm:
+        expected = [await alone(swarm, prompt, 30) for prompt in PROMPTS[:3]]
+        answer = await alone(swarm, QUESTION, 3)
+        async with jobs_in(swarm, shortest_row=256) as jobs:
+            has_begun = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            options = {"is_background": True, "most_new_tokens": 30}
+            documents = [
+                jobs.begin(prompt, 30, lambda _: loop.call_soon_threadsafe(has_begun.set), **options)
+                for prompt in PROMPTS[:3]
+            ]
+            await has_begun.wait()
+            assert await jobs.end(jobs.begin(QUESTION, 3)) == answer
+            jobs.pool._end_unused()  # else the documents wait until it has been unused for a while
+            assert [await jobs.end(one) for one in documents] == expected
 
 
 async def test_rows_of_documents_are_as_long_as_the_longest_that_waits():

@@ -152,6 +152,23 @@ async def test_a_client_with_too_many_sessions_is_told_so_and_others_still_get_i
         assert swarm.members[0].sessions.count_of(identity.public_key) <= 2
 
 
+async def test_patient_sessions_leave_room_for_questions_of_their_own_client_too():
+    identity = Identity.ephemeral()
+    async with fake_swarm([Span(0, 2)], cache_tokens=128) as swarm:
+        async with opened(swarm, identity=identity, max_tokens=48, patient=True):
+            with pytest.raises(RefusedError, match="patient sessions may have 80 tokens") as refused:
+                async with opened(swarm, max_tokens=48, patient=True):
+                    pass
+            assert refused.value.reason == "cache-full"
+            async with opened(swarm, max_tokens=32, patient=True):
+                assert swarm.members[0].sessions.patient_tokens == 80
+                async with opened(swarm, identity=identity, max_tokens=48):
+                    assert swarm.members[0].sessions.free_cache_tokens == 0
+        await until(lambda: swarm.members[0].sessions.patient_tokens == 0)
+        async with opened(swarm, max_tokens=128, patient=True):  # a single one may have all of it
+            pass
+
+
 async def test_a_session_of_half_the_layers_leases_half_the_memory_in_whole_pages():
     async with fake_swarm([Span(0, 2)], cache_tokens=64) as swarm:
         async with opened(swarm, Span(0, 1), max_tokens=17):
