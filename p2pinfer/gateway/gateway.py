@@ -12,6 +12,8 @@ from p2pinfer.gateway.access.visitors import Visitors
 from p2pinfer.gateway.answering.server_sent import Streams
 from p2pinfer.gateway.metrics import Metrics
 from p2pinfer.gateway.settings import Settings
+from p2pinfer.gateway.storage import Storage
+from p2pinfer.gateway.uploads.uploads import Uploads
 from p2pinfer.openai_api.answering.choices import Choices, Piece, Usage
 from p2pinfer.openai_api.errors import as_api_error, is_expected
 from p2pinfer.openai_api.work.registry import Models
@@ -26,12 +28,15 @@ CLIENT_LEFT = 499
 class Gateway:
     """The parts of one application. For the event loop."""
 
-    def __init__(self, models: Models, settings: Settings) -> None:
+    def __init__(self, models: Models, settings: Settings, storage: Storage | None) -> None:
         self.models = models
         self.settings = settings
         self.visitors = Visitors(settings.keys, most_requests=settings.most_requests)
         self.metrics = Metrics()
         self.streams = Streams()
+        self.storage = storage
+        """Where files and batches are; None: there are none."""
+        self.uploads = None if storage is None else Uploads(storage)
 
     @asynccontextmanager
     async def running(self, endpoint: str, key: Key | None, work: Work) -> AsyncIterator[Run]:

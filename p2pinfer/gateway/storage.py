@@ -1,0 +1,94 @@
+"""Where a gateway keeps files and batches, and what clients are told when that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+from p2pinfer.documents.files.file_store import FilesFullError, FileStore
+from p2pinfer.documents.files.stored_file import FileLimits
+from p2pinfer.errors import DatabaseError
+from p2pinfer.folders import user_data_folder
+from p2pinfer.gateway.access.keys import Key
+from p2pinfer.openai_api.errors import ApiError
+
+logger = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+ANYBODY = "gateway"
+"""Who owns files and batches where no key is needed. Jobs of `documents run` have no owner."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RETRY_SECONDS = 30.0
+
+
+def default_storage() -> Path:
+    """The folder of `python -m p2pinfer.documents`, too."""
+    return user_data_folder() / "documents"
+
+
+def owner_of(key: Key | None) -> str:
+    """Whose files and batches a request means."""
+    return ANYBODY if key is None else key.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Files, batches, and how much of them there may be."""
+
+    files: FileStore
+    limits: FileLimits
+
+    @classmethod
+    def open(cls, folder: Path, *, most_bytes: int, has_owners: bool) -> Self:
+        """Open what is in a folder, or make it. Raises DatabaseError and UsageError, which say what to do."""
+        path = folder / "jobs.sqlite"
+        return cls(files=FileStore.open(path), limits=FileLimits.of(most_bytes, has_owners=has_owners))
+
+    def close(self) -> None:
+        """Close it."""
+        self.files.close()
+
+
+async def stored(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """What `work` returns, in a thread: it waits for the disk.
+
+    Raises ApiError where the disk or the store fails, and what `work` raises besides.
+    """
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except FilesFullError as error:
+        raise ApiError(
+            429, str(error), kind="rate_limit_error", code="storage_full", retry_after_seconds=_RETRY_SECONDS
+        ) from error
+    except (OSError, DatabaseError) as error:
+        raise of_storage(error) from error
+
+
+def of_storage(error: OSError | DatabaseError) -> ApiError:
+    """What a client is told; the log says which file it is about."""
+    logger.error("files and batches can't be kept: %s", error)
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    is_full = (isinstance(cause, OSError) and cause.errno in _NO_SPACE) or "disk is full" in str(error)
+    if is_full:
+        return ApiError(
+            507,
+            "The gateway's disk is full: nothing of this was kept.",
+            kind="server_error",
+            code="disk_full",
+            retry_after_seconds=_RETRY_SECONDS,
+        )
+    return ApiError(
+        503,
+        "The gateway can't read or write its files now. Its operator finds out why in the log.",
+        kind="server_error",
+        code="storage_failed",
+        retry_after_seconds=_RETRY_SECONDS,
+    )
