@@ -12,8 +12,8 @@ from typing import ParamSpec, Self, TypeVar
 
 from p2pinfer.documents.files.file_store import FilesFullError, FileStore
 from p2pinfer.documents.files.stored_file import FileLimits
+from p2pinfer.documents.jobs.job_store import JobStore, default_store_path
 from p2pinfer.errors import DatabaseError
-from p2pinfer.folders import user_data_folder
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.openai_api.errors import ApiError
 
@@ -31,7 +31,7 @@ _RETRY_SECONDS = 30.0
 
 def default_storage() -> Path:
     """The folder of `python -m p2pinfer.documents`, too."""
-    return user_data_folder() / "documents"
+    return default_store_path().parent
 
 
 def owner_of(key: Key | None) -> str:
@@ -43,18 +43,24 @@ def owner_of(key: Key | None) -> str:
 class Storage:
     """Files, batches, and how much of them there may be."""
 
+    jobs: JobStore
     files: FileStore
     limits: FileLimits
 
     @classmethod
     def open(cls, folder: Path, *, most_bytes: int, has_owners: bool) -> Self:
         """Open what is in a folder, or make it. Raises DatabaseError and UsageError, which say what to do."""
-        path = folder / "jobs.sqlite"
-        return cls(files=FileStore.open(path), limits=FileLimits.of(most_bytes, has_owners=has_owners))
+        jobs = JobStore.open(folder / default_store_path().name)
+        try:
+            files = FileStore.open(jobs.tables)
+        except BaseException:
+            jobs.close()
+            raise
+        return cls(jobs=jobs, files=files, limits=FileLimits.of(most_bytes, has_owners=has_owners))
 
     def close(self) -> None:
         """Close it."""
-        self.files.close()
+        self.jobs.close()
 
 
 async def stored(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -1,4 +1,4 @@
-"""Files on disk, beside the store of jobs: bytes in a folder, and a row for each in the SQLite file.
+"""Files on disk, beside the store of jobs: bytes in a folder, and a row for each in its SQLite file.
 
 The bytes come first and go last, so a row always has its bytes. What a kill leaves behind, bytes without a
 row, goes with `sweep`. Any thread may use a store, and several processes.
@@ -10,19 +10,17 @@ import contextlib
 import os
 import re
 import secrets
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-from p2pinfer.database import Database
 from p2pinfer.documents.files.stored_file import FileLimits, Purpose, StoredFile, Totals
-from p2pinfer.documents.jobs.schema import JOBS
+from p2pinfer.documents.jobs.tables import Tables
 from p2pinfer.errors import UsageError
 
-_COLUMNS = "id, owner, purpose, name, size_bytes, created_at, expires_at"
+_COLUMNS = "id, owner, purpose, name, bytes, created_at, expires_at"
+_IS_FRESH = "(expires_at IS NULL OR expires_at > ?)"
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _INCOMING = ".incoming-"
 _LEFT_OVER_SECONDS = 3_600.0
@@ -69,31 +67,20 @@ class IncomingFile:
 class FileStore:
     """The files of one store of jobs."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, tables: Tables, folder: Path) -> None:
         """Use `open` instead."""
         self.folder = folder
-        self._database = database
-        self._lock = threading.Lock()
+        self._tables = tables
 
     @classmethod
-    def open(cls, path: Path) -> FileStore:
-        """Open the files of the store of jobs at `path`, an SQLite file. They are in a folder beside it.
-
-        Raises DatabaseError, and UsageError if the folder can't be made.
-        """
-        folder = path.with_name("files")
-        database = Database.open(path, JOBS)
+    def open(cls, tables: Tables) -> Self:
+        """The files of a store of jobs: in a folder beside its SQLite file. Raises UsageError."""
+        folder = tables.path.with_name("files")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            database.close()
             raise UsageError(f"{folder} can't be made: {error.strerror or error}") from error
-        return cls(database, folder)
-
-    def close(self) -> None:
-        """Close the SQLite file."""
-        with self._lock:
-            self._database.close()
+        return cls(tables, folder)
 
     def incoming(self) -> IncomingFile:
         """A file to write to, for `keep`. Raises OSError."""
@@ -115,7 +102,7 @@ class FileStore:
         Raises FilesFullError if `limits` don't allow it, OSError and DatabaseError.
         """
         incoming.finish()
-        now = time.time()
+        now = self._tables.now()
         file = StoredFile(
             id=file_id or new_file_id(),
             owner=owner,
@@ -125,11 +112,13 @@ class FileStore:
             created_at=now,
             expires_at=None if lasts_seconds is None else now + lasts_seconds,
         )
-        with self._lock, self._database.transaction() as connection:
+        with self._tables.transaction() as connection:
             if limits is not None:
                 # Within the transaction: another gateway may keep files at the same time.
                 full = limits.refusal(
-                    owner=self._totals(owner), everybody=self._totals(), size_bytes=file.size_bytes
+                    owner=_totals(connection.execute, owner),
+                    everybody=_totals(connection.execute),
+                    size_bytes=file.size_bytes,
                 )
                 if full:
                     raise FilesFullError(full)
@@ -144,7 +133,7 @@ class FileStore:
     def file(self, file_id: str, *, owner: str) -> StoredFile | None:
         """The file of this id, if it is the owner's and hasn't expired."""
         query = f"SELECT {_COLUMNS} FROM files WHERE id = ? AND owner = ? AND {_IS_FRESH}"
-        return next(iter(self._read(query, (file_id, owner, time.time()))), None)
+        return next(iter(self._read(query, (file_id, owner, self._tables.now()))), None)
 
     def files(
         self,
@@ -159,32 +148,31 @@ class FileStore:
 
         Raises UsageError if he has no such file.
         """
-        conditions, values = [f"owner = ? AND {_IS_FRESH}"], [owner, time.time()]
+        conditions, values = [f"owner = ? AND {_IS_FRESH}"], list[object]((owner, self._tables.now()))
         if purpose is not None:
             conditions.append("purpose = ?")
             values.append(purpose)
         if after is not None:
-            [*place] = self._rows("SELECT place FROM files WHERE id = ? AND owner = ?", (after, owner))
+            place = self._tables.rows("SELECT serial FROM files WHERE id = ? AND owner = ?", (after, owner))
             if not place:
                 raise UsageError(f"there is no file '{after}'")
-            conditions.append("place < ?" if newest_first else "place > ?")
+            conditions.append("serial < ?" if newest_first else "serial > ?")
             values.append(place[0][0])
         order = "DESC" if newest_first else "ASC"
         return self._read(
-            f"SELECT {_COLUMNS} FROM files WHERE {' AND '.join(conditions)} ORDER BY place {order} LIMIT ?",
+            f"SELECT {_COLUMNS} FROM files WHERE {' AND '.join(conditions)} ORDER BY serial {order} LIMIT ?",
             (*values, limit),
         )
 
     def totals(self, owner: str | None = None) -> Totals:
         """How much one owner has, or everybody."""
-        with self._lock:
-            return self._totals(owner)
+        return _totals(self._tables.rows, owner)
 
     def delete(self, file_id: str) -> None:
         """Forget a file. Who reads it now still gets all of it. No error if there is none."""
         if not _ID.fullmatch(file_id):
             return
-        with self._lock, self._database.transaction() as connection:
+        with self._tables.transaction() as connection:
             connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
         self.path_of(file_id).unlink(missing_ok=True)
 
@@ -203,11 +191,11 @@ class FileStore:
     def expired(self) -> list[StoredFile]:
         """Files whose time is over; up to a thousand."""
         query = f"SELECT {_COLUMNS} FROM files WHERE expires_at <= ? LIMIT 1000"
-        return self._read(query, (time.time(),))
+        return self._read(query, (self._tables.now(),))
 
     def sweep(self) -> None:
         """Delete bytes that have no row: a process was killed while they came, or went. Raises OSError."""
-        old = time.time() - _LEFT_OVER_SECONDS
+        old = self._tables.now() - _LEFT_OVER_SECONDS
         for path in list(self.folder.iterdir()):
             with contextlib.suppress(FileNotFoundError):
                 is_ours = path.name.startswith(_INCOMING) or _ID.fullmatch(path.name)
@@ -215,21 +203,10 @@ class FileStore:
                     path.unlink()
 
     def _has_row(self, file_id: str) -> bool:
-        return bool(self._rows("SELECT 1 FROM files WHERE id = ?", (file_id,)))
-
-    def _totals(self, owner: str | None = None) -> Totals:
-        query, values = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM files", ()
-        if owner is not None:
-            query, values = f"{query} WHERE owner = ?", (owner,)
-        [(files, size_bytes)] = self._database.rows(query, values)
-        return Totals(files=files, size_bytes=size_bytes)
+        return bool(self._tables.rows("SELECT 1 FROM files WHERE id = ?", (file_id,)))
 
     def _read(self, query: str, values: Sequence[object]) -> list[StoredFile]:
-        return [_file_of(row) for row in self._rows(query, values)]
-
-    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[object, ...]]:
-        with self._lock:
-            return list(self._database.rows(query, values))
+        return [_file_of(row) for row in self._tables.rows(query, values)]
 
     def _sync_folder(self) -> None:
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -239,15 +216,22 @@ class FileStore:
             os.close(descriptor)
 
 
-_IS_FRESH = "(expires_at IS NULL OR expires_at > ?)"
-
-
 def new_file_id() -> str:
     """A random id."""
     return f"file-{secrets.token_hex(16)}"
 
 
-def _file_of(row: Sequence[object]) -> StoredFile:
+def _totals(
+    find: Callable[[str, Sequence[object]], Iterable[Sequence[Any]]], owner: str | None = None
+) -> Totals:
+    query, values = "SELECT count(*), coalesce(sum(bytes), 0) FROM files", list[object]()
+    if owner is not None:
+        query, values = f"{query} WHERE owner = ?", [owner]
+    [(files, size_bytes)] = find(query, values)
+    return Totals(files=files, size_bytes=size_bytes)
+
+
+def _file_of(row: Sequence[Any]) -> StoredFile:
     file_id, owner, purpose, name, size_bytes, created_at, expires_at = row
     return StoredFile(
         id=file_id, owner=owner, purpose=Purpose(purpose), name=name, size_bytes=size_bytes,

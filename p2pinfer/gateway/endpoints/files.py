@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from p2pinfer.documents.files.stored_file import Purpose
+from p2pinfer.documents.jobs.queue import is_needed
 from p2pinfer.errors import UsageError
 from p2pinfer.gateway.endpoints.delivering import STOPPING
 from p2pinfer.gateway.endpoints.kept import file_entry, file_of, no_file, page, query_of, storage_of
@@ -127,8 +128,12 @@ def files_router() -> APIRouter:
     @router.delete("/files/{file_id}", response_model=None, responses=ERRORS)
     async def delete(request: Request, file_id: str) -> Response:
         """Delete a file that no batch needs any more."""
-        found = await file_of(request, file_id)
-        await stored(storage_of(request).files.delete, found.id)
+        storage, found = storage_of(request), await file_of(request, file_id)
+        if await stored(is_needed, storage.jobs.tables, found.id):
+            raise ApiError(
+                400, "A batch that isn't over needs this file: wait for it, or cancel it.", code="file_in_use"
+            )
+        await stored(storage.files.delete, found.id)
         return json_answer({"id": found.id, "object": "file", "deleted": True})
 
     router.include_router(uploads)

@@ -1,0 +1,26 @@
+"""Questions about jobs that aren't over, whoever they belong to."""
+
+from __future__ import annotations
+
+from p2pinfer.documents.jobs.job import JobState
+from p2pinfer.documents.jobs.rows import to_json
+from p2pinfer.documents.jobs.tables import Tables
+
+UNFINISHED = tuple(state for state in JobState if not state.is_over)
+
+_IS_UNFINISHED = f"state IN ({', '.join('?' * len(UNFINISHED))})"
+
+
+def count_unfinished(tables: Tables, owner: str | None = None) -> int:
+    """How many jobs of an owner, or of all owners, aren't over."""
+    query, values = f"SELECT count(*) FROM jobs WHERE {_IS_UNFINISHED}", [*UNFINISHED]
+    if owner is not None:
+        query, values = f"{query} AND owner = ?", [*values, to_json(owner)]
+    [(count,)] = tables.rows(query, values)
+    return int(count)
+
+
+def is_needed(tables: Tables, input_file: str) -> bool:
+    """True if a job that isn't over has this input."""
+    query = f"SELECT 1 FROM jobs WHERE {_IS_UNFINISHED} AND input_file = ? LIMIT 1"
+    return bool(tables.rows(query, (*UNFINISHED, to_json(input_file))))
