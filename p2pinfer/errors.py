@@ -2,14 +2,16 @@
 
 P2PInferError
 |- UsageError                    a flag, an argument or a call that can't work as given
-|  `- PromptTooLongError         more tokens than the model or the session accepts
+|  |- PromptTooLongError         more tokens than the model or the session accepts
+|  `- JobError                   a job of documents can't do this now, or isn't there
 |- ModelError                    a model can't be read or converted
 |  |- HubUnreachableError        the Hugging Face hub can't be asked now; it may have the model
 |  |- UnsupportedModelError      the model isn't of a family that p2pinfer runs
 |  |- UnusableModelError         what the swarm serves under a hash contradicts itself, or can't be run
 |  `- StoreError                 a layer store is incomplete, altered or can't be written
 |- DatabaseError                 a database file of p2pinfer can't be read or written
-|  `- LedgerError                the ledger of signed work can't be read or written
+|  |- LedgerError                the ledger of signed work can't be read or written
+|  `- JobStoreError              the file with the jobs, or a file that a job writes, can't be read or written
 |- GrammarError                  the state of a grammar broke because of a fault in p2pinfer
 |- EngineError                   the computing thread has ended because of a fault in p2pinfer
 |- SwarmError                    the swarm as a whole can't serve
@@ -50,6 +52,13 @@ class PromptTooLongError(UsageError):
     """The prompt has more tokens than the model or the session accepts."""
 
 
+class JobError(UsageError):
+    """A job of documents can't do this now, or isn't there.
+
+    Its state has no such step, another process runs it, or what is to be kept isn't a document's.
+    """
+
+
 class ModelError(P2PInferError):
     """A model can't be read or converted."""
 
@@ -84,6 +93,10 @@ class DatabaseError(P2PInferError):
 
 class LedgerError(DatabaseError):
     """The ledger of signed work can't be read or written."""
+
+
+class JobStoreError(DatabaseError):
+    """The file with the jobs of documents, or a file that a job writes, can't be read or written."""
 
 
 class SwarmError(P2PInferError):

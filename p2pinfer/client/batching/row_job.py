@@ -41,8 +41,14 @@ class RowJob:
     on_news: Callable[[], None]
     """Called in the loop that submitted the job, when there is something new: tokens, or the end."""
 
+    most_new_tokens: int | None = None
+    """It ends after so many tokens; None: nobody knows."""
+
     is_background: bool = False
-    """It begins only when no other job waits."""
+    """It begins only when no other job waits, and gives its row to one that does."""
+
+    gives_way: bool = False
+    """Its row is wanted for a job that isn't in the background: it goes on later, in whatever row is free."""
 
     tokens: list[int] = field(default_factory=list)
     """The prompt and the answer so far."""
@@ -69,6 +75,11 @@ class RowJob:
     def new_tokens(self) -> int:
         """Tokens of the answer that are there."""
         return len(self.tokens) - len(self.prompt)
+
+    @property
+    def left_tokens(self) -> int | None:
+        """The most tokens that are still to come; None: nobody knows."""
+        return None if self.most_new_tokens is None else self.most_new_tokens - self.new_tokens
 
     @property
     def has_begun(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from p2pinfer.client.arguments.lengths import too_long
+from p2pinfer.client.batching.background_room import BackgroundRoom
 from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
@@ -21,6 +22,9 @@ from p2pinfer.wire import inference_pb2 as pb
 
 _GROWTH = 4
 """How much longer rows of the next length are."""
+
+_BACKGROUND_STEP_TOKENS = 256
+"""Rows of texts in the background are a multiple of this long: their lengths are known, and they are many."""
 
 _WORTH_KEEPING = 16
 """So many tokens that a free row has already make a session better than another."""
@@ -65,6 +69,7 @@ class RowPool:
         self._in_background: deque[RowJob] = deque()
         self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
+        self.background_room = BackgroundRoom(self._running_in_background)
         self._room = Room(rows=limits.rows, session_tokens=limits.session_tokens)
         self._is_closed = False
 
@@ -88,7 +93,7 @@ class RowPool:
         if self._is_closed:
             raise UsageError(CLOSED)
         job.waits_since = self._environment.loop.time()
-        (self._in_background if job.is_background else self._waiting).append(job)
+        self._queue_of(job).append(job)
         self._place()
 
     def cancel(self, job: RowJob) -> None:
@@ -119,6 +124,13 @@ class RowPool:
             _end_with(job, UsageError(CLOSED))
         self._waiting.clear()
         self._in_background.clear()
+        self.background_room.close()
+
+    def _running_in_background(self) -> int:
+        return sum(job.is_background for session in self._sessions for job in session.jobs)
+
+    def _queue_of(self, job: RowJob) -> deque[RowJob]:
+        return self._in_background if job.is_background else self._waiting
 
     def _place(self) -> None:
         """Give waiting jobs rows, the first come first."""
@@ -128,7 +140,8 @@ class RowPool:
                 self._of[job] = session
                 session.submit(job)
             if queue:
-                return  # none overtakes it: a text that needs a long row would wait for ever
+                break  # none overtakes it: a text that needs a long row would wait for ever
+        self.background_room.look()
 
     def _session_for(self, job: RowJob) -> RowSession | None:
         """The session to put a job into, opened if need be; None: all rows are taken."""
@@ -145,6 +158,8 @@ class RowPool:
                 return best
             # The shortest rows that fit, and of those the fullest session: steps of many rows cost less.
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
+        if not job.is_background and self._make_way(needed):
+            return None  # until a row has become free, after the steps under way
         if any(session.is_opening for session in self._sessions):
             return None  # one after the other: several at once would take room at some hops each
         is_full = bool(self._sessions) and self._room.is_full(self._environment.loop.time())
@@ -152,9 +167,39 @@ class RowPool:
             return None
         return self._opened(needed, job)
 
+    def _make_way(self, needed: int) -> bool:
+        """Let as many texts in the background as others wait give their rows to these. False: none can."""
+        given = {
+            job
+            for session in self._sessions
+            if session.shape.max_tokens >= needed and session.free_rows == 0 and not session.has_failed
+            for job in session.jobs
+            if job.is_background and not job.is_cancelled
+        }
+        leaving = sum(job.gives_way for job in given)
+        for job in sorted(given, key=lambda job: job.new_tokens):
+            if leaving >= len(self._waiting):
+                break
+            if not job.gives_way:
+                job.gives_way = True
+                leaving += 1
+        return leaving > 0
+
     def _needed(self, job: RowJob) -> int:
         """How long a row has to be for a job."""
-        return min(len(job.tokens) + self._limits.answer_tokens, self._longest)
+        left = job.left_tokens
+        room = self._limits.answer_tokens if left is None else min(left, self._limits.answer_tokens)
+        return min(len(job.tokens) + room, self._longest)
+
+    def _row_length(self, needed: int, job: RowJob) -> int:
+        """How long the rows of a new session are, for a job first."""
+        if job.is_background:  # of those that wait as well: a row for the longest serves all
+            needed = max(needed, *map(self._needed, [job, *self._in_background]))
+            return min(-(-needed // _BACKGROUND_STEP_TOKENS) * _BACKGROUND_STEP_TOKENS, self._longest)
+        length = min(self._limits.shortest_row, self._longest)
+        while length < needed:
+            length = min(length * _GROWTH, self._longest)
+        return length
 
     @property
     def _longest(self) -> int:
@@ -162,9 +207,7 @@ class RowPool:
 
     def _opened(self, needed: int, job: RowJob) -> RowSession:
         """A session with rows of so many tokens, for a job first."""
-        length = min(self._limits.shortest_row, self._longest)
-        while length < needed:
-            length = min(length * _GROWTH, self._longest)
+        length = self._row_length(needed, job)
         now, manifest = self._environment.loop.time(), self._environment.manifest
         rows = self._room.rows_for(self.waiting + self.running, length=length, now=now)
         shape = SessionShape(
@@ -181,7 +224,8 @@ class RowPool:
             shape,
             opening_seconds=self._room.seconds_for(rows, left=left, has_others=bool(self._sessions)),
             on_room=self._has_room,
-            on_outgrown=self._has_outgrown,
+            on_outgrown=self._goes_on_elsewhere,
+            on_gave_way=self._gave_way,
             on_unopened=self._were_not_opened,
         )
         self._sessions.append(session)
@@ -194,8 +238,12 @@ class RowPool:
         if self._closing is None:
             self._close_unused()
 
-    def _has_outgrown(self, job: RowJob) -> None:
-        """It goes on before all others: its reader has seen the beginning."""
+    def _gave_way(self, job: RowJob) -> None:
+        job.gives_way = False
+        self._goes_on_elsewhere(job)
+
+    def _goes_on_elsewhere(self, job: RowJob) -> None:
+        """It goes on before all others of its kind: its reader has seen the beginning."""
         if job.is_cancelled:
             return
         if self._is_closed:
@@ -206,7 +254,7 @@ class RowPool:
             _end_with(job, too_long(len(job.tokens), limit=self._longest, model=name))
             return
         job.waits_since = self._environment.loop.time()
-        self._waiting.appendleft(job)
+        self._queue_of(job).appendleft(job)
         self._place()
 
     def _were_not_opened(self, session: RowSession, jobs: Sequence[RowJob], error: Exception) -> None:
@@ -231,7 +279,7 @@ class RowPool:
         for job in reversed(jobs):
             is_patient = again is not None and now - job.waits_since < self._environment.patience.route
             if not self._is_closed and (may_wait or is_patient):
-                (self._in_background if job.is_background else self._waiting).appendleft(job)
+                self._queue_of(job).appendleft(job)
             else:
                 _end_with(job, error)
         # They get rows when the failed session has told of their end there.

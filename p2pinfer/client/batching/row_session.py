@@ -48,9 +48,9 @@ class SessionEnvironment:
 class RowSession:
     """Grows the texts of its jobs until `close`. All methods are for the loop that submits jobs.
 
-    A job whose text doesn't fit a row any more is handed to `on_outgrown`, all whose session can't be opened
-    to `on_unopened`; one whose route can't be mended gets the error. `on_room` is called when a job has ended
-    here, whatever its end.
+    A job whose text doesn't fit a row any more is handed to `on_outgrown`, one that gives way to
+    `on_gave_way`, all whose session can't be opened to `on_unopened`; one whose route can't be mended gets
+    the error. `on_room` is called when a job has ended here, whatever its end.
     """
 
     def __init__(
@@ -61,12 +61,13 @@ class RowSession:
         opening_seconds: float | None,
         on_room: Callable[[RowSession], None],
         on_outgrown: Callable[[RowJob], None],
+        on_gave_way: Callable[[RowJob], None],
         on_unopened: Callable[[RowSession, Sequence[RowJob], Exception], None],
     ) -> None:
         """`opening_seconds` is how long to wait for servers; None: with all patience."""
         self.shape = shape
-        self.submitted = 0
-        """Jobs that were submitted, and have not ended here."""
+        self.jobs: dict[RowJob, None] = {}
+        """Those that were submitted, and have not ended here, in this order."""
         self.is_opening = False
         """True while the first jobs wait until servers have taken the session."""
         self.has_failed = False
@@ -78,6 +79,7 @@ class RowSession:
         self._opening_seconds = opening_seconds
         self._on_room = on_room
         self._on_outgrown = on_outgrown
+        self._on_gave_way = on_gave_way
         self._on_unopened = on_unopened
         self._network = environment.network
         self._table = RowTable(shape.rows)
@@ -101,6 +103,11 @@ class RowSession:
         self._thread.start()
 
     @property
+    def submitted(self) -> int:
+        """How many jobs there are."""
+        return len(self.jobs)
+
+    @property
     def free_rows(self) -> int:
         """Rows for more jobs."""
         return 0 if self._is_closing or self.has_failed else self.shape.rows - self.submitted
@@ -112,7 +119,7 @@ class RowSession:
 
     def submit(self, job: RowJob) -> None:
         """Let the job's text grow in a free row."""
-        self.submitted += 1
+        self.jobs[job] = None
         self.is_opening = not self._was_opened_once and not self.has_failed
         self._inbox.put(job)
 
@@ -177,8 +184,12 @@ class RowSession:
                 self._table.begin(job)
             wait = False
         for row in self._table.active:
-            if row.job is not None and row.job.is_cancelled:
+            if row.job is None:
+                continue
+            if row.job.is_cancelled:
                 self._end_job(row)
+            elif row.job.gives_way:
+                self._give_way(row, row.job)
         self._deliver()
 
     def _go_on(self) -> None:
@@ -270,9 +281,16 @@ class RowSession:
                 row.tokens.append(token)
 
     def _end_job(self, row: Row) -> None:
+        job = row.job
         with self._table_lock:
             self._table.end(row)
-        self._tell(self._job_ended)
+        if job is not None:
+            self._tell(self._job_ended, job)
+
+    def _give_way(self, row: Row, job: RowJob) -> None:
+        """Let the job go on later: what its row holds stays there, for as long as nobody needs it."""
+        self._end_job(row)
+        self._tell(self._on_gave_way, job)
 
     def _note_replaced(self, chain: Chain, seconds: float) -> None:
         """Tell the texts if other servers have come into the route since the last answer."""
@@ -312,8 +330,8 @@ class RowSession:
             self._tell(self._on_unopened, self, jobs, error)
         for row in rows:
             self._end_job(row)
-        for _ in came_later:
-            self._tell(self._job_ended)
+        for job in came_later:
+            self._tell(self._job_ended, job)
         self._deliver()
         self._drop()
 
@@ -351,8 +369,8 @@ class RowSession:
         self.is_opening, self._was_opened_once = False, True
         self._on_room(self)
 
-    def _job_ended(self) -> None:
-        self.submitted -= 1
+    def _job_ended(self, job: RowJob) -> None:
+        del self.jobs[job]
         self.unused_since = self._environment.loop.time()
         # If all were cancelled before servers were asked, it is opened when the next one comes.
         self.is_opening = self.is_opening and not self.has_failed and self.submitted > 0

@@ -86,6 +86,11 @@ class Row:
         return self.fork is not None and self.sent < self.fork.tokens
 
     @property
+    def has_reader(self) -> bool:
+        """True if somebody waits for each of its tokens."""
+        return self.job is not None and not self.job.is_background
+
+    @property
     def is_decoding(self) -> bool:
         """True while its text grows token by token."""
         return self.job is not None and self.job.has_begun and self.done >= len(self.tokens) - 1
@@ -188,7 +193,7 @@ class RowTable:
                 StepKind.DECODE,
                 [Part(row, row.number, row.sent, row.sent + 1, True) for row in ready[:max_tokens]],
             )
-        if decoding:
+        if any(row.is_decoding and row.has_reader for row in self.rows):
             room = min(_PIECE_BESIDE_READERS, max_tokens)
             ahead = _AHEAD_OF_READERS if max_tokens > FAR_STEP_TOKENS else _FAR_AHEAD_OF_READERS
         else:

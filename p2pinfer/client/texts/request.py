@@ -50,7 +50,9 @@ class TextRequest:
     """Makes the constraint when the answer begins."""
 
     is_background: bool = False
-    """Begins only when no other request waits."""
+    """Begins only when no other request waits, and stands aside for those that come: for documents.
+
+    `TextModel.background_room` says how many are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

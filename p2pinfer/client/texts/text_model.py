@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.client.arguments.lengths import too_long
+from p2pinfer.client.batching.background_room import BackgroundRoom
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
@@ -159,6 +160,7 @@ class TextModel:
             prompt=prompt,
             continuation=growing,
             on_news=news.set,
+            most_new_tokens=request.max_tokens,
             is_background=request.is_background,
         )
         self._pool.submit(job)
@@ -180,6 +182,11 @@ class TextModel:
     async def embed(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return one vector for each prompt, [prompts, hidden_size]. Raises as `Embedder.embed`."""
         return await self._embedder.embed(prompts)
+
+    @property
+    def background_room(self) -> BackgroundRoom:
+        """To be acquired before each of many requests in the background: it says how many are wanted."""
+        return self._pool.background_room
 
     def end_texts(self) -> None:
         """End all texts, with a UsageError, and take no more."""

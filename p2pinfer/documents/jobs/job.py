@@ -28,10 +28,23 @@ class JobState(StrEnum):
     @property
     def is_over(self) -> bool:
         """True if nothing more happens to the job."""
-        return self in _OVER
+        return not _STEPS[self]
+
+    def may_become(self, state: JobState) -> bool:
+        """True if there is such a step."""
+        return state in _STEPS[self]
 
 
-_OVER = {JobState.FAILED, JobState.COMPLETED, JobState.EXPIRED, JobState.CANCELLED}
+_STEPS: dict[JobState, frozenset[JobState]] = {
+    JobState.VALIDATING: frozenset({JobState.FAILED, JobState.IN_PROGRESS}),
+    JobState.FAILED: frozenset(),
+    JobState.IN_PROGRESS: frozenset({JobState.FINALIZING, JobState.CANCELLING}),
+    JobState.FINALIZING: frozenset({JobState.COMPLETED, JobState.EXPIRED}),
+    JobState.COMPLETED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+    JobState.CANCELLING: frozenset({JobState.CANCELLED}),
+    JobState.CANCELLED: frozenset(),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +103,26 @@ class Outcome:
 
     number: int
     status: int
+    """As in HTTP; 0: the document was never answered, because the job expired or was cancelled."""
     body: dict[str, Any]
     """OpenAI's answer, or `{"error": {...}}`."""
     spent: Spent = field(default_factory=Spent)
+    """Without what its kept parts took: that is counted when they are kept."""
 
     @property
     def is_answer(self) -> bool:
         """False for an error."""
         return self.status == 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """An outcome as the store keeps it."""
+
+    place: int
+    """Grows in the order of finishing; differs between all documents of a store."""
+    custom_id: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

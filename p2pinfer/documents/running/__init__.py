@@ -1,0 +1,1 @@
+"""Running a job: documents through the swarm, outcomes into the store and into files."""
