@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from p2pinfer.http.stopping import end_silently_on_signals, leaving_on_signals
+from p2pinfer.command_line.stopping import end_silently_on_signals, leaving_on_signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from fastapi import APIRouter
 
 from p2pinfer.command_line.output import say
+from p2pinfer.command_line.stopping import until_signal
 from p2pinfer.gateway.access.key_file import KeyFile
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
@@ -18,7 +19,6 @@ from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.http.listening import address_of, listen
 from p2pinfer.http.server import WebServer
-from p2pinfer.http.stopping import until_signal
 from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.tasks import first_of
 

@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack
 
 from p2pinfer.command_line.output import complain, has_color, say, show
+from p2pinfer.command_line.stopping import leave_at_once, until_signal
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.kept.keeping import copied, keeping
@@ -16,7 +17,6 @@ from p2pinfer.health.probe import Probe, probes_of
 from p2pinfer.health.terminal import as_text
 from p2pinfer.health.watcher import Watcher
 from p2pinfer.http.listening import address_of, listen
-from p2pinfer.http.stopping import leave_at_once, until_signal
 from p2pinfer.tasks import first_of
 
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pinfer.command_line.output import show
+from p2pinfer.command_line.stopping import until_signal
 from p2pinfer.errors import UsageError
 from p2pinfer.gateway.config import GatewayConfig
 from p2pinfer.gateway.program import serve
 from p2pinfer.http.listening import address_of, listen
-from p2pinfer.http.stopping import until_signal
 from p2pinfer.local_swarm.chat.demo import Demo
 from p2pinfer.local_swarm.chat.routes import demo_router
 from p2pinfer.local_swarm.config import QuickstartConfig

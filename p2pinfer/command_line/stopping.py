@@ -1,4 +1,4 @@
-"""How a program with a web server is stopped: by SIGINT (Ctrl-C), SIGTERM or SIGHUP, at any moment.
+"""How a program that runs on is stopped: by SIGINT (Ctrl-C), SIGTERM or SIGHUP, at any moment.
 
 This file imports nothing that takes time: it is needed before the imports that do.
 """

@@ -1,0 +1,71 @@
+"""Answers the text files of a job."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from p2pinfer.documents.answering.asking import Asker, spent_of
+from p2pinfer.documents.answering.long_text import LongText
+from p2pinfer.documents.answering.parts import Parts
+from p2pinfer.documents.answering.text_asker import Question, TextAsker
+from p2pinfer.documents.inputs.prompts import TextTask
+from p2pinfer.documents.inputs.text_files import TextFile, as_text
+from p2pinfer.documents.inputs.text_reading import read_text
+from p2pinfer.documents.jobs.job import Document, Outcome
+
+_SHORT_BYTES = 256 << 10
+_LONG_AT_ONCE = 4
+"""A long text is in memory as long as it is worked on."""
+
+
+def document_of(number: int, file: TextFile) -> Document:
+    """What is kept of a file: where it is. It is read when its turn comes."""
+    body = {"path": file.path, "size_bytes": file.size_bytes}
+    return Document(number=number, custom_id=file.custom_id, url="", body=body)
+
+
+class TextAnswers:
+    """A document is a file, and the job's prompt is answered about it. For the event loop."""
+
+    def __init__(
+        self, asker: TextAsker, *, of_text: Question, of_piece: Question | None, of_answers: Question | None
+    ) -> None:
+        """Use `open` instead."""
+        self._asker = asker
+        self._of_text = of_text
+        self._of_piece = of_piece
+        self._of_answers = of_answers
+        self._long = asyncio.Semaphore(_LONG_AT_ONCE)
+
+    @classmethod
+    async def open(cls, asker: Asker, task: TextTask, *, model: str) -> Self:
+        """For one job. Raises UsageError, naming the flag, for a prompt that leaves no room for a text."""
+        texts = TextAsker(asker, task, model=model)
+        of_text = await texts.question("--prompt", task.prompt)
+        of_piece = of_answers = None
+        if task.map_prompt is not None:
+            of_piece = await texts.question("--map", task.map_prompt)
+            of_answers = of_text
+        if task.reduce_prompt is not None:
+            of_answers = await texts.question("--reduce", task.reduce_prompt)
+        return cls(texts, of_text=of_text, of_piece=of_piece, of_answers=of_answers)
+
+    async def answer(self, document: Document, parts: Parts) -> Outcome:
+        """The answer. Raises ApiError for a file that can't be used, and what the core raises."""
+        if int(document.body["size_bytes"]) <= _SHORT_BYTES:
+            return await self._answer(document, parts)
+        async with self._long:
+            return await self._answer(document, parts)
+
+    async def _answer(self, document: Document, parts: Parts) -> Outcome:
+        path = str(document.body["path"])
+        name = as_text(path.rpartition("/")[2])
+        text = await asyncio.to_thread(read_text, path)
+        if await self._asker.fits(self._of_text, text, name):
+            answer = await self._asker.ask(self._of_text, text, name)
+            return Outcome(number=document.number, status=200, body=answer.body, spent=spent_of(answer.usage))
+        if self._of_piece is None or self._of_answers is None:
+            raise await self._asker.too_long(self._of_text, text, name)
+        long = LongText(self._asker, of_piece=self._of_piece, of_answers=self._of_answers, parts=parts)
+        return await long.outcome(document.number, text, name)
