@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from p2pinfer import __version__
 from p2pinfer.gateway.access.door import Door
+from p2pinfer.gateway.endpoints.batches import batches_router
 from p2pinfer.gateway.endpoints.chat import chat_router
 from p2pinfer.gateway.endpoints.embeddings import embeddings_router
 from p2pinfer.gateway.endpoints.files import files_router
@@ -34,7 +35,8 @@ def create_app(
 ) -> FastAPI:
     """The application. `routers` add addresses, such as a page at `/`; the API's own go first.
 
-    `storage` is where files and batches are kept; None: there are none.
+    `storage` is where files and batches are kept; None: there are none. Whoever gives one also has to run
+    `app.state.gateway.batches.run_forever()`.
 
     `app.state.gateway.streams.end_all()` ends all streams. A web server calls it before it waits for open
     requests.
@@ -62,6 +64,7 @@ def create_app(
         responses_router(),
         embeddings_router(),
         files_router(),
+        batches_router(),
     ):
         app.include_router(router, prefix="/v1")
         app.include_router(router, include_in_schema=False)  # Open WebUI asks GET /models

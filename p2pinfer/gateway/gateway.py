@@ -7,9 +7,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
+from p2pinfer.documents.jobs.job import Spent
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.access.visitors import Visitors
 from p2pinfer.gateway.answering.server_sent import Streams
+from p2pinfer.gateway.batches.batches import Batches
+from p2pinfer.gateway.batches.one_batch import BatchTools
 from p2pinfer.gateway.metrics import Metrics
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.gateway.storage import Storage
@@ -34,9 +37,29 @@ class Gateway:
         self.visitors = Visitors(settings.keys, most_requests=settings.most_requests)
         self.metrics = Metrics()
         self.streams = Streams()
-        self.storage = storage
-        """Where files and batches are; None: there are none."""
-        self.uploads = None if storage is None else Uploads(storage)
+        self.uploads: Uploads | None = None
+        self.batches: Batches | None = None
+        """None: there are no files and no batches. Otherwise somebody has to run them."""
+        if storage is not None:
+            self.uploads = Uploads(storage)
+            self.batches = Batches(
+                BatchTools(
+                    storage=storage,
+                    models=models,
+                    most_tokens=settings.most_tokens,
+                    may_go_on=self.visitors.may_go_on,
+                    count=self._count_batch,
+                )
+            )
+
+    def _count_batch(self, owner: str, model: str, spent: Spent) -> None:
+        usage = Usage(
+            prompt_tokens=spent.prefill_tokens + spent.cached_tokens,
+            cached_tokens=spent.cached_tokens,
+            completion_tokens=spent.decode_tokens,
+        )
+        self.visitors.count_batch(owner, usage.prompt_tokens + usage.completion_tokens)
+        self.metrics.count(model, usage)
 
     @asynccontextmanager
     async def running(self, endpoint: str, key: Key | None, work: Work) -> AsyncIterator[Run]:

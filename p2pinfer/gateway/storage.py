@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
@@ -13,17 +14,13 @@ from typing import ParamSpec, Self, TypeVar
 from p2pinfer.documents.files.file_store import FilesFullError, FileStore
 from p2pinfer.documents.files.stored_file import FileLimits
 from p2pinfer.documents.jobs.job_store import JobStore, default_store_path
-from p2pinfer.errors import DatabaseError
-from p2pinfer.gateway.access.keys import Key
+from p2pinfer.errors import DatabaseError, UsageError
 from p2pinfer.openai_api.errors import ApiError
 
 logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-ANYBODY = "gateway"
-"""Who owns files and batches where no key is needed. Jobs of `documents run` have no owner."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RETRY_SECONDS = 30.0
@@ -32,11 +29,6 @@ _RETRY_SECONDS = 30.0
 def default_storage() -> Path:
     """The folder of `python -m p2pinfer.documents`, too."""
     return default_store_path().parent
-
-
-def owner_of(key: Key | None) -> str:
-    """Whose files and batches a request means."""
-    return ANYBODY if key is None else key.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +90,19 @@ def of_storage(error: OSError | DatabaseError) -> ApiError:
         code="storage_failed",
         retry_after_seconds=_RETRY_SECONDS,
     )
+
+
+@contextmanager
+def opened_storage(folder: Path, *, most_bytes: int, has_owners: bool) -> Iterator[Storage]:
+    """The files and batches of a folder, until the block ends.
+
+    Raises UsageError, which says what to do, if they can't be opened.
+    """
+    try:
+        storage = Storage.open(folder, most_bytes=most_bytes, has_owners=has_owners)
+    except (DatabaseError, UsageError) as error:
+        raise UsageError(f"{error}; or choose another one with --batches, or none with --no-batches") from error
+    try:
+        yield storage
+    finally:
+        storage.close()

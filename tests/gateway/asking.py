@@ -14,6 +14,7 @@ from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.gateway.storage import Storage
 from p2pinfer.openai_api.work.registry import Models
+from p2pinfer.tasks import Nursery
 from tests.gateway.stand_in import StandInModel, serve
 
 HELLO = [{"role": "user", "content": "Hi!"}]
@@ -29,8 +30,11 @@ async def asking(
     ]
     app = create_app(Models(served), replace(Settings(), **settings), storage=storage)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        yield client
+    async with Nursery() as nursery:
+        if storage is not None:
+            nursery.start(app.state.gateway.batches.run_forever())
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            yield client
 
 
 async def chat(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:

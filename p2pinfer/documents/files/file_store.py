@@ -31,6 +31,10 @@ class FilesFullError(UsageError):
     """A file can't be kept, because there are too many, or they take too much."""
 
 
+class FileGoneError(UsageError):
+    """A file isn't there any more, or never was."""
+
+
 class IncomingFile:
     """Bytes that are still coming. Leaving the block without `FileStore.keep` deletes them."""
 
@@ -146,7 +150,7 @@ class FileStore:
     ) -> list[StoredFile]:
         """The owner's files in the order in which they came, those that come `after` a file of his.
 
-        Raises UsageError if he has no such file.
+        Raises FileGoneError if he has no such file.
         """
         conditions, values = [f"owner = ? AND {_IS_FRESH}"], list[object]((owner, self._tables.now()))
         if purpose is not None:
@@ -155,7 +159,7 @@ class FileStore:
         if after is not None:
             place = self._tables.rows("SELECT serial FROM files WHERE id = ? AND owner = ?", (after, owner))
             if not place:
-                raise UsageError(f"there is no file '{after}'")
+                raise FileGoneError(f"there is no file '{after}'")
             conditions.append("serial < ?" if newest_first else "serial > ?")
             values.append(place[0][0])
         order = "DESC" if newest_first else "ASC"
@@ -177,11 +181,11 @@ class FileStore:
         self.path_of(file_id).unlink(missing_ok=True)
 
     def content(self, file_id: str) -> BinaryIO:
-        """Its bytes, to be read from the beginning and closed. Raises UsageError if it is gone, OSError."""
+        """Its bytes, to be read from the beginning and closed. Raises FileGoneError, and OSError."""
         try:
             return self.path_of(file_id).open("rb")
         except FileNotFoundError as error:
-            raise UsageError(f"there is no file '{file_id}'") from error
+            raise FileGoneError(f"there is no file '{file_id}'") from error
 
     def path_of(self, file_id: str) -> Path:
         """Where the bytes are. The id has to be one of ours."""

@@ -24,3 +24,18 @@ def is_needed(tables: Tables, input_file: str) -> bool:
     """True if a job that isn't over has this input."""
     query = f"SELECT 1 FROM jobs WHERE {_IS_UNFINISHED} AND input_file = ? LIMIT 1"
     return bool(tables.rows(query, (*UNFINISHED, to_json(input_file))))
+
+
+def kept_for_nothing(tables: Tables) -> list[str]:
+    """Jobs of owners that are over, and still have documents: a kill came before they were forgotten."""
+    query = (
+        f"SELECT id FROM jobs WHERE NOT {_IS_UNFINISHED} AND owner <> ? "
+        "AND EXISTS (SELECT 1 FROM documents WHERE job = jobs.serial)"
+    )
+    return [job_id for [job_id] in tables.rows(query, (*UNFINISHED, to_json("")))]
+
+
+def over_since(tables: Tables, made_before: float) -> list[str]:
+    """Jobs of owners that are over, and were made before a time; up to a thousand."""
+    query = f"SELECT id FROM jobs WHERE NOT {_IS_UNFINISHED} AND owner <> ? AND created_at < ? LIMIT 1000"
+    return [job_id for [job_id] in tables.rows(query, (*UNFINISHED, to_json(""), made_before))]

@@ -8,15 +8,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from p2pinfer.documents.files.file_store import FileGoneError
 from p2pinfer.documents.files.stored_file import Purpose, StoredFile
 from p2pinfer.documents.jobs.job import Job
 from p2pinfer.documents.jobs.queue import count_unfinished
-from p2pinfer.errors import JobError, UsageError
+from p2pinfer.errors import JobError
+from p2pinfer.gateway.access.visitors import owner_of
 from p2pinfer.gateway.batches.checking import model_of
 from p2pinfer.gateway.batches.forms import WINDOW_SECONDS, batch_entry
-from p2pinfer.gateway.endpoints.kept import file_of, page, query_of, storage_of
-from p2pinfer.gateway.endpoints.routes import ERRORS, BodilessRoute, KeyedRoute, gateway_of, key_of
-from p2pinfer.gateway.storage import Storage, owner_of, stored
+from p2pinfer.gateway.endpoints.kept import batches_of, file_of, page, query_of, storage_of
+from p2pinfer.gateway.endpoints.routes import ERRORS, BodilessRoute, KeyedRoute, key_of
+from p2pinfer.gateway.storage import Storage, stored
 from p2pinfer.http.answers import json_answer
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.shapes.batches import BatchRequest
@@ -80,7 +82,7 @@ def batches_router() -> APIRouter:
                 code="invalid_value",
             )
         job = await stored(_created, storage, owner, body, file)
-        gateway_of(request).wake_batches()
+        batches_of(request).made(job.id)
         return json_answer(batch_entry(job))
 
     @router.get("/batches", response_model=None, responses=ERRORS)
@@ -109,7 +111,7 @@ def batches_router() -> APIRouter:
             raise ApiError(
                 400, f"The batch is {job.state}: it can't be cancelled.", code="invalid_state"
             ) from error
-        gateway_of(request).wake_batches()
+        batches_of(request).wake()
         return json_answer(batch_entry(job))
 
     router.include_router(bodiless)
@@ -131,7 +133,7 @@ def _created(storage: Storage, owner: str, body: BatchRequest, file: StoredFile)
     try:
         with storage.files.content(file.id) as content:
             model = model_of(content)
-    except UsageError as error:
+    except FileGoneError as error:
         raise ApiError(404, f"{error}.", param="input_file_id", code="file_not_found") from error
     after = body.output_expires_after
     return storage.jobs.create(

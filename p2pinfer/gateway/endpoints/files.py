@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
+from p2pinfer.documents.files.file_store import FileGoneError
 from p2pinfer.documents.files.stored_file import Purpose
 from p2pinfer.documents.jobs.queue import is_needed
-from p2pinfer.errors import UsageError
+from p2pinfer.gateway.access.visitors import owner_of
 from p2pinfer.gateway.endpoints.delivering import STOPPING
 from p2pinfer.gateway.endpoints.kept import file_entry, file_of, no_file, page, query_of, storage_of
 from p2pinfer.gateway.endpoints.routes import ERRORS, KeyedRoute, UploadRoute, gateway_of, key_of
-from p2pinfer.gateway.storage import owner_of, stored
+from p2pinfer.gateway.storage import stored
 from p2pinfer.gateway.uploads.form import FORM, nested
 from p2pinfer.gateway.uploads.uploads import MOST_FORM_BYTES, too_large
 from p2pinfer.http.answers import json_answer
@@ -98,7 +99,7 @@ def files_router() -> APIRouter:
                 newest_first=query.order == "desc",
                 purpose=query.purpose,
             )
-        except UsageError as error:
+        except FileGoneError as error:
             raise ApiError(400, str(error), param="after", code="invalid_value") from error
         return page([file_entry(file) for file in found], query.limit)
 
@@ -113,7 +114,7 @@ def files_router() -> APIRouter:
         found = await file_of(request, file_id)
         try:
             opened = await stored(storage_of(request).files.content, found.id)
-        except UsageError as error:
+        except FileGoneError as error:
             raise no_file(file_id) from error  # deleted since
         return StreamingResponse(
             _pieces(opened),

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 
 from p2pinfer.documents.files.stored_file import StoredFile
+from p2pinfer.gateway.access.visitors import owner_of
+from p2pinfer.gateway.batches.batches import Batches
 from p2pinfer.gateway.endpoints.routes import gateway_of, key_of
-from p2pinfer.gateway.storage import Storage, owner_of, stored
+from p2pinfer.gateway.storage import Storage, stored
 from p2pinfer.http.answers import json_answer
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.shapes.base import Shape
@@ -19,12 +21,17 @@ from p2pinfer.plain_text import printable
 _S = TypeVar("_S", bound=Shape)
 
 
+def batches_of(request: Request) -> Batches:
+    """The gateway's batches. Raises ApiError if it has none."""
+    batches = gateway_of(request).batches
+    if batches is None:
+        raise ApiError(404, "This gateway keeps no files and no batches.", code="batches_off")
+    return batches
+
+
 def storage_of(request: Request) -> Storage:
     """Where files and batches are. Raises ApiError if this gateway keeps none."""
-    storage = gateway_of(request).storage
-    if storage is None:
-        raise ApiError(404, "This gateway keeps no files and no batches.", code="batches_off")
-    return storage
+    return batches_of(request).storage
 
 
 def query_of(request: Request, shape: type[_S]) -> _S:

@@ -1,0 +1,210 @@
+"""Takes batches through their states: checks their input, gives them turns, writes their results.
+
+What has to survive a kill is in the store, so a gateway that starts goes on where one was killed. Several
+gateways may share a store: each batch is claimed by the one that works on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from p2pinfer.documents.jobs.job import Job, JobState
+from p2pinfer.documents.jobs.queue import UNFINISHED
+from p2pinfer.errors import JobError, P2PInferError
+from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, finish_batch, model_name, run_batch
+from p2pinfer.gateway.batches.sweeping import sweep
+from p2pinfer.gateway.batches.turns import next_turns
+from p2pinfer.gateway.storage import stored
+from p2pinfer.openai_api.errors import ApiError
+from p2pinfer.tasks import Nursery
+
+logger = logging.getLogger(__name__)
+
+_PLACES = 4
+"""Batches that run at the same time, each of another owner."""
+_ENDING_PLACES = 8
+"""Batches that only have to be brought to their end."""
+_CHECKING_PLACES = 2
+_MOST_LOOKED_AT = 4_000
+
+_LOOK_SECONDS = 5.0
+"""Between two looks, for what other gateways leave behind."""
+_LOOK_AGAIN_SECONDS = 0.1
+_SWEEP_SECONDS = 60.0
+_FOREIGN_SECONDS = 3_600.0
+"""After which a batch of another gateway is checked here, also if this one hasn't its model."""
+_FOREIGN_PAUSE_SECONDS = 2.0
+_PAUSE_SECONDS = 15.0
+_FAULT_PAUSE_SECONDS = 300.0
+"""For a batch that can't go on now: another gateway has it; the disk is full; a fault."""
+
+_ENDING = frozenset({JobState.FINALIZING, JobState.CANCELLING})
+
+
+class Batches:
+    """All batches of one gateway. For the event loop."""
+
+    def __init__(self, tools: BatchTools) -> None:
+        self._tools = tools
+        self.storage = tools.storage
+        self._name = f"gateway pid {os.getpid()} on {platform.node()}"
+        self._woken = asyncio.Event()
+        self._made_here: set[str] = set()
+        self._checked: set[str] = set()
+        self._checking: set[str] = set()
+        self._ending: set[str] = set()
+        self._running: dict[str, str] = {}  # batch -> owner
+        self._pauses: dict[str, float] = {}  # batch -> until when
+        self._last_turns: dict[str, float] = {}  # owner -> when
+
+    def made(self, batch_id: str) -> None:
+        """A batch has just been made here."""
+        self._made_here.add(batch_id)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at the batches soon: something has changed."""
+        self._woken.set()
+
+    async def run_forever(self) -> None:
+        """Run until cancelled. What is under way then goes on at the next start."""
+        async with Nursery() as nursery:
+            nursery.start(self._sweep_forever())
+            while True:
+                self._woken.clear()
+                await self._look(nursery)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._woken.wait()
+
+    async def _look(self, nursery: Nursery) -> None:
+        """Begin what there are places for."""
+        try:
+            jobs = await stored(self._unfinished)
+        except ApiError:
+            return  # it is in the log
+        self._forget({job.id for job in jobs})
+        busy = self._checking | self._ending | self._running.keys()
+        now = time.monotonic()
+        free = [job for job in jobs if job.id not in busy and self._pauses.get(job.id, 0.0) <= now]
+        ending = [job for job in free if job.state in _ENDING]
+        for job in ending[: _ENDING_PLACES - len(self._ending)]:
+            self._ending.add(job.id)
+            nursery.start(self._work_on(job, self._end, self._ending.discard))
+        unchecked = [job for job in free if self._wants_check(job)]
+        for job in unchecked[: _CHECKING_PLACES - len(self._checking)]:
+            self._checking.add(job.id)
+            nursery.start(self._work_on(job, self._check, self._checking.discard))
+        for job in next_turns(
+            [job for job in free if self._is_ready(job)],
+            running=set(self._running.values()),
+            last_turns=self._last_turns,
+            places=_PLACES - len(self._running),
+        ):
+            self._running[job.id] = job.owner
+            self._last_turns[job.owner] = now
+            nursery.start(self._work_on(job, self._run, self._running.pop))
+
+    def _unfinished(self) -> list[Job]:
+        """The batches that aren't over, oldest first. In a thread."""
+        jobs = self.storage.jobs.jobs(limit=_MOST_LOOKED_AT, states=UNFINISHED)
+        return [job for job in reversed(jobs) if job.owner]  # jobs of `documents run` have no owner
+
+    def _forget(self, unfinished: set[str]) -> None:
+        """What is known of batches that are over."""
+        self._checked &= unfinished
+        self._made_here &= unfinished
+        self._pauses = {one: until for one, until in self._pauses.items() if one in unfinished}
+
+    def _wants_check(self, job: Job) -> bool:
+        """Only a gateway that has the model can say what is wrong, or the one that took the batch."""
+        if job.state is not JobState.VALIDATING or job.id in self._checked or self._has_expired(job):
+            return False
+        if not self._tools.models.list():
+            return False  # there will be one soon
+        is_ours = job.id in self._made_here or self._age_seconds(job) > _FOREIGN_SECONDS
+        return is_ours or self._is_served(job)
+
+    def _is_ready(self, job: Job) -> bool:
+        if job.state in _ENDING:
+            return False
+        if self._has_expired(job):
+            return True
+        if job.state is JobState.VALIDATING and job.id not in self._checked:
+            return False
+        return self._is_served(job) and self._tools.may_go_on(job.owner)
+
+    def _is_served(self, job: Job) -> bool:
+        return self._tools.models.get(model_name(job)) is not None
+
+    def _has_expired(self, job: Job) -> bool:
+        return job.expires_at is not None and job.expires_at <= self.storage.jobs.tables.now()
+
+    def _age_seconds(self, job: Job) -> float:
+        return self.storage.jobs.tables.now() - job.created_at
+
+    async def _work_on(
+        self, job: Job, work: Callable[[Job], Coroutine[Any, Any, None]], ended: Callable[[str], object]
+    ) -> None:
+        """Do one thing with a batch, unless another gateway does. What goes wrong is tried again later."""
+        jobs = self.storage.jobs
+        try:
+            with await stored(jobs.claim, job.id, self._name):
+                now = await stored(jobs.job, job.id)
+                if now is not None and not now.state.is_over:
+                    await work(now)
+        except JobError as error:  # it is another gateway's, or was cancelled meanwhile
+            logger.debug("batch %s: %s", job.id, error)
+            self._pauses[job.id] = time.monotonic() + _FOREIGN_PAUSE_SECONDS
+        except (ApiError, P2PInferError) as error:
+            logger.warning("batch %s can't go on, and is tried again: %s", job.id, error)
+            self._pauses[job.id] = time.monotonic() + _PAUSE_SECONDS
+        except Exception:
+            logger.exception("batch %s can't go on because of a fault of p2pinfer", job.id)
+            self._pauses[job.id] = time.monotonic() + _FAULT_PAUSE_SECONDS
+        finally:
+            ended(job.id)
+            self.wake()
+
+    async def _check(self, job: Job) -> None:
+        if job.state is JobState.VALIDATING and await check_input(self._tools, job):
+            self._checked.add(job.id)
+
+    async def _run(self, job: Job) -> None:
+        if job.state not in _ENDING:
+            await run_batch(self._tools, job)
+        await self._end(job)
+
+    async def _end(self, job: Job) -> None:
+        now = await stored(self.storage.jobs.job, job.id)
+        if now is not None and now.state in _ENDING:
+            _log_end(await finish_batch(self._tools, now))
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            with contextlib.suppress(ApiError):  # it is in the log
+                await stored(sweep, self.storage)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+def _log_end(job: Job) -> None:
+    logger.info(
+        "batch ended id=%s documents=%d answered=%d failed=%d prefill_tokens=%d cached_tokens=%d "
+        "decode_tokens=%d outcome=%s",
+        job.id,
+        job.counts.total,
+        job.counts.completed,
+        job.counts.failed,
+        job.spent.prefill_tokens,
+        job.spent.cached_tokens,
+        job.spent.decode_tokens,
+        job.state,
+    )

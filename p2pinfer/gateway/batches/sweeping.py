@@ -1,0 +1,26 @@
+"""Deletes what has had its time: files that expired, batches that were over long ago, what a kill left."""
+
+from __future__ import annotations
+
+import logging
+
+from p2pinfer.documents.jobs.queue import is_needed, kept_for_nothing, over_since
+from p2pinfer.gateway.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+_KEPT_SECONDS = 30 * 86_400.0
+"""After which a batch that is over is forgotten; its files are by then, too."""
+
+
+def sweep(storage: Storage) -> None:
+    """Do it once. Raises OSError and DatabaseError."""
+    tables = storage.jobs.tables
+    for file in storage.files.expired():
+        if not is_needed(tables, file.id):
+            storage.files.delete(file.id)
+    storage.files.sweep()
+    for job_id in kept_for_nothing(tables):
+        storage.jobs.forget_documents(job_id)
+    for job_id in over_since(tables, tables.now() - _KEPT_SECONDS):
+        storage.jobs.delete(job_id)
