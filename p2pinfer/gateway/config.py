@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pinfer.command_line.flags import path, port, whole_number
+from p2pinfer.command_line.flags import number, path, port, whole_number
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.folders import user_cache_folder
@@ -179,7 +179,7 @@ def _parser() -> Parser:
     )
     batches.add_argument(
         "--files-gb",
-        type=number(0.001, 1_000_000),
+        type=number("gigabytes", 0.001, 1_000_000),
         default=10.0,
         metavar="N",
         help="refuse files beyond so many GB in all; a key may have a fourth of it (default: %(default)g)",

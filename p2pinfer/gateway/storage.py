@@ -101,7 +101,9 @@ def opened_storage(folder: Path, *, most_bytes: int, has_owners: bool) -> Iterat
     try:
         storage = Storage.open(folder, most_bytes=most_bytes, has_owners=has_owners)
     except (DatabaseError, UsageError) as error:
-        raise UsageError(f"{error}; or choose another one with --batches, or none with --no-batches") from error
+        raise UsageError(
+            f"{error}; or choose another one with --batches, or none with --no-batches"
+        ) from error
     try:
         yield storage
     finally:

@@ -13,9 +13,10 @@ _IS_UNFINISHED = f"state IN ({', '.join('?' * len(UNFINISHED))})"
 
 def count_unfinished(tables: Tables, owner: str | None = None) -> int:
     """How many jobs of an owner, or of all owners, aren't over."""
-    query, values = f"SELECT count(*) FROM jobs WHERE {_IS_UNFINISHED}", [*UNFINISHED]
+    query, values = f"SELECT count(*) FROM jobs WHERE {_IS_UNFINISHED}", list[str](UNFINISHED)
     if owner is not None:
-        query, values = f"{query} AND owner = ?", [*values, to_json(owner)]
+        query += " AND owner = ?"
+        values.append(to_json(owner))
     [(count,)] = tables.rows(query, values)
     return int(count)
 

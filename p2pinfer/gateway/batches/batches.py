@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import platform
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from p2pinfer.documents.jobs.claims import Claim
 from p2pinfer.documents.jobs.job import Job, JobState
 from p2pinfer.documents.jobs.queue import UNFINISHED
+from p2pinfer.documents.running.runner import runner_name
 from p2pinfer.errors import JobError, P2PInferError
-from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, finish_batch, model_name, run_batch
+from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, model_name, run_batch
 from p2pinfer.gateway.batches.sweeping import sweep
 from p2pinfer.gateway.batches.turns import next_turns
 from p2pinfer.gateway.storage import stored
@@ -54,7 +54,7 @@ class Batches:
     def __init__(self, tools: BatchTools) -> None:
         self._tools = tools
         self.storage = tools.storage
-        self._name = f"gateway pid {os.getpid()} on {platform.node()}"
+        self._name = f"gateway {runner_name()}"
         self._woken = asyncio.Event()
         self._made_here: set[str] = set()
         self._checked: set[str] = set()
@@ -98,7 +98,7 @@ class Batches:
         ending = [job for job in free if job.state in _ENDING]
         for job in ending[: _ENDING_PLACES - len(self._ending)]:
             self._ending.add(job.id)
-            nursery.start(self._work_on(job, self._end, self._ending.discard))
+            nursery.start(self._work_on(job, self._run, self._ending.discard))
         unchecked = [job for job in free if self._wants_check(job)]
         for job in unchecked[: _CHECKING_PLACES - len(self._checking)]:
             self._checking.add(job.id)
@@ -152,19 +152,22 @@ class Batches:
         return self.storage.jobs.tables.now() - job.created_at
 
     async def _work_on(
-        self, job: Job, work: Callable[[Job], Coroutine[Any, Any, None]], ended: Callable[[str], object]
+        self,
+        job: Job,
+        work: Callable[[Job, Claim], Coroutine[Any, Any, None]],
+        ended: Callable[[str], object],
     ) -> None:
         """Do one thing with a batch, unless another gateway does. What goes wrong is tried again later."""
         jobs = self.storage.jobs
         try:
-            with await stored(jobs.claim, job.id, self._name):
+            with await stored(jobs.claim, job.id, self._name) as claim:
                 now = await stored(jobs.job, job.id)
                 if now is not None and not now.state.is_over:
-                    await work(now)
+                    await work(now, claim)
         except JobError as error:  # it is another gateway's, or was cancelled meanwhile
             logger.debug("batch %s: %s", job.id, error)
             self._pauses[job.id] = time.monotonic() + _FOREIGN_PAUSE_SECONDS
-        except (ApiError, P2PInferError) as error:
+        except (ApiError, P2PInferError, OSError) as error:
             logger.warning("batch %s can't go on, and is tried again: %s", job.id, error)
             self._pauses[job.id] = time.monotonic() + _PAUSE_SECONDS
         except Exception:
@@ -174,19 +177,12 @@ class Batches:
             ended(job.id)
             self.wake()
 
-    async def _check(self, job: Job) -> None:
+    async def _check(self, job: Job, claim: Claim) -> None:
         if job.state is JobState.VALIDATING and await check_input(self._tools, job):
             self._checked.add(job.id)
 
-    async def _run(self, job: Job) -> None:
-        if job.state not in _ENDING:
-            await run_batch(self._tools, job)
-        await self._end(job)
-
-    async def _end(self, job: Job) -> None:
-        now = await stored(self.storage.jobs.job, job.id)
-        if now is not None and now.state in _ENDING:
-            _log_end(await finish_batch(self._tools, now))
+    async def _run(self, job: Job, claim: Claim) -> None:
+        _log_end(await run_batch(self._tools, job, claim))
 
     async def _sweep_forever(self) -> None:
         while True:

@@ -39,33 +39,44 @@ def problems_of(
     lines = _CountedLines(file)
     found: list[dict[str, Any]] = []
     documents = 0
-    model: str | None = None
+    first_model: str | None = None
     for document in pacing(read_batch(lines)):
         documents += 1
         if documents > most_lines:
             message = f"A batch has at most {most_lines:,} lines: send several."
-            found.append(_problem("too_many_lines", message, line=lines.count))
-        elif isinstance(document, WrongDocument):
+            return [*found, _problem("too_many_lines", message, line=lines.count)]
+        if isinstance(document, WrongDocument):
             found.append(document.problem())
-        elif document.url != url:
-            message = f"Line {lines.count}: 'url' has to be the endpoint of the batch, {url}."
-            found.append(_problem("invalid_url", message, param="url", line=lines.count))
         else:
             try:
-                named = check(url, document.body)
+                first_model = _model_of(document, url, check, first_model)
             except ApiError as error:
                 message = f"Line {lines.count}: {error.message}"
-                param = None if error.param is None else f"body.{error.param}"
-                found.append(_problem(error.code, message, param=param, line=lines.count))
-                continue
-            if named != (model := model or named):
-                message = f"Line {lines.count}: all lines have to be for the same model, as the first one is."
-                found.append(_problem("mismatched_model", message, param="body.model", line=lines.count))
-        if documents > most_lines or len(found) >= _MOST_PROBLEMS:
+                found.append(_problem(error.code, message, param=error.param, line=lines.count))
+        if len(found) >= _MOST_PROBLEMS:
             return found
-    if not documents:
-        found.append(_problem("empty_file", "The file has no lines."))
-    return found
+    return found if documents else [_problem("empty_file", "The file has no lines.")]
+
+
+def _model_of(document: Document, url: str, check: Checks, first_model: str | None) -> str:
+    """The model of a document, which has to be that of the first one. Raises ApiError."""
+    if document.url != url:
+        raise ApiError(
+            400, f"'url' has to be the endpoint of the batch, {url}.", param="url", code="invalid_url"
+        )
+    try:
+        model = check(url, document.body)
+    except ApiError as error:
+        param = None if error.param is None else f"body.{error.param}"
+        raise ApiError(error.status, error.message, param=param, code=error.code) from error
+    if model != (first_model or model):
+        raise ApiError(
+            400,
+            f"All lines have to be for the same model: the first one is for '{first_model}'.",
+            param="body.model",
+            code="mismatched_model",
+        )
+    return model
 
 
 def documents_of(file: BinaryIO, *, after: int) -> Iterator[Document]:

@@ -1,67 +1,60 @@
-"""The files that a batch makes: one of answers, one of errors, each line in OpenAI's form."""
+"""The files that a batch makes: one of answers, one of errors."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from p2pinfer.documents.files.stored_file import Purpose
-from p2pinfer.documents.jobs.job import Finished, Job
+from p2pinfer.documents.jobs.job import Finished, Job, JobState
 from p2pinfer.documents.jobs.job_store import JobStore
+from p2pinfer.documents.running.output_lines import output_line
+from p2pinfer.gateway.batches.slow_work import Pacing
 from p2pinfer.gateway.storage import Storage
+from p2pinfer.openai_api.shapes.files import MOST_EXPIRY_SECONDS
 
 _OUTCOMES_AT_ONCE = 16
 """Answers may have megabytes."""
 
-
-Pacing = Callable[[Iterable[Finished]], Iterable[Finished]]
-"""Gives all it is given, maybe with pauses."""
+_AT_THE_END = frozenset({JobState.FINALIZING, JobState.CANCELLING})
 
 
-def write_results(storage: Storage, job: Job, *, lasts_seconds: float, pacing: Pacing) -> Job:
-    """Write what came of the documents, and note the files' ids. Doing it twice is harmless.
+class ResultFiles:
+    """The results of one batch, which are written when no more will come."""
 
-    A file without lines isn't made. Raises OSError, DatabaseError, and what `pacing` raises.
-    """
-    output_file, error_file = (
-        _written(storage, job, lasts_seconds, pacing, errors=errors) for errors in (False, True)
-    )
-    return storage.jobs.set_files(job.id, output_file=output_file, error_file=error_file)
+    def __init__(self, storage: Storage, job_id: str, pacing: Pacing) -> None:
+        self._storage = storage
+        self._job_id = job_id
+        self._pacing = pacing
 
+    def update(self) -> None:
+        """Write the files if it is time, and note their ids. Twice is harmless: they are the same files then.
 
-def result_line(job_id: str, finished: Finished) -> dict[str, Any]:
-    """A line of the output file, or of the error file. Pure."""
-    outcome = finished.outcome
-    # Made of what it is for: a file that is written again, after a kill, is the same one.
-    place = hashlib.sha256(f"{job_id} {outcome.number}".encode()).hexdigest()[:32]
-    if not outcome.status:  # it was never answered: the batch was over
-        error = outcome.body["error"]
-        said = {"code": error["code"], "message": error["message"]}
-        return {"id": f"batch_req_{place}", "custom_id": finished.custom_id, "response": None, "error": said}
-    response = {"status_code": outcome.status, "request_id": f"req_{place}", "body": outcome.body}
-    return {"id": f"batch_req_{place}", "custom_id": finished.custom_id, "response": response, "error": None}
+        A file without lines isn't made. Raises OSError and DatabaseError.
+        """
+        jobs = self._storage.jobs
+        job = jobs.job(self._job_id)
+        if job is not None and job.state in _AT_THE_END:
+            output_file, error_file = (self._written(job, errors=errors) for errors in (False, True))
+            jobs.set_files(job.id, output_file=output_file, error_file=error_file)
 
-
-def _written(storage: Storage, job: Job, lasts_seconds: float, pacing: Pacing, *, errors: bool) -> str | None:
-    kind = "error" if errors else "output"
-    file_id = f"file-{hashlib.sha256(f'{job.id} {kind}'.encode()).hexdigest()[:32]}"
-    with storage.files.incoming() as incoming:
-        for finished in pacing(_outcomes(storage.jobs, job.id, errors=errors)):
-            line = json.dumps(result_line(job.id, finished), ensure_ascii=False, separators=(",", ":"))
-            incoming.write(line.encode(errors="replace") + b"\n")
-        if not incoming.size_bytes:
-            return None
-        storage.files.keep(
-            incoming,
-            owner=job.owner,
-            purpose=Purpose.BATCH_OUTPUT,
-            name=f"{job.id}_{kind}.jsonl",
-            lasts_seconds=lasts_seconds,
-            file_id=file_id,
-        )
-    return file_id
+    def _written(self, job: Job, *, errors: bool) -> str | None:
+        kind = "error" if errors else "output"
+        file_id = f"file-{hashlib.sha256(f'{job.id} {kind}'.encode()).hexdigest()[:32]}"
+        with self._storage.files.incoming() as incoming:
+            for finished in self._pacing(_outcomes(self._storage.jobs, job.id, errors=errors)):
+                incoming.write(output_line(job.id, finished))
+            if not incoming.size_bytes:
+                return None
+            self._storage.files.keep(
+                incoming,
+                owner=job.owner,
+                purpose=Purpose.BATCH_OUTPUT,
+                name=f"{job.id}_{kind}.jsonl",
+                lasts_seconds=float(job.settings.get("output_seconds", MOST_EXPIRY_SECONDS)),
+                file_id=file_id,
+            )
+        return file_id
 
 
 def _outcomes(jobs: JobStore, job_id: str, *, errors: bool) -> Iterator[Finished]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 from p2pinfer.gateway.storage import stored
-from p2pinfer.tasks import ended
+from p2pinfer.tasks import cancel_and_wait
 
 _T = TypeVar("_T")
 
@@ -50,10 +50,15 @@ async def slowly(work: Callable[[Pacing], _T]) -> _T:
     fails, and what `work` raises.
     """
     pacing = Pacing()
-    working = asyncio.create_task(stored(work, pacing))
+    return await stopping_first(pacing, stored(work, pacing))
+
+
+async def stopping_first(pacing: Pacing, work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, which has threads that go by the Pacing: if this is cancelled they end first."""
+    working = asyncio.create_task(work)
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
         pacing.stop()
-        await ended(working)
+        await cancel_and_wait(working)
         raise
