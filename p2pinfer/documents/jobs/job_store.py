@@ -195,9 +195,9 @@ class JobStore:
     def finish(self, job_id: str, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes, all or none. An outcome that a document has already stays.
 
-        Raises JobError if the job has no such document, or is still VALIDATING.
+        Raises JobError if the job has no such document, or is still VALIDATING, or if a body isn't JSON.
         """
-        rows = [(outcome, to_json(outcome.body)) for outcome in outcomes]
+        rows = [(outcome, to_json(outcome.body, is_strict=True)) for outcome in outcomes]
         with self.tables.transaction() as connection:
             serial = serial_of(connection, job_id, *(set(JobState) - {JobState.VALIDATING}))
             kept = [outcome for outcome, body in rows if keep(connection, serial, outcome, body)]
@@ -243,9 +243,15 @@ class JobStore:
 
     def parts(self, job_id: str, number: int) -> dict[str, str]:
         """The pieces of a document that were kept. They go when the document has its outcome."""
-        query = "SELECT part, text FROM parts WHERE job = ? AND number = ?"
-        rows = self.tables.rows(query, (self.tables.serial(job_id), number))
-        return {from_json(part): from_json(text) for part, text in rows}
+        return self.parts_between(job_id, number, number).get(number, {})
+
+    def parts_between(self, job_id: str, first: int, last: int) -> dict[int, dict[str, str]]:
+        """The pieces of the documents with these numbers, by number; those that have some."""
+        query = "SELECT number, part, text FROM parts WHERE job = ? AND number BETWEEN ? AND ?"
+        found: dict[int, dict[str, str]] = {}
+        for number, part, text in self.tables.rows(query, (self.tables.serial(job_id), first, last)):
+            found.setdefault(number, {})[from_json(part)] = from_json(text)
+        return found
 
     def set_state(self, job_id: str, state: JobState) -> Job:
         """Take a job to another state. Raises JobError for a step that the states don't have."""

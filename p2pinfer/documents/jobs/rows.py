@@ -27,10 +27,13 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
-def to_json(value: object) -> str:
-    """Any value that JSON gave, as ASCII. Raises JobError for one that can't be written as JSON."""
+def to_json(value: object, *, is_strict: bool = False) -> str:
+    """Any value that Python's JSON gave, as ASCII. Raises JobError for one that can't be written as JSON.
+
+    A strict one has no infinite numbers either, which other readers don't know.
+    """
     try:
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"), allow_nan=not is_strict)
     except (TypeError, ValueError, RecursionError) as error:  # ValueError: an integer of thousands of digits
         raise JobError(f"this can't be kept as JSON: {error}") from error
 

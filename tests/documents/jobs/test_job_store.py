@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_a_job_reads_as_it_was_made(store: JobStore, path: Path):
 def test_strange_text_in_documents_and_answers_stays_as_it_is(store: JobStore):
     """Surrogates, NULs, line separators, huge and not finite numbers."""
     job = store.create()
-    body = {"text": STRANGE, STRANGE: [1e308, -0.0, 10**300, float("inf")]}
+    body: dict[str, Any] = {"text": STRANGE, STRANGE: [1e308, -0.0, 10**300, float("inf")]}
     store.add_documents(job.id, [Document(number=2**40, custom_id=STRANGE, url=STRANGE, body=body)])
     store.begin(job.id, layers=1)
 
@@ -71,6 +72,9 @@ def test_strange_text_in_documents_and_answers_stays_as_it_is(store: JobStore):
     assert (document.custom_id, document.url, document.body) == (STRANGE, STRANGE, body)
     assert store.parts(job.id, 2**40) == {STRANGE: STRANGE}
 
+    with pytest.raises(JobError, match="can't be kept as JSON"):
+        store.finish(job.id, [Outcome(number=2**40, status=200, body=body)])
+    body[STRANGE].pop()
     store.finish(job.id, [Outcome(number=2**40, status=200, body=body)])
     [finished] = store.outcomes(job.id, limit=9, errors=False)
     assert (finished.custom_id, finished.outcome.body) == (STRANGE, body)
