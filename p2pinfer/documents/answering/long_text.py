@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Protocol, Self
 
 from p2pinfer.documents.answering.asking import spent_of
 from p2pinfer.documents.answering.parts import Parts
@@ -23,11 +24,19 @@ from p2pinfer.openai_api.answering.choices import Usage
 from p2pinfer.openai_api.answering.usage_form import completion_usage
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.whole_answers import Answer
-from p2pinfer.tasks import all_of
+from p2pinfer.tasks import Nursery
 
-_AT_ONCE = 8
-"""Pieces of one text that are asked about at the same time."""
 _BETWEEN = "\n\n"
+
+
+class Room(Protocol):
+    """How many texts are wanted. `asyncio.Semaphore` and `TextModel.background_room` are such."""
+
+    async def acquire(self) -> Any:
+        """Wait until one more is wanted."""
+
+    def release(self) -> None:
+        """One has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +56,16 @@ class _Said:
 
 
 class LongText:
-    """One text while it is answered. For the event loop."""
+    """One text while it is answered, by whoever has acquired the room once. For the event loop."""
 
-    def __init__(self, asker: TextAsker, *, of_piece: Question, of_answers: Question, parts: Parts) -> None:
+    def __init__(
+        self, asker: TextAsker, room: Room, *, of_piece: Question, of_answers: Question, parts: Parts
+    ) -> None:
         self._asker = asker
         self._of_piece = of_piece
         self._of_answers = of_answers
         self._parts = parts
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._room = room
         self._usage = Usage(prompt_tokens=0, cached_tokens=0, completion_tokens=0)
 
     async def outcome(self, number: int, text: str, name: str) -> Outcome:
@@ -105,18 +116,45 @@ class LongText:
 
     async def _asked(self, level: int, question: Question, texts: Sequence[str], name: str) -> list[str]:
         """The answers about some texts, kept ones included; empty ones are left out."""
-        works = [self._said(f"{level}-{place}", question, text, name) for place, text in enumerate(texts)]
-        said = await all_of(*works)
-        for one in said:
+        said: dict[int, _Said] = {}
+
+        async def ask(place: int) -> None:
+            said[place] = await self._said(f"{level}-{place}", question, texts[place], name)
+
+        await self._each(deque(range(len(texts))), ask)
+        for one in said.values():
             self._add(one.usage)
-        return [one.text for one in said if one.text.strip()]
+        return [said[place].text for place in sorted(said) if said[place].text]
+
+    async def _each(self, todo: deque[int], ask: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+        """Ask about all, one after the other, and more at the same time as the room allows.
+
+        So long texts that wait for room never wait for each other. The first error ends the rest.
+        """
+        helpers: list[asyncio.Task[None]] = []
+
+        async def find_help(nursery: Nursery) -> None:
+            while todo:
+                await self._room.acquire()
+                if not todo:
+                    self._room.release()
+                    return
+                helpers.append(nursery.start(ask(todo.popleft())))
+                helpers[-1].add_done_callback(lambda _: self._room.release())
+
+        async with Nursery() as nursery:
+            finding = nursery.start(find_help(nursery))
+            while todo:
+                await ask(todo.popleft())
+            finding.cancel()
+            if helpers:
+                await asyncio.wait(helpers)
 
     async def _said(self, place: str, question: Question, text: str, name: str) -> _Said:
         part = f"{place}-{_hash(question.prompt, text)}"
         if part in self._parts.kept:
             return _Said.of_json(self._parts.kept[part])
-        async with self._turn:
-            answer: Answer = await self._asker.ask(question, text, name)
+        answer: Answer = await self._asker.ask(question, text, name)
         said = _Said(text=text_of(answer).strip(), usage=answer.usage)
         await self._parts.keep(part, said.as_json(), spent_of(answer.usage))
         return said

@@ -6,7 +6,7 @@ import asyncio
 from typing import Self
 
 from p2pinfer.documents.answering.asking import Asker, spent_of
-from p2pinfer.documents.answering.long_text import LongText
+from p2pinfer.documents.answering.long_text import LongText, Room
 from p2pinfer.documents.answering.parts import Parts
 from p2pinfer.documents.answering.text_asker import Question, TextAsker
 from p2pinfer.documents.inputs.prompts import TextTask
@@ -29,18 +29,28 @@ class TextAnswers:
     """A document is a file, and the job's prompt is answered about it. For the event loop."""
 
     def __init__(
-        self, asker: TextAsker, *, of_text: Question, of_piece: Question | None, of_answers: Question | None
+        self,
+        asker: TextAsker,
+        room: Room,
+        *,
+        of_text: Question,
+        of_piece: Question | None,
+        of_answers: Question | None,
     ) -> None:
         """Use `open` instead."""
         self._asker = asker
+        self._room = room
         self._of_text = of_text
         self._of_piece = of_piece
         self._of_answers = of_answers
         self._long = asyncio.Semaphore(_LONG_AT_ONCE)
 
     @classmethod
-    async def open(cls, asker: Asker, task: TextTask, *, model: str) -> Self:
-        """For one job. Raises UsageError, naming the flag, for a prompt that leaves no room for a text."""
+    async def open(cls, asker: Asker, task: TextTask, room: Room, *, model: str) -> Self:
+        """For one job, whose runner has acquired `room` once for each document that it asks for.
+
+        Raises UsageError, naming the flag, for a prompt that leaves no room for a text.
+        """
         texts = TextAsker(asker, task, model=model)
         of_text = await texts.question("--prompt", task.prompt)
         of_piece = of_answers = None
@@ -49,7 +59,7 @@ class TextAnswers:
             of_answers = of_text
         if task.reduce_prompt is not None:
             of_answers = await texts.question("--reduce", task.reduce_prompt)
-        return cls(texts, of_text=of_text, of_piece=of_piece, of_answers=of_answers)
+        return cls(texts, room, of_text=of_text, of_piece=of_piece, of_answers=of_answers)
 
     async def answer(self, document: Document, parts: Parts) -> Outcome:
         """The answer. Raises ApiError for a file that can't be used, and what the core raises."""
@@ -67,5 +77,7 @@ class TextAnswers:
             return Outcome(number=document.number, status=200, body=answer.body, spent=spent_of(answer.usage))
         if self._of_piece is None or self._of_answers is None:
             raise await self._asker.too_long(self._of_text, text, name)
-        long = LongText(self._asker, of_piece=self._of_piece, of_answers=self._of_answers, parts=parts)
+        long = LongText(
+            self._asker, self._room, of_piece=self._of_piece, of_answers=self._of_answers, parts=parts
+        )
         return await long.outcome(document.number, text, name)

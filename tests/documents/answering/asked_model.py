@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from p2pinfer.client.texts.request import TextRequest
@@ -32,8 +33,9 @@ class AskedModel(StandInModel):
     def asker(self) -> Asker:
         return Asker(Models([serve(self)]))
 
-    async def answers(self, task: TextTask) -> TextAnswers:
-        return await TextAnswers.open(self.asker(), task, model="tiny")
+    async def answers(self, task: TextTask, *, room: int = 16) -> TextAnswers:
+        """With so much room besides that of the document itself."""
+        return await TextAnswers.open(self.asker(), task, asyncio.Semaphore(room), model="tiny")
 
 
 class KeptParts:

@@ -100,6 +100,26 @@ async def test_a_long_text_is_answered_piece_by_piece_and_then_as_a_whole(tmp_pa
     assert usage["prompt_tokens"] == total.prefill_tokens + total.cached_tokens
 
 
+@pytest.mark.parametrize("room", [0, 1, 3])
+async def test_pieces_need_no_more_room_than_there_is(tmp_path: Path, room: int):
+    """Also where long texts have taken all of it: each goes on with the room that it has."""
+    model = AskedModel(first_word, context_tokens=600)
+    answers = await model.answers(MAP, room=room)
+    most, ask = 0, model.generate
+
+    def counting(request):
+        nonlocal most
+        most = max(most, len(model.open_texts) + 1)
+        return ask(request)
+
+    model.generate = counting
+    outcome = await answers.answer(written(tmp_path, LONG), KeptParts())
+
+    assert content(outcome).startswith("word0000")
+    assert most == room + 1
+    assert answers._room._value == room  # all of it was given back
+
+
 async def test_answers_that_do_not_fit_together_are_joined_in_steps(tmp_path: Path):
     model, parts = AskedModel(lambda prompt: "y" * 59, context_tokens=400), KeptParts()
     outcome = await (await model.answers(MAP)).answer(written(tmp_path, LONG), parts)
