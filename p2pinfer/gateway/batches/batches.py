@@ -166,16 +166,20 @@ class Batches:
                     await work(now, claim)
         except JobError as error:  # it is another gateway's, or was cancelled meanwhile
             logger.debug("batch %s: %s", job.id, error)
-            self._pauses[job.id] = time.monotonic() + _FOREIGN_PAUSE_SECONDS
+            self._pause(job, _FOREIGN_PAUSE_SECONDS)
         except (ApiError, P2PInferError, OSError) as error:
             logger.warning("batch %s can't go on, and is tried again: %s", job.id, error)
-            self._pauses[job.id] = time.monotonic() + _PAUSE_SECONDS
+            self._pause(job, _PAUSE_SECONDS)
         except Exception:
             logger.exception("batch %s can't go on because of a fault of p2pinfer", job.id)
-            self._pauses[job.id] = time.monotonic() + _FAULT_PAUSE_SECONDS
+            self._pause(job, _FAULT_PAUSE_SECONDS)
         finally:
             ended(job.id)
             self.wake()
+
+    def _pause(self, job: Job, seconds: float) -> None:
+        self._pauses[job.id] = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self.wake)
 
     async def _check(self, job: Job, claim: Claim) -> None:
         if job.state is JobState.VALIDATING and await check_input(self._tools, job):
