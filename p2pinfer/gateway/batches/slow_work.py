@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 from p2pinfer.gateway.storage import stored
+from p2pinfer.model.memory import return_memory
 from p2pinfer.tasks import cancel_and_wait
 
 _T = TypeVar("_T")
@@ -50,7 +51,10 @@ async def slowly(work: Callable[[Pacing], _T]) -> _T:
     fails, and what `work` raises.
     """
     pacing = Pacing()
-    return await stopping_first(pacing, stored(work, pacing))
+    try:
+        return await stopping_first(pacing, stored(work, pacing))
+    finally:
+        await asyncio.to_thread(return_memory)  # tens of MB that lines have taken
 
 
 async def stopping_first(pacing: Pacing, work: Coroutine[Any, Any, _T]) -> _T:
