@@ -6,8 +6,10 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
@@ -24,6 +26,7 @@ _T = TypeVar("_T")
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RETRY_SECONDS = 30.0
+_THREADS = 4
 
 
 def default_storage() -> Path:
@@ -38,6 +41,8 @@ class Storage:
     jobs: JobStore
     files: FileStore
     limits: FileLimits
+    threads: ThreadPoolExecutor
+    """Of its own: a disk that hangs must not hold up those who read prompts."""
 
     @classmethod
     def open(cls, folder: Path, *, most_bytes: int, has_owners: bool) -> Self:
@@ -48,20 +53,33 @@ class Storage:
         except BaseException:
             jobs.close()
             raise
-        return cls(jobs=jobs, files=files, limits=FileLimits.of(most_bytes, has_owners=has_owners))
+        return cls(
+            jobs=jobs,
+            files=files,
+            limits=FileLimits.of(most_bytes, has_owners=has_owners),
+            threads=ThreadPoolExecutor(_THREADS, thread_name_prefix="p2pinfer-storage"),
+        )
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, when all threads have ended."""
+        self.threads.shutdown()
         self.jobs.close()
 
+    async def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What `work` returns, in a thread: it waits for the disk.
 
-async def stored(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """What `work` returns, in a thread: it waits for the disk.
+        Raises ApiError where the disk or the store fails, and what `work` raises besides.
+        """
+        with storage_errors():
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.threads, partial(work, *args, **kwargs))
 
-    Raises ApiError where the disk or the store fails, and what `work` raises besides.
-    """
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Within the block, what the disk or the store raises becomes an ApiError."""
     try:
-        return await asyncio.to_thread(work, *args, **kwargs)
+        yield
     except FilesFullError as error:
         raise ApiError(
             429, str(error), kind="rate_limit_error", code="storage_full", retry_after_seconds=_RETRY_SECONDS

@@ -21,7 +21,6 @@ from p2pinfer.errors import JobError, P2PInferError
 from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, model_name, run_batch
 from p2pinfer.gateway.batches.sweeping import sweep
 from p2pinfer.gateway.batches.turns import next_turns
-from p2pinfer.gateway.storage import stored
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.tasks import Nursery
 
@@ -88,9 +87,12 @@ class Batches:
     async def _look(self, nursery: Nursery) -> None:
         """Begin what there are places for."""
         try:
-            jobs = await stored(self._unfinished)
+            jobs = await self.storage.run(self._unfinished)
         except ApiError:
             return  # it is in the log
+        except Exception:
+            logger.exception("batches can't be looked at because of a fault of p2pinfer")
+            return
         self._forget({job.id for job in jobs})
         busy = self._checking | self._ending | self._running.keys()
         now = time.monotonic()
@@ -160,8 +162,8 @@ class Batches:
         """Do one thing with a batch, unless another gateway does. What goes wrong is tried again later."""
         jobs = self.storage.jobs
         try:
-            with await stored(jobs.claim, job.id, self._name) as claim:
-                now = await stored(jobs.job, job.id)
+            with await self.storage.run(jobs.claim, job.id, self._name) as claim:
+                now = await self.storage.run(jobs.job, job.id)
                 if now is not None and not now.state.is_over:
                     await work(now, claim)
         except JobError as error:  # it is another gateway's, or was cancelled meanwhile
@@ -190,8 +192,12 @@ class Batches:
 
     async def _sweep_forever(self) -> None:
         while True:
-            with contextlib.suppress(ApiError):  # it is in the log
-                await stored(sweep, self.storage)
+            try:
+                await self.storage.run(sweep, self.storage)
+            except ApiError:
+                pass  # it is in the log
+            except Exception:
+                logger.exception("files and batches can't be swept because of a fault of p2pinfer")
             await asyncio.sleep(_SWEEP_SECONDS)
 
 

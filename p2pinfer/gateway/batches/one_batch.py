@@ -18,7 +18,7 @@ from p2pinfer.gateway.batches.answers import CheckedLines, CountedAnswers
 from p2pinfer.gateway.batches.checking import documents_of, problems_of
 from p2pinfer.gateway.batches.results import ResultFiles
 from p2pinfer.gateway.batches.slow_work import Pacing, slowly, stopping_first
-from p2pinfer.gateway.storage import Storage, stored
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.openai_api.work.served_model import Room
 
@@ -51,7 +51,7 @@ async def check_input(tools: BatchTools, job: Job) -> bool:
     """
     problems = await slowly(partial(_problems, tools, job))
     if problems:
-        await stored(tools.storage.jobs.fail, job.id, problems)
+        await tools.storage.run(tools.storage.jobs.fail, job.id, problems)
     return not problems
 
 
@@ -65,9 +65,9 @@ async def run_batch(tools: BatchTools, job: Job, claim: Claim) -> Job:
         try:
             await slowly(partial(_add_documents, tools.storage, job))
         except FileGoneError:
-            return await stored(jobs.fail, job.id, [_GONE])
+            return await tools.storage.run(jobs.fail, job.id, [_GONE])
         served = tools.models.get(model_name(job))
-        await stored(jobs.begin, job.id, layers=0 if served is None else served.text.num_layers)
+        await tools.storage.run(jobs.begin, job.id, layers=0 if served is None else served.text.num_layers)
     pacing = Pacing()
     running = run_job(
         jobs,
@@ -85,7 +85,7 @@ async def run_batch(tools: BatchTools, job: Job, claim: Claim) -> Job:
         now=lambda: jobs.tables.now(),
     )
     ended = await stopping_first(pacing, running)
-    await stored(jobs.forget_documents, job.id)
+    await tools.storage.run(jobs.forget_documents, job.id)
     return ended
 
 

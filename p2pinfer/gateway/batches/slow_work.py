@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
-from p2pinfer.gateway.storage import stored
+from p2pinfer.gateway.storage import storage_errors
 from p2pinfer.model.memory import return_memory
-from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.tasks import cancel_and_wait, undisturbed
+from p2pinfer.threads import in_thread
 
 _T = TypeVar("_T")
 
@@ -45,16 +46,24 @@ class StoppedError(Exception):
 
 
 async def slowly(work: Callable[[Pacing], _T]) -> _T:
-    """What `work` returns, in a thread, which goes through many things by the Pacing.
+    """What `work` returns, in a thread of its own, which goes through many things by the Pacing.
 
     If this is cancelled the thread has ended when it raises. Raises ApiError where the disk or the store
     fails, and what `work` raises.
     """
     pacing = Pacing()
-    try:
-        return await stopping_first(pacing, stored(work, pacing))
-    finally:
-        await asyncio.to_thread(return_memory)  # tens of MB that lines have taken
+
+    def work_and_clean_up() -> _T:
+        try:
+            return work(pacing)
+        finally:
+            return_memory()  # tens of MB that lines have taken
+
+    async def to_its_end() -> _T:
+        return await undisturbed(asyncio.create_task(in_thread(work_and_clean_up, name="p2pinfer-batch")))
+
+    with storage_errors():
+        return await stopping_first(pacing, to_its_end())
 
 
 async def stopping_first(pacing: Pacing, work: Coroutine[Any, Any, _T]) -> _T:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 
 from p2pinfer.documents.jobs.queue import is_needed, kept_for_nothing, over_since
+from p2pinfer.errors import JobError
 from p2pinfer.gateway.storage import Storage
-
-logger = logging.getLogger(__name__)
 
 _KEPT_SECONDS = 30 * 86_400.0
 """After which a batch that is over is forgotten; its files are by then, too."""
@@ -21,6 +20,8 @@ def sweep(storage: Storage) -> None:
             storage.files.delete(file.id)
     storage.files.sweep()
     for job_id in kept_for_nothing(tables):
-        storage.jobs.forget_documents(job_id)
+        with contextlib.suppress(JobError):  # another gateway is at it
+            storage.jobs.forget_documents(job_id)
     for job_id in over_since(tables, tables.now() - _KEPT_SECONDS):
-        storage.jobs.delete(job_id)
+        with contextlib.suppress(JobError):
+            storage.jobs.delete(job_id)

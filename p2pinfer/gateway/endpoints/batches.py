@@ -18,7 +18,7 @@ from p2pinfer.gateway.batches.checking import model_of
 from p2pinfer.gateway.batches.forms import WINDOW_SECONDS, batch_entry
 from p2pinfer.gateway.endpoints.kept import batches_of, file_of, page, query_of, storage_of
 from p2pinfer.gateway.endpoints.routes import ERRORS, BodilessRoute, KeyedRoute, key_of
-from p2pinfer.gateway.storage import Storage, stored
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.http.answers import json_answer
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.shapes.batches import BatchRequest
@@ -81,7 +81,7 @@ def batches_router() -> APIRouter:
                 param="input_file_id",
                 code="invalid_value",
             )
-        job = await stored(_created, storage, owner, body, file)
+        job = await storage.run(_created, storage, owner, body, file)
         batches_of(request).made(job.id)
         return json_answer(batch_entry(job))
 
@@ -92,7 +92,7 @@ def batches_router() -> APIRouter:
         query = query_of(request, BatchQuery)
         if query.after is not None:
             await _job_of(request, query.after, param="after")
-        found = await stored(storage.jobs.jobs, owner=owner, limit=query.limit + 1, after=query.after)
+        found = await storage.run(storage.jobs.jobs, owner=owner, limit=query.limit + 1, after=query.after)
         return page([batch_entry(job) for job in found], query.limit)
 
     @router.get("/batches/{batch_id}", response_model=BatchEntry, responses=ERRORS)
@@ -103,9 +103,9 @@ def batches_router() -> APIRouter:
     @bodiless.post("/batches/{batch_id}/cancel", response_model=BatchEntry, responses=ERRORS)
     async def cancel(request: Request, batch_id: str) -> Response:
         """End it. What is answered by then is kept."""
-        job = await _job_of(request, batch_id)
+        storage, job = storage_of(request), await _job_of(request, batch_id)
         try:
-            job = await stored(storage_of(request).jobs.cancel, job.id)
+            job = await storage.run(storage.jobs.cancel, job.id)
         except JobError as error:
             job = await _job_of(request, batch_id)
             raise ApiError(
@@ -148,7 +148,8 @@ def _created(storage: Storage, owner: str, body: BatchRequest, file: StoredFile)
 
 async def _job_of(request: Request, batch_id: str, *, param: str | None = None) -> Job:
     """The batch of this id. Raises ApiError if it isn't there, or is somebody else's."""
-    job = await stored(storage_of(request).jobs.job, batch_id)
+    storage = storage_of(request)
+    job = await storage.run(storage.jobs.job, batch_id)
     if job is None or job.owner != owner_of(key_of(request)):
         status = 404 if param is None else 400
         message = f"There is no batch '{printable(batch_id, 80)}'."

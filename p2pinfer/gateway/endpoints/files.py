@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator
 from typing import Any, BinaryIO
@@ -20,7 +19,7 @@ from p2pinfer.gateway.access.visitors import owner_of
 from p2pinfer.gateway.endpoints.delivering import STOPPING
 from p2pinfer.gateway.endpoints.kept import file_entry, file_of, no_file, page, query_of, storage_of
 from p2pinfer.gateway.endpoints.routes import ERRORS, KeyedRoute, UploadRoute, gateway_of, key_of
-from p2pinfer.gateway.storage import stored
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.gateway.uploads.form import FORM, nested
 from p2pinfer.gateway.uploads.uploads import MOST_FORM_BYTES, too_large
 from p2pinfer.http.answers import json_answer
@@ -91,7 +90,7 @@ def files_router() -> APIRouter:
         """Your files, the newest first."""
         query = query_of(request, FileQuery)
         try:
-            found = await stored(
+            found = await storage_of(request).run(
                 storage_of(request).files.files,
                 owner=owner_of(key_of(request)),
                 limit=query.limit + 1,
@@ -111,13 +110,13 @@ def files_router() -> APIRouter:
     @router.get("/files/{file_id}/content", response_model=None, responses=ERRORS)
     async def content(request: Request, file_id: str) -> Response:
         """What is in it."""
-        found = await file_of(request, file_id)
+        storage, found = storage_of(request), await file_of(request, file_id)
         try:
-            opened = await stored(storage_of(request).files.content, found.id)
+            opened = await storage.run(storage.files.content, found.id)
         except FileGoneError as error:
             raise no_file(file_id) from error  # deleted since
         return StreamingResponse(
-            _pieces(opened),
+            _pieces(storage, opened),
             media_type="application/octet-stream",
             headers={
                 "cache-control": "no-store",
@@ -130,11 +129,11 @@ def files_router() -> APIRouter:
     async def delete(request: Request, file_id: str) -> Response:
         """Delete a file that no batch needs any more."""
         storage, found = storage_of(request), await file_of(request, file_id)
-        if await stored(is_needed, storage.jobs.tables, found.id):
+        if await storage.run(is_needed, storage.jobs.tables, found.id):
             raise ApiError(
                 400, "A batch that isn't over needs this file: wait for it, or cancel it.", code="file_in_use"
             )
-        await stored(storage.files.delete, found.id)
+        await storage.run(storage.files.delete, found.id)
         return json_answer({"id": found.id, "object": "file", "deleted": True})
 
     router.include_router(uploads)
@@ -148,10 +147,10 @@ async def _received(request: Request) -> Response:
     assert uploads is not None
     with uploads.admitted(owner):
         await uploads.check_room(owner, _declared_bytes(request))
-        with await stored(storage.files.incoming) as incoming:
+        with await storage.run(storage.files.incoming) as incoming:
             upload = await uploads.receive(request.stream(), request.headers["content-type"], incoming)
             fields = _fields_of(upload.fields)
-            file = await stored(
+            file = await storage.run(
                 storage.files.keep,
                 incoming,
                 owner=owner,
@@ -163,10 +162,10 @@ async def _received(request: Request) -> Response:
     return json_answer(file_entry(file))
 
 
-async def _pieces(opened: BinaryIO) -> AsyncGenerator[bytes, None]:
+async def _pieces(storage: Storage, opened: BinaryIO) -> AsyncGenerator[bytes, None]:
     """The bytes of an open file, which is closed at the end or when its reader leaves."""
     with opened:
-        while piece := await asyncio.to_thread(opened.read, _PIECE_BYTES):
+        while piece := await storage.run(opened.read, _PIECE_BYTES):
             yield piece
 
 

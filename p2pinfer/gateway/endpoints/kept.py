@@ -11,7 +11,7 @@ from p2pinfer.documents.files.stored_file import StoredFile
 from p2pinfer.gateway.access.visitors import owner_of
 from p2pinfer.gateway.batches.batches import Batches
 from p2pinfer.gateway.endpoints.routes import gateway_of, key_of
-from p2pinfer.gateway.storage import Storage, stored
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.http.answers import json_answer
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.shapes.base import Shape
@@ -55,7 +55,8 @@ def page(entries: Sequence[dict[str, Any]], limit: int) -> Response:
 
 async def file_of(request: Request, file_id: str, *, param: str | None = None) -> StoredFile:
     """The file of this id. Raises ApiError with status 404 if it isn't there, or is somebody else's."""
-    found = await stored(storage_of(request).files.file, file_id, owner=owner_of(key_of(request)))
+    storage = storage_of(request)
+    found = await storage.run(storage.files.file, file_id, owner=owner_of(key_of(request)))
     if found is None:
         raise no_file(file_id, param=param)
     return found

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from p2pinfer.documents.files.file_store import IncomingFile
-from p2pinfer.gateway.storage import Storage, stored
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.gateway.uploads.form import Form
 from p2pinfer.openai_api.errors import ApiError
 
@@ -61,8 +61,8 @@ class Uploads:
         """Raise ApiError if a file of so many bytes can't be kept, before it comes."""
         files = self._storage.files
         if full := self._storage.limits.refusal(
-            owner=await stored(files.totals, owner),
-            everybody=await stored(files.totals),
+            owner=await self._storage.run(files.totals, owner),
+            everybody=await self._storage.run(files.totals),
             size_bytes=size_bytes,
         ):
             raise ApiError(
@@ -81,11 +81,11 @@ class Uploads:
             if to.size_bytes + waiting_bytes > MOST_FILE_BYTES:
                 raise too_large()
             if waiting_bytes >= _WRITE_BYTES:
-                await stored(to.write, b"".join(waiting))
+                await self._storage.run(to.write, b"".join(waiting))
                 waiting, waiting_bytes = [], 0
         form.check_whole()
         assert form.file_name is not None
-        await stored(to.write, b"".join(waiting))
+        await self._storage.run(to.write, b"".join(waiting))
         if not to.size_bytes:
             raise ApiError(400, "The file is empty.", param="file", code="empty_file")
         return Upload(form.fields, form.file_name)

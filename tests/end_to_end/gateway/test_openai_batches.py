@@ -21,6 +21,7 @@ from p2pinfer.local_swarm.swarm import LocalSwarm
 from tests.end_to_end.gateway.conftest import MODEL
 from tests.end_to_end.gateway.running import SECONDS, GatewayProcess
 
+GUIDE = Path(__file__).parents[3] / "docs" / "gateway.md"
 OVER = ("completed", "failed", "expired", "cancelled")
 
 
@@ -126,6 +127,20 @@ def test_a_batch_goes_from_upload_to_output_and_error_file(client: OpenAI, tmp_p
         check(made)
         assert made.purpose == "batch_output" and made.expires_at == made.created_at + 3_600
     assert client.files.delete(file.id).deleted
+
+
+def test_the_guides_example_works(
+    gateway: GatewayProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    section = GUIDE.read_text(encoding="utf-8").partition("## Files and batches")[2]
+    example = section.partition("```python")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.replace("http://127.0.0.1:8000/v1", gateway.url), "example", "exec"), {})
+    printed = capsys.readouterr().out
+    assert all(f"city-{number} " in printed for number in range(3))
 
 
 def test_errors_have_the_clients_own_types(client: OpenAI):
