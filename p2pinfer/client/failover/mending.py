@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """How often the swarm is asked again for layers that are missing."""
 
+_BRIEF_SECONDS = 5.0
+"""Who waits for room no longer than this asks for more of it than is needed, and goes on without."""
+
 _RETRIES = Backoff(first_seconds=0.1, most_seconds=2.0)
 _IMMEDIATE_RETRIES = 2
 _RECOVERED_TOKENS = 16
@@ -65,6 +68,7 @@ class Mender:
         if self._trouble_since is None:
             self._trouble_since = self._network.now()
         deadline = self._trouble_since + (self._patience.route if seconds is None else seconds)
+        is_brief = seconds is not None and seconds < _BRIEF_SECONDS
         asked = [hop.server for hop in chain.hops]
         while True:
             if error is not None:
@@ -76,7 +80,7 @@ class Mender:
             for hop in lost:
                 hop.failure = hop.failure or error  # it stays lost if this attempt fails as well
                 await chain.drop(hop)
-            route = asked = await self._find_route(chain, lost, deadline)
+            route = asked = await self._find_route(chain, lost, deadline, is_brief=is_brief)
             try:
                 await self._rebuild(chain, route, lost)
                 break
@@ -102,7 +106,9 @@ class Mender:
         if lost:
             self._replacements.count(splice)
 
-    async def _find_route(self, chain: Chain, lost: Sequence[Hop], deadline: float) -> list[HopServer]:
+    async def _find_route(
+        self, chain: Chain, lost: Sequence[Hop], deadline: float, *, is_brief: bool
+    ) -> list[HopServer]:
         """Find the best route; wait until `deadline` for missing layers to appear."""
         while True:
             left = [hop for hop in chain.hops if hop not in lost and hop.failure is None]
@@ -121,7 +127,8 @@ class Mender:
                         reason=error.reason,
                         waiting_for=error.waiting_for,
                     ) from last
-                if self._network.directory.is_news(error.reason or str(error)):
+                is_silent = is_brief and error.is_for_room
+                if not is_silent and self._network.directory.is_news(error.reason or str(error)):
                     known = f" ({error.reason})" if error.reason else ""
                     line = f"{error}; waiting for {error.waiting_for}{known}"
                     logger.warning("%s", await self._explain(line, error))

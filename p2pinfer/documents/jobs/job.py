@@ -157,6 +157,8 @@ class Job:
     error_file: str | None = None
     runner: str = ""
     """Who runs it now, for people (`pid 4711 on host`); empty: nobody."""
+    waiting_for: str = ""
+    """Why its runner waits for the swarm, for people; empty: it goes on, or nobody runs it."""
 
     @property
     def layer_tokens(self) -> int:

@@ -36,6 +36,8 @@ from p2pinfer.folders import user_data_folder
 
 _ROWS_AT_ONCE = 5_000
 """That are given up or deleted in one transaction."""
+_PAUSE_SECONDS = 0.11
+"""Between deletions: SQLite looks every tenth of a second whether another process has stopped writing."""
 
 
 def default_store_path() -> Path:
@@ -276,6 +278,10 @@ class JobStore:
         self._set(job_id, "error_file", to_json(error_file))
         return self._set(job_id, "output_file", to_json(output_file))
 
+    def set_waiting_for(self, job_id: str, words: str) -> Job:
+        """Say why the runner waits for the swarm, for `status` in another process; empty: it doesn't."""
+        return self._set(job_id, "waiting_for", to_json(words))
+
     def outcomes(self, job_id: str, *, after: int = 0, limit: int, errors: bool) -> list[Finished]:
         """Answers, or errors, in the order of finishing; those whose place is greater than `after`."""
         query = (
@@ -319,6 +325,8 @@ class JobStore:
                         f"(SELECT {key} FROM {table} WHERE job = ? LIMIT {_ROWS_AT_ONCE})",
                         (serial, serial),
                     ).rowcount
+                if deleted == _ROWS_AT_ONCE:
+                    time.sleep(_PAUSE_SECONDS)
         with self.tables.transaction() as connection:
             connection.execute("DELETE FROM gone WHERE job = ?", (serial,))
 
@@ -339,4 +347,5 @@ class JobStore:
 
     def _job_of(self, row: tuple[Any, ...]) -> Job:
         job = job_of(row)
-        return job if job.state.is_over else replace(job, runner=self._claims.holder(job.id))
+        runner = "" if job.state.is_over else self._claims.holder(job.id)
+        return replace(job, runner=runner, waiting_for=job.waiting_for if runner else "")

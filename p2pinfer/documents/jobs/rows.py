@@ -16,7 +16,7 @@ MOST_INTEGER = 2**63 - 1
 JOB_COLUMNS = (
     "id, owner, url, state, times, total, completed, failed, prefill_tokens, cached_tokens, decode_tokens, "
     "layers, most_layer_tokens, created_at, expires_at, metadata, settings, problems, "
-    "input_file, output_file, error_file"
+    "input_file, output_file, error_file, waiting_for"
 )
 
 _JOB_ID = re.compile(r"batch_[0-9a-f]{32}")
@@ -46,8 +46,8 @@ def from_json(text: str) -> Any:
 def job_of(row: tuple[Any, ...]) -> Job:
     """The job of a row with JOB_COLUMNS; who runs it is not in the row."""
     job_id, owner, url, state, times, total, completed, failed, prefill, cached, decode, *rest = row
-    layers, most_layer_tokens, created_at, expires_at, metadata, settings, problems, *files = rest
-    input_file, output_file, error_file = map(from_json, files)
+    layers, most_layer_tokens, created_at, expires_at, metadata, settings, problems, *texts = rest
+    input_file, output_file, error_file, waiting_for = map(from_json, texts)
     return Job(
         id=job_id,
         owner=from_json(owner),
@@ -66,6 +66,7 @@ def job_of(row: tuple[Any, ...]) -> Job:
         input_file=input_file,
         output_file=output_file,
         error_file=error_file,
+        waiting_for=waiting_for,
     )
 
 

@@ -29,7 +29,8 @@ CREATE TABLE jobs (
     problems TEXT NOT NULL DEFAULT '[]',
     input_file TEXT NOT NULL,
     output_file TEXT NOT NULL DEFAULT 'null',
-    error_file TEXT NOT NULL DEFAULT 'null'
+    error_file TEXT NOT NULL DEFAULT 'null',
+    waiting_for TEXT NOT NULL DEFAULT '""'
 ) STRICT;
 CREATE INDEX jobs_by_owner ON jobs (owner, serial);
 CREATE INDEX jobs_by_state ON jobs (state, serial);

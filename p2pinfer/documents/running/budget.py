@@ -18,4 +18,4 @@ def has_room(most_layer_tokens: int | None, *, spent: int, answered: int, under_
         return False
     if answered == 0:
         return under_way == 0
-    return spent + (under_way + 1) * spent / answered <= most_layer_tokens
+    return spent * answered + (under_way + 1) * spent <= most_layer_tokens * answered

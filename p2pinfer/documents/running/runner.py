@@ -31,7 +31,7 @@ from p2pinfer.documents.running.retrying import verdict_on
 from p2pinfer.documents.running.swarm_wait import SwarmWait
 from p2pinfer.documents.running.todo import Todo, TodoList, read_page
 from p2pinfer.documents.running.winding_up import Files, NoFiles, is_expired, wind_up
-from p2pinfer.errors import DatabaseError, JobError, UsageError
+from p2pinfer.errors import DatabaseError, JobError, P2PInferError, UsageError
 from p2pinfer.openai_api.errors import is_expected
 from p2pinfer.plain_text import printable
 from p2pinfer.tasks import Nursery, first_of, undisturbed
@@ -98,7 +98,7 @@ async def run_job(
                 now=now,
                 run_in_thread=run_in_thread,
             )
-            return replace(await run.to_the_end(), runner="")
+            return replace(await run.to_the_end(), runner="", waiting_for="")
 
 
 def runner_name() -> str:
@@ -159,6 +159,7 @@ class _Run:
         self._outcomes: list[Outcome] = []  # not yet in the store
         self._attempts: dict[int, str] = {}
         self._news = asyncio.Event()
+        self._said_waiting_for = ""
         self._quiet_until = 0.0
         self._tracebacks = 0
 
@@ -168,6 +169,7 @@ class _Run:
         if job.state is JobState.VALIDATING:
             raise JobError(f"job {job.id} is not begun: its documents may not be complete")
         self._counts, self._spent = job.counts, job.spent
+        self._said_waiting_for = job.waiting_for  # of a run that was killed
         await self._run_in_thread(self._files.update)
         if job.state is JobState.IN_PROGRESS and not is_expired(job, self._now()):
             try:
@@ -234,6 +236,11 @@ class _Run:
         number = todo.document.number
         try:
             outcome = await self._answers.answer(todo.document, self._parts_of(todo))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._has_failed(todo, P2PInferError("the answer was broken off"))  # not by this run
         except DatabaseError:
             raise  # a part of the answer can't be kept: neither can all others
         except Exception as error:
@@ -302,11 +309,17 @@ class _Run:
             self._tell()
             await asyncio.sleep(self._pace.look_seconds)
             await self._write()
+            if self._wait.reason != self._said_waiting_for:
+                await self._say_waiting_for(self._wait.reason)
             job = await self._run_in_thread(self._known)
             if job.state is not JobState.IN_PROGRESS or is_expired(job, self._now()):
                 return
             self._job = job  # the budget may have changed
             self._news.set()
+
+    async def _say_waiting_for(self, reason: str) -> None:
+        self._said_waiting_for = reason
+        await self._run_in_thread(lambda: self._store.set_waiting_for(self._job_id, reason))
 
     async def _write(self) -> None:
         """Bring outcomes and attempts into the store, then into files."""

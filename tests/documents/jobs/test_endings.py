@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from p2pinfer.documents.jobs.job import Counts, JobState
 from p2pinfer.documents.jobs.job_store import JobStore
 from p2pinfer.errors import JobError
-from tests.documents.some_jobs import NOW, answer, begun, documents, error
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[JobStore]:
-    with JobStore.open(tmp_path / "jobs.sqlite", now=lambda: NOW) as opened:
-        yield opened
+from tests.documents.some_jobs import answer, begun, documents, error
 
 
 def test_a_job_can_be_cancelled_before_it_begins(store: JobStore):

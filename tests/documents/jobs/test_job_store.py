@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
-import stat
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +11,9 @@ import pytest
 
 from p2pinfer.documents.jobs.job import Counts, Document, JobState, Outcome, Spent
 from p2pinfer.documents.jobs.job_store import JobStore
-from p2pinfer.errors import JobError, JobStoreError
-from p2pinfer.owner.ledger.ledger import Ledger
+from p2pinfer.errors import JobError
+from tests.documents.jobs.strange import STRANGE
 from tests.documents.some_jobs import NOW, answer, begun, documents, error
-
-STRANGE = "caf\u00e9 \u2028 \x00 \ud800 \U0001f697"
-"""Text with a line separator, a NUL and half of a surrogate pair, as JSON can hold it."""
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where there is no store yet, nor its folder."""
-    return tmp_path / "data" / "jobs.sqlite"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[JobStore]:
-    with JobStore.open(path, now=lambda: NOW) as opened:
-        yield opened
-
-
-def states_of(store: JobStore, job_id: str) -> list[JobState]:
-    job = store.job(job_id)
-    assert job is not None
-    return list(job.at)
 
 
 def test_a_job_reads_as_it_was_made(store: JobStore, path: Path):
@@ -148,77 +122,6 @@ def test_parts_count_when_they_are_kept_and_go_with_the_outcome(store: JobStore)
     assert store.parts(job.id, 0) == {}
 
 
-@pytest.mark.parametrize("way", ["completed", "expired", "cancelled"])
-def test_a_job_goes_its_way_to_the_end(store: JobStore, way: str):
-    """And tells when it came where. Documents that are never answered get an error."""
-    job = begun(store, 3)
-    store.finish(job.id, [answer(1)])
-    if way == "completed":
-        store.finish(job.id, [answer(0), answer(2)])
-    middle = JobState.CANCELLING if way == "cancelled" else JobState.FINALIZING
-    store.set_state(job.id, middle)
-    if way != "completed":
-        with pytest.raises(JobError, match="2 of its documents have no outcome"):
-            store.set_state(job.id, JobState(way))
-        store.give_up(job.id, code=f"batch_{way}", message="too late")
-    ended = store.set_state(job.id, JobState(way))
-
-    assert ended.state.is_over and ended.counts.waiting == 0
-    assert store.has_given_up(job.id) == (way != "completed")
-    assert list(ended.at) == [JobState.VALIDATING, JobState.IN_PROGRESS, middle, JobState(way)]
-    if way != "completed":
-        assert ended.counts == Counts(total=3, completed=1, failed=2)
-        given_up = store.outcomes(job.id, limit=9, errors=True)
-        assert [one.outcome.status for one in given_up] == [0, 0]
-        assert given_up[0].outcome.body == {"error": {"code": f"batch_{way}", "message": "too late"}}
-
-
-def test_steps_that_the_states_do_not_have_are_refused(store: JobStore):
-    """Each names both states, and changes nothing."""
-    job = store.create()
-    with pytest.raises(JobError, match="is validating: it can't become finalizing"):
-        store.set_state(job.id, JobState.FINALIZING)
-    with pytest.raises(JobError, match="validating"):
-        store.finish(job.id, [])
-    store.add_documents(job.id, documents(1))
-    store.begin(job.id, layers=30)
-    with pytest.raises(JobError, match="in_progress"):
-        store.add_documents(job.id, documents(1, first=1))
-    with pytest.raises(JobError, match="it can't become in_progress"):
-        store.begin(job.id, layers=30)
-    with pytest.raises(JobError, match="in_progress"):
-        store.give_up(job.id, code="x", message="x")
-    with pytest.raises(JobError, match="it can't become completed"):
-        store.set_state(job.id, JobState.COMPLETED)
-
-    assert store.cancel(job.id).state is JobState.CANCELLING
-    assert store.cancel(job.id).state is JobState.CANCELLING
-    with pytest.raises(JobError, match="is cancelling: it can't become finalizing"):
-        store.set_state(job.id, JobState.FINALIZING)
-    assert states_of(store, job.id) == [JobState.VALIDATING, JobState.IN_PROGRESS, JobState.CANCELLING]
-
-
-def test_states_come_one_after_the_other_though_the_clock_is_set_back(path: Path):
-    """No state is entered before the one before it."""
-    clock = iter([NOW, NOW - 1e6, NOW - 2e6, NOW + 5])
-    with JobStore.open(path, now=lambda: next(clock)) as store:
-        job = begun(store, 0)
-        store.set_state(job.id, JobState.FINALIZING)
-        ended = store.set_state(job.id, JobState.COMPLETED)
-
-    assert list(ended.at.values()) == [NOW, NOW, NOW, NOW + 5]
-
-
-def test_a_failed_job_says_why(store: JobStore):
-    job = store.create()
-    problem = {"code": "invalid_json_line", "message": STRANGE, "param": None, "line": 3}
-
-    failed = store.fail(job.id, [problem])
-    assert (failed.state, failed.problems) == (JobState.FAILED, (problem,))
-    with pytest.raises(JobError, match="is failed"):
-        store.begin(job.id, layers=1)
-
-
 def test_jobs_are_listed_newest_first_in_pages(store: JobStore):
     """Those of one owner, those in some states, those older than another."""
     mine = [store.create(owner="me").id for _ in range(3)]
@@ -317,74 +220,3 @@ def test_a_deleted_job_leaves_nothing(store: JobStore, path: Path):
     with closing(sqlite3.connect(path)) as connection:
         for table, rows in {"documents": 5, "waiting": 3, "outcomes": 2, "parts": 1, "gone": 0}.items():
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (rows,)
-
-
-def test_one_runs_a_job_and_others_hear_who(store: JobStore, path: Path):
-    """In the same process as well; when it is released the next one can."""
-    job = begun(store, 1)
-    with JobStore.open(path) as other:
-        with store.claim(job.id, "pid 4711 on car\n\x1b[31m"):
-            with pytest.raises(JobError, match="run by pid 4711 on car"):
-                other.claim(job.id, "me")
-            with pytest.raises(JobError, match="run by pid 4711"):
-                other.delete(job.id)
-            seen = other.job(job.id)
-            assert seen is not None and seen.runner == "pid 4711 on car??[31m"
-            assert other.jobs()[0].runner == seen.runner
-        with other.claim(job.id, "me") as claim:
-            other.delete(job.id, claim=claim)
-            assert other.job(job.id) is None
-            claim.release()
-    assert list((path.parent / "jobs.sqlite-claims").iterdir()) == []
-
-
-def test_only_its_owner_can_read_it(store: JobStore, path: Path):
-    job = begun(store, 1)
-    with store.claim(job.id, "me"):
-        modes = {file: stat.S_IMODE(file.stat().st_mode) for file in path.parent.rglob("*")}
-
-    assert {mode for file, mode in modes.items() if file.is_file()} == {0o600}
-    assert {mode for file, mode in modes.items() if file.is_dir()} == {0o700}
-
-
-def test_a_file_of_another_kind_is_left_alone(path: Path):
-    """A ledger, a text, a folder."""
-    with Ledger.open(path):
-        pass
-    with pytest.raises(JobStoreError, match="is not a store of jobs"):
-        JobStore.open(path)
-    path.with_name("text").write_text("jobs\n" * 1000)
-    with pytest.raises(JobStoreError, match="is not an SQLite file"):
-        JobStore.open(path.with_name("text"))
-    with pytest.raises(JobStoreError, match="data"):
-        JobStore.open(path.parent)
-
-
-def test_a_full_disk_is_named_and_nothing_is_half_written(
-    store: JobStore, path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """SQLite's own limit of pages stands for the disk's."""
-    job = begun(store, 3)
-    large = replace(answer(0), body={"text": "x" * 1_000_000})
-    with store.tables.transaction() as connection:
-        [pages] = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages + 3}")
-    with pytest.raises(JobStoreError, match=r"full.*check its permissions and the disk"):
-        store.finish(job.id, [answer(1), large])
-
-    now = store.job(job.id)
-    assert now is not None and now.counts.waiting == 3
-    with store.tables.transaction() as connection:
-        connection.execute("PRAGMA max_page_count = 1000000")
-    store.finish(job.id, [answer(1), large])
-
-
-def test_a_claim_on_a_disk_that_can_not_be_written_is_an_error(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-):
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(JobStoreError, match="Read-only file system"):
-        store.claim("batch_" + "0" * 32, "me")

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from p2pinfer.documents.jobs.job import JobState
 from p2pinfer.documents.jobs.job_store import JobStore
 from p2pinfer.documents.jobs.queue import count_unfinished, is_needed, kept_for_nothing, over_since
 from tests.documents.some_jobs import NOW, documents
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[JobStore]:
-    with JobStore.open(tmp_path / "jobs.sqlite", now=lambda: NOW) as opened:
-        yield opened
 
 
 def test_what_is_over_is_counted_and_needed_no_more(store: JobStore):

@@ -12,6 +12,7 @@ from p2pinfer.documents.running.document_parts import DocumentParts
 from p2pinfer.documents.running.pace import Pace
 from p2pinfer.documents.running.progress import Progress
 from p2pinfer.documents.running.runner import run_job
+from p2pinfer.documents.running.winding_up import Files
 from tests.documents.some_jobs import answer
 
 AT_ONCE = Backoff(first_seconds=0.0, most_seconds=0.0)
@@ -46,11 +47,12 @@ async def run(
     answers: Answers,
     *,
     most: int = 8,
+    files: Files | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Job:
     """Run a job in a swarm that has room for so many documents."""
     return await run_job(
-        store, job.id, answers, room=asyncio.Semaphore(most), on_progress=on_progress, pace=PACE
+        store, job.id, answers, room=asyncio.Semaphore(most), files=files, on_progress=on_progress, pace=PACE
     )
 
 

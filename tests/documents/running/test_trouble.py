@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from p2pinfer.client.batching.row_job import CLOSED
@@ -63,6 +65,7 @@ async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempt
     """One document at a time shows whether it is back."""
     is_away = True
     told: list[str] = []
+    noted: list[str] = []
     job = begun(store, 40)
 
     async def answer_later(document: Document, parts: DocumentParts) -> Outcome:
@@ -75,6 +78,9 @@ async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempt
     def look(progress: Progress) -> None:
         nonlocal is_away
         told.append(progress.waiting_for)
+        seen = store.job(job.id)
+        assert seen is not None
+        noted.append(seen.waiting_for)
         if len(answers.asked) > 60:
             assert progress.seconds_left is None
             is_away = False
@@ -83,6 +89,7 @@ async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempt
 
     assert ended.counts == Counts(total=40, completed=40)
     assert "no server holds layers 3-5" in told and told[-1] == ""
+    assert "no server holds layers 3-5" in noted and ended.waiting_for == ""
     assert answers.asked[:8] == list(range(8))
     assert len(set(answers.asked[8:48])) > 30, "each trial is another document's"
 
@@ -118,6 +125,21 @@ async def test_what_should_not_happen_is_tried_five_times(store: JobStore, error
     assert ended.counts == Counts(total=3, failed=3) and len(answers.asked) == 15
     assert {status for status, _ in errors_of(store, job).values()} == {500}
     assert "ZeroDivision" not in str(errors_of(store, job))
+
+
+async def test_an_answer_that_is_broken_off_by_others_is_tried_again(store: JobStore):
+    """A cancellation that isn't the run's own loses no document."""
+    tries = 0
+
+    async def break_off(document: Document, parts: DocumentParts) -> Outcome:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise asyncio.CancelledError
+        return answer(document.number)
+
+    ended = await run(store, begun(store, 1), Answers(break_off))
+    assert ended.counts == Counts(total=1, completed=1)
 
 
 async def test_attempts_outlive_the_run(store: JobStore):
