@@ -15,6 +15,7 @@ PROGRAMS = {
     "swarm": "run a bootstrap peer: no layers, only the door through which others enter a swarm",
     "owner": "set the rules of this machine, see what it does and what it has earned",
     "gateway": "give programs that know OpenAI's API, and people with a browser, the models of a swarm",
+    "documents": "answer documents by the thousand, and go on where it was stopped",
     "health": "show how a swarm is, as a web page or as a report on the terminal",
     "convert": "convert a model into INT8 layers once, to copy them to other machines",
     "stores": "show the models in the cache folder, and make room",

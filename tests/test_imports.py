@@ -36,7 +36,7 @@ MAY_USE = {
     "http": set(),
     "health": {"wire", "swarm", "owner", "client", "http"},
     "openai_api": {"model", "client"},
-    "documents": {"model", "client", "openai_api"},
+    "documents": {"model", "owner", "client", "openai_api"},
     "gateway": {"model", "swarm", "sharing", "client", "http", "openai_api", "documents"},
     "local_swarm": {"model", "client", "http", "openai_api", "gateway"},
 }

@@ -34,6 +34,10 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "python_multipart": "python-multipart",
         "uvicorn": "uvicorn",
     },
+    "documents": {
+        "llguidance": "llguidance",
+        "pydantic": "pydantic",
+    },
 }
 """Extra -> module -> the name that pip knows it by."""
 

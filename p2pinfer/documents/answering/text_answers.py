@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Self
 
 from p2pinfer.documents.answering.asking import Asker, spent_of
@@ -13,6 +14,7 @@ from p2pinfer.documents.inputs.prompts import TextTask
 from p2pinfer.documents.inputs.text_files import TextFile, as_text
 from p2pinfer.documents.inputs.text_reading import read_text
 from p2pinfer.documents.jobs.job import Document, Outcome
+from p2pinfer.threads import in_thread
 
 _SHORT_BYTES = 256 << 10
 _LONG_AT_ONCE = 4
@@ -71,7 +73,7 @@ class TextAnswers:
     async def _answer(self, document: Document, parts: Parts) -> Outcome:
         path = str(document.body["path"])
         name = as_text(path.rpartition("/")[2])
-        text = await asyncio.to_thread(read_text, path)
+        text = await in_thread(partial(read_text, path))  # no hanging disk keeps the program from ending
         if await self._asker.fits(self._of_text, text, name):
             answer = await self._asker.ask(self._of_text, text, name)
             return Outcome(number=document.number, status=200, body=answer.body, spent=spent_of(answer.usage))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from p2pinfer.errors import UsageError
 
@@ -22,53 +24,66 @@ _STARTS = {
     b"\xff\xfe": "is UTF-16: write it as UTF-8, as `iconv -f UTF-16 -t UTF-8` does",
     b"\xfe\xff": "is UTF-16: write it as UTF-8, as `iconv -f UTF-16 -t UTF-8` does",
 }
-_HASHED_BYTES = 1 << 20
+_BYTES_AT_ONCE = 1 << 20
 
 
-class HashedFile:
-    """A file that is read line by line, and the hash of what was read."""
+class InputFile:
+    """A file that can be read line by line, again and again."""
 
-    def __init__(self, file: BinaryIO, shown: str) -> None:
+    def __init__(self, file: IO[bytes], shown: str, digest: str) -> None:
+        """Use `opened_input` instead."""
         self._file = file
         self._shown = shown
-        self._hash = hashlib.sha256()
+        self.digest = digest
+        """The SHA-256 of the whole file, in hexadecimal."""
 
     def readline(self, size: int, /) -> bytes:
         """The next line, or `size` bytes of it; empty at the end. Raises UsageError if it can't be read."""
         with _as_usage_error(self._shown):
-            data = self._file.readline(size)
-        self._hash.update(data)
-        return data
+            return self._file.readline(size)
 
-    def rest_hashed(self) -> str:
-        """Read to the end. Returns the SHA-256 of the whole file, in hexadecimal. Raises UsageError."""
+    def rewind(self) -> None:
+        """Begin again. Raises UsageError if it can't be read."""
         with _as_usage_error(self._shown):
-            while data := self._file.read(_HASHED_BYTES):
-                self._hash.update(data)
-        return self._hash.hexdigest()
+            self._file.seek(0)
 
 
 @contextmanager
-def opened_input(name: str) -> Iterator[HashedFile]:
-    """Open the file that `name` names, `-` for standard input.
+def opened_input(name: str) -> Iterator[InputFile]:
+    """Open the file that `name` names, `-` for standard input. What can't be read twice is copied first.
 
     Raises UsageError, which says what to do, for a folder, and for what can't be read or is no text.
     """
     shown = shown_input(name)
     with _as_usage_error(shown):
         raw = _opened(name)
-    with raw, io.BufferedReader(raw, _HASHED_BYTES) as file:
+    with raw, tempfile.TemporaryFile() as copy:
+        file: IO[bytes] = io.BufferedReader(raw, _BYTES_AT_ONCE)
         with _as_usage_error(shown):
-            start = file.peek(4)[:4]
-        for mark, problem in _STARTS.items():
-            if start.startswith(mark):
-                raise UsageError(f"{shown} {problem}")
-        yield HashedFile(file, shown)
+            is_regular = stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
+            digest = hashlib.sha256()
+            is_first = True
+            while data := file.read(_BYTES_AT_ONCE):
+                if is_first:
+                    _refuse_others(data, shown)
+                    is_first = False
+                digest.update(data)
+                if not is_regular:
+                    copy.write(data)
+            file = file if is_regular else copy
+            file.seek(0)
+        yield InputFile(file, shown, digest.hexdigest())
 
 
 def shown_input(name: str) -> str:
     """What messages call it."""
     return "standard input" if name == STANDARD_INPUT else name
+
+
+def _refuse_others(start: bytes, shown: str) -> None:
+    for mark, problem in _STARTS.items():
+        if start.startswith(mark):
+            raise UsageError(f"{shown} {problem}")
 
 
 def _opened(name: str) -> io.FileIO:

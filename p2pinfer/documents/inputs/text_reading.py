@@ -11,6 +11,7 @@ from p2pinfer.plain_text import bytes_in_words
 MOST_TEXT_BYTES = 16 << 20
 
 _BYTE_ORDER_MARK = "\ufeff"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text(path: str) -> str:
@@ -33,6 +34,8 @@ def read_text(path: str) -> str:
 
 
 def _decoded(data: bytes) -> str:
+    if data.startswith(_UTF_16):
+        raise _unreadable("it is UTF-16 text: convert it, as `iconv -f UTF-16 -t UTF-8` does")
     try:
         text = data.decode().removeprefix(_BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:

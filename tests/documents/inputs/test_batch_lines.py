@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -175,13 +177,26 @@ def test_what_can_not_be_opened_says_why(tmp_path: Path):
         pass
 
 
-def test_the_hash_is_of_the_whole_file_however_much_was_parsed(tmp_path: Path):
+def test_a_file_is_read_again_and_known_by_what_it_holds(tmp_path: Path):
     path = tmp_path / "batch.jsonl"
     path.write_bytes(line("a") + line("b"))
     with opened_input(str(path)) as file:
-        next(read_batch(file))
-        after_one = file.rest_hashed()
+        assert [one.custom_id for one in read_batch(file)] == ["a", "b"]
+        file.rewind()
+        assert [one.custom_id for one in read_batch(file)] == ["a", "b"]
+        before = file.digest
+    path.write_bytes(line("a") + line("c"))
     with opened_input(str(path)) as file:
-        list(read_batch(file))
+        assert file.digest != before
 
-        assert file.rest_hashed() == after_one
+
+def test_a_pipe_is_read_again_too(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=[line("a") + line("b")])
+    writing.start()
+    with opened_input(str(pipe)) as file:
+        writing.join()
+        for _ in range(2):
+            file.rewind()
+            assert [one.custom_id for one in read_batch(file)] == ["a", "b"]

@@ -128,7 +128,7 @@ def test_a_text_is_read_without_its_byte_order_mark(tmp_path: Path):
     ("data", "said"),
     [
         (b"caf\xe9", "isn't UTF-8 text (byte 4)"),
-        (b"\xff\xfeH\x00i\x00", "isn't UTF-8 text (byte 1)"),
+        (b"\xff\xfeH\x00i\x00", "it is UTF-16 text: convert it"),
         (b"a\0b", "has zero bytes"),
         (b"", "it is empty"),
         (b" \r\n\t", "it is empty"),

@@ -1,0 +1,1 @@
+"""The commands of `python -m p2pinfer.documents`: one module each."""
