@@ -19,6 +19,7 @@ from p2pinfer.gateway.access.visitors import owner_of
 from p2pinfer.gateway.endpoints.delivering import STOPPING
 from p2pinfer.gateway.endpoints.kept import file_entry, file_of, no_file, page, query_of, storage_of
 from p2pinfer.gateway.endpoints.routes import ERRORS, KeyedRoute, UploadRoute, gateway_of, key_of
+from p2pinfer.gateway.measure import CLIENT_LEFT
 from p2pinfer.gateway.storage import Storage
 from p2pinfer.gateway.uploads.form import FORM, nested
 from p2pinfer.gateway.uploads.uploads import MOST_FORM_BYTES, too_large
@@ -30,8 +31,6 @@ from p2pinfer.plain_text import printable
 from p2pinfer.tasks import unless
 
 _PIECE_BYTES = 256 << 10
-_CLIENT_LEFT = Response(status_code=499)
-"""Nobody reads it."""
 
 _FORM_FIELDS: dict[str, Any] = {
     "requestBody": {
@@ -83,7 +82,7 @@ def files_router() -> APIRouter:
         try:
             return await unless(streams.wait_end(), _received(request), STOPPING)
         except ClientDisconnect:
-            return _CLIENT_LEFT
+            return Response(status_code=CLIENT_LEFT)  # which nobody reads
 
     @router.get("/files", response_model=None, responses=ERRORS)
     async def files(request: Request) -> Response:
