@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from p2pinfer.documents.jobs.job import JobState
-from p2pinfer.documents.jobs.rows import to_json
+from p2pinfer.documents.jobs.rows import from_json, to_json
 from p2pinfer.documents.jobs.tables import Tables
 
 UNFINISHED = tuple(state for state in JobState if not state.is_over)
 
 _IS_UNFINISHED = f"state IN ({', '.join('?' * len(UNFINISHED))})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """What has to be known of a job to give it a turn. Times are Unix seconds."""
+
+    id: str
+    owner: str
+    state: JobState
+    created_at: float
+    expires_at: float | None
+    model: str
+    """As the job's settings name it; empty if they don't."""
+
+
+def unfinished(tables: Tables, *, limit: int) -> list[Unfinished]:
+    """Jobs of owners that aren't over, the oldest first. A thousand take some milliseconds."""
+    query = (
+        f"SELECT id, owner, state, created_at, expires_at, settings FROM jobs WHERE {_IS_UNFINISHED} "
+        "AND owner <> ? ORDER BY serial LIMIT ?"
+    )
+    return [
+        Unfinished(
+            id=job_id,
+            owner=from_json(owner),
+            state=JobState(state),
+            created_at=created_at,
+            expires_at=expires_at,
+            model=_model_in(settings),
+        )
+        for job_id, owner, state, created_at, expires_at, settings in tables.rows(
+            query, (*UNFINISHED, to_json(""), limit)
+        )
+    ]
+
+
+def _model_in(settings: str) -> str:
+    try:
+        found = from_json(settings)
+    except ValueError:  # a damaged row: whoever opens the job hears of it
+        return ""
+    model = found.get("model") if isinstance(found, dict) else None
+    return model if isinstance(model, str) else ""
 
 
 def count_unfinished(tables: Tables, owner: str | None = None) -> int:

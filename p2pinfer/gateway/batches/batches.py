@@ -15,10 +15,10 @@ from typing import Any
 
 from p2pinfer.documents.jobs.claims import Claim
 from p2pinfer.documents.jobs.job import Job, JobState
-from p2pinfer.documents.jobs.queue import UNFINISHED
+from p2pinfer.documents.jobs.queue import Unfinished, unfinished
 from p2pinfer.documents.running.runner import runner_name
 from p2pinfer.errors import JobError, P2PInferError
-from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, model_name, run_batch
+from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, run_batch
 from p2pinfer.gateway.batches.sweeping import sweep
 from p2pinfer.gateway.batches.turns import next_turns
 from p2pinfer.openai_api.errors import ApiError
@@ -86,14 +86,15 @@ class Batches:
 
     async def _look(self, nursery: Nursery) -> None:
         """Begin what there are places for."""
+        known = self._made_here | self._checked | self._pauses.keys()  # others may be made meanwhile
         try:
-            jobs = await self.storage.run(self._unfinished)
+            jobs = await self.storage.run(unfinished, self.storage.jobs.tables, limit=_MOST_LOOKED_AT)
         except ApiError:
             return  # it is in the log
         except Exception:
             logger.exception("batches can't be looked at because of a fault of p2pinfer")
             return
-        self._forget({job.id for job in jobs})
+        self._forget(known - {job.id for job in jobs})
         busy = self._checking | self._ending | self._running.keys()
         now = time.monotonic()
         free = [job for job in jobs if job.id not in busy and self._pauses.get(job.id, 0.0) <= now]
@@ -115,18 +116,14 @@ class Batches:
             self._last_turns[job.owner] = now
             nursery.start(self._work_on(job, self._run, self._running.pop))
 
-    def _unfinished(self) -> list[Job]:
-        """The batches that aren't over, oldest first. In a thread."""
-        jobs = self.storage.jobs.jobs(limit=_MOST_LOOKED_AT, states=UNFINISHED)
-        return [job for job in reversed(jobs) if job.owner]  # jobs of `documents run` have no owner
-
-    def _forget(self, unfinished: set[str]) -> None:
+    def _forget(self, over: set[str]) -> None:
         """What is known of batches that are over."""
-        self._checked &= unfinished
-        self._made_here &= unfinished
-        self._pauses = {one: until for one, until in self._pauses.items() if one in unfinished}
+        self._checked -= over
+        self._made_here -= over
+        for one in over & self._pauses.keys():
+            del self._pauses[one]
 
-    def _wants_check(self, job: Job) -> bool:
+    def _wants_check(self, job: Unfinished) -> bool:
         """Only a gateway that has the model can say what is wrong, or the one that took the batch."""
         if job.state is not JobState.VALIDATING or job.id in self._checked or self._has_expired(job):
             return False
@@ -135,7 +132,7 @@ class Batches:
         is_ours = job.id in self._made_here or self._age_seconds(job) > _FOREIGN_SECONDS
         return is_ours or self._is_served(job)
 
-    def _is_ready(self, job: Job) -> bool:
+    def _is_ready(self, job: Unfinished) -> bool:
         if job.state in _ENDING:
             return False
         if self._has_expired(job):
@@ -144,18 +141,18 @@ class Batches:
             return False
         return self._is_served(job) and self._tools.may_go_on(job.owner)
 
-    def _is_served(self, job: Job) -> bool:
-        return self._tools.models.get(model_name(job)) is not None
+    def _is_served(self, job: Unfinished) -> bool:
+        return self._tools.models.get(job.model) is not None
 
-    def _has_expired(self, job: Job) -> bool:
+    def _has_expired(self, job: Unfinished) -> bool:
         return job.expires_at is not None and job.expires_at <= self.storage.jobs.tables.now()
 
-    def _age_seconds(self, job: Job) -> float:
+    def _age_seconds(self, job: Unfinished) -> float:
         return self.storage.jobs.tables.now() - job.created_at
 
     async def _work_on(
         self,
-        job: Job,
+        job: Unfinished,
         work: Callable[[Job, Claim], Coroutine[Any, Any, None]],
         ended: Callable[[str], object],
     ) -> None:
@@ -179,7 +176,7 @@ class Batches:
             ended(job.id)
             self.wake()
 
-    def _pause(self, job: Job, seconds: float) -> None:
+    def _pause(self, job: Unfinished, seconds: float) -> None:
         self._pauses[job.id] = time.monotonic() + seconds
         asyncio.get_running_loop().call_later(seconds, self.wake)
 

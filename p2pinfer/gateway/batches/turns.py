@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from p2pinfer.documents.jobs.job import Job
+from p2pinfer.documents.jobs.queue import Unfinished
 
 
 def next_turns(
-    ready: Sequence[Job], *, running: Collection[str], last_turns: Mapping[str, float], places: int
-) -> list[Job]:
+    ready: Sequence[Unfinished], *, running: Collection[str], last_turns: Mapping[str, float], places: int
+) -> list[Unfinished]:
     """The batches to begin now: at most `places`, one for each owner, the oldest of his.
 
     `ready` are batches that could run, oldest first; `running` are owners with one that does. Owners who
     have waited longest come first: `last_turns` says when each had a turn, whatever the clock.
     """
-    firsts: dict[str, Job] = {}
+    firsts: dict[str, Unfinished] = {}
     for job in ready:
         if job.owner not in running:
             firsts.setdefault(job.owner, job)

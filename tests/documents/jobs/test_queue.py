@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from p2pinfer.documents.jobs.job import JobState
 from p2pinfer.documents.jobs.job_store import JobStore
-from p2pinfer.documents.jobs.queue import count_unfinished, is_needed, kept_for_nothing, over_since
+from p2pinfer.documents.jobs.queue import (
+    count_unfinished,
+    is_needed,
+    kept_for_nothing,
+    over_since,
+    unfinished,
+)
 from tests.documents.some_jobs import NOW, documents
 
 
@@ -39,3 +45,19 @@ def test_jobs_are_over_since_they_were_made(store: JobStore):
     store.fail(job.id, [])
 
     assert over_since(store.tables, NOW) == [] and over_since(store.tables, NOW + 1) == [job.id]
+
+
+def test_turns_go_to_jobs_of_owners_that_are_not_over(store: JobStore):
+    """Oldest first. Settings of any kind, also damaged ones, stop no other job."""
+    store.create(settings={"model": "a"})
+    models = ["a", "", ""]
+    jobs = [store.create(owner="anna", settings=one) for one in ({"model": "a"}, {"model": 1}, {})]
+    store.fail(store.create(owner="ben").id, [])
+    with store.tables.transaction() as connection:
+        connection.execute("UPDATE jobs SET settings = '{' WHERE id = ?", (jobs[2].id,))
+
+    found = unfinished(store.tables, limit=9)
+    assert [(one.id, one.owner, one.model) for one in found] == [
+        (job.id, "anna", model) for job, model in zip(jobs, models, strict=True)
+    ]
+    assert [one.id for one in unfinished(store.tables, limit=1)] == [jobs[0].id]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from p2pinfer.documents.jobs.job import Counts, Job, JobState, Spent
+from p2pinfer.documents.jobs.job import JobState
+from p2pinfer.documents.jobs.queue import Unfinished
 from p2pinfer.gateway.batches.turns import next_turns
 
 
-def job(owner: str, created_at: float) -> Job:
-    return Job(
-        id=f"{owner}-{created_at:g}", owner=owner, url="", state=JobState.VALIDATING, counts=Counts(),
-        spent=Spent(), layers=0, most_layer_tokens=None, created_at=created_at, expires_at=None, at={},
-        metadata={}, settings={},
+def job(owner: str, created_at: float) -> Unfinished:
+    return Unfinished(
+        id=f"{owner}-{created_at:g}", owner=owner, state=JobState.VALIDATING, created_at=created_at,
+        expires_at=None, model="tiny",
     )  # fmt: skip
 
 
 READY = [job("anna", 1), job("anna", 2), job("anna", 3), job("ben", 4), job("cleo", 5)]
 
 
-def ids(jobs: list[Job]) -> list[str]:
+def ids(jobs: list[Unfinished]) -> list[str]:
     return [one.id for one in jobs]
 
 
