@@ -149,7 +149,7 @@ def _create(path: Path, kind: FileKind) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=rw",  # never makes a file
+        f"file:{quote(os.fsencode(path.absolute()))}?mode=rw",  # never makes a file
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,  # transactions begin and end with explicit statements

@@ -8,6 +8,7 @@ Formats: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 from __future__ import annotations
 
 import fcntl
+import hmac
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,10 @@ class Identity:
         The caller puts a prefix before the data that says for what they are signed.
         """
         return self._private_key.sign(data)
+
+    def derived_key(self, purpose: bytes) -> bytes:
+        """A secret of 32 bytes that only this identity can make, the same every time, for one purpose."""
+        return hmac.digest(self._private_key.private_bytes_raw(), purpose, "sha256")
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -139,6 +139,7 @@ class FakeServer:
         )
         self.batcher = Batcher(self.engine, SPEED)
         self.runner = SessionRunner(self.batcher, asyncio.get_running_loop())
+        self.sessions.leave_rest_to(self.runner.limit_prefixes)
         self.draining = False
         self.leaves_at: float | None = None
         self.num_layers = num_layers

@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import Self
 
 from p2pinfer.client.batching.row_pool import PoolLimits, RowPool
-from p2pinfer.client.batching.row_session import SessionEnvironment
+from p2pinfer.client.batching.session_environment import Prefixes, SessionEnvironment
 from p2pinfer.client.model_files import complete, kept, load_ends, open_local, open_named
 from p2pinfer.client.network import Network, join_through
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.prefixes.names import Names
+from p2pinfer.client.prefixes.prefix_index import PrefixIndex
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.session import InferenceSession
 from p2pinfer.errors import UsageError
@@ -130,6 +132,13 @@ class RemoteModel:
             ends=self.ends,
             patience=self._patience,
             loop=loop,
+            prefixes=Prefixes(
+                index=PrefixIndex(),
+                names=Names(
+                    self.network.payer.identity, model=self.manifest.hash, wire_dtype=self._wire_dtype
+                ),
+            ),
+            reuses=limits.reuse_prefixes,
         )
         return RowPool(environment, limits, wire_dtype=self._wire_dtype, aim=self._aim)
 

@@ -209,7 +209,7 @@ class InferenceSession:
         pipeline.forget()
         for step in pending.plan(chain.max_step_tokens):
             while pipeline and pipeline.tokens_ahead + step.tokens > MAX_TOKENS_AHEAD:
-                pending.take(*pipeline.take(chain))
+                self._take(chain, pending)
             request = StepRequest(
                 kind=step.kind,
                 chunks=step.chunks,
@@ -218,7 +218,11 @@ class InferenceSession:
             )
             pipeline.send(chain, request, step)
         while pipeline:
-            pending.take(*pipeline.take(chain))
+            self._take(chain, pending)
+
+    def _take(self, chain: Chain, pending: PendingRows) -> None:
+        answer = self._pipeline.take(chain)
+        pending.take(answer.note, answer.hidden)
 
     def _drop(self) -> None:
         self._held, self._pending = [], None

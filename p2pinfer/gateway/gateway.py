@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import replace
 
 from p2pinfer.documents.jobs.job import Spent
 from p2pinfer.gateway.access.keys import Key
@@ -69,7 +70,10 @@ class Gateway:
     @asynccontextmanager
     async def running(self, endpoint: str, key: Key | None, work: Work) -> AsyncIterator[Run]:
         """The answers of a request, until the block ends. Raises ApiError and UsageError."""
-        choices = Choices(work.model.text, work.requests, per_prompt=work.per_prompt)
+        requests = work.requests
+        if key is not None:  # how soon an answer comes tells nobody what others have asked
+            requests = tuple(replace(one, cache_scope=key.id) for one in requests)
+        choices = Choices(work.model.text, requests, per_prompt=work.per_prompt)
         with self.measured(endpoint, key, work.model.id) as measure:
             run = Run(choices, measure)
             measure.usage = run.usage

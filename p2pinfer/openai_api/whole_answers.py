@@ -75,11 +75,17 @@ def read_request(url: str, body: object) -> AnyRequest:
 
 
 async def answered(
-    models: Models, request: AnyRequest, *, most_tokens: int | None, is_background: bool
+    models: Models,
+    request: AnyRequest,
+    *,
+    most_tokens: int | None,
+    is_background: bool,
+    cache_scope: str = "",
 ) -> Answer:
     """Answer a request. Raises ApiError, and what the core raises (`errors.as_api_error` reads it).
 
-    `most_tokens` counts where the request says nothing. Cancelled, it frees the rows of its texts.
+    `most_tokens` counts where the request says nothing. `cache_scope` is as in TextRequest. Cancelled, it
+    frees the rows of its texts.
     """
     model = models.find(request.model)
     if isinstance(request, EmbeddingRequest):
@@ -87,7 +93,7 @@ async def answered(
         return Answer(body=body, usage=usage)
     todo = await whole_work(model, request, most_tokens)
     work = todo.work
-    texts = [replace(one, is_background=is_background) for one in work.requests]
+    texts = [replace(one, is_background=is_background, cache_scope=cache_scope) for one in work.requests]
     async with Choices(model.text, texts, per_prompt=work.per_prompt) as choices:
         async with aclosing(choices.pieces()) as pieces:
             async for piece in pieces:

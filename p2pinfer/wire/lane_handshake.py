@@ -15,7 +15,7 @@ from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
 from p2pinfer.wire.dialling import Address, Tunnel, first_connection
 from p2pinfer.wire.lanes import Lane, ready
 
-PREAMBLE = b"p2pinfer lane 3\n"
+PREAMBLE = b"p2pinfer lane 4\n"
 
 
 def is_lane(first_byte: bytes) -> bool:

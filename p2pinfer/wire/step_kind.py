@@ -17,11 +17,19 @@ class StepKind(IntEnum):
     DRAFT = 4  # a few guessed tokens per row; the outputs confirm or reject them
     AUDIT = 5  # tokens that other servers have computed before, to compare the outputs
     FORK = 6  # brings no tokens: rows become copies of the first tokens of other rows
+    KEEP = 7  # brings no tokens: the first tokens of a row are kept beyond the session, under a name
+    RECALL = 8  # brings no tokens: a row becomes a copy of what was kept under a name
+    FEED = 9  # brings no tokens: the hops that have them pass them on, to the first that lacks them
 
     @property
     def is_urgent(self) -> bool:
         """True if a reader waits for every step of this kind: such steps run before prompts."""
         return self in (StepKind.DECODE, StepKind.DRAFT)
+
+    @property
+    def brings_hidden(self) -> bool:
+        """True if it brings hidden states, to be computed."""
+        return self < StepKind.FORK
 
     @property
     def most_row_tokens(self) -> int | None:

@@ -3,13 +3,23 @@
 Steps and results are the frames of lanes, and most of what travels: a fixed header, then arrays, all
 little-endian.
 
-    header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, kind u8, 6 bytes of zeros
+    header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, kind u8, hop u16, shared u8,
+             patient u8 (1: nobody waits for it, so it stands back at hops; else 0), 2 bytes of zeros
     chunks   row u32, position u32, tokens u32 each
     times    queue u32, compute u32 each, in microseconds, one per hop passed
     hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
 
 A FORK step has no tokens of its own and no hidden states. The third number of its chunks is the source row,
 and `position` is how many of the source's tokens the row gets.
+
+KEEP, RECALL and FEED steps (prefix_steps.py) have one chunk each, and no tokens and hidden states either:
+
+    KEEP     row, tokens, 0; behind the times a name of 32 bytes
+    RECALL   the same; `shared` is 1 in both if any client may recall the prefix by its name, else 0
+    FEED     row, position, tokens
+
+`hop` counts from 1, and 0 stands for none. In KEEP and RECALL steps and in their results it is the first hop
+that has not kept the prefix, in a FEED step the hop that computes the tokens; else it is 0.
 
 A result is a step without chunks, whose kind is 0. Step ids grow within a session; HISTORY steps have id 0.
 """
@@ -18,7 +28,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -26,9 +36,10 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.prefix_steps import NAME_BYTES, Feed, Prefix, check_fed, check_kept, check_recalled
 from p2pinfer.wire.receipts import Work, work_of
 from p2pinfer.wire.step_kind import StepKind
-from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
+from p2pinfer.wire.tensors import all_tokens, decode_hidden, encode_hidden, hidden_bytes
 
 MAX_STEP_TOKENS = 512
 """The most tokens of a step. A longer prefill is sent as several steps."""
@@ -36,11 +47,12 @@ MAX_STEP_TOKENS = 512
 MAX_HOPS = 256
 """The most hops of a route."""
 
-_HEADER = struct.Struct("<QIHHBB6x")
+_HEADER = struct.Struct("<QIHHBBHBB2x")
 _CHUNK = struct.Struct("<III")
 _TIME = struct.Struct("<II")
 _MAX_TIME = 2**32 - 1
 _NO_KIND = 0
+_Head = tuple[int, int, int]
 
 
 class Outputs(IntEnum):
@@ -65,7 +77,7 @@ class Contract:
     def max_step_bytes(self) -> int:
         """The length of the longest step."""
         hidden = hidden_bytes(self.max_step_tokens, self.hidden_size, self.wire_dtype)
-        return _HEADER.size + self.rows * _CHUNK.size + MAX_HOPS * _TIME.size + hidden
+        return _HEADER.size + self.rows * _CHUNK.size + MAX_HOPS * _TIME.size + max(hidden, NAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,7 @@ class Fork:
 class Step:
     """A step that was read and checked. `times` are the bytes of the earlier hops' times, to be passed on.
 
-    A FORK step has `forks` and no chunks, any other step has chunks and no forks.
+    A FORK step has `forks`, a KEEP or RECALL step a `prefix`, a FEED step a `feed`; any other has chunks.
     """
 
     step_id: int
@@ -99,11 +111,22 @@ class Step:
     chunks: list[RowChunk]
     times: bytes
     forks: Sequence[Fork] = ()
+    prefix: Prefix | None = None
+    lacking: int | None = None
+    """The first hop, counted from 0, that has not kept the prefix; None: so far all have."""
+
+    feed: Feed | None = None
+    is_patient: bool = False
 
     @property
     def tokens(self) -> int:
-        """The number of tokens in all rows together that are to be computed; a FORK step has none."""
+        """The number of tokens in all rows together that are to be computed here."""
         return sum(len(chunk.hidden) for chunk in self.chunks)
+
+    @property
+    def hops_passed(self) -> int:
+        """How many hops it has gone through: this hop's place in the chain, counted from 0."""
+        return hops_of(self.times)
 
     @property
     def work(self) -> Work:
@@ -118,6 +141,8 @@ class Result:
     step_id: int
     hop_seconds: list[tuple[float, float]]
     hidden: NDArray[np.float32]
+    lacking: int | None = None
+    """The first hop, counted from 0, that has not kept the prefix of a KEEP or RECALL step."""
 
 
 def pack_step(
@@ -127,12 +152,14 @@ def pack_step(
     outputs: Outputs,
     dtype: pb.WireDtype,
     times: bytes = b"",
+    *,
+    is_patient: bool = False,
 ) -> bytes:
     """The bytes of a step; `times` are those of the hops before, each as `hop_time` makes it."""
     hidden = all_tokens([chunk.hidden for chunk in chunks])
     return b"".join(
         (
-            _HEADER.pack(step_id, len(hidden), len(chunks), len(times) // _TIME.size, outputs, kind),
+            _HEADER.pack(step_id, len(hidden), len(chunks), hops_of(times), outputs, kind, 0, 0, is_patient),
             *(_CHUNK.pack(chunk.row, chunk.position, len(chunk.hidden)) for chunk in chunks),
             times,
             encode_hidden(hidden, dtype),
@@ -142,20 +169,57 @@ def pack_step(
 
 def pack_fork(step_id: int, forks: Sequence[Fork], times: bytes = b"") -> bytes:
     """The bytes of a FORK step; `times` as in `pack_step`."""
-    hops = len(times) // _TIME.size
-    header = _HEADER.pack(step_id, 0, len(forks), hops, Outputs.NONE, StepKind.FORK)
-    return b"".join((header, *(_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks), times))
+    chunks = [_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks]
+    return b"".join((_bare_header(step_id, StepKind.FORK, len(forks), times), *chunks, times))
 
 
-def pack_result(step_id: int, hidden: NDArray[np.float32], dtype: pb.WireDtype, times: bytes) -> bytes:
+def pack_prefix(
+    step_id: int, kind: StepKind, prefix: Prefix, times: bytes = b"", lacking: int | None = None
+) -> bytes:
+    """The bytes of a KEEP or RECALL step; `times` as in `pack_step`, `lacking` as in `Step`."""
+    header = _bare_header(step_id, kind, 1, times, hop=_from_one(lacking), shared=prefix.is_shared)
+    return b"".join((header, _CHUNK.pack(prefix.row, prefix.tokens, 0), times, prefix.name))
+
+
+def pack_feed(step_id: int, feed: Feed, times: bytes = b"") -> bytes:
+    """The bytes of a FEED step; `times` as in `pack_step`."""
+    header = _bare_header(step_id, StepKind.FEED, 1, times, hop=_from_one(feed.hop))
+    return b"".join((header, _CHUNK.pack(feed.row, feed.start, feed.tokens), times))
+
+
+def pack_result(
+    step_id: int,
+    hidden: NDArray[np.float32],
+    dtype: pb.WireDtype,
+    times: bytes,
+    lacking: int | None = None,
+) -> bytes:
     """The bytes of a result with hidden states [tokens, hidden_size]; tokens may be 0."""
-    header = _HEADER.pack(step_id, len(hidden), 0, len(times) // _TIME.size, Outputs.ALL, _NO_KIND)
+    header = _HEADER.pack(
+        step_id, len(hidden), 0, hops_of(times), Outputs.ALL, _NO_KIND, _from_one(lacking), 0, 0
+    )
     return b"".join((header, times, encode_hidden(hidden, dtype)))
+
+
+def _bare_header(
+    step_id: int, kind: StepKind, chunks: int, times: bytes, *, hop: int = 0, shared: bool = False
+) -> bytes:
+    """The header of a step without hidden states."""
+    return _HEADER.pack(step_id, 0, chunks, hops_of(times), Outputs.NONE, kind, hop, shared, 0)
+
+
+def _from_one(hop: int | None) -> int:
+    return 0 if hop is None else hop + 1
 
 
 def hop_time(queue_seconds: float, compute_seconds: float) -> bytes:
     """The bytes of one hop's times, to be appended to those of the hops before."""
     return _TIME.pack(min(_MAX_TIME, int(queue_seconds * 1e6)), min(_MAX_TIME, int(compute_seconds * 1e6)))
+
+
+def hops_of(times: bytes) -> int:
+    """How many hops' times these are."""
+    return len(times) // _TIME.size
 
 
 def step_id_of(data: bytes) -> int:
@@ -169,7 +233,7 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     Sizes are checked before anything is allocated; float32 chunks are views of the message. Raises
     ProtocolError naming the first mistake.
     """
-    step_id, tokens, chunk_count, hops, outputs, kind_number = _header(data)
+    step_id, tokens, chunk_count, hops, outputs, kind_number, hop, shared, patient = _header(data)
     if chunk_count < 1:
         raise ProtocolError("a step without chunks")
     if chunk_count > contract.rows:
@@ -179,8 +243,8 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     kind = _kind(kind_number)
     if kind is StepKind.HISTORY and outputs != Outputs.NONE:
         raise ProtocolError("a HISTORY step asks for an answer")
-    if kind is StepKind.FORK and (tokens or outputs != Outputs.NONE):
-        raise ProtocolError("a FORK step has tokens, or asks for hidden states")
+    if not kind.brings_hidden and (tokens or outputs != Outputs.NONE):
+        raise ProtocolError(f"a {kind.name} step has tokens, or asks for hidden states")
     if (step_id == 0) is not (kind is StepKind.HISTORY):
         raise ProtocolError("HISTORY steps, and no others, have the id 0")
     if hops > MAX_HOPS:
@@ -189,12 +253,16 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     times_end = heads_end + hops * _TIME.size
     if len(data) < times_end:
         raise ProtocolError("a step ends before its chunks and times do")
+    if hop > hops and kind is not StepKind.FEED:
+        raise ProtocolError(f"a step that passed {hops} hops names hop {hop}")
     heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
-    if kind is StepKind.FORK:
-        if len(data) != times_end:
-            raise ProtocolError("a FORK step goes on behind its chunks and times")
-        forks = _read_forks(heads, contract, lengths)
-        return Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end], forks)
+    if not kind.brings_hidden:
+        step = Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end])
+        if patient:
+            raise ProtocolError(f"a {kind.name} step has fields of other kinds")
+        return _read_bare(step, heads, data[times_end:], hop, shared, contract, lengths)
+    if hop or shared or patient > 1:
+        raise ProtocolError(f"a {kind.name} step has fields of other kinds")
     _check_chunks(heads, kind, contract, lengths)
     if sum(count for _, _, count in heads) != tokens:
         raise ProtocolError(f"the chunks don't have the {tokens} tokens that the header says")
@@ -205,7 +273,43 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     for row, position, count in heads:
         chunks.append(RowChunk(row, position, hidden[start : start + count]))
         start += count
-    return Step(step_id, kind, Outputs(outputs), chunks, data[heads_end:times_end])
+    return Step(step_id, kind, Outputs(outputs), chunks, data[heads_end:times_end], is_patient=bool(patient))
+
+
+def _read_bare(
+    step: Step,
+    heads: Sequence[_Head],
+    rest: bytes,
+    hop: int,
+    shared: int,
+    contract: Contract,
+    lengths: Sequence[int],
+) -> Step:
+    """Complete a step without hidden states. `rest` is what comes behind its times."""
+    kind = step.kind
+    has_name = kind in (StepKind.KEEP, StepKind.RECALL)
+    if len(rest) != (NAME_BYTES if has_name else 0):
+        raise ProtocolError(f"a {kind.name} step ends too early, or goes on behind its chunks and times")
+    if shared > has_name or (hop and kind is StepKind.FORK):
+        raise ProtocolError(f"a {kind.name} step has fields of other kinds")
+    if kind is StepKind.FORK:
+        return replace(step, forks=_read_forks(heads, contract, lengths))
+    if len(heads) != 1:
+        raise ProtocolError(f"a {kind.name} step is about one row, not {len(heads)}")
+    row, position, count = heads[0]
+    if kind is StepKind.FEED:
+        feed = Feed(row, position, position + count, hop - 1)
+        most = contract.max_step_tokens
+        check_fed(feed, lengths, hops_passed=step.hops_passed, max_step_tokens=most)
+        return replace(step, feed=feed)
+    prefix = Prefix(row, position, rest, bool(shared))
+    if count:
+        raise ProtocolError(f"a {kind.name} step has a third number")
+    if kind is StepKind.KEEP:
+        check_kept(prefix, lengths)
+    else:
+        check_recalled(prefix, contract.rows, contract.max_tokens)
+    return replace(step, prefix=prefix, lacking=hop - 1 if hop else None)
 
 
 def _kind(number: int) -> StepKind:
@@ -215,9 +319,7 @@ def _kind(number: int) -> StepKind:
         raise ProtocolError(f"a step of the unknown kind {number}") from None
 
 
-def _check_chunks(
-    heads: Sequence[tuple[int, int, int]], kind: StepKind, contract: Contract, lengths: Sequence[int]
-) -> None:
+def _check_chunks(heads: Sequence[_Head], kind: StepKind, contract: Contract, lengths: Sequence[int]) -> None:
     seen: set[int] = set()
     most = kind.most_row_tokens
     for row, position, count in heads:
@@ -227,13 +329,9 @@ def _check_chunks(
         if count < 1:
             raise ProtocolError(f"row {row} has no tokens")
         if most is not None and count > most:
-            raise ProtocolError(
-                f"row {row} has {count} tokens: a {kind.name} step has at most {most} per row"
-            )
+            raise ProtocolError(f"row {row} has {count} tokens: a {kind.name} step has at most {most}")
         if position > lengths[row]:
-            raise ProtocolError(
-                f"row {row} continues at {position} but only {lengths[row]} tokens are cached"
-            )
+            raise ProtocolError(f"row {row} continues at {position}, only {lengths[row]} tokens are cached")
         if position + count > contract.max_tokens:
             raise ProtocolError(
                 f"row {row} would reach {position + count} tokens, "
@@ -241,9 +339,7 @@ def _check_chunks(
             )
 
 
-def _read_forks(
-    heads: Sequence[tuple[int, int, int]], contract: Contract, lengths: Sequence[int]
-) -> list[Fork]:
+def _read_forks(heads: Sequence[_Head], contract: Contract, lengths: Sequence[int]) -> list[Fork]:
     """Check the chunks of a FORK step. No row is both a target and a source, so their order is no matter."""
     forks = [Fork(row, source, tokens) for row, tokens, source in heads]
     targets: set[int] = set()
@@ -268,17 +364,20 @@ def _read_forks(
 
 def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> Result:
     """Check a result of `tokens` hidden states, through `hops` hops. Raises ProtocolError."""
-    step_id, got, chunk_count, got_hops, _, _ = _header(data)
+    step_id, got, chunk_count, got_hops, _, _, lacking, _, _ = _header(data)
     if got_hops != hops:
         raise ProtocolError(f"{got_hops} of {hops} hops say they ran the step")
     if chunk_count or got != tokens:
         raise ProtocolError(f"{got} hidden states were answered where {tokens} were asked for")
+    if lacking > hops:
+        raise ProtocolError(f"hop {lacking} of {hops} hops is said to lack a prefix")
     times_end = _HEADER.size + hops * _TIME.size
     if len(data) < times_end:
         raise ProtocolError("a result ends before its times do")
     hidden = decode_hidden(memoryview(data)[times_end:], tokens, hidden_size, dtype)
     times = _TIME.iter_unpack(data[_HEADER.size : times_end])
-    return Result(step_id, [(queue / 1e6, compute / 1e6) for queue, compute in times], hidden)
+    seconds = [(queue / 1e6, compute / 1e6) for queue, compute in times]
+    return Result(step_id, seconds, hidden, lacking - 1 if lacking else None)
 
 
 def max_result_bytes(tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> int:
@@ -286,7 +385,7 @@ def max_result_bytes(tokens: int, hops: int, hidden_size: int, dtype: pb.WireDty
     return _HEADER.size + hops * _TIME.size + hidden_bytes(tokens, hidden_size, dtype)
 
 
-def _header(data: bytes) -> tuple[int, int, int, int, int, int]:
+def _header(data: bytes) -> tuple[int, ...]:
     if len(data) < _HEADER.size:
         raise ProtocolError(f"a step of {len(data)} bytes has no header")
     return _HEADER.unpack_from(data)
@@ -299,8 +398,3 @@ def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> N
     if wanted is Outputs.LAST:
         return all_tokens([hidden[-1:] for hidden in outputs])
     return all_tokens(outputs)
-
-
-def all_tokens(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The tokens of all chunks in one array, in order."""
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -27,6 +27,7 @@ from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lane_handshake import PREAMBLE, accept_lane, is_lane
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.opening import read_opening, sign_opening
+from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, read_countersigned, read_receipt, sign_receipt
 from p2pinfer.wire.status import REASON_KEY, RETRY_KEY, Reason, Refused, refusal_of
@@ -36,6 +37,8 @@ from p2pinfer.wire.steps import (
     Outputs,
     RowChunk,
     hop_time,
+    pack_feed,
+    pack_prefix,
     pack_result,
     pack_step,
     read_result,
@@ -168,6 +171,9 @@ def test_any_bytes_are_a_step_or_an_error(dtype: pb.WireDtype, data: st.DataObje
     valid = [
         pack_step(7, StepKind.PREFILL, CHUNKS, Outputs.LAST, dtype, TIMES),
         pack_step(0, StepKind.HISTORY, CHUNKS[:1], Outputs.NONE, dtype),
+        pack_prefix(8, StepKind.KEEP, Prefix(1, 4, bytes(32)), TIMES, lacking=1),
+        pack_prefix(8, StepKind.RECALL, Prefix(0, 9, bytes(32), is_shared=True), TIMES),
+        pack_feed(8, Feed(2, 3, 9, 2), TIMES),
     ]
     frame = data.draw(spoiled(*valid))
     with suppress(ProtocolError):
@@ -177,6 +183,13 @@ def test_any_bytes_are_a_step_or_an_error(dtype: pb.WireDtype, data: st.DataObje
     except ProtocolError:
         return
     assert step.tokens <= 12 and len(step.times) % len(hop_time(0, 0)) == 0
+    if step.prefix is not None:
+        most = LENGTHS[step.prefix.row] if step.kind is StepKind.KEEP else 10
+        assert 1 <= step.prefix.tokens <= most and len(step.prefix.name) == 32
+        assert step.lacking is None or step.lacking < step.hops_passed
+    if step.feed is not None:
+        assert 1 <= step.feed.tokens <= 12 and step.feed.end <= LENGTHS[step.feed.row]
+        assert step.feed.hop > step.hops_passed
     for chunk in step.chunks:
         assert chunk.row < 3 and chunk.position + len(chunk.hidden) <= 10
         assert np.isfinite(chunk.hidden).all()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from p2pinfer.client.prefixes.scope import EVERYBODY, Scope
 from p2pinfer.model.ends import Logits
 from p2pinfer.types import PeerId
 
@@ -49,6 +50,12 @@ class RowJob:
 
     gives_way: bool = False
     """Its row is wanted for a job that isn't in the background: it goes on later, in whatever row is free."""
+
+    scope: Scope = EVERYBODY
+    """It begins with what texts of this scope have left, and leaves to them what it has."""
+
+    shared_prefix_tokens: int = 0
+    """So many leading tokens are known to be in other texts too."""
 
     tokens: list[int] = field(default_factory=list)
     """The prompt and the answer so far."""

@@ -13,7 +13,8 @@ from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.batching.background_room import BackgroundRoom
 from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
-from p2pinfer.client.batching.row_session import RowSession, SessionEnvironment
+from p2pinfer.client.batching.row_session import RowSession
+from p2pinfer.client.batching.session_environment import SessionEnvironment
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.errors import UsageError
@@ -25,6 +26,9 @@ _GROWTH = 4
 
 _BACKGROUND_STEP_TOKENS = 256
 """Rows of texts in the background are a multiple of this long: their lengths are known, and they are many."""
+
+_GATHER_SECONDS = 0.05
+"""Texts in the background begin so much later: others have come by then, and get rows with them."""
 
 _WORTH_KEEPING = 16
 """So many tokens that a free row has already make a session better than another."""
@@ -48,6 +52,9 @@ class PoolLimits:
     unused_seconds: float = 45.0
     """A session without texts is kept for so long: chats go on, and their beginning is there already."""
 
+    reuse_prefixes: bool = True
+    """Compute what texts have in common once. False: every text from its first token, to compare."""
+
 
 class RowPool:
     """Takes jobs, and lets them wait when every row is taken. For one event loop."""
@@ -69,6 +76,7 @@ class RowPool:
         self._in_background: deque[RowJob] = deque()
         self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self.background_room = BackgroundRoom(self._running_in_background)
         self._room = Room(rows=limits.rows, session_tokens=limits.session_tokens)
         self._is_closed = False
@@ -89,12 +97,18 @@ class RowPool:
         return list(self._sessions)
 
     def submit(self, job: RowJob) -> None:
-        """Take a job. It gets a row at once if one is free. Raises UsageError after `close`."""
+        """Take a job. It gets a row at once if one is free, or soon if it is one for the background.
+
+        Raises UsageError after `close`.
+        """
         if self._is_closed:
             raise UsageError(CLOSED)
         job.waits_since = self._environment.loop.time()
         self._queue_of(job).append(job)
-        self._place()
+        if not job.is_background:
+            self._place()
+        elif self._gathering is None:
+            self._gathering = self._environment.loop.call_later(_GATHER_SECONDS, self._have_gathered)
 
     def cancel(self, job: RowJob) -> None:
         """Nobody waits for the job any more: its row becomes free after the step under way."""
@@ -115,8 +129,9 @@ class RowPool:
 
     def close(self) -> None:
         """Close every session; jobs get a UsageError."""
-        if self._closing is not None:
-            self._closing.cancel()
+        for timer in (self._closing, self._gathering):
+            if timer is not None:
+                timer.cancel()
         self._is_closed = True
         for session in self._sessions:
             session.close()
@@ -131,6 +146,10 @@ class RowPool:
 
     def _queue_of(self, job: RowJob) -> deque[RowJob]:
         return self._in_background if job.is_background else self._waiting
+
+    def _have_gathered(self) -> None:
+        self._gathering = None
+        self._place()
 
     def _place(self) -> None:
         """Give waiting jobs rows, the first come first."""
@@ -152,7 +171,7 @@ class RowPool:
             if session.free_rows > 0 and session.shape.max_tokens >= needed
         ]
         if fitting:
-            cached = {session: session.cached(job.tokens) for session in fitting}
+            cached = {session: session.cached(job) for session in fitting}
             best = max(fitting, key=lambda session: cached[session])
             if cached[best] >= _WORTH_KEEPING:
                 return best

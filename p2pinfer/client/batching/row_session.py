@@ -8,41 +8,28 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from p2pinfer.client.batching.named_prefix import named_prefix
+from p2pinfer.client.batching.row import Part, Row, RowStep
 from p2pinfer.client.batching.row_job import CLOSED, RouteEvent, RowJob
-from p2pinfer.client.batching.row_table import Part, Row, RowStep, RowTable
+from p2pinfer.client.batching.row_table import RowTable
+from p2pinfer.client.batching.session_environment import SessionEnvironment
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.failover.step_pipeline import StepPipeline, StepRequest
 from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
-from p2pinfer.client.network import Network
-from p2pinfer.client.patience import Patience
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError, UsageError
-from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
-from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.threads import tell
+from p2pinfer.wire.prefix_steps import Feed
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnvironment:
-    """What all sessions of a model share."""
-
-    network: Network
-    manifest: Manifest
-    ends: ClientEnds
-    patience: Patience
-    loop: asyncio.AbstractEventLoop
-    """Where jobs are submitted, and told of news."""
 
 
 class RowSession:
@@ -82,7 +69,8 @@ class RowSession:
         self._on_gave_way = on_gave_way
         self._on_unopened = on_unopened
         self._network = environment.network
-        self._table = RowTable(shape.rows)
+        index = None if environment.prefixes is None else environment.prefixes.index
+        self._table = RowTable(shape.rows, index=index, reuses=environment.reuses)
         self._table_lock = threading.Lock()  # the event loop of the network reads what the rows hold
         self._turn = threading.Lock()
         self._unbroken = UnbrokenChain(
@@ -112,10 +100,10 @@ class RowSession:
         """Rows for more jobs."""
         return 0 if self._is_closing or self.has_failed else self.shape.rows - self.submitted
 
-    def cached(self, tokens: Sequence[int]) -> int:
+    def cached(self, job: RowJob) -> int:
         """How many leading tokens of a text its servers have in some row, or are about to have."""
         with self._table_lock:
-            return self._table.cached(tokens)
+            return self._table.cached(job.tokens, job.scope)
 
     def submit(self, job: RowJob) -> None:
         """Let the job's text grow in a free row."""
@@ -146,7 +134,7 @@ class RowSession:
                 self._take_turn()
                 try:
                     self._look_at_idle_hops()
-                    while self._table.active and not self._is_closing:
+                    while (self._table.active or self._table.is_keeping) and not self._is_closing:
                         self._go_on()
                         self._accept(wait=False)
                 finally:
@@ -205,6 +193,9 @@ class RowSession:
             if self._pipeline:
                 self._take(chain)
         except (HopFailedError, RefusedError) as error:
+            if not self._table.active:
+                self._drop()  # what nobody waits for isn't worth a replay
+                return
             self._pipeline.forget()
             self._send_again()
             self._network.run(self._unbroken.recover(error))
@@ -229,6 +220,9 @@ class RowSession:
             self._table.sent(step)
             self._pipeline.fork(chain, step.forks, step)
             return
+        if not step.kind.brings_hidden:
+            self._send_prefix(chain, step)
+            return
         tokens = [part.row.tokens[part.start : part.end] for part in step.parts]
         hidden = self._embed([token for some in tokens for token in some])  # all at once: it is cheaper
         chunks, start = [], 0
@@ -240,17 +234,29 @@ class RowSession:
             chunks=chunks,
             outputs=Outputs.LAST if step.is_answered else Outputs.NONE,
             answered_tokens=len(step.parts) if step.is_answered else 0,
+            is_patient=step.is_patient,
         )
         self._table.sent(step)
         self._pipeline.send(chain, request, step)
 
+    def _send_prefix(self, chain: Chain, step: RowStep) -> None:
+        """Send a KEEP, RECALL or FEED step."""
+        self._table.sent(step)
+        if step.feed is not None:
+            part = step.parts[0]
+            self._pipeline.feed(chain, Feed(part.row.index, part.start, part.end, step.feed.hop), step)
+            return
+        prefixes = self._environment.prefixes
+        assert prefixes is not None, "a table without an index keeps nothing"
+        self._pipeline.prefix(chain, step.kind, named_prefix(step, prefixes.names, chain.hops), step)
+
     def _take(self, chain: Chain) -> None:
-        step, hidden = self._pipeline.take(chain)
+        step, hidden, lacking = self._pipeline.take(chain)
         now = self._network.now()
         self._note_replaced(chain, now - self._last_answer)
         self._last_answer = now
         with self._table_lock:
-            valid = set(self._table.answered(step))
+            valid = set(self._table.answered(step, lacking))
         growing = [(index, part) for index, part in enumerate(step.parts) if part in valid and part.is_last]
         if growing:
             self._grow(hidden[[index for index, _ in growing]], [part for _, part in growing])

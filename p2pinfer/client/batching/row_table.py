@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from p2pinfer.client.batching.row import Part, Row, RowFeed, RowFork, RowRecall, RowStep
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.chain.prefill import (
     FAR_STEP_TOKENS,
@@ -18,6 +18,9 @@ from p2pinfer.client.chain.prefill import (
     PREFILL_STEP_TOKENS,
     common_prefix,
 )
+from p2pinfer.client.prefixes.keeping import Keeping
+from p2pinfer.client.prefixes.prefix_index import SHORTEST, PrefixIndex
+from p2pinfer.client.prefixes.scope import EVERYBODY, Scope
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Fork
 
@@ -36,113 +39,33 @@ _FAR_AHEAD_OF_READERS = 4 * FAR_STEP_TOKENS
 """The same over slow links, where pieces spend their time on the way and not at the hops."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowFork:
-    """A text begins like one of another row, which the servers have or are about to have."""
-
-    source: Row
-    tokens: int
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One row. Only the session's thread changes it."""
-
-    index: int
-    tokens: list[int] = field(default_factory=list)
-    """What it is to hold."""
-
-    sent: int = 0
-    """So many of them were sent."""
-
-    done: int = 0
-    """So many of them every hop has: their steps were answered. Never more than `sent`."""
-
-    job: RowJob | None = None
-    number: int = 0
-    """Counts the row's jobs: an answer to a step of an earlier one says nothing of the next one."""
-
-    used: int = 0
-    """When its last job began, in jobs of the table."""
-
-    fork: RowFork | None = None
-    """What it is to copy before it goes on; None from the answer on."""
-
-    @property
-    def is_ready_to_decode(self) -> bool:
-        """True if the next token is known and was not sent, and all before it was answered."""
-        return self.job is not None and self.job.has_begun and self.sent == self.done == len(self.tokens) - 1
-
-    @property
-    def unsent_prompt(self) -> int:
-        """Tokens of a prompt that have to be sent, or of a text that goes on here."""
-        if self.job is None or self.is_decoding or self.has_to_copy:
-            return 0
-        return len(self.tokens) - self.sent
-
-    @property
-    def has_to_copy(self) -> bool:
-        """True until its fork is sent."""
-        return self.fork is not None and self.sent < self.fork.tokens
-
-    @property
-    def has_reader(self) -> bool:
-        """True if somebody waits for each of its tokens."""
-        return self.job is not None and not self.job.is_background
-
-    @property
-    def is_decoding(self) -> bool:
-        """True while its text grows token by token."""
-        return self.job is not None and self.job.has_begun and self.done >= len(self.tokens) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one step has of one row: its tokens from `start` to `end`."""
-
-    row: Row
-    number: int
-    start: int
-    end: int
-    is_last: bool
-    """The scores after `end` are wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowStep:
-    """The next step."""
-
-    kind: StepKind
-    parts: list[Part]
-    forks: list[Fork] = field(default_factory=list)
-    """The copies of a FORK step, one for each part."""
-
-    @property
-    def prompt_tokens(self) -> int:
-        """How many tokens of prompts it brings."""
-        return sum(part.end - part.start for part in self.parts) if self.kind is StepKind.PREFILL else 0
-
-    @property
-    def is_answered(self) -> bool:
-        """True if hidden states come back, one for each part."""
-        return any(part.is_last for part in self.parts)
-
-
 class RowTable:
     """The rows of a session."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, *, index: PrefixIndex | None = None, reuses: bool = True) -> None:
+        """`index` says what hops have kept, and is told; None: nothing is kept, and nothing recalled.
+
+        Without `reuses` every text is computed from its first token.
+        """
         self.rows = [Row(index) for index in range(rows)]
         self._jobs = 0
+        self._reuses = reuses
+        self._index = index if reuses else None
+        self._keeping = Keeping(PrefixIndex() if index is None else index)
 
     @property
     def active(self) -> list[Row]:
         """Rows in which a text grows."""
         return [row for row in self.rows if row.job is not None]
 
-    def cached(self, tokens: Sequence[int]) -> int:
+    @property
+    def is_keeping(self) -> bool:
+        """True while KEEP steps wait or are under way, which need no text."""
+        return self._keeping.has_work
+
+    def cached(self, tokens: Sequence[int], scope: Scope = EVERYBODY) -> int:
         """How many leading tokens of a text some row has, or is about to have, at most all but the last."""
-        return max(_shared(row, tokens) for row in self.rows)
+        return max(self._shared(row, tokens, scope) for row in self.rows)
 
     def begin(self, job: RowJob) -> Row:
         """Give a job the free row that has most of it; of several with nothing, the one unused longest.
@@ -150,26 +73,30 @@ class RowTable:
         If another row has, or is about to have, much more of it, the row becomes a copy of that first.
         """
         free = [row for row in self.rows if row.job is None]
-        row = max(free, key=lambda row: (_usable(row, job.tokens), -row.used))
-        usable = _usable(row, job.tokens)
+        row = max(free, key=lambda row: (self._usable(row, job), -row.used))
+        usable = self._usable(row, job)
         if not job.has_begun:
             job.cached_tokens = usable
         self._jobs += 1
         row.tokens, row.sent, row.done = list(job.tokens), usable, min(row.done, usable)
         row.job, row.used = job, self._jobs
         row.number += 1
+        row.scope, row.recall, row.is_recalling, row.feed = job.scope, None, False, None
         row.fork = self._fork_for(row)
+        self._plan_recall(row, job)
         return row
 
     def end(self, row: Row) -> None:
         """The row's job is over. What the row holds stays for a text that begins alike."""
-        row.job = row.fork = None
+        job, row.job, row.fork, row.recall = row.job, None, None, None
         row.tokens = row.tokens[: row.sent]
+        if job is not None and (job.gives_way or not job.is_background):  # it may go on
+            self._keep(row, row.done)
 
     def _fork_for(self, row: Row) -> RowFork | None:
         """The copy that saves a row the most. Its source began earlier: no two rows wait for each other."""
         sources = [other for other in self.rows if other.used < row.used]
-        shared = {other.index: _shared(other, row.tokens) for other in sources}
+        shared = {other.index: self._shared(other, row.tokens, row.scope) for other in sources}
         source = max(sources, key=lambda other: shared[other.index], default=None)
         if source is None or shared[source.index] < row.sent + _WORTH_A_COPY:
             return None
@@ -182,8 +109,8 @@ class RowTable:
         tokens of prompts under way. Decoded tokens don't count there: some are always under way, and no
         prompt would ever get between them.
         """
-        if (copies := self._copies()) is not None:
-            return copies
+        if (bare := self._keeps() or self._copies() or self._recalls()) is not None:
+            return bare
         ready = [row for row in self.rows if row.is_ready_to_decode]
         decoding = sum(row.is_decoding for row in self.rows)
         # Rows that are ready wait for others, so that no hop computes them one by one. Where steps are under
@@ -203,6 +130,13 @@ class RowTable:
         parts: list[Part] = []
         for row in sorted(self.rows, key=lambda row: row.used):
             if room and (count := min(room, row.unsent_prompt)):
+                if row.feed is not None:
+                    if parts:
+                        continue  # it gets a step of its own
+                    end = min(row.sent + count, row.feed.tokens)
+                    return RowStep(
+                        StepKind.FEED, [Part(row, row.number, row.sent, end, False)], feed=row.feed
+                    )
                 end = row.sent + count
                 parts.append(Part(row, row.number, row.sent, end, end == len(row.tokens)))
                 room -= count
@@ -210,22 +144,39 @@ class RowTable:
 
     def sent(self, step: RowStep) -> None:
         """A step was sent."""
+        if step.kind is StepKind.KEEP:
+            self._keeping.sent()
         for part in step.parts:
+            if step.kind is StepKind.RECALL:
+                part.row.is_recalling = True  # what the row has then the answer says
+                continue
             part.row.sent = part.end
+            if part.row.feed is not None and part.end == part.row.feed.tokens:
+                part.row.feed = None
             job = part.row.job
             if step.kind is StepKind.FORK and job is not None and not job.has_begun:
                 job.cached_tokens = part.end
 
-    def answered(self, step: RowStep) -> list[Part]:
+    def answered(self, step: RowStep, lacking: int | None = None) -> list[Part]:
         """A step was answered. Returns its parts, less those whose job is over.
 
-        What a job has left in its row is there as well, for a text that begins alike.
+        What a job has left in its row is there as well, for a text that begins alike. `lacking` is the first
+        hop that hasn't kept what a KEEP or RECALL step is about.
         """
+        if step.keep is not None:
+            self._keeping.answered(step.keep, lacking=lacking)
+        if step.recall is not None:
+            self._recalled(step.parts[0], step.recall, lacking)
+            return []
         known = [part for part in step.parts if part.number == part.row.number]
         for part in known:
             part.row.done = part.end
             if step.kind is StepKind.FORK:
                 part.row.fork = None
+                self._keep(part.row, part.end)  # several texts begin like that
+            if 0 < part.row.keep_at <= part.end:
+                self._keep(part.row, part.row.keep_at, is_new=False)
+                part.row.keep_at = 0
         return [part for part in known if part.row.job is not None]
 
     def send_again(self) -> None:
@@ -235,6 +186,7 @@ class RowTable:
             _count_cached(row)
             if row.job is None:
                 row.tokens = row.tokens[: row.done]
+        self._compute_recalled()
 
     def forget(self) -> None:
         """No hop holds anything any more."""
@@ -243,6 +195,7 @@ class RowTable:
             _count_cached(row)
             if row.job is None:
                 row.tokens = []
+        self._compute_recalled()
 
     def _copies(self) -> RowStep | None:
         """The copies whose sources are there by now: what was sent before them counts."""
@@ -266,6 +219,82 @@ class RowTable:
                 sources.add(source.index)
         return RowStep(StepKind.FORK, parts, forks) if parts else None
 
+    def _keeps(self) -> RowStep | None:
+        """A KEEP step comes before all others: its row is then what it was when the step was planned."""
+        keep = self._keeping.next()
+        return None if keep is None else RowStep(StepKind.KEEP, [], keep=keep)
+
+    def _recalls(self) -> RowStep | None:
+        for row in self.rows:
+            if row.recall is not None and not row.is_recalling:
+                part = Part(row, row.number, row.sent, row.recall.tokens, False)
+                return RowStep(StepKind.RECALL, [part], recall=row.recall)
+        return None
+
+    def _keep(self, row: Row, tokens: int, *, is_new: bool = True) -> None:
+        if self._index is not None:
+            self._keeping.keep(row.index, row.tokens[:tokens], row.scope, is_new=is_new)
+
+    def _plan_recall(self, row: Row, job: RowJob) -> None:
+        """Recall what hops have kept, if that is much more than rows of this session give."""
+        row.keep_at = 0
+        if self._index is None:
+            return
+        told = min(job.shared_prefix_tokens, len(row.tokens) - 1)
+        known = self._index.longest(row.scope, row.tokens[:-1])
+        recall = None if known is None else RowRecall(known.tokens, known.length)
+        if told >= SHORTEST:
+            row.keep_at = told
+            if recall is None or recall.tokens < told:  # another process may have had it kept
+                recall = RowRecall(tuple(row.tokens[:told]), told)
+        has = row.sent if row.fork is None else row.fork.tokens
+        if recall is not None and recall.tokens >= has + SHORTEST:
+            row.recall, row.fork = recall, None
+
+    def _recalled(self, part: Part, recall: RowRecall, lacking: int | None) -> None:
+        row, job = part.row, part.row.job
+        if part.number != row.number or job is None:  # the row holds what it held, or what begins like it
+            return
+        row.recall, row.is_recalling = None, False
+        if lacking is None:
+            row.sent = row.done = part.end
+            if not job.has_begun:
+                job.cached_tokens = part.end
+            self._keeping.found(row.scope, recall.named)
+            return
+        self._keep_anew(row, recall)
+        if lacking:
+            row.feed = RowFeed(lacking, part.end)
+        else:
+            row.fork = self._fork_for(row)
+
+    def _keep_anew(self, row: Row, recall: RowRecall) -> None:
+        """Have what some hop lacks kept once more, when it is computed."""
+        row.keep_at = max(row.keep_at, recall.tokens)
+        self._keeping.lost(row.scope, row.tokens[: row.keep_at])
+
+    def _compute_recalled(self) -> None:
+        """Recalls without an answer are given up: what hops have of their rows is no longer known."""
+        self._keeping.forget()
+        for row in self.rows:
+            row.feed = None
+            if row.is_recalling and row.recall is not None:
+                self._keep_anew(row, row.recall)
+                row.recall, row.is_recalling = None, False
+                row.fork = self._fork_for(row)
+
+    def _usable(self, row: Row, job: RowJob) -> int:
+        """Leading tokens of a text that a row was sent; the last is always computed, for its scores."""
+        if not self._reuses or row.scope != job.scope:
+            return 0
+        return min(common_prefix(row.tokens[: row.sent], job.tokens), len(job.tokens) - 1)
+
+    def _shared(self, row: Row, tokens: Sequence[int], scope: Scope) -> int:
+        """Leading tokens of a text that a row has, or is about to have: its own, as far as it is known."""
+        if not self._reuses or row.scope != scope:
+            return 0
+        return min(common_prefix(row.tokens, list(tokens)), len(tokens) - 1)
+
     def held(self) -> list[list[int]]:
         """The tokens of each row that every hop has."""
         return [row.tokens[: row.done] for row in self.rows]
@@ -283,13 +312,3 @@ def _count_cached(row: Row) -> None:
     """Correct what was said of a prompt whose beginning is lost."""
     if row.job is not None and not row.job.has_begun:
         row.job.cached_tokens = min(row.job.cached_tokens, row.sent)
-
-
-def _shared(row: Row, tokens: Sequence[int]) -> int:
-    """Leading tokens of a text that a row has, or is about to have: its own text, as far as it is known."""
-    return min(common_prefix(row.tokens, list(tokens)), len(tokens) - 1)
-
-
-def _usable(row: Row, tokens: Sequence[int]) -> int:
-    """Leading tokens of a text that a row was sent; the last one is always computed, for its scores."""
-    return min(common_prefix(row.tokens[: row.sent], list(tokens)), len(tokens) - 1)

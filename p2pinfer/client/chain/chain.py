@@ -21,6 +21,7 @@ from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.candidate import CLIENT
 from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError
+from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
@@ -29,7 +30,9 @@ from p2pinfer.wire.steps import (
     Result,
     RowChunk,
     max_result_bytes,
+    pack_feed,
     pack_fork,
+    pack_prefix,
     pack_step,
     read_result,
     step_id_of,
@@ -106,14 +109,18 @@ class Chain:
         self._ended = error
         self._waiter.wake()
 
-    def send(self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
+    def send(
+        self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs, *, is_patient: bool = False
+    ) -> int:
         """Begin to send one step to the first hop, and return its id. `receive` sends the rest.
 
-        Raises HopFailedError, RefusedError.
+        A patient step stands back behind others at the hops. Raises HopFailedError, RefusedError.
         """
         self._check()
         self._last_step_id += 1
-        step = pack_step(self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype)
+        step = pack_step(
+            self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype, is_patient=is_patient
+        )
         work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)
@@ -137,6 +144,41 @@ class Chain:
         for hop in self.hops:
             hop.tally.copied_tokens += sum(fork.tokens for fork in forks)
         return self._begin_to_send(pack_fork(self._last_step_id, forks))
+
+    def keep(self, prefix: Prefix) -> int:
+        """Begin to send a step that keeps the beginning of a row at every hop, and return its id.
+
+        `receive` takes the answer, which has 0 tokens, and names the first hop that has no room for it.
+        Raises HopFailedError, RefusedError.
+        """
+        self._check()
+        self._last_step_id += 1
+        return self._begin_to_send(pack_prefix(self._last_step_id, StepKind.KEEP, prefix))
+
+    def recall(self, prefix: Prefix) -> int:
+        """Begin to send a step that makes a row a copy of what is kept, and return its id.
+
+        `receive` takes the answer, which has 0 tokens, and names the first hop that lacks it. Hops that lack
+        it leave the row as it is. So, with an answer and without one, all hops hold what the row and the
+        prefix both begin with. Raises HopFailedError, RefusedError.
+        """
+        self._check()
+        self._last_step_id += 1
+        for hop in self.hops:
+            hop.tally.copied_tokens += prefix.tokens
+        return self._begin_to_send(pack_prefix(self._last_step_id, StepKind.RECALL, prefix))
+
+    def feed(self, feed: Feed) -> int:
+        """Begin to send a step that has tokens computed from the hop `feed.hop` on, and return its id.
+
+        The hops before must hold them. `receive` takes the answer, which has 0 tokens. Raises HopFailedError,
+        RefusedError.
+        """
+        self._check()
+        self._last_step_id += 1
+        for hop in self.hops[feed.hop :]:
+            hop.tally.ask(work_of(StepKind.PREFILL, feed.tokens))
+        return self._begin_to_send(pack_feed(self._last_step_id, feed))
 
     def _begin_to_send(self, step: bytes) -> int:
         assert self.steps_lane is not None

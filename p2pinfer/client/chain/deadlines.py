@@ -48,9 +48,9 @@ class StepTimes:
     def add(self, kind: StepKind, *, tokens: int, seconds: float) -> None:
         """Note how long a step took: from its sending, or from the answer before it if that came later.
 
-        A FORK step says nothing about the others.
+        A step that brings no hidden states says nothing about the others.
         """
-        if kind is StepKind.FORK:
+        if not kind.brings_hidden:
             return
         if kind.is_urgent:
             self._urgent.add(seconds)
@@ -59,7 +59,7 @@ class StepTimes:
 
     def overdue_seconds(self, kind: StepKind, *, tokens: int) -> float:
         """Return how long to wait for the answer to a step before asking the hops about it."""
-        if kind is StepKind.FORK:
+        if not kind.brings_hidden:
             bound = None
         elif kind.is_urgent:
             bound = self._urgent.bound()

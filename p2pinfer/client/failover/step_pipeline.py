@@ -16,6 +16,7 @@ from p2pinfer.client.chain.deadlines import StepTimes
 from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
 from p2pinfer.client.network import Network
 from p2pinfer.model.engine.base import Hidden
+from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Fork, Outputs, RowChunk
 
@@ -30,11 +31,24 @@ class StepRequest:
     chunks: Sequence[RowChunk]
     outputs: Outputs
     answered_tokens: int
+    is_patient: bool = False
+    """Nobody waits for it."""
 
     @property
     def tokens(self) -> int:
         """The tokens of all chunks together."""
         return sum(len(chunk.hidden) for chunk in self.chunks)
+
+
+class Answer(NamedTuple, Generic[T]):
+    """What came of a step."""
+
+    note: T
+    hidden: Hidden
+    """[answered_tokens, hidden_size]"""
+
+    lacking: int | None
+    """The first hop that hasn't kept the prefix of a KEEP or RECALL step."""
 
 
 class _Sent(NamedTuple, Generic[T]):
@@ -70,15 +84,23 @@ class StepPipeline(Generic[T]):
 
     def send(self, chain: Chain, step: StepRequest, note: T) -> None:
         """Send one step behind the others."""
-        self._sent(chain.send(step.kind, step.chunks, step.outputs), step, note)
+        self._sent(chain.send(step.kind, step.chunks, step.outputs, is_patient=step.is_patient), step, note)
 
     def fork(self, chain: Chain, forks: Sequence[Fork], note: T) -> None:
         """Let rows become copies of others, behind the steps that were sent. See `Chain.fork`."""
-        step = StepRequest(kind=StepKind.FORK, chunks=(), outputs=Outputs.NONE, answered_tokens=0)
-        self._sent(chain.fork(forks), step, note)
+        self._sent(chain.fork(forks), _bare(StepKind.FORK), note)
 
-    def take(self, chain: Chain) -> tuple[T, Hidden]:
-        """Wait for the answer to the oldest step: the hidden states [answered_tokens, hidden_size]."""
+    def prefix(self, chain: Chain, kind: StepKind, prefix: Prefix, note: T) -> None:
+        """Have the beginning of a row kept or recalled, behind the steps that were sent."""
+        step_id = chain.keep(prefix) if kind is StepKind.KEEP else chain.recall(prefix)
+        self._sent(step_id, _bare(kind), note)
+
+    def feed(self, chain: Chain, feed: Feed, note: T) -> None:
+        """Have tokens computed by the hops that lack them, behind the steps that were sent."""
+        self._sent(chain.feed(feed), _bare(StepKind.FEED), note)
+
+    def take(self, chain: Chain) -> Answer[T]:
+        """Wait for the answer to the oldest step."""
         step, note, step_id, sent_at = self._under_way[0]
         overdue = self._times.overdue_seconds(step.kind, tokens=step.tokens)
         result = chain.receive(step_id, tokens=step.answered_tokens, overdue_seconds=overdue)
@@ -89,7 +111,7 @@ class StepPipeline(Generic[T]):
         self.tokens_ahead -= step.tokens
         self._unbroken.mender.progressed()
         self._count(chain, result.hop_seconds, step.kind)
-        return note, result.hidden
+        return Answer(note, result.hidden, result.lacking)
 
     def forget(self) -> None:
         """Expect no answer any more."""
@@ -107,3 +129,8 @@ class StepPipeline(Generic[T]):
             slow = slow or hop.pace.slow_seconds is not None
         if slow:
             self._network.call_soon(self._unbroken.handover.look_at_pace)
+
+
+def _bare(kind: StepKind) -> StepRequest:
+    """A step without hidden states, whose answer has none either."""
+    return StepRequest(kind=kind, chunks=(), outputs=Outputs.NONE, answered_tokens=0)

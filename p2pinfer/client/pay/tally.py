@@ -13,7 +13,7 @@ class Tally:
 
     asked: Work = field(default_factory=Work)  # of the steps that were sent into the chain
     history_tokens: int = 0  # replayed to the hop, or about to be
-    copied_tokens: int = 0  # that rows got by FORK steps: no work, but they lengthen the hop's own history
+    copied_tokens: int = 0  # by FORK and RECALL steps: no work, but they lengthen the hop's history
     signed: Work = field(default_factory=Work)  # in the newest receipt that the hop has taken
     sequence: int = 0
 

@@ -54,6 +54,15 @@ class TextRequest:
 
     `TextModel.background_room` says how many are wanted."""
 
+    cache_scope: str = ""
+    """The answer begins with what requests of the same scope have had computed, with nothing of others."""
+
+    cache_salt: str | None = None
+    """In place of a scope: shared with every client that gives the same salt, at the servers too."""
+
+    shared_prefix_tokens: int = 0
+    """So many leading tokens other requests have too. Servers may have kept them for an earlier process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextEnd:

@@ -17,6 +17,7 @@ from p2pinfer.client.batching.background_room import BackgroundRoom
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.prefixes.scope import Scope
 from p2pinfer.client.remote_model import RemoteModel
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.texts.embedder import Embedder
@@ -167,6 +168,12 @@ class TextModel:
             on_news=news.set,
             most_new_tokens=request.max_tokens,
             is_background=request.is_background,
+            scope=(
+                Scope(request.cache_scope)
+                if request.cache_salt is None
+                else Scope(request.cache_salt, is_shared=True)
+            ),
+            shared_prefix_tokens=request.shared_prefix_tokens,
         )
         self._pool.submit(job)
         return Text(self._pool, job, growing, news)

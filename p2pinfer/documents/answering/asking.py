@@ -22,11 +22,19 @@ class Asker:
 
     models: Models
     most_tokens: int | None = None
+    cache_scope: str = ""
+    """As in TextRequest."""
 
     async def ask(self, url: str, body: dict[str, Any]) -> Answer:
         """An answer as a whole. Raises ApiError, and what the core raises."""
         request = read_request(url, body)
-        return await answered(self.models, request, most_tokens=self.most_tokens, is_background=True)
+        return await answered(
+            self.models,
+            request,
+            most_tokens=self.most_tokens,
+            is_background=True,
+            cache_scope=self.cache_scope,
+        )
 
     async def prompt_tokens(self, url: str, body: dict[str, Any]) -> int:
         """How many tokens the prompt of a request for one text has; FAR_TOO_MANY if it has far too many.

@@ -142,13 +142,16 @@ class JobStore:
         owner: str | None = None,
         limit: int = 20,
         after: str | None = None,
-        states: Collection[JobState] = tuple(JobState),
+        states: Collection[JobState] | None = None,
     ) -> list[Job]:
-        """The newest jobs first: those of an owner (None: of all), in some states, older than job `after`.
+        """The newest jobs first: those of an owner, in some states, older than job `after`; None: all.
 
         Raises JobError if there is no job `after`.
         """
-        conditions, values = [f"state IN ({', '.join('?' * len(states))})"], list[object](states)
+        conditions, values = ["true"], list[object]()
+        if states is not None:
+            conditions.append(f"state IN ({', '.join('?' * len(states))})")
+            values.extend(states)
         if owner is not None:
             conditions.append("owner = ?")
             values.append(to_json(owner))
@@ -313,18 +316,16 @@ class JobStore:
             self._clear(one)
 
     def _clear(self, serial: int) -> None:
-        for table, key in (
-            *(("waiting", "number"), ("parts", "rowid"), ("outputs", "kind")),
-            *(("outcomes", "place"), ("documents", "id")),
+        for table, row in (
+            *(("waiting", "(job, number)"), ("outputs", "(job, kind)")),
+            *(("parts", "rowid"), ("outcomes", "rowid"), ("documents", "rowid")),
         ):
+            piece = f"SELECT {row.strip('()')} FROM {table} WHERE job = ? LIMIT {_ROWS_AT_ONCE}"
             deleted = _ROWS_AT_ONCE
             while deleted == _ROWS_AT_ONCE:
                 with self.tables.transaction() as connection:
-                    deleted = connection.execute(
-                        f"DELETE FROM {table} WHERE job = ? AND {key} IN "
-                        f"(SELECT {key} FROM {table} WHERE job = ? LIMIT {_ROWS_AT_ONCE})",
-                        (serial, serial),
-                    ).rowcount
+                    query = f"DELETE FROM {table} WHERE {row} IN ({piece})"
+                    deleted = connection.execute(query, (serial,)).rowcount
                 if deleted == _ROWS_AT_ONCE:
                     time.sleep(_PAUSE_SECONDS)
         with self.tables.transaction() as connection:

@@ -7,6 +7,7 @@ that somebody has changed, or removed, is written anew: the store has all outcom
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -111,10 +112,11 @@ class OutputFile:
             note_written(self._store.tables, self._job_id, self._content, self._written)
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise JobError(f"{self._shown} is being written by another job") from error
+        with contextlib.suppress(OSError):  # some network disks have no locks, and this one is only a help
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise JobError(f"{self._shown} is being written by another job") from error
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             raise JobError(
                 f"{self._shown} isn't a file, and a job writes only files: it has to read them too"

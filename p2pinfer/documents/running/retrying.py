@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from p2pinfer.backoff import Backoff, Chance, jittered
+from p2pinfer.backoff import Chance, jittered
+from p2pinfer.documents.running.pace import Pace
 from p2pinfer.errors import (
     GrammarError,
     HopFailedError,
@@ -42,9 +43,11 @@ class Verdict:
     is_final: bool = False
     """It keeps its error, and isn't tried again."""
     counts: bool = False
-    """This was one of its attempts. Otherwise the swarm is away, and all documents wait for it."""
+    """This was one of its attempts. Otherwise the swarm may be the cause, and the job says so."""
+    holds_all: bool = False
+    """The swarm is away: no other document is begun, but for one at a time that shows whether it is back."""
     pause_seconds: float = 0.0
-    """After which it is tried again, if it counts."""
+    """After which this document is tried again."""
 
 
 def trouble_of(error: Exception) -> Trouble:
@@ -75,26 +78,30 @@ def verdict_on(
     error: Exception,
     *,
     attempts: int,
+    tries: int,
     has_answered_since: bool,
     is_without_others: bool,
-    pauses: Backoff,
+    pace: Pace,
     chance: Chance = random.random,
 ) -> Verdict:
     """What happens to a document that has failed with `error`, after so many attempts that counted.
 
+    `tries` are all of this run, that don't count as well; pauses grow with them.
     `has_answered_since`: the swarm has answered another document since this attempt began: it is there.
     `is_without_others`: all that are left have failed, so that no other one can show whether it is there.
     """
     trouble = trouble_of(error)
     if trouble is Trouble.IN_DOCUMENT:
         return Verdict(is_final=True)
-    if not has_answered_since and (
-        trouble is Trouble.IN_SWARM or (trouble is Trouble.IN_SWARM_OR_DOCUMENT and not is_without_others)
-    ):
-        return Verdict()
+    if not has_answered_since and trouble is Trouble.IN_SWARM:
+        return Verdict(holds_all=True)
+    is_doubtful = not has_answered_since and trouble is Trouble.IN_SWARM_OR_DOCUMENT
+    pauses = pace.doubtful if is_doubtful and is_without_others else pace.document
+    pause = max(jittered(pauses.longest_seconds(tries + 1), chance), _asked_seconds(error))
+    if is_doubtful and not is_without_others:
+        return Verdict(pause_seconds=pause)
     if attempts + 1 >= MOST_ATTEMPTS:
         return Verdict(is_final=True)
-    pause = max(jittered(pauses.longest_seconds(attempts + 1), chance), _asked_seconds(error))
     return Verdict(counts=True, pause_seconds=pause)
 
 

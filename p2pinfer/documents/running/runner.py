@@ -155,6 +155,7 @@ class _Run:
         self._wait = SwarmWait(pace.swarm)
         self._meter = Meter()
         self._under_way = 0
+        self._first_tries = 0  # of those under way
         self._answered = 0  # in this run
         self._outcomes: list[Outcome] = []  # not yet in the store
         self._attempts: dict[int, str] = {}
@@ -224,15 +225,18 @@ class _Run:
 
     def _begin(self, documents: Nursery) -> None:
         now = time.monotonic()
-        todo = self._todo.take(now, fresh_first=bool(self._wait.reason))
+        todo = self._todo.take(now, fresh_first=self._wait.is_on)
         todo.began_at = now
         if todo.answers_before is None:
             todo.answers_before = self._answered
         self._wait.began(todo.document.number)
         self._under_way += 1
-        documents.start(self._answer(todo))
+        is_first_try = todo.tries == 0
+        self._first_tries += is_first_try
+        answering = documents.start(self._answer(todo, is_first_try=is_first_try))
+        answering.add_done_callback(self._leave_room)  # also if it is cancelled before it has begun
 
-    async def _answer(self, todo: Todo) -> None:
+    async def _answer(self, todo: Todo, *, is_first_try: bool) -> None:
         number = todo.document.number
         try:
             outcome = await self._answers.answer(todo.document, self._parts_of(todo))
@@ -251,12 +255,16 @@ class _Run:
             if outcome.is_answer:
                 self._answered += 1
                 self._wait.answered()
+                self._todo.trust()
             self._has_ended(replace(outcome, number=number))
         finally:
             self._under_way -= 1
+            self._first_tries -= is_first_try
             self._wait.ended(number)
-            self._room.release()
             self._news.set()
+
+    def _leave_room(self, answering: asyncio.Task[None]) -> None:
+        self._room.release()
 
     def _parts_of(self, todo: Todo) -> DocumentParts:
         async def keep(part: str, text: str, spent: Spent) -> None:
@@ -267,12 +275,14 @@ class _Run:
         return DocumentParts(todo.parts, keep)
 
     def _has_failed(self, todo: Todo, error: Exception) -> None:
+        others_that_never_failed = self._first_tries - (todo.tries == 0)
         verdict = verdict_on(
             error,
             attempts=todo.attempts,
+            tries=todo.tries,
             has_answered_since=self._answered > (todo.answers_before or 0),
-            is_without_others=not self._todo.has_fresh and self._under_way == 1,
-            pauses=self._pace.document,
+            is_without_others=not self._todo.has_fresh and others_that_never_failed == 0,
+            pace=self._pace,
         )
         now = time.monotonic()
         if not is_expected(error) and self._tracebacks < _MOST_TRACEBACKS:
@@ -280,18 +290,25 @@ class _Run:
             logger.error("document %d of job %s failed", todo.document.number, self._job_id, exc_info=error)
         if verdict.is_final:
             self._has_ended(error_outcome(todo.document.number, error))
-        elif verdict.counts:
+            return
+        reason = printable(str(error))
+        if verdict.counts:
             todo.attempts += 1
             todo.answers_before = self._answered
-            self._attempts[todo.document.number] = printable(str(error))
-            self._todo.add_again(todo, now + verdict.pause_seconds)
-        else:
-            reason = printable(str(error))
-            if not self._wait.reason and now >= self._quiet_until:
-                self._quiet_until = now + _QUIET_SECONDS
-                logger.warning("job %s waits for the swarm: %s", self._job_id, reason)
+            self._attempts[todo.document.number] = reason
+        elif verdict.holds_all:
+            self._warn(reason, now)
             self._wait.failed(reason, began_at=todo.began_at, now=now)
-            self._todo.add_again(todo, now)
+        else:
+            self._warn(reason, now)
+            self._wait.note(reason)
+        todo.tries += 1
+        self._todo.add_again(todo, now + verdict.pause_seconds, is_doubtful=not verdict.counts)
+
+    def _warn(self, reason: str, now: float) -> None:
+        if not self._wait.reason and now >= self._quiet_until:
+            self._quiet_until = now + _QUIET_SECONDS
+            logger.warning("job %s waits for the swarm: %s", self._job_id, reason)
 
     def _has_ended(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)

@@ -17,7 +17,7 @@ _MOST_AGAIN = 1_000
 """So many lie in memory to be tried again; beyond that no other is begun."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Todo:
     """A document that waits for its answer."""
 
@@ -25,6 +25,9 @@ class Todo:
     parts: dict[str, str]
     """Pieces of its answer that were kept."""
     attempts: int = field(init=False)
+    """That counted, in all runs."""
+    tries: int = 0
+    """In this run."""
     began_at: float = 0.0
     answers_before: int | None = None
     """How many others had been answered in this run when its present attempt began; None: it did not.
@@ -34,6 +37,9 @@ class Todo:
 
     def __post_init__(self) -> None:
         self.attempts = self.document.attempts
+
+
+_Later = tuple[float, int, Todo]  # when, order of coming
 
 
 def read_page(store: JobStore, job_id: str, after: int) -> list[Todo]:
@@ -48,33 +54,36 @@ def read_page(store: JobStore, job_id: str, after: int) -> list[Todo]:
 
 
 class TodoList:
-    """Fresh documents in order, and those to be tried again when their time has come. In memory."""
+    """Fresh documents in order, and those to be tried again when their time has come. In memory.
+
+    Those that failed while nothing was answered come after fresh ones, which may be answered. As soon as one
+    is, they come first, as all that are tried again.
+    """
 
     def __init__(self) -> None:
         self._fresh: deque[Todo] = deque()
-        self._again: list[tuple[float, int, Todo]] = []
+        self._again: list[_Later] = []
+        self._doubtful: list[_Later] = []
         self._order = itertools.count()
         self._has_all = False
         self.last_number = -1
         """Of the documents that were read."""
 
-    def __len__(self) -> int:
-        return len(self._fresh) + len(self._again)
-
     @property
     def is_empty(self) -> bool:
         """True if nothing is left here or in the store."""
-        return self._has_all and not self
+        return self._has_all and not self._fresh and not self._again and not self._doubtful
 
     @property
     def has_fresh(self) -> bool:
-        """True if some were never tried in this run."""
-        return bool(self._fresh) or not self._has_all
+        """True if some that were never tried in this run can be begun."""
+        return bool(self._fresh) or self.wants_page
 
     @property
     def wants_page(self) -> bool:
         """True if the next documents are to be read."""
-        return not self._has_all and not self._fresh and len(self._again) < _MOST_AGAIN
+        is_full = len(self._again) + len(self._doubtful) >= _MOST_AGAIN
+        return not self._has_all and not self._fresh and not is_full
 
     def add_page(self, page: Sequence[Todo]) -> None:
         """Add documents that were read; none: there are no more."""
@@ -84,19 +93,29 @@ class TodoList:
         else:
             self._has_all = True
 
-    def add_again(self, todo: Todo, at: float) -> None:
+    def add_again(self, todo: Todo, at: float, *, is_doubtful: bool) -> None:
         """Try a document again at some time."""
-        heapq.heappush(self._again, (at, next(self._order), todo))
+        heapq.heappush(self._doubtful if is_doubtful else self._again, (at, next(self._order), todo))
+
+    def trust(self) -> None:
+        """A document was answered."""
+        for later in self._doubtful:
+            heapq.heappush(self._again, later)
+        self._doubtful.clear()
 
     def seconds_left(self, now: float) -> float:
         """Until there is one to begin: 0: now; infinite: there is none."""
         if self._fresh:
             return 0.0
-        return max(0.0, self._again[0][0] - now) if self._again else math.inf
+        times = [heap[0][0] for heap in (self._again, self._doubtful) if heap]
+        return max(0.0, min(times) - now) if times else math.inf
 
     def take(self, now: float, *, fresh_first: bool) -> Todo:
-        """The next one; there has to be one. Those to be tried again come first, unless `fresh_first`."""
-        is_due = bool(self._again) and self._again[0][0] <= now
-        if self._fresh and (fresh_first or not is_due):
+        """The next one; there has to be one."""
+        if self._fresh and (fresh_first or not _is_due(self._again, now)):
             return self._fresh.popleft()
-        return heapq.heappop(self._again)[2]
+        return heapq.heappop(self._again if _is_due(self._again, now) else self._doubtful)[2]
+
+
+def _is_due(heap: Sequence[_Later], now: float) -> bool:
+    return bool(heap) and heap[0][0] <= now

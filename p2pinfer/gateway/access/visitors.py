@@ -22,6 +22,11 @@ def owner_of(key: Key | None) -> str:
     return ANYBODY if key is None else key.id
 
 
+def cache_scope_of(owner: str) -> str:
+    """What the texts of an owner's batches share: what those of his requests do. Without keys all share."""
+    return "" if owner == ANYBODY else owner
+
+
 class Visitors:
     """The requests that are being answered. For the event loop."""
 

@@ -13,6 +13,7 @@ from p2pinfer.documents.files.file_store import FileGoneError
 from p2pinfer.documents.jobs.claims import Claim
 from p2pinfer.documents.jobs.job import Job, JobState, Spent
 from p2pinfer.documents.running.runner import run_job
+from p2pinfer.gateway.access.visitors import cache_scope_of
 from p2pinfer.gateway.batches.allowances import AllowedRoom
 from p2pinfer.gateway.batches.answers import CheckedLines, CountedAnswers
 from p2pinfer.gateway.batches.checking import documents_of, problems_of
@@ -73,7 +74,7 @@ async def run_batch(tools: BatchTools, job: Job, claim: Claim) -> Job:
         jobs,
         job.id,
         CountedAnswers(
-            lines=LineAnswers(Asker(tools.models, tools.most_tokens)),
+            lines=LineAnswers(Asker(tools.models, tools.most_tokens, cache_scope=cache_scope_of(job.owner))),
             model=model_name(job),
             count=partial(tools.count, job.owner),
         ),

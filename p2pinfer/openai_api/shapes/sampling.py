@@ -13,6 +13,7 @@ MOST_STOPS = 16
 MOST_STOP_CHARACTERS = 512
 MOST_CHOICES = 128
 MOST_BIASES = 4_096
+MOST_SALT_CHARACTERS = 256
 
 NO_EFFECT = frozenset(
     {
@@ -88,6 +89,9 @@ class SamplingFields(Shape):
 
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     """The same seed gives the same answer. Without one, each answer is drawn anew."""
+
+    cache_salt: Annotated[str, Field(min_length=1, max_length=MOST_SALT_CHARACTERS)] | None = None
+    """Share what servers keep of the prompt with everybody who sends the same salt. Not in OpenAI's API."""
 
 
 class TextFields(SamplingFields):

@@ -53,6 +53,7 @@ def text_requests(prompts: Sequence[Sequence[int]], n: int, manner: Manner) -> t
             stop=tuple(manner.stop),
             show_special=manner.show_special,
             constraint=manner.constraint,
+            cache_salt=manner.fields.cache_salt,
         )
         for place, prompt in enumerate(prompts)
         for choice in range(n)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
+from p2pinfer.server.compute.budget import PAGE_TOKENS
 from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.copies import Copies
 from p2pinfer.server.compute.rates import ChunkSize, Rates
@@ -22,9 +23,10 @@ from p2pinfer.server.compute.schedule import (
     prefill_budget,
 )
 from p2pinfer.server.compute.speed import Speed
+from p2pinfer.server.prefixes.prefix_store import PrefixStore
 from p2pinfer.types import LayerSeconds
 from p2pinfer.wire.step_kind import StepKind
-from p2pinfer.wire.steps import all_tokens
+from p2pinfer.wire.tensors import all_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class QueuedStep:
     kind: StepKind
     rows: Sequence[RowInput]
     report: Callable[[Computed | Exception], None]
+    is_patient: bool = False
+    """Nobody waits for it: it stands back behind the client's other steps, and behind whoever decodes."""
     arrived: float = field(default_factory=time.perf_counter)
     tokens: int = field(init=False)
     done_tokens: int = 0
@@ -70,10 +74,16 @@ class QueuedStep:
         return Demand(
             client=self.client,
             tokens=self.tokens - self.done_tokens,
-            urgent=self.kind.is_urgent,
+            urgent=self.is_urgent,
             layers=layers,
             token_seconds=layers * prefill.after(self.context),
+            patient=self.is_patient,
         )
+
+    @property
+    def is_urgent(self) -> bool:
+        """True if a reader waits for each of its tokens."""
+        return self.kind.is_urgent and not self.is_patient
 
     @property
     def context(self) -> int:
@@ -124,7 +134,9 @@ class Batcher:
         self.duty = 1.0  # the fraction of time that batches may take
         self.rates = Rates(speed, time.time())
         self.copies = Copies(engine.cache_bytes_per_token / len(engine.span))
-        """FORK steps, which run beside batches."""
+        """FORK steps and the like, which run beside batches."""
+        self.prefixes = PrefixStore(engine.new_cache, page_tokens=PAGE_TOKENS)
+        """What sessions have left here for later ones."""
 
     @property
     def depth(self) -> int:
@@ -144,7 +156,7 @@ class Batcher:
             cache.release()
 
     def run(self) -> None:
-        """Copy a piece of a FORK step, run one batch, and report the steps that are done or have failed."""
+        """Copy a piece of a row, run one batch, and report the steps that are done or have failed."""
         self.copies.run_piece()
         if not self._backlog:
             return
@@ -167,7 +179,7 @@ class Batcher:
     def _choose(self) -> list[tuple[QueuedStep, int]]:
         """Return the next batch: steps, and how many tokens of each."""
         now = time.perf_counter()
-        if any(work.kind.is_urgent for work in self._backlog):
+        if any(work.is_urgent for work in self._backlog):
             self._last_decode = now
         budget = prefill_budget(decoding=now - self._last_decode < _DECODING_SECONDS, duty=self.duty)
         demands = [work.demand(self.rates.prefill) for work in self._backlog]

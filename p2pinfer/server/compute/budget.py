@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PAGE_TOKENS = 16
+"""Caches take memory in pages of this many tokens, and what is leased or kept is counted in them."""
+
 MAX_CACHE_TOKENS = 65_536
 MIN_CACHE_TOKENS = 256
 _WEIGHTS_SHARE = 0.5

@@ -1,4 +1,6 @@
-"""Rows that become copies of other rows: memory that is copied between batches, a piece at a time.
+"""Rows that become copies of other rows or of prefixes, and prefixes that become copies of rows.
+
+Their memory is copied between batches, a piece at a time.
 
 A copy needs no engine, but it takes the time of the computing thread: 4,096 tokens of a model of 8 billion
 parameters are 1 GiB. So a piece of bounded size is copied before each batch, and the sessions that decode
@@ -34,10 +36,16 @@ class RowCopy:
 
 @dataclass(slots=True, eq=False)
 class QueuedCopies:
-    """One FORK step of a session. `report` is called once, without outputs or with what was raised."""
+    """A FORK, KEEP, RECALL or FEED step of a session. One with nothing to copy waits for its turn as well.
+
+    `report` is called once, without outputs or with what was raised.
+    """
 
     copies: Sequence[RowCopy]
     report: Callable[[Computed | Exception], None]
+    of: SequenceCache | None = None
+    """One of the session's caches; None: the target of the first copy."""
+
     arrived: float = field(default_factory=time.perf_counter)
     compute_seconds: float = 0.0
     _begun: bool = False
@@ -45,6 +53,11 @@ class QueuedCopies:
 
     def __post_init__(self) -> None:
         self._left = deque(self.copies)
+
+    @property
+    def session_cache(self) -> SequenceCache:
+        """One of its session's caches."""
+        return self.copies[0].target if self.of is None else self.of
 
     def copy_piece(self, piece_tokens: int) -> bool:
         """Copy the next tokens, at most `piece_tokens` of all rows together. True: nothing is left."""
@@ -69,7 +82,7 @@ class QueuedCopies:
 
 
 class Copies:
-    """The FORK steps that wait, the one that is under way first."""
+    """The steps that wait, the one that is under way first."""
 
     def __init__(self, bytes_per_layer_token: float) -> None:
         """`bytes_per_layer_token`: the memory of one token's keys and values in one layer."""
@@ -85,7 +98,7 @@ class Copies:
 
     def drop(self, freed: set[int]) -> None:
         """Forget the steps of the session whose caches have these ids, without a report."""
-        self._waiting = deque(work for work in self._waiting if id(work.copies[0].target) not in freed)
+        self._waiting = deque(work for work in self._waiting if id(work.session_cache) not in freed)
 
     def run_piece(self) -> None:
         """Copy one piece of the first step, and report the step if nothing of it is left."""
@@ -108,5 +121,5 @@ class Copies:
         work.report(outcome)
 
     def _piece_tokens(self, work: QueuedCopies) -> int:
-        token_bytes = self._bytes_per_layer_token * len(work.copies[0].target.layers)
+        token_bytes = self._bytes_per_layer_token * len(work.session_cache.layers)
         return max(1, int(PIECE_BYTES / max(1.0, token_bytes)))

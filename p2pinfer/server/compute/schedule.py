@@ -5,7 +5,8 @@ than one. Prefill fills a budget beside them, in slices of the steps it comes fr
 other sessions' next tokens by no more than the budget takes. Where not everything fits, the client that was
 served least goes first (start-time fair queueing, Goyal et al. 1996, by client and in tokens times layers):
 ten sessions of one client share what one session of another client gets, and a token through three layers
-counts a third of one through nine.
+counts a third of one through nine. Patient steps, for which nobody waits, count as prefill even if they
+decode; of one client's steps they go last.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Demand:
     urgent: bool
     layers: int  # that each of the tokens runs through
     token_seconds: float  # what one of them takes in a prefill, in all of its layers; above 0
+    patient: bool = False  # nobody waits for it; never `urgent`
 
     @property
     def work(self) -> int:
@@ -103,10 +105,13 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBud
 
 
 def _fair_order(demands: Sequence[Demand], shares: FairShares) -> list[int]:
-    """Return urgent steps first, then the clients that had least, counting the steps before in this order."""
+    """Return urgent steps first, then the clients that had least, counting the steps before in this order.
+
+    Of one client's steps, those that aren't patient come before the others.
+    """
     promised: dict[bytes, float] = {}
     keys = []
-    for index, demand in enumerate(demands):
+    for index, demand in sorted(enumerate(demands), key=lambda one: one[1].patient):
         before = promised.get(demand.client, shares.served(demand.client))
         promised[demand.client] = before + demand.work
         keys.append((not demand.urgent, before, index))

@@ -90,6 +90,7 @@ class SpanService:
         )
         self._batcher = Batcher(span.engine, span.speed)
         self._runner = SessionRunner(self._batcher, asyncio.get_running_loop())
+        self._sessions.leave_rest_to(self._runner.limit_prefixes)
         self._idle = IdleMeasurement(self._sessions, self._runner, self._batcher, span.engine)
         us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
         self._neighbours = Neighbours(us, roster, partial(dial, swarm))
@@ -121,6 +122,7 @@ class SpanService:
                         self._neighbours.measure_forever(),
                         self._idle.measure_forever(),
                         self._sessions.expire_forever(),
+                        self._runner.expire_prefixes_forever(),
                         self._runner.wait_failed(),
                     )
                     await self._leave(describe())

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from p2pinfer.model.engine.base import SequenceCache
+from p2pinfer.server.compute.budget import PAGE_TOKENS
 from p2pinfer.server.sessions.accounts import Account
 from p2pinfer.server.sessions.outbox import Outbox
 from p2pinfer.server.streams.progress import Progress
@@ -18,9 +19,6 @@ from p2pinfer.types import SessionId, Span
 from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Refused
 from p2pinfer.wire.steps import Contract
-
-PAGE_TOKENS = 16
-"""Caches take memory in pages of this many tokens, and leases are counted in the same pages."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

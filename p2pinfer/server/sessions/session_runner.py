@@ -27,6 +27,8 @@ _STRANGER_SECONDS = 60.0
 """A lane that says no hello within this time is closed."""
 
 
+_EXPIRE_SECONDS = 60.0
+
 _OURSELVES = b""
 """The client of steps that belong to no session."""
 
@@ -55,7 +57,18 @@ class SessionRunner:
             self._running
         ):  # whoever runs them comes to their ends too late for the thread
             self._close(session_id)
+        self._thread.call(self._batcher.prefixes.clear)
         self._thread.__exit__(*exception)
+
+    def limit_prefixes(self, layer_tokens: int) -> None:
+        """Let prefixes that are kept take no more than this, from before the next step on."""
+        self._thread.call(self._batcher.prefixes.set_limit, layer_tokens)
+
+    async def expire_prefixes_forever(self) -> None:
+        """Drop prefixes that nobody has recalled for long."""
+        while True:
+            await asyncio.sleep(_EXPIRE_SECONDS)
+            self._thread.call(self._batcher.prefixes.expire)
 
     async def wait_failed(self) -> NoReturn:
         """Wait for as long as the thread works. Raises EngineError when it has failed."""

@@ -7,7 +7,7 @@ import hmac
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -56,6 +56,7 @@ class SessionTable:
         self.cache_tokens = cache_tokens
         self.idle_seconds = idle_seconds
         self.accounts = accounts
+        self._tell_rest: Callable[[int], None] = lambda layer_tokens: None
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -70,6 +71,14 @@ class SessionTable:
         """Tokens through the whole span that no session has leased."""
         num_layers = len(self._engine.span)
         return (self.cache_tokens * num_layers - self._leased_layer_tokens) // num_layers
+
+    def leave_rest_to(self, tell_rest: Callable[[int], None]) -> None:
+        """Tell how many layer-tokens no session has leased, now and whenever that changes.
+
+        When a session leases some it is told before the session's caches are used.
+        """
+        self._tell_rest = tell_rest
+        self._lease(0)
 
     @property
     def max_step_tokens(self) -> int:
@@ -99,11 +108,11 @@ class SessionTable:
     def reserved(self, tokens: int) -> Iterator[None]:
         """Keep room for so many tokens through the whole span that belong to no session."""
         layer_tokens = tokens * len(self._engine.span)
-        self._leased_layer_tokens += layer_tokens
+        self._lease(layer_tokens)
         try:
             yield
         finally:
-            self._leased_layer_tokens -= layer_tokens
+            self._lease(-layer_tokens)
 
     def find_for(self, ref: pb.SessionRef) -> Lease:
         """The session that a client names. Raises Refused if there is none, or if the key is wrong."""
@@ -167,8 +176,13 @@ class SessionTable:
         self._emptied.clear()
         self._clients[client] += 1
         self._client_layer_tokens[client] += lease.layer_tokens
-        self._leased_layer_tokens += lease.layer_tokens
+        self._lease(lease.layer_tokens)
         return lease
+
+    def _lease(self, layer_tokens: int) -> None:
+        """Lease more, or less if it is negative."""
+        self._leased_layer_tokens += layer_tokens
+        self._tell_rest(self.cache_tokens * len(self._engine.span) - self._leased_layer_tokens)
 
     def _end(self, lease: Lease, seconds: float) -> None:
         lease.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
@@ -176,7 +190,7 @@ class SessionTable:
         self.accounts.close(lease.account)
         if not self._leases:
             self._emptied.set()
-        self._leased_layer_tokens -= lease.layer_tokens
+        self._lease(-lease.layer_tokens)
         self._clients[lease.client] -= 1
         self._client_layer_tokens[lease.client] -= lease.layer_tokens
         if not self._clients[lease.client]:

@@ -9,13 +9,17 @@ import numpy as np
 
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.server.streams.sent_outputs import SentOutputs
+from p2pinfer.wire.prefix_steps import Feed
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Contract,
     Outputs,
     RowChunk,
     Step,
+    hops_of,
+    pack_feed,
     pack_fork,
+    pack_prefix,
     pack_result,
     pack_step,
     select_outputs,
@@ -37,7 +41,11 @@ class ResultPacker:
         if step.kind is StepKind.HISTORY:
             return None
         answer = select_outputs(outputs, step.outputs) if outputs else self._nothing
-        return pack_result(step.step_id, answer, self._dtype, times)
+        return pack_result(step.step_id, answer, self._dtype, times, step.lacking)
+
+    def outputs_of(self, row: int, tokens: int) -> Hidden | None:
+        """What is kept of a row's first tokens: nothing, because no hop follows."""
+        return None
 
     def forget(self) -> None:
         """Nothing is kept here that would have to be freed."""
@@ -67,6 +75,12 @@ class StepPacker:
         if step.kind is StepKind.FORK:
             self.sent_outputs.fork(step.forks)
             return pack_fork(step.step_id, step.forks, times)
+        if step.prefix is not None:
+            if outputs:  # of a row that was recalled
+                self.sent_outputs.replace(step.prefix.row, outputs[0])
+            return pack_prefix(step.step_id, step.kind, step.prefix, times, step.lacking)
+        if step.feed is not None:
+            return self._pack_feed(step.step_id, step.feed, times)
         chunks = [
             RowChunk(chunk.row, chunk.position, output)
             for chunk, output in zip(step.chunks, outputs, strict=True)
@@ -74,7 +88,27 @@ class StepPacker:
         self.sent_outputs.record(chunks)
         if step.kind is StepKind.HISTORY and not self._pass_history_on:
             return None
-        return pack_step(step.step_id, step.kind, chunks, step.outputs, self._dtype, times)
+        return pack_step(
+            step.step_id,
+            step.kind,
+            chunks,
+            step.outputs,
+            self._dtype,
+            times,
+            is_patient=step.is_patient,
+        )
+
+    def outputs_of(self, row: int, tokens: int) -> Hidden | None:
+        """A copy of the outputs of a row's first tokens, [tokens, hidden_size]."""
+        return self.sent_outputs.rows()[row][:tokens].copy()
+
+    def _pack_feed(self, step_id: int, feed: Feed, times: bytes) -> bytes:
+        """The step that feeds the next hop if that is the one that lacks the tokens; else the step itself."""
+        if feed.hop > hops_of(times):
+            return pack_feed(step_id, feed, times)
+        outputs = self.sent_outputs.rows()[feed.row][feed.start : feed.end]
+        chunks = [RowChunk(feed.row, feed.start, outputs)]
+        return pack_step(step_id, StepKind.PREFILL, chunks, Outputs.NONE, self._dtype, times)
 
     def begin_replay(self, held: Sequence[int]) -> None:
         """Let `next_piece` begin behind the `held` tokens of each row (none given: at the first of each)."""

@@ -45,9 +45,12 @@ class SentOutputs:
     def fork(self, forks: Sequence[Fork]) -> None:
         """Copy the first outputs of rows into other rows, which are replayed anew."""
         for fork in forks:
-            shared = self._buffers[fork.source][: fork.tokens]
-            self.lengths[fork.row] = 0  # nothing of it has to be kept when the buffer grows
-            self.record([RowChunk(fork.row, 0, shared)])
+            self.replace(fork.row, self._buffers[fork.source][: fork.tokens])
+
+    def replace(self, row: int, outputs: NDArray[np.float32]) -> None:
+        """Copy outputs [tokens, hidden_size] into a row, which is replayed anew."""
+        self.lengths[row] = 0  # nothing of it has to be kept when the buffer grows
+        self.record([RowChunk(row, 0, outputs)])
 
     def rows(self) -> list[NDArray[np.float32]]:
         """The outputs of each row, [tokens, hidden_size]: views, good until the next `record`."""

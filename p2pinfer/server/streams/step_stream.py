@@ -15,6 +15,7 @@ A session has one step here at a time. Its state says what that step waits for:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from hmac import compare_digest
 from typing import Generic
@@ -154,12 +155,15 @@ class StepStream(Generic[LaneT]):
         """
         contract = self._contract
         try:
-            return read_step(frame, contract, self.lengths)
+            step = read_step(frame, contract, self.lengths)
         except ProtocolError:
             if not self.upstream.gap_expected:
                 raise
             read_step(frame, contract, [contract.max_tokens] * contract.rows)  # raises if more is wrong
             return None
+        if step.kind is StepKind.FEED and self._results_key:
+            raise ProtocolError("a FEED step has come to the last hop")
+        return step
 
     def _begin(self, step: Step) -> RunStep | WaitForReceipt:
         """Begin a step, or let it wait for the receipt that has to come before."""
@@ -180,12 +184,25 @@ class StepStream(Generic[LaneT]):
     # The step is computed.
 
     def computed(
-        self, outputs: Sequence[Hidden], queue_seconds: float, compute_seconds: float
+        self,
+        outputs: Sequence[Hidden],
+        queue_seconds: float,
+        compute_seconds: float,
+        *,
+        is_lacking: bool = False,
     ) -> Actions[LaneT]:
-        """The step was computed: one array [tokens, hidden_size] for each of its chunks, none for forks."""
+        """The step was computed: one array [tokens, hidden_size] for each of its chunks, none for forks.
+
+        Of a row that was recalled it is what was sent on, if a hop follows. `is_lacking`: the prefix of a
+        KEEP or RECALL step is not kept here, and the row is what it was.
+        """
         step = self._step
         assert step is not None
         assert self.state is COMPUTING
+        if step.prefix is not None and step.kind is StepKind.RECALL and not is_lacking:
+            self.lengths[step.prefix.row] = step.prefix.tokens
+        if is_lacking and step.lacking is None:
+            step = replace(step, lacking=step.hops_passed)
         actions: list[Action[LaneT]] = []
         self.allowance.count(step.work)
         if self.allowance.is_due():

@@ -34,6 +34,7 @@ from p2pinfer.server.streams.actions import (
     WriteRest,
 )
 from p2pinfer.server.streams.packing import Piece
+from p2pinfer.server.streams.prefix_runs import PrefixRuns
 from p2pinfer.server.streams.progress import Progress
 from p2pinfer.server.streams.step_stream import READING, RELEASED, StepStream
 from p2pinfer.wire import inference_pb2 as pb
@@ -92,6 +93,9 @@ class StreamDriver:
         self._batcher = batcher
         self._thread = thread
         self._loop_side = loop_side
+        self._prefix_runs = PrefixRuns(
+            batcher=batcher, client=client, contract=contract, caches=caches, packer=stream.packer
+        )
 
     # 1. A lane brings a step.
 
@@ -132,16 +136,20 @@ class StreamDriver:
             ]
             self._batcher.copies.add(QueuedCopies(copies, self.computed))
             return
+        if not step.kind.brings_hidden:
+            self._prefix_runs.run(step, self.computed)
+            return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
-        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed))
+        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed, step.is_patient))
 
-    def computed(self, outcome: Computed | Exception) -> None:
+    def computed(self, outcome: Computed | Exception, is_lacking: bool = False) -> None:
         """The batcher has the outputs of the step, or what the engine raised."""
         if isinstance(outcome, Exception):
             self._do(self.stream.failed(outcome))
             return
         self._progress.active_at = time.monotonic()
-        self._do(self.stream.computed(outcome.outputs, outcome.queue_seconds, outcome.compute_seconds))
+        outputs, queue, compute = outcome.outputs, outcome.queue_seconds, outcome.compute_seconds
+        self._do(self.stream.computed(outputs, queue, compute, is_lacking=is_lacking))
 
     # 3. The outputs go on.
 
@@ -182,6 +190,7 @@ class StreamDriver:
                     self._thread.tell(self._loop_side.end, action.refused)
                 case FreeCaches():
                     self._batcher.release(self._caches)
+                    self._prefix_runs.release()
 
     # Lanes come and change; receipts come; the session ends.
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from p2pinfer.client.batching.row_job import RowJob
 from p2pinfer.client.batching.row_pool import PoolLimits, RowPool
-from p2pinfer.client.batching.row_session import SessionEnvironment
+from p2pinfer.client.batching.session_environment import Prefixes, SessionEnvironment
 from p2pinfer.client.network import Network
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.prefixes.names import Names
+from p2pinfer.client.prefixes.prefix_index import PrefixIndex
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.identity import Identity
 from p2pinfer.wire import inference_pb2 as pb
@@ -61,7 +63,16 @@ class Jobs:
 
 
 @asynccontextmanager
-async def jobs_in(swarm: FakeSwarm, *, num_layers: int = 6, route: float = 5.0, **limits):
+async def jobs_in(
+    swarm: FakeSwarm,
+    *,
+    num_layers: int = 6,
+    route: float = 5.0,
+    identity: Identity | None = None,
+    reuses: bool = True,
+    wire_dtype: pb.WireDtype = pb.FLOAT32,
+    **limits,
+):
     """A pool in this loop, whose network is in a thread of its own as always."""
 
     @asynccontextmanager
@@ -69,7 +80,7 @@ async def jobs_in(swarm: FakeSwarm, *, num_layers: int = 6, route: float = 5.0, 
         yield swarm
 
     def start() -> Network:
-        network = Network(join, Identity.ephemeral())
+        network = Network(join, identity or Identity.ephemeral())
         network.follow(fake_manifest(num_layers))
         return network
 
@@ -80,9 +91,14 @@ async def jobs_in(swarm: FakeSwarm, *, num_layers: int = 6, route: float = 5.0, 
         ends=FakeEnds(),
         patience=Patience(route=route, step=5.0),
         loop=asyncio.get_running_loop(),
+        prefixes=Prefixes(
+            index=PrefixIndex(),
+            names=Names(network.payer.identity, model="fake", wire_dtype=wire_dtype),
+        ),
+        reuses=reuses,
     )
     settings = {"rows": 4, "session_tokens": 1024, "shortest_row": 64, "answer_tokens": 16} | limits
-    pool = RowPool(environment, PoolLimits(**settings), wire_dtype=pb.FLOAT32, aim=Aim.LATENCY)
+    pool = RowPool(environment, PoolLimits(**settings), wire_dtype=wire_dtype, aim=Aim.LATENCY)
     try:
         yield Jobs(pool)
     finally:

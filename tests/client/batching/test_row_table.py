@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pinfer.client.batching.row import RowStep
 from p2pinfer.client.batching.row_job import RowJob
-from p2pinfer.client.batching.row_table import RowStep, RowTable
+from p2pinfer.client.batching.row_table import RowTable
 from p2pinfer.wire.step_kind import StepKind
 
 

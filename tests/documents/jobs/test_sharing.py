@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from p2pinfer.documents.jobs.claims import Claims
 from p2pinfer.documents.jobs.job import Counts, Spent
 from p2pinfer.documents.jobs.job_store import JobStore
 from p2pinfer.errors import JobError, JobStoreError
@@ -37,6 +40,29 @@ def test_one_runs_a_job_and_others_hear_who(store: JobStore, path: Path):
     assert list((path.parent / "jobs.sqlite-claims").iterdir()) == []
 
 
+def test_however_many_claim_a_job_one_has_it_at_a_time(tmp_path: Path):
+    """Though the file that is locked is removed each time, and others ask who has it."""
+    job_id = "batch_" + "0" * 32
+    inside, taken, most = 0, 0, 0
+
+    def compete(number: int) -> None:
+        nonlocal inside, taken, most
+        claims = Claims(tmp_path)
+        for _ in range(40):
+            claims.holder(job_id)
+            with contextlib.suppress(JobError), claims.take(job_id, str(number)):
+                inside, taken = inside + 1, taken + 1
+                most = max(most, inside)
+                assert claims.holder(job_id) == str(number)
+                inside -= 1
+
+    with ThreadPoolExecutor(6) as threads:
+        for competing in [threads.submit(compete, number) for number in range(6)]:
+            competing.result()
+    assert most == 1 and taken > 40
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_its_owner_can_read_it(store: JobStore, path: Path):
     job = begun(store, 1)
     with store.claim(job.id, "me"):
@@ -44,6 +70,18 @@ def test_only_its_owner_can_read_it(store: JobStore, path: Path):
 
     assert {mode for file, mode in modes.items() if file.is_file()} == {0o600}
     assert {mode for file, mode in modes.items() if file.is_dir()} == {0o700}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its names are Unicode")
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a?b#c%20d", "caf\u00e9 \u2028".encode()])
+def test_it_can_lie_under_any_name(tmp_path: Path, name: bytes):
+    """Also one that isn't Unicode."""
+    path = tmp_path / os.fsdecode(name) / os.fsdecode(name)
+    with JobStore.open(path) as store:
+        job = begun(store, 1)
+    with JobStore.open(path) as store, store.claim(job.id, "me"):
+        assert [one.runner for one in store.jobs()] == ["me"]
+    assert path.exists()
 
 
 def test_a_file_of_another_kind_is_left_alone(path: Path):

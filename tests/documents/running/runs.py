@@ -16,7 +16,7 @@ from p2pinfer.documents.running.winding_up import Files
 from tests.documents.some_jobs import answer
 
 AT_ONCE = Backoff(first_seconds=0.0, most_seconds=0.0)
-PACE = Pace(look_seconds=0.01, document=AT_ONCE, swarm=AT_ONCE)
+PACE = Pace(look_seconds=0.01, document=AT_ONCE, doubtful=AT_ONCE, swarm=AT_ONCE)
 
 Answer = Callable[[Document, DocumentParts], Awaitable[Outcome]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +163,15 @@ def test_a_file_that_was_edited_is_kept_under_another_name(store: JobStore, job:
         edited = out.read_bytes()
         assert update(store, job, out) == before
         assert out.with_name(f"out.jsonl.changed-{number}").read_bytes() == edited
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its names are Unicode")
+def test_a_file_can_have_a_name_that_is_not_unicode(store: JobStore, job: Job, tmp_path: Path):
+    """It is edited, kept aside and written anew as any other."""
+    out = tmp_path / os.fsdecode(b"\xff\n.jsonl")
+    before = update(store, job, out)
+    change(out)
+    assert update(store, job, out) == before
 
 
 def test_a_file_that_was_moved_goes_on_at_its_new_name(store: JobStore, job: Job, out: Path):

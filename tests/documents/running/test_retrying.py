@@ -7,6 +7,7 @@ import math
 import pytest
 
 from p2pinfer.backoff import Backoff
+from p2pinfer.documents.running.pace import Pace
 from p2pinfer.documents.running.retrying import MOST_ATTEMPTS, Trouble, Verdict, trouble_of, verdict_on
 from p2pinfer.errors import (
     ROOM,
@@ -23,13 +24,17 @@ from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.types import PeerId
 
 PEER = PeerId("12D3KooWtest")
-PAUSES = Backoff(first_seconds=2.0, most_seconds=60.0)
+PACE = Pace(
+    document=Backoff(first_seconds=2.0, most_seconds=60.0),
+    doubtful=Backoff(first_seconds=30.0, most_seconds=600.0),
+)
 
 
 def verdict(
     error: Exception,
     *,
     attempts: int = 0,
+    tries: int = 0,
     has_answered_since: bool = False,
     is_without_others: bool = False,
 ) -> Verdict:
@@ -37,9 +42,10 @@ def verdict(
     return verdict_on(
         error,
         attempts=attempts,
+        tries=tries,
         has_answered_since=has_answered_since,
         is_without_others=is_without_others,
-        pauses=PAUSES,
+        pace=PACE,
         chance=lambda: 0.5,
     )
 
@@ -75,7 +81,7 @@ def test_a_wrong_document_is_never_tried_again():
 
 def test_pauses_grow_until_the_attempts_are_used_up():
     pauses = [
-        verdict(HopFailedError(PEER, "gone"), attempts=n, has_answered_since=True).pause_seconds
+        verdict(HopFailedError(PEER, "gone"), attempts=n, tries=n, has_answered_since=True).pause_seconds
         for n in range(MOST_ATTEMPTS - 1)
     ]
     assert pauses == [2.0, 4.0, 8.0, 16.0]
@@ -85,17 +91,18 @@ def test_pauses_grow_until_the_attempts_are_used_up():
 
 @pytest.mark.parametrize("attempts", [0, MOST_ATTEMPTS - 1])
 def test_a_swarm_that_is_away_uses_no_attempts(attempts: int):
-    """Also for a document that has one left, and for one that is alone."""
+    """Also for a document that has one left, and for one that is alone. All wait."""
     for alone in (False, True):
-        assert verdict(NoRouteError("none"), attempts=attempts, is_without_others=alone) == Verdict()
+        found = verdict(NoRouteError("none"), attempts=attempts, is_without_others=alone)
+        assert found == Verdict(holds_all=True)
 
 
 def test_full_servers_use_attempts_only_where_others_were_answered_or_are_no_more():
     """Either it is the document that they can't take, or nobody can tell."""
     full = RefusedError(PEER, "cache_full", "no memory")
-    assert verdict(full) == Verdict()
-    assert verdict(full, has_answered_since=True).counts
-    assert verdict(full, is_without_others=True).counts
+    assert verdict(full, attempts=4, tries=2) == Verdict(pause_seconds=8.0)
+    assert verdict(full, has_answered_since=True) == Verdict(counts=True, pause_seconds=2.0)
+    assert verdict(full, is_without_others=True) == Verdict(counts=True, pause_seconds=30.0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,9 @@ from p2pinfer.documents.running.document_parts import DocumentParts
 from p2pinfer.documents.running.pace import Pace
 from p2pinfer.documents.running.progress import Progress
 from p2pinfer.documents.running.runner import run_job
-from p2pinfer.errors import (
-    JobError,
-    P2PInferError,
-)
+from p2pinfer.errors import ROOM, HopFailedError, JobError, NoRouteError, P2PInferError
+from p2pinfer.openai_api.errors import ApiError
+from p2pinfer.types import PeerId
 from tests.documents.running.runs import PACE, Answers, errors_of, run
 from tests.documents.some_jobs import NOW, answer, begun
 
@@ -156,6 +156,21 @@ async def test_a_cancelled_run_keeps_what_is_finished_and_goes_on_later(store: J
     assert answers.asked == [5, 6, 7, 8, 9] and ended.state is JobState.COMPLETED
 
 
+async def test_a_cancelled_run_leaves_no_room_taken(store: JobStore):
+    """Wherever it was broken off: a gateway's jobs share the room."""
+    job = begun(store, 200)
+    room = asyncio.Semaphore(8)
+    for steps in range(60):
+        running = asyncio.create_task(run_job(store, job.id, Answers(), room=room, pace=PACE))
+        while not room.locked() and not running.done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        for _ in range(steps % 5):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert room._value == 8
+
+
 async def test_two_can_not_run_a_job_at_once(store: JobStore, path: Path):
     """The second hears who the first is; with the claim of its caller a run goes on."""
     job = begun(store, 3)
@@ -201,3 +216,43 @@ async def test_progress_tells_what_is_done_and_under_way(store: JobStore):
 
     assert (told[0].counts.waiting, told[0].under_way) == (20, 0)
     assert (told[-1].counts, told[-1].layer_tokens) == (Counts(total=20, completed=20), 6_000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_in_a_chaos_every_document_gets_one_outcome(store: JobStore, path: Path, seed: int):
+    """Errors of all sorts, and runs that are broken off; nothing is asked again that has its outcome."""
+    choices = random.Random(seed)
+    job = begun(store, 150)
+    errors = [
+        ApiError(400, "no"),
+        NoRouteError("none"),
+        NoRouteError("full", waiting_for=ROOM),
+        HopFailedError(PeerId("peer"), "gone"),
+        ZeroDivisionError(),
+        asyncio.CancelledError(),
+    ]
+
+    async def answer_perhaps(document: Document, parts: DocumentParts) -> Outcome:
+        assert document.number in waiting, "it has its outcome"
+        await asyncio.sleep(choices.choice([0, 0, 0.001, 0.003]))
+        if choices.random() < 0.4:
+            raise choices.choice(errors)
+        await parts.keep("part", "text", Spent(cached_tokens=1))
+        return answer(document.number)
+
+    for _ in range(6):
+        waiting = {one.number for one in store.waiting(job.id, limit=1000)}
+        running = asyncio.create_task(run(store, job, Answers(answer_perhaps), most=20))
+        await asyncio.sleep(choices.uniform(0, 0.06))
+        running.cancel()
+        await asyncio.wait([running])
+    waiting = {one.number for one in store.waiting(job.id, limit=1000)}
+    async with asyncio.timeout(60):
+        ended = await run(store, job, Answers(answer_perhaps), most=20)
+
+    assert ended.state is JobState.COMPLETED and ended.counts.waiting == 0
+    answered = store.outcomes(job.id, limit=1000, errors=False)
+    failed = store.outcomes(job.id, limit=1000, errors=True)
+    assert sorted(one.outcome.number for one in (*answered, *failed)) == list(range(150))
+    assert (len(answered), len(failed)) == (ended.counts.completed, ended.counts.failed)
+    assert ended.spent.decode_tokens == 3 * len(answered)

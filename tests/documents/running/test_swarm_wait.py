@@ -16,7 +16,7 @@ def wait() -> SwarmWait:
 def test_while_the_swarm_is_there_nobody_waits():
     one = wait()
     one.began(3)
-    assert (one.seconds_left(0.0), one.reason) == (0.0, "")
+    assert (one.seconds_left(0.0), one.reason, one.is_on) == (0.0, "", False)
 
 
 def test_one_document_at_a_time_tries_and_pauses_grow():
@@ -41,6 +41,15 @@ def test_those_that_were_under_way_when_the_swarm_left_make_the_pause_no_longer(
     for number in range(64):
         one.failed("gone", began_at=50.0 + number / 100, now=100.0 + number / 1000)
     assert one.seconds_left(100.1) < 1.0
+
+
+def test_what_may_be_the_swarms_fault_is_told_and_nobody_waits():
+    """Even if the error has no words."""
+    one = wait()
+    one.note("")
+    assert one.reason and not one.is_on and one.seconds_left(0.0) == 0.0
+    one.answered()
+    assert one.reason == ""
 
 
 def test_an_answer_ends_the_wait():

@@ -61,6 +61,20 @@ async def test_a_document_that_no_server_can_take_gets_its_error_after_five_atte
     assert 5 <= answers.asked.count(0) <= 6
 
 
+async def test_many_documents_that_no_server_can_take_hold_up_none(store: JobStore):
+    """The largest ones may come first: more than are kept in memory to be tried again."""
+
+    async def refuse_first(document: Document, parts: DocumentParts) -> Outcome:
+        if document.number < 1_200:
+            raise NO_ROOM
+        return answer(document.number)
+
+    job = begun(store, 1_250)
+    async with asyncio.timeout(60):
+        ended = await run(store, job, Answers(refuse_first))
+    assert ended.counts == Counts(total=1_250, completed=50, failed=1_200)
+
+
 async def test_while_the_swarm_is_away_the_job_waits_says_so_and_uses_no_attempts(store: JobStore):
     """One document at a time shows whether it is back."""
     is_away = True

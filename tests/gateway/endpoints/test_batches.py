@@ -362,3 +362,20 @@ async def test_a_gateway_without_a_store_says_so():
             await client.get("/v1/batches/x"), await client.post("/v1/batches/x/cancel"),
         ):  # fmt: skip
             assert answer.status_code == 404 and error_of(answer)["code"] == "batches_off"
+
+
+async def test_a_store_without_room_is_said(tmp_path: Path):
+    """SQLite's own word for a full disk."""
+    with storing(tmp_path) as storage:
+        async with asking(StandInModel(), storage=storage) as client:
+            sent = (await send_file(client)).json()
+            with storage.jobs.tables.transaction() as connection:
+                (pages,) = connection.execute("PRAGMA page_count").fetchone()
+                connection.execute(f"PRAGMA max_page_count = {pages}")
+            body = {
+                "input_file_id": sent["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h",
+                "metadata": {str(n): "x" * 512 for n in range(16)},
+            }  # fmt: skip
+            answers = [await client.post("/v1/batches", json=body) for _ in range(3)]
+            assert answers[-1].status_code == 507 and error_of(answers[-1])["code"] == "disk_full"
+            assert (await client.get("/v1/batches")).status_code == 200

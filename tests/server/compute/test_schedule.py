@@ -26,10 +26,16 @@ LAYERS = 10
 
 
 def waits(
-    client: bytes, tokens: int, *, urgent: bool = False, layers: int = LAYERS, ms: float = 1.0
+    client: bytes,
+    tokens: int,
+    *,
+    urgent: bool = False,
+    layers: int = LAYERS,
+    ms: float = 1.0,
+    patient: bool = False,
 ) -> Demand:
     """A step of which a prefill token takes `ms` milliseconds in all of its layers."""
-    return Demand(client, tokens, urgent, layers, ms / 1000)
+    return Demand(client, tokens, urgent, layers, ms / 1000, patient)
 
 
 def tokens_only(tokens: int) -> PrefillBudget:
@@ -92,6 +98,28 @@ def test_no_decoding_step_waits_for_other_layers(waiting, seconds):
 def test_all_decoding_steps_run_beside_a_slice_of_prefill():
     waiting = [waits(b"a", 500), *[waits(b"b", 1, urgent=True)] * 5]
     assert plan_batch(waiting, FairShares(), tokens_only(32)) == [32, 1, 1, 1, 1, 1]
+
+
+def test_of_one_clients_steps_the_patient_ones_go_last():
+    """A gateway's questions before its documents, whichever came first."""
+    waiting = [waits(b"a", 100, patient=True), waits(b"a", 1, patient=True), waits(b"a", 80)]
+    assert plan_batch(waiting, FairShares(), tokens_only(100)) == [20, 0, 80]
+
+
+def test_documents_of_one_client_share_with_questions_of_another():
+    """Else they would wait for ever while many ask."""
+    shares = FairShares()
+    had = {b"documents": 0, b"questions": 0}
+    for _ in range(50):
+        waiting = [waits(b"documents", 400, patient=True), waits(b"questions", 400)]
+        for tokens, demand in zip(plan_batch(waiting, shares, tokens_only(100)), waiting, strict=True):
+            had[demand.client] += tokens
+    assert abs(had[b"documents"] - had[b"questions"]) <= 100
+
+
+def test_documents_that_decode_hold_up_a_reader_no_longer_than_a_prompt_does():
+    waiting = [waits(b"a", 1, urgent=True), *[waits(b"b", 16, patient=True, ms=1.0)] * 8]
+    assert sum(plan_batch(waiting, FairShares(), PrefillBudget(512, 0.0401))) == 1 + 40
 
 
 def test_a_client_with_ten_documents_gets_no_more_than_one_with_a_single_document():

@@ -8,6 +8,7 @@ from p2pinfer.server.streams.actions import RunStep, Send
 from p2pinfer.server.streams.progress import Progress
 from p2pinfer.server.streams.step_stream import StepStream
 from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
     Contract,
@@ -16,7 +17,9 @@ from p2pinfer.wire.steps import (
     RowChunk,
     Step,
     hop_time,
+    pack_feed,
     pack_fork,
+    pack_prefix,
     pack_step,
     read_step,
 )
@@ -46,6 +49,19 @@ def step_frame(
 def fork_frame(step_id: int, *forks: tuple[int, int, int]) -> bytes:
     """A step that forks rows; each fork is (row, source, tokens)."""
     return pack_fork(step_id, [Fork(*fork) for fork in forks])
+
+
+NAME = bytes(range(32))
+
+
+def prefix_frame(step_id: int, kind: StepKind, row: int, tokens: int, **more: object) -> bytes:
+    """A step that keeps the first tokens of a row, or recalls them."""
+    return pack_prefix(step_id, kind, Prefix(row, tokens, NAME), **more)
+
+
+def feed_frame(step_id: int, start: int, end: int, *, hop: int, row: int = 0) -> bytes:
+    """A step that feeds the hop with this number; this one is number 0."""
+    return pack_feed(step_id, Feed(row, start, end, hop))
 
 
 def compute(step: Step) -> list[Hidden]:

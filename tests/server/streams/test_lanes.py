@@ -87,7 +87,7 @@ async def test_strangers_do_not_pile_up(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "first", [b"p2pinfer lane 3\n", b"p2p", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01junk", b""]
+    "first", [b"p2pinfer lane 4\n", b"p2p", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01junk", b""]
 )
 async def test_whatever_connects_the_door_stays_open(first):
     async with fake_swarm([Span(0, 2)]) as swarm:

@@ -32,7 +32,9 @@ from tests.server.streams.a_stream import (
     MAX_TOKENS,
     AStream,
     compute,
+    feed_frame,
     fork_frame,
+    prefix_frame,
     step_frame,
     tokens_at,
 )
@@ -117,6 +119,26 @@ class Driver(RuleBasedStateMachine):
         self.do(self.stream.take_frame(self.stream.readable[0], frame))
         assert not self.ended
 
+    @precondition(lambda self: self.stream.readable)
+    @rule(tokens=st.integers(1, 9))
+    def a_recall_comes(self, tokens: int) -> None:
+        self.step_id += 1
+        frame = prefix_frame(self.step_id, StepKind.RECALL, 1, tokens)
+        self.do(self.stream.take_frame(self.stream.readable[0], frame))
+        assert not self.ended
+
+    @precondition(lambda self: self.stream.readable and self.kept)
+    @rule(hop=st.integers(1, 2), back=st.integers(0, 3))
+    def a_feed_or_a_keep_comes(self, hop: int, back: int) -> None:
+        self.step_id += 1
+        length = self.stream.lengths[0]
+        if back == 3:
+            frame = prefix_frame(self.step_id, StepKind.KEEP, 0, length)
+        else:
+            frame = feed_frame(self.step_id, max(0, length - 1 - back), length, hop=hop)
+        self.do(self.stream.take_frame(self.stream.readable[0], frame))
+        assert not self.ended
+
     @precondition(lambda self: self.stream.readable and self.stream.upstream.gap_expected)
     @rule()
     def a_fork_comes_behind_a_gap(self) -> None:
@@ -154,22 +176,35 @@ class Driver(RuleBasedStateMachine):
             self.do(self.stream.lane_ended(data.draw(st.sampled_from(self.stream.readable))))
 
     @precondition(lambda self: self.running)
-    @rule(taken=st.sampled_from(["whole", "part", "nothing"]))
-    def the_step_is_computed(self, taken: str) -> None:
+    @rule(taken=st.sampled_from(["whole", "part", "nothing"]), is_lacking=st.booleans())
+    def the_step_is_computed(self, taken: str, is_lacking: bool) -> None:
         step, self.running, self.pending = self.running, None, None
         for chunk in step.chunks:
             del self.kept[chunk.position :]
             self.kept += [step.step_id] * len(chunk.hidden)
         for fork in step.forks:
             self.forked = fork.tokens
-        self.do(self.stream.computed(compute(step), 0.0, 0.0))
+        is_lacking = is_lacking and step.prefix is not None
+        outputs = compute(step)
+        if step.kind is StepKind.RECALL and not is_lacking:
+            self.forked = step.prefix.tokens
+            outputs = [tokens_at(0, self.forked) + 1]
+        self.do(self.stream.computed(outputs, 0.0, 0.0, is_lacking=is_lacking))
         if step.kind is StepKind.HISTORY:
             assert self.pending is None, "not passed on"
         if (send := self.pending) is not None:
             sent = self.one.sent([send])
             assert sent.forks == step.forks
-            for one, chunk in zip(sent.chunks, step.chunks, strict=True):
-                assert np.array_equal(one.hidden, chunk.hidden + 1)
+            assert sent.prefix == step.prefix
+            assert sent.lacking == (0 if is_lacking else None)
+            if step.feed is not None and step.feed.hop == 1:
+                (fed,) = sent.chunks
+                assert (sent.kind, fed.position) == (StepKind.PREFILL, step.feed.start)
+                assert np.array_equal(fed.hidden, tokens_at(fed.position, step.feed.tokens) + 1)
+            else:
+                assert sent.feed == step.feed
+                for one, chunk in zip(sent.chunks, step.chunks, strict=True):
+                    assert np.array_equal(one.hidden, chunk.hidden + 1)
             if taken == "whole":
                 self.do(self.stream.outputs_taken(send.lane))
             elif taken == "part":

@@ -87,7 +87,7 @@ def step_bytes(
         ),
         (step_bytes(RowChunk(0, 0, ONE), kind=StepKind.HISTORY, step_id=0), "asks for an answer"),
         (step_bytes(RowChunk(0, 0, ONE), kind=0), "kind 0"),
-        (step_bytes(RowChunk(0, 0, ONE), kind=7), "kind 7"),
+        (step_bytes(RowChunk(0, 0, ONE), kind=10), "kind 10"),
         (step_bytes(RowChunk(0, 0, np.tile(ONE, (2, 1))), kind=StepKind.DECODE), "DECODE step has at most 1"),
         (step_bytes(RowChunk(0, 0, np.tile(ONE, (33, 1))), kind=StepKind.DRAFT), "DRAFT step has at most 32"),
     ],

@@ -1,0 +1,1 @@
+"""What sessions have computed once is kept beyond them: in memory that no session has leased."""
