@@ -64,7 +64,11 @@ class Network:
     """The servers of the model, from `follow` on."""
 
     def __init__(self, join: Join, identity: Identity) -> None:
-        """Join the swarm. Raises SwarmUnreachableError if no peer answers."""
+        """Join the swarm, and sign receipts with `identity`. Raises SwarmUnreachableError if no peer answers.
+
+        In the swarm itself the client has a key of its own for each time: one who pays may run several
+        clients, on several machines, and no two peers may have the same id.
+        """
         self.payer = Payer(identity)
         self.chance: Chance = random.random
         """What spreads retries and choices; a simulation puts a seeded one here."""
@@ -77,7 +81,7 @@ class Network:
         self._process = os.getpid()
         self._thread.start()
         try:
-            self.swarm = self._run(self._stack.enter_async_context(join(identity)))
+            self.swarm = self._run(self._stack.enter_async_context(join(Identity.ephemeral())))
             self.carrier: Carrier = self._run(self._begin())
         except BaseException:
             self.close()

@@ -43,7 +43,7 @@ def _main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from p2pinfer.command_line.program import program_parser
-    from p2pinfer.documents.commands import cancel, run, status
+    from p2pinfer.documents.commands import cancel, forget, run, status
 
     parser = program_parser(
         "documents",
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for name, command in (("run", run), ("status", status), ("cancel", cancel)):
+    for name, command in (("run", run), ("status", status), ("cancel", cancel), ("forget", forget)):
         description = f"{command.HELP[0].upper()}{command.HELP[1:]}."
         subparser = subparsers.add_parser(name, help=command.HELP, description=description)
         command.add_arguments(subparser)

@@ -83,6 +83,8 @@ def test_help_version_and_a_wrong_flag_are_answered_at_once(program: str):
         ("owner", ["statement", "--month", "2026-11", "extra"], "extra"),
         ("health", ["--nonsense"], "--nonsense"),
         ("convert", ["--nonsense"], "--nonsense"),
+        ("documents", ["--nonsense"], "--nonsense"),
+        ("documents", ["run", "x", "--promt", "y"], "--promt (did you mean --prompt?)"),
     ],
 )
 def test_a_wrong_flag_is_named_also_where_something_is_missing(
@@ -202,6 +204,20 @@ def test_a_page_without_its_libraries_says_which(tmp_path: Path):
 
     assert done.returncode == 2
     assert done.stderr == "p2pinfer.health needs fastapi and uvicorn: pip install 'p2pinfer[health]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_documents_need_libraries_only_to_be_answered(tmp_path: Path):
+    """Whoever looks at a job, or ends it, needs none."""
+    store = ("--store", str(tmp_path / "jobs.sqlite"))
+    swarm = ("--model", "m", "--initial-peers", "/ip4/127.0.0.1/tcp/9/p2p/x", "--out", str(tmp_path / "out"))
+    run = answer_without("llguidance,pydantic", "p2pinfer.documents", "run", "x.jsonl", *swarm, *store)
+
+    assert run.returncode == 2
+    assert run.stderr == (
+        "p2pinfer.documents needs llguidance and pydantic: pip install 'p2pinfer[documents]'\n"
+    )
+    assert answer_without("llguidance,pydantic", "p2pinfer.documents", "status", *store).returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from p2pinfer.documents.answering.asking import spent_of
 from p2pinfer.documents.answering.parts import Parts
+from p2pinfer.documents.answering.room import Room
 from p2pinfer.documents.answering.text_asker import Question, TextAsker, text_of
 from p2pinfer.documents.inputs.cutting import cut
 from p2pinfer.documents.jobs.job import Outcome
@@ -27,16 +28,6 @@ from p2pinfer.openai_api.whole_answers import Answer
 from p2pinfer.tasks import Nursery
 
 _BETWEEN = "\n\n"
-
-
-class Room(Protocol):
-    """How many texts are wanted. `asyncio.Semaphore` and `TextModel.background_room` are such."""
-
-    async def acquire(self) -> Any:
-        """Wait until one more is wanted."""
-
-    def release(self) -> None:
-        """One has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Self
 
 from p2pinfer.documents.answering.asking import Asker, spent_of
-from p2pinfer.documents.answering.long_text import LongText, Room
+from p2pinfer.documents.answering.long_text import LongText
 from p2pinfer.documents.answering.parts import Parts
+from p2pinfer.documents.answering.room import Room
 from p2pinfer.documents.answering.text_asker import Question, TextAsker
+from p2pinfer.documents.answering.text_memory import TextMemory
 from p2pinfer.documents.inputs.prompts import TextTask
 from p2pinfer.documents.inputs.text_files import TextFile, as_text
 from p2pinfer.documents.inputs.text_reading import read_text
 from p2pinfer.documents.jobs.job import Document, Outcome
 from p2pinfer.threads import in_thread
 
-_SHORT_BYTES = 256 << 10
-_LONG_AT_ONCE = 4
-"""A long text is in memory as long as it is worked on."""
+_MOST_BYTES = 32 << 20
+"""Of the texts under way, which are in memory meanwhile: in Python with up to four times as many bytes, and
+once more as pieces."""
 
 
 def document_of(number: int, file: TextFile) -> Document:
@@ -45,7 +46,7 @@ class TextAnswers:
         self._of_text = of_text
         self._of_piece = of_piece
         self._of_answers = of_answers
-        self._long = asyncio.Semaphore(_LONG_AT_ONCE)
+        self._memory = TextMemory(_MOST_BYTES, room)
 
     @classmethod
     async def open(cls, asker: Asker, task: TextTask, room: Room, *, model: str) -> Self:
@@ -65,9 +66,7 @@ class TextAnswers:
 
     async def answer(self, document: Document, parts: Parts) -> Outcome:
         """The answer. Raises ApiError for a file that can't be used, and what the core raises."""
-        if int(document.body["size_bytes"]) <= _SHORT_BYTES:
-            return await self._answer(document, parts)
-        async with self._long:
+        async with self._memory.holding(int(document.body["size_bytes"])):
             return await self._answer(document, parts)
 
     async def _answer(self, document: Document, parts: Parts) -> Outcome:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from p2pinfer.documents.jobs.job import Job, JobState
 from p2pinfer.documents.jobs.job_store import JobStore
-from p2pinfer.documents.program.choosing import add_store, find_job, open_existing
+from p2pinfer.documents.program.choosing import add_job, add_store, existing_store, find_job
 from p2pinfer.documents.running.output_file import JobFiles
 from p2pinfer.documents.running.runner import runner_name
 from p2pinfer.documents.running.winding_up import wind_up
@@ -24,18 +24,13 @@ _LOOK_SECONDS = 0.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
-    parser.add_argument(
-        "job", metavar="JOB", help="the job's id, or the beginning of it, as `status` shows it"
-    )
+    add_job(parser)
     add_store(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """End it. Raises UsageError for a job that isn't there, or is over."""
-    store = open_existing(args.store)
-    if store is None:
-        raise UsageError(f"there is no job: {args.store} doesn't exist")
-    with store:
+    with existing_store(args.store) as store:
         job = find_job(store, args.job)
         if job.state.is_over:
             raise UsageError(f"job {short_job_id(job.id)} is over already: {state_in_words(job)}")

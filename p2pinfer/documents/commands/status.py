@@ -13,11 +13,10 @@ from itertools import islice
 from p2pinfer.command_line.flags import path
 from p2pinfer.documents.jobs.job import Job
 from p2pinfer.documents.jobs.job_store import JobStore
-from p2pinfer.documents.program.choosing import add_store, all_jobs, find_job, open_existing
+from p2pinfer.documents.program.choosing import add_store, all_jobs, existing_store, find_job
 from p2pinfer.documents.showing.costs import Cost, costs
 from p2pinfer.documents.showing.job_details import job_json, job_lines
 from p2pinfer.documents.showing.job_table import job_table
-from p2pinfer.errors import UsageError
 from p2pinfer.owner.statement.rates import Rate, read_rates
 
 HELP = "show the jobs of this machine, or one of them with what it costs"
@@ -43,13 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print them. Raises UsageError for a job that isn't there, and for a wrong file of rates."""
     rates = None if args.rates is None else read_rates(args.rates)
-    store = open_existing(args.store)
-    if store is None:
-        if args.job is not None:
-            raise UsageError(f"there is no job: {args.store} doesn't exist")
+    if args.job is None and not args.store.exists():
         print("[]" if args.json else f"no jobs: {args.store} doesn't exist yet")
         return 0
-    with store:
+    with existing_store(args.store) as store:
         if args.job is None:
             _print_all(store, rates, as_json=args.json)
         else:

@@ -29,6 +29,11 @@ def add_store(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_job(parser: argparse._ActionsContainer) -> None:
+    """Add the job that a command is about."""
+    parser.add_argument("job", metavar="JOB", help="its id, or the beginning of it, as `status` shows it")
+
+
 def all_jobs(store: JobStore) -> Iterator[Job]:
     """Every job, the newest first."""
     after = None
@@ -53,6 +58,8 @@ def find_job(store: JobStore, written: str) -> Job:
     raise UsageError(f"{shown!r} is the beginning of several jobs: {ids}{more}")
 
 
-def open_existing(file: Path) -> JobStore | None:
-    """The store at a path, if there is one: commands that only look make none. Raises JobStoreError."""
-    return JobStore.open(file) if file.exists() else None
+def existing_store(file: Path) -> JobStore:
+    """The store at a path: commands that only look make none. Raises UsageError where there is none."""
+    if not file.exists():
+        raise UsageError(f"there is no job: {file} doesn't exist")
+    return JobStore.open(file)

@@ -47,6 +47,8 @@ class RunConfig:
     store: Path
     cache_folder: Path
     again: bool
+    ignore_changes: bool
+    """Of what the input holds, since the job began."""
 
     @classmethod
     def of(cls, flags: argparse.Namespace) -> RunConfig:
@@ -70,6 +72,7 @@ class RunConfig:
             store=flags.store,
             cache_folder=flags.cache_folder,
             again=flags.again,
+            ignore_changes=flags.ignore_changes,
         )
 
 
@@ -181,6 +184,11 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     )
     job.add_argument(
         "--again", action="store_true", help="forget what was answered, overwrite OUTPUT, and begin anew"
+    )
+    job.add_argument(
+        "--ignore-changes",
+        action="store_true",
+        help="go on though INPUT has changed: with the documents that it had when the job began",
     )
     job.add_argument(
         "--identity",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from p2pinfer.client.batching.row_pool import PoolLimits
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.texts.text_model import TextModel
 from p2pinfer.command_line.output import say
@@ -17,6 +18,9 @@ from p2pinfer.model.grammar.vocabulary import Vocabulary
 from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.openai_api.work.served_model import ServedModel
 from p2pinfer.types import PeerId
+
+_LIMITS = PoolLimits(sessions=16, rows=16, session_tokens=20_480)
+"""As many texts as three servers of a small model have room for, and more than most swarms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ async def opened_model(config: RunConfig) -> AsyncIterator[OpenedModel]:
         wire_dtype=config.wire_dtype,
         aim=Aim.THROUGHPUT,
         identity=config.identity,
+        limits=_LIMITS,
         progress=say,
     )
     async with text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from p2pinfer.documents.jobs.job import Job, JobState
 from p2pinfer.documents.jobs.job_store import JobStore
 from p2pinfer.documents.program.config import RunConfig
 from p2pinfer.documents.program.opening import OpenedModel, opened_model
-from p2pinfer.documents.program.same_job import differences, job_id_of
+from p2pinfer.documents.program.same_job import CONTENTS, differences, job_id_of
 from p2pinfer.documents.program.source import Source, opened_source
 from p2pinfer.documents.running.output_file import JobFiles
 from p2pinfer.documents.running.runner import Answers, run_job, runner_name
@@ -53,6 +54,8 @@ def run_program(config: RunConfig, command: str) -> int:
         job = store.job(program.job_id)
         if job is not None and job.state is not JobState.VALIDATING:
             say(f"stopped: {counts_in_words(job.counts)}; the same command goes on")
+        else:
+            say("stopped before the job began")
     return _SIGNALLED + number
 
 
@@ -67,15 +70,16 @@ class _Program:
 
     async def run(self) -> int:
         """Run it. Returns the exit status."""
-        with self._store.claim(self.job_id, runner_name()) as claim:
-            with opened_source(self._config) as source:
-                job = await in_thread(partial(self._found, source, claim))
-                if job is not None and job.state.is_over:
-                    return await in_thread(partial(self._tell_over, job))
-                async with opened_model(self._config) as opened:
-                    answers = await self._answers(opened)
-                    job = await in_thread(partial(self._ready, job, source, opened, claim))
-                    return await self._run(job, answers, opened, claim)
+        with self._store.claim(self.job_id, runner_name()) as claim, ExitStack() as stack:
+            # In a thread: a pipe may be silent for ever, and a signal ends the program all the same.
+            source = await in_thread(partial(stack.enter_context, opened_source(self._config)))
+            job = await in_thread(partial(self._found, source, claim))
+            if job is not None and job.state.is_over:
+                return await in_thread(partial(self._tell_over, job))
+            async with opened_model(self._config) as opened:
+                answers = await self._answers(opened)
+                job = await in_thread(partial(self._ready, job, source, opened, claim))
+                return await self._run(job, answers, opened, claim)
 
     def _found(self, source: Source, claim: Claim) -> Job | None:
         """The job, if there is one to go on with or to tell of. Raises UsageError if it is another one."""
@@ -101,12 +105,15 @@ class _Program:
 
     def _refuse_others(self, job: Job, asked: dict[str, Any]) -> None:
         found = differences(job.settings.get("asked", {}), asked)
+        if found == [CONTENTS] and self._config.ignore_changes:
+            return
         if found:
+            keep = ", or add --ignore-changes to go on as it was" if found == [CONTENTS] else ""
             raise UsageError(
                 f"{self._config.output} belongs to a job ({counts_in_words(job.counts)}) that differs from "
                 f"this command in {', '.join(found)}. Give what it was begun with, as `status "
-                f"{short_job_id(job.id)}` shows it; or name another --out; or add --again, which forgets its "
-                "answers and begins anew"
+                f"{short_job_id(job.id)}` shows it{keep}; or name another --out; or add --again, which "
+                "forgets its answers and begins anew"
             )
 
     def _asked(self, source: Source) -> dict[str, Any]:

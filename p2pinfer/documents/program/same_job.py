@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+CONTENTS = "the contents of INPUT"
+
 _FLAGS = {
     "inputs": "INPUT",
-    "input_hash": "the contents of INPUT",
+    "input_hash": CONTENTS,
     "prompt": "--prompt",
     "map_prompt": "--map",
     "reduce_prompt": "--reduce",
@@ -35,4 +37,4 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In what two commands differ, by names of flags."""
     found = [flag for name, flag in _FLAGS.items() if before.get(name) != now.get(name)]
     # Of other files the contents differ, too: that is no news.
-    return [one for one in found if not (one == _FLAGS["input_hash"] and _FLAGS["inputs"] in found)]
+    return [one for one in found if not (one == CONTENTS and _FLAGS["inputs"] in found)]

@@ -13,12 +13,15 @@ from p2pinfer.documents.showing.words import counts_in_words, setting, state_in_
 from p2pinfer.plain_text import printable, seconds_in_words, several
 
 _MOST_PROBLEMS = 5
+_MOST_REASON_CHARACTERS = 500
 
 
 def job_lines(job: Job, found: Sequence[Cost] | None, now: float) -> Iterator[str]:
     """What is known of a job. `found` are costs, if rates were given; `now` is in Unix seconds."""
     yield f"job        {job.id}"
     yield f"state      {state_in_words(job)}{f', run by {job.runner}' if job.runner else ''}"
+    if job.waiting_for:
+        yield f"waits      {printable(job.waiting_for, _MOST_REASON_CHARACTERS)}"
     for name in ("input", "output", "errors", "model", "payer"):
         if value := setting(job, name):
             yield f"{name:<10} {value}"
@@ -35,7 +38,7 @@ def job_lines(job: Job, found: Sequence[Cost] | None, now: float) -> Iterator[st
         yield "by published rates:" if found else "no rate is valid now"
         yield from (f"  {line}" for line in cost_lines(found))
     for problem in job.problems[:_MOST_PROBLEMS]:
-        yield f"problem    {printable(str(problem.get('message', '')), 500)}"
+        yield f"problem    {printable(str(problem.get('message', '')), _MOST_REASON_CHARACTERS)}"
     if command := setting(job, "command"):
         is_interrupted = job.state in (JobState.IN_PROGRESS, JobState.FINALIZING) and not job.runner
         yield ""
@@ -50,6 +53,7 @@ def job_json(job: Job, found: Sequence[Cost] | None) -> dict[str, Any]:
         "id": job.id,
         "state": job.state.value,
         "runner": job.runner,
+        "waiting_for": job.waiting_for,
         "documents": asdict(job.counts) | {"waiting": job.counts.waiting},
         "layers": layers,
         "tokens": asdict(spent),

@@ -21,6 +21,8 @@ def state_in_words(job: Job) -> str:
     """Its state; a job that nobody runs though it isn't over is said to be interrupted."""
     if job.state in (JobState.IN_PROGRESS, JobState.FINALIZING) and not job.runner:
         return "interrupted"
+    if job.waiting_for:
+        return "waiting for servers"
     return job.state.value.replace("_", " ")
 
 

@@ -133,6 +133,20 @@ def test_cancelling_a_job_that_was_killed_while_it_read_its_input(file, capsys):
         assert store.job(job.id).state is JobState.FAILED
 
 
+def test_a_job_is_forgotten_and_its_files_stay(file, tmp_path, capsys):
+    with JobStore.open(file) as store:
+        job = _of_run(store, tmp_path)
+        (tmp_path / "out.jsonl").write_text("answers")
+        with store.claim(job.id, "pid 1 on car"):
+            assert run("forget", job.id, "--store", file) == 2
+            assert "pid 1 on car" in capsys.readouterr().err
+
+        assert run("forget", job.id[:12], "--store", file) == 0
+        assert store.job(job.id) is None
+    assert (tmp_path / "out.jsonl").read_text() == "answers"
+    assert run("forget", job.id, "--store", file) == 2
+
+
 def test_looking_loads_no_library_that_takes_seconds():
     program = (
         "import sys; from p2pinfer.documents.__main__ import main; main(['status', '--store', '/none']);"

@@ -155,6 +155,19 @@ def test_a_changed_input_is_refused(tmp_path, texts, swarm):
         run(tmp_path, texts, *PROMPT)
 
 
+def test_a_job_goes_on_with_the_documents_that_it_began_with(tmp_path, texts, swarm):
+    """If that is wanted: in a folder where files come every day a job could never go on otherwise."""
+    run(tmp_path, texts, *PROMPT, "--max-layer-tokens", "1")
+    (texts / "d.txt").write_text("text d")
+    with pytest.raises(UsageError, match="--ignore-changes to go on as it was"):
+        run(tmp_path, texts, *PROMPT)
+
+    assert run(tmp_path, texts, *PROMPT, "--ignore-changes") == 0
+    assert sorted(answers(tmp_path / "out.jsonl")) == ["a.txt", "b.txt", "c.txt"]
+    with pytest.raises(UsageError, match="in the contents of INPUT, --prompt"):
+        run(tmp_path, texts, "--prompt", "Other: {text}", "--max-tokens", "40", "--ignore-changes")
+
+
 def test_another_model_of_the_same_name_is_refused(tmp_path, texts, swarm):
     run(tmp_path, texts, *PROMPT, "--max-layer-tokens", "1")
     swarm.manifest_hash = "cd" * 32

@@ -80,6 +80,13 @@ def test_a_job_that_nobody_runs_is_interrupted_and_says_how_to_go_on():
     )
 
 
+def test_a_job_that_waits_for_the_swarm_says_why():
+    waiting = replace(JOB, waiting_for="no server holds layers 0:10")
+
+    assert state_in_words(waiting) == "waiting for servers"
+    assert "waits      no server holds layers 0:10" in list(job_lines(waiting, None, NOW))
+
+
 def test_a_job_that_is_over_says_when_it_ended():
     over = replace(JOB, state=JobState.COMPLETED, runner="", at={JobState.COMPLETED: NOW})
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from p2pinfer.identity import peer_id_of
 from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
-from tests.end_to_end.documents.running import documents, started, status, texts_of, until_answered
+from p2pinfer.owner.ledger.ledger import Ledger
+from tests.end_to_end.documents.running import SECONDS, documents, started, status, texts_of, until_answered
 
 MODEL = "SmolLM2-135M-Instruct"
 REQUESTS = 240
@@ -141,3 +143,19 @@ def test_texts_of_a_folder_are_answered_and_gone_on_with(folder: Path, flags: li
     assert "isn't UTF-8 text (byte 4)" in (folder / "parts.errors.jsonl").read_text()
     again = documents(*command, "--out", "parts.jsonl", *flags, folder=folder, check=False)
     assert "this job was completed" in again.stdout
+
+
+def test_jobs_of_one_sponsor_run_at_the_same_time_and_sign_for_their_work(
+    folder: Path, flags: list[str], swarm: LocalSwarm
+):
+    """With one key, which is not the one under which they join."""
+    command = ("run", "texts", "--prompt", "In a word: {text}", "--max-tokens", "8")
+    processes = [started(*command, "--out", f"{name}.jsonl", *flags, folder=folder) for name in ("x", "y")]
+
+    assert [process.wait(SECONDS) for process in processes] == [1, 1]  # one file is no text
+    assert texts_of(folder / "x.jsonl") == texts_of(folder / "y.jsonl")
+    job = status(folder, "x.jsonl")
+    assert job is not None
+    with Ledger.open(swarm.data_folder(0) / "ledger.sqlite") as ledger:
+        clients = {peer_id_of(work.client) for work in ledger.receipts()}
+    assert job["settings"]["payer"] in clients

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.documents.files.file_store import IncomingFile
-from p2pinfer.errors import HopFailedError, NoRouteError
+from p2pinfer.errors import NoRouteError
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.batches import batches
 from p2pinfer.gateway.endpoints import batches as endpoint
-from p2pinfer.types import PeerId
 from tests.gateway.asking import asking, chat, error_of
 from tests.gateway.endpoints.keeping import (
     jsonl,
@@ -92,19 +91,6 @@ async def test_requests_of_people_are_answered_while_a_batch_is_checked(tmp_path
                 asked += 1
             assert asked > 5 * (time.monotonic() - began)
             await client.post(f"/v1/batches/{made['id']}/cancel")
-
-
-async def test_servers_that_fail_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    model = StandInModel()
-    model.fail_after = (2, HopFailedError(PeerId("12D3KooWFirst"), "it left"))
-    with storing(tmp_path) as storage:
-        async with asking(model, storage=storage) as client:
-            made = await make_batch(client)
-            await until(lambda: len(model.requests) >= 1)
-            await asyncio.sleep(0)
-            model.fail_after = None
-            done = await until_state(client, made["id"], "completed")
-            assert done["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
 
 
 async def test_a_batch_waits_for_a_swarm_that_is_away(tmp_path: Path):
