@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -24,8 +23,6 @@ from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.shapes.batches import BatchRequest
 from p2pinfer.openai_api.shapes.files import MOST_EXPIRY_SECONDS, BatchQuery
 from p2pinfer.plain_text import printable
-
-logger = logging.getLogger(__name__)
 
 MOST_BATCHES = 4_000
 MOST_BATCHES_OF_OWNER = 1_000

@@ -1,8 +1,8 @@
-"""`POST /v1/batches`, and a line of a batch's input."""
+"""`POST /v1/batches`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,6 @@ from p2pinfer.openai_api.shapes.files import ExpiresAfter
 MOST_METADATA = 16
 MOST_METADATA_KEY_CHARACTERS = 64
 MOST_METADATA_CHARACTERS = 512
-MOST_CUSTOM_ID_CHARACTERS = 512
 MOST_FILE_ID_CHARACTERS = 64
 
 _Key = Annotated[str, Field(max_length=MOST_METADATA_KEY_CHARACTERS)]
@@ -36,17 +35,3 @@ class BatchRequest(Shape):
 
     output_expires_after: ExpiresAfter | None = None
     """When the output file and the error file are deleted; by default after 30 days."""
-
-
-class BatchLine(Shape):
-    """A line of a batch's input."""
-
-    custom_id: Annotated[str, Field(min_length=1, max_length=MOST_CUSTOM_ID_CHARACTERS)]
-    """What the answer is known by. No two lines have the same."""
-
-    method: Literal["POST"]
-    url: str
-    """The endpoint of the batch."""
-
-    body: dict[str, Any]
-    """The request, as the endpoint takes it."""

@@ -48,6 +48,8 @@ async def test_keys_take_turns_and_a_key_has_one_batch_at_a_time(tmp_path: Path)
             done = [await until_state(client, one["id"], "completed", **anna) for one in annas]
             ended = [one["completed_at"] for one in done]
             assert ended == sorted(ended)
+            await until_state(client, bens["id"], "completed", **ben)
+    assert {one.cache_scope for one in model.requests} == set(keys)  # nothing is shared between keys
 
 
 async def test_a_wrong_input_fails_at_once_behind_a_long_batch(tmp_path: Path):

@@ -64,7 +64,7 @@ async def test_a_batch_goes_from_its_input_to_its_output(tmp_path: Path):
             file = (await client.get(f"/v1/files/{done['output_file_id']}")).json()
             assert file["purpose"] == "batch_output" and file["filename"] == f"{made['id']}_output.jsonl"
             assert file["expires_at"] - file["created_at"] == 30 * 86_400
-            assert all(one.is_background for one in model.requests)
+            assert all(one.is_background and not one.cache_scope for one in model.requests)
 
 
 @pytest.mark.parametrize(
