@@ -42,7 +42,7 @@ def a_file_in_the_way(folder: Path) -> None:
 @pytest.mark.parametrize("spoil", [no_database, a_file_in_the_way])
 def test_a_store_that_can_not_be_opened_says_what_to_do(spoil, tmp_path: Path):  # type: ignore[no-untyped-def]
     spoil(tmp_path)
-    with pytest.raises(UsageError, match="--batches.*--no-batches"):
+    with pytest.raises(UsageError, match=r"--batches.*--no-batches"):
         with opened_storage(tmp_path, most_bytes=1, has_owners=False):
             pass
 
