@@ -35,6 +35,9 @@ class Feed:
     hop: int
     """Its place in the chain, from 0; at least 1, because the client feeds the first hop itself."""
 
+    is_patient: bool = False
+    """Nobody waits for it: what it brings to `hop` stands back there."""
+
     @property
     def tokens(self) -> int:
         """How many tokens it brings to `hop`."""

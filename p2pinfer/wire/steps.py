@@ -169,21 +169,23 @@ def pack_step(
 
 def pack_fork(step_id: int, forks: Sequence[Fork], times: bytes = b"") -> bytes:
     """The bytes of a FORK step; `times` as in `pack_step`."""
-    chunks = [_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks]
-    return b"".join((_bare_header(step_id, StepKind.FORK, len(forks), times), *chunks, times))
+    header = _HEADER.pack(step_id, 0, len(forks), hops_of(times), Outputs.NONE, StepKind.FORK, 0, 0, 0)
+    return b"".join((header, *(_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks), times))
 
 
 def pack_prefix(
     step_id: int, kind: StepKind, prefix: Prefix, times: bytes = b"", lacking: int | None = None
 ) -> bytes:
     """The bytes of a KEEP or RECALL step; `times` as in `pack_step`, `lacking` as in `Step`."""
-    header = _bare_header(step_id, kind, 1, times, hop=_from_one(lacking), shared=prefix.is_shared)
+    hop, hops = _from_one(lacking), hops_of(times)
+    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, kind, hop, prefix.is_shared, 0)
     return b"".join((header, _CHUNK.pack(prefix.row, prefix.tokens, 0), times, prefix.name))
 
 
 def pack_feed(step_id: int, feed: Feed, times: bytes = b"") -> bytes:
     """The bytes of a FEED step; `times` as in `pack_step`."""
-    header = _bare_header(step_id, StepKind.FEED, 1, times, hop=_from_one(feed.hop))
+    hop, hops = _from_one(feed.hop), hops_of(times)
+    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, StepKind.FEED, hop, 0, feed.is_patient)
     return b"".join((header, _CHUNK.pack(feed.row, feed.start, feed.tokens), times))
 
 
@@ -199,13 +201,6 @@ def pack_result(
         step_id, len(hidden), 0, hops_of(times), Outputs.ALL, _NO_KIND, _from_one(lacking), 0, 0
     )
     return b"".join((header, times, encode_hidden(hidden, dtype)))
-
-
-def _bare_header(
-    step_id: int, kind: StepKind, chunks: int, times: bytes, *, hop: int = 0, shared: bool = False
-) -> bytes:
-    """The header of a step without hidden states."""
-    return _HEADER.pack(step_id, 0, chunks, hops_of(times), Outputs.NONE, kind, hop, shared, 0)
 
 
 def _from_one(hop: int | None) -> int:
@@ -257,8 +252,8 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
         raise ProtocolError(f"a step that passed {hops} hops names hop {hop}")
     heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
     if not kind.brings_hidden:
-        step = Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end])
-        if patient:
+        step = Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end], is_patient=bool(patient))
+        if patient > (kind is StepKind.FEED):
             raise ProtocolError(f"a {kind.name} step has fields of other kinds")
         return _read_bare(step, heads, data[times_end:], hop, shared, contract, lengths)
     if hop or shared or patient > 1:
@@ -298,7 +293,7 @@ def _read_bare(
         raise ProtocolError(f"a {kind.name} step is about one row, not {len(heads)}")
     row, position, count = heads[0]
     if kind is StepKind.FEED:
-        feed = Feed(row, position, position + count, hop - 1)
+        feed = Feed(row, position, position + count, hop - 1, step.is_patient)
         most = contract.max_step_tokens
         check_fed(feed, lengths, hops_passed=step.hops_passed, max_step_tokens=most)
         return replace(step, feed=feed)

@@ -241,8 +241,8 @@ async def test_per_decoded_token_one_hidden_state_goes_out_and_one_comes_in(monk
         sent, received = [], []
         pack, read = chain.pack_step, chain.read_result
 
-        def counting_pack(*args, pack=pack, sent=sent):
-            data = pack(*args)
+        def counting_pack(*args, pack=pack, sent=sent, **options):
+            data = pack(*args, **options)
             sent.append(len(data))
             return data
 

@@ -47,8 +47,9 @@ def test_a_prefix_is_read_as_it_was_packed(kind: StepKind, is_shared: bool, lack
     assert (step.chunks, step.work) == ([], Work())
 
 
-def test_a_feed_is_read_as_it_was_packed():
-    feed = Feed(2, 3, 8, 3)
+@pytest.mark.parametrize("is_patient", [False, True])
+def test_a_feed_is_read_as_it_was_packed(is_patient: bool):
+    feed = Feed(2, 3, 8, 3, is_patient)
     step = read_step(pack_feed(77, feed, TIMES), CONTRACT, LENGTHS)
     assert (step.step_id, step.kind, step.feed, step.times) == (77, StepKind.FEED, feed, TIMES)
     assert (step.chunks, step.work, step.prefix) == ([], Work(), None)
@@ -58,7 +59,7 @@ def changed(data: bytes, place: int, value: int) -> bytes:
     return data[:place] + bytes([value]) + data[place + 1 :]
 
 
-HOP, SHARED = 18, 20  # where they are in the header
+HOP, SHARED, PATIENT = 18, 20, 21  # where they are in the header
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,8 @@ HOP, SHARED = 18, 20  # where they are in the header
         (prefix_step(RECALL, 0, 1, times=TIMES, lacking=2), "passed 2 hops names hop 3"),
         (changed(prefix_step(RECALL, 0, 1), SHARED, 2), "fields of other kinds"),
         (changed(pack_feed(9, Feed(1, 0, 4, 1)), SHARED, 1), "fields of other kinds"),
+        (changed(pack_feed(9, Feed(1, 0, 4, 1)), PATIENT, 2), "fields of other kinds"),
+        (changed(prefix_step(RECALL, 0, 1), PATIENT, 1), "fields of other kinds"),
         (pack_prefix(0, KEEP, Prefix(1, 1, NAME)), "have the id 0"),
         (pack_feed(9, Feed(1, 0, 4, 0)), "has come past hop -1"),
         (pack_feed(9, Feed(1, 0, 4, 2), TIMES), "for hop 2 has come past hop 1"),

@@ -208,9 +208,11 @@ class RowSession:
 
     def _next_step(self, chain: Chain) -> RowStep | None:
         under_way = self._pipeline.notes
+        decodes = [step for step in under_way if step.kind is StepKind.DECODE]
         return self._table.next_step(
             depth=len(chain.hops),
-            decodes=sum(step.kind is StepKind.DECODE for step in under_way),
+            decodes=len(decodes),
+            read_decodes=sum(not step.is_patient for step in decodes),
             prompt_tokens=sum(step.prompt_tokens for step in under_way),
             max_tokens=chain.max_step_tokens,
         )
@@ -244,7 +246,8 @@ class RowSession:
         self._table.sent(step)
         if step.feed is not None:
             part = step.parts[0]
-            self._pipeline.feed(chain, Feed(part.row.index, part.start, part.end, step.feed.hop), step)
+            feed = Feed(part.row.index, part.start, part.end, step.feed.hop, step.is_patient)
+            self._pipeline.feed(chain, feed, step)
             return
         prefixes = self._environment.prefixes
         assert prefixes is not None, "a table without an index keeps nothing"

@@ -131,10 +131,7 @@ class Mender:
                 if not is_silent and self._network.directory.is_news(error.reason or str(error)):
                     known = f" ({error.reason})" if error.reason else ""
                     line = f"{error}; waiting for {error.waiting_for}{known}"
-                    is_brief = error.is_for_room and deadline - self._network.now() < _BRIEF_SECONDS
-                    logger.log(
-                        logging.INFO if is_brief else logging.WARNING, "%s", await self._explain(line, error)
-                    )
+                    logger.warning("%s", await self._explain(line, error))
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _explain(self, message: str, error: NoRouteError) -> str:

@@ -23,7 +23,7 @@ class Asker:
     models: Models
     most_tokens: int | None = None
     cache_scope: str = ""
-    """As in TextRequest."""
+    """Whose documents they are, where several owners ask: they share nothing that was computed."""
 
     async def ask(self, url: str, body: dict[str, Any]) -> Answer:
         """An answer as a whole. Raises ApiError, and what the core raises."""

@@ -108,7 +108,15 @@ class StepPacker:
             return pack_feed(step_id, feed, times)
         outputs = self.sent_outputs.rows()[feed.row][feed.start : feed.end]
         chunks = [RowChunk(feed.row, feed.start, outputs)]
-        return pack_step(step_id, StepKind.PREFILL, chunks, Outputs.NONE, self._dtype, times)
+        return pack_step(
+            step_id,
+            StepKind.PREFILL,
+            chunks,
+            Outputs.NONE,
+            self._dtype,
+            times,
+            is_patient=feed.is_patient,
+        )
 
     def begin_replay(self, held: Sequence[int]) -> None:
         """Let `next_piece` begin behind the `held` tokens of each row (none given: at the first of each)."""

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 
-KINDS = ("engine", "llama_cpp", "memory", "swarm", "transformers")
+KINDS = ("engine", "llama.documents", "llama.streams", "memory", "swarm", "texts", "transformers")
 """Modules of this folder by name. Each has `load(**parameters)`, which returns functions by the name of their
 work; the request's other fields are a function's arguments."""
 

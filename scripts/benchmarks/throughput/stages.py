@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.engine.native.library import default_threads
-from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
-from scripts.benchmarks.contenders.turns import Contender, Runs, Turn, take_turns
+from scripts.benchmarks.contenders.stage import Stage
+from scripts.benchmarks.contenders.turns import Runs
 from scripts.benchmarks.shared import prompts
-from scripts.benchmarks.shared.child import ChildError
-from scripts.benchmarks.shared.idleness import busy_cores, idle_shares
+from scripts.benchmarks.shared.idleness import idle_shares
 from scripts.benchmarks.shared.report import machine, say
 from scripts.benchmarks.throughput.plan import (
     BATCHES,
@@ -39,16 +33,11 @@ from scripts.benchmarks.throughput.plan import (
     large_turns,
     turns_of,
 )
-from scripts.benchmarks.throughput.q8_model import q8_model
 from scripts.benchmarks.throughput.random_llama import bytes_read_per_token, random_llama_store
 
 MEMORY_MEGABYTES = 512  # far more than a processor's caches hold
 LARGE_PROMPT_TOKENS = 16
 SETTLING_SECONDS = 2.0
-QUIET_SECONDS = 0.5
-GET_LLAMA_CPP = (
-    "llama.cpp is left out: `scripts/setup bench` installs llama-cpp-python, which compiles for ten minutes"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,36 +48,6 @@ class Settings:
     num_tokens: int
     repetitions: int
     idle_seconds: float
-
-
-class Stage:
-    """Contenders that are alive together, and the swarms whose clients they are."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.contenders: dict[str, Contender] = {}
-        self.swarms: dict[str, LocalSwarm] = {}
-        self._stack = stack
-
-    def enter(self, name: str, kind: str, **parameters: Any) -> None:
-        """Load one contender."""
-        say(f"loading: {name}")
-        self.contenders[name] = self._stack.enter_context(Contender(kind, **parameters))
-
-    def enter_swarm(self, name: str, store: LayerStore, peers: int) -> None:
-        """Start the servers of a swarm and their client."""
-        swarm = self.swarms[name] = self._stack.enter_context(LocalSwarm())
-        swarm.start(store.folder, split_layers(store.manifest.num_layers, peers))
-        self.enter(name, "swarm", store=str(store.folder), initial_peers=swarm.initial_peers)
-
-    def take_turns(self, turns: Sequence[Turn], repetitions: int, busy: list[float]) -> Runs:
-        """Run all rounds; `busy` collects the cores that were at work while all contenders waited."""
-        return take_turns(
-            self.contenders,
-            turns,
-            repetitions=repetitions,
-            progress=say,
-            before_round=lambda: busy.append(busy_cores(QUIET_SECONDS)),
-        )
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -123,14 +82,14 @@ def measure_small(settings: Settings, busy: list[float]) -> dict[str, Any]:
     with ExitStack() as stack:
         stage = Stage(stack)
         if LLAMA_CPP in needed:
-            left_out = enter_llama_cpp(stage, model_file)
+            left_out = stage.enter_llama_cpp(LLAMA_CPP, "llama.streams", model_file)
         if BF16 in needed:
             stage.enter(BF16, "transformers", model_file=str(model_file), dtype="bfloat16")
         if ONE_PROCESS in needed:
             stage.enter(ONE_PROCESS, "engine", store=str(store.folder))
         for name, peers in ((THREE_PEERS, PEERS), (SIX_PEERS, 2 * PEERS)):
             if name in needed:
-                stage.enter_swarm(name, store, peers)
+                stage.enter_swarm(name, "swarm", store, peers)
         questions = prompts.questions(store, max(BATCHES))
         long_prompt = prompts.long_text(store, PREFILL_TOKENS)
         turns = [
@@ -146,21 +105,6 @@ def measure_small(settings: Settings, busy: list[float]) -> dict[str, Any]:
         "runs": without_tokens(runs),
         "idle": idle,
     }
-
-
-def enter_llama_cpp(stage: Stage, model_file: Path) -> str | None:
-    """Load llama.cpp, or report in one line why it can't be used."""
-    if importlib.util.find_spec("llama_cpp") is None:
-        say(GET_LLAMA_CPP)
-        return GET_LLAMA_CPP
-    q8_file = q8_model(model_file, user_cache_folder(), progress=say)
-    try:
-        stage.enter(LLAMA_CPP, "llama_cpp", q8_file=str(q8_file))
-    except ChildError as error:
-        reason = f"llama.cpp is left out: {str(error).splitlines()[-1]}"
-        say(reason)
-        return reason
-    return None
 
 
 def measure_idle(stage: Stage, prompt: list[int], seconds: float) -> dict[str, Any]:
@@ -194,7 +138,7 @@ def measure_large(settings: Settings, busy: list[float]) -> tuple[Runs, dict[str
         stage = Stage(stack)
         stage.enter(MEMORY, "memory", megabytes=MEMORY_MEGABYTES, threads=threads)
         stage.enter(ONE_PROCESS, "engine", store=str(store.folder))
-        stage.enter_swarm(THREE_PEERS, store, PEERS)
+        stage.enter_swarm(THREE_PEERS, "swarm", store, PEERS)
         turns = large_turns(prompts.random_ids(store, LARGE_PROMPT_TOKENS), settings.num_tokens)
         runs = stage.take_turns(turns, settings.repetitions, busy)
     return without_tokens(runs), {

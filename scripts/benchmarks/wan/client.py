@@ -27,13 +27,11 @@ from p2pinfer.client.generation import DistributedCausalLM
 from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
-from p2pinfer.model.engine.base import Chunk, Engine
 from p2pinfer.model.layer_store.store import LayerStore
 from scripts.benchmarks.contenders import hf_generation
 from scripts.benchmarks.contenders.step_times import record_steps
+from scripts.benchmarks.shared.engine_seconds import decode_seconds, median_seconds
 from scripts.benchmarks.shared.speech import Speech, listen
-
-TIMED = 8
 
 
 class Client:
@@ -61,13 +59,13 @@ class Client:
         for layers in split_layers(self._store.manifest.num_layers, stages):
             engine = load_engine(self._store, layers, threads=1)
             for count in rows:
-                found["stages"][str(count)].append(_step_seconds(engine, count, length))
+                found["stages"][str(count)].append(decode_seconds(engine, count, length))
         noise = np.random.default_rng(0).standard_normal(
             (max(rows), self._store.manifest.hidden_size), dtype=np.float32
         )
         for count in rows:
             ids = np.zeros(count, np.int64)
-            found["ends"][str(count)] = _median_seconds(
+            found["ends"][str(count)] = median_seconds(
                 lambda count=count, ids=ids: (  # type: ignore[misc]
                     self._ends.embed(ids),
                     self._ends.logits(noise[:count]).argmax(axis=1),
@@ -159,30 +157,6 @@ def _generate(
         pad_token_id=0,
         streamer=_Ticking(times),
     )
-
-
-def _step_seconds(engine: Engine, rows: int, length: int) -> float:
-    noise = np.random.default_rng(0).standard_normal(
-        (max(rows, length), engine.hidden_size), dtype=np.float32
-    )
-    caches = [engine.new_cache() for _ in range(rows)]
-    for cache in caches:
-        engine.forward([Chunk(cache, noise[:length])])
-    seconds = _median_seconds(
-        lambda: engine.forward([Chunk(cache, noise[row : row + 1]) for row, cache in enumerate(caches)])
-    )
-    for cache in caches:
-        cache.release()
-    return seconds
-
-
-def _median_seconds(work: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(TIMED + 1):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return median(times[1:])
 
 
 def main() -> int:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
-from p2pinfer.local_swarm.shares import split_layers
-from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.tensors import hidden_bytes
 from scripts.benchmarks.shared import prompts
 from scripts.benchmarks.shared.host_process import HostProcess
-from scripts.benchmarks.shared.hosts import Hosts
+from scripts.benchmarks.shared.lab_swarm import CONGESTION_CONTROL, ask, swarm_on_lab
 from scripts.benchmarks.shared.report import machine, say
 from scripts.benchmarks.wan.plan import (
     PEERS,
@@ -29,14 +26,11 @@ from scripts.benchmarks.wan.plan import (
     WIRE_DTYPES,
     congestion_controls,
 )
-from scripts.lab import HostCounters, LabError, WanLab
+from scripts.lab import HostCounters, WanLab
 
 _DTYPES = {"float32": pb.FLOAT32, "int8": pb.INT8}
-_READY_SECONDS = 120.0
-_WORK_SECONDS = 600.0
-_OWN = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 _ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
-_CLIENT = "client"
+_CLIENT = "scripts.benchmarks.wan.client"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +63,10 @@ def measure(settings: Settings) -> dict[str, Any]:
         "prefill_bytes": {
             dtype: hidden_bytes(PREFILL_TOKENS, hidden_size, wire) for dtype, wire in _DTYPES.items()
         },
-        "congestion": {"own": _OWN.read_text().strip(), "allowed": _ALLOWED.read_text().split()},
+        "congestion": {
+            "own": CONGESTION_CONTROL.read_text().strip(),
+            "allowed": _ALLOWED.read_text().split(),
+        },
         "stream": [],
         "batch": [],
         "prefill": {},
@@ -83,7 +80,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def swarm_on_lab(
+def _swarm(
     store: LayerStore,
     settings: Settings,
     *,
@@ -91,32 +88,17 @@ def swarm_on_lab(
     wire_dtypes: tuple[str, ...],
     congestion: str | None = None,
 ) -> Iterator[tuple[HostProcess, WanLab]]:
-    """Three peers and a client, each on its own host. Yields the client and the lab."""
-    with ExitStack() as stack:
-        hosts = stack.enter_context(Hosts(profile, seed=settings.seed))
-        assert hosts.lab is not None
-        swarm = stack.enter_context(LocalSwarm())
-        places = [hosts.server_place(f"peer-{number}") for number in range(1, PEERS + 1)]
-        prefix = hosts.client_prefix(_CLIENT)
-        if congestion is not None:
-            for host in (*(place.prefix for place in places), prefix):
-                _set_congestion(host, congestion)
-        say(f"starting {PEERS} peers and a client, each on a {profile} host")
-        swarm.start(store.folder, split_layers(store.manifest.num_layers, PEERS), threads=1, places=places)
-        client = stack.enter_context(
-            HostProcess(
-                "scripts.benchmarks.wan.client",
-                {
-                    "store": str(store.folder),
-                    "initial_peers": swarm.initial_peers,
-                    "wire_dtypes": wire_dtypes,
-                },
-                prefix=prefix,
-                log=None if settings.logs is None else settings.logs / f"{profile}.log",
-            )
-        )
-        client.hear_next(_READY_SECONDS)
-        yield client, hosts.lab
+    with swarm_on_lab(
+        store,
+        PEERS,
+        _CLIENT,
+        {"wire_dtypes": wire_dtypes},
+        profile=profile,
+        seed=settings.seed,
+        congestion=congestion,
+        log=None if settings.logs is None else settings.logs / f"{profile}.log",
+    ) as found:
+        yield found
 
 
 def measure_decoding(settings: Settings, store: LayerStore) -> dict[str, Any]:
@@ -125,7 +107,7 @@ def measure_decoding(settings: Settings, store: LayerStore) -> dict[str, Any]:
     rows = sorted({1, SEQUENCES // settings.sessions, SEQUENCES})
     length = len(questions[0]) + settings.num_tokens // 2
     rounds: dict[str, list[Any]] = {"stream": [], "batch": []}
-    with swarm_on_lab(store, settings, profile=PROFILE["stream"], wire_dtypes=("float32",)) as (client, lab):
+    with _swarm(store, settings, profile=PROFILE["stream"], wire_dtypes=("float32",)) as (client, lab):
         for number in range(settings.repetitions + 1):
             say(_round(number, settings.repetitions))
             compute = ask(client, "compute", stages=PEERS, rows=rows, length=length)
@@ -153,7 +135,7 @@ def measure_prefill(settings: Settings, store: LayerStore, congestion: str) -> d
     prompt = prompts.long_text(store, PREFILL_TOKENS)
     rounds: dict[str, list[Any]] = {dtype: [] for dtype in WIRE_DTYPES}
     profile = PROFILE["prefill"]
-    with swarm_on_lab(store, settings, profile=profile, wire_dtypes=WIRE_DTYPES, congestion=congestion) as (
+    with _swarm(store, settings, profile=profile, wire_dtypes=WIRE_DTYPES, congestion=congestion) as (
         client,
         lab,
     ):
@@ -179,20 +161,5 @@ def sent(before: Mapping[str, HostCounters], after: Mapping[str, HostCounters]) 
     }
 
 
-def ask(client: HostProcess, work: str, **parameters: Any) -> dict[str, Any]:
-    """Have the client do one piece of work. Raises ChildError if the client ends instead."""
-    client.tell(work=work, **parameters)
-    return client.hear_next(_WORK_SECONDS)
-
-
 def _round(number: int, repetitions: int) -> str:
     return f"round {number} of {repetitions}" + (" (warm-up)" if number == 0 else "")
-
-
-def _set_congestion(prefix: tuple[str, ...], control: str) -> None:
-    """Set the congestion control for every TCP connection that a host opens from now on."""
-    done = subprocess.run(
-        [*prefix, "sh", "-c", f'echo "$1" > {_OWN}', "sh", control], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        raise LabError(f"a host can't be told to use TCP {control}: {done.stderr.strip()}")

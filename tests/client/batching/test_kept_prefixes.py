@@ -176,6 +176,18 @@ async def test_what_is_kept_counts_as_free_and_goes_when_a_lease_needs_the_room(
             assert await jobs.text([*STEM, 2], 5) == text_of(2)
 
 
+async def test_when_a_server_ends_or_goes_to_other_layers_nothing_is_left():
+    async with fake_swarm(THREE, cache_tokens=4096) as swarm:
+        async with jobs_in(swarm, **LIMITS) as jobs:
+            assert await jobs.text([*STEM, 1], 5) == text_of(1)
+            await all_kept(swarm)
+        caches = [kept.cache for member in swarm.members for kept in member.batcher.prefixes._kept.values()]
+        for member in swarm.members:
+            await member.stop()
+            assert len(member.batcher.prefixes) == 0
+        assert all(cache.released for cache in caches)
+
+
 async def test_servers_whose_memory_is_leased_keep_nothing_and_answer_all_the_same():
     async with fake_swarm(THREE, cache_tokens=4 * 512) as swarm:
         for ending in (1, 2):
@@ -248,6 +260,29 @@ async def test_a_recalled_text_survives_the_loss_of_a_hop(span: Span):
             if lost != [spare]:
                 assert begun[0].cached_tokens in (0, 150)
                 assert computed(spare) >= 150
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_a_hop_that_dies_while_it_keeps_the_last_text_costs_the_next_one_nothing_but_time(place: int):
+    async with fake_swarm(THREE, cache_tokens=65536) as swarm:
+        async with jobs_in(swarm, route=10.0, **LIMITS) as jobs:
+            victim, died = swarm.members[place], []
+            loop, add = asyncio.get_running_loop(), victim.batcher.copies.add
+
+            def die(work) -> None:
+                if not died:
+                    died.append(asyncio.run_coroutine_threadsafe(swarm.kill(victim), loop))
+                else:
+                    add(work)
+
+            victim.batcher.copies.add = die
+            assert await jobs.text([*STEM, 1], 5) == text_of(1)
+            async with asyncio.timeout(5):
+                while not (died and died[0].done()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+            await swarm.add(THREE[place])
+            swarm.members.remove(victim)
+            assert await jobs.text([*STEM, 2], 5) == text_of(2)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from p2pinfer.owner.ledger.ledger import Ledger
 from tests.end_to_end.documents.running import SECONDS, documents, started, status, texts_of, until_answered
 
 MODEL = "SmolLM2-135M-Instruct"
-REQUESTS = 240
+REQUESTS = 300
 MOST_BYTES = 300_000_000
 
 
@@ -37,11 +37,11 @@ def flags(swarm: LocalSwarm) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a file of requests, and a folder of texts of which one is none and one is long."""
+    """With a file of requests of all lengths, and a folder of texts of which one is none."""
     folder = tmp_path_factory.mktemp("jobs")
     with (folder / "batch.jsonl").open("w") as file:
         for number in range(REQUESTS):
-            body = {"model": MODEL, "prompt": f"The number after {number} is", "max_tokens": 32}
+            body = {"model": MODEL, "prompt": f"The number after {number} is", "max_tokens": 4 + number % 61}
             line = {"custom_id": f"q-{number}", "method": "POST", "url": "/v1/completions"}
             file.write(json.dumps(line | {"body": body | {"temperature": 0}}) + "\n")
         file.write("nonsense\n")
@@ -67,7 +67,7 @@ def test_every_request_is_answered_once_whatever_is_killed(
 ):
     """The program is killed three times without a warning; the texts are those of an undisturbed run."""
     command = ("run", "batch.jsonl", "--out", "killed.jsonl", *flags)
-    for least in (1, 60, 120):
+    for least in (1, 80, 150):
         process = started(*command, folder=folder)
         until_answered(process, folder, "killed.jsonl", least)
         process.kill()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from p2pinfer.documents.answering.asking import Asker
 from p2pinfer.gateway.access.keys import new_key
+from p2pinfer.openai_api.work.registry import Models
 from tests.gateway.asking import asking, chat, error_of
-from tests.gateway.stand_in import StandInModel
+from tests.gateway.stand_in import StandInModel, serve
 
 
 async def test_texts_of_different_keys_share_nothing():
@@ -43,3 +45,12 @@ async def test_a_salt_is_a_text_of_bounded_length(salt: object):
         answer = await chat(client, cache_salt=salt)
     assert answer.status_code == 400
     assert error_of(answer)["param"] == "cache_salt"
+
+
+async def test_documents_of_different_owners_share_nothing():
+    model = StandInModel()
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}]}
+    for owner in ("anna", "bert"):
+        asker = Asker(Models([serve(model)]), cache_scope=owner)
+        await asker.ask("/v1/chat/completions", body)
+    assert [one.cache_scope for one in model.requests] == ["anna", "bert"]

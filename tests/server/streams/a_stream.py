@@ -59,9 +59,11 @@ def prefix_frame(step_id: int, kind: StepKind, row: int, tokens: int, **more: ob
     return pack_prefix(step_id, kind, Prefix(row, tokens, NAME), **more)
 
 
-def feed_frame(step_id: int, start: int, end: int, *, hop: int, row: int = 0) -> bytes:
+def feed_frame(
+    step_id: int, start: int, end: int, *, hop: int, row: int = 0, is_patient: bool = False
+) -> bytes:
     """A step that feeds the hop with this number; this one is number 0."""
-    return pack_feed(step_id, Feed(row, start, end, hop))
+    return pack_feed(step_id, Feed(row, start, end, hop, is_patient))
 
 
 def compute(step: Step) -> list[Hidden]:

@@ -97,11 +97,13 @@ def test_a_hop_before_the_last_that_has_it_passes_a_feed_on():
     assert one.progress.done == Work(prefill_tokens=6)
 
 
-def test_the_last_that_has_it_feeds_the_next_hop_what_it_has_sent_before():
+@pytest.mark.parametrize("is_patient", [False, True])
+def test_the_last_that_has_it_feeds_the_next_hop_what_it_has_sent_before(is_patient: bool):
     one = AStream(rows=1)
     one.through(step_frame(1, 0, 6))
-    step = one.sent(one.run(feed_frame(2, 1, 4, hop=1)))
+    step = one.sent(one.run(feed_frame(2, 1, 4, hop=1, is_patient=is_patient)))
     assert (step.kind, step.times) == (StepKind.PREFILL, hop_time(0.5, 0.25))
+    assert step.is_patient is is_patient
     (chunk,) = step.chunks
     assert (chunk.row, chunk.position) == (0, 1)
     assert np.array_equal(chunk.hidden, tokens_at(1, 3) + 1)
