@@ -4,7 +4,7 @@ Steps and results are the frames of lanes, and most of what travels: a fixed hea
 little-endian.
 
     header   step id u64, tokens u32, chunks u16, hops passed u16, outputs u8, kind u8, hop u16, shared u8,
-             patient u8 (1: nobody waits for it, so it stands back at hops; else 0), 2 bytes of zeros
+             3 bytes of zeros
     chunks   row u32, position u32, tokens u32 each
     times    queue u32, compute u32 each, in microseconds, one per hop passed
     hidden   [tokens, hidden size] as tensors.py says, in the dtype of the opening
@@ -39,7 +39,7 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.prefix_steps import NAME_BYTES, Feed, Prefix, check_fed, check_kept, check_recalled
 from p2pinfer.wire.receipts import Work, work_of
 from p2pinfer.wire.step_kind import StepKind
-from p2pinfer.wire.tensors import all_tokens, decode_hidden, encode_hidden, hidden_bytes
+from p2pinfer.wire.tensors import decode_hidden, encode_hidden, hidden_bytes
 
 MAX_STEP_TOKENS = 512
 """The most tokens of a step. A longer prefill is sent as several steps."""
@@ -47,7 +47,7 @@ MAX_STEP_TOKENS = 512
 MAX_HOPS = 256
 """The most hops of a route."""
 
-_HEADER = struct.Struct("<QIHHBBHBB2x")
+_HEADER = struct.Struct("<QIHHBBHB3x")
 _CHUNK = struct.Struct("<III")
 _TIME = struct.Struct("<II")
 _MAX_TIME = 2**32 - 1
@@ -116,7 +116,6 @@ class Step:
     """The first hop, counted from 0, that has not kept the prefix; None: so far all have."""
 
     feed: Feed | None = None
-    is_patient: bool = False
 
     @property
     def tokens(self) -> int:
@@ -152,14 +151,12 @@ def pack_step(
     outputs: Outputs,
     dtype: pb.WireDtype,
     times: bytes = b"",
-    *,
-    is_patient: bool = False,
 ) -> bytes:
     """The bytes of a step; `times` are those of the hops before, each as `hop_time` makes it."""
     hidden = all_tokens([chunk.hidden for chunk in chunks])
     return b"".join(
         (
-            _HEADER.pack(step_id, len(hidden), len(chunks), hops_of(times), outputs, kind, 0, 0, is_patient),
+            _HEADER.pack(step_id, len(hidden), len(chunks), hops_of(times), outputs, kind, 0, 0),
             *(_CHUNK.pack(chunk.row, chunk.position, len(chunk.hidden)) for chunk in chunks),
             times,
             encode_hidden(hidden, dtype),
@@ -198,9 +195,16 @@ def pack_result(
 ) -> bytes:
     """The bytes of a result with hidden states [tokens, hidden_size]; tokens may be 0."""
     header = _HEADER.pack(
-        step_id, len(hidden), 0, hops_of(times), Outputs.ALL, _NO_KIND, _from_one(lacking), 0, 0
+        step_id, len(hidden), 0, hops_of(times), Outputs.ALL, _NO_KIND, _from_one(lacking), 0
     )
     return b"".join((header, times, encode_hidden(hidden, dtype)))
+
+
+def _bare_header(
+    step_id: int, kind: StepKind, chunks: int, times: bytes, *, hop: int = 0, shared: bool = False
+) -> bytes:
+    """The header of a step without hidden states."""
+    return _HEADER.pack(step_id, 0, chunks, hops_of(times), Outputs.NONE, kind, hop, shared)
 
 
 def _from_one(hop: int | None) -> int:
@@ -228,7 +232,7 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     Sizes are checked before anything is allocated; float32 chunks are views of the message. Raises
     ProtocolError naming the first mistake.
     """
-    step_id, tokens, chunk_count, hops, outputs, kind_number, hop, shared, patient = _header(data)
+    step_id, tokens, chunk_count, hops, outputs, kind_number, hop, shared = _header(data)
     if chunk_count < 1:
         raise ProtocolError("a step without chunks")
     if chunk_count > contract.rows:
@@ -252,11 +256,9 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
         raise ProtocolError(f"a step that passed {hops} hops names hop {hop}")
     heads = list(_CHUNK.iter_unpack(memoryview(data)[_HEADER.size : heads_end]))
     if not kind.brings_hidden:
-        step = Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end], is_patient=bool(patient))
-        if patient > (kind is StepKind.FEED):
-            raise ProtocolError(f"a {kind.name} step has fields of other kinds")
+        step = Step(step_id, kind, Outputs.NONE, [], data[heads_end:times_end])
         return _read_bare(step, heads, data[times_end:], hop, shared, contract, lengths)
-    if hop or shared or patient > 1:
+    if hop or shared:
         raise ProtocolError(f"a {kind.name} step has fields of other kinds")
     _check_chunks(heads, kind, contract, lengths)
     if sum(count for _, _, count in heads) != tokens:
@@ -268,7 +270,7 @@ def read_step(data: bytes, contract: Contract, lengths: Sequence[int]) -> Step:
     for row, position, count in heads:
         chunks.append(RowChunk(row, position, hidden[start : start + count]))
         start += count
-    return Step(step_id, kind, Outputs(outputs), chunks, data[heads_end:times_end], is_patient=bool(patient))
+    return Step(step_id, kind, Outputs(outputs), chunks, data[heads_end:times_end])
 
 
 def _read_bare(
@@ -359,7 +361,7 @@ def _read_forks(heads: Sequence[_Head], contract: Contract, lengths: Sequence[in
 
 def read_result(data: bytes, *, tokens: int, hops: int, hidden_size: int, dtype: pb.WireDtype) -> Result:
     """Check a result of `tokens` hidden states, through `hops` hops. Raises ProtocolError."""
-    step_id, got, chunk_count, got_hops, _, _, lacking, _, _ = _header(data)
+    step_id, got, chunk_count, got_hops, _, _, lacking, _ = _header(data)
     if got_hops != hops:
         raise ProtocolError(f"{got_hops} of {hops} hops say they ran the step")
     if chunk_count or got != tokens:
@@ -380,7 +382,7 @@ def max_result_bytes(tokens: int, hops: int, hidden_size: int, dtype: pb.WireDty
     return _HEADER.size + hops * _TIME.size + hidden_bytes(tokens, hidden_size, dtype)
 
 
-def _header(data: bytes) -> tuple[int, ...]:
+def _header(data: bytes) -> tuple[int, int, int, int, int, int, int, int]:
     if len(data) < _HEADER.size:
         raise ProtocolError(f"a step of {len(data)} bytes has no header")
     return _HEADER.unpack_from(data)
@@ -393,3 +395,8 @@ def select_outputs(outputs: Sequence[NDArray[np.float32]], wanted: Outputs) -> N
     if wanted is Outputs.LAST:
         return all_tokens([hidden[-1:] for hidden in outputs])
     return all_tokens(outputs)
+
+
+def all_tokens(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The tokens of all chunks in one array, in order."""
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

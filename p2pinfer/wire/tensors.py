@@ -8,8 +8,6 @@ of the bytes (17 for every 64). IEEE arithmetic in a fixed order makes all machi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,8 +79,3 @@ def _groups(columns: int) -> int:
 def _spread(per_group: Hidden, columns: int) -> Hidden:
     """One value per column from one per group; the last group may be short."""
     return np.repeat(per_group, GROUP, axis=1)[:, :columns]
-
-
-def all_tokens(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The tokens of all chunks in one array, in order."""
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -112,27 +112,6 @@ def test_a_fork_that_breaks_the_contract_is_refused_by_name(data, message):
         read_step(data, CONTRACT, LENGTHS)
 
 
-@pytest.mark.parametrize("is_patient", [False, True])
-def test_a_step_says_whether_somebody_waits_for_it(is_patient):
-    chunk = [RowChunk(0, 0, hidden(2))]
-    data = pack_step(1, StepKind.PREFILL, chunk, Outputs.LAST, pb.FLOAT32, is_patient=is_patient)
-    assert read_step(data, CONTRACT, LENGTHS).is_patient is is_patient
-
-
-def test_only_steps_with_hidden_states_are_patient():
-    data = bytearray(pack_step(1, StepKind.PREFILL, [RowChunk(0, 0, hidden(2))], Outputs.LAST, pb.FLOAT32))
-    where = 21
-    data[where] = 1
-    assert read_step(bytes(data), CONTRACT, LENGTHS).is_patient
-    data[where] = 2
-    with pytest.raises(ProtocolError, match="fields of other kinds"):
-        read_step(bytes(data), CONTRACT, LENGTHS)
-    fork = bytearray(pack_fork(1, [Fork(0, 1, 1)]))
-    fork[where] = 1
-    with pytest.raises(ProtocolError, match="fields of other kinds"):
-        read_step(bytes(fork), CONTRACT, LENGTHS)
-
-
 def test_a_fork_is_read_as_it_was_packed():
     times, sent = hop_time(0.25, 0.5), [Fork(0, 1, 3), Fork(2, 1, 4)]
     data = pack_fork(77, sent, times)

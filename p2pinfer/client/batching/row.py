@@ -139,11 +139,6 @@ class RowStep:
         return sum(part.end - part.start for part in self.parts) if is_prompt else 0
 
     @property
-    def is_patient(self) -> bool:
-        """True if nobody waits for any of its rows."""
-        return not any(part.row.has_reader for part in self.parts)
-
-    @property
     def is_answered(self) -> bool:
         """True if hidden states come back, one for each part."""
         return any(part.is_last for part in self.parts)

@@ -208,11 +208,9 @@ class RowSession:
 
     def _next_step(self, chain: Chain) -> RowStep | None:
         under_way = self._pipeline.notes
-        decodes = [step for step in under_way if step.kind is StepKind.DECODE]
         return self._table.next_step(
             depth=len(chain.hops),
-            decodes=len(decodes),
-            read_decodes=sum(not step.is_patient for step in decodes),
+            decodes=sum(step.kind is StepKind.DECODE for step in under_way),
             prompt_tokens=sum(step.prompt_tokens for step in under_way),
             max_tokens=chain.max_step_tokens,
         )
@@ -236,7 +234,6 @@ class RowSession:
             chunks=chunks,
             outputs=Outputs.LAST if step.is_answered else Outputs.NONE,
             answered_tokens=len(step.parts) if step.is_answered else 0,
-            is_patient=step.is_patient,
         )
         self._table.sent(step)
         self._pipeline.send(chain, request, step)

@@ -102,24 +102,19 @@ class RowTable:
             return None
         return RowFork(source, shared[source.index])
 
-    def next_step(
-        self, *, depth: int, decodes: int, read_decodes: int, prompt_tokens: int, max_tokens: int
-    ) -> RowStep | None:
+    def next_step(self, *, depth: int, decodes: int, prompt_tokens: int, max_tokens: int) -> RowStep | None:
         """The next step to send; None: wait for an answer first.
 
-        `depth` is the number of hops, `decodes` the number of decode steps under way, `read_decodes` that of
-        those among them that aren't patient, `prompt_tokens` the tokens of prompts under way. Decoded tokens
-        don't count there: some are always under way, and no prompt would ever get between them.
+        `depth` is the number of hops, `decodes` the number of decode steps under way, `prompt_tokens` the
+        tokens of prompts under way. Decoded tokens don't count there: some are always under way, and no
+        prompt would ever get between them.
         """
         if (bare := self._keeps() or self._copies() or self._recalls()) is not None:
             return bare
         ready = [row for row in self.rows if row.is_ready_to_decode]
-        if read := [row for row in ready if row.has_reader]:
-            ready, decodes = read, read_decodes
-        decoding = sum(row.is_decoding and row.has_reader >= bool(read) for row in self.rows)
+        decoding = sum(row.is_decoding for row in self.rows)
         # Rows that are ready wait for others, so that no hop computes them one by one. Where steps are under
-        # way, one share for each hop is enough. What somebody reads waits for nothing in the background, and
-        # has steps of its own.
+        # way, one share for each hop is enough.
         if ready and (not decodes or (decodes < depth and len(ready) >= math.ceil(decoding / depth))):
             return RowStep(
                 StepKind.DECODE,
@@ -133,7 +128,7 @@ class RowTable:
         if prompt_tokens and prompt_tokens + room > ahead:
             return None
         parts: list[Part] = []
-        for row in sorted(self.rows, key=lambda row: (not row.has_reader, row.used)):
+        for row in sorted(self.rows, key=lambda row: row.used):
             if room and (count := min(room, row.unsent_prompt)):
                 if row.feed is not None:
                     if parts:
@@ -142,8 +137,6 @@ class RowTable:
                     return RowStep(
                         StepKind.FEED, [Part(row, row.number, row.sent, end, False)], feed=row.feed
                     )
-                if parts and parts[0].row.has_reader and not row.has_reader:
-                    break
                 end = row.sent + count
                 parts.append(Part(row, row.number, row.sent, end, end == len(row.tokens)))
                 room -= count

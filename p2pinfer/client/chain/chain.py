@@ -109,18 +109,14 @@ class Chain:
         self._ended = error
         self._waiter.wake()
 
-    def send(
-        self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs, *, is_patient: bool = False
-    ) -> int:
+    def send(self, kind: StepKind, chunks: Sequence[RowChunk], outputs: Outputs) -> int:
         """Begin to send one step to the first hop, and return its id. `receive` sends the rest.
 
-        A patient step stands back behind others at the hops. Raises HopFailedError, RefusedError.
+        Raises HopFailedError, RefusedError.
         """
         self._check()
         self._last_step_id += 1
-        step = pack_step(
-            self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype, is_patient=is_patient
-        )
+        step = pack_step(self._last_step_id, kind, chunks, outputs, self.shape.wire_dtype)
         work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)

@@ -31,8 +31,6 @@ class StepRequest:
     chunks: Sequence[RowChunk]
     outputs: Outputs
     answered_tokens: int
-    is_patient: bool = False
-    """Nobody waits for it."""
 
     @property
     def tokens(self) -> int:
@@ -84,7 +82,7 @@ class StepPipeline(Generic[T]):
 
     def send(self, chain: Chain, step: StepRequest, note: T) -> None:
         """Send one step behind the others."""
-        self._sent(chain.send(step.kind, step.chunks, step.outputs, is_patient=step.is_patient), step, note)
+        self._sent(chain.send(step.kind, step.chunks, step.outputs), step, note)
 
     def fork(self, chain: Chain, forks: Sequence[Fork], note: T) -> None:
         """Let rows become copies of others, behind the steps that were sent. See `Chain.fork`."""

@@ -26,7 +26,7 @@ from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.prefixes.prefix_store import PrefixStore
 from p2pinfer.types import LayerSeconds
 from p2pinfer.wire.step_kind import StepKind
-from p2pinfer.wire.tensors import all_tokens
+from p2pinfer.wire.steps import all_tokens
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pinfer.server.sessions.lease import leased_tokens
-from p2pinfer.server.sessions.session_table import Holdings
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Reason, Refused
@@ -15,9 +14,6 @@ MAX_ROWS = 256
 MAX_SESSIONS = 512
 MAX_CLIENT_SESSIONS = 128
 """The most sessions of one client: each may have a step waiting, and the queue must stay bounded."""
-MOST_OF_CACHE = 0.75
-"""What several sessions of one client may lease together: batches of documents take all that they get, and
-somebody else's question has to find room beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +31,8 @@ class Load:
     draining: bool
 
 
-def admit(terms: Terms, load: Load, held: Holdings) -> Refused | None:
-    """Return why this session can't be taken, or None. Its client has `held` already."""
+def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
+    """Return why this session can't be taken, or None. Its client has `client_sessions` sessions here."""
     layers = Span(terms.first_layer, terms.end_layer)
     if terms.server != load.peer_id:
         return Refused(Reason.WRONG_SERVER, f"the opening is for {terms.server}, this is {load.peer_id}")
@@ -75,16 +71,8 @@ def admit(terms: Terms, load: Load, held: Holdings) -> Refused | None:
             "try again later or elsewhere",
             RETRY_AFTER_SECONDS,
         )
-    most = int(MOST_OF_CACHE * load.cache_tokens)
-    if held.sessions and held.cache_tokens + tokens > most:
-        return Refused(
-            Reason.CACHE_FULL,
-            f"the sessions of one client may have {most} tokens of cache, this one has {held.cache_tokens}: "
-            f"{tokens} more are too many; try again later or elsewhere",
-            RETRY_AFTER_SECONDS,
-        )
-    if load.sessions >= MAX_SESSIONS or held.sessions >= MAX_CLIENT_SESSIONS:
-        whose = "this client has" if held.sessions >= MAX_CLIENT_SESSIONS else "this server has"
+    if load.sessions >= MAX_SESSIONS or client_sessions >= MAX_CLIENT_SESSIONS:
+        whose = "this client has" if client_sessions >= MAX_CLIENT_SESSIONS else "this server has"
         return Refused(
             Reason.BUSY,
             f"{whose} as many sessions open here as it may: put sequences into one session's rows, "

@@ -53,7 +53,7 @@ class Handler(InferenceServicer):
         async with errors_as_status(context):
             terms = read_opening(opening, now=time.time())
             client = opening.client_public_key
-            if refused := admit(terms, self._load(), self._sessions.held_by(client)):
+            if refused := admit(terms, self._load(), self._sessions.count_of(client)):
                 raise refused
             async with self._sessions.open(client, terms) as lease:
                 # Steps may come, and lanes have to be closed, even if the next hop can't be reached.

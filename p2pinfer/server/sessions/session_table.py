@@ -9,7 +9,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.server.sessions.accounts import Accounts
@@ -24,14 +23,6 @@ from p2pinfer.wire.steps import MAX_STEP_TOKENS, Contract
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_SESSIONS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What a client has here: open sessions, and tokens through the whole span that they have leased."""
-
-    sessions: int
-    cache_tokens: int
 
 
 class SessionTable:
@@ -49,7 +40,6 @@ class SessionTable:
         self._leases: dict[SessionId, Lease] = {}
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
-        self._client_layer_tokens: Counter[bytes] = Counter()
         self._leased_layer_tokens = 0
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -85,10 +75,9 @@ class SessionTable:
         """The most tokens of a step: one step must fit into what may be unsigned."""
         return min(MAX_STEP_TOKENS, self.accounts.receipt_tokens)
 
-    def held_by(self, client: bytes) -> Holdings:
-        """What this client has."""
-        tokens = -(-self._client_layer_tokens[client] // len(self._engine.span))
-        return Holdings(self._clients[client], tokens)
+    def count_of(self, client: bytes) -> int:
+        """Open sessions of this client."""
+        return self._clients[client]
 
     @asynccontextmanager
     async def open(self, client: bytes, terms: pb.Terms) -> AsyncIterator[Lease]:
@@ -175,7 +164,6 @@ class SessionTable:
         self._leases[session_id] = lease
         self._emptied.clear()
         self._clients[client] += 1
-        self._client_layer_tokens[client] += lease.layer_tokens
         self._lease(lease.layer_tokens)
         return lease
 
@@ -192,9 +180,8 @@ class SessionTable:
             self._emptied.set()
         self._lease(-lease.layer_tokens)
         self._clients[lease.client] -= 1
-        self._client_layer_tokens[lease.client] -= lease.layer_tokens
         if not self._clients[lease.client]:
-            del self._clients[lease.client], self._client_layer_tokens[lease.client]
+            del self._clients[lease.client]
         reason = lease.ended.result().reason
         logger.info(
             "session closed id=%s layers=%s tokens=%d seconds=%.1f outcome=%s",

@@ -88,15 +88,7 @@ class StepPacker:
         self.sent_outputs.record(chunks)
         if step.kind is StepKind.HISTORY and not self._pass_history_on:
             return None
-        return pack_step(
-            step.step_id,
-            step.kind,
-            chunks,
-            step.outputs,
-            self._dtype,
-            times,
-            is_patient=step.is_patient,
-        )
+        return pack_step(step.step_id, step.kind, chunks, step.outputs, self._dtype, times)
 
     def outputs_of(self, row: int, tokens: int) -> Hidden | None:
         """A copy of the outputs of a row's first tokens, [tokens, hidden_size]."""

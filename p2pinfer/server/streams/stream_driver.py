@@ -140,7 +140,7 @@ class StreamDriver:
             self._prefix_runs.run(step, self.computed)
             return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
-        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed, step.is_patient))
+        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed))
 
     def computed(self, outcome: Computed | Exception, is_lacking: bool = False) -> None:
         """The batcher has the outputs of the step, or what the engine raised."""

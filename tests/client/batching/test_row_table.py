@@ -17,16 +17,8 @@ def job(tokens, answered: int = 0) -> RowJob:
     return made
 
 
-def next_step(
-    table: RowTable, *, depth=3, decodes=0, read_decodes=None, prompt_tokens=0, max_tokens=512
-) -> RowStep | None:
-    step = table.next_step(
-        depth=depth,
-        decodes=decodes,
-        read_decodes=decodes if read_decodes is None else read_decodes,
-        prompt_tokens=prompt_tokens,
-        max_tokens=max_tokens,
-    )
+def next_step(table: RowTable, *, depth=3, decodes=0, prompt_tokens=0, max_tokens=512) -> RowStep | None:
+    step = table.next_step(depth=depth, decodes=decodes, prompt_tokens=prompt_tokens, max_tokens=max_tokens)
     if step is not None:
         table.sent(step)
     return step
@@ -59,35 +51,6 @@ def test_prompts_go_in_pieces_the_first_come_first_and_scores_are_wanted_after_t
     assert spans(next_step(table)) == [(0, 0, 128, False)]
     assert spans(next_step(table, prompt_tokens=128)) == [(0, 128, 200, True), (1, 0, 40, True)]
     assert next_step(table, prompt_tokens=240) is None
-
-
-def test_a_question_does_not_wait_for_the_prompts_of_documents_that_came_first():
-    table = RowTable(3)
-    for start in (0, 1000):
-        document = job(range(start, start + 400))
-        document.is_background = True
-        table.begin(document)
-    table.begin(job(range(2000, 2050)))
-
-    step = next_step(table)
-    assert spans(step) == [(2, 0, 50, True)]
-    assert not step.is_patient
-    assert next_step(table, prompt_tokens=128).is_patient
-
-
-def test_the_next_token_of_a_question_does_not_wait_for_those_of_documents():
-    table = RowTable(5)
-    rows = decoding(table, *([index] for index in range(5)))
-    for row in rows[:4]:
-        row.job.is_background = True
-    first = next_step(table)
-    assert spans(first) == [(4, 1, 2, True)]
-    documents = next_step(table, decodes=1, read_decodes=1)
-    assert len(documents.parts) == 4
-    assert documents.is_patient
-    table.answered(first)
-    grow(rows[4], 8)
-    assert spans(next_step(table, decodes=3, read_decodes=0)) == [(4, 2, 3, True)]
 
 
 def test_a_step_without_an_end_asks_for_no_scores():
