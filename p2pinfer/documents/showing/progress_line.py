@@ -10,6 +10,7 @@ from typing import Self
 
 from p2pinfer.command_line.bottom_line import BottomLine
 from p2pinfer.command_line.output import say
+from p2pinfer.documents.jobs.job import Counts
 from p2pinfer.documents.running.progress import Progress
 from p2pinfer.documents.showing.progress_text import SIGNS, progress_line, progress_words
 
@@ -32,19 +33,22 @@ class ProgressLine:
         self._clock = clock
         self._began_at = self._said_at = clock()
         self._waiting_for = ""
+        self._counts = Counts()
+        self._ended_at = self._began_at  # when a document ended last
 
     def show(self, progress: Progress) -> None:
         """Show it, or say it if it is time; as often as anybody likes."""
+        if progress.counts != self._counts:
+            self._counts, self._ended_at = progress.counts, self._clock()
+        quiet_seconds = self._clock() - self._ended_at
         if self._line is not None:
-            self._line.draw(
-                progress_line(
-                    progress, columns=self._line.columns, signs=next(filter(self._can_show, SIGNS), SIGNS[-1])
-                )
-            )
+            signs = next(filter(self._can_show, SIGNS), SIGNS[-1])
+            columns = self._line.columns
+            self._line.draw(progress_line(progress, quiet_seconds, columns=columns, signs=signs))
         elif self._is_time(progress):
             self._said_at = self._clock()
             self._waiting_for = progress.waiting_for
-            self._speak(progress_words(progress))
+            self._speak(progress_words(progress, quiet_seconds))
 
     def close(self) -> None:
         """Give the last line back. Again is no error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -103,20 +104,24 @@ async def test_a_long_text_is_answered_piece_by_piece_and_then_as_a_whole(tmp_pa
 @pytest.mark.parametrize("room", [0, 1, 3])
 async def test_pieces_need_no_more_room_than_there_is(tmp_path: Path, room: int):
     """Also where long texts have taken all of it: each goes on with the room that it has."""
-    model = AskedModel(first_word, context_tokens=600)
+    all_asked = asyncio.Event()
+
+    def counted(prompt: str) -> str:
+        if len(model.asked) > room:
+            all_asked.set()
+        return first_word(prompt)
+
+    model = AskedModel(counted, context_tokens=600)
+    model.going.clear()
     answers = await model.answers(MAP, room=room)
-    most, ask = 0, model.generate
+    answering = asyncio.create_task(answers.answer(written(tmp_path, LONG), KeptParts()))
+    await all_asked.wait()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(model.open_texts) == room + 1
 
-    def counting(request):
-        nonlocal most
-        most = max(most, len(model.open_texts) + 1)
-        return ask(request)
-
-    model.generate = counting
-    outcome = await answers.answer(written(tmp_path, LONG), KeptParts())
-
-    assert content(outcome).startswith("word0000")
-    assert most == room + 1
+    model.going.set()
+    assert content(await answering).startswith("word0000")
     assert answers._room._value == room  # all of it was given back
 
 

@@ -44,6 +44,18 @@ def test_a_job_that_waits_says_for_what():
     )
 
 
+def test_a_speed_of_before_is_not_told_when_nothing_comes():
+    """As while the servers of a route are gone, and others are looked for."""
+    now, said = 0.0, []
+    line = ProgressLine(speak=said.append, clock=lambda: now)
+    while now < 50:
+        line.show(PROGRESS)
+        now += 5
+
+    assert said[0].startswith("312 of 1,000, 2 failed, 1,234 tokens/s")
+    assert said[-1] == "312 of 1,000, 2 failed, no answer for 40 s, 48 under way, 4.11M layer-tokens"
+
+
 @pytest.mark.parametrize("columns", [20, 30, 79, 100, 200])
 @pytest.mark.parametrize("progress", [PROGRESS, WAITING, replace(PROGRESS, counts=Counts())])
 def test_the_line_fits_every_terminal(columns: int, progress: Progress):
