@@ -31,6 +31,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "httptools": "httptools",
         "llguidance": "llguidance",
         "prometheus_client": "prometheus-client",
+        "python_multipart": "python-multipart",
         "uvicorn": "uvicorn",
     },
     "documents": {

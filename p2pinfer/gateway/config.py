@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pinfer.command_line.flags import path, port, whole_number
+from p2pinfer.command_line.flags import number, path, port, whole_number
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.gateway.access.key_command import default_key_file
 from p2pinfer.gateway.access.origins import ANY, OriginRules, is_loopback, is_origin
+from p2pinfer.gateway.storage import default_storage
 
 _DESCRIPTION = """\
 Give programs that know OpenAI's API the models of a swarm. A client needs only this program's address, with
@@ -49,6 +50,9 @@ class GatewayConfig:
     request_limit: int
     max_tokens: int | None
     cache_folder: Path
+    batches: Path
+    no_batches: bool
+    files_gb: float
 
     @classmethod
     def from_args(cls, argv: Sequence[str] | None = None) -> GatewayConfig:
@@ -63,6 +67,11 @@ class GatewayConfig:
                 "makes keys), or --no-keys to let everybody use the swarm through this machine"
             )
         return cls(**settings_of(flags))
+
+    @property
+    def files_bytes(self) -> int:
+        """What files of all users may take of the disk."""
+        return int(self.files_gb * 1e9)
 
     @property
     def origins(self) -> OriginRules:
@@ -156,5 +165,23 @@ def _parser() -> Parser:
         metavar="N",
         help="the most tokens of an answer in a conversation whose request sets no limit "
         "(default: until the model's context ends)",
+    )
+    batches = parser.add_argument_group("files and batches")
+    batches.add_argument(
+        "--batches",
+        type=path,
+        default=default_storage(),
+        metavar="FOLDER",
+        help="keep files and batches there; several gateways may share it (default: %(default)s)",
+    )
+    batches.add_argument(
+        "--no-batches", action="store_true", help="keep none: /v1/files and /v1/batches answer 404"
+    )
+    batches.add_argument(
+        "--files-gb",
+        type=number("gigabytes", 0.001, 1_000_000),
+        default=10.0,
+        metavar="N",
+        help="refuse files beyond so many GB in all; a key may have a fourth of it (default: %(default)g)",
     )
     return parser

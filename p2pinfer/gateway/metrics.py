@@ -69,15 +69,11 @@ class Metrics:
         self._running.labels(model).inc()
         self._first_token.labels(model).observe(seconds)
 
-    def ended(
-        self, endpoint: str, model: str, *, status: int, seconds: float, usage: Usage, had_first: bool
-    ) -> None:
+    def ended(self, endpoint: str, model: str, *, status: int, seconds: float, had_first: bool) -> None:
         """A request that had `begun` has ended, well or not."""
         (self._running if had_first else self._waiting).labels(model).dec()
         self._requests.labels(endpoint, model, str(status)).inc()
         self._seconds.labels(endpoint, model).observe(seconds)
-        if had_first:
-            self.count(model, usage)
 
     def count(self, model: str, usage: Usage) -> None:
         """Add tokens."""

@@ -37,6 +37,10 @@ def add_problems(app: FastAPI) -> None:
     async def failed(request: Request, error: P2PInferError) -> Response:
         return error_answer(as_api_error(error))
 
+    @app.exception_handler(BodyTooLargeError)
+    async def too_large(request: Request, error: BodyTooLargeError) -> Response:
+        return error_answer(_too_large(error))
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return error_answer(of_validation(error.errors()))
@@ -45,7 +49,7 @@ def add_problems(app: FastAPI) -> None:
     async def missed(request: Request, error: HTTPException) -> Response:
         path = request.scope["path"]
         if isinstance(error.__cause__, BodyTooLargeError):  # FastAPI makes its own error of it
-            said = ApiError(413, str(error.__cause__), code="request_too_large")
+            said = _too_large(error.__cause__)
         elif error.status_code == 404:
             said = ApiError(404, f"There is nothing at {path}. {_DOCS}", code="not_found")
         elif error.status_code == 405:
@@ -61,3 +65,7 @@ def add_problems(app: FastAPI) -> None:
         if not is_expected(error):
             logger.error("a request failed because of a fault of p2pinfer", exc_info=error)
         return error_answer(as_api_error(error), HEADERS)  # the middleware doesn't see this answer
+
+
+def _too_large(error: BodyTooLargeError) -> ApiError:
+    return ApiError(413, str(error), code="request_too_large")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 from fastapi import APIRouter
 
@@ -13,10 +14,12 @@ from p2pinfer.command_line.stopping import until_signal
 from p2pinfer.gateway.access.key_file import KeyFile
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.config import GatewayConfig
+from p2pinfer.gateway.gateway import Gateway
 from p2pinfer.gateway.loop_lag import watch_loop
 from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.settings import Settings
+from p2pinfer.gateway.storage import opened_storage
 from p2pinfer.http.listening import address_of, listen
 from p2pinfer.http.server import WebServer
 from p2pinfer.openai_api.work.registry import Models
@@ -56,7 +59,13 @@ async def serve(
     """
     keys = KeyFile(config.api_keys) if config.api_keys is not None else None
     models = Models()
-    async with Opener(config, models) as opener:
+    async with AsyncExitStack() as stack:
+        storage = None
+        if not config.no_batches:
+            storage = stack.enter_context(
+                opened_storage(config.batches, most_bytes=config.files_bytes, has_owners=keys is not None)
+            )
+        opener = await stack.enter_async_context(Opener(config, models))
         await opener.open_named()
         app = create_app(
             models,
@@ -66,16 +75,19 @@ async def serve(
                 most_requests=config.request_limit,
                 most_tokens=config.max_tokens,
             ),
+            storage=storage,
             routers=[page_router(), *routers],
         )
+        gateway: Gateway = app.state.gateway
         server = WebServer(
             app,
-            end_streams=app.state.gateway.streams.end_all,
+            end_streams=gateway.streams.end_all,
             most_connections=config.request_limit + _SPARE_CONNECTIONS,
         )
         ready()
         await first_of(
             server.serve_until_cancelled(listener),
             opener.look_forever(),
-            watch_loop(app.state.gateway.metrics.loop_was_late),
+            watch_loop(gateway.metrics.loop_was_late),
+            *([] if gateway.batches is None else [gateway.batches.run_forever()]),
         )

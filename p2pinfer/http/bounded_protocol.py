@@ -17,6 +17,9 @@ MOST_HEAD_BYTES = 64 << 10
 REQUEST_SECONDS = 60.0
 """A request is there as a whole after this time, its body too; the first since the connection."""
 
+LEAST_BODY_BYTES = 1 << 20
+"""A body of which so much has come meanwhile, as of a large file, has the same time once more."""
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -25,11 +28,13 @@ class BoundedHttp(HttpToolsProtocol):
     """Closes connections whose request is too long before its body, or doesn't come to its end."""
 
     request_seconds = REQUEST_SECONDS
+    least_body_bytes = LEAST_BODY_BYTES
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._head_bytes: int | None = 0  # None: the headers are there
         self._deadline: asyncio.TimerHandle | None = None
+        self._body_bytes = 0  # since the deadline was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -61,6 +66,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = None
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body is there."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is there."""
         self._head_bytes = 0
@@ -69,7 +79,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _wait_for_request(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(self.request_seconds, self._refuse, _TOO_SLOW)
+            self._body_bytes = 0
+            self._deadline = self.loop.call_later(self.request_seconds, self._end_of_time)
+
+    def _end_of_time(self) -> None:
+        self._deadline = None
+        if self._body_bytes >= self.least_body_bytes:
+            self._wait_for_request()
+        else:
+            self._refuse(_TOO_SLOW)
 
     def _end_wait(self) -> None:
         if self._deadline is not None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from p2pinfer.openai_api.errors import ApiError
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
 
 _CODES = {
     "extra_forbidden": "unknown_parameter",
@@ -17,6 +21,14 @@ _TAGS = frozenset({"assistant", "function_call", "function_call_output", "messag
 NO_JSON = "The body isn't valid JSON in UTF-8."
 _FORMATS = frozenset({"format", "response_format"})
 """Fields of several kinds. Pydantic writes the kind behind them."""
+
+
+def validated(shape: type[_Shape], content: object) -> _Shape:
+    """The content as a shape. Raises ApiError, which names the field that is wrong."""
+    try:
+        return shape.model_validate(content)
+    except ValidationError as error:
+        raise of_validation(error.errors()) from error
 
 
 def of_validation(errors: Sequence[Any]) -> ApiError:

@@ -6,8 +6,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from p2pinfer.client.texts.request import TextEnd
 from p2pinfer.openai_api.answering.chat_answer import ChatWhole
 from p2pinfer.openai_api.answering.choices import Choices, Piece, Usage
@@ -20,7 +18,7 @@ from p2pinfer.openai_api.shapes.chat import ChatRequest
 from p2pinfer.openai_api.shapes.completions import CompletionRequest
 from p2pinfer.openai_api.shapes.embeddings import EmbeddingRequest
 from p2pinfer.openai_api.shapes.responses import ResponseRequest
-from p2pinfer.openai_api.validation import of_validation
+from p2pinfer.openai_api.validation import validated
 from p2pinfer.openai_api.work.asks import work_of_chat, work_of_completion, work_of_response
 from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.openai_api.work.served_model import ServedModel
@@ -70,10 +68,7 @@ def read_request(url: str, body: object) -> AnyRequest:
     shape = _SHAPES.get(url)
     if shape is None:
         raise ApiError(404, f"'{url}' isn't one of {', '.join(BATCH_URLS)}", param="url", code="invalid_url")
-    try:
-        request = shape.model_validate(body)
-    except ValidationError as error:
-        raise of_validation(error.errors()) from error
+    request = validated(shape, body)
     if not isinstance(request, EmbeddingRequest) and request.stream:
         raise refused_field("stream", "'stream' isn't supported in a batch: leave it out")
     return request

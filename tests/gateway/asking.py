@@ -12,22 +12,29 @@ import httpx
 
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.settings import Settings
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.openai_api.work.registry import Models
+from p2pinfer.tasks import Nursery
 from tests.gateway.stand_in import StandInModel, serve
 
 HELLO = [{"role": "user", "content": "Hi!"}]
 
 
 @asynccontextmanager
-async def asking(*models: StandInModel, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def asking(
+    *models: StandInModel, storage: Storage | None = None, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with these models; the first is called tiny, the next tiny-1."""
     served = [
         serve(model, model_id=f"tiny-{place}" if place else "tiny") for place, model in enumerate(models)
     ]
-    app = create_app(Models(served), replace(Settings(), **settings))
+    app = create_app(Models(served), replace(Settings(), **settings), storage=storage)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        yield client
+    async with Nursery() as nursery:
+        if storage is not None:
+            nursery.start(app.state.gateway.batches.run_forever())
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            yield client
 
 
 async def chat(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:

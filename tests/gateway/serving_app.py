@@ -10,6 +10,7 @@ import httpx
 
 from p2pinfer.gateway.app import create_app
 from p2pinfer.gateway.settings import Settings
+from p2pinfer.gateway.storage import Storage
 from p2pinfer.http.listening import listen
 from p2pinfer.http.server import WebServer
 from p2pinfer.openai_api.work.registry import Models
@@ -33,9 +34,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(model: StandInModel) -> AsyncIterator[Running]:
+async def running(model: StandInModel, *, storage: Storage | None = None) -> AsyncIterator[Running]:
     """Serve a model."""
-    app = create_app(Models([serve(model)]), Settings())
+    app = create_app(Models([serve(model)]), Settings(), storage=storage)
     with listen("127.0.0.1", 0) as listener:
         server = WebServer(app, end_streams=app.state.gateway.streams.end_all)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

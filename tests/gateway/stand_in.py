@@ -109,6 +109,8 @@ class StandInModel:
         self.tokenizer = StandInTokenizer()
         self.chat_template: StandInTemplate | None = StandInTemplate()
         self.context_tokens = CONTEXT_TOKENS
+        self.num_layers = 4
+        self.background_room = asyncio.Semaphore(16)
         self.requests: list[TextRequest] = []
         self.open_texts: set[StandInText] = set()
         self.going = asyncio.Event()

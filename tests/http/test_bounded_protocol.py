@@ -107,3 +107,17 @@ async def test_connections_that_are_kept_are_asked_again():
         for _ in range(3):
             assert b" 200 " in await connection.ask(GET + b"\r\n")
             await connection.reader.readexactly(1)
+
+
+async def test_a_long_body_has_more_time_as_long_as_it_comes(monkeypatch: pytest.MonkeyPatch):
+    """200 MB take minutes. What stands still in the middle is refused like any other."""
+    monkeypatch.setattr(BoundedHttp, "request_seconds", 0.05)
+    monkeypatch.setattr(BoundedHttp, "least_body_bytes", 1)
+    async with connecting() as (connection, other):
+        head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60\r\n\r\n"
+        connection.writer.write(head)
+        for _ in range(60):
+            connection.writer.write(b"x")
+            await asyncio.sleep(0.005)
+        assert b" 200 " in await connection.ask(b"")
+        assert b" 408 " in await other.ask(head + b"xxx")

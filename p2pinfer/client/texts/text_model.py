@@ -113,6 +113,11 @@ class TextModel:
         return self.manifest.max_positions
 
     @property
+    def num_layers(self) -> int:
+        """Each token goes through so many."""
+        return self.manifest.num_layers
+
+    @property
     def waiting(self) -> int:
         """Texts that wait until others end."""
         return self._pool.waiting

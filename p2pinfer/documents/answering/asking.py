@@ -53,7 +53,7 @@ class Asker:
 def spent_of(usage: Usage) -> Spent:
     """What an answer took, as jobs count it."""
     return Spent(
-        prefill_tokens=usage.prompt_tokens - usage.cached_tokens,
+        prefill_tokens=max(0, usage.prompt_tokens - usage.cached_tokens),
         cached_tokens=usage.cached_tokens,
         decode_tokens=usage.completion_tokens,
     )

@@ -11,6 +11,7 @@ class JobState(StrEnum):
     """Where a job is.
 
     validating -> failed                                  nothing of the input can be used
+               -> cancelling -> cancelled                 nothing was begun
                -> in_progress -> finalizing -> completed  every document has an answer or an error
                               -> finalizing -> expired    the time was over; what was answered is kept
                               -> cancelling -> cancelled  likewise
@@ -36,7 +37,7 @@ class JobState(StrEnum):
 
 
 _STEPS: dict[JobState, frozenset[JobState]] = {
-    JobState.VALIDATING: frozenset({JobState.FAILED, JobState.IN_PROGRESS}),
+    JobState.VALIDATING: frozenset({JobState.FAILED, JobState.IN_PROGRESS, JobState.CANCELLING}),
     JobState.FAILED: frozenset(),
     JobState.IN_PROGRESS: frozenset({JobState.FINALIZING, JobState.CANCELLING}),
     JobState.FINALIZING: frozenset({JobState.COMPLETED, JobState.EXPIRED}),

@@ -267,7 +267,7 @@ class JobStore:
     def cancel(self, job_id: str) -> Job:
         """Ask whoever runs the job to end it. If nobody does, `run_job` or `wind_up` ends it later.
 
-        Raises JobError if it is over, or not yet or no longer IN_PROGRESS. Cancelling twice is harmless.
+        Raises JobError if it is over, or FINALIZING. Cancelling twice is harmless.
         """
         job = self._known(job_id)
         return job if job.state is JobState.CANCELLING else self.set_state(job_id, JobState.CANCELLING)
@@ -294,6 +294,13 @@ class JobStore:
         )
         rows = self.tables.rows(query, (self.tables.serial(job_id), errors, after, limit))
         return [finished_of(row) for row in rows]
+
+    def forget_documents(self, job_id: str) -> None:
+        """Forget the documents of a job that is over, and their outcomes: they are in files. Counts stay."""
+        job = self._known(job_id)
+        if not job.state.is_over:
+            raise JobError(f"job {job_id} is {job.state}: it needs its documents")
+        self._clear(self.tables.serial(job_id))
 
     def delete(self, job_id: str, *, claim: Claim | None = None) -> None:
         """Forget a job with all that it has. Files that it wrote stay.

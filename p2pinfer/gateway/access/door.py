@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,7 +12,7 @@ from p2pinfer.http.answers import json_answer
 from p2pinfer.http.request_body import BodyTooLargeError
 from p2pinfer.openai_api.errors import ApiError
 
-_METHODS = "GET, HEAD, POST, OPTIONS"
+_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _PREFLIGHT_SECONDS = 600
 _READABLE = "retry-after, x-request-id, x-p2pinfer-route, x-p2pinfer-cached-tokens, x-p2pinfer-replaced-hops"
 
@@ -18,10 +20,19 @@ _READABLE = "retry-after, x-request-id, x-p2pinfer-route, x-p2pinfer-cached-toke
 class Door:
     """Refuses what OriginRules forbid, answers preflights, and bounds the bytes of a body."""
 
-    def __init__(self, app: ASGIApp, *, rules: OriginRules, most_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        rules: OriginRules,
+        most_body_bytes: int,
+        most_bytes_at: Mapping[str, int] | None = None,
+    ) -> None:
+        """`most_bytes_at` has addresses whose bodies may be longer than others: those of files."""
         self._app = app
         self._rules = rules
         self._most_body_bytes = most_body_bytes
+        self._most_bytes_at = most_bytes_at or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -56,22 +67,24 @@ class Door:
                 },
             )(scope, receive, send_readable)
             return
-        await self._app(scope, self._bounded(headers, receive), send_readable)
+        most_bytes = self._most_bytes_at.get(scope["path"], self._most_body_bytes)
+        await self._app(scope, _bounded(headers, receive, most_bytes), send_readable)
 
-    def _bounded(self, headers: Headers, receive: Receive) -> Receive:
-        """`receive`, which raises BodyTooLargeError as soon as it is known that there are too many bytes."""
-        too_large = f"A request has at most {self._most_body_bytes:,} bytes."
-        declared = headers.get("content-length", "")
-        is_too_large = declared.isdecimal() and int(declared[:20]) > self._most_body_bytes
-        received_bytes = 0
 
-        async def receive_bounded() -> Message:
-            nonlocal received_bytes
-            message = await receive()
-            if message["type"] == "http.request":
-                received_bytes += len(message.get("body", b""))
-                if is_too_large or received_bytes > self._most_body_bytes:
-                    raise BodyTooLargeError(too_large)
-            return message
+def _bounded(headers: Headers, receive: Receive, most_bytes: int) -> Receive:
+    """`receive`, which raises BodyTooLargeError as soon as it is known that there are too many bytes."""
+    too_large = f"A request has at most {most_bytes:,} bytes."
+    declared = headers.get("content-length", "")
+    is_too_large = declared.isdecimal() and int(declared[:20]) > most_bytes
+    received_bytes = 0
 
-        return receive_bounded
+    async def receive_bounded() -> Message:
+        nonlocal received_bytes
+        message = await receive()
+        if message["type"] == "http.request":
+            received_bytes += len(message.get("body", b""))
+            if is_too_large or received_bytes > most_bytes:
+                raise BodyTooLargeError(too_large)
+        return message
+
+    return receive_bounded

@@ -42,7 +42,7 @@ class Limits:
             raise _too_many(
                 f"This key may have {key.concurrent:,} requests at the same time.", _CONCURRENT_RETRY_SECONDS
             )
-        if key.tokens_per_day is not None and use.tokens >= key.tokens_per_day:
+        if not self.has_tokens_left(key):
             raise _too_many(
                 f"This key has used its {key.tokens_per_day:,} tokens of today.",
                 _DAY_SECONDS - now % _DAY_SECONDS,
@@ -57,6 +57,10 @@ class Limits:
                 )
             use.free_at = free_at
         use.running += 1
+
+    def has_tokens_left(self, key: Key) -> bool:
+        """Whether the key hasn't used its tokens of today."""
+        return key.tokens_per_day is None or self._use(key, self._now()).tokens < key.tokens_per_day
 
     def count(self, key: Key, tokens: int) -> None:
         """Add the tokens of a prompt or of an answer."""

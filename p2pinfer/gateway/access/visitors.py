@@ -13,6 +13,19 @@ from p2pinfer.openai_api.errors import ApiError
 
 _FULL_RETRY_SECONDS = 2.0
 
+ANYBODY = "gateway"
+"""Who owns files and batches where no key is needed. Jobs of `documents run` have no owner."""
+
+
+def owner_of(key: Key | None) -> str:
+    """Whose files and batches a request means."""
+    return ANYBODY if key is None else key.id
+
+
+def cache_scope_of(owner: str) -> str:
+    """What the texts of an owner's batches share: what those of his requests do. Without keys all share."""
+    return "" if owner == ANYBODY else owner
+
 
 class Visitors:
     """The requests that are being answered. For the event loop."""
@@ -65,3 +78,16 @@ class Visitors:
             self._running -= 1
             if key is not None:
                 self._limits.end(key)
+
+    def may_go_on(self, owner: str) -> bool:
+        """Whether the batches of an owner may have answers now: his key is there, and has tokens left."""
+        if self._keys is None:
+            return owner == ANYBODY
+        key = self._keys().get(owner)
+        return key is not None and self._limits.has_tokens_left(key)
+
+    def count_batch(self, owner: str, tokens: int) -> None:
+        """Add the tokens of an answer in a batch."""
+        key = None if self._keys is None else self._keys().get(owner)
+        if key is not None:
+            self._limits.count(key, tokens)

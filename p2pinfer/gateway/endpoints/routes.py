@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.gateway import Gateway
+from p2pinfer.gateway.uploads.form import FORM
 from p2pinfer.openai_api.errors import ApiError
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -47,6 +48,28 @@ def check_is_json(headers: Mapping[str, str]) -> None:
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         said = f"not {kind}" if kind else "which is missing"
         raise _not_read(f"Send JSON, with the header 'Content-Type: application/json' ({said}).")
+    _check_is_plain(headers)
+
+
+def check_is_form(headers: Mapping[str, str]) -> None:
+    """Raise ApiError for a body that doesn't say it is a form with files.
+
+    A page of another site can send one without asking the browser's leave: there `access/origins.py` is all
+    that keeps it out.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise _not_read(f"Send the file as {FORM} ({f'not {kind}' if kind else 'the header is missing'}).")
+    _check_is_plain(headers)
+
+
+def check_is_nothing(headers: Mapping[str, str]) -> None:
+    """Raise ApiError for a body, where there is nothing to say. JSON is let through: clients send `{}`."""
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        check_is_json(headers)
+
+
+def _check_is_plain(headers: Mapping[str, str]) -> None:
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         raise _not_read(f"Send the body as it is, not compressed ({coding}).")
@@ -57,7 +80,9 @@ def _not_read(message: str) -> ApiError:
 
 
 class KeyedRoute(APIRoute):
-    """A route that answers nobody without a key, if the gateway has keys."""
+    """A route that answers nobody without a key, if the gateway has keys. What is posted to it is JSON."""
+
+    check_body: Callable[[Mapping[str, str]], None] = staticmethod(check_is_json)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the check. Refusals are counted."""
@@ -68,10 +93,22 @@ class KeyedRoute(APIRoute):
             try:
                 request.state.key = gateway.visitors.check(request)
                 if request.method == "POST":
-                    check_is_json(request.headers)
+                    self.check_body(request.headers)
             except ApiError as error:
                 gateway.metrics.refused(self.path, error.status)
                 raise
             return await handle(request)
 
         return handle_with_key
+
+
+class UploadRoute(KeyedRoute):
+    """A route that takes a form with a file."""
+
+    check_body = staticmethod(check_is_form)
+
+
+class BodilessRoute(KeyedRoute):
+    """A route that takes nothing but its address."""
+
+    check_body = staticmethod(check_is_nothing)

@@ -16,6 +16,7 @@ from p2pinfer.command_line.stopping import until_signal
 from p2pinfer.errors import UsageError
 from p2pinfer.gateway.config import GatewayConfig
 from p2pinfer.gateway.program import serve
+from p2pinfer.gateway.storage import default_storage
 from p2pinfer.http.listening import address_of, listen
 from p2pinfer.local_swarm.chat.demo import Demo
 from p2pinfer.local_swarm.chat.routes import demo_router
@@ -61,6 +62,9 @@ async def _serve(config: QuickstartConfig, model: Path, swarm: LocalSwarm) -> No
         request_limit=64,
         max_tokens=_MOST_TOKENS,
         cache_folder=config.cache_folder,
+        batches=default_storage(),
+        no_batches=True,
+        files_gb=0.0,
     )
     with _listener(config.port) as listener:
         url = address_of(listener)

@@ -26,6 +26,10 @@ class Models:
         """All of them, by name."""
         return sorted(self._models.values(), key=lambda model: model.id)
 
+    def get(self, name: str) -> ServedModel | None:
+        """The model of this name, if it is served now."""
+        return self._models.get(name)
+
     def find(self, name: str) -> ServedModel:
         """The model that a client asks for.
 

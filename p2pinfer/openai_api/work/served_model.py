@@ -50,6 +50,16 @@ class RendersChats(Protocol):
         """The prompt. Raises UsageError for messages that the template refuses."""
 
 
+class Room(Protocol):
+    """Used as a semaphore."""
+
+    async def acquire(self) -> object:
+        """Wait until one more is wanted."""
+
+    def release(self) -> None:
+        """One has ended."""
+
+
 class MakesTexts(Protocol):
     """A model with what belongs to it. `client.texts.text_model.TextModel` is one."""
 
@@ -68,6 +78,14 @@ class MakesTexts(Protocol):
     @property
     def context_tokens(self) -> int:
         """The most tokens of a prompt and its answer."""
+
+    @property
+    def num_layers(self) -> int:
+        """Through so many layers each token goes."""
+
+    @property
+    def background_room(self) -> Room:
+        """How many texts in the background are wanted now."""
 
     def generate(self, request: TextRequest) -> ServedText:
         """Begin an answer. Raises UsageError at once for what can't work."""

@@ -29,7 +29,7 @@ class GatewayProcess:
 
     def __init__(self, store: Path, initial_peers: Sequence[str]) -> None:
         """Start it, and wait until it answers. Raises SwarmError."""
-        arguments = ["--initial-peers", *initial_peers, "--model", str(store), "--port", "0"]
+        arguments = ["--initial-peers", *initial_peers, "--model", str(store), "--port", "0", "--no-batches"]
         self._process = ServerProcess(["p2pinfer.gateway", *arguments], layers=None)
         try:
             line = self._process.wait_said(_READY, time.monotonic() + _READY_SECONDS)

@@ -19,8 +19,10 @@ class GatewayProcess:
     """One gateway on a free port. Use it as `with`."""
 
     def __init__(self, *flags: str) -> None:
+        """Without `--batches` it keeps none: the user's own aren't for tests."""
+        batches = [] if "--batches" in flags else ["--no-batches"]
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "p2pinfer.gateway", "--port", "0", *flags],
+            [sys.executable, "-u", "-m", "p2pinfer.gateway", "--port", "0", *flags, *batches],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

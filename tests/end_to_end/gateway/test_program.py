@@ -113,7 +113,7 @@ def test_a_signal_ends_it_at_once_and_its_streams_get_an_end(
 
 def test_a_model_that_is_not_there_ends_the_start_with_one_line(swarm_of_three: LocalSwarm, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-m", "p2pinfer.gateway", "--port", "0", "--model", "no-such-model",
+        [sys.executable, "-m", "p2pinfer.gateway", "--port", "0", "--model", "no-such-model", "--no-batches",
          "--initial-peers", *swarm_of_three.initial_peers],
         capture_output=True, text=True, check=False, timeout=SECONDS,
     )  # fmt: skip

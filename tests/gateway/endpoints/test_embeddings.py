@@ -61,3 +61,23 @@ async def test_the_models_own_number_of_dimensions_is_no_wish():
     async with asking(embedder()) as client:
         body = {"model": "tiny", "input": "x", "dimensions": 4, "user": "me"}
         assert (await client.post("/v1/embeddings", json=body)).status_code == 200
+
+
+async def test_a_failure_is_measured_and_a_fault_is_in_the_log(caplog: pytest.LogCaptureFixture):
+    model = embedder()
+
+    async def fail(prompts: Any) -> Any:
+        raise ZeroDivisionError
+
+    async with asking(model) as client:
+        body = {"model": "tiny", "input": "x"}
+        assert (await client.post("/v1/embeddings", json=body)).status_code == 200
+        model.embed = fail  # type: ignore[method-assign]
+        assert (await client.post("/v1/embeddings", json=body)).status_code == 500
+        text = (await client.get("/metrics")).text
+    for status in (200, 500):
+        labels = f'endpoint="/embeddings",model="tiny",status="{status}"'
+        assert f"p2pinfer_gateway_requests_total{{{labels}}} 1.0" in text
+    assert 'p2pinfer_gateway_tokens_total{kind="prompt",model="tiny"} 1.0' in text
+    assert 'p2pinfer_gateway_waiting{model="tiny"} 0.0' in text
+    assert "fault of p2pinfer" in caplog.text

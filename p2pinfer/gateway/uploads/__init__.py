@@ -1,0 +1,1 @@
+"""Files that clients send: how they are taken apart while they come, and how many at once."""
