@@ -39,6 +39,8 @@ class PoolLimits:
     """How much of the servers' memory a client takes at most."""
 
     sessions: int = 8
+    """For texts that somebody waits for; as many again for texts in the background."""
+
     rows: int = 16
     """Texts in one session."""
 
@@ -168,12 +170,9 @@ class RowPool:
     def _session_for(self, job: RowJob) -> RowSession | None:
         """The session to put a job into, opened if need be; None: all rows are taken."""
         needed = self._needed(job)
+        others = self._sessions_for(is_patient=job.is_background)
         fitting = [
-            session
-            for session in self._sessions
-            if session.free_rows > 0
-            and session.shape.max_tokens >= needed
-            and session.shape.is_patient == job.is_background
+            session for session in others if session.free_rows > 0 and session.shape.max_tokens >= needed
         ]
         if fitting:
             cached = {session: session.cached(job) for session in fitting}
@@ -182,32 +181,32 @@ class RowPool:
                 return best
             # The shortest rows that fit, and of those the fullest session: steps of many rows cost less.
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
-        if any(
-            session.is_opening and session.shape.is_patient == job.is_background for session in self._sessions
-        ):
+        if any(session.is_opening for session in others):
             return None  # one after the other: several at once would take room at some hops each
-        is_full = bool(self._sessions) and self._rooms[job.is_background].is_full(
-            self._environment.loop.time()
-        )
-        if (is_full or len(self._sessions) >= self._limits.sessions) and not self._end_unused():
-            if not job.is_background:
-                self._make_way()
+        if len(others) >= self._limits.sessions and not self._end_unused(others):
+            return None
+        is_full = self._rooms[job.is_background].is_full(self._environment.loop.time())
+        if is_full and others and not self._end_unused(others):
+            self._makes_way_for([job])
             return None
         return self._opened(needed, job)
+
+    def _sessions_for(self, *, is_patient: bool) -> list[RowSession]:
+        """Sessions are for texts in the background, or for others: their steps would wait for each other."""
+        return [session for session in self._sessions if session.shape.is_patient == is_patient]
 
     def _makes_way_for(self, jobs: Sequence[RowJob]) -> bool:
         """Make way if somebody waits for one of these jobs. False: nobody does, or nothing can."""
         return not all(job.is_background for job in jobs) and self._make_way()
 
     def _make_way(self) -> bool:
-        """Let the texts of a session in the background go on later, and end it. False: there is none."""
+        """End a session in the background; its texts go on later. False: there is none."""
         if any(session.is_leaving for session in self._sessions):
             return True
-        patient = [
-            session
-            for session in self._sessions
-            if session.shape.is_patient and not (session.has_failed or session.is_opening)
-        ]
+        in_background = self._sessions_for(is_patient=True)
+        if self._end_unused(in_background):
+            return True
+        patient = [session for session in in_background if not (session.has_failed or session.is_opening)]
         if not patient:
             return False
         leaving = max(patient, key=lambda session: session.shape.cache_tokens)
@@ -222,9 +221,7 @@ class RowPool:
 
     def _texts_like(self, job: RowJob) -> int:
         """The texts, waiting and running, that share sessions with a job."""
-        running = sum(
-            session.submitted for session in self._sessions if session.shape.is_patient == job.is_background
-        )
+        running = sum(session.submitted for session in self._sessions_for(is_patient=job.is_background))
         return running + len(self._queue_of(job))
 
     def _row_length(self, needed: int, job: RowJob) -> int:
@@ -303,15 +300,14 @@ class RowPool:
         now, rows = self._environment.loop.time(), session.shape.rows
         is_patient = session.shape.is_patient
         room = self._rooms[is_patient]
-        others = [
-            other for other in self._sessions if not other.has_failed and other.shape.is_patient == is_patient
-        ]
+        of_kind = self._sessions_for(is_patient=is_patient)
+        others = [other for other in of_kind if not other.has_failed]
         longest = max(map(self._needed, jobs))
         fitting = [other for other in others if other.shape.max_tokens >= longest]
         again: float | None = 0.0
         if any(other.free_rows for other in fitting):
             may_wait = True
-        elif lacks_room(error) and (self._end_unused() or self._makes_way_for(jobs)):
+        elif lacks_room(error) and (self._end_unused(of_kind) or self._makes_way_for(jobs)):
             may_wait = True
             for job in jobs:
                 job.waits_since = now  # servers need a moment to see that there is room
@@ -340,9 +336,9 @@ class RowPool:
                 self._limits.unused_seconds / 4, self._close_unused
             )
 
-    def _end_unused(self) -> bool:
-        """Close the session that is unused longest, for the room that it takes. False: all are used."""
-        unused = [session for session in self._sessions if session.submitted == 0]
+    def _end_unused(self, sessions: Sequence[RowSession]) -> bool:
+        """Close the one that is unused longest, for the room that it takes. False: all are used."""
+        unused = [session for session in sessions if session.submitted == 0]
         if unused:
             self._end(min(unused, key=lambda session: session.unused_since))
         return bool(unused)

@@ -25,7 +25,7 @@ async def test_documents_give_way_to_a_question_and_go_on_later_as_if_nothing_ha
     async with fake_swarm(THREE) as swarm:
         expected = [await alone(swarm, prompt, 40) for prompt in PROMPTS[:3]]
         answer = await alone(swarm, QUESTION, 3)
-        async with jobs_in(swarm, rows=4, sessions=1) as jobs:
+        async with jobs_in(swarm, rows=2, sessions=1) as jobs:
             has_begun = asyncio.Event()
             loop = asyncio.get_running_loop()
 
@@ -98,7 +98,9 @@ async def test_documents_give_their_memory_to_a_question_where_servers_have_no_m
             ]
             await has_begun.wait()
             assert await jobs.end(jobs.begin(QUESTION, 3)) == answer
-            jobs.pool._end_unused()  # else the documents wait until it has been unused for a while
+            jobs.pool._end_unused(
+                jobs.pool.sessions
+            )  # else the documents wait until it has been unused for a while
             assert [await jobs.end(one) for one in documents] == expected
 
 
