@@ -109,6 +109,7 @@ class SwarmUnreachableError(SwarmError):
 
 SERVERS_TO_JOIN = "servers to join"
 ROOM = "a server to have room"
+LARGER_SERVERS = "larger servers to join"
 
 
 class NoRouteError(SwarmError):
@@ -135,6 +136,11 @@ class NoRouteError(SwarmError):
     def is_for_room(self) -> bool:
         """True if the layers are there, at servers without room."""
         return self.waiting_for == ROOM
+
+    @property
+    def is_for_size(self) -> bool:
+        """True if the layers are there, at servers some of which are too small for the session."""
+        return self.waiting_for == LARGER_SERVERS
 
 
 class RefusedError(P2PInferError):

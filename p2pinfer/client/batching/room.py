@@ -61,7 +61,11 @@ class Room:
         """
         if not isinstance(error, NoRouteError | RefusedError | HopFailedError):
             return None
-        is_too_long = isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG
+        is_too_long = (
+            error.is_for_size
+            if isinstance(error, NoRouteError)  # another session of this client has learnt it
+            else isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG
+        )
         if not is_too_long and not lacks_room(error):
             return 0.0
         if rows == 1:

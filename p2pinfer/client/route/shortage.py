@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from p2pinfer.client.route.routing import name_layers
-from p2pinfer.errors import ROOM, SERVERS_TO_JOIN, NoRouteError, P2PInferError, RefusedError
+from p2pinfer.errors import LARGER_SERVERS, ROOM, SERVERS_TO_JOIN, NoRouteError, P2PInferError, RefusedError
 from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.types import Span
 from p2pinfer.wire.status import Reason
@@ -86,16 +86,21 @@ def explained(
 
 
 def _shortage(missing: Sequence[Span], left_out: Sequence[LeftOut]) -> NoRouteError:
-    without_room = [server.layers for server in left_out if server.why in _WITHOUT_ROOM]
-    has_room_later = all(
-        not [gap for gap in missing_spans(without_room, span.end) if gap.end > span.start] for span in missing
-    )
+    has_room_later = _are_held(missing, left_out, _WITHOUT_ROOM)
+    has_small = _are_held(missing, left_out, (*_WITHOUT_ROOM, Why.TOO_SMALL))
+    waiting_for = ROOM if has_room_later else LARGER_SERVERS if has_small else SERVERS_TO_JOIN
     return NoRouteError(
         f"no room for {name_layers(missing)}" if has_room_later else f"no server for {name_layers(missing)}",
         tuple(missing),
         reason=_reasons(left_out, missing),
-        waiting_for=ROOM if has_room_later else SERVERS_TO_JOIN,
+        waiting_for=waiting_for,
     )
+
+
+def _are_held(missing: Sequence[Span], left_out: Sequence[LeftOut], whys: Sequence[Why]) -> bool:
+    """True if servers that are left out for these reasons hold all missing layers."""
+    held = [server.layers for server in left_out if server.why in whys]
+    return all(not [gap for gap in missing_spans(held, span.end) if gap.end > span.start] for span in missing)
 
 
 def _reasons(left_out: Iterable[LeftOut], missing: Sequence[Span]) -> str:

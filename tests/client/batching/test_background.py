@@ -21,36 +21,23 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_documents_give_way_to_a_question_and_go_on_later_as_if_nothing_had_been():
+async def test_a_question_does_not_wait_until_documents_have_ended():
     async with fake_swarm(THREE) as swarm:
-        expected = [await alone(swarm, prompt, 40) for prompt in PROMPTS[:3]]
+        expected = [await alone(swarm, prompt, 200) for prompt in PROMPTS[:3]]
         answer = await alone(swarm, QUESTION, 3)
-        async with jobs_in(swarm, rows=2, sessions=1) as jobs:
+        async with jobs_in(swarm, rows=2, sessions=1, shortest_row=256) as jobs:
             has_begun = asyncio.Event()
             loop = asyncio.get_running_loop()
-
-            def begun(tokens: int) -> None:
-                loop.call_soon_threadsafe(has_begun.set)
-
-            documents = [jobs.begin(prompt, 40, begun, is_background=True) for prompt in PROMPTS[:3]]
+            documents = [
+                jobs.begin(
+                    prompt, 200, lambda _: loop.call_soon_threadsafe(has_begun.set), is_background=True
+                )
+                for prompt in PROMPTS[:3]
+            ]
             await has_begun.wait()
-            question = jobs.begin(QUESTION, 3)
-            assert await jobs.end(question) == answer
-            assert not any(job.has_ended for job, _ in documents)
+            assert await jobs.end(jobs.begin(QUESTION, 3)) == answer
+            assert not all(job.has_ended for job, _ in documents)
             assert [await jobs.end(one) for one in documents] == expected
-            assert not any(job.gives_way for job, _ in documents)
-
-
-async def test_documents_begin_only_when_no_question_waits():
-    async with fake_swarm(THREE) as swarm:
-        async with jobs_in(swarm, rows=1, sessions=1) as jobs:
-            first = jobs.begin(PROMPTS[0], 3)
-            document = jobs.begin(PROMPTS[1], 3, is_background=True)
-            questions = [jobs.begin(prompt, 3) for prompt in PROMPTS[2:5]]
-            for one in (first, *questions):
-                await jobs.end(one)
-            assert not document[0].has_ended
-            await jobs.end(document)
 
 
 async def test_a_document_does_not_give_way_to_documents():

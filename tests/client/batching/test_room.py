@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from p2pinfer.client.batching.room import Room
-from p2pinfer.errors import ROOM, HopFailedError, NoRouteError, RefusedError, UsageError
+from p2pinfer.errors import LARGER_SERVERS, ROOM, HopFailedError, NoRouteError, RefusedError, UsageError
 from p2pinfer.types import PeerId
 from p2pinfer.wire.status import Reason
 
 FULL = NoRouteError("full", waiting_for=ROOM)
 REFUSED = RefusedError(PeerId("12D3KooW"), Reason.CACHE_FULL, "full")
 TOO_LONG = RefusedError(PeerId("12D3KooW"), Reason.TOO_LONG, "too long")
+TOO_SMALL = NoRouteError("too small", waiting_for=LARGER_SERVERS)
 MISSING = NoRouteError("no server for layers 0-3")
 
 
@@ -28,7 +29,7 @@ def test_there_are_rows_for_twice_the_texts_within_limits(room, texts, length, r
     assert room.rows_for(texts, length=length, now=0.0) == rows
 
 
-@pytest.mark.parametrize("error", [FULL, REFUSED, TOO_LONG])
+@pytest.mark.parametrize("error", [FULL, REFUSED, TOO_LONG, TOO_SMALL])
 def test_what_was_refused_is_asked_for_at_once_with_fewer_rows(room, error):
     assert room.refused(error, 16, 100.0) == 0.0
     assert room.rows_for(50, length=1024, now=100.0) == 4
@@ -44,8 +45,9 @@ def test_where_there_is_no_room_for_one_row_none_is_asked_for_a_while(room):
     assert not room.is_full(110.0)
 
 
-def test_a_row_that_is_too_long_for_the_servers_is_never_asked_for_again(room):
-    assert room.refused(TOO_LONG, 1, 102.0) is None
+@pytest.mark.parametrize("error", [TOO_LONG, TOO_SMALL])
+def test_a_row_that_is_too_long_for_the_servers_is_never_asked_for_again(room, error):
+    assert room.refused(error, 1, 102.0) is None
     assert not room.is_full(102.0)
 
 
