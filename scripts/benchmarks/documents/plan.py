@@ -62,7 +62,7 @@ class Sizes:
 FULL = Sizes(
     documents=1000,
     rounds=3,
-    tuning_documents=24,
+    tuning_documents=8,
     network_documents=200,
     kill_documents=300,
     kills=20,
