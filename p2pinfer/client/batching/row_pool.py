@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from p2pinfer.client.arguments.lengths import too_long
 from p2pinfer.client.batching.background_room import BackgroundRoom
+from p2pinfer.client.batching.common_beginning import CommonBeginning
 from p2pinfer.client.batching.room import Room, lacks_room
 from p2pinfer.client.batching.row_job import CLOSED, RowJob
 from p2pinfer.client.batching.row_session import RowSession
@@ -79,6 +80,7 @@ class RowPool:
         self._of: WeakKeyDictionary[RowJob, RowSession] = WeakKeyDictionary()
         self._closing: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
+        self._beginning = CommonBeginning()
         self.background_room = BackgroundRoom(self._running_in_background)
         self._rooms = {
             is_patient: Room(rows=limits.rows, session_tokens=limits.session_tokens)
@@ -112,7 +114,10 @@ class RowPool:
         self._queue_of(job).append(job)
         if not job.is_background:
             self._place()
-        elif self._gathering is None:
+            return
+        seen = self._beginning.tokens(job.prompt, job.scope)
+        job.shared_prefix_tokens = max(job.shared_prefix_tokens, seen)
+        if self._gathering is None:
             self._gathering = self._environment.loop.call_later(_GATHER_SECONDS, self._have_gathered)
 
     def cancel(self, job: RowJob) -> None:
