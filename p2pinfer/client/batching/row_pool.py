@@ -183,9 +183,12 @@ class RowPool:
             # The shortest rows that fit, and of those the fullest session: steps of many rows cost less.
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
         if any(
-            session.is_opening and session.shape.is_patient == job.is_background for session in self._sessions
+            session.is_opening and (job.is_background or not session.shape.is_patient)
+            for session in self._sessions
         ):
-            return None  # one after the other: several at once would take room at some hops each
+            # One after the other: several at once would take room at some hops each, and documents the room
+            # that others have just left to a question.
+            return None
         is_full = bool(self._sessions) and self._rooms[job.is_background].is_full(
             self._environment.loop.time()
         )
