@@ -186,8 +186,10 @@ class RowPool:
                 return best
             # The shortest rows that fit, and of those the fullest session: steps of many rows cost less.
             return min(fitting, key=lambda session: (session.shape.max_tokens, session.free_rows))
-        if any(session.is_opening for session in others):
-            return None  # one after the other: several at once would take room at some hops each
+        # One after the other: several at once would take room at some hops each, and documents the room that
+        # others have just left to a question.
+        if any(session.is_opening for session in (self._sessions if job.is_background else others)):
+            return None
         if len(others) >= self._limits.sessions and not self._end_unused(others):
             return None
         is_full = self._rooms[job.is_background].is_full(self._environment.loop.time())

@@ -18,6 +18,7 @@ from p2pinfer.documents.jobs.job import Job, JobState
 from p2pinfer.documents.jobs.queue import Unfinished, unfinished
 from p2pinfer.documents.running.runner import runner_name
 from p2pinfer.errors import JobError, P2PInferError
+from p2pinfer.gateway.batches.allowances import HeldUpError
 from p2pinfer.gateway.batches.one_batch import BatchTools, check_input, run_batch
 from p2pinfer.gateway.batches.sweeping import sweep
 from p2pinfer.gateway.batches.turns import next_turns
@@ -57,11 +58,12 @@ class Batches:
         self._woken = asyncio.Event()
         self._made_here: set[str] = set()
         self._checked: set[str] = set()
-        self._checking: set[str] = set()
+        self._checking: dict[str, str] = {}  # batch -> owner
         self._ending: set[str] = set()
         self._running: dict[str, str] = {}  # batch -> owner
         self._pauses: dict[str, float] = {}  # batch -> until when
         self._last_turns: dict[str, float] = {}  # owner -> when
+        self._last_checks: dict[str, float] = {}  # likewise
 
     def made(self, batch_id: str) -> None:
         """A batch has just been made here."""
@@ -95,17 +97,22 @@ class Batches:
             logger.exception("batches can't be looked at because of a fault of p2pinfer")
             return
         self._forget(known - {job.id for job in jobs})
-        busy = self._checking | self._ending | self._running.keys()
+        busy = self._checking.keys() | self._ending | self._running.keys()
         now = time.monotonic()
         free = [job for job in jobs if job.id not in busy and self._pauses.get(job.id, 0.0) <= now]
         ending = [job for job in free if job.state in _ENDING]
         for job in ending[: _ENDING_PLACES - len(self._ending)]:
             self._ending.add(job.id)
             nursery.start(self._work_on(job, self._run, self._ending.discard))
-        unchecked = [job for job in free if self._wants_check(job)]
-        for job in unchecked[: _CHECKING_PLACES - len(self._checking)]:
-            self._checking.add(job.id)
-            nursery.start(self._work_on(job, self._check, self._checking.discard))
+        for job in next_turns(
+            [job for job in free if self._wants_check(job)],
+            running=set(self._checking.values()),
+            last_turns=self._last_checks,
+            places=_CHECKING_PLACES - len(self._checking),
+        ):
+            self._checking[job.id] = job.owner
+            self._last_checks[job.owner] = now
+            nursery.start(self._work_on(job, self._check, self._checking.pop))
         for job in next_turns(
             [job for job in free if self._is_ready(job)],
             running=set(self._running.values()),
@@ -163,6 +170,8 @@ class Batches:
                 now = await self.storage.run(jobs.job, job.id)
                 if now is not None and not now.state.is_over:
                     await work(now, claim)
+        except HeldUpError:
+            logger.debug("batch %s is held up: its key may not go on, or its model is away", job.id)
         except JobError as error:  # it is another gateway's, or was cancelled meanwhile
             logger.debug("batch %s: %s", job.id, error)
             self._pause(job, _FOREIGN_PAUSE_SECONDS)

@@ -59,7 +59,8 @@ async def check_input(tools: BatchTools, job: Job) -> bool:
 async def run_batch(tools: BatchTools, job: Job, claim: Claim) -> Job:
     """Bring a batch to its end, from wherever it is; returns it as it is then. Its input was checked.
 
-    Raises ApiError, JobError, DatabaseError and OSError: it can then be run again, and nothing is lost.
+    Raises HeldUpError, ApiError, JobError, DatabaseError and OSError: it can then be run again, and nothing
+    is lost.
     """
     jobs = tools.storage.jobs
     if job.state is JobState.VALIDATING:

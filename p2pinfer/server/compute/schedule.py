@@ -18,6 +18,10 @@ from math import inf
 
 MAX_BATCH_TOKENS = 512
 MIN_PREFILL_TOKENS = 32
+MOST_PATIENT_TOKENS = 128
+"""Of patient steps in one batch: who comes while it runs waits for no more. Larger batches cost an engine as
+much per token."""
+
 STALL_SECONDS = 0.03
 """How long prefill may hold up sessions that are decoding; a token every 30 ms reads like speech."""
 
@@ -87,17 +91,20 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBud
     At least one token is chosen. The shares are charged for what is chosen.
     """
     taken = [0] * len(demands)
-    room = MAX_BATCH_TOKENS
+    room, patient = MAX_BATCH_TOKENS, MOST_PATIENT_TOKENS
     prefill, seconds = 0, budget.seconds
     for index in _fair_order(demands, shares) if len(demands) > 1 else (0,):
         demand = demands[index]
         tokens = min(demand.tokens, room)
+        if demand.patient:
+            tokens = min(tokens, patient)
         if not demand.urgent:
             in_time = int(min(tokens, seconds / demand.token_seconds))
             tokens = min(tokens, max(in_time, MIN_PREFILL_TOKENS - prefill, 0), budget.tokens - prefill)
             prefill += tokens
             seconds -= tokens * demand.token_seconds
         room -= tokens
+        patient -= tokens * demand.patient
         taken[index] = tokens
         if tokens:
             shares.charge(demand.client, tokens * demand.layers)

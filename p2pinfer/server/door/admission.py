@@ -18,7 +18,8 @@ MAX_CLIENT_SESSIONS = 128
 
 MOST_FOR_PATIENT = 0.625
 """Of the cache, for patient sessions together: batches of documents take all that they get, and questions,
-their own client's too, have to find room beside them."""
+their own client's too, have to find room beside them. Only a single row may have more, where it is the only
+patient session: a long document fits nowhere else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,13 @@ def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
             f"the session asks for {tokens} tokens of cache, this server has {load.cache_tokens} in all: "
             "ask for fewer rows or tokens, or for a larger server",
         )
+    most = int(MOST_FOR_PATIENT * load.cache_tokens)
+    if terms.patient and terms.rows > 1 and tokens > most:
+        return Refused(
+            Reason.TOO_LONG,
+            f"patient sessions may have {most} tokens of cache, the session asks for {tokens}: "
+            "ask for fewer rows or tokens, or for a larger server",
+        )
     if tokens > load.free_cache_tokens:
         return Refused(
             Reason.CACHE_FULL,
@@ -77,7 +85,6 @@ def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
             "try again later or elsewhere",
             RETRY_AFTER_SECONDS,
         )
-    most = int(MOST_FOR_PATIENT * load.cache_tokens)
     if terms.patient and load.patient_tokens and load.patient_tokens + tokens > most:
         return Refused(
             Reason.CACHE_FULL,

@@ -91,6 +91,18 @@ async def test_documents_give_their_memory_to_a_question_where_servers_have_no_m
             assert [await jobs.end(one) for one in documents] == expected
 
 
+async def test_documents_take_no_room_while_a_question_is_about_to():
+    """Else they take what others of them have just left to it, again and again."""
+    async with fake_swarm(THREE) as swarm:
+        async with jobs_in(swarm) as jobs:
+            question = jobs.begin(QUESTION, 3)
+            document = jobs.begin(PROMPTS[0], 3, is_background=True)
+            jobs.pool._have_gathered()
+            assert [session.shape.is_patient for session in jobs.pool.sessions] == [False]
+            await jobs.end(question)
+            await jobs.end(document)
+
+
 async def test_rows_of_documents_are_as_long_as_the_longest_that_waits():
     """Leases are for whole rows: 1,100 tokens in rows of 4,096 would take four times the servers' memory."""
     async with fake_swarm(THREE) as swarm:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.documents.files.file_store import IncomingFile
+from p2pinfer.documents.jobs.job import Job
 from p2pinfer.errors import NoRouteError
-from p2pinfer.gateway.access.keys import Key
+from p2pinfer.gateway.access.keys import Key, new_key
 from p2pinfer.gateway.batches import batches
+from p2pinfer.gateway.batches.one_batch import BatchTools
 from p2pinfer.gateway.endpoints import batches as endpoint
 from tests.gateway.asking import asking, chat, error_of
 from tests.gateway.endpoints.keeping import (
@@ -194,6 +196,51 @@ async def test_a_key_that_has_used_its_tokens_waits_and_one_that_is_removed_too(
             keys.update({name: replace(key, tokens_per_day=None) for name, key in others.items()})
             done = await until_state(client, made["id"], "completed", **anna)
             assert done["request_counts"]["completed"] == 60
+
+
+async def test_keys_that_have_used_their_tokens_take_no_places(tmp_path: Path):
+    """Else four of them would keep everybody else's batches waiting until the next day."""
+    spent = {}
+    headers = []
+    for number in range(4):
+        text, key = new_key(f"spent {number}", created="2026-01-01", limits={"tokens_per_day": 100})
+        spent[key.id] = key
+        headers.append({"authorization": f"Bearer {text}"})
+    others, anna, _ = two_keys()
+    with storing(tmp_path, has_owners=True) as storage:
+        async with asking(StandInModel(), storage=storage, keys=lambda: {**spent, **others}) as client:
+            held_up = [await make_batch(client, 60, headers=one) for one in headers]
+            for made, one in zip(held_up, headers, strict=True):
+                await until_state(client, made["id"], "in_progress", **one)
+            annas = await make_batch(client, headers=anna)
+            assert await until_state(client, annas["id"], "completed", **anna)
+            for made, one in zip(held_up, headers, strict=True):
+                now = await until_state(client, made["id"], "in_progress", **one)
+                assert 0 < now["request_counts"]["completed"] < 60
+
+
+async def test_the_inputs_of_keys_are_checked_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A thousand long files of one key hold nobody else's batch up: a check takes many seconds."""
+    keys, anna, ben = two_keys()
+    checked: list[str] = []
+    going = asyncio.Event()
+
+    async def check(tools: BatchTools, job: Job) -> bool:
+        checked.append(job.owner)
+        await going.wait()
+        return True
+
+    monkeypatch.setattr(batches, "check_input", check)
+    with storing(tmp_path, has_owners=True) as storage:
+        async with asking(StandInModel(), storage=storage, keys=lambda: keys) as client:
+            for _ in range(3):
+                await make_batch(client, headers=anna)
+            await until(lambda: len(checked) == 1)
+            bens = await make_batch(client, headers=ben)
+            await until(lambda: len(checked) == 2)
+            assert len(set(checked)) == 2
+            going.set()
+            await until_state(client, bens["id"], "completed", **ben)
 
 
 async def test_files_whose_time_is_over_go_but_not_under_a_batch(

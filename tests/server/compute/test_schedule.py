@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from p2pinfer.server.compute.schedule import (
     MAX_BATCH_TOKENS,
     MIN_PREFILL_TOKENS,
+    MOST_PATIENT_TOKENS,
     STALL_SECONDS,
     Demand,
     FairShares,
@@ -115,6 +116,11 @@ def test_documents_of_one_client_share_with_questions_of_another():
         for tokens, demand in zip(plan_batch(waiting, shares, tokens_only(100)), waiting, strict=True):
             had[demand.client] += tokens
     assert abs(had[b"documents"] - had[b"questions"]) <= 100
+
+
+def test_a_batch_of_documents_is_short_for_whoever_comes_while_it_runs():
+    waiting = [waits(b"a", 100, patient=True), waits(b"b", 100, patient=True)]
+    assert sum(plan_batch(waiting, FairShares(), tokens_only(512))) == MOST_PATIENT_TOKENS
 
 
 def test_documents_that_decode_hold_up_a_reader_no_longer_than_a_prompt_does():

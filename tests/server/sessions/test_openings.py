@@ -165,7 +165,18 @@ async def test_patient_sessions_leave_room_for_questions_of_their_own_client_too
                 async with opened(swarm, identity=identity, max_tokens=48):
                     assert swarm.members[0].sessions.free_cache_tokens == 0
         await until(lambda: swarm.members[0].sessions.patient_tokens == 0)
-        async with opened(swarm, max_tokens=128, patient=True):  # a single one may have all of it
+        async with opened(swarm, max_tokens=128, patient=True):  # a single row may have all of it
+            pass
+
+
+async def test_the_first_patient_session_leaves_room_for_questions_as_well():
+    """It stays for as long as there are documents: a client with others could ask nothing for hours."""
+    async with fake_swarm([Span(0, 2)], cache_tokens=128) as swarm:
+        with pytest.raises(RefusedError, match="patient sessions may have 80 tokens") as refused:
+            async with opened(swarm, rows=4, max_tokens=32, patient=True):
+                pass
+        assert refused.value.reason == "too-long"  # fewer rows are asked for at once
+        async with opened(swarm, rows=2, max_tokens=32, patient=True), opened(swarm, max_tokens=64):
             pass
 
 
