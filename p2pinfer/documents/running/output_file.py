@@ -65,6 +65,15 @@ class OutputFile:
                 for data, place in self._chunks():
                     self._append(data, place)
 
+    def is_whole(self) -> bool:
+        """False if the file is missing, or has lost its end, since it was written. Reads nothing of it."""
+        remembered = written(self._store.tables, self._job_id, self._content)
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return remembered is None and self._content is Content.ERRORS
+        return remembered is not None and size >= remembered.bytes
+
     def close(self) -> None:
         """Close the file; `update` opens it again."""
         if self._descriptor >= 0:
@@ -193,6 +202,10 @@ class JobFiles:
         """Bring both up to date. Raises as `OutputFile`."""
         for file in self._files:
             file.update()
+
+    def are_whole(self) -> bool:
+        """False if one is missing, or has lost its end, since it was written."""
+        return all(file.is_whole() for file in self._files)
 
     def close(self) -> None:
         """Close both."""
