@@ -126,6 +126,25 @@ def test_a_finished_job_writes_again_what_any_of_its_files_has_lost(tmp_path, sw
     assert len(swarm.asked) == 2
 
 
+def test_a_finished_job_that_was_killed_while_it_wrote_again_does_so_at_last(
+    tmp_path, texts, swarm, monkeypatch
+):
+    run(tmp_path, texts, *PROMPT)
+    before = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, texts, *PROMPT)
+
+    assert run(tmp_path, texts, *PROMPT) == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def killed(*_: object) -> int:
+    raise KeyboardInterrupt
+
+
 def test_what_somebody_has_added_to_the_output_of_a_finished_job_stays(tmp_path, texts, swarm, capsys):
     run(tmp_path, texts, *PROMPT)
     with (tmp_path / "out.jsonl").open("a") as file:
