@@ -92,7 +92,11 @@ class AutoDistributedModelForCausalLM:
             model_name(model),
             initial_peers=initial_peers,
             cache_folder=cache_folder,
-            patience=Patience(route=seconds("timeout", timeout), step=seconds("step_timeout", step_timeout)),
+            patience=Patience(
+                route=seconds("timeout", timeout),
+                route_hint="`timeout` sets how long",
+                step=seconds("step_timeout", step_timeout),
+            ),
             join_timeout_seconds=seconds("join_timeout", join_timeout),
             wire_dtype=wire_dtype,
             aim=aim(routing),

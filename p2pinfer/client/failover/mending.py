@@ -120,7 +120,8 @@ class Mender:
                     raise last from error
                 if self._network.now() + POLL_SECONDS > deadline:
                     known = f"{error}: {error.reason}" if error.reason else str(error)
-                    waited = f"{known} (waited {self._patience.route:.0f} s; `timeout` sets how long)"
+                    hint = f"; {self._patience.route_hint}" if self._patience.route_hint else ""
+                    waited = f"{known} (waited {self._patience.route:.0f} s{hint})"
                     raise NoRouteError(
                         await self._explain(waited, error),
                         error.missing,

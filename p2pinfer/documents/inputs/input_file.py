@@ -60,7 +60,9 @@ def opened_input(name: str) -> Iterator[InputFile]:
     with raw, tempfile.TemporaryFile() as copy:
         file: IO[bytes] = io.BufferedReader(raw, _BYTES_AT_ONCE)
         with _as_usage_error(shown):
-            is_regular = stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
+            status = os.fstat(raw.fileno())
+            _refuse_devices(status, shown)
+            is_regular = stat.S_ISREG(status.st_mode)
             digest = hashlib.sha256()
             is_first = True
             while data := file.read(_BYTES_AT_ONCE):
@@ -84,6 +86,13 @@ def _refuse_others(start: bytes, shown: str) -> None:
     for mark, problem in _STARTS.items():
         if start.startswith(mark):
             raise UsageError(f"{shown} {problem}")
+
+
+def _refuse_devices(status: os.stat_result, shown: str) -> None:
+    """A copy of one such as /dev/zero fills the disk. The null device is an empty file."""
+    is_device = stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)
+    if is_device and status.st_rdev != os.stat(os.devnull).st_rdev:
+        raise UsageError(f"{shown} is a device: name a file")
 
 
 def _opened(name: str) -> io.FileIO:

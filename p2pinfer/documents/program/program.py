@@ -200,13 +200,15 @@ class _Program:
         return _status_of(ended)
 
     def _tell_over(self, job: Job) -> int:
-        """Say that there is nothing to do. A file that has gone is written again."""
+        """Say that there is nothing to do. A file that has gone, or lost its end, is written again."""
         files = JobFiles(self._store, job.id, answers=self._config.output, errors=self._config.errors)
-        was_there = self._config.output.exists()
-        if not was_there:
-            files.update()
-            files.close()
-        for words in over_lines(job, is_written_again=not was_there):
+        were_whole = files.are_whole()
+        if not were_whole:
+            try:
+                files.update()
+            finally:
+                files.close()
+        for words in over_lines(job, is_written_again=not were_whole):
             say(words)
         return _status_of(job)
 

@@ -65,6 +65,22 @@ class OutputFile:
                 for data, place in self._chunks():
                     self._append(data, place)
 
+    def is_whole(self) -> bool:
+        """False if the file is missing, has lost its end, or was never written to its end.
+
+        Reads nothing of it.
+        """
+        remembered = written(self._store.tables, self._job_id, self._content)
+        is_error = self._content is Content.ERRORS
+        place = remembered.place if remembered else 0
+        if self._store.outcomes(self._job_id, after=place, limit=1, errors=is_error):
+            return False  # such as after a kill, while it was written again
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return remembered is None and is_error
+        return remembered is not None and size >= remembered.bytes
+
     def close(self) -> None:
         """Close the file; `update` opens it again."""
         if self._descriptor >= 0:
@@ -193,6 +209,10 @@ class JobFiles:
         """Bring both up to date. Raises as `OutputFile`."""
         for file in self._files:
             file.update()
+
+    def are_whole(self) -> bool:
+        """False if one is missing, has lost its end, or was never written to its end."""
+        return all(file.is_whole() for file in self._files)
 
     def close(self) -> None:
         """Close both."""

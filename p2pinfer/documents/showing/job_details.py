@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from p2pinfer.command_line.tables import Column, table
-from p2pinfer.documents.jobs.job import Job, JobState
+from p2pinfer.documents.jobs.job import Job
 from p2pinfer.documents.showing.costs import Cost, cost_lines
-from p2pinfer.documents.showing.words import counts_in_words, setting, state_in_words, time_of
+from p2pinfer.documents.showing.words import counts_in_words, is_interrupted, setting, state_in_words, time_of
 from p2pinfer.plain_text import printable, seconds_in_words, several
 
 _MOST_PROBLEMS = 5
@@ -40,9 +40,8 @@ def job_lines(job: Job, found: Sequence[Cost] | None, now: float) -> Iterator[st
     for problem in job.problems[:_MOST_PROBLEMS]:
         yield f"problem    {printable(str(problem.get('message', '')), _MOST_REASON_CHARACTERS)}"
     if command := setting(job, "command"):
-        is_interrupted = job.state in (JobState.IN_PROGRESS, JobState.FINALIZING) and not job.runner
         yield ""
-        yield f"{'to go on' if is_interrupted else 'begun'}, in {setting(job, 'folder')}:"
+        yield f"{'to go on' if is_interrupted(job) else 'begun'}, in {setting(job, 'folder')}:"
         yield f"  {command}"
 
 

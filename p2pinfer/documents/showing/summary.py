@@ -34,7 +34,7 @@ def over_lines(job: Job, *, is_written_again: bool) -> Iterator[str]:
     at = time_of(job.at.get(job.state, job.created_at))
     yield f"this job was {state_in_words(job)} at {at}: {counts_in_words(job.counts)}. --again begins anew"
     if is_written_again:
-        yield "the answers were missing, and are written again from what the job keeps"
+        yield "some answers or errors were missing, and are written again from what the job keeps"
     yield from _files(job)
 
 

@@ -17,9 +17,22 @@ def short_job_id(job_id: str) -> str:
     return job_id.removeprefix(_PREFIX)[:SHORT_ID]
 
 
+def is_interrupted(job: Job) -> bool:
+    """True if nobody runs it though it isn't over: the command that began it goes on.
+
+    A gateway reads the input of its jobs without being their runner.
+    """
+    if job.runner:
+        return False
+    is_of_command = "command" in job.settings
+    return job.state in (JobState.IN_PROGRESS, JobState.FINALIZING) or (
+        job.state is JobState.VALIDATING and is_of_command
+    )
+
+
 def state_in_words(job: Job) -> str:
     """Its state; a job that nobody runs though it isn't over is said to be interrupted."""
-    if job.state in (JobState.IN_PROGRESS, JobState.FINALIZING) and not job.runner:
+    if is_interrupted(job):
         return "interrupted"
     if job.waiting_for:
         return "waiting for servers"

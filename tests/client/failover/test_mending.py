@@ -225,6 +225,7 @@ async def test_when_the_limit_passes_the_error_holds_the_text_so_far():
         with pytest.raises(NoRouteError, match="layers 2-3") as error:
             await in_client(swarm, work)
     assert error.value.rows == [PROMPT + greedy_locally(PROMPT, 6, 6)]
+    assert str(error.value).endswith("(waited 0 s)")  # no argument is named that the user may not have
 
 
 async def test_after_an_error_the_servers_keep_nothing_and_the_session_can_be_used_again():

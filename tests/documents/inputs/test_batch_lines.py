@@ -168,6 +168,13 @@ def test_a_file_that_is_no_text_is_refused_by_its_first_bytes(data: bytes, said:
         pass
 
 
+def test_a_device_is_refused_before_a_copy_of_it_fills_the_disk():
+    with pytest.raises(UsageError, match="/dev/zero is a device"), opened_input("/dev/zero"):
+        pass
+    with opened_input("/dev/null") as file:
+        assert file.readline(100) == b""
+
+
 def test_what_can_not_be_opened_says_why(tmp_path: Path):
     with pytest.raises(UsageError, match="is a folder: say with --prompt"), opened_input(str(tmp_path)):
         pass

@@ -111,6 +111,50 @@ def test_answers_that_somebody_removed_are_written_again(tmp_path, texts, swarm,
     assert "are written again" in capsys.readouterr().out
 
 
+def test_a_finished_job_writes_again_what_any_of_its_files_has_lost(tmp_path, swarm, capsys):
+    file = batch(tmp_path, "nonsense", request("1", "hello"), request("2", "bye"))
+    run(tmp_path, file)
+    out, errors = tmp_path / "out.jsonl", tmp_path / "out.errors.jsonl"
+    before = out.read_bytes(), errors.read_bytes()
+    os.truncate(out, 10)
+    errors.unlink()
+
+    assert run(tmp_path, file) == 1
+    assert (out.read_bytes(), errors.read_bytes()) == before
+    assert out.with_name("out.jsonl.changed-1").stat().st_size == 10
+    assert "are written again" in capsys.readouterr().out
+    assert len(swarm.asked) == 2
+
+
+def test_a_finished_job_that_was_killed_while_it_wrote_again_does_so_at_last(
+    tmp_path, texts, swarm, monkeypatch
+):
+    run(tmp_path, texts, *PROMPT)
+    before = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, texts, *PROMPT)
+
+    assert run(tmp_path, texts, *PROMPT) == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def killed(*_: object) -> int:
+    raise KeyboardInterrupt
+
+
+def test_what_somebody_has_added_to_the_output_of_a_finished_job_stays(tmp_path, texts, swarm, capsys):
+    run(tmp_path, texts, *PROMPT)
+    with (tmp_path / "out.jsonl").open("a") as file:
+        file.write("a note\n")
+
+    assert run(tmp_path, texts, *PROMPT) == 0
+    assert (tmp_path / "out.jsonl").read_text().endswith("a note\n")
+    assert "written again" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_and_the_same_command_goes_on(tmp_path, texts, swarm, capsys, number):
     asked = iter(range(100))

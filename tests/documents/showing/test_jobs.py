@@ -80,6 +80,15 @@ def test_a_job_that_nobody_runs_is_interrupted_and_says_how_to_go_on():
     )
 
 
+def test_a_job_that_was_killed_while_it_read_its_input_is_interrupted_too():
+    left = replace(JOB, state=JobState.VALIDATING, runner="")
+
+    assert state_in_words(left) == "interrupted"
+    assert "to go on, in /data:" in list(job_lines(left, None, NOW))
+    assert state_in_words(replace(left, runner="pid 4711 on car")) == "validating"
+    assert state_in_words(replace(left, settings={})) == "validating"  # a gateway's
+
+
 def test_a_job_that_waits_for_the_swarm_says_why():
     waiting = replace(JOB, waiting_for="no server holds layers 0:10")
 
