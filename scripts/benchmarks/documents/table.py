@@ -130,7 +130,7 @@ def _memory(measured: Measured) -> Iterator[str]:
     for share, peak in sorted(memory["peaks"].items(), key=lambda item: float(item[0])):
         yield (
             f"  {f'most resident memory at {float(share):.0%} of the job':58}{peak:7.0f} MB"
-            f"{memory['daemon_peaks'][share]:7.0f} MB"
+            + (f"{daemon:7.0f} MB" if (daemon := memory["daemon_peaks"][share]) else f"{'ended':>10}")
         )
     yield (
         f"  `status` meanwhile: {max(memory['status_seconds']):.1f} s; {memory['long_input']} lines: first "
