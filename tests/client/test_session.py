@@ -112,7 +112,7 @@ async def test_missing_layers_are_named_and_waited_for(caplog):
 
 async def test_layers_that_never_come_are_an_error_that_names_them_and_the_limit():
     async with fake_swarm([Span(0, 2), Span(4, 6)]) as swarm:
-        with pytest.raises(NoRouteError, match=r"layers 2-3.*waited 0 s.*timeout") as error:
+        with pytest.raises(NoRouteError, match=r"layers 2-3.*waited 0 s") as error:
             await in_client(swarm, lambda network: session_of(network, route=0.1).compute([[1]], [1]))
     assert error.value.missing == (Span(2, 4),)
 

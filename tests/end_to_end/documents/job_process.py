@@ -30,7 +30,7 @@ class QuickAnswers:
     """Each takes some milliseconds; every fifth document is wrong, every seventh is made of parts."""
 
     async def answer(self, document: Document, parts: DocumentParts) -> Outcome:
-        await asyncio.sleep(random.uniform(0, 0.02))
+        await asyncio.sleep(random.uniform(0, 0.06))
         if document.number % 5 == 0:
             raise ApiError(400, f"document {document.number} is wrong")
         if document.number % 7 == 0:

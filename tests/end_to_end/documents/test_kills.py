@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -43,7 +43,8 @@ class Runs:
 
     def kill(self) -> None:
         """Kill the run; returns when it is gone."""
-        os.kill(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has come to its end just now
+            os.kill(self.pid, signal.SIGKILL)
         while (line := self._stdout.readline().strip()) != "gone":
             assert line
 
@@ -115,7 +116,10 @@ def test_after_thirty_kills_every_document_is_there_once_as_undisturbed(tmp_path
             runs.start(disturbed / "jobs.sqlite", disturbed / "out.jsonl")
             time.sleep(choices.uniform(0.0, 0.12))  # somewhere in a write, or between two
             runs.kill()
-            progress.add(job_of(disturbed / "jobs.sqlite").counts.waiting)
+            job = job_of(disturbed / "jobs.sqlite")
+            progress.add(job.counts.waiting)
+            if job.state.is_over:
+                break
         runs.start(disturbed / "jobs.sqlite", disturbed / "out.jsonl")
         assert runs.ended() == "ended completed"
 

@@ -64,7 +64,8 @@ def test_a_fetch_ends_when_the_owner_wants_it_and_what_has_come_is_kept(smollm2,
         kept = stands_still(cache, smollm2)
 
         joiner = swarm.restart(1)
-        said(joiner, f"fetching layers 1:30 of {NAME}: {kept * 100 // smollm2.layer_bytes(Span(1, 30))}%")
+        said(joiner, f" of {NAME}: ")  # which layers depends on whether one had come whole
+        assert bytes_that_came(cache, smollm2) >= kept
         comes(joiner, cache, smollm2, kept + MIB)
         revoke_consent(files.consent)
         assert joiner.wait(OBEYED_SECONDS) and joiner.returncode == 0
