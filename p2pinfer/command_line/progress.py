@@ -161,7 +161,7 @@ class ProgressBar:
                 self._log()
 
     def _draw(self, line: BottomLine) -> None:
-        signs = BLOCKS if _can_write(BLOCKS, line.encoding) else ASCII
+        signs = signs_for(line.encoding)
         line.draw(bar_line(self._what, *self._state(), columns=line.columns, signs=signs))
 
     def _log(self) -> None:
@@ -191,12 +191,13 @@ class ProgressBar:
         return f"{bytes_in_words(came)} in {seconds_in_words(seconds)} ({bytes_in_words(came / seconds)}/s)"
 
 
-def _can_write(signs: tuple[str, ...], encoding: str) -> bool:
+def signs_for(encoding: str) -> tuple[str, str]:
+    """What bars are made of, done and not done, on a terminal with this encoding."""
     try:
-        "".join(signs).encode(encoding)
+        "".join(BLOCKS).encode(encoding)
     except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+        return ASCII
+    return BLOCKS
 
 
 def _cut(text: str, columns: int) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pinfer.command_line.cache_folder import add_cache_folder
 from p2pinfer.command_line.flags import number, path, port, whole_number
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
-from p2pinfer.folders import user_cache_folder
 from p2pinfer.gateway.access.key_command import default_key_file
 from p2pinfer.gateway.access.origins import ANY, OriginRules, is_loopback, is_origin
 from p2pinfer.gateway.storage import default_storage
@@ -111,13 +111,7 @@ def _parser() -> Parser:
         help="serve this model: a name in the swarm, or NAME@HASH; a hub id, a folder, or a layer store "
         f"(default: what the swarm serves as a whole, {MOST_MODELS} models at most)",
     )
-    parser.add_argument(
-        "--cache-folder",
-        type=path,
-        default=user_cache_folder(),
-        metavar="FOLDER",
-        help="where fetched and converted models are kept (default: %(default)s)",
-    )
+    add_cache_folder(parser)
     door = parser.add_argument_group("who may use it")
     door.add_argument(
         "--host",

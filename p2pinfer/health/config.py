@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pinfer.command_line.cache_folder import add_cache_folder
 from p2pinfer.command_line.flags import path, port, seconds, whole_number
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
-from p2pinfer.folders import user_cache_folder, user_data_folder
+from p2pinfer.folders import user_data_folder
 
 _DESCRIPTION = """\
 Show how a swarm is, on a public web page: which models it serves, which layers few servers hold, and how
@@ -130,11 +131,5 @@ def _parser() -> Parser:
         metavar="N",
         help="tokens that a probe generates (default: 8)",
     )
-    probe.add_argument(
-        "--cache-folder",
-        type=path,
-        default=user_cache_folder(),
-        metavar="FOLDER",
-        help="where fetched and converted models are kept (default: %(default)s)",
-    )
+    add_cache_folder(probe)
     return parser

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pinfer.command_line.cache_folder import add_cache_folder
 from p2pinfer.command_line.flags import (
     folder,
     gigabytes,
@@ -19,7 +20,7 @@ from p2pinfer.command_line.flags import (
 )
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
-from p2pinfer.folders import user_cache_folder, user_data_folder
+from p2pinfer.folders import user_data_folder
 from p2pinfer.types import Span
 
 LEAST_RECEIPT_TOKENS = 256
@@ -246,13 +247,7 @@ def _parser() -> Parser:
         default="auto",
         help="auto is the native engine where it was built, else the slower reference engine",
     )
-    machine.add_argument(
-        "--cache-folder",
-        type=folder,
-        default=user_cache_folder(),
-        metavar="FOLDER",
-        help="where fetched and converted models are kept (default: %(default)s)",
-    )
+    add_cache_folder(machine, kind=folder)
     machine.add_argument(
         "--disk-gb",
         type=gigabytes,

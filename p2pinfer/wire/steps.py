@@ -166,7 +166,7 @@ def pack_step(
 
 def pack_fork(step_id: int, forks: Sequence[Fork], times: bytes = b"") -> bytes:
     """The bytes of a FORK step; `times` as in `pack_step`."""
-    header = _HEADER.pack(step_id, 0, len(forks), hops_of(times), Outputs.NONE, StepKind.FORK, 0, 0)
+    header = _bare_header(step_id, StepKind.FORK, len(forks), times)
     return b"".join((header, *(_CHUNK.pack(fork.row, fork.tokens, fork.source) for fork in forks), times))
 
 
@@ -174,15 +174,13 @@ def pack_prefix(
     step_id: int, kind: StepKind, prefix: Prefix, times: bytes = b"", lacking: int | None = None
 ) -> bytes:
     """The bytes of a KEEP or RECALL step; `times` as in `pack_step`, `lacking` as in `Step`."""
-    hop, hops = _from_one(lacking), hops_of(times)
-    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, kind, hop, prefix.is_shared)
+    header = _bare_header(step_id, kind, 1, times, hop=_from_one(lacking), shared=prefix.is_shared)
     return b"".join((header, _CHUNK.pack(prefix.row, prefix.tokens, 0), times, prefix.name))
 
 
 def pack_feed(step_id: int, feed: Feed, times: bytes = b"") -> bytes:
     """The bytes of a FEED step; `times` as in `pack_step`."""
-    hop, hops = _from_one(feed.hop), hops_of(times)
-    header = _HEADER.pack(step_id, 0, 1, hops, Outputs.NONE, StepKind.FEED, hop, 0)
+    header = _bare_header(step_id, StepKind.FEED, 1, times, hop=_from_one(feed.hop))
     return b"".join((header, _CHUNK.pack(feed.row, feed.start, feed.tokens), times))
 
 

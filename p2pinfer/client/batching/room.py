@@ -61,11 +61,7 @@ class Room:
         """
         if not isinstance(error, NoRouteError | RefusedError | HopFailedError):
             return None
-        is_too_long = (
-            error.is_for_size
-            if isinstance(error, NoRouteError)  # another session of this client has learnt it
-            else isinstance(error, RefusedError) and error.reason == Reason.TOO_LONG
-        )
+        is_too_long = _is_too_long(error)
         if not is_too_long and not lacks_room(error):
             return 0.0
         if rows == 1:
@@ -82,3 +78,10 @@ def lacks_room(error: Exception) -> bool:
     if isinstance(error, RefusedError):  # in the last moment of patience
         return error.reason in (Reason.CACHE_FULL, Reason.BUSY)
     return isinstance(error, NoRouteError) and error.is_for_room
+
+
+def _is_too_long(error: Exception) -> bool:
+    """True if the layers are there, at servers that are too small for the session."""
+    if isinstance(error, RefusedError):
+        return error.reason == Reason.TOO_LONG
+    return isinstance(error, NoRouteError) and error.is_for_size  # another session has learnt it

@@ -81,7 +81,7 @@ class RowPool:
         self._closing: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._beginning = CommonBeginning()
-        self.background_room = BackgroundRoom(self._running_in_background)
+        self.background_room = BackgroundRoom(lambda: self._running(is_patient=True))
         self._rooms = {
             is_patient: Room(rows=limits.rows, session_tokens=limits.session_tokens)
             for is_patient in (False, True)  # servers give them different room
@@ -151,8 +151,8 @@ class RowPool:
         self._in_background.clear()
         self.background_room.close()
 
-    def _running_in_background(self) -> int:
-        return sum(job.is_background for session in self._sessions for job in session.jobs)
+    def _running(self, *, is_patient: bool) -> int:
+        return sum(session.submitted for session in self._sessions_for(is_patient=is_patient))
 
     def _queue_of(self, job: RowJob) -> deque[RowJob]:
         return self._in_background if job.is_background else self._waiting
@@ -228,13 +228,12 @@ class RowPool:
 
     def _texts_like(self, job: RowJob) -> int:
         """The texts, waiting and running, that share sessions with a job."""
-        running = sum(session.submitted for session in self._sessions_for(is_patient=job.is_background))
-        return running + len(self._queue_of(job))
+        return self._running(is_patient=job.is_background) + len(self._queue_of(job))
 
     def _row_length(self, needed: int, job: RowJob) -> int:
         """How long the rows of a new session are, for a job first."""
         if job.is_background:  # of those that wait as well: a row for the longest serves all
-            needed = max(needed, *map(self._needed, [job, *self._in_background]))
+            needed = max([needed, *map(self._needed, self._in_background)])
             return min(-(-needed // _BACKGROUND_STEP_TOKENS) * _BACKGROUND_STEP_TOKENS, self._longest)
         length = min(self._limits.shortest_row, self._longest)
         while length < needed:

@@ -16,15 +16,15 @@ from hashlib import blake2b
 from typing import Any, Self
 
 from p2pinfer.documents.answering.asking import spent_of
-from p2pinfer.documents.answering.parts import Parts
-from p2pinfer.documents.answering.room import Room
 from p2pinfer.documents.answering.text_asker import Question, TextAsker, text_of
 from p2pinfer.documents.inputs.cutting import cut
 from p2pinfer.documents.jobs.job import Outcome
+from p2pinfer.documents.running.document_parts import DocumentParts
 from p2pinfer.openai_api.answering.choices import Usage
 from p2pinfer.openai_api.answering.usage_form import completion_usage
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.whole_answers import Answer
+from p2pinfer.openai_api.work.room import Room
 from p2pinfer.tasks import Nursery
 
 _BETWEEN = "\n\n"
@@ -50,7 +50,7 @@ class LongText:
     """One text while it is answered, by whoever has acquired the room once. For the event loop."""
 
     def __init__(
-        self, asker: TextAsker, room: Room, *, of_piece: Question, of_answers: Question, parts: Parts
+        self, asker: TextAsker, room: Room, *, of_piece: Question, of_answers: Question, parts: DocumentParts
     ) -> None:
         self._asker = asker
         self._of_piece = of_piece

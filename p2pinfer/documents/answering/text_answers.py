@@ -7,14 +7,14 @@ from typing import Self
 
 from p2pinfer.documents.answering.asking import Asker, spent_of
 from p2pinfer.documents.answering.long_text import LongText
-from p2pinfer.documents.answering.parts import Parts
-from p2pinfer.documents.answering.room import Room
 from p2pinfer.documents.answering.text_asker import Question, TextAsker
 from p2pinfer.documents.answering.text_memory import TextMemory
 from p2pinfer.documents.inputs.prompts import TextTask
 from p2pinfer.documents.inputs.text_files import TextFile, as_text
 from p2pinfer.documents.inputs.text_reading import read_text
 from p2pinfer.documents.jobs.job import Document, Outcome
+from p2pinfer.documents.running.document_parts import DocumentParts
+from p2pinfer.openai_api.work.room import Room
 from p2pinfer.threads import in_thread
 
 _MOST_BYTES = 32 << 20
@@ -64,12 +64,12 @@ class TextAnswers:
             of_answers = await texts.question("--reduce", task.reduce_prompt)
         return cls(texts, room, of_text=of_text, of_piece=of_piece, of_answers=of_answers)
 
-    async def answer(self, document: Document, parts: Parts) -> Outcome:
+    async def answer(self, document: Document, parts: DocumentParts) -> Outcome:
         """The answer. Raises ApiError for a file that can't be used, and what the core raises."""
         async with self._memory.holding(int(document.body["size_bytes"])):
             return await self._answer(document, parts)
 
-    async def _answer(self, document: Document, parts: Parts) -> Outcome:
+    async def _answer(self, document: Document, parts: DocumentParts) -> Outcome:
         path = str(document.body["path"])
         name = as_text(path.rpartition("/")[2])
         text = await in_thread(partial(read_text, path))  # no hanging disk keeps the program from ending

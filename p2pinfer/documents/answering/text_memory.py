@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from p2pinfer.documents.answering.room import Room
+from p2pinfer.openai_api.work.room import Room
 from p2pinfer.tasks import undisturbed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from p2pinfer.errors import UsageError
@@ -42,15 +42,6 @@ class TextTask:
             if prompt is not None and "{text}" not in prompt:
                 raise UsageError(f'{flag} has no {{text}} in it, such as "Summarize: {{text}}"')
         return self
-
-    def as_json(self) -> dict[str, Any]:
-        """As it is kept with a job."""
-        return asdict(self)
-
-    @classmethod
-    def of_json(cls, kept: dict[str, Any]) -> Self:
-        """What `as_json` made."""
-        return cls(**kept)
 
     def request(self, model: str, content: str, *, is_chat: bool) -> dict[str, Any]:
         """The body of a request about what `filled` has made."""

@@ -102,7 +102,7 @@ class JobStore:
             if connection.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone():
                 raise JobError(f"job {job_id} is there already")
             connection.execute(f"INSERT INTO jobs ({columns}) VALUES ({', '.join('?' * len(row))})", row)
-        return self._known(job_id)
+        return self.known(job_id)
 
     def add_documents(self, job_id: str, documents: Iterable[Document]) -> None:
         """Add documents to a job that is VALIDATING. Their numbers differ, and are usually 0, 1, 2 and so on.
@@ -120,14 +120,14 @@ class JobStore:
         with self.tables.transaction() as connection:
             serial = self._step(connection, job_id, JobState.FAILED)
             connection.execute("UPDATE jobs SET problems = ? WHERE serial = ?", (words, serial))
-        return self._known(job_id)
+        return self.known(job_id)
 
     def begin(self, job_id: str, *, layers: int) -> Job:
         """Start a job that is VALIDATING and whose documents are all there: it is IN_PROGRESS now."""
         with self.tables.transaction() as connection:
             serial = self._step(connection, job_id, JobState.IN_PROGRESS)
             connection.execute("UPDATE jobs SET layers = ? WHERE serial = ?", (layers, serial))
-        return self._known(job_id)
+        return self.known(job_id)
 
     def job(self, job_id: str) -> Job | None:
         """A job as it is now; None if there is no such job."""
@@ -135,6 +135,13 @@ class JobStore:
             return None
         rows = self.tables.rows(f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", (job_id,))
         return self._job_of(rows[0]) if rows else None
+
+    def known(self, job_id: str) -> Job:
+        """A job as it is now. Raises JobError if there is no such job."""
+        job = self.job(job_id)
+        if job is None:
+            raise no_job(job_id)
+        return job
 
     def jobs(
         self,
@@ -184,12 +191,8 @@ class JobStore:
             document_of(row) for row in self.tables.rows(query, (self.tables.serial(job_id), after, limit))
         ]
 
-    def note_attempt(self, job_id: str, number: int, error: str) -> None:
-        """Note that a document was tried without an end, and why."""
-        self.note_attempts(job_id, {number: error})
-
     def note_attempts(self, job_id: str, errors: Mapping[int, str]) -> None:
-        """Note for several documents, by their numbers, that each was tried without an end, and why."""
+        """Note for documents, by their numbers, that each was tried without an end, and why."""
         with self.tables.transaction() as connection:
             serial = serial_of(connection, job_id)
             connection.executemany(
@@ -262,28 +265,27 @@ class JobStore:
         """Take a job to another state. Raises JobError for a step that the states don't have."""
         with self.tables.transaction() as connection:
             self._step(connection, job_id, state)
-        return self._known(job_id)
+        return self.known(job_id)
 
     def cancel(self, job_id: str) -> Job:
         """Ask whoever runs the job to end it. If nobody does, `run_job` or `wind_up` ends it later.
 
         Raises JobError if it is over, or FINALIZING. Cancelling twice is harmless.
         """
-        job = self._known(job_id)
+        job = self.known(job_id)
         return job if job.state is JobState.CANCELLING else self.set_state(job_id, JobState.CANCELLING)
 
     def set_budget(self, job_id: str, most_layer_tokens: int | None) -> Job:
         """Change how much a job may spend."""
-        return self._set(job_id, "most_layer_tokens", checked_budget(most_layer_tokens))
+        return self._set(job_id, most_layer_tokens=checked_budget(most_layer_tokens))
 
     def set_files(self, job_id: str, *, output_file: str | None, error_file: str | None) -> Job:
         """Say where the answers and errors are."""
-        self._set(job_id, "error_file", to_json(error_file))
-        return self._set(job_id, "output_file", to_json(output_file))
+        return self._set(job_id, output_file=to_json(output_file), error_file=to_json(error_file))
 
     def set_waiting_for(self, job_id: str, words: str) -> Job:
         """Say why the runner waits for the swarm, for `status` in another process; empty: it doesn't."""
-        return self._set(job_id, "waiting_for", to_json(words))
+        return self._set(job_id, waiting_for=to_json(words))
 
     def outcomes(self, job_id: str, *, after: int = 0, limit: int, errors: bool) -> list[Finished]:
         """Answers, or errors, in the order of finishing; those whose place is greater than `after`."""
@@ -297,7 +299,7 @@ class JobStore:
 
     def forget_documents(self, job_id: str) -> None:
         """Forget the documents of a job that is over, and their outcomes: they are in files. Counts stay."""
-        job = self._known(job_id)
+        job = self.known(job_id)
         if not job.state.is_over:
             raise JobError(f"job {job_id} is {job.state}: it needs its documents")
         self._clear(self.tables.serial(job_id))
@@ -331,20 +333,15 @@ class JobStore:
         with self.tables.transaction() as connection:
             connection.execute("DELETE FROM gone WHERE job = ?", (serial,))
 
-    def _set(self, job_id: str, column: str, value: object) -> Job:
+    def _set(self, job_id: str, **columns: object) -> Job:
         with self.tables.transaction() as connection:
             serial = serial_of(connection, job_id)
-            connection.execute(f"UPDATE jobs SET {column} = ? WHERE serial = ?", (value, serial))
-        return self._known(job_id)
+            changes = ", ".join(f"{column} = ?" for column in columns)
+            connection.execute(f"UPDATE jobs SET {changes} WHERE serial = ?", (*columns.values(), serial))
+        return self.known(job_id)
 
     def _step(self, connection: Connection, job_id: str, state: JobState) -> int:
         return step(connection, job_id, state, self.tables.now())
-
-    def _known(self, job_id: str) -> Job:
-        job = self.job(job_id)
-        if job is None:
-            raise no_job(job_id)
-        return job
 
     def _job_of(self, row: tuple[Any, ...]) -> Job:
         job = job_of(row)

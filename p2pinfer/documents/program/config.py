@@ -7,13 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2pinfer.command_line.cache_folder import add_cache_folder
 from p2pinfer.command_line.flags import number, path, text, whole_number
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.documents.inputs.prompts import TextTask
 from p2pinfer.documents.inputs.text_files import EVERY_FILE
 from p2pinfer.documents.program.choosing import add_store
 from p2pinfer.errors import UsageError
-from p2pinfer.folders import user_cache_folder, user_data_folder
+from p2pinfer.folders import user_data_folder
 
 MOST_ANSWER_TOKENS = 512
 _MOST_LAYER_TOKENS = 10**18
@@ -204,13 +205,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="int8 sends a quarter of the bytes to servers; texts may differ a little (default: float32)",
     )
-    job.add_argument(
-        "--cache-folder",
-        type=path,
-        default=user_cache_folder(),
-        metavar="FOLDER",
-        help="where fetched and converted models are kept (default: %(default)s)",
-    )
+    add_cache_folder(job)
 
 
 def _seed(written: str) -> int:

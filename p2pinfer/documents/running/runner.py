@@ -21,7 +21,6 @@ from p2pinfer.client.batching.row_job import CLOSED
 from p2pinfer.documents.jobs.claims import Claim
 from p2pinfer.documents.jobs.job import Document, Job, JobState, Outcome, Spent
 from p2pinfer.documents.jobs.job_store import JobStore
-from p2pinfer.documents.jobs.tables import no_job
 from p2pinfer.documents.running.budget import has_room
 from p2pinfer.documents.running.document_parts import DocumentParts
 from p2pinfer.documents.running.outbox import error_outcome, put_into
@@ -33,6 +32,7 @@ from p2pinfer.documents.running.todo import Todo, TodoList, read_page
 from p2pinfer.documents.running.winding_up import Files, NoFiles, is_expired, wind_up
 from p2pinfer.errors import DatabaseError, JobError, P2PInferError, UsageError
 from p2pinfer.openai_api.errors import is_expected
+from p2pinfer.openai_api.work.room import Room
 from p2pinfer.plain_text import printable
 from p2pinfer.tasks import Nursery, first_of, undisturbed
 from p2pinfer.threads import BackgroundThread
@@ -52,16 +52,6 @@ class Answers(Protocol):
 
     async def answer(self, document: Document, parts: DocumentParts) -> Outcome:
         """The answer. Raises ApiError and what the core raises: `retrying` decides what comes of that."""
-
-
-class Room(Protocol):
-    """A semaphore that knows how many documents the swarm has room for."""
-
-    async def acquire(self) -> object:
-        """Wait until one more document is wanted."""
-
-    def release(self) -> None:
-        """A document has ended."""
 
 
 async def run_job(
@@ -166,7 +156,7 @@ class _Run:
 
     async def to_the_end(self) -> Job:
         """Run the job, whose claim the caller has."""
-        job = self._job = await self._run_in_thread(self._known)
+        job = self._job = await self._run_in_thread(lambda: self._store.known(self._job_id))
         if job.state is JobState.VALIDATING:
             raise JobError(f"job {job.id} is not begun: its documents may not be complete")
         self._counts, self._spent = job.counts, job.spent
@@ -328,7 +318,7 @@ class _Run:
             await self._write()
             if self._wait.reason != self._said_waiting_for:
                 await self._say_waiting_for(self._wait.reason)
-            job = await self._run_in_thread(self._known)
+            job = await self._run_in_thread(lambda: self._store.known(self._job_id))
             if job.state is not JobState.IN_PROGRESS or is_expired(job, self._now()):
                 return
             self._job = job  # the budget may have changed
@@ -377,9 +367,3 @@ class _Run:
                 waiting_for=self._wait.reason,
             )
         )
-
-    def _known(self) -> Job:
-        job = self._store.job(self._job_id)
-        if job is None:
-            raise no_job(self._job_id)
-        return job

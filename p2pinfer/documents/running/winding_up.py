@@ -7,7 +7,6 @@ from typing import Protocol
 
 from p2pinfer.documents.jobs.job import Job, JobState
 from p2pinfer.documents.jobs.job_store import JobStore
-from p2pinfer.documents.jobs.tables import no_job
 from p2pinfer.errors import JobError
 
 _CANCELLED = ("batch_cancelled", "This request was not executed because the batch was cancelled.")
@@ -38,12 +37,12 @@ def wind_up(store: JobStore, job_id: str, *, files: Files, now: Callable[[], flo
     stays as it is. Killed in between, it goes on with the next call. Raises JobError, JobStoreError and what
     `files` raises.
     """
-    job = _known(store, job_id)
+    job = store.known(job_id)
     if job.state is JobState.IN_PROGRESS and (not job.counts.waiting or is_expired(job, now())):
         try:
             job = store.set_state(job_id, JobState.FINALIZING)
         except JobError:
-            job = _known(store, job_id)  # cancelled at this very moment
+            job = store.known(job_id)  # cancelled at this very moment
     if job.state is JobState.CANCELLING:
         code, message = _CANCELLED
         end = JobState.CANCELLED
@@ -62,10 +61,3 @@ def wind_up(store: JobStore, job_id: str, *, files: Files, now: Callable[[], flo
 def is_expired(job: Job, now: float) -> bool:
     """True if the time of a job is over."""
     return job.expires_at is not None and now >= job.expires_at
-
-
-def _known(store: JobStore, job_id: str) -> Job:
-    job = store.job(job_id)
-    if job is None:
-        raise no_job(job_id)
-    return job

@@ -10,9 +10,10 @@ from typing import Self
 
 from p2pinfer.command_line.bottom_line import BottomLine
 from p2pinfer.command_line.output import say
+from p2pinfer.command_line.progress import signs_for
 from p2pinfer.documents.jobs.job import Counts
 from p2pinfer.documents.running.progress import Progress
-from p2pinfer.documents.showing.progress_text import SIGNS, progress_line, progress_words
+from p2pinfer.documents.showing.progress_text import progress_line, progress_words
 
 _FIRST_LOG_SECONDS = 10.0
 _MOST_LOG_SECONDS = 600.0
@@ -42,8 +43,7 @@ class ProgressLine:
             self._counts, self._ended_at = progress.counts, self._clock()
         quiet_seconds = self._clock() - self._ended_at
         if self._line is not None:
-            signs = next(filter(self._can_show, SIGNS), SIGNS[-1])
-            columns = self._line.columns
+            signs, columns = signs_for(self._line.encoding), self._line.columns
             self._line.draw(progress_line(progress, quiet_seconds, columns=columns, signs=signs))
         elif self._is_time(progress):
             self._said_at = self._clock()
@@ -69,11 +69,3 @@ class ProgressLine:
             return True
         pause = min(max(_FIRST_LOG_SECONDS, _LOG_SHARE * (now - self._began_at)), _MOST_LOG_SECONDS)
         return now - self._said_at >= pause
-
-    def _can_show(self, signs: tuple[str, str]) -> bool:
-        assert self._line is not None
-        try:
-            "".join(signs).encode(self._line.encoding)
-        except (UnicodeEncodeError, LookupError):
-            return False
-        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2pinfer.command_line.progress import ASCII, BLOCKS
+from p2pinfer.command_line.progress import BLOCKS
 from p2pinfer.command_line.tables import display_width, fit
 from p2pinfer.documents.running.progress import Progress
 from p2pinfer.plain_text import printable, seconds_in_words, short_count
@@ -13,8 +13,6 @@ _MOST_LEFT_SECONDS = 30 * 86_400.0
 """A longer time left isn't said: the rate of a minute can't tell it."""
 
 _QUIET_SECONDS = 20.0
-
-SIGNS = (BLOCKS, ASCII)
 
 
 def progress_words(progress: Progress, quiet_seconds: float = 0.0) -> str:

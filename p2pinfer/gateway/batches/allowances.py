@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from p2pinfer.openai_api.work.served_model import Room
+from p2pinfer.openai_api.work.room import Room
 
 _LOOK_SECONDS = 1.0
 

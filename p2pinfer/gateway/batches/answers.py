@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pinfer.documents.answering.line_answers import LineAnswers
-from p2pinfer.documents.answering.parts import Parts
 from p2pinfer.documents.jobs.job import Document, Outcome, Spent
+from p2pinfer.documents.running.document_parts import DocumentParts
 from p2pinfer.errors import NoRouteError
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.whole_answers import read_request
@@ -35,7 +35,7 @@ class CountedAnswers:
     count: Callable[[str, Spent], None]
     """Is told the model, and what an answer took."""
 
-    async def answer(self, document: Document, parts: Parts) -> Outcome:
+    async def answer(self, document: Document, parts: DocumentParts) -> Outcome:
         """The answer. Raises ApiError, and what the core raises."""
         try:
             outcome = await self.lines.answer(document, parts)

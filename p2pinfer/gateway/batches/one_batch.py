@@ -21,7 +21,7 @@ from p2pinfer.gateway.batches.results import ResultFiles
 from p2pinfer.gateway.batches.slow_work import Pacing, slowly, stopping_first
 from p2pinfer.gateway.storage import Storage
 from p2pinfer.openai_api.work.registry import Models
-from p2pinfer.openai_api.work.served_model import Room
+from p2pinfer.openai_api.work.room import Room
 
 _GONE: dict[str, Any] = {
     "code": "file_not_found",

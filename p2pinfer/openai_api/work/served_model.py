@@ -1,4 +1,4 @@
-"""One model of a gateway: what makes texts, and how its conversations, tools and grammars are written."""
+"""One model as clients know it: what makes texts, and how conversations, tools and grammars are written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from p2pinfer.errors import PromptTooLongError
 from p2pinfer.model.grammar.tools.choice import choose_style
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 from p2pinfer.openai_api.work.grammars import Grammars
+from p2pinfer.openai_api.work.room import Room
 from p2pinfer.openai_api.work.served_text import ServedText
 
 _LOOK_CHARACTERS_PER_TOKEN = 8
@@ -48,16 +49,6 @@ class RendersChats(Protocol):
         add_generation_prompt: bool = True,
     ) -> str:
         """The prompt. Raises UsageError for messages that the template refuses."""
-
-
-class Room(Protocol):
-    """Used as a semaphore."""
-
-    async def acquire(self) -> object:
-        """Wait until one more is wanted."""
-
-    def release(self) -> None:
-        """One has ended."""
 
 
 class MakesTexts(Protocol):

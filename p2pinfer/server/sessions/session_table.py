@@ -41,7 +41,6 @@ class SessionTable:
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
         self._leased_layer_tokens = 0
-        self._patient_layer_tokens = 0
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.cache_tokens = cache_tokens
@@ -74,7 +73,8 @@ class SessionTable:
     @property
     def patient_tokens(self) -> int:
         """Tokens through the whole span that sessions have leased whose texts nobody waits for."""
-        return -(-self._patient_layer_tokens // len(self._engine.span))
+        leased = sum(lease.layer_tokens for lease in self._leases.values() if lease.is_patient)
+        return -(-leased // len(self._engine.span))
 
     @property
     def max_step_tokens(self) -> int:
@@ -172,7 +172,6 @@ class SessionTable:
         self._emptied.clear()
         self._clients[client] += 1
         self._lease(lease.layer_tokens)
-        self._patient_layer_tokens += lease.layer_tokens * lease.is_patient
         return lease
 
     def _lease(self, layer_tokens: int) -> None:
@@ -187,7 +186,6 @@ class SessionTable:
         if not self._leases:
             self._emptied.set()
         self._lease(-lease.layer_tokens)
-        self._patient_layer_tokens -= lease.layer_tokens * lease.is_patient
         self._clients[lease.client] -= 1
         if not self._clients[lease.client]:
             del self._clients[lease.client]

@@ -30,7 +30,7 @@ from scripts.benchmarks.shared.engine_seconds import (
     noise_states,
     prefill_seconds,
 )
-from scripts.benchmarks.shared.speech import Speech, listen
+from scripts.benchmarks.shared.speech import Speech, answer_requests, listen
 
 
 def compute(
@@ -74,10 +74,7 @@ def main() -> int:
 
     works: dict[str, Callable[..., dict[str, Any]]] = {"compute": partial(compute, store), "answer": answer}
     try:
-        speech.say(ready=True)
-        while True:
-            request = requests.get()
-            speech.say(**works[request.pop("work")](**request))
+        answer_requests(speech, requests, works)
     except KeyboardInterrupt:
         return 130
 

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from queue import Queue
+from typing import Any, NoReturn
 
 LAST_SECONDS = 6.0
 
@@ -34,6 +35,16 @@ class Speech:
                 print(json.dumps(words), file=self._lines)
             except BrokenPipeError:
                 self._lines = open(os.devnull, "w")  # noqa: SIM115
+
+
+def answer_requests(
+    speech: Speech, requests: Queue[dict[str, Any]], works: Mapping[str, Callable[..., dict[str, Any]]]
+) -> NoReturn:
+    """Say that the program is ready; then do the `work` that each request names, and tell the result."""
+    speech.say(ready=True)
+    while True:
+        request = requests.get()
+        speech.say(**works[request.pop("work")](**request))
 
 
 def listen(hear: Callable[[dict[str, Any]], None]) -> None:

@@ -31,7 +31,7 @@ from p2pinfer.model.layer_store.store import LayerStore
 from scripts.benchmarks.contenders import hf_generation
 from scripts.benchmarks.contenders.step_times import record_steps
 from scripts.benchmarks.shared.engine_seconds import decode_seconds, median_seconds
-from scripts.benchmarks.shared.speech import Speech, listen
+from scripts.benchmarks.shared.speech import Speech, answer_requests, listen
 
 
 class Client:
@@ -175,10 +175,7 @@ def main() -> int:
                 "batch": client.batch,
                 "prefill": client.prefill,
             }
-            speech.say(ready=True)
-            while True:
-                request = requests.get()
-                speech.say(**works[request.pop("work")](**request))
+            answer_requests(speech, requests, works)
     except KeyboardInterrupt:
         return 130
 

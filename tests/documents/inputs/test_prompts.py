@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -71,4 +72,4 @@ def test_a_prompt_without_a_place_for_the_text_is_refused(task: TextTask, said: 
 def test_a_task_is_kept_as_json():
     task = TextTask(prompt="{text}", map_prompt="{text}", max_tokens=5, temperature=0.5, seed=-3)
 
-    assert TextTask.of_json(json.loads(json.dumps(task.as_json()))) == task
+    assert TextTask(**json.loads(json.dumps(asdict(task)))) == task

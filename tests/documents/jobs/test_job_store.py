@@ -98,12 +98,12 @@ def test_an_outcome_for_a_document_that_is_not_there_is_refused_with_all_beside_
 def test_attempts_are_counted_until_there_is_an_outcome(store: JobStore):
     """Later ones are harmless."""
     job = begun(store, 2)
-    store.note_attempt(job.id, 1, STRANGE)
+    store.note_attempts(job.id, {1: STRANGE})
     store.note_attempts(job.id, {0: "no route", 1: "again"})
 
     assert [one.attempts for one in store.waiting(job.id, limit=9)] == [1, 2]
     store.finish(job.id, [answer(0)])
-    store.note_attempt(job.id, 0, "too late")
+    store.note_attempts(job.id, {0: "too late"})
     assert [one.number for one in store.waiting(job.id, limit=9)] == [1]
 
 

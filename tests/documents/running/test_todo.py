@@ -19,7 +19,7 @@ def test_pages_hold_what_waits_and_what_was_kept(store: JobStore):
     job = begun(store, 100)
     store.finish(job.id, [answer(number) for number in range(98)])
     store.keep_part(job.id, 99, "a", "text", Spent())
-    store.note_attempt(job.id, 99, "no")
+    store.note_attempts(job.id, {99: "no"})
 
     [first, second] = read_page(store, job.id, -1)
     assert (first.document.number, first.parts, first.attempts) == (98, {}, 0)

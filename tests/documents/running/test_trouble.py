@@ -164,7 +164,7 @@ async def test_attempts_outlive_the_run(store: JobStore):
 
     job = begun(store, 1)
     for _ in range(3):
-        store.note_attempt(job.id, 0, "odd")
+        store.note_attempts(job.id, {0: "odd"})
     answers = Answers(fail)
     await run(store, job, answers)
     assert len(answers.asked) == 2

@@ -7,8 +7,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -18,8 +16,8 @@ from typing import IO
 from p2pinfer.documents.jobs.job import Counts, Job, JobState
 from p2pinfer.documents.jobs.job_store import JobStore
 from tests.documents.some_jobs import documents
+from tests.processes.line_process import line_process
 
-ROOT = Path(__file__).parents[3]
 KILLS = 30
 DOCUMENTS = 1_000
 JOB_ID = "batch_" + "17" * 16
@@ -57,20 +55,8 @@ class Runs:
 
 @contextmanager
 def nursery() -> Iterator[Runs]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.end_to_end.documents.job_process"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin and process.stdout
-        try:
-            yield Runs(process.stdin, process.stdout)
-            process.stdin.close()
-        except BaseException:
-            process.kill()
-            raise
+    with line_process("tests.end_to_end.documents.job_process") as (stdin, stdout):
+        yield Runs(stdin, stdout)
 
 
 def make(path: Path, count: int = DOCUMENTS) -> None:

@@ -6,8 +6,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from p2pinfer.owner.ledger.ledger import Ledger
+from tests.processes.line_process import line_process
 
-ROOT = Path(__file__).parents[3]
 KILLS = 20
 MOST_IN_A_BATCH = 3
 
@@ -55,20 +53,8 @@ class Writers:
 
 @contextmanager
 def nursery() -> Iterator[Writers]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.owner.ledger.writer_process"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin and process.stdout
-        try:
-            yield Writers(process.stdin, process.stdout)
-            process.stdin.close()
-        except BaseException:
-            process.kill()
-            raise
+    with line_process("tests.owner.ledger.writer_process") as (stdin, stdout):
+        yield Writers(stdin, stdout)
 
 
 def check_intact(path: Path) -> None:
