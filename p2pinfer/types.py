@@ -1,7 +1,8 @@
-"""Types that all folders share: peers, spans of layers, their cost, sessions."""
+"""Types that all folders share: peers and the ways to them, spans of layers, their cost, sessions."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import NewType
 
@@ -12,6 +13,27 @@ SessionId = NewType("SessionId", bytes)
 """16 random bytes that the client chooses."""
 
 SESSION_ID_BYTES = 16
+
+
+class Way(enum.StrEnum):
+    """How a peer is reached, the best way first."""
+
+    DIRECT = "direct"  # TLS to an endpoint of its own
+    MAPPED = "mapped"  # libp2p, through a port that its router has opened for it
+    TUNNEL = "tunnel"  # libp2p, where it can be dialled
+    PUNCHED = "punched"  # libp2p, through the holes that both sides made in their routers
+    RELAYED = "relayed"  # through a third peer
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is, and with which certificate. Only the server's signed record is the source."""
+
+    peer_id: PeerId
+    endpoints: tuple[str, ...]  # HOST:PORT of gRPC and lanes over TLS; empty: only a tunnel leads to it
+    certificate: bytes  # DER
+    maddrs: tuple[str, ...] = ()  # full multiaddresses where its libp2p node can be dialled
+    relays: tuple[str, ...] = ()  # full multiaddresses of the peers through which it is reached
 
 
 @dataclass(frozen=True, slots=True, order=True)

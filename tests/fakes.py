@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pinfer.errors import LedgerError, SwarmError
+from p2pinfer.errors import LedgerError
 from p2pinfer.identity import Identity
 from p2pinfer.model.engine.base import Chunk, Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
@@ -45,6 +45,7 @@ from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused
 from tests.model.fake_engine import HIDDEN_SIZE, FakeEngine
+from tests.only_endpoints import OnlyEndpoints
 
 MODEL = "ab" * 32
 MAX_POSITIONS = 4096
@@ -247,6 +248,7 @@ class FakeSwarm:
         engine_of: Callable[[Span], Any] = FakeEngine,
     ) -> None:
         self.members: list[FakeServer] = []
+        self.ways = OnlyEndpoints()
         self._shape = (num_layers, cache_tokens, idle_seconds, receipt_tokens)
         self._engine_of = engine_of
 
@@ -256,10 +258,6 @@ class FakeSwarm:
         await member.start()
         self.members.append(member)
         return member
-
-    @property
-    def private_folder(self) -> object:
-        raise SwarmError("no tunnels in this swarm")
 
     async def servers(self, model: str) -> list[Announcement]:
         return [member.record() for member in self.members] if model == MODEL else []

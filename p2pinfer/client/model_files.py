@@ -102,7 +102,7 @@ async def _repaired(store: LayerStore, library: Library) -> bool:
 def _library(network: Network, cache_folder: Path, progress: Say | None) -> Library:
     return Library(
         network.swarm,
-        network.tunnel,
+        network.ways,
         cache_folder,
         say=progress or complain,
         progress=None if progress is None and _has_terminal() else progress or _say_nothing,

@@ -23,10 +23,9 @@ from p2pinfer.errors import P2PInferError, SwarmError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import all_of, cancel_and_wait
 from p2pinfer.threads import LoopGoneError, run_in_loop, tell
-from p2pinfer.wire.dialling import Tunnel
+from p2pinfer.wire.dialling import Ways
 
 T = TypeVar("T")
 
@@ -112,9 +111,9 @@ class Network:
             raise
 
     @property
-    def tunnel(self) -> Tunnel:
-        """How peers are reached that can't be dialled."""
-        return partial(dial, self.swarm)
+    def ways(self) -> Ways:
+        """The ways to peers, and which addresses may be dialled."""
+        return self.swarm.ways
 
     @property
     def is_running(self) -> bool:
@@ -149,7 +148,7 @@ class Network:
                 self._loop.close()
 
     async def _begin(self) -> Carrier:
-        carrier = GrpcCarrier(tunnel=self.tunnel)
+        carrier = GrpcCarrier(ways=self.ways)
         self._stack.push_async_callback(carrier.close)
         self._stack.push_async_callback(self.payer.close)
         return carrier

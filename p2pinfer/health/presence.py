@@ -17,8 +17,7 @@ from p2pinfer.errors import P2PInferError, RefusedError
 from p2pinfer.health.faults import Faults
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import cancel_and_wait
-from p2pinfer.types import PeerId, short_id
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address, PeerId, short_id
 
 _PING_SECONDS = 3.0
 _PINGS_SECONDS = 8.0
@@ -72,7 +71,7 @@ class ServerPresence:
         async with slots:
             try:
                 async with asyncio.timeout(_PING_SECONDS):
-                    await ping(Address(peer_id, server.endpoints, server.certificate))
+                    await ping(server.address)
             except RefusedError:
                 self._note_answer(peer_id)  # it is busy, as one that loads its layers says
                 return

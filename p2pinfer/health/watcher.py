@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 
 from p2pinfer import __version__
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
@@ -29,7 +28,6 @@ from p2pinfer.health.snapshot.state import ContributionView, HealthState, ProbeV
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import dial
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +133,7 @@ class Watcher:
     async def _joined(self) -> AsyncIterator[tuple[Swarm, GrpcCarrier]]:
         """Membership as a client, and a carrier for pings. Raises SwarmError."""
         async with Swarm.join(self._config.initial_peers, Identity.ephemeral(), client_only=True) as swarm:
-            carrier = GrpcCarrier(tunnel=partial(dial, swarm))
+            carrier = GrpcCarrier(ways=swarm.ways)
             try:
                 yield swarm, carrier
             finally:

@@ -10,7 +10,6 @@ from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import PeerId
-from p2pinfer.wire.dialling import Address
 
 
 class ReadableSwarm(Protocol):
@@ -35,7 +34,7 @@ async def holders_of(swarm: ReadableSwarm, model: str, manifest: Manifest | None
     return [
         Holder(
             server.peer_id,
-            Address(server.peer_id, server.endpoints, server.certificate),
+            server.address,
             None if manifest is None else _files_of(server, manifest),
         )
         for server in await swarm.servers(model)

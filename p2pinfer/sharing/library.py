@@ -57,7 +57,7 @@ from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import all_of
 from p2pinfer.threads import in_thread
 from p2pinfer.wire.channels import ChannelPool
-from p2pinfer.wire.dialling import Tunnel
+from p2pinfer.wire.dialling import Ways
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Library:
     def __init__(
         self,
         swarm: ReadableSwarm,
-        tunnel: Tunnel | None,
+        ways: Ways | None,
         cache_folder: Path,
         *,
         say: Callable[[str], None],
@@ -95,7 +95,7 @@ class Library:
         `budget_bytes` bounds the cache folder's stores; None: the disk.
         """
         self._swarm = swarm
-        self._pool = ChannelPool(tunnel=tunnel)
+        self._pool = ChannelPool(ways=ways)
         self._cache_folder = cache_folder
         self._say = say
         self._progress = progress

@@ -24,6 +24,7 @@ from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
+from p2pinfer.swarm.reach.ways import Ways
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.bounds import check_model
 from p2pinfer.swarm.records.listing import (
@@ -53,6 +54,8 @@ class Swarm:
         self._newest_expiry: dict[bytes, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
+        self.ways = Ways(self)
+        """The ways to other members."""
 
     @property
     def peer_id(self) -> PeerId:

@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.swarm.membership.presence import StreamHandler
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
@@ -31,9 +32,22 @@ _FLUSH_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
 
+class Streams(Protocol):
+    """What tunnels need of the swarm; `Swarm` documents it."""
+
+    @property
+    def private_folder(self) -> Path: ...
+
+    async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream: ...
+
+    async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None: ...
+
+    async def remove_stream_handler(self, protocol: str) -> None: ...
+
+
 @asynccontextmanager
 async def expose(
-    swarm: Swarm,
+    swarm: Streams,
     unix_socket_path: str | Path,
     *,
     max_streams: int = MAX_STREAMS,
@@ -62,7 +76,7 @@ async def expose(
 
 @asynccontextmanager
 async def dial(
-    swarm: Swarm, peer_id: PeerId, *, max_streams: int = MAX_STREAMS_PER_PEER
+    swarm: Streams, peer_id: PeerId, *, max_streams: int = MAX_STREAMS_PER_PEER
 ) -> AsyncIterator[str]:
     """Yield the path of a local Unix socket that leads to the service of `peer_id`, until the block ends.
 

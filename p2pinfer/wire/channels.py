@@ -19,10 +19,10 @@ from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
 from p2pinfer.tasks import cancel_and_wait
-from p2pinfer.types import PeerId
+from p2pinfer.types import Address, PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
-from p2pinfer.wire.dialling import Address, Tunnel, first_connection
+from p2pinfer.wire.dialling import Ways, first_connection
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.traffic import DIRECT, TUNNELLED, Traffic
 
@@ -83,7 +83,7 @@ class _Connection:
 class ChannelPool:
     """One channel per peer, which all users share. It is closed with the pool, unused, or after it failed."""
 
-    tunnel: Tunnel | None = None
+    ways: Ways | None = None
     connect_seconds: float = CONNECT_SECONDS
     most_idle: int = MOST_IDLE
     idle_seconds: float = IDLE_SECONDS
@@ -170,7 +170,7 @@ class ChannelPool:
         resources = AsyncExitStack()
         try:
             channel, traffic = await first_connection(
-                address, self.tunnel, self.connect_seconds, partial(self._attempt, credentials), resources
+                address, self.ways, self.connect_seconds, partial(self._attempt, credentials), resources
             )
         except BaseException:
             await resources.aclose()

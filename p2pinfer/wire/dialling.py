@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from p2pinfer.errors import HopFailedError, P2PInferError
-from p2pinfer.types import PeerId
+from p2pinfer.types import Address, PeerId, Way
 
 T = TypeVar("T")
 
-Tunnel = Callable[[PeerId], AbstractAsyncContextManager[str]]
-"""Opens a connection through the swarm to a peer's service, and yields the path of a local Unix socket."""
 
+class Ways(Protocol):
+    """The ways to peers beside plain dialling, and which addresses may be dialled at all."""
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens, and with which certificate. Only the server's signed record is the source."""
+    def may_dial(self, peer_id: PeerId, host: str) -> bool:
+        """True if this host, a name or an address without brackets, is the peer's to give."""
 
-    peer_id: PeerId
-    endpoints: tuple[str, ...]  # HOST:PORT; empty: only the tunnel leads to it
-    certificate: bytes  # DER
+    def tunnel(self, address: Address) -> AbstractAsyncContextManager[str]:
+        """Yield the path of a local Unix socket that leads to the peer's service through the swarm."""
+
+    def way_of_tunnel(self, peer_id: PeerId) -> Way:
+        """How what a tunnel carries reaches this peer now."""
 
 
 async def first_connection(
     address: Address,
-    tunnel: Tunnel | None,
+    ways: Ways | None,
     seconds: float,
     attempt: Callable[[str], Awaitable[T | None]],
     resources: AsyncExitStack,
@@ -41,11 +41,11 @@ async def first_connection(
     for endpoint in address.endpoints:
         if (found := await attempt(endpoint)) is not None:
             return found
-    if tunnel is not None:
+    if ways is not None:
         with suppress(OSError, TimeoutError, P2PInferError):
-            opening = resources.enter_async_context(tunnel(address.peer_id))
+            opening = resources.enter_async_context(ways.tunnel(address))
             path = await asyncio.wait_for(opening, seconds)
             if (found := await attempt(f"unix:{path}")) is not None:
                 return found
-    tried = [*address.endpoints, *(["tunnel"] if tunnel else [])]
+    tried = [*address.endpoints, *(["tunnel"] if ways else [])]
     raise HopFailedError(address.peer_id, f"unreachable ({', '.join(tried) or 'no endpoint'})")

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError, ProtocolError
+from p2pinfer.types import Address
 from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
-from p2pinfer.wire.dialling import Address, Tunnel, first_connection
+from p2pinfer.wire.dialling import Ways, first_connection
 from p2pinfer.wire.lanes import Lane, ready
 
 PREAMBLE = b"p2pinfer lane 4\n"
@@ -24,7 +25,7 @@ def is_lane(first_byte: bytes) -> bool:
 
 
 @asynccontextmanager
-async def lane_to(address: Address, tunnel: Tunnel | None, seconds: float) -> AsyncIterator[Lane]:
+async def lane_to(address: Address, ways: Ways | None, seconds: float) -> AsyncIterator[Lane]:
     """Yield a lane to a server, dialled directly where possible, through the tunnel otherwise.
 
     The server's certificate has been checked. The caller sends the hello and closes the lane; the block keeps
@@ -35,7 +36,7 @@ async def lane_to(address: Address, tunnel: Tunnel | None, seconds: float) -> As
     except InvalidCertificateError as error:
         raise HopFailedError(address.peer_id, f"its record has no valid certificate: {error}") from error
     async with AsyncExitStack() as resources:
-        yield await first_connection(address, tunnel, seconds, partial(_attempt, context, seconds), resources)
+        yield await first_connection(address, ways, seconds, partial(_attempt, context, seconds), resources)
 
 
 async def _attempt(context: ssl.SSLContext, seconds: float, target: str) -> Lane | None:

@@ -13,7 +13,7 @@ import pytest
 from p2pinfer.client.network import Network
 from p2pinfer.client.reach.carrier import Carrier, ClientLane, Waiter
 from p2pinfer.errors import P2PInferError, UsageError
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address
 from tests.client.disturbed import PROMPT, until
 from tests.client.sessions import THREE, decode, in_client, session_of
 from tests.fakes import fake_swarm

@@ -18,9 +18,8 @@ from p2pinfer.client.network import Network
 from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.errors import HopFailedError, NoRouteError, PromptTooLongError, RefusedError, UsageError
 from p2pinfer.tasks import ending
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import Address, PeerId, Span
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.status import Reason, Refused
 from tests.client.sessions import THREE, decode, in_client, session_of
 from tests.fakes import FakeEnds, FakeSwarm, fake_swarm, greedy_locally, run_locally

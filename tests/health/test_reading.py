@@ -21,9 +21,8 @@ from p2pinfer.health.snapshot.report import SwarmReading
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import Span
+from p2pinfer.types import Address, Span
 from p2pinfer.wire.certificates import new_certificate
-from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.status import Reason
 
 NOW = 1_800_000_000.0
@@ -95,7 +94,7 @@ class World:
 
 async def left_of(bad: Announcement) -> bool:
     """True if of this server, which the real carrier pings, and one that answers the latter is left."""
-    well, carrier = server(age_seconds=1.0), GrpcCarrier(tunnel=None)
+    well, carrier = server(age_seconds=1.0), GrpcCarrier(ways=None)
 
     async def ping(address: Address) -> float:
         return 0.01 if address.peer_id == well.peer_id else await carrier.ping(address)

@@ -23,8 +23,8 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import ending
-from p2pinfer.types import LayerSeconds, Span
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address, LayerSeconds, Span
+from tests.only_endpoints import OnlyEndpoints
 
 MODEL = "ab" * 32
 NOW = 1_800_000_000.0
@@ -225,6 +225,8 @@ async def test_no_look_ends_the_page_whatever_goes_wrong(scene, monkeypatch, cap
     troubles: list[Exception] = [RuntimeError("a fault"), SwarmError("nobody answers"), KeyError("x")]
 
     class Swarm:
+        ways = OnlyEndpoints()
+
         @staticmethod
         @asynccontextmanager
         async def join(*args: object, **more: object) -> AsyncIterator[Any]:

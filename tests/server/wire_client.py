@@ -16,10 +16,9 @@ import numpy as np
 
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.identity import Identity
-from p2pinfer.types import Span
+from p2pinfer.types import Address, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
-from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.lane_handshake import lane_to
@@ -276,7 +275,7 @@ async def is_closed(lane: Lane) -> bool:
 
 def address_of(member: FakeServer) -> Address:
     record = member.record()
-    return Address(record.peer_id, record.endpoints, record.certificate)
+    return record.address
 
 
 async def until(condition, seconds: float = SECONDS) -> None:

@@ -27,10 +27,9 @@ from p2pinfer.sharing.fetch.progress import Progress, Summary
 from p2pinfer.sharing.give.allowance import Gate
 from p2pinfer.sharing.give.service import Limits, SharingService
 from p2pinfer.sharing.holdings import Holdings
-from p2pinfer.types import PeerId
+from p2pinfer.types import Address, PeerId
 from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS, ChannelPool
-from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.sharing_pb2_grpc import add_SharingServicer_to_server
 from p2pinfer.wire.status import Refused
 

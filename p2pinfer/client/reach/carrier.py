@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from p2pinfer.client.reach.pong import Pong
+from p2pinfer.types import Address
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.dialling import Address
 
 
 class ClientLane(Protocol):

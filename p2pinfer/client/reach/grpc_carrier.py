@@ -15,10 +15,10 @@ import grpc
 from p2pinfer.client.reach.carrier import ClientLane, Waiter
 from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
-from p2pinfer.types import PeerId
+from p2pinfer.types import Address, PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool, inference_stub, parsed
-from p2pinfer.wire.dialling import Address, Tunnel
+from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
 from p2pinfer.wire.status import refusal_of
@@ -30,8 +30,8 @@ _SessionCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 class GrpcCarrier:
     """The client's `Carrier`: one channel per server, shared by all sessions."""
 
-    def __init__(self, tunnel: Tunnel | None) -> None:
-        self._pool = ChannelPool(tunnel=tunnel)
+    def __init__(self, ways: Ways | None) -> None:
+        self._pool = ChannelPool(ways=ways)
 
     @asynccontextmanager
     async def open(self, address: Address, opening: pb.Opening) -> AsyncIterator[GrpcHopCall]:
@@ -76,7 +76,7 @@ class GrpcCarrier:
     @asynccontextmanager
     async def lane(self, address: Address) -> AsyncIterator[ClientLane]:
         """Dial a lane."""
-        async with lane_to(address, self._pool.tunnel, self._pool.connect_seconds) as lane:
+        async with lane_to(address, self._pool.ways, self._pool.connect_seconds) as lane:
             with contextlib.closing(lane):
                 yield lane
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pinfer.types import Address
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import answer_of
-from p2pinfer.wire.dialling import Address
 
 _MOST_TOKENS = 2**40
 """As many as a record may announce."""

@@ -18,7 +18,6 @@ from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
 from p2pinfer.types import PeerId
-from p2pinfer.wire.dialling import Address
 
 _PING_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 15.0
@@ -226,7 +225,7 @@ class Experience:
         await self._nursery.close()
 
     async def _measure(self, record: Announcement) -> None:
-        address = Address(record.peer_id, record.endpoints, record.certificate)
+        address = record.address
         life, pong = life_of(record), None
         try:
             async with asyncio.timeout(_PING_SECONDS):

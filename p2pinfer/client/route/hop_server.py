@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from p2pinfer.client.route.candidate import RouteHop
 from p2pinfer.swarm.records.announcement import Announcement
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,4 +20,4 @@ class HopServer:
     @property
     def address(self) -> Address:
         """The server's address, from its own record."""
-        return Address(self.record.peer_id, self.record.endpoints, self.record.certificate)
+        return self.record.address

@@ -15,7 +15,7 @@ from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.tasks import ending
 from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.dialling import Tunnel
+from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
 from p2pinfer.wire.opening import KEY_BYTES, read_opening
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
@@ -32,12 +32,12 @@ class Handler(InferenceServicer):
         sessions: SessionTable,
         runner: SessionRunner,
         load: Callable[[], Load],
-        tunnel: Tunnel | None = None,
+        ways: Ways | None = None,
     ) -> None:
         self._sessions = sessions
         self._runner = runner
         self._load = load
-        self._next_hops = NextHops(tunnel)
+        self._next_hops = NextHops(ways)
 
     async def Ping(self, request: pb.PingRequest, context: Context) -> pb.PingReply:
         """Answer at once: the caller measures the round trip."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.model.layer_store.store import LayerStore
@@ -13,7 +12,6 @@ from p2pinfer.server.placement.choice import Newcomer, Sizes
 from p2pinfer.server.placement.roll_call import RollCall
 from p2pinfer.server.placement.view import View, view_of
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import dial
 
 
 class Lookout:
@@ -30,7 +28,7 @@ class Lookout:
 
     def roll_call(self) -> RollCall:
         """A roll call, to be opened. Whom it has asked it doesn't ask again."""
-        return RollCall(self._swarm.peer_id, self._store.manifest.num_layers, partial(dial, self._swarm))
+        return RollCall(self._swarm.peer_id, self._store.manifest.num_layers, self._swarm.ways)
 
     async def look(self, roll_call: RollCall, wait_seconds: float) -> View:
         """The other servers, as far as they count. Waits so long for answers. Raises SwarmError."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
@@ -23,7 +22,6 @@ from p2pinfer.server.sessions.accounts import Accounts, ReceiptKeeper
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import ending
 
 
@@ -46,7 +44,7 @@ async def serve_period(
         ) as swarm,
         Library(
             swarm,
-            partial(dial, swarm),
+            swarm.ways,
             config.cache_folder,
             say=period.say,
             budget_bytes=None if config.disk_gb is None else int(config.disk_gb * 1e9),

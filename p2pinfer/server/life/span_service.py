@@ -35,7 +35,6 @@ from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import dial
 from p2pinfer.tasks import all_of, ending, first_of
 from p2pinfer.types import short_id
 from p2pinfer.wire.status import Reason, Refused
@@ -93,7 +92,7 @@ class SpanService:
         self._sessions.leave_rest_to(self._runner.limit_prefixes)
         self._idle = IdleMeasurement(self._sessions, self._runner, self._batcher, span.engine)
         us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
-        self._neighbours = Neighbours(us, roster, partial(dial, swarm))
+        self._neighbours = Neighbours(us, roster, swarm.ways)
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
         self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
         self.move: Move | None = None
@@ -106,7 +105,7 @@ class SpanService:
         task that fails ends the service with its error. Raises P2PInferError for what the owner can mend.
         """
         swarm = self._swarm
-        handler = Handler(self._sessions, self._runner, self._load, tunnel=partial(dial, swarm))
+        handler = Handler(self._sessions, self._runner, self._load, ways=swarm.ways)
         with self._runner:
             async with reception.attached(handler, self._runner.adopt, LEAVE_SECONDS):
                 describe = partial(self._describe, reachable)

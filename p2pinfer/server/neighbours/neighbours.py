@@ -14,7 +14,7 @@ from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.neighbours.round_trips import round_trips
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.types import PeerId
-from p2pinfer.wire.dialling import Tunnel
+from p2pinfer.wire.dialling import Ways
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ class Neighbours:
     """One server's, while it serves its span. For the event loop."""
 
     def __init__(
-        self, us: Announcement, roster: Roster, tunnel: Tunnel | None, *, chance: Chance = random.random
+        self, us: Announcement, roster: Roster, ways: Ways | None, *, chance: Chance = random.random
     ) -> None:
         """`us` is our own record: what we serve, and where."""
         self._notes = Notes(us)
         self._roster = roster
-        self._tunnel = tunnel
+        self._ways = ways
         self._chance = chance
         self._records_seconds = ROUND_SECONDS
 
@@ -62,7 +62,7 @@ class Neighbours:
         self._records_seconds = max(ROUND_SECONDS, READING_SECONDS_PER_SERVER * len(records))
         self._notes.see(records, _now())
         asked = self._notes.whom_to_measure(_now(), self._chance)
-        for peer_id, seconds in (await round_trips(asked, self._tunnel)).items():
+        for peer_id, seconds in (await round_trips(asked, self._ways)).items():
             self._notes.measured(peer_id, seconds, _now())
 
 

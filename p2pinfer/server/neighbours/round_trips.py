@@ -15,7 +15,7 @@ from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool, answer_of, inference_stub
-from p2pinfer.wire.dialling import Address, Tunnel
+from p2pinfer.wire.dialling import Ways
 
 CONNECT_SECONDS = 4.0
 """For each way to a peer."""
@@ -25,14 +25,14 @@ PINGS = 4
 """The quickest counts: what a busy machine adds to the others is not the way."""
 
 
-async def round_trips(records: Sequence[Announcement], tunnel: Tunnel | None) -> dict[PeerId, float | None]:
+async def round_trips(records: Sequence[Announcement], ways: Ways | None) -> dict[PeerId, float | None]:
     """Measure the round trips to these servers, in seconds; None for one that doesn't answer.
 
     All are dialled at the same time, directly or through the tunnel, and measured one after the other, so
     that none waits for another's answer. The connections are closed at the end.
     """
     turn = asyncio.Lock()
-    pool = ChannelPool(tunnel=tunnel, connect_seconds=CONNECT_SECONDS)
+    pool = ChannelPool(ways=ways, connect_seconds=CONNECT_SECONDS)
     try:
         return dict(await all_of(*(_round_trip(record, pool, turn) for record in records)))
     finally:
@@ -42,7 +42,7 @@ async def round_trips(records: Sequence[Announcement], tunnel: Tunnel | None) ->
 async def _round_trip(
     record: Announcement, pool: ChannelPool, turn: asyncio.Lock
 ) -> tuple[PeerId, float | None]:
-    address = Address(record.peer_id, record.endpoints, record.certificate)
+    address = record.address
     try:
         async with pool.connected(address) as channel:
             stub = inference_stub(channel)

@@ -16,7 +16,7 @@ from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool, answer_of, inference_stub
-from p2pinfer.wire.dialling import Address, Tunnel
+from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.status import refusal_of
 
 CONNECT_SECONDS = 2.0
@@ -27,10 +27,10 @@ _ASK_SECONDS = 4.0
 class RollCall:
     """One server's, while it chooses its layers. An async context manager; for the event loop."""
 
-    def __init__(self, us: PeerId, num_layers: int, tunnel: Tunnel | None) -> None:
+    def __init__(self, us: PeerId, num_layers: int, ways: Ways | None) -> None:
         self._us = us
         self._num_layers = num_layers
-        self._pool = ChannelPool(tunnel=tunnel, connect_seconds=CONNECT_SECONDS)
+        self._pool = ChannelPool(ways=ways, connect_seconds=CONNECT_SECONDS)
         self._asking: dict[PeerId, asyncio.Task[bool]] = {}
 
     async def __aenter__(self) -> Self:
@@ -74,7 +74,7 @@ class RollCall:
 
     async def _ask(self, record: Announcement) -> bool:
         """True if it is there. One that loads its layers says that it is busy."""
-        address = Address(record.peer_id, record.endpoints, record.certificate)
+        address = record.address
         try:
             async with asyncio.timeout(_ASK_SECONDS), self._pool.connected(address) as channel:
                 stub = inference_stub(channel)

@@ -21,7 +21,7 @@ from p2pinfer.swarm.records import announcement
 from p2pinfer.tasks import ended, undisturbed
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
-from p2pinfer.wire.dialling import Address, Tunnel
+from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
@@ -65,8 +65,8 @@ class Change:
 class NextHops:
     """The next hops of all sessions of a server."""
 
-    def __init__(self, tunnel: Tunnel | None) -> None:
-        self._tunnel = tunnel
+    def __init__(self, ways: Ways | None) -> None:
+        self._ways = ways
         self._slots: dict[Lease, NextHopSlot] = {}
 
     @asynccontextmanager
@@ -164,10 +164,10 @@ class NextHops:
             record = announcement.decode(target.record)
         except InvalidRecordError as error:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
-        address = Address(record.peer_id, record.endpoints, record.certificate)
+        address = record.address
         way = AsyncExitStack()
         try:
-            lane = await way.enter_async_context(lane_to(address, self._tunnel, CONNECT_SECONDS))
+            lane = await way.enter_async_context(lane_to(address, self._ways, CONNECT_SECONDS))
         except HopFailedError as error:
             raise Refused(Reason.NEXT_HOP_UNREACHABLE, str(error)) from error
         return NextHop(session_id=target.session_id, steps_key=target.steps_key, lane=lane, way=way)

@@ -11,10 +11,9 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, RefusedError
-from p2pinfer.types import PeerId
+from p2pinfer.types import Address, PeerId
 from p2pinfer.wire import sharing_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
-from p2pinfer.wire.dialling import Address
 from p2pinfer.wire.status import refusal_of
 from p2pinfer.wire.traffic import Traffic
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from p2pinfer.types import PeerId
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address, PeerId
 
 
 @dataclass(frozen=True, slots=True)

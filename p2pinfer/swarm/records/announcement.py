@@ -21,6 +21,7 @@ from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.bounds import (
     MAX_LAYERS,
     check_endpoint,
+    check_maddr,
     check_model,
     check_number,
     check_text,
@@ -34,9 +35,11 @@ from p2pinfer.swarm.records.signed import (
     parse_envelope,
     seal,
 )
-from p2pinfer.types import UNKNOWN_SECONDS, LayerSeconds, PeerId, Span
+from p2pinfer.types import UNKNOWN_SECONDS, Address, LayerSeconds, PeerId, Span
 
 MAX_ENDPOINTS = 8
+MAX_MADDRS = 8
+MAX_RELAYS = 4
 MAX_CERTIFICATE_BYTES = 1536
 MAX_NEXT_HOPS = 24
 MIN_NEXT_HOP_SECONDS = 1e-6
@@ -68,6 +71,10 @@ class Announcement:
     numerics: str  # engine and recipe; routes stay inside one class
     endpoints: tuple[str, ...] = ()  # host:port of gRPC over TLS; empty: only a tunnel leads to it
     certificate: bytes = b""  # DER; the endpoints present it
+    maddrs: tuple[str, ...] = ()  # full multiaddresses where others have dialled its libp2p node
+    relays: tuple[str, ...] = ()  # full multiaddresses of the peers through which it is reached
+    is_mapped: bool = False  # `maddrs` are ports that its router has opened for it
+    is_relay: bool = False  # it passes the traffic of others on
     decode: LayerSeconds = UNKNOWN_SECONDS  # one token, alone in its batch
     prefill: LayerSeconds = UNKNOWN_SECONDS  # one token of many in a prefill
     measured_at: float | None = None  # Unix seconds of the last step that `decode` was measured by
@@ -87,6 +94,11 @@ class Announcement:
     announced_at: float  # Unix seconds
     expires_at: float  # Unix seconds
     record: bytes = field(default=b"", repr=False, compare=False)  # the signed bytes it was read from
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return Address(self.peer_id, self.endpoints, self.certificate, self.maddrs, self.relays)
 
 
 def _layer_seconds_message(line: LayerSeconds) -> record_pb2.LayerSeconds:
@@ -140,6 +152,10 @@ def _message(announcement: Announcement) -> record_pb2.ServerRecord:
         numerics=announcement.numerics,
         endpoints=announcement.endpoints,
         certificate=announcement.certificate,
+        maddrs=announcement.maddrs,
+        relays=announcement.relays,
+        is_mapped=announcement.is_mapped,
+        is_relay=announcement.is_relay,
         decode=_layer_seconds_message(announcement.decode),
         prefill=_layer_seconds_message(announcement.prefill),
         measured_at=announcement.measured_at,
@@ -195,6 +211,10 @@ def decode(data: bytes) -> Announcement:
             numerics=record.numerics,
             endpoints=tuple(record.endpoints),
             certificate=record.certificate,
+            maddrs=tuple(record.maddrs),
+            relays=tuple(record.relays),
+            is_mapped=record.is_mapped,
+            is_relay=record.is_relay,
             decode=LayerSeconds(record.decode.first, record.decode.per_1024),
             prefill=LayerSeconds(record.prefill.first, record.prefill.per_1024),
             measured_at=record.measured_at if record.HasField("measured_at") else None,
@@ -256,6 +276,15 @@ def check(announcement: Announcement) -> None:
         raise InvalidRecordError(f"endpoints: at most {MAX_ENDPOINTS}")
     for endpoint in announcement.endpoints:
         check_endpoint(endpoint)
+    for name, maddrs, most in (
+        ("maddrs", announcement.maddrs, MAX_MADDRS),
+        ("relays", announcement.relays, MAX_RELAYS),
+    ):
+        if len(maddrs) > most:
+            raise InvalidRecordError(f"{name}: at most {most}")
+        peers = [check_maddr(name, maddr) for maddr in maddrs]
+        if any((peer == announcement.peer_id) != (name == "maddrs") for peer in peers):
+            raise InvalidRecordError(f"{name}: the peer id at the end doesn't fit")
     if len(announcement.certificate) > MAX_CERTIFICATE_BYTES:
         raise InvalidRecordError(f"certificate: at most {MAX_CERTIFICATE_BYTES} bytes")
     if announcement.endpoints and not announcement.certificate and announcement.state is not ServerState.LEFT:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 
 from p2pinfer.errors import InvalidRecordError
 from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS
+from p2pinfer.types import PeerId
 
 MAX_LAYERS = 4096
 _MODEL_HASH = re.compile(r"[0-9a-f]{64}")
@@ -50,4 +52,26 @@ def check_endpoint(endpoint: str) -> None:
         raise InvalidRecordError("endpoints: written host:port, like 192.0.2.7:4600 or [2001:db8::7]:4600")
 
 
+def check_maddr(field: str, maddr: str) -> PeerId:
+    """Check that it is a full multiaddress of TCP or QUIC, to dial; returns the peer id at its end."""
+    check_text(field, maddr, max_characters=MAX_MADDR_CHARACTERS)
+    found = _MADDR.fullmatch(maddr)
+    if not found or not 0 < int(found["port"] or found["port_of_quic"]) < 65536:
+        raise InvalidRecordError(f"{field}: written like /ip4/192.0.2.7/tcp/31330/p2p/12D3KooW...")
+    if found["kind"] in ("ip4", "ip6"):
+        try:
+            right = ipaddress.ip_address(found["host"]).version == int(found["kind"][-1])
+        except ValueError:
+            right = False
+        if not right:
+            raise InvalidRecordError(f"{field}: an IP address that can't be one")
+    return PeerId(found["peer"])
+
+
+MAX_MADDR_CHARACTERS = 160
+_MADDR = re.compile(
+    r"/(?P<kind>ip4|ip6|dns|dns4|dns6)/(?P<host>[A-Za-z0-9.:-]+)"
+    r"/(?:tcp/(?P<port>[0-9]{1,5})|udp/(?P<port_of_quic>[0-9]{1,5})/quic-v1)"
+    r"/p2p/(?P<peer>12D3KooW[1-9A-HJ-NP-Za-km-z]{44})"
+)
 _ENDPOINT = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")

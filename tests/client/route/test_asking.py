@@ -22,8 +22,7 @@ from p2pinfer.client.route.whom_to_ping import EVERYBODY, MOST_PINGED
 from p2pinfer.errors import HopFailedError, NoRouteError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement
-from p2pinfer.types import LayerSeconds, PeerId, Span
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address, LayerSeconds, PeerId, Span
 from tests.simulator.clock import Clock, VirtualLoop
 from tests.swarm.conftest import MODEL, describe
 

@@ -12,9 +12,8 @@ from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.whom_to_ping import Standing
 from p2pinfer.errors import HopFailedError
 from p2pinfer.identity import Identity
-from p2pinfer.types import LayerSeconds
+from p2pinfer.types import Address, LayerSeconds
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.dialling import Address
 from tests.server.placement.test_roll_call import babbling
 from tests.swarm.conftest import describe
 
@@ -44,7 +43,7 @@ async def test_a_measurement_never_makes_a_server_faster_than_it_says_it_is():
 
 async def test_a_server_that_answers_nonsense_is_doubted_like_one_that_is_silent():
     """Its session fails as a lost one does."""
-    carrier = GrpcCarrier(tunnel=None)
+    carrier = GrpcCarrier(ways=None)
     experience = Experience(carrier)
     async with babbling(RECORD) as liar:
         await experience.ping(liar)

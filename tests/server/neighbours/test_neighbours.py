@@ -24,7 +24,7 @@ from tests.server.wire_client import until
 
 def neighbours_of(swarm: FakeSwarm, index: int) -> Neighbours:
     roster: Any = Roster(swarm, MODEL)
-    return Neighbours(swarm.members[index].record(), roster, tunnel=None)
+    return Neighbours(swarm.members[index].record(), roster, ways=None)
 
 
 async def test_a_server_announces_how_far_it_is_to_those_that_continue_its_span():

@@ -12,8 +12,7 @@ from p2pinfer.errors import HopFailedError, ProtocolError, RefusedError
 from p2pinfer.sharing.fetch.crew import Crew
 from p2pinfer.sharing.fetch.holder import Holder
 from p2pinfer.tasks import Nursery
-from p2pinfer.types import PeerId
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address, PeerId
 from p2pinfer.wire.status import Reason
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from p2pinfer.errors import HopFailedError
-from p2pinfer.wire.dialling import Address
+from p2pinfer.types import Address
 from tests.simulator.clock import VirtualLoop
 from tests.simulator.network.host import Host
 from tests.simulator.network.lanes import SimLane
@@ -57,7 +57,7 @@ async def connect(host: Host, address: Address, kind: Kind, seconds: float) -> S
 
 
 @asynccontextmanager
-async def lane_to(address: Address, tunnel: object, seconds: float) -> AsyncIterator[SimLane]:
+async def lane_to(address: Address, ways: object, seconds: float) -> AsyncIterator[SimLane]:
     """Replaces `lane_to` of wire/lanes.py: a lane from the running loop's host. Raises HopFailedError."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, HostLoop)
