@@ -16,6 +16,7 @@ P2PInferError
 |- EngineError                   the computing thread has ended because of a fault in p2pinfer
 |- SwarmError                    the swarm as a whole can't serve
 |  |- SwarmUnreachableError      no peer answers at the given addresses
+|  |- PeerGoneError              a peer has left or ended: no way leads to it
 |  `- NoRouteError               no reachable server holds some of the layers
 |- RefusedError                  a server refused to open a session, and says why
 |- HopFailedError                a server in use left, hung or broke the protocol
@@ -105,6 +106,10 @@ class SwarmError(P2PInferError):
 
 class SwarmUnreachableError(SwarmError):
     """No peer answers at the given addresses."""
+
+
+class PeerGoneError(SwarmError):
+    """A peer is known to have left or ended: to try again in a moment makes no sense."""
 
 
 SERVERS_TO_JOIN = "servers to join"

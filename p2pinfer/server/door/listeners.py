@@ -22,7 +22,7 @@ from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import expose
+from p2pinfer.swarm.tunnel.acceptor import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS
 from p2pinfer.wire.lanes import Lane
