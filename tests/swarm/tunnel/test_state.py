@@ -1,0 +1,207 @@
+"""The state of a tunnel's ends: whatever streams do to it, each byte arrives once, in order."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pinfer.errors import ProtocolError
+from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, encode
+from p2pinfer.swarm.tunnel.state import ACKNOWLEDGE_BYTES, Receiving, Sending, State
+
+HEADER = struct.Struct(">BQI")
+
+
+class Side:
+    """One end: what it was given to send, and what came out of it."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.given = bytearray()
+        self.got = bytearray()
+        self.has_got_end = False
+
+    def hear(self, message: tuple[int, int, bytes]) -> None:
+        kind, offset, body = message
+        if kind == Kind.DATA:
+            self.got += self.state.take(offset, body)
+        elif kind == Kind.END:
+            self.has_got_end |= self.state.take_end(offset)
+        else:
+            self.state.sending.acknowledge(offset)
+
+
+class Wire:
+    """A stream between two sides: messages are on their way until they are delivered, or cut off."""
+
+    def __init__(self, sides: list[Side]) -> None:
+        self.sides = sides
+        self.under_way: list[list[tuple[int, int, bytes]]] = [[], []]  # to side 0, to side 1
+        offsets = [side.state.receiving.received for side in sides]
+        for side, offset in zip(sides, reversed(offsets), strict=True):
+            side.state.resume(offset)
+        self.positions = offsets[::-1]
+
+    def write(self, who: int) -> None:
+        """Let a side write its next messages."""
+        data, self.positions[who] = self.sides[who].state.next_bytes(self.positions[who])
+        while data:
+            kind, offset, length = HEADER.unpack_from(data)
+            behind = HEADER.size + length
+            self.under_way[1 - who].append((kind, offset, data[HEADER.size : behind]))
+            data = data[behind:]
+
+    def deliver(self, who: int) -> None:
+        """Let the oldest message to a side arrive."""
+        if self.under_way[who]:
+            self.sides[who].hear(self.under_way[who].pop(0))
+
+
+who = st.integers(0, 1)
+steps = st.one_of(
+    st.tuples(st.just("put"), who, st.binary(min_size=1, max_size=40)),
+    st.tuples(st.just("put"), who, st.integers(1, 3 * MOST_BYTES).map(bytes)),
+    st.tuples(st.just("write"), who, st.none()),
+    st.tuples(st.just("write"), who, st.none()),
+    st.tuples(st.just("deliver"), who, st.none()),
+    st.tuples(st.just("deliver"), who, st.none()),
+    st.tuples(st.just("deliver old"), who, st.none()),
+    st.tuples(st.just("quiet"), who, st.none()),
+    st.tuples(st.just("end"), who, st.none()),
+    st.tuples(st.just("move"), who, st.none()),
+    st.tuples(st.just("cut"), who, st.none()),
+    st.tuples(st.just("go back"), who, st.none()),
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(steps, max_size=60))
+def test_each_byte_arrives_once_and_in_order(script: list[tuple[str, int, bytes | None]]) -> None:
+    """Streams are cut, or overtaken by a new one while messages on the old one still arrive."""
+    sides = [Side(), Side()]
+    wire, old = Wire(sides), None
+    for step, one, data in script:
+        side = sides[one]
+        if step == "put" and data and not side.state.sending.has_ended:
+            side.state.sending.put(data)
+            side.given += data
+        elif step == "end" and not side.state.sending.has_ended:
+            side.state.sending.put_end()
+        elif step == "write":
+            wire.write(one)
+        elif step == "deliver":
+            wire.deliver(one)
+        elif step == "deliver old" and old is not None:
+            old.deliver(one)
+        elif step == "quiet" and side.state.owes_acknowledgement:
+            side.state.acknowledge_soon()
+        elif step == "move":
+            wire, old = Wire(sides), wire
+        elif step == "cut":
+            wire, old = Wire(sides), None
+        elif step == "go back" and old is not None:
+            wire, old = old, None
+            for both in sides:
+                both.state.acknowledge_soon()
+        for receiver, sender in (sides, sides[::-1]):
+            assert sender.given.startswith(receiver.got)
+            assert not receiver.has_got_end or (
+                receiver.got == sender.given and sender.state.sending.has_ended
+            )
+    for side in sides:
+        if not side.state.sending.has_ended:
+            side.state.sending.put_end()
+    for _ in range(3 * len(script) + 20):
+        for one in (0, 1):
+            wire.write(one)
+            wire.deliver(one)
+            wire.deliver(one)
+    for receiver, sender in (sides, sides[::-1]):
+        assert receiver.got == sender.given
+        assert receiver.has_got_end
+        assert receiver.state.is_finished
+        assert receiver.state.sending.kept_bytes == 0
+
+
+def test_a_step_and_its_answer_need_no_message_more() -> None:
+    """Each carries the acknowledgement of the other: one write, one wake-up."""
+    sides = [Side(), Side()]
+    wire = Wire(sides)
+    for one in (0, 1):
+        wire.write(one)  # what greets a new stream
+        wire.under_way[1 - one].clear()
+    for step in range(200):
+        one = step % 2
+        sides[one].state.sending.put(bytes(2400))
+        wire.write(one)
+        assert [kind for kind, _, _ in wire.under_way[1 - one]] == [Kind.ACK, Kind.DATA][step == 0 :]
+        while wire.under_way[1 - one]:
+            wire.deliver(1 - one)
+        wire.write(1 - one)
+        assert wire.under_way[one] == []
+    assert max(side.state.sending.kept_bytes for side in sides) <= 4800
+
+
+def test_an_acknowledgement_is_due_after_64_kibibytes() -> None:
+    state = State()
+    state.take(0, bytes(ACKNOWLEDGE_BYTES - 1))
+    assert state.next_bytes(0) == (b"", 0)
+    state.take(ACKNOWLEDGE_BYTES - 1, b"x")
+    assert state.next_bytes(0) == (encode(Kind.ACK, ACKNOWLEDGE_BYTES), 0)
+    assert state.next_bytes(0) == (b"", 0)
+
+
+def test_the_end_is_acknowledged_at_once() -> None:
+    state = State()
+    assert state.take_end(0)
+    assert state.next_bytes(0) == (encode(Kind.ACK, 1), 0)
+
+
+def test_what_was_acknowledged_is_forgotten() -> None:
+    sending = Sending()
+    sending.put(bytes(1000))
+    sending.message(0)
+    sending.acknowledge(600)
+    assert sending.kept_bytes == 400
+    sending.acknowledge(500)  # an old one, from the stream before
+    assert (sending.acknowledged, sending.kept_bytes) == (600, 400)
+    assert sending.message(0) == (encode(Kind.DATA, 600, bytes(400)), 1000)
+
+
+def test_nobody_can_have_what_was_never_written() -> None:
+    sending = Sending()
+    sending.put(b"abc")
+    for offset in (1, 3, 4, 2**64 - 1):
+        with pytest.raises(ProtocolError):
+            sending.acknowledge(offset)
+    sending.message(0)
+    sending.acknowledge(3)
+    with pytest.raises(ProtocolError):
+        sending.acknowledge(4)
+
+
+@pytest.mark.parametrize("offset", [4, 5, 2**64 - 1])
+def test_a_gap_is_an_error(offset: int) -> None:
+    receiving = Receiving()
+    assert receiving.take(0, b"abc") == b"abc"
+    with pytest.raises(ProtocolError):
+        receiving.take(offset, b"x")
+    with pytest.raises(ProtocolError):
+        receiving.take_end(offset)
+
+
+def test_nothing_comes_behind_the_end() -> None:
+    receiving = Receiving()
+    receiving.take(0, b"abc")
+    assert receiving.take_end(3)
+    assert not receiving.take_end(3)
+    assert receiving.take(0, b"abc") == b""
+    for offset, data in ((3, b"x"), (4, b"x"), (2, b"cd")):
+        with pytest.raises(ProtocolError):
+            receiving.take(offset, data)
+    for offset in (0, 2, 4):
+        with pytest.raises(ProtocolError):
+            receiving.take_end(offset)
