@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from p2pinfer.swarm.tunnel.messages import Kind, Message, encode, read_message
 from p2pinfer.swarm.tunnel.state import State
@@ -50,12 +50,12 @@ class Link:
         """Close the stream, and throw away what waits in it."""
         abort(self.writer)
 
-    async def run(self, handle: Callable[[Message], Awaitable[None]]) -> None:
+    async def run(self, handle: Callable[[Message], None]) -> None:
         """Write, and let `handle` take what comes, until it raises or the stream ends (OSError, EOFError)."""
 
         async def receive() -> None:
             while True:
-                await handle(await read_message(self._reader))
+                handle(await read_message(self._reader))
 
         await first_of(receive(), self._catch_up())
 

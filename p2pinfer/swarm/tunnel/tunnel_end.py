@@ -10,12 +10,9 @@ from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.tunnel.link import Link
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Message
-from p2pinfer.swarm.tunnel.state import State
+from p2pinfer.swarm.tunnel.state import WINDOW_BYTES, State
 from p2pinfer.swarm.tunnel.streams import abort, closed, drop
 from p2pinfer.tasks import ending
-
-WINDOW_BYTES = 1024 * 1024
-"""How much one tunnel sends before an acknowledgement comes: 10 MB/s over 100 ms."""
 
 _QUIET_SECONDS = 0.5
 
@@ -32,7 +29,9 @@ class TunnelEnd:
         self._offered: Link | None = None  # where we shall write once the other end does
         self._reader, self._writer = local
         self._window_bytes = window_bytes
+        self._most_waiting = self._writer.transport.get_write_buffer_limits()[1]
         self._has_room = asyncio.Event()
+        self._is_slow = asyncio.Event()  # the local connection
         self._over = asyncio.Event()
         self._quiet: asyncio.TimerHandle | None = None
 
@@ -48,7 +47,10 @@ class TunnelEnd:
     async def live(self) -> None:
         """Pass on what the local connection says until the tunnel is over; then close everything."""
         try:
-            async with ending(asyncio.create_task(self._read_local())):
+            async with (
+                ending(asyncio.create_task(self._read_local())),
+                ending(asyncio.create_task(self._deliver_slowly())),
+            ):
                 await self._over.wait()
             if self.state.has_ended:
                 self._writer.close()
@@ -93,14 +95,14 @@ class TunnelEnd:
     async def carry(self, link: Link) -> None:
         """Run a link until its stream has ended. `link` of this end is None then if no other one is left."""
 
-        async def handle(message: Message) -> None:
+        def handle(message: Message) -> None:
             if link is self._offered:
                 self._offered = None
                 self.attach(link)
             if link is self.link and self._former is not None:
                 self._former.abort()
                 self._former = None
-            await self._handle(message)
+            self._handle(message)
 
         try:
             await link.run(handle)
@@ -143,36 +145,49 @@ class TunnelEnd:
         sending.put_end()
         self._flush()
 
-    async def _handle(self, message: Message) -> None:
+    async def _deliver_slowly(self) -> None:
+        try:
+            while True:
+                await self._is_slow.wait()
+                await self._writer.drain()
+                self._is_slow.clear()
+                self._deliver()
+        except OSError as error:
+            self.fail(f"the local connection broke: {error!r}")
+
+    def _handle(self, message: Message) -> None:
         """Do what a message says. Raises ProtocolError."""
         state = self.state
         if self.is_over:
             return
         if message.kind is Kind.DATA:
-            new = state.take(message.offset, message.body)
-            self._acknowledge()
-            if new:
+            if new := state.receiving.take(message.offset, message.body):
+                if self._writer.transport.is_closing():
+                    self.fail("the local connection broke")
+                    return
                 self._writer.write(new)
-                await self._drain_local()
+                self._deliver()
         elif message.kind is Kind.ACK:
             state.sending.acknowledge(message.offset)
             self._has_room.set()
             self._flush()
         elif message.kind is Kind.END:
-            if state.take_end(message.offset):
+            if state.receiving.take_end(message.offset):
                 self._end_local()
-            self._acknowledge()
+                self._deliver()
         elif message.kind is Kind.BREAK:
             _logger.debug("tunnel ended by its peer")
             self._end()
         else:
             raise ProtocolError(f"a message {message.kind.name} amid a tunnel")
 
-    async def _drain_local(self) -> None:
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            self.fail(f"the local connection broke: {error!r}")
+    def _deliver(self) -> None:
+        """Acknowledge what the local connection has taken; what it leaves waits in its buffer."""
+        if self._writer.transport.get_write_buffer_size() > self._most_waiting:
+            self._is_slow.set()
+        else:
+            self.state.deliver()
+            self._acknowledge()
 
     def _end_local(self) -> None:
         try:

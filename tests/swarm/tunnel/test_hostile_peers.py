@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.messages import ID_BYTES, MOST_BYTES, Kind, Refusal, encode, read_message
+from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
-from p2pinfer.swarm.tunnel.tunnel_end import WINDOW_BYTES
 from p2pinfer.types import Address, Way
 from tests.spoiled import spoiled
 from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, wired

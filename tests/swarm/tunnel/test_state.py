@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, encode
-from p2pinfer.swarm.tunnel.state import ACKNOWLEDGE_BYTES, Receiving, Sending, State
+from p2pinfer.swarm.tunnel.state import ACKNOWLEDGE_BYTES, WINDOW_BYTES, Receiving, Sending, State
 
 HEADER = struct.Struct(">BQI")
 
@@ -23,15 +23,18 @@ class Side:
         self.given = bytearray()
         self.got = bytearray()
         self.has_got_end = False
+        self.is_slow = False
 
     def hear(self, message: tuple[int, int, bytes]) -> None:
         kind, offset, body = message
         if kind == Kind.DATA:
-            self.got += self.state.take(offset, body)
+            self.got += self.state.receiving.take(offset, body)
         elif kind == Kind.END:
-            self.has_got_end |= self.state.take_end(offset)
+            self.has_got_end |= self.state.receiving.take_end(offset)
         else:
             self.state.sending.acknowledge(offset)
+        if not self.is_slow:
+            self.state.deliver()
 
 
 class Wire:
@@ -40,7 +43,7 @@ class Wire:
     def __init__(self, sides: list[Side]) -> None:
         self.sides = sides
         self.under_way: list[list[tuple[int, int, bytes]]] = [[], []]  # to side 0, to side 1
-        offsets = [side.state.receiving.received for side in sides]
+        offsets = [side.state.receiving.delivered for side in sides]
         for side, offset in zip(sides, reversed(offsets), strict=True):
             side.state.resume(offset)
         self.positions = offsets[::-1]
@@ -60,10 +63,15 @@ class Wire:
             self.sides[who].hear(self.under_way[who].pop(0))
 
 
+def numbered(length: int) -> bytes:
+    """Bytes that differ from their neighbours."""
+    return (bytes(range(251)) * (length // 251 + 1))[:length]
+
+
 who = st.integers(0, 1)
 steps = st.one_of(
     st.tuples(st.just("put"), who, st.binary(min_size=1, max_size=40)),
-    st.tuples(st.just("put"), who, st.integers(1, 3 * MOST_BYTES).map(bytes)),
+    st.tuples(st.just("put"), who, st.integers(1, 3 * MOST_BYTES).map(numbered)),
     st.tuples(st.just("write"), who, st.none()),
     st.tuples(st.just("write"), who, st.none()),
     st.tuples(st.just("deliver"), who, st.none()),
@@ -71,6 +79,7 @@ steps = st.one_of(
     st.tuples(st.just("deliver old"), who, st.none()),
     st.tuples(st.just("quiet"), who, st.none()),
     st.tuples(st.just("end"), who, st.none()),
+    st.tuples(st.just("slow"), who, st.none()),
     st.tuples(st.just("move"), who, st.none()),
     st.tuples(st.just("cut"), who, st.none()),
     st.tuples(st.just("go back"), who, st.none()),
@@ -85,11 +94,15 @@ def test_each_byte_arrives_once_and_in_order(script: list[tuple[str, int, bytes 
     wire, old = Wire(sides), None
     for step, one, data in script:
         side = sides[one]
-        if step == "put" and data and not side.state.sending.has_ended:
-            side.state.sending.put(data)
+        sending = side.state.sending
+        if step == "put" and data and not sending.has_ended:
+            data = data[: WINDOW_BYTES - sending.kept_bytes]
+            sending.put(data)
             side.given += data
-        elif step == "end" and not side.state.sending.has_ended:
-            side.state.sending.put_end()
+        elif step == "end" and not sending.has_ended:
+            sending.put_end()
+        elif step == "slow":
+            side.is_slow = not side.is_slow
         elif step == "write":
             wire.write(one)
         elif step == "deliver":
@@ -112,9 +125,11 @@ def test_each_byte_arrives_once_and_in_order(script: list[tuple[str, int, bytes 
                 receiver.got == sender.given and sender.state.sending.has_ended
             )
     for side in sides:
+        side.is_slow = False
+        side.state.deliver()
         if not side.state.sending.has_ended:
             side.state.sending.put_end()
-    for _ in range(3 * len(script) + 20):
+    for _ in range(3 * len(script) + 60):
         for one in (0, 1):
             wire.write(one)
             wire.deliver(one)
@@ -147,16 +162,32 @@ def test_a_step_and_its_answer_need_no_message_more() -> None:
 
 def test_an_acknowledgement_is_due_after_64_kibibytes() -> None:
     state = State()
-    state.take(0, bytes(ACKNOWLEDGE_BYTES - 1))
+    for offset, size, due in (
+        (0, ACKNOWLEDGE_BYTES - 1, b""),
+        (ACKNOWLEDGE_BYTES - 1, 1, encode(Kind.ACK, ACKNOWLEDGE_BYTES)),
+    ):
+        state.receiving.take(offset, bytes(size))
+        state.deliver()
+        assert state.next_bytes(0) == (due, 0)
     assert state.next_bytes(0) == (b"", 0)
-    state.take(ACKNOWLEDGE_BYTES - 1, b"x")
-    assert state.next_bytes(0) == (encode(Kind.ACK, ACKNOWLEDGE_BYTES), 0)
-    assert state.next_bytes(0) == (b"", 0)
+
+
+def test_what_the_local_connection_doesnt_take_isnt_acknowledged() -> None:
+    state = State()
+    for offset in range(0, WINDOW_BYTES, MOST_BYTES):
+        state.receiving.take(offset, bytes(MOST_BYTES))
+        assert state.next_bytes(0) == (b"", 0)
+    with pytest.raises(ProtocolError):
+        state.receiving.take(WINDOW_BYTES, b"x")
+    state.deliver()
+    assert state.next_bytes(0) == (encode(Kind.ACK, WINDOW_BYTES), 0)
+    assert state.receiving.take(WINDOW_BYTES, b"x") == b"x"
 
 
 def test_the_end_is_acknowledged_at_once() -> None:
     state = State()
-    assert state.take_end(0)
+    assert state.receiving.take_end(0)
+    state.deliver()
     assert state.next_bytes(0) == (encode(Kind.ACK, 1), 0)
 
 
