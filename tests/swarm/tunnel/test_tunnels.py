@@ -364,11 +364,14 @@ async def test_a_direction_that_nobody_reads_holds_up_the_other_one_not() -> Non
     is_full = asyncio.Event()
     async with wired(only_send) as (_, dialler), dialler.dial(ADDRESS) as path:
         reader, writer = await asyncio.open_unix_connection(path)
+
+        async def write_much() -> None:
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                while True:
-                    writer.write(bytes(1 << 16))
-                    await writer.drain()
+            await asyncio.wait_for(write_much(), 0.3)
         is_full.set()
         assert await asyncio.wait_for(reader.readexactly(len(data)), 5) == data
         writer.transport.abort()
