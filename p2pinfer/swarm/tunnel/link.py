@@ -41,10 +41,10 @@ class Link:
             self.writer.write(data)
         self._is_behind.set()
 
-    def say_break(self) -> None:
-        """Tell the other end that the tunnel is broken for good."""
+    def say_close(self) -> None:
+        """Tell the other end that the tunnel is over here; nothing comes behind that."""
         if not self.writer.transport.is_closing():
-            self.writer.write(encode(Kind.BREAK))
+            self.writer.write(encode(Kind.CLOSE))
 
     def abort(self) -> None:
         """Close the stream, and throw away what waits in it."""

@@ -11,9 +11,10 @@ Each has a header of 13 bytes, big-endian: kind (u8), offset (u64), length of th
 | DATA    | both     | of the first byte       | 1 to 65,536 bytes        |
 | END     | both     | behind the last byte    |                          |
 | ACK     | both     | what it has received    |                          |
-| BREAK   | both     | 0                       |                          |
+| CLOSE   | both     | 0                       |                          |
 
-Offsets count the bytes of one direction from its beginning. The end counts as one byte more.
+Offsets count the bytes of one direction from its beginning. The end counts as one byte more. CLOSE says that
+the tunnel is over, well or not, and is answered by CLOSE.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Kind(enum.IntEnum):
     DATA = 5
     END = 6
     ACK = 7
-    BREAK = 8
+    CLOSE = 8
 
 
 class Refusal(enum.IntEnum):

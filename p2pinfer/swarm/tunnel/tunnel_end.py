@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
@@ -15,6 +16,7 @@ from p2pinfer.swarm.tunnel.streams import abort, closed, drop
 from p2pinfer.tasks import ending
 
 _QUIET_SECONDS = 0.5
+_PART_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class TunnelEnd:
         self._has_room = asyncio.Event()
         self._is_slow = asyncio.Event()  # the local connection
         self._over = asyncio.Event()
+        self._has_parted = asyncio.Event()  # the other end has closed the tunnel too
         self._quiet: asyncio.TimerHandle | None = None
 
     @property
@@ -47,33 +50,41 @@ class TunnelEnd:
     async def live(self) -> None:
         """Pass on what the local connection says until the tunnel is over; then close everything."""
         try:
-            async with (
-                ending(asyncio.create_task(self._read_local())),
-                ending(asyncio.create_task(self._deliver_slowly())),
-            ):
-                await self._over.wait()
-            if self.state.has_ended:
-                self._writer.close()
-            else:
-                abort(self._writer)
-            if self.link is not None:
-                await closed(self.link.writer)
+            try:
+                async with (
+                    ending(asyncio.create_task(self._read_local())),
+                    ending(asyncio.create_task(self._deliver_slowly())),
+                ):
+                    await self._over.wait()
+            finally:  # also if this is cancelled
+                self.fail("left")
+                if self.state.has_ended:
+                    self._writer.close()
+                else:
+                    abort(self._writer)
+                await self._part()
             await closed(self._writer, None)  # its reader may be slow: what has arrived here isn't lost
-        finally:  # also if this is cancelled
-            self.fail("left")
+        finally:
             abort(self._writer)
             for link in (self.link, self._former, self._offered):
                 if link is not None:
                     drop(link.writer)
 
+    async def _part(self) -> None:
+        """Close the stream when the other end has closed the tunnel too: until then its bytes may come.
+
+        p2pd, which can't pass them on, would reset the stream, and what we said last would be lost.
+        """
+        if self.link is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_parted.wait(), _PART_SECONDS)
+            await closed(self.link.writer)
+
     def fail(self, reason: str) -> None:
         """End the tunnel now, and tell the other end."""
-        if self._over.is_set():
-            return
-        _logger.debug("tunnel ended: %s", reason)
-        if self.link is not None:
-            self.link.say_break()
-        self._end()
+        if not self.is_over:
+            _logger.debug("tunnel ended: %s", reason)
+            self._end()
 
     def attach(self, link: Link) -> None:
         """Write on `link` from now on."""
@@ -115,6 +126,7 @@ class TunnelEnd:
 
     def _detach(self, link: Link) -> None:
         if self.is_over and link is self.link:
+            self._has_parted.set()
             return  # `live` closes it
         link.abort()
         if link is self._offered:
@@ -158,9 +170,12 @@ class TunnelEnd:
     def _handle(self, message: Message) -> None:
         """Do what a message says. Raises ProtocolError."""
         state = self.state
-        if self.is_over:
-            return
-        if message.kind is Kind.DATA:
+        if message.kind is Kind.CLOSE:
+            self._has_parted.set()
+            self.fail("closed by its other end")
+        elif self.is_over:
+            pass
+        elif message.kind is Kind.DATA:
             if new := state.receiving.take(message.offset, message.body):
                 if self._writer.transport.is_closing():
                     self.fail("the local connection broke")
@@ -175,9 +190,6 @@ class TunnelEnd:
             if state.receiving.take_end(message.offset):
                 self._end_local()
                 self._deliver()
-        elif message.kind is Kind.BREAK:
-            _logger.debug("tunnel ended by its peer")
-            self._end()
         else:
             raise ProtocolError(f"a message {message.kind.name} amid a tunnel")
 
@@ -210,12 +222,14 @@ class TunnelEnd:
             self._flush()
 
     def _flush(self) -> None:
-        if self.link is not None:
+        if self.link is not None and not self.is_over:
             self.link.flush()
             if self.state.is_finished:
                 self._end()
 
     def _end(self) -> None:
+        if self.link is not None:
+            self.link.say_close()
         self._over.set()
         if self._quiet is not None:
             self._quiet.cancel()

@@ -37,7 +37,7 @@ def answers(*messages: bytes) -> bytes:
     spoiled(
         answers(HELLO, encode(Kind.ACK, 1), encode(Kind.END, 5)),
         answers(encode(Kind.DATA, 0, bytes(MOST_BYTES)), encode(Kind.END, MOST_BYTES)),
-        answers(HELLO, encode(Kind.BREAK)),
+        answers(HELLO, encode(Kind.CLOSE)),
         encode(Kind.REFUSED, Refusal.FULL),
     )
 )
@@ -76,7 +76,7 @@ def test_a_tunnel_ends_quietly_whatever_its_acceptor_sends(data: bytes) -> None:
 @given(
     spoiled(
         encode(Kind.OPEN, 0, ID) + HELLO + encode(Kind.END, 5),
-        encode(Kind.OPEN, 0, ID) + encode(Kind.BREAK),
+        encode(Kind.OPEN, 0, ID) + encode(Kind.CLOSE),
         encode(Kind.OPEN, 0, ID) + encode(Kind.DATA, 0, bytes(MOST_BYTES)) + encode(Kind.ACK, 1),
         encode(Kind.RESUME, 5, ID) + HELLO,
     )
