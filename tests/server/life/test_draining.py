@@ -51,11 +51,10 @@ class Board:
     identity: Identity = field(default_factory=Identity.ephemeral)
     addresses: tuple[str, ...] = ()
     private_folder: Path = Path()
-    ways = None
+    ways = lost = None  # no tunnels; not cut off yet
     announced: list[Announcement] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     rejoined: asyncio.Event = field(default_factory=asyncio.Event)
-    lost: bool = False
 
     @property
     def peer_id(self):
