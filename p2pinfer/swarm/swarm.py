@@ -241,6 +241,15 @@ class Swarm:
         presence = self._membership.presence()
         return await presence.run(presence.daemon.open_stream(peer_id, protocol))
 
+    async def connections(self) -> dict[PeerId, tuple[str, ...]]:
+        """The peers that are connected with this member, and the multiaddress of each connection.
+
+        It is where this member sees the peer, which behind a router is the router's. Raises SwarmError.
+        """
+        presence = self._membership.presence()
+        connected = await presence.run(presence.connected())
+        return {peer_id: tuple(addresses) for peer_id, addresses in connected.items()}
+
     async def wait_rejoined(self) -> None:
         """Wait until this member is back the next time, after p2pd ended or no peer answered.
 
