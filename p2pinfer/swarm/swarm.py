@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import replace
@@ -28,8 +28,19 @@ from p2pinfer.swarm.membership.presence import StreamHandler
 from p2pinfer.swarm.reach.look import PROTOCOL as LOOK
 from p2pinfer.swarm.reach.look import Looker
 from p2pinfer.swarm.reach.reaching import Reaching
+from p2pinfer.swarm.reach.relay.allowance import Allowance
+from p2pinfer.swarm.reach.relay.service import RelayService
 from p2pinfer.swarm.reach.ways import Ways
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.records.announcement import (
+    MAX_MADDRS,
+    MAX_RELAYS,
+    Announcement,
+    ServerState,
+    decode,
+    encode,
+    fitting,
+    model_key,
+)
 from p2pinfer.swarm.records.bounds import check_model
 from p2pinfer.swarm.records.listing import (
     LISTING_KEY,
@@ -67,6 +78,8 @@ class Swarm:
             is_known=bool(config.announce_maddrs) or all(map(is_loopback, config.initial_peers)),
         )
         """How others reach this member."""
+        self.relay: RelayService | None = None
+        """What this member passes on between others, while they can dial it."""
         self.ways = Ways(self, self.reaching)
         """The ways to other members."""
 
@@ -106,6 +119,7 @@ class Swarm:
         announce_maddrs: Sequence[str] = (),
         client_only: bool = False,
         remembered: Remembered | None = None,
+        allowance: Callable[[], Allowance] | None = None,
         startup_timeout_seconds: float = 20.0,
         pace: Pace | None = None,
     ) -> AsyncIterator[Swarm]:
@@ -113,7 +127,8 @@ class Swarm:
 
         With empty `listen_maddrs` this member dials others, but can't be dialled. With `client_only` it only
         reads: it keeps no records for others, and doesn't listen. `remembered` comes from a former stay in
-        this swarm: the member looks for the same peers and listens on the same ports. `pace` is for tests.
+        this swarm: the member looks for the same peers and listens on the same ports. With `allowance` it
+        relays for others, as far as that allows at any moment, while they can dial it. `pace` is for tests.
 
         Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
         peer answers, and SwarmError if p2pd can't be started.
@@ -145,14 +160,16 @@ class Swarm:
             try:
                 await asyncio.wait({member, joined}, return_when=asyncio.FIRST_COMPLETED)
                 if joined.done():
-                    async with swarm._reachable(client_only=client_only):
+                    async with swarm._reachable(allowance, client_only=client_only):
                         yield swarm
             finally:
                 leave.set()
                 await undisturbed(member)
 
     @asynccontextmanager
-    async def _reachable(self, *, client_only: bool) -> AsyncIterator[None]:
+    async def _reachable(
+        self, allowance: Callable[[], Allowance] | None, *, client_only: bool
+    ) -> AsyncIterator[None]:
         """Be reached by others, and reach them, until the block ends."""
         async with Nursery() as nursery:
             nursery.start(self.ways.run())
@@ -160,10 +177,22 @@ class Swarm:
                 looker = Looker(self.connections, lambda: self.reaching.maddrs)
                 await self.add_stream_handler(LOOK, looker.handle)
                 nursery.start(self.reaching.run())
+                if allowance is not None:
+                    nursery.start(self._relay(allowance))
             try:
                 yield
             finally:
                 await self.ways.close()
+
+    async def _relay(self, allowance: Callable[[], Allowance]) -> None:
+        """Be a relay whenever others can dial this member, for ever."""
+        while True:
+            if self.reaching.verdict.is_dialable:
+                async with RelayService(self, allowance) as self.relay:
+                    while self.reaching.verdict.is_dialable:
+                        await self.reaching.wait_changed()
+                self.relay = None
+            await self.reaching.wait_changed()
 
     async def _keeps_records(self, daemon: Daemon) -> bool:
         """Find out whether others can dial this member, when p2pd runs for the first time."""
@@ -177,7 +206,8 @@ class Swarm:
     async def announce(self, announcement: Announcement) -> Announcement:
         """Put our record into the swarm, or replace it. Returns the announcement as stored.
 
-        How others reach this member is filled in. `expires_at` is moved up by a millisecond where the record would not replace the last one otherwise.
+        How others reach this member is filled in. `expires_at` is moved up by a millisecond where the record
+        would not replace the last one otherwise.
         Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
         keeps the record.
         """
@@ -190,7 +220,7 @@ class Swarm:
                     maddrs=self.reaching.maddrs[:MAX_MADDRS],
                     relays=self.reaching.relays[:MAX_RELAYS],
                     is_mapped=self.reaching.verdict.is_mapped,
-                    is_relay=self.relay is not None,
+                    is_relay=self.relay is not None and not self.relay.stats().refusal,
                 )
             )
         listing = ListingEntry(
@@ -322,7 +352,7 @@ class Swarm:
         return self._membership.acquaintances()
 
     async def wait_news(self) -> None:
-        """Wait until announcements have to be made again: after `wait_rejoined`, or if we are reached otherwise."""
+        """Wait until announcements have to be made again: rejoined, or reached in another way."""
         await first_of(self.wait_rejoined(), self.reaching.wait_changed())
 
     async def wait_rejoined(self) -> None:

@@ -13,13 +13,15 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import DecodeError, Message
 
 from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.look_pb2 import LookReply, LookRequest
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.framing import framed, read_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, write_message
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId, short_id
@@ -34,6 +36,8 @@ SECONDS_BETWEEN_LOOKS = 2.0
 _MOST_ASKERS = 1024
 _MOST_OBSERVED = 8
 _MOST_OWN = 4
+
+_Message = TypeVar("_Message", bound=Message)
 
 _logger = logging.getLogger(__name__)
 
@@ -61,14 +65,15 @@ async def look(streams: Streams, looker: PeerId, ports: Iterable[int], seconds: 
     asked = frozenset(list(ports)[:MOST_PORTS])
     try:
         async with asyncio.timeout(seconds):
-            reader, writer = await streams.open_stream(looker, PROTOCOL)
+            stream = await streams.open_stream(looker, PROTOCOL)
             try:
-                writer.write(framed(LookRequest(ports=sorted(asked))))
-                reply = await read_message(reader, LookReply)
+                reply = await ask(
+                    stream, LookRequest(ports=sorted(asked)).SerializeToString(), _reply, seconds
+                )
             finally:
-                writer.transport.abort()
-    except (OSError, EOFError, ProtocolError) as error:  # TimeoutError is an OSError
-        raise SwarmError(f"peer {short_id(looker)} doesn't look: {error!r}") from error
+                await close_streams(stream)
+    except TimeoutError as error:
+        raise SwarmError(f"peer {short_id(looker)} doesn't look in {seconds:g} s") from error
     own = []
     for maddr in reply.own[:_MOST_OWN]:
         with suppress(ProtocolError):
@@ -99,17 +104,17 @@ class Looker:
 
     async def handle(self, peer_id: PeerId, stream: Stream) -> None:
         """Answer one request, and close the stream."""
-        reader, writer = stream
+        flush_seconds = 0.0
         try:
             async with asyncio.timeout(2 * DIAL_SECONDS + 2.0):
-                request = await read_message(reader, LookRequest)
-                writer.write(framed(await self._answer(peer_id, request)))
-                await writer.drain()
-                await reader.read(1)  # the asker closes: closing here first could lose the answer
+                request = _parsed(LookRequest, await read_message(stream[0]))
+                reply = await self._answer(peer_id, request)
+                await write_message(stream[1], reply.SerializeToString())
+            flush_seconds = 1.0
         except (OSError, EOFError, ProtocolError, SwarmError) as error:
             _logger.debug("a look for %s failed: %r", short_id(peer_id), error)
         finally:
-            writer.transport.abort()
+            await close_streams(stream, flush_seconds=flush_seconds)
 
     async def _answer(self, peer_id: PeerId, request: LookRequest) -> LookReply:
         observed = list((await self._connections()).get(peer_id, ()))[:_MOST_OBSERVED]
@@ -137,6 +142,20 @@ class Looker:
         while len(self._looked_at) > _MOST_ASKERS:
             self._looked_at.popitem(last=False)
         return not is_early and self._looks < MOST_LOOKS
+
+
+def _parsed(kind: type[_Message], data: bytes) -> _Message:
+    """Raises ProtocolError."""
+    message = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise ProtocolError("a message that can't be parsed") from error
+    return message
+
+
+def _reply(data: bytes) -> LookReply:
+    return _parsed(LookReply, data)
 
 
 async def _takes_connections(host: str, port: int) -> bool:
