@@ -21,7 +21,7 @@ from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.look_pb2 import LookReply, LookRequest
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, write_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId, short_id
@@ -104,17 +104,16 @@ class Looker:
 
     async def handle(self, peer_id: PeerId, stream: Stream) -> None:
         """Answer one request, and close the stream."""
-        flush_seconds = 0.0
         try:
             async with asyncio.timeout(2 * DIAL_SECONDS + 2.0):
                 request = _parsed(LookRequest, await read_message(stream[0]))
                 reply = await self._answer(peer_id, request)
                 await write_message(stream[1], reply.SerializeToString())
-            flush_seconds = 1.0
+            await until_closed(stream, 1.0)
         except (OSError, EOFError, ProtocolError, SwarmError) as error:
             _logger.debug("a look for %s failed: %r", short_id(peer_id), error)
         finally:
-            await close_streams(stream, flush_seconds=flush_seconds)
+            await close_streams(stream)
 
     async def _answer(self, peer_id: PeerId, request: LookRequest) -> LookReply:
         observed = list((await self._connections()).get(peer_id, ()))[:_MOST_OBSERVED]

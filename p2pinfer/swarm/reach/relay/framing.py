@@ -53,6 +53,17 @@ async def ask(stream: Stream, message: bytes, decode: Callable[[bytes], _T], sec
         raise SwarmError(f"an answer that can't be: {error}") from error
 
 
+async def until_closed(stream: Stream, seconds: float) -> None:
+    """Wait until the other side has closed a stream, which it does when it has read the answer.
+
+    p2pd may throw away what it hasn't sent yet when this side closes first.
+    """
+    with suppress(OSError, EOFError):  # TimeoutError is an OSError
+        async with asyncio.timeout(seconds):
+            while await stream[0].read(4096):
+                pass
+
+
 async def close_streams(*streams: Stream, flush_seconds: float = 0.0) -> None:
     """Close all streams, also if this is cancelled. What is left is sent for `flush_seconds` at most."""
     left = [writer for _, writer in streams]

@@ -16,7 +16,7 @@ from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.beats import beat
 from p2pinfer.swarm.reach.relay.circuits import Circuits
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, write_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
 from p2pinfer.swarm.reach.relay.messages import (
     Answer,
     Connect,
@@ -156,6 +156,8 @@ class RelayService:
                 _logger.debug("relay stream ended by us peer=%s", short_id(peer_id))
         finally:
             self._tasks.discard(task)
+            if not self._closed:
+                await until_closed(stream, _ANSWER_SECONDS)
             await close_streams(stream, flush_seconds=_ANSWER_SECONDS)
 
     async def _serve(self, peer_id: PeerId, stream: Stream) -> None:
