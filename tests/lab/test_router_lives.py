@@ -81,6 +81,54 @@ def test_a_router_maps_a_port_to_the_host_that_asks_for_it(lab: WanLab):
             home.router.reboot(seconds=0.05)
 
 
+LISTEN = """
+import asyncio
+from hivemind.p2p import P2P
+
+async def main():
+    maddrs = ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]
+    p2p = await P2P.create(host_maddrs=maddrs, nat_port_map=True, dht_mode="server")
+    mapped = []
+    while len(mapped) < 2:
+        await asyncio.sleep(0.1)
+        visible = map(str, await p2p.get_visible_maddrs(latest=True))
+        mapped = [maddr for maddr in visible if maddr.startswith("/ip4/11.77.")]
+    print(*mapped, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+DIAL = """
+import asyncio, sys
+from hivemind.p2p import P2P
+
+async def main():
+    for maddr in sys.argv[1:]:
+        p2p = await P2P.create(initial_peers=[maddr])  # raises if it can't connect
+        print(*(peer.peer_id for peer in await p2p.list_peers()))
+        await p2p.shutdown()
+
+asyncio.run(main())
+"""
+
+
+def test_p2pd_gets_its_ports_mapped_and_is_dialled_there(lab: WanLab):
+    """What -natPortMap does: some five seconds later p2pd knows public addresses, and strangers reach them."""
+    router = add_router(lab, "router", RouterKind.PORT_MAPPING)
+    host, stranger = router.add_host("host"), lab.add_host("stranger", LAN)
+    with subprocess.Popen(
+        [*host.prefix, sys.executable, "-c", LISTEN], stdout=subprocess.PIPE, text=True
+    ) as listening:
+        assert listening.stdout is not None
+        maddrs = listening.stdout.readline().split()
+        dial = [*stranger.prefix, sys.executable, "-c", DIAL, *maddrs]
+        found = subprocess.run(dial, capture_output=True, text=True)
+        listening.kill()
+
+    assert {maddr.split("/")[3] for maddr in maddrs} == {"tcp", "udp"}
+    assert found.stdout.split() == [maddr.split("/")[-1] for maddr in maddrs], found.stderr
+
+
 def test_a_killed_lab_with_routers_leaves_nothing_behind(lab: WanLab):
     """Every process ends, on hosts behind a router and on the router itself, and the namespaces go, too."""
     add_router(lab, "probe", RouterKind.PORT_MAPPING)
