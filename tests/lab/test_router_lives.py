@@ -113,7 +113,7 @@ asyncio.run(main())
 
 
 def test_p2pd_gets_its_ports_mapped_and_is_dialled_there(lab: WanLab):
-    """What -natPortMap does: some five seconds later p2pd knows public addresses, and strangers reach them."""
+    """What -natPortMap does: after some five seconds p2pd has public addresses, and strangers reach them."""
     router = add_router(lab, "router", RouterKind.PORT_MAPPING)
     host, stranger = router.add_host("host"), lab.add_host("stranger", LAN)
     with subprocess.Popen(
