@@ -17,7 +17,8 @@ The receiver never stops reading a stream, because acknowledgements of the other
 ends that each wait for room would stand still. What its local connection doesn't take stays unacknowledged.
 """
 
-ACKNOWLEDGE_BYTES = 64 * 1024
+ACKNOWLEDGE_BYTES = 64 * 1024  # by a message of their own
+_WITH_DATA_BYTES = 16 * 1024  # fewer wait for more: an acknowledgement takes as long as a step
 
 
 class Sending:
@@ -116,7 +117,8 @@ class Receiving:
 class State:
     """Both directions, and when acknowledgements are due.
 
-    They travel with data. Alone they are sent after 64 KiB, after the end, and where the owner asks for it.
+    With data they travel after 16 KiB, alone after 64 KiB and after the end. The owner asks for those of less
+    (`acknowledge_with_data`, `acknowledge_soon`).
     """
 
     def __init__(self) -> None:
@@ -124,6 +126,7 @@ class State:
         self.receiving = Receiving()
         self._acknowledged = 0  # of what was delivered, as the other end was told
         self._is_due = False
+        self._is_due_with_data = False
 
     @property
     def owes_acknowledgement(self) -> bool:
@@ -154,6 +157,11 @@ class State:
         """Acknowledge with the next bytes, though no data go with it."""
         self._is_due = True
 
+    def acknowledge_with_data(self) -> bool:
+        """Acknowledge with the next data. False if that has been asked for already, and none have come."""
+        was_asked, self._is_due_with_data = self._is_due_with_data, True
+        return not was_asked
+
     def deliver(self) -> None:
         """The local connection has taken what was received."""
         receiving = self.receiving
@@ -164,8 +172,9 @@ class State:
     def next_bytes(self, position: int) -> tuple[bytes, int]:
         """What to write next on a stream that has all before `position`, and the position behind it."""
         message, behind = self.sending.message(position)
-        if self._is_due or (message and self.owes_acknowledgement):
-            self._is_due = False
+        owed = self.receiving.delivered - self._acknowledged
+        if self._is_due or (message and owed and (self._is_due_with_data or owed >= _WITH_DATA_BYTES)):
+            self._is_due = self._is_due_with_data = False
             self._acknowledged = self.receiving.delivered
             message = encode(Kind.ACK, self._acknowledged) + message
         return message, behind

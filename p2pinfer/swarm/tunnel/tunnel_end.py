@@ -170,11 +170,9 @@ class TunnelEnd:
     def _handle(self, message: Message) -> None:
         """Do what a message says. Raises ProtocolError."""
         state = self.state
-        if message.kind is Kind.CLOSE:
-            self._has_parted.set()
-            self.fail("closed by its other end")
-        elif self.is_over:
-            pass
+        if self.is_over:
+            if message.kind is Kind.CLOSE:
+                self._has_parted.set()
         elif message.kind is Kind.DATA:
             if new := state.receiving.take(message.offset, message.body):
                 if self._writer.transport.is_closing():
@@ -190,6 +188,9 @@ class TunnelEnd:
             if state.receiving.take_end(message.offset):
                 self._end_local()
                 self._deliver()
+        elif message.kind is Kind.CLOSE:
+            self._has_parted.set()
+            self.fail("closed by its other end")
         else:
             raise ProtocolError(f"a message {message.kind.name} amid a tunnel")
 
@@ -212,12 +213,19 @@ class TunnelEnd:
         if self.state.is_due:
             self._flush()
         elif self._quiet is None and self.state.owes_acknowledgement:
-            self._quiet = asyncio.get_running_loop().call_later(_QUIET_SECONDS, self._acknowledge_quietly)
+            self._wait_for_quiet()
+
+    def _wait_for_quiet(self) -> None:
+        self._quiet = asyncio.get_running_loop().call_later(_QUIET_SECONDS, self._acknowledge_quietly)
 
     def _acknowledge_quietly(self) -> None:
-        """Data may have carried the acknowledgement meanwhile: that is the rule while a session runs."""
+        """Let the next data carry an acknowledgement; if none come for a while, send it alone."""
         self._quiet = None
-        if self.state.owes_acknowledgement:
+        if not self.state.owes_acknowledgement:
+            return
+        if self.state.acknowledge_with_data():
+            self._wait_for_quiet()
+        else:
             self.state.acknowledge_soon()
             self._flush()
 
