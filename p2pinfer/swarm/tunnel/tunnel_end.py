@@ -16,7 +16,7 @@ from p2pinfer.swarm.tunnel.streams import abort, closed, drop
 from p2pinfer.tasks import ending
 
 _QUIET_SECONDS = 0.5
-_PART_SECONDS = 1.0
+_PART_SECONDS = 1.0  # many round trips
 
 _logger = logging.getLogger(__name__)
 
@@ -73,12 +73,12 @@ class TunnelEnd:
     async def _part(self) -> None:
         """Close the stream when the other end has closed the tunnel too: until then its bytes may come.
 
-        p2pd, which can't pass them on, would reset the stream, and what we said last would be lost.
+        p2pd, which couldn't pass them on, would reset the stream, and what we said last would be lost.
         """
-        if self.link is not None:
+        if (link := self.link) is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_parted.wait(), _PART_SECONDS)
-            await closed(self.link.writer)
+            drop(link.writer)
 
     def fail(self, reason: str) -> None:
         """End the tunnel now, and tell the other end."""

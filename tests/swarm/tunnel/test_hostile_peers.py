@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -231,3 +232,25 @@ async def test_a_service_that_isnt_there_is_a_refusal(tmp_path: Path) -> None:
             with suppress(ConnectionResetError):
                 assert await asyncio.wait_for(near.read(), 1) == b""
             writer.close()
+
+
+async def test_a_peer_that_says_nothing_more_is_left_in_time(tmp_path: Path) -> None:
+    """It doesn't read either, and data wait for it: leaving takes about a second."""
+
+    async def go_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode(Kind.READY))
+        await asyncio.Event().wait()
+
+    async def open_stream(address: Address) -> OpenedStream:
+        return OpenedStream(*await asyncio.open_unix_connection(tmp_path / "peer.sock"), Way.TUNNEL)
+
+    async with service(tmp_path / "peer.sock", go_silent):
+        async with Dialler(open_stream, tmp_path).dial(address_of(SERVER)) as path:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(bytes(1 << 20))
+            await writer.drain()
+            leaving = time.monotonic()
+        assert time.monotonic() - leaving < 3
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 1) == b""
+        writer.close()
