@@ -24,6 +24,7 @@ from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
+from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.ways import Ways
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.bounds import check_model
@@ -48,13 +49,13 @@ class Swarm:
     It heals itself when p2pd ends or the network fails. Until then its methods raise SwarmError at once.
     """
 
-    def __init__(self, identity: Identity, membership: Membership) -> None:
+    def __init__(self, identity: Identity, membership: Membership, permission: Permission) -> None:
         self._identity = identity
         self._membership = membership
         self._newest_expiry: dict[bytes, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
-        self.ways = Ways(self)
+        self.ways = Ways(self, permission)
         """The ways to other members."""
 
     @property
@@ -121,6 +122,7 @@ class Swarm:
             startup_timeout_seconds=startup_timeout_seconds,
         )
         membership = Membership(identity, config, remembered, pace)
+        permission = Permission(initial=initial_peers, listen=listen, announce=announce_maddrs)
         with identity.in_use():
             leave = asyncio.Event()
             joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -131,7 +133,8 @@ class Swarm:
             try:
                 await asyncio.wait({member, joined}, return_when=asyncio.FIRST_COMPLETED)
                 if joined.done():
-                    yield cls(identity, membership)
+                    await permission.resolve()
+                    yield cls(identity, membership, permission)
             finally:
                 leave.set()
                 await undisturbed(member)
