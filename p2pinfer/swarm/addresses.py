@@ -35,7 +35,7 @@ def check_peer_address(address: str) -> str:
         ) from error
     if not re.search(r"/(tcp|udp)/[1-9]", address):
         raise UsageError(f"{address!r} names no port: addresses look like {_EXAMPLE}/p2p/12D3Koo...")
-    if (host := _host(address)) is not None and host.is_unspecified:
+    if (host := ip_of(address)) is not None and host.is_unspecified:
         raise UsageError(
             f"{address!r} doesn't say which machine: {host} stands for all addresses of any; copy an address "
             "that the peer prints"
@@ -54,7 +54,7 @@ def check_address(address: str) -> str:
 def check_listen_address(address: str) -> str:
     """Return `address`. Raises UsageError if libp2p can't listen there, whatever the machine."""
     check_address(address)
-    if _host(address) is None:
+    if ip_of(address) is None:
         raise UsageError(f"{address!r}: libp2p listens on IP addresses only: they look like {_EXAMPLE}")
     return address
 
@@ -122,7 +122,7 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
 
 def is_loopback(address: str) -> bool:
     """True if only this machine can dial `address`."""
-    host = _host(address)
+    host = ip_of(address)
     return host is not None and host.is_loopback
 
 
@@ -133,7 +133,8 @@ def joinable(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(remote or known, key=lambda address: "/tcp/" not in address))
 
 
-def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address in a multiaddress; None if it begins with a name, or is none."""
     words = address.split("/")
     try:
         return ipaddress.ip_address(words[2]) if words[1] in ("ip4", "ip6") else None

@@ -209,7 +209,7 @@ async def _copy(source: socket.socket, target: socket.socket, count: Callable[[i
 
 
 def listen_on(address: str) -> socket.socket:
-    """A listening socket at HOST:PORT or at a unix socket's path. Raises OSError."""
+    """A listening socket at HOST:PORT or at a unix socket's path. [::] takes IPv4 as well. Raises OSError."""
     if "/" in address:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address)
@@ -218,6 +218,7 @@ def listen_on(address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, int(port)), family=family, backlog=128)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server((host, int(port)), family=family, backlog=128, dualstack_ipv6=both)
     listener.setblocking(False)
     return listener

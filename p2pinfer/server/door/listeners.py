@@ -15,12 +15,14 @@ from typing import Any
 import grpc
 
 from p2pinfer.errors import UsageError
+from p2pinfer.server.door.endpoints import announced_endpoints
 from p2pinfer.server.door.front_door import MAX_CONNECTIONS, FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.open_calls import OpenCalls
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
+from p2pinfer.swarm.reach.interfaces import interfaces
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
@@ -65,7 +67,8 @@ async def open_to_peers(
             host, _, port_text = listen.rpartition(":")
             raise UsageError(f"--listen {listen}: {why_not_bound(error, host, int(port_text))}") from error
         port = listeners[0].getsockname()[1]
-        endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
+        host = listen.rpartition(":")[0]
+        endpoints = announce or announced_endpoints(host, port, swarm.addresses, cards=interfaces())
     folder = swarm.private_folder  # if we are killed, the next program that joins removes it
     tunnelled = f"{folder}/door.sock"
     listeners.append(listen_on(tunnelled))
@@ -122,19 +125,3 @@ async def serve_on_sockets(
                 await server.stop(leave_seconds)
     finally:
         await server.stop(None)
-
-
-def announced_endpoints(host: str, port: int, swarm_addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """The HOST:PORT that peers dial: the listening host, or where the swarm sees this machine.
-
-    >>> announced_endpoints("0.0.0.0", 7, ("/ip4/192.0.2.4/tcp/9/p2p/Qm",))
-    ('192.0.2.4:7',)
-    """
-    if host.strip("[]") not in ("0.0.0.0", "::"):
-        return (f"{host}:{port}",)
-    hosts: dict[str, None] = {}
-    for maddr in swarm_addresses:
-        _, kind, address, *_ = maddr.split("/")
-        if kind in ("ip4", "ip6"):
-            hosts[address if kind == "ip4" else f"[{address}]"] = None
-    return tuple(f"{address}:{port}" for address in hosts)

@@ -197,3 +197,15 @@ async def test_when_accepting_fails_unexpectedly_the_door_closes_loudly(tmp_path
         async with asyncio.timeout(SECONDS), door_to(tmp_path / "grpc.sock").open([listener]):
             await asyncio.Event().wait()
     assert listener.fileno() == -1
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+async def test_one_listener_takes_guests_of_both_families(tmp_path):
+    path, listener = tmp_path / "grpc.sock", listen_on("[::]:0")
+    port = listener.getsockname()[1]
+    async with await echo_service(path), door_to(path).open([listener]):
+        for host in ("127.0.0.1", "::1"):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(GRPC)
+            assert await asyncio.wait_for(reader.readexactly(len(GRPC)), SECONDS) == GRPC
+            writer.close()
