@@ -216,9 +216,9 @@ def _parser() -> Parser:
         type=listen_address,
         default=f"{_everywhere()}:0",
         metavar="HOST:PORT|none",
-        help="where activations come in: 0.0.0.0 stands for every IPv4 network of this machine, [::] for those "
-        "of both kinds (default: all, any free port); none: only through the libp2p tunnel, for a machine that "
-        "nobody can dial",
+        help="where activations come in: 0.0.0.0 stands for every IPv4 network of this machine, [::] for "
+        "those of IPv6 as well (default: all, any free port); none: only through the libp2p tunnel, for a "
+        "machine that nobody can dial",
     )
     network.add_argument(
         "--announce",
