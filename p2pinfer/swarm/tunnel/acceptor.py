@@ -215,16 +215,15 @@ class Acceptor:
     async def _carry(self, tunnel: _Tunnel, stream: OpenedStream, offset: int) -> None:
         """Carry the tunnel on, from what the peer has received. Raises ProtocolError if that can't be."""
         end = tunnel.end
-        end.state.resume(offset)
-        stream.writer.write(encode(Kind.READY, end.state.receiving.delivered))
-        link = Link(stream, end.state, offset)
-        self._stop_expiry(tunnel)
-        end.offer(link)
         try:
+            end.state.resume(offset)
+            stream.writer.write(encode(Kind.READY, end.state.receiving.delivered))
+            link = Link(stream, end.state, offset)
+            self._stop_expiry(tunnel)
+            end.offer(link)
             await end.carry(link)
         finally:
-            if end.link is None and not end.is_over and not tunnel.life.done():
-                self._stop_expiry(tunnel)
+            if end.link is None and not end.is_over and not tunnel.life.done() and tunnel.expiry is None:
                 tunnel.expiry = asyncio.get_running_loop().call_later(
                     self._detached_seconds, end.fail, "no stream came back"
                 )

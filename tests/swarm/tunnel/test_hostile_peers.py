@@ -140,6 +140,17 @@ async def test_a_resumption_from_the_future_leaves_the_tunnel_as_it_is() -> None
         writer.close()
 
 
+async def test_a_new_tunnel_that_isnt_empty_is_forgotten() -> None:
+    async with wired(detached_seconds=0.0) as (wires, _):
+        reader, writer = await say(wires, encode(Kind.OPEN, 1, ID))
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        async with asyncio.timeout(5):
+            while wires.acceptor._tunnels:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
 async def test_an_id_in_use_opens_no_second_tunnel() -> None:
     async with wired() as (wires, _):
         first_reader, first = await say(wires, encode(Kind.OPEN, 0, ID))
