@@ -81,7 +81,7 @@ class _Connection:
 
     @property
     def is_broken(self) -> bool:
-        return self.channel.get_state() == grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        return bool(self.channel.get_state() == grpc.ChannelConnectivity.TRANSIENT_FAILURE)
 
     def leads_to(self, address: Address) -> bool:
         """True if this is still the way to the peer: its relays concern a tunnel only."""

@@ -50,7 +50,8 @@ def read_client_hello(data: bytes) -> ClientHello | None:
     body.vector(1)  # session id
     body.vector(2)  # cipher suites
     body.vector(1)  # compression methods
-    name, protocols = None, ()
+    name: bytes | None = None
+    protocols: tuple[bytes, ...] = ()
     if body.is_left:
         extensions = _Reader(body.vector(2))
         seen = set()
