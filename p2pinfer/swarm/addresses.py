@@ -84,6 +84,24 @@ def with_quic(listen: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(addresses))
 
 
+def with_quic_beside(peers: Sequence[str]) -> list[str]:
+    """Full addresses, before each of TCP the same port of QUIC: a peer probably listens there, too.
+
+    Only a connection by QUIC shows a peer the port by which others get through our router.
+
+    >>> with_quic_beside(["/ip4/192.0.2.4/tcp/9/p2p/Qm"])
+    ['/ip4/192.0.2.4/udp/9/quic-v1/p2p/Qm', '/ip4/192.0.2.4/tcp/9/p2p/Qm']
+    """
+    addresses = []
+    for address in peers:
+        head, tcp, tail = address.partition("/tcp/")
+        port, _, rest = tail.partition("/")
+        if tcp and rest.startswith("p2p/") and "/p2p-circuit" not in rest and not is_loopback(address):
+            addresses.append(f"{head}/udp/{port}/quic-v1/{rest}")
+        addresses.append(address)
+    return list(dict.fromkeys(addresses))
+
+
 def with_ports(listen: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
     """`listen` with each port 0 replaced by the port that was opened for it, read from `actual` addresses.
 
@@ -120,6 +138,21 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
     return (words[2], int(words[4])) if is_port else None
 
 
+def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address in a multiaddress; None if it begins with a name, or is none."""
+    words = address.split("/")
+    try:
+        return ipaddress.ip_address(words[2]) if words[1] in ("ip4", "ip6") else None
+    except (IndexError, ValueError):
+        return None
+
+
+def tcp_port_of(address: str) -> int | None:
+    """The port of a multiaddress of plain TCP."""
+    endpoint = tcp_endpoint(address)
+    return None if endpoint is None else endpoint[1]
+
+
 def is_loopback(address: str) -> bool:
     """True if only this machine can dial `address`."""
     host = ip_of(address)
@@ -131,15 +164,6 @@ def joinable(addresses: Iterable[str]) -> tuple[str, ...]:
     known = [address for address in dict.fromkeys(addresses) if "/p2p-circuit" not in address]
     remote = [address for address in known if not is_loopback(address)]
     return tuple(sorted(remote or known, key=lambda address: "/tcp/" not in address))
-
-
-def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address in a multiaddress; None if it begins with a name, or is none."""
-    words = address.split("/")
-    try:
-        return ipaddress.ip_address(words[2]) if words[1] in ("ip4", "ip6") else None
-    except (IndexError, ValueError):
-        return None
 
 
 def _parse(address: str, example: str) -> Multiaddr:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,8 +24,8 @@ from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.reach.interfaces import interfaces
+from p2pinfer.swarm.records.announcement import MAX_ENDPOINTS
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS
 from p2pinfer.wire.lanes import Lane
@@ -41,8 +42,13 @@ _LEAVE_SECONDS = 2.0
 class Reachable:
     """Where peers dial this server, and the certificate that they find there."""
 
-    endpoints: tuple[str, ...]
+    find_endpoints: Callable[[], tuple[str, ...]]
     certificate: Certificate
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """HOST:PORT, as far as is known now: others find out which of them lead here."""
+        return self.find_endpoints()
 
 
 @asynccontextmanager
@@ -58,8 +64,8 @@ async def open_to_peers(
     `listen` is HOST:PORT, or None for the tunnel alone; `announce` are the endpoints to announce instead of
     those found here. `adopt` takes a new lane. Raises UsageError if the address can't be bound.
     """
-    endpoints: tuple[str, ...] = ()
     listeners = []
+    find_endpoints: Callable[[], tuple[str, ...]] = tuple
     if listen is not None:
         try:
             listeners.append(listen_on(listen))
@@ -68,7 +74,8 @@ async def open_to_peers(
             raise UsageError(f"--listen {listen}: {why_not_bound(error, host, int(port_text))}") from error
         port = listeners[0].getsockname()[1]
         host = listen.rpartition(":")[0]
-        endpoints = announce or announced_endpoints(host, port, swarm.addresses, cards=interfaces())
+        find_endpoints = partial(_endpoints, announce, host, port, swarm)
+        swarm.reaching.offer(port)
     folder = swarm.private_folder  # if we are killed, the next program that joins removes it
     tunnelled = f"{folder}/door.sock"
     listeners.append(listen_on(tunnelled))
@@ -76,8 +83,16 @@ async def open_to_peers(
     async with serve_on_sockets(
         services, adopt, listeners, f"{folder}/grpc.sock", most_connections=most
     ) as certificate:
-        async with expose(swarm, tunnelled):
-            yield Reachable(endpoints, certificate)
+        async with swarm.ways.expose(tunnelled):
+            yield Reachable(find_endpoints, certificate)
+
+
+def _endpoints(announce: tuple[str, ...], host: str, port: int, swarm: Swarm) -> tuple[str, ...]:
+    """What the owner says, or what others have reached, and what they haven't tried."""
+    seen = swarm.reaching.verdict
+    unreachable = seen.hosts if port in seen.closed_ports else ()
+    found = announced_endpoints(host, port, swarm.addresses, cards=interfaces(), unreachable=unreachable)
+    return announce or tuple(dict.fromkeys((*seen.endpoints([port]), *found)))[:MAX_ENDPOINTS]
 
 
 def _most_connections() -> int:
