@@ -83,6 +83,7 @@ async def serve(config: BootstrapConfig) -> None:
 
 async def _live(config: BootstrapConfig) -> None:
     from p2pinfer.identity import Identity  # after the flags: these load cryptography and hivemind
+    from p2pinfer.swarm.reach.relay.allowance import Allowance
     from p2pinfer.swarm.swarm import Swarm
 
     identity = Identity.load_or_create(config.identity) if config.identity else Identity.ephemeral()
@@ -91,6 +92,7 @@ async def _live(config: BootstrapConfig) -> None:
         identity,
         listen_maddrs=config.listen,
         announce_maddrs=config.announce,
+        allowance=Allowance,
     ) as swarm:
         say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
         say(f"ready: bootstrap peer {short_id(swarm.peer_id)}, Ctrl-C to leave")
