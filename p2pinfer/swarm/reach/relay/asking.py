@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from p2pinfer.errors import PeerGoneError, ProtocolError, RelayRefusedError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.beats import beat
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, write_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, heard_out, read_message, write_message
 from p2pinfer.swarm.reach.relay.messages import (
     MAX_MADDRS,
     Answer,
@@ -160,7 +160,6 @@ async def on_introduction(
     quota = Quota(_INTRODUCTIONS_PER_MINUTE)
 
     async def on_stream(relay: PeerId, stream: Stream) -> None:
-        flush_seconds = 0.0
         try:
             if not is_relay(relay) or not quota.use(None, asyncio.get_running_loop().time()):
                 raise ProtocolError("not a relay of ours, or one that asks too often")
@@ -168,11 +167,11 @@ async def on_introduction(
                 introduction = decode_introduction(await read_message(stream[0]))
                 own = await handler(introduction.asker, introduction.maddrs)
                 await write_message(stream[1], encode_candidates(tuple(own)[:MAX_MADDRS]))
-            flush_seconds = 1.0
+            await heard_out(stream)
         except (OSError, EOFError, ProtocolError, SwarmError) as error:
             _logger.debug("no introduction relay=%s reason=%r", short_id(relay), error)
         finally:
-            await close_streams(stream, flush_seconds=flush_seconds)
+            await close_streams(stream)
 
     await streams.add_stream_handler(MEET, on_stream)
     try:

@@ -53,6 +53,14 @@ async def ask(stream: Stream, message: bytes, decode: Callable[[bytes], _T], sec
         raise SwarmError(f"an answer that can't be: {error}") from error
 
 
+async def heard_out(stream: Stream, seconds: float = _CLOSE_SECONDS) -> None:
+    """Wait, not long, until the other side closes: p2pd sometimes loses what is sent just before a close."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            while await stream[0].read(MAX_MESSAGE_BYTES):
+                pass
+
+
 async def close_streams(*streams: Stream, flush_seconds: float = 0.0) -> None:
     """Close all streams, also if this is cancelled. What is left is sent for `flush_seconds` at most."""
     left = [writer for _, writer in streams]

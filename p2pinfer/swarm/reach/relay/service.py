@@ -16,7 +16,7 @@ from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.beats import beat
 from p2pinfer.swarm.reach.relay.circuits import Circuits
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, write_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, heard_out, read_message, write_message
 from p2pinfer.swarm.reach.relay.messages import (
     Answer,
     Connect,
@@ -144,11 +144,11 @@ class RelayService:
                 with suppress(TimeoutError, ProtocolError):
                     async with asyncio.timeout(_ANSWER_SECONDS):
                         await read_message(stream[0])
-                await _answer(stream, _refusal(Status.LIMIT, "too many requests at the same time"))
+                await _end_with(stream, _refusal(Status.LIMIT, "too many requests at the same time"))
             else:
                 await self._serve(peer_id, stream)
         except SwarmError as error:
-            await _answer(stream, _refusal(Status.FAILED, str(error), _SHORTLY))
+            await _end_with(stream, _refusal(Status.FAILED, str(error), _SHORTLY))
         except (OSError, EOFError) as error:
             _logger.debug("relay stream ended peer=%s reason=%r", short_id(peer_id), error)
         except asyncio.CancelledError:
@@ -164,22 +164,22 @@ class RelayService:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     request: Request = decode_request(await read_message(stream[0]), peer_id)
             except ProtocolError as error:
-                await _answer(stream, _refusal(Status.BAD_REQUEST, str(error)))
+                await _end_with(stream, _refusal(Status.BAD_REQUEST, str(error)))
                 return
             except TimeoutError:
-                await _answer(stream, _refusal(Status.BAD_REQUEST, "no request came"))
+                await _end_with(stream, _refusal(Status.BAD_REQUEST, "no request came"))
                 return
             allowance = self._allowance()
             if allowance.refusal:
                 answer = _refusal(Status.NO_RELAY, allowance.refusal, allowance.come_back_seconds)
-                await _answer(stream, answer)
+                await _end_with(stream, answer)
                 return
             if not isinstance(request, Reserve) and request.target not in self._reservations:
-                await _answer(stream, _not_here())
+                await _end_with(stream, _not_here())
                 return
             seen = full_maddrs(peer_id, await self._sightings.of(peer_id))
             if isinstance(request, Introduce):
-                await _answer(stream, await self._introduce(peer_id, request, seen))
+                await _end_with(stream, await self._introduce(peer_id, request, seen))
                 return
         if isinstance(request, Reserve):
             await self._hold(peer_id, stream, seen, allowance)
@@ -196,7 +196,7 @@ class RelayService:
         former = self._reservations.replace(reservation)
         if isinstance(former, Status):
             whose = "at this address" if former is Status.LIMIT else "at this relay"
-            await _answer(stream, _refusal(former, f"all places {whose} are taken", 60.0))
+            await _end_with(stream, _refusal(former, f"all places {whose} are taken", 60.0))
             return
         self._holding[reservation] = task
         try:
@@ -222,7 +222,7 @@ class RelayService:
         groups = address_groups(seen)
         if (status := self._circuits.refusal(peer_id, groups, allowance)) is not None:
             whose = "of this member" if status is Status.LIMIT else "of this relay"
-            await _answer(stream, _refusal(status, f"all circuits {whose} are in use", _SHORTLY))
+            await _end_with(stream, _refusal(status, f"all circuits {whose} are in use", _SHORTLY))
             return
         circuit = self._circuits.take(peer_id, groups)
         try:
@@ -231,7 +231,7 @@ class RelayService:
                 await _answer(stream, Answer(status=Status.OK))
                 await self._circuits.join(circuit, stream, target)
         except SwarmError as error:
-            await _answer(stream, self._failed(request.target, error))
+            await _end_with(stream, self._failed(request.target, error))
         finally:
             self._circuits.free(circuit)
 
@@ -299,3 +299,9 @@ async def _answer(stream: Stream, answer: Answer) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_ANSWER_SECONDS):
             await write_message(stream[1], encode_answer(answer))
+
+
+async def _end_with(stream: Stream, answer: Answer) -> None:
+    """Send the last answer on a stream."""
+    await _answer(stream, answer)
+    await heard_out(stream)
