@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.__main__ import main
+from p2pinfer.swarm.__main__ import BootstrapConfig, _relay_words, main
 from tests.swarm.conftest import join_here, until
 
 
@@ -48,9 +48,22 @@ async def test_it_prints_how_to_join_and_leaves_cleanly(tmp_path: Path, number: 
     output, errors = await process.communicate()
 
     assert process.returncode == 0
-    assert re.fullmatch(rb"ready: bootstrap peer .{6,12}, Ctrl-C to leave\n", output)
+    assert re.fullmatch(rb"relays: [^\n]+\nready: bootstrap peer .{6,12}, Ctrl-C to leave\n", output)
     assert errors == b""
     assert [child for child in children if child.is_running()] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "as much as members ask for (--relay-mbit)"),
+        (("--no-relay",), "nothing"),
+        (("--relay-mbit", "2.5"), "at most 2.5 Mbit/s"),
+        (("--relay-mbit", "10", "--relay-gb-per-month", "500"), "at most 10 Mbit/s and 500 GB a month"),
+    ],
+)
+def test_it_says_what_it_relays(flags: tuple[str, ...], words: str) -> None:
+    assert _relay_words(BootstrapConfig.from_args(flags)) == words
 
 
 def has_namespaces() -> bool:
@@ -115,5 +128,5 @@ def test_the_help_is_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     page = capsys.readouterr().out
     assert "bootstrap peer" in page
-    for flag in ("--initial-peers", "--listen", "--announce", "--identity"):
+    for flag in ("--initial-peers", "--listen", "--announce", "--identity", "--no-relay", "--relay-mbit"):
         assert flag in page
