@@ -110,7 +110,7 @@ class SwarmUnreachableError(SwarmError):
 
 
 class PeerGoneError(SwarmError):
-    """A peer that was to be reached isn't there any more."""
+    """A peer is known to have left or ended: to try again in a moment makes no sense."""
 
 
 class RelayRefusedError(SwarmError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_CIRCUITS = 64
-MAX_CIRCUITS_PER_CLIENT = 8
+MAX_CIRCUITS = 256
+MAX_CIRCUITS_PER_CLIENT = 32  # a session through three servers at one relay takes five, a look at others more
 BURST_SECONDS = 4.0
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from p2pinfer.errors import PeerGoneError, ProtocolError, RelayRefusedError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.beats import beat
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, heard_out, read_message, write_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
 from p2pinfer.swarm.reach.relay.messages import (
     MAX_MADDRS,
     Answer,
@@ -167,7 +167,7 @@ async def on_introduction(
                 introduction = decode_introduction(await read_message(stream[0]))
                 own = await handler(introduction.asker, introduction.maddrs)
                 await write_message(stream[1], encode_candidates(tuple(own)[:MAX_MADDRS]))
-            await heard_out(stream)
+            await until_closed(stream, 1.0)
         except (OSError, EOFError, ProtocolError, SwarmError) as error:
             _logger.debug("no introduction relay=%s reason=%r", short_id(relay), error)
         finally:

@@ -14,7 +14,7 @@ from p2pinfer.swarm.reach.relay.passed import PassedOn
 from p2pinfer.tasks import cancel_and_wait, first_of
 from p2pinfer.types import PeerId, short_id
 
-MAX_CIRCUITS_PER_ADDRESS = 24
+MAX_CIRCUITS_PER_ADDRESS = 96  # of a home with several machines, or a carrier that shares addresses
 IDLE_SECONDS = 60.0
 """A circuit that carried nothing for so long ends when another one needs its place."""
 

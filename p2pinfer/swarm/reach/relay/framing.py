@@ -53,11 +53,14 @@ async def ask(stream: Stream, message: bytes, decode: Callable[[bytes], _T], sec
         raise SwarmError(f"an answer that can't be: {error}") from error
 
 
-async def heard_out(stream: Stream, seconds: float = _CLOSE_SECONDS) -> None:
-    """Wait, not long, until the other side closes: p2pd sometimes loses what is sent just before a close."""
-    with suppress(OSError, TimeoutError):
+async def until_closed(stream: Stream, seconds: float) -> None:
+    """Wait until the other side has closed a stream, which it does when it has read the answer.
+
+    p2pd may throw away what it hasn't sent yet when this side closes first.
+    """
+    with suppress(OSError, EOFError):  # TimeoutError is an OSError
         async with asyncio.timeout(seconds):
-            while await stream[0].read(MAX_MESSAGE_BYTES):
+            while await stream[0].read(4096):
                 pass
 
 

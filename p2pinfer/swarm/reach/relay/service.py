@@ -16,7 +16,7 @@ from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.beats import beat
 from p2pinfer.swarm.reach.relay.circuits import Circuits
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, heard_out, read_message, write_message
+from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
 from p2pinfer.swarm.reach.relay.messages import (
     Answer,
     Connect,
@@ -48,6 +48,7 @@ INTRODUCTIONS_PER_TARGET = 60
 _REQUEST_SECONDS = 5.0  # from the opening of a stream to its request
 _TARGET_SECONDS = 5.0  # for a target to take a stream, or to answer
 _ANSWER_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0  # for a peer to close its stream when it has read a refusal
 _LOOK_SECONDS = 1.0  # between two looks at the allowance
 _SHORTLY = 5.0  # come back in so many seconds
 
@@ -304,4 +305,4 @@ async def _answer(stream: Stream, answer: Answer) -> None:
 async def _end_with(stream: Stream, answer: Answer) -> None:
     """Send the last answer on a stream."""
     await _answer(stream, answer)
-    await heard_out(stream)
+    await until_closed(stream, _CLOSE_SECONDS)
