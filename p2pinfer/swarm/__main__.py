@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,6 @@ async def _live(config: BootstrapConfig) -> None:
     from p2pinfer.identity import Identity  # after the flags: these load cryptography and hivemind
     from p2pinfer.swarm.reach.relay.allowance import Allowance, TrafficLimits, allowance_of
     from p2pinfer.swarm.reach.relay.month import Month
-    from p2pinfer.swarm.reach.relay.service import RelayService
     from p2pinfer.swarm.swarm import Swarm
 
     identity = Identity.load_or_create(config.identity) if config.identity else Identity.ephemeral()
@@ -126,14 +125,12 @@ async def _live(config: BootstrapConfig) -> None:
         identity,
         listen_maddrs=config.listen,
         announce_maddrs=config.announce,
+        allowance=allowance if limits.enabled else None,
     ) as swarm:
         say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
-        async with AsyncExitStack() as resources:
-            if limits.enabled:
-                await resources.enter_async_context(RelayService(swarm, allowance))
-            say(f"relays: {_relay_words(config)}")
-            say(f"ready: bootstrap peer {short_id(swarm.peer_id)}, Ctrl-C to leave")
-            await month.save_forever()
+        say(f"relays: {_relay_words(config)}")
+        say(f"ready: bootstrap peer {short_id(swarm.peer_id)}, Ctrl-C to leave")
+        await month.save_forever()
 
 
 def _relay_words(config: BootstrapConfig) -> str:
