@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.relay.allowance import Allowance, TokenBucket
+from p2pinfer.swarm.reach.relay.allowance import TokenBucket
 from p2pinfer.swarm.reach.relay.framing import close_streams
 from p2pinfer.swarm.reach.relay.messages import Status
 from p2pinfer.swarm.reach.relay.passed import PassedOn
@@ -57,16 +57,18 @@ class Circuits:
         self._metered = bytes_per_second is not None
         self._bucket.set_rate(bytes_per_second)
 
-    def refusal(self, client: PeerId, groups: frozenset[str], allowance: Allowance) -> Status | None:
+    def refusal(
+        self, client: PeerId, groups: frozenset[str], most: int, most_per_client: int
+    ) -> Status | None:
         """Why this client can't have one more circuit; None if it can.
 
         If all places are taken, the circuit that has been idle longest makes room, if it has been idle long.
         """
-        if self._of_client[client] >= allowance.max_circuits_per_client:
+        if self._of_client[client] >= most_per_client:
             return Status.LIMIT
         if any(self._of_group[group] >= MAX_CIRCUITS_PER_ADDRESS for group in groups):
             return Status.LIMIT
-        if len(self._open) >= allowance.max_circuits and not self._make_room():
+        if len(self._open) >= most and not self._make_room():
             return Status.FULL
         return None
 

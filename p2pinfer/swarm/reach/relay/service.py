@@ -13,6 +13,7 @@ from typing import Self
 
 from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.open_files import allow_open_files
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.beats import beat
 from p2pinfer.swarm.reach.relay.circuits import Circuits
@@ -34,13 +35,15 @@ from p2pinfer.swarm.reach.relay.messages import (
 from p2pinfer.swarm.reach.relay.observed import address_groups, candidates, full_maddrs
 from p2pinfer.swarm.reach.relay.passed import PASSED_ON, PassedOn
 from p2pinfer.swarm.reach.relay.quota import Quota
-from p2pinfer.swarm.reach.relay.reservations import Reservation, Reservations
+from p2pinfer.swarm.reach.relay.reservations import MAX_RESERVATIONS, Reservation, Reservations
 from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.relay.streams import MEET, RELAY, RELAYED, Streams
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
-MAX_REQUESTS = 512  # that are being answered, of all peers
+OPEN_FILES = 2048
+"""With so many a relay has room for all that it may do; with fewer, half of them are its own."""
+MAX_REQUESTS = 256  # that are being answered, of all peers
 MAX_REQUESTS_PER_PEER = 16
 INTRODUCTIONS_PER_ASKER = 6  # a minute
 INTRODUCTIONS_PER_TARGET = 60
@@ -79,12 +82,12 @@ class RelayService:
         allowance: Callable[[], Allowance],
         *,
         passed: PassedOn = PASSED_ON,
-        reservations: Reservations | None = None,
     ) -> None:
         self._streams = streams
         self._allowance = allowance
         self._passed = passed
-        self._reservations = Reservations() if reservations is None else reservations
+        self._room = allow_open_files(OPEN_FILES) // 8  # a circuit takes two, the rest one
+        self._reservations = Reservations(min(MAX_RESERVATIONS, self._room))
         self._circuits = Circuits(passed)
         self._sightings = Sightings(streams)
         self._holding: dict[Reservation, asyncio.Task[None]] = {}
@@ -135,12 +138,13 @@ class RelayService:
         """Answer one stream, and close it."""
         task = asyncio.current_task()
         assert task is not None
+        most = min(MAX_REQUESTS, self._room)
         if self._closed:
             await close_streams(stream)
             return
         self._tasks.add(task)
         try:
-            if sum(self._asking.values()) >= MAX_REQUESTS or self._asking[peer_id] >= MAX_REQUESTS_PER_PEER:
+            if sum(self._asking.values()) >= most or self._asking[peer_id] >= MAX_REQUESTS_PER_PEER:
                 # Read first: closing a stream with bytes left to read would take the answer away.
                 with suppress(TimeoutError, ProtocolError):
                     async with asyncio.timeout(_ANSWER_SECONDS):
@@ -221,7 +225,9 @@ class RelayService:
     ) -> None:
         """Join the asker's stream with a new one to the target."""
         groups = address_groups(seen)
-        if (status := self._circuits.refusal(peer_id, groups, allowance)) is not None:
+        most = min(allowance.max_circuits, self._room)
+        per_client = allowance.max_circuits_per_client
+        if (status := self._circuits.refusal(peer_id, groups, most, per_client)) is not None:
             whose = "of this member" if status is Status.LIMIT else "of this relay"
             await _end_with(stream, _refusal(status, f"all circuits {whose} are in use", _SHORTLY))
             return
