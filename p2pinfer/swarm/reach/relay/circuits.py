@@ -31,9 +31,10 @@ _logger = logging.getLogger(__name__)
 class Circuit:
     """A place for one circuit; its streams are joined when both are open."""
 
-    def __init__(self, client: PeerId, groups: frozenset[str], now: float) -> None:
+    def __init__(self, client: PeerId, groups: frozenset[str], turn: asyncio.Lock, now: float) -> None:
         self.client = client
         self.groups = groups
+        self.turn = turn  # of this client: whoever has it waits for the rate, for all circuits of the client
         self.moved_at = now
         self.task = asyncio.current_task()
 
@@ -47,6 +48,7 @@ class Circuits:
         self._metered = False
         self._open: set[Circuit] = set()
         self._of_client: Counter[PeerId] = Counter()
+        self._turns: dict[PeerId, asyncio.Lock] = {}
         self._of_group: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -74,7 +76,8 @@ class Circuits:
 
     def take(self, client: PeerId, groups: frozenset[str]) -> Circuit:
         """Take a place, for the current task; `free` gives it back."""
-        circuit = Circuit(client, groups, asyncio.get_running_loop().time())
+        turn = self._turns.setdefault(client, asyncio.Lock())
+        circuit = Circuit(client, groups, turn, asyncio.get_running_loop().time())
         self._open.add(circuit)
         self._of_client[client] += 1
         self._of_group.update(groups)
@@ -85,6 +88,8 @@ class Circuits:
         if circuit in self._open:
             self._open.discard(circuit)
             self._of_client -= Counter({circuit.client: 1})
+            if not self._of_client[circuit.client]:
+                del self._turns[circuit.client]
             self._of_group -= Counter(circuit.groups)
 
     async def join(self, circuit: Circuit, asker: Stream, target: Stream) -> None:
@@ -126,8 +131,9 @@ class Circuits:
         loop = asyncio.get_running_loop()
         while piece := await source.read(_METERED_PIECE_BYTES if self._metered else _PIECE_BYTES):
             circuit.moved_at = loop.time()
-            if wait := self._bucket.take(len(piece), circuit.moved_at):
-                await asyncio.sleep(wait)
+            if self._metered:
+                async with circuit.turn:  # so clients share the rate, however many circuits each of them has
+                    await asyncio.sleep(self._bucket.take(len(piece), loop.time()))
             try:
                 sink.write(piece)
                 async with asyncio.timeout(STALL_SECONDS):
