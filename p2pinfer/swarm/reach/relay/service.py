@@ -38,11 +38,11 @@ from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.swarm.reach.relay.reservations import MAX_RESERVATIONS, Reservation, Reservations
 from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.relay.streams import MEET, RELAY, RELAYED, Streams
-from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
 OPEN_FILES = 2048
-"""With so many a relay has room for all that it may do; with fewer, half of them are its own."""
+"""With so many a relay has room for all that it may do; with fewer, it takes 5/8 of them."""
 MAX_REQUESTS = 256  # that are being answered, of all peers
 MAX_REQUESTS_PER_PEER = 16
 INTRODUCTIONS_PER_ASKER = 6  # a minute
@@ -95,20 +95,24 @@ class RelayService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._introduced_asker = Quota(INTRODUCTIONS_PER_ASKER)
         self._introduced_target = Quota(INTRODUCTIONS_PER_TARGET)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = Nursery()
         self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._streams.add_stream_handler(RELAY, self._on_stream)
-        self._watching = asyncio.create_task(self._watch())
+        await self._watching.__aenter__()  # if it fails, the owner's block ends: nobody would obey
+        self._watching.start(self._watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        await self._streams.remove_stream_handler(RELAY)
-        await cancel_and_wait(self._watching, *self._tasks)
+        try:
+            await self._streams.remove_stream_handler(RELAY)
+            await cancel_and_wait(*self._tasks)
+        finally:
+            await self._watching.__aexit__(kind, error, trace)
 
     def stats(self) -> RelayStats:
         """What the owner's pages show."""
@@ -139,7 +143,7 @@ class RelayService:
         task = asyncio.current_task()
         assert task is not None
         most = min(MAX_REQUESTS, self._room)
-        if self._closed:
+        if self._closed or len(self._tasks) >= 4 * self._room:  # a flood: not even a refusal
             await close_streams(stream)
             return
         self._tasks.add(task)
@@ -182,7 +186,7 @@ class RelayService:
             if not isinstance(request, Reserve) and request.target not in self._reservations:
                 await _end_with(stream, _not_here())
                 return
-            seen = full_maddrs(peer_id, await self._sightings.of(peer_id))
+            seen = await self._sightings.of(peer_id)
             if isinstance(request, Introduce):
                 await _end_with(stream, await self._introduce(peer_id, request, seen))
                 return
@@ -209,7 +213,7 @@ class RelayService:
                 old.cancel()
             answer = Answer(
                 status=Status.OK,
-                maddrs=seen,
+                maddrs=full_maddrs(peer_id, seen),
                 circuits_per_client=allowance.max_circuits_per_client,
                 bits_per_second=int(8 * (allowance.bytes_per_second or 0)),
             )
@@ -249,7 +253,7 @@ class RelayService:
             return _refusal(Status.LIMIT, "too many introductions in a minute", 60.0)
         if not self._introduced_target.use(request.target, now):
             return _refusal(Status.LIMIT, "too many introductions to this peer in a minute", 60.0)
-        introduction = Introduction(peer_id, candidates(seen, request.maddrs))
+        introduction = Introduction(peer_id, candidates(full_maddrs(peer_id, seen), request.maddrs))
         target = request.target
         try:
             async with self._to_target(target, MEET) as stream:

@@ -152,7 +152,8 @@ def test_an_address_is_that_of_a_home() -> None:
     assert groups("/ip6/2001:db8:1:2::3/tcp/1") == groups("/ip6/2001:db8:1:9::4/tcp/1") != groups()
     assert groups("/ip6/2001:db8:1::3/tcp/1") != groups("/ip6/2001:db8:2::3/tcp/1")
     assert groups("/ip6/::ffff:192.0.2.7/tcp/1") == {"192.0.2.7"}
-    assert groups("/dns4/example.org/tcp/1") == frozenset()
+    assert groups("/ip4/192.0.2.7/tcp/1/ws") == {"192.0.2.7"}
+    assert groups("/dns4/example.org/tcp/1") == groups() != frozenset()
 
 
 class Clock:
