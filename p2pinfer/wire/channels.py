@@ -19,10 +19,10 @@ from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
 from p2pinfer.tasks import cancel_and_wait
-from p2pinfer.types import Address, PeerId
+from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
-from p2pinfer.wire.dialling import Ways, first_connection
+from p2pinfer.wire.dialling import Ways, first_connection, way_taken
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.traffic import DIRECT, TUNNELLED, Traffic
 
@@ -111,6 +111,13 @@ class ChannelPool:
         """The counter for what is exchanged with a connected peer. gRPC itself counts nothing."""
         connection = self._connections.get(peer_id)
         return DIRECT if connection is None else connection.traffic
+
+    def way_to(self, peer_id: PeerId) -> Way | None:
+        """How the open channel reaches a peer now; None if there is none. Any thread may ask."""
+        connection = self._connections.get(peer_id)
+        if connection is None:
+            return None
+        return way_taken(self.ways, peer_id, is_tunnelled=connection.traffic is TUNNELLED)
 
     async def forget(self, peer_id: PeerId) -> None:
         """Stop using this peer's channel, because it failed. It is closed when its last user is done."""

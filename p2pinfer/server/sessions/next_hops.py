@@ -2,6 +2,9 @@
 
 A hop that takes another's place is told first what the other was sent. Meanwhile the other is served. The
 computing thread exchanges the two, because only it knows when nothing is left to tell.
+
+The client is told how the next hop is reached: a tunnel moves from a relay to a direct connection, and back,
+while sessions go on.
 """
 
 from __future__ import annotations
@@ -18,25 +21,30 @@ from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.running_session import RunningSession
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.swarm.records import announcement
-from p2pinfer.tasks import ended, undisturbed
+from p2pinfer.tasks import ended, ending, undisturbed
+from p2pinfer.types import PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import CONNECT_SECONDS
-from p2pinfer.wire.dialling import Ways
+from p2pinfer.wire.dialling import Ways, way_taken
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
-from p2pinfer.wire.opening import check_downstream
+from p2pinfer.wire.opening import check_downstream, way_number
 from p2pinfer.wire.status import Reason, Refused
+
+LOOK_SECONDS = 2.0
+"""How often to look whether a tunnel has changed its way."""
 
 
 @dataclass(slots=True, kw_only=True)
 class NextHop:
-    """A lane to a session at another server, and what keeps the way there open."""
+    """A lane to a session at another server, and what keeps it open."""
 
+    peer_id: PeerId
     session_id: bytes
     steps_key: bytes
     lane: Lane
-    way: AsyncExitStack
+    resources: AsyncExitStack
 
     def is_named_by(self, target: pb.Downstream) -> bool:
         """True if the client names this lane."""
@@ -49,6 +57,7 @@ class NextHopSlot:
 
     session: RunningSession
     current: NextHop
+    told: Way  # that the client knows of
     spare: NextHop | None = None
     change: asyncio.Task[int] | None = None
 
@@ -70,25 +79,41 @@ class NextHops:
         self._slots: dict[Lease, NextHopSlot] = {}
 
     @asynccontextmanager
-    async def connected(self, session: RunningSession, terms: pb.Terms) -> AsyncIterator[None]:
+    async def connected(self, session: RunningSession, terms: pb.Terms) -> AsyncIterator[Way | None]:
         """Connect to the next hop, if the terms name one: better at opening than in the first step.
 
-        The ways to it, and to the hops that follow in its place, stay open until the block ends. Raises
-        Refused if it can't be reached.
+        Yields how it is reached. The ways to it, and to the hops that follow in its place, stay open until
+        the block ends. Raises Refused if it can't be reached.
         """
         if not terms.HasField("downstream"):
-            yield
+            yield None
             return
         current = await self._dial(terms.downstream)
         session.lead(current.lane, _hello(current))
-        slot = self._slots[session.lease] = NextHopSlot(session, current)
+        slot = NextHopSlot(session, current, told=self._way_to(current))
+        self._slots[session.lease] = slot
         try:
-            yield
+            async with ending(asyncio.create_task(self._tell_ways(slot))):
+                yield slot.told
         finally:
             del self._slots[session.lease]
             await _stop(slot.change)
             await self._drop_spare(slot)
-            await slot.current.way.aclose()
+            await slot.current.resources.aclose()
+
+    def _way_to(self, hop: NextHop) -> Way:
+        return way_taken(self._ways, hop.peer_id, is_tunnelled=hop.lane.is_tunnelled)
+
+    async def _tell_ways(self, slot: NextHopSlot) -> None:
+        """Tell the client whenever the next hop is reached in another way, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._tell_way(slot)
+
+    def _tell_way(self, slot: NextHopSlot) -> None:
+        if (way := self._way_to(slot.current)) is not slot.told:
+            slot.told = way
+            slot.session.tell_client(pb.ServerFrame(next_hop_way=pb.NextHopWay(way=way_number(way))))
 
     async def change(self, lease: Lease, change: Change) -> int:
         """Tell another hop the history, beyond the `held` tokens per row; with `switch`, then all outputs.
@@ -157,7 +182,8 @@ class NextHops:
             is_over = not asked.cancelled() and asked.exception() is None and asked.result() is None
             if change.switch and is_over:
                 former, slot.current, slot.spare = slot.current, spare, None
-                await former.way.aclose()
+                self._tell_way(slot)
+                await former.resources.aclose()
 
     async def _dial(self, target: pb.Downstream) -> NextHop:
         try:
@@ -165,18 +191,24 @@ class NextHops:
         except InvalidRecordError as error:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
         address = record.address
-        way = AsyncExitStack()
+        resources = AsyncExitStack()
         try:
-            lane = await way.enter_async_context(lane_to(address, self._ways, CONNECT_SECONDS))
+            lane = await resources.enter_async_context(lane_to(address, self._ways, CONNECT_SECONDS))
         except HopFailedError as error:
             raise Refused(Reason.NEXT_HOP_UNREACHABLE, str(error)) from error
-        return NextHop(session_id=target.session_id, steps_key=target.steps_key, lane=lane, way=way)
+        return NextHop(
+            peer_id=address.peer_id,
+            session_id=target.session_id,
+            steps_key=target.steps_key,
+            lane=lane,
+            resources=resources,
+        )
 
     async def _drop_spare(self, slot: NextHopSlot) -> None:
         spare, slot.spare = slot.spare, None
         if spare is not None:
             spare.lane.close()
-            await spare.way.aclose()
+            await spare.resources.aclose()
 
 
 def _hello(hop: NextHop) -> Hello:
