@@ -15,8 +15,8 @@ from p2pinfer.types import Span, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import way_number, way_said
 from tests.client.sessions import THREE, in_client, session_of
-from tests.fakes import FakeServer, FakeSwarm, fake_swarm
 from tests.client.unix_ways import UnixWays
+from tests.fakes import FakeServer, FakeSwarm, fake_swarm
 
 SECONDS = 5.0
 
