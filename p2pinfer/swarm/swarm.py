@@ -24,6 +24,7 @@ from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
+from p2pinfer.swarm.reach.report import ReachReport, WayIn
 from p2pinfer.swarm.reach.ways import Ways
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.bounds import check_model
@@ -240,6 +241,10 @@ class Swarm:
         """
         presence = self._membership.presence()
         return await presence.run(presence.daemon.open_stream(peer_id, protocol))
+
+    def reach(self) -> ReachReport:
+        """How others reach this member now, as far as it knows."""
+        return ReachReport(way_in=WayIn.UNKNOWN, maddrs=self.addresses)
 
     async def wait_rejoined(self) -> None:
         """Wait until this member is back the next time, after p2pd ended or no peer answered.
