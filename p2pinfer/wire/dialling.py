@@ -22,13 +22,15 @@ class Ways(Protocol):
     def tunnel(self, address: Address) -> AbstractAsyncContextManager[str]:
         """Yield the path of a local Unix socket that leads to the peer's service through the swarm."""
 
-    def way_of_tunnel(self, peer_id: PeerId) -> Way:
-        """How what a tunnel carries reaches this peer now. Any thread may ask."""
+    def way_of_tunnel(self, peer_id: PeerId) -> Way | None:
+        """How what a tunnel carries reaches this peer now; None: no tunnel is open. Any thread may ask."""
 
 
 def way_taken(ways: Ways | None, peer_id: PeerId, *, is_tunnelled: bool) -> Way:
     """How a connection reaches this peer now. A tunnel can change its way while it is open."""
-    return ways.way_of_tunnel(peer_id) if is_tunnelled and ways is not None else Way.DIRECT
+    if not is_tunnelled or ways is None:
+        return Way.DIRECT
+    return ways.way_of_tunnel(peer_id) or Way.TUNNEL
 
 
 async def first_connection(

@@ -1,4 +1,5 @@
-"""A network on one machine: hosts in namespaces of their own, joined by links with delay, rate and loss.
+"""A network on one machine: hosts in namespaces of their own, joined by links with delay, rate and loss, and
+home routers before some of them.
 
 with WanLab() as lab:
     car = lab.add_host("car-1", PROFILES["home-cable"])
@@ -13,7 +14,10 @@ from __future__ import annotations
 
 from scripts.lab.counters import DirectionCounters, HostCounters
 from scripts.lab.errors import LabError, LabUnavailableError
-from scripts.lab.lab import LabHost, WanLab
+from scripts.lab.homes.home_router import LabRouter
+from scripts.lab.homes.kinds import RouterKind
+from scripts.lab.hosts import LabHost
+from scripts.lab.lab import WanLab
 from scripts.lab.links import PROFILES, Direction, Link
 
 __all__ = [
@@ -23,7 +27,9 @@ __all__ = [
     "HostCounters",
     "LabError",
     "LabHost",
+    "LabRouter",
     "LabUnavailableError",
     "Link",
+    "RouterKind",
     "WanLab",
 ]

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.lab.errors import LabError
-from scripts.lab.lab import LabHost, WanLab
+from scripts.lab.ground.namespaces import MTU_BYTES
+from scripts.lab.hosts import LabHost
+from scripts.lab.lab import WanLab
 from scripts.lab.links import Link
-from scripts.lab.namespaces import MTU_BYTES
 from scripts.lab.probe import READY
 
 PROBE = Path(__file__).with_name("probe.py")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from p2pinfer.errors import UsageError
 from scripts.lab.check import measure, table_head, table_row
 from scripts.lab.errors import LabError, LabUnavailableError
+from scripts.lab.homes.kinds import RouterKind
 from scripts.lab.links import PROFILES
 from scripts.lab.run import run
 from scripts.lab.words import HELP, parse_hosts, parse_profile
@@ -22,8 +23,8 @@ can't run. docs/wan-lab.md says exactly what a link does."""
 
 RUN_DESCRIPTION = f"""Run commands, each on a host of its own, until all have ended. Their output comes with
 the host's name before it. A command finds its address in $LAB_ADDRESS and those of the others in
-$LAB_ADDRESS_NAME (upper case, with _ for what is no letter or digit), or written as {{NAME}}. Meanwhile,
-these lines on standard input steer the lab:
+$LAB_ADDRESS_NAME (upper case, with _ for what is no letter or digit), or written as {{NAME}}; behind
+a router, that is the host's private address. Meanwhile, these lines on standard input steer the lab:
 
 {HELP}
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     profiles = "\n".join(f"  {name:12} {link.describe()}" for name, link in PROFILES.items())
     listed = f"profiles (one-way delay, up/down rate; between two hosts of the same profile):\n{profiles}"
+    kinds = "kinds of router (docs/wan-lab.md): " + ", ".join(kind.value for kind in RouterKind)
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="scripts/wan_lab", description=DESCRIPTION, epilog=listed, formatter_class=raw
@@ -74,15 +76,16 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run commands on hosts",
         description=RUN_DESCRIPTION,
-        epilog=f"{RUN_EXAMPLE}\n\n{listed}",
+        epilog=f"{RUN_EXAMPLE}\n\n{listed}\n\n{kinds}",
         formatter_class=raw,
     )
     running.add_argument(
         "--host",
         action="append",
         required=True,
-        metavar="NAME[:PROFILE]=COMMAND",
-        help="a host and the shell command that runs there; may be repeated",
+        metavar="NAME[:PROFILE][@KIND]=COMMAND",
+        help="a host, behind a router of this kind if one is named, and the shell command that runs there; "
+        "may be repeated",
     )
     running.add_argument("--profile", default="lan", metavar="P", help="of hosts that name none (lan)")
     running.set_defaults(act=_run)

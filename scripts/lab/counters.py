@@ -17,7 +17,7 @@ class DirectionCounters:
     lost: int = 0  # dropped by the link's loss
     overflowed: int = 0  # dropped because the queue before the link was full
     cut: int = 0  # dropped because the link was cut before or while they were on it
-    unroutable: int = 0  # not for a host of the lab, or not IPv4
+    unroutable: int = 0  # not for a host of the lab
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,37 +1,16 @@
-"""The lab: hosts by name, each in its namespace, and the router between them."""
+"""The lab: hosts by name, each in its namespace, home routers before some of them, and what joins them."""
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from scripts.lab.counters import HostCounters, parse_counters
-from scripts.lab.errors import LabError
+from scripts.lab.ground.ground import Ground
+from scripts.lab.homes.home_router import LabRouter, make_router
+from scripts.lab.homes.kinds import RouterKind
+from scripts.lab.hosts import LabHost
 from scripts.lab.links import Direction, Link
-from scripts.lab.namespaces import open_namespace
-from scripts.lab.router import Router, sweep
-from scripts.lab.router_build import router_program
-
-NETWORK = "10.77"
-NETMASK = "255.255.0.0"
-FIRST_INDEX = 2  # 10.77.0.1 looks like a gateway, so no host has it
-MAX_HOSTS = 250
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabHost:
-    """One host. It exists as long as its lab."""
-
-    name: str
-    address: str
-    prefix: list[str]
-    """Put these words before a command to run it on this host. The prefix becomes the command: process id,
-    standard streams, inherited descriptors, session and environment are the command's own."""
 
 
 class WanLab:
@@ -43,14 +22,8 @@ class WanLab:
 
     def __init__(self, *, seed: int = 0) -> None:
         self.hosts: dict[str, LabHost] = {}
-        self._indices: dict[str, int] = {}
-        self._networks: list[int] = []
-        self._closed = False
-        probe = open_namespace(f"{NETWORK}.0.1", NETMASK)  # raises before anything is built
-        os.close(probe.tun)
-        os.close(probe.network)
-        self._program: Path = router_program()
-        self._router = Router(self._program, seed=seed)
+        self.routers: dict[str, LabRouter] = {}
+        self._ground = Ground(seed=seed)
 
     def __enter__(self) -> Self:
         return self
@@ -62,70 +35,96 @@ class WanLab:
 
     @property
     def router_pid(self) -> int:
-        """The router's process id: its processor time is the lab's own cost."""
-        return self._router.pid
+        """The process id of what carries the packets: its processor time is the lab's own cost."""
+        return self._ground.wires.pid
 
-    def add_host(self, name: str, link: Link) -> LabHost:
-        """Make a host; others reach it at once. Raises LabError for a name that is taken or not valid."""
-        if not NAME.fullmatch(name):
-            raise LabError(f"{name!r} is no name for a host: use letters, digits, '.', '_' and '-'")
-        if name in self.hosts:
-            raise LabError(f"there is a host {name} already")
-        if len(self.hosts) == MAX_HOSTS:
-            raise LabError(f"the lab has {MAX_HOSTS} hosts, and takes no more")
-        index = FIRST_INDEX + len(self.hosts)
-        address = f"{NETWORK}.{index >> 8}.{index & 255}"
-        namespace = open_namespace(address, NETMASK)
-        try:
-            self._router.add_host(index, link, namespace)
-        except BaseException:
-            os.close(namespace.network)
-            raise
-        finally:
-            os.close(namespace.tun)
-        self._networks.append(namespace.network)
-        file = f"/proc/{os.getpid()}/fd/{namespace.network}"
-        self._indices[name] = index
-        self.hosts[name] = LabHost(name=name, address=address, prefix=[str(self._program), "enter", file])
-        return self.hosts[name]
+    def add_host(self, name: str, link: Link, *, ipv4: bool = True, ipv6: bool = False) -> LabHost:
+        """Make a host with public addresses; others reach it at once.
+
+        Raises LabError for a name that is taken or not valid.
+        """
+        site, addresses = self._ground.add_wired(name, link, ipv4=ipv4, ipv6=ipv6)
+        return self._keep(
+            LabHost(name=name, address=addresses.best, address6=addresses.ipv6, prefix=site.prefix)
+        )
+
+    def add_router(
+        self,
+        name: str,
+        link: Link,
+        kind: RouterKind = RouterKind.HOME,
+        *,
+        behind: LabRouter | None = None,
+        ipv6: bool = False,
+        firewall6: bool = True,
+    ) -> LabRouter:
+        """Make a home router; `add_host` of the router puts hosts behind it.
+
+        With `behind`, its outer side is in the network of another router, whose link it shares: `link` is
+        unused then. With `ipv6`, its hosts get public IPv6 addresses, which a stateful firewall protects
+        unless `firewall6` is False.
+
+        Raises LabUnavailableError, with what to install, where a command or the kernel lacks something.
+        """
+        router = make_router(
+            self._ground, self._keep, name, link, kind, behind=behind, ipv6=ipv6, firewall6=firewall6
+        )
+        self.routers[name] = router
+        if router.outer is not None:
+            self.routers[router.outer.name] = router.outer
+        return router
+
+    def add_home(self, name: str, link: Link, kind: RouterKind) -> LabHost:
+        """A host behind a router of its own, NAME-router; or, for RouterKind.NONE, a public host."""
+        if kind is RouterKind.NONE:
+            return self.add_host(name, link)
+        return self.add_router(f"{name}-router", link, kind).add_host(name)
+
+    def router_of(self, name: str) -> LabRouter | None:
+        """The router before a host, None if there is none. Raises LabError for an unknown name."""
+        for router in self.routers.values():
+            if name in router.hosts:
+                return router
+        self._ground.index(name)
+        return None
+
+    def link_of(self, name: str) -> str:
+        """The name of the link of a host: its own, or that of the outermost router before it."""
+        router = self.router_of(name)
+        if router is None:
+            return name
+        while router.outer is not None:
+            router = router.outer
+        return router.name
 
     def cut(self, name: str, direction: Direction = Direction.BOTH) -> None:
         """Let nothing pass that the host sends, receives, or both, until `heal`. Hosts get no notice."""
-        self._router.cut(self._index(name), direction)
+        self._ground.wires.cut(self._ground.index(name), direction)
 
     def heal(self, name: str, direction: Direction = Direction.BOTH) -> None:
         """Undo `cut`."""
-        self._router.heal(self._index(name), direction)
+        self._ground.wires.heal(self._ground.index(name), direction)
 
     def shape(self, name: str, link: Link) -> None:
         """Give the host another link, from the next packet on."""
-        self._router.shape(self._index(name), link)
+        self._ground.wires.shape(self._ground.index(name), link)
 
     def counters(self) -> dict[str, HostCounters]:
-        """The counters of passed and dropped packets, by host."""
-        return parse_counters(self._router.counters(), {index: name for name, index in self._indices.items()})
+        """The counters of passed and dropped packets, by the host or router that has the link."""
+        return parse_counters(self._ground.wires.counters(), self._ground.names)
 
     def check(self) -> None:
         """Raise LabError if the router has ended, which takes every host off the network."""
-        status = self._router.returncode
-        if status is not None and not self._closed:
-            raise LabError(f"the lab's router ended with status {status}: all its hosts are off the network")
+        self._ground.check()
 
     def close(self) -> None:
-        """Kill every process on the hosts, then remove hosts and router. A second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
+        """Kill every process on the hosts, then remove hosts and routers. A second call does nothing."""
         try:
-            if not self._router.close():
-                sweep(self._program, self._networks)
+            for router in self.routers.values():
+                router.close()
         finally:
-            for network in self._networks:
-                os.close(network)
+            self._ground.close()
 
-    def _index(self, name: str) -> int:
-        try:
-            return self._indices[name]
-        except KeyError as error:
-            known = ", ".join(self._indices) or "none yet"
-            raise LabError(f"there is no host {name!r}; there are: {known}") from error
+    def _keep(self, host: LabHost) -> LabHost:
+        self.hosts[host.name] = host
+        return host

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.lab.errors import LabError
+from scripts.lab.ground.namespaces import Namespace
 from scripts.lab.links import Direction, Link
-from scripts.lab.namespaces import Namespace
 
 ANSWER_BYTES = 1 << 20
 ANSWER_SECONDS = 10.0
@@ -52,6 +52,14 @@ class Router:
     def add_host(self, index: int, link: Link, namespace: Namespace) -> None:
         """Give the router a host's device; the caller may close its own descriptor of the device."""
         self._ask(f"host {index} {link.in_router_words()}", [namespace.tun, namespace.network])
+
+    def add_network(self, network: int) -> None:
+        """Have the router kill what runs in this namespace, too, when it ends."""
+        self._ask("network", [network])
+
+    def give_number(self, index: int, number: int) -> None:
+        """From now on, the host's IPv4 address ends with this number."""
+        self._ask(f"number {index} {number}")
 
     def shape(self, index: int, link: Link) -> None:
         """Give a host's link other properties. Packets under way keep the times that they had."""

@@ -17,7 +17,18 @@ from p2pinfer.errors import UsageError
 from scripts.lab.counters import DirectionCounters, HostCounters
 from scripts.lab.errors import LabError
 from scripts.lab.lab import WanLab
-from scripts.lab.words import Count, Cut, HostSpec, Order, Quit, Shape, environment, fill_in, parse_order
+from scripts.lab.words import (
+    Count,
+    Cut,
+    HostSpec,
+    Order,
+    Quit,
+    Reboot,
+    Shape,
+    environment,
+    fill_in,
+    parse_order,
+)
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.5
@@ -75,12 +86,15 @@ def _start(
     lab: WanLab, specs: Sequence[HostSpec], news: queue.Queue[Line | Typed]
 ) -> dict[str, subprocess.Popen[str]]:
     """Make all hosts first, so that every command knows every address."""
-    hosts = {spec.name: lab.add_host(spec.name, spec.link) for spec in specs}
+    hosts = {spec.name: lab.add_home(spec.name, spec.link, spec.router) for spec in specs}
     addresses = {name: host.address for name, host in hosts.items()}
     running = {}
     for spec in specs:
         command = fill_in(spec.command, addresses)
-        _say(spec.name, f"{addresses[spec.name]}, {spec.link.describe()}: {command}")
+        place = addresses[spec.name]
+        if (router := lab.router_of(spec.name)) is not None:
+            place += f" behind {router.public_address} ({spec.router.value})"
+        _say(spec.name, f"{place}, {spec.link.describe()}: {command}")
         running[spec.name] = process = subprocess.Popen(
             [*hosts[spec.name].prefix, "/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -125,11 +139,17 @@ def _obey(lab: WanLab, text: str) -> bool:
 def _carry_out(lab: WanLab, order: Order) -> None:
     match order:
         case Cut(name=name, direction=direction, heal=True):
-            lab.heal(name, direction)
+            lab.heal(lab.link_of(name), direction)
         case Cut(name=name, direction=direction):
-            lab.cut(name, direction)
+            lab.cut(lab.link_of(name), direction)
         case Shape(name=name, link=link):
-            lab.shape(name, link)
+            lab.shape(lab.link_of(name), link)
+        case Reboot(name=name):
+            router = lab.router_of(name)
+            if router is None:
+                raise LabError(f"{name} is behind no router")
+            router.reboot()
+            _say("lab", f"{name} is now behind {router.public_address}")
         case Count():
             for line in counters_table(lab.counters()):
                 _say("lab", line)

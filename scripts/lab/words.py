@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.errors import UsageError
-from scripts.lab.lab import NAME
+from scripts.lab.homes.kinds import RouterKind
+from scripts.lab.hosts import NAME
 from scripts.lab.links import PROFILES, Direction, Link
 
 HELP = """  cut NAME [up|down]     nothing passes that NAME sends (up) or receives (down); no host is told
   heal NAME [up|down]    undo that
   shape NAME PROFILE     give NAME another link
+  reboot NAME            NAME's router is off for a second, forgets its mappings, and gets another address
   counters               what passed and what was dropped, by host
   quit                   end all commands and the lab"""
 
@@ -23,6 +25,7 @@ class HostSpec:
 
     name: str
     link: Link
+    router: RouterKind
     command: str
 
 
@@ -44,6 +47,13 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot:
+    """`reboot`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """`counters`."""
 
@@ -53,7 +63,7 @@ class Quit:
     """`quit`."""
 
 
-Order = Cut | Shape | Count | Quit
+Order = Cut | Shape | Reboot | Count | Quit
 
 
 def parse_profile(name: str) -> Link:
@@ -64,15 +74,30 @@ def parse_profile(name: str) -> Link:
         raise UsageError(f"there is no profile {name!r}; there are: {', '.join(PROFILES)}") from error
 
 
+def parse_kind(name: str) -> RouterKind:
+    """A kind of router by its name. Raises UsageError with a list of all kinds."""
+    try:
+        return RouterKind(name)
+    except ValueError as error:
+        kinds = ", ".join(kind.value for kind in RouterKind)
+        raise UsageError(f"there is no kind of router {name!r}; there are: {kinds}") from error
+
+
 def parse_host(text: str, default: str) -> HostSpec:
-    """Read NAME[:PROFILE]=COMMAND. Raises UsageError."""
+    """Read NAME[:PROFILE][@KIND]=COMMAND. Raises UsageError."""
     left, equals, command = text.partition("=")
-    name, colon, profile = left.partition(":")
+    place, at, kind = left.partition("@")
+    name, colon, profile = place.partition(":")
     if not equals or not command.strip():
-        raise UsageError(f"{text!r} names no command: write --host NAME[:PROFILE]='COMMAND'")
+        raise UsageError(f"{text!r} names no command: write --host NAME[:PROFILE][@KIND]='COMMAND'")
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name for a host: use letters, digits, '.', '_' and '-'")
-    return HostSpec(name=name, link=parse_profile(profile if colon else default), command=command)
+    return HostSpec(
+        name=name,
+        link=parse_profile(profile if colon else default),
+        router=parse_kind(kind) if at else RouterKind.NONE,
+        command=command,
+    )
 
 
 def parse_hosts(texts: Sequence[str], default: str) -> list[HostSpec]:
@@ -98,6 +123,8 @@ def parse_order(line: str) -> Order | None:
             return Count()
         case ["shape", name, profile]:
             return Shape(name=name, link=parse_profile(profile))
+        case ["reboot", name]:
+            return Reboot(name=name)
         case [("cut" | "heal") as verb, name]:
             return Cut(name=name, direction=Direction.BOTH, heal=verb == "heal")
         case [("cut" | "heal") as verb, name, ("up" | "down" | "both") as direction]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.lab import PROFILES, Direction, LabError, LabHost, LabUnavailableError, Link, WanLab
+from scripts.lab import PROFILES, Direction, LabError, LabHost, LabUnavailableError, Link, RouterKind, WanLab
 from scripts.lab.check import run_probe, serving
 from scripts.lab.router_build import COMPILE_FLAGS, router_program
 
@@ -265,8 +265,36 @@ def test_the_command_runs_hosts_and_takes_orders(lab: WanLab):
         output, _ = process.communicate("cut b\nbogus\nquit\n", timeout=60)
 
     assert time.monotonic() - started < 8  # `sleep` was asked to end, not waited for
-    assert "[a] hello 10.77.0.3 from 10.77.0.2" in said
+    assert "[a] hello 11.77.0.3 from 11.77.0.2" in said
     assert "[lab] cut b" in output and "[lab] 'bogus' is none of these" in output
+    assert process.returncode == 0
+
+
+def test_the_command_puts_hosts_behind_routers_and_reboots_them(lab: WanLab):
+    """Orders name the host; its router obeys."""
+    try:
+        lab.add_home("probe", LAN, RouterKind.HOME)
+    except LabUnavailableError as error:
+        pytest.skip(str(error))
+    lab.close()
+    command = [
+        sys.executable,
+        "scripts/wan_lab",
+        "run",
+        "--host",
+        "a@home=exec sleep 600",
+        "--host",
+        "b=true",
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        output, _ = process.communicate("reboot a\nreboot b\ncut a\ncounters\nquit\n", timeout=60)
+
+    assert "[a] 192.168.1.10 behind 11.77.0.2 (home), 0.1 ms" in output
+    assert "[lab] a is now behind 11.77.0.4" in output
+    assert "[lab] b is behind no router" in output
+    assert "[lab] cut a\n" in output and "[lab] a-router     up" in output
     assert process.returncode == 0
 
 

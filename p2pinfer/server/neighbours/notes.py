@@ -37,8 +37,8 @@ ABSENT_SECONDS = 300.0
 OTHER_WAY_SECONDS = 10.0
 """A server that is reached in another way now is measured again soon, but not more often than so."""
 
-TunnelWay = Callable[[PeerId], Way]
-"""Says how a tunnel reaches a peer now."""
+TunnelWay = Callable[[PeerId], Way | None]
+"""Says how a tunnel reaches a peer now; None: none is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,7 @@ class Notes:
         return again + chosen
 
     def has_other_ways(self, now: float) -> bool:
-        """True if a server was measured, and is reached in another way now: a round is urgent.
-
-        A tunnel is often relayed at first, and becomes direct while it is measured.
-        """
+        """True if a server was measured, and a session reaches it in another way now: a round is urgent."""
         return any(self._has_other_way(peer, note) for peer, note in self._settled(now))
 
     def knows_enough(self, now: float) -> bool:
@@ -138,7 +135,7 @@ class Notes:
     def _has_other_way(self, peer_id: PeerId, note: Note) -> bool:
         if self._tunnel_way is None or note.way in (None, Way.DIRECT):
             return False
-        return self._tunnel_way(peer_id) is not note.way
+        return self._tunnel_way(peer_id) not in (None, note.way)
 
     def _measured(self, now: float) -> list[tuple[PeerId, float]]:
         """The round trips that are known."""

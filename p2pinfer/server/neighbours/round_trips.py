@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,6 +23,9 @@ CONNECT_SECONDS = 4.0
 """For each way to a peer."""
 ANSWER_SECONDS = 2.0
 """For the answers of one server, once it is connected."""
+MEETING_SECONDS = 3.0
+"""How long a server that is reached through a relay is given to be met directly, and measured so."""
+LOOK_SECONDS = 0.1
 PINGS = 4
 """The quickest counts: what a busy machine adds to the others is not the way."""
 
@@ -54,13 +58,30 @@ async def _round_trip(
     address = record.address
     try:
         async with pool.connected(address) as channel:
-            stub = inference_stub(channel)
-            async with turn, asyncio.timeout(ANSWER_SECONDS):
-                way = pool.way_to(record.peer_id)  # the pings may be what makes it a better one
-                seconds = [await _ping(stub, record.peer_id) for _ in range(PINGS)]
+            stub, way_now = inference_stub(channel), partial(pool.way_to, record.peer_id)
+            trip = await _measured(stub, record.peer_id, way_now, turn)
+            if trip.way is Way.RELAYED and await _is_met(way_now):
+                trip = await _measured(stub, record.peer_id, way_now, turn)
     except (HopFailedError, TimeoutError, grpc.aio.AioRpcError):
         return record.peer_id, RoundTrip(None)
-    return record.peer_id, RoundTrip(min(seconds), way)
+    return record.peer_id, trip
+
+
+async def _measured(
+    stub: Any, peer_id: PeerId, way_now: Callable[[], Way | None], turn: asyncio.Lock
+) -> RoundTrip:
+    async with turn, asyncio.timeout(ANSWER_SECONDS):
+        way = way_now()  # before the pings, while which it may become a better one
+        return RoundTrip(min([await _ping(stub, peer_id) for _ in range(PINGS)]), way)
+
+
+async def _is_met(way_now: Callable[[], Way | None]) -> bool:
+    """Wait until a server that is relayed is reached in another way; False if that takes too long."""
+    for _ in range(round(MEETING_SECONDS / LOOK_SECONDS)):
+        await asyncio.sleep(LOOK_SECONDS)
+        if way_now() is not Way.RELAYED:
+            return True
+    return False
 
 
 async def _ping(stub: Any, peer_id: PeerId) -> float:

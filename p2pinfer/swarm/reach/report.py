@@ -5,13 +5,15 @@ The words are for the member's owner: they name its own addresses, which nobody 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from p2pinfer.plain_text import bytes_in_words, several
 from p2pinfer.swarm.reach.nearness import Nearness, endpoint_of, nearness_of
-from p2pinfer.types import Way
+from p2pinfer.swarm.reach.relay.service import RelayStats
+from p2pinfer.swarm.reach.verdict import Verdict
+from p2pinfer.types import PeerId, Way, short_id
 
 _MOST_NAMED = 3
 _REMARKS = {
@@ -50,6 +52,31 @@ class ReachReport:
     relay_bytes_per_second: float | None = None  # the limit of what it passes on; None: there is none
     relayed_circuits: int = 0  # now
     relayed_bytes: int = 0  # today; each was received once and sent once
+
+
+def report_of(
+    verdict: Verdict,
+    relays: Iterable[PeerId],
+    *,
+    tunnels_in: Mapping[Way, int],
+    relayed: RelayStats | None,
+) -> ReachReport:
+    """The report of a member that others see so, and that has places at these relays.
+
+    `relayed` is what it does as a relay; None: it is none.
+    """
+    held = tuple(map(short_id, relays))
+    return ReachReport(
+        way_in=_way_in(verdict, bool(held)),
+        maddrs=verdict.maddrs,
+        relays=held,
+        tunnels_in=dict(tunnels_in),
+        is_relay=relayed is not None and not relayed.refusal,
+        relay_refusal="" if relayed is None else relayed.refusal,
+        relay_bytes_per_second=None if relayed is None else relayed.bytes_per_second,
+        relayed_circuits=0 if relayed is None else relayed.circuits,
+        relayed_bytes=0 if relayed is None else relayed.relayed_bytes_today,
+    )
 
 
 def reached_in_words(report: ReachReport) -> str:
@@ -99,13 +126,23 @@ def as_plain(report: ReachReport) -> dict[str, object]:
     }
 
 
+def _way_in(verdict: Verdict, has_relays: bool) -> WayIn:
+    if verdict.is_dialable:
+        if verdict.is_mapped:
+            return WayIn.MAPPED
+        return WayIn.DIRECT if verdict.maddrs else WayIn.UNKNOWN  # a guess
+    if has_relays:
+        return WayIn.RELAYED
+    return WayIn.NONE if verdict.hosts else WayIn.UNKNOWN
+
+
 def _at(report: ReachReport) -> str:
     """` at 203.0.113.7:4600`, with how far that can be dialled from; empty if there is no address."""
-    places = report.endpoints or tuple(filter(None, map(endpoint_of, report.maddrs)))
-    places = tuple(dict.fromkeys(places))
+    of_libp2p = dict.fromkeys(filter(None, map(endpoint_of, report.maddrs)))
     for nearness, remark in _REMARKS.items():
-        if some := [place for place in places if nearness_of(place) is nearness]:
-            return f" at {_listed(some)}{remark}"
+        for places in (report.endpoints, of_libp2p):
+            if some := [place for place in places if nearness_of(place) is nearness]:
+                return f" at {_listed(some)}{remark}"
     return ""
 
 

@@ -19,5 +19,8 @@ struct Host {
     Pipe up, down;
 };
 
-// Hosts by the last two bytes of their addresses.
+// Hosts by their index. Their IPv6 addresses have it, too.
 using Hosts = std::map<int, std::unique_ptr<Host>>;
+
+// Hosts by the last two bytes of their IPv4 addresses: the index, until a host gets another address.
+using Numbers = std::map<int, Host*>;

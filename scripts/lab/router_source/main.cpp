@@ -1,4 +1,4 @@
-// The wires of the WAN lab. The router reads IPv4 packets from one TUN device per host. It writes each packet to its
+// The wires of the WAN lab. The router reads IP packets from one TUN device per host. It writes each packet to its
 // destination's device when the packet has passed two access links: the sender's up and the receiver's down.
 //
 // Every direction of an access link is, in this order: a queue with a bounded number of bytes that is emptied

@@ -1,4 +1,4 @@
-// One IPv4 packet, and the memory for many.
+// One IP packet, and the memory for many.
 
 #pragma once
 

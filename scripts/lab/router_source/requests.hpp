@@ -3,6 +3,8 @@
 // A request is one message on the control socket:
 //
 //   host INDEX LINK         with two descriptors: the host's TUN device and its network namespace
+//   network                 with one descriptor: a namespace without a device of this router, to be swept, too
+//   number INDEX NUMBER     the last two bytes of the host's IPv4 address, from now on
 //   shape INDEX LINK        LINK is: delay_ns jitter_ns up_bits_per_second down_bits_per_second loss
 //   cut INDEX up|down|both
 //   heal INDEX up|down|both
@@ -13,7 +15,9 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -28,21 +32,27 @@
 
 class Requests {
   public:
-    Requests(Hosts& hosts, Wires& wires, uint64_t seed) : hosts_(hosts), wires_(wires), seed_(seed) {}
+    Requests(Hosts& hosts, Numbers& numbers, Wires& wires, uint64_t seed)
+        : hosts_(hosts), numbers_(numbers), wires_(wires), seed_(seed) {}
 
-    // `tun` and `network` are the descriptors that came with the request, or -1.
-    std::string carry_out(const std::string& request, int tun, int network) {
+    // The namespaces of `network` requests. They stay open: nothing else keeps their numbers from being used again.
+    const std::set<ino_t>& other_networks() const { return other_networks_; }
+
+    // `first` and `second` are the descriptors that came with the request, or -1.
+    std::string carry_out(const std::string& request, int first, int second) {
         std::istringstream words(request);
         std::string verb;
         int index = 0;
         words >> verb;
         if (verb == "counters") return describe_counters();
+        if (verb == "network") return add_network(first);
         words >> index;
-        if (verb == "host") return add_host(words, index, tun, network);
+        if (verb == "host") return add_host(words, index, first, second);
         const auto found = hosts_.find(index);
         if (found == hosts_.end()) return "error no host with this index";
         Host& host = *found->second;
         if (verb == "shape") return shape(words, host) ? "ok" : "error not a link";
+        if (verb == "number") return give_number(words, host);
         if (verb != "cut" && verb != "heal") return "error unknown request";
         std::string direction;
         words >> direction;
@@ -62,7 +72,26 @@ class Requests {
             close(tun);
             return "error not a new host with a link";
         }
+        numbers_[index] = host.get();
         hosts_.emplace(index, std::move(host));
+        return "ok";
+    }
+
+    std::string add_network(int network) {
+        struct stat status {};
+        if (network < 0 || fstat(network, &status) != 0) return "error a descriptor belongs to a network";
+        other_networks_.insert(status.st_ino);
+        return "ok";
+    }
+
+    std::string give_number(std::istringstream& words, Host& host) {
+        int number = -1;
+        words >> number;
+        if (number < 0 || number > 0xffff || numbers_.count(number) != 0) return "error not a free number";
+        for (auto old = numbers_.begin(); old != numbers_.end();) {
+            old = old->second == &host ? numbers_.erase(old) : std::next(old);
+        }
+        numbers_[number] = &host;
         return "ok";
     }
 
@@ -96,6 +125,8 @@ class Requests {
     }
 
     Hosts& hosts_;
+    Numbers& numbers_;
     Wires& wires_;
     const uint64_t seed_;
+    std::set<ino_t> other_networks_;
 };

@@ -25,7 +25,8 @@
 #include "sweep.hpp"
 #include "wires.hpp"
 
-constexpr uint8_t kNetwork[2] = {10, 77};
+constexpr uint8_t kNetwork[2] = {11, 77};  // then two bytes with the host's number
+constexpr uint8_t kNetwork6[6] = {0x2a, 0x0d, 0x00, 0x77, 0, 0};  // then two bytes with the host's index
 constexpr int kReadsPerTurn = 64;  // then other hosts and due packets get their turn
 // A processor that slept for milliseconds wakes 0.15 ms late (measured in a virtual machine), after a short
 // sleep 0.03 to 0.05 ms late. So the router wakes early from long sleeps, and sleeps again.
@@ -34,7 +35,7 @@ constexpr size_t kControlMessageBytes = 4096;
 
 class Router {
   public:
-    Router(int control, uint64_t seed) : control_(control), requests_(hosts_, wires_, seed), started_(now()) {}
+    Router(int control, uint64_t seed) : control_(control), requests_(hosts_, numbers_, wires_, seed), started_(now()) {}
 
     // Returns when the lab is gone.
     void serve() {
@@ -60,7 +61,7 @@ class Router {
             }
             if (polled_[1].revents != 0 || (polled_[0].revents != 0 && !answer_request())) break;
         }
-        std::set<ino_t> networks;
+        std::set<ino_t> networks = requests_.other_networks();
         for (const auto& [index, host] : hosts_) networks.insert(host->network);
         sweep(networks, lab_);
     }
@@ -89,11 +90,20 @@ class Router {
     }
 
     Host* find_destination(const Packet& packet) const {
-        if (packet.size < 20 || packet.bytes[0] >> 4 != 4) return nullptr;
-        const uint8_t* address = packet.bytes + 16;
-        if (!std::equal(kNetwork, kNetwork + 2, address)) return nullptr;
-        const auto found = hosts_.find(address[2] << 8 | address[3]);
-        return found == hosts_.end() ? nullptr : found->second.get();
+        const int version = packet.size > 0 ? packet.bytes[0] >> 4 : 0;
+        if (version == 4 && packet.size >= 20) {
+            const uint8_t* address = packet.bytes + 16;
+            if (!std::equal(kNetwork, kNetwork + 2, address)) return nullptr;
+            const auto found = numbers_.find(address[2] << 8 | address[3]);
+            return found == numbers_.end() ? nullptr : found->second;
+        }
+        if (version == 6 && packet.size >= 40) {
+            const uint8_t* address = packet.bytes + 24;
+            if (!std::equal(kNetwork6, kNetwork6 + 6, address)) return nullptr;
+            const auto found = hosts_.find(address[6] << 8 | address[7]);
+            return found == hosts_.end() ? nullptr : found->second.get();
+        }
+        return nullptr;
     }
 
     // False when the lab has closed its end.
@@ -124,6 +134,7 @@ class Router {
     const int control_;
     const pid_t lab_ = getppid();
     Hosts hosts_;
+    Numbers numbers_;
     Wires wires_;
     Requests requests_;
     const Nanoseconds started_;

@@ -39,7 +39,7 @@ inline Entering is_entering(const std::string& process, const std::string& lab) 
 }
 
 // Kills every process whose main thread is in one of the lab's networks, or on its way there, until there is
-// none. No other namespace can have the number of one of these: the TUN devices keep them alive.
+// none. No other namespace can have the number of one of these: TUN devices, or descriptors of ours, keep them alive.
 inline void sweep(const std::set<ino_t>& networks, pid_t lab) {
     const std::string lab_folder = "/proc/" + std::to_string(lab);
     const Nanoseconds deadline = now() + 5 * kSecond;

@@ -51,7 +51,7 @@ class Board:
     async def has_twin(self) -> bool:
         return False
 
-    async def wait_rejoined(self) -> None:
+    async def wait_news(self) -> None:
         await self.rejoined.wait()
         self.rejoined.clear()
 

@@ -109,7 +109,8 @@ async def test_a_round_trip_is_the_quickest_of_several():
 
 
 async def test_a_round_begins_early_when_a_relay_is_not_needed_any_more(monkeypatch):
-    """The first round leads through a relay; its connection is what lets both sides meet directly."""
+    """A session opens a tunnel to it, which is a direct one by now."""
+    monkeypatch.setattr(measuring, "MEETING_SECONDS", 0.0)
     monkeypatch.setattr(rounds, "SOON_SECONDS", 0.01)
     monkeypatch.setattr(rounds, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(notes, "OTHER_WAY_SECONDS", 0.05)
@@ -127,6 +128,40 @@ async def test_a_round_begins_early_when_a_relay_is_not_needed_any_more(monkeypa
             await until(lambda: noted() is Way.RELAYED)
             ways.ways[last.peer_id] = Way.PUNCHED
             await until(lambda: noted() is Way.PUNCHED)
+
+
+async def test_a_relayed_server_that_is_met_while_it_is_measured_is_measured_directly(monkeypatch):
+    """The relay's delay is nobody's: a session would move to the direct way at once."""
+    monkeypatch.setattr(measuring, "LOOK_SECONDS", 0.01)
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [server] = swarm.members
+        server.is_tunnelled, ways = True, UnixWays({server.peer_id: server})
+        load, pings = server.handler._load, iter(range(measuring.PINGS - 1))
+
+        def slow_through_the_relay() -> Load:
+            if ways.ways[server.peer_id] is Way.RELAYED:
+                time.sleep(0.05)
+                if next(pings, None) is None:
+                    ways.ways[server.peer_id] = Way.PUNCHED
+            return load()
+
+        server.handler._load = slow_through_the_relay
+        [trip] = (await round_trips([server.record()], ways)).values()
+
+    assert trip.way is Way.PUNCHED
+    assert trip.seconds is not None and trip.seconds < 0.05
+
+
+async def test_a_server_that_stays_relayed_is_measured_so(monkeypatch):
+    monkeypatch.setattr(measuring, "MEETING_SECONDS", 0.05)
+    monkeypatch.setattr(measuring, "LOOK_SECONDS", 0.01)
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [server] = swarm.members
+        server.is_tunnelled = True
+        [trip] = (await round_trips([server.record()], UnixWays({server.peer_id: server}))).values()
+
+    assert trip.way is Way.RELAYED
+    assert trip.seconds is not None
 
 
 async def test_a_clients_route_goes_where_the_announced_way_is_short():

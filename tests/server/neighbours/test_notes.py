@@ -255,6 +255,15 @@ def test_servers_that_have_changed_do_not_push_out_those_whose_turn_it_is():
     assert notes.whom_to_measure(AGAIN_SECONDS, random.random) == others
 
 
+def test_while_no_tunnel_is_open_nothing_has_changed():
+    """The one that was measured is closed with the round."""
+    one = record("0", 10, 20)
+    notes = Notes(US, lambda peer_id: None)
+    notes.see([one], 0.0)
+    notes.measured(one.peer_id, 0.08, 0.0, way=Way.PUNCHED, address=one.address)
+    assert not notes.has_other_ways(60.0)
+
+
 def test_a_server_that_has_gone_has_no_other_way():
     notes, _ = noted(Way.RELAYED, now_by={})
     notes.see([], 60.0)

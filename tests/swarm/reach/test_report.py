@@ -3,14 +3,60 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
-from p2pinfer.swarm.reach.report import ReachReport, WayIn, as_plain, reached_in_words, relaying_in_words
-from p2pinfer.types import Way
+from p2pinfer.swarm.reach.relay.service import RelayStats
+from p2pinfer.swarm.reach.report import (
+    ReachReport,
+    WayIn,
+    as_plain,
+    reached_in_words,
+    relaying_in_words,
+    report_of,
+)
+from p2pinfer.swarm.reach.verdict import Verdict
+from p2pinfer.types import Way, short_id
 
 PEER = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
+
+
+MADDRS = (f"/ip4/8.8.8.8/udp/4601/quic-v1/p2p/{PEER}", f"/ip4/8.8.8.8/tcp/4601/p2p/{PEER}")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "relays", "way_in"),
+    [
+        (Verdict(is_dialable=True, maddrs=MADDRS), (), WayIn.DIRECT),
+        (Verdict(is_dialable=True, maddrs=MADDRS, is_mapped=True), (), WayIn.MAPPED),
+        (Verdict(is_dialable=True), (), WayIn.UNKNOWN),  # a guess, before anybody has looked
+        (Verdict(is_dialable=False), (), WayIn.UNKNOWN),
+        (Verdict(is_dialable=False, hosts=("8.8.8.8",)), (PEER,), WayIn.RELAYED),
+        (Verdict(is_dialable=False, hosts=("8.8.8.8",)), (), WayIn.NONE),
+    ],
+)
+def test_the_way_in_is_what_others_have_seen_and_where_there_is_a_place(verdict, relays, way_in):
+    report = report_of(verdict, relays, tunnels_in={}, relayed=None)
+    assert report.way_in is way_in
+    assert report.maddrs == verdict.maddrs
+    assert report.relays == tuple(map(short_id, relays))
+    assert not report.is_relay and not report.relay_refusal
+
+
+def test_what_a_relay_does_now_and_what_it_may_is_in_the_report():
+    stats = RelayStats(
+        refusal="",
+        reservations=2,
+        circuits=3,
+        relayed_bytes=9_000_000,
+        relayed_bytes_today=5_000_000,
+        bytes_per_second=625e3,
+    )
+    report = report_of(Verdict(is_dialable=True, maddrs=MADDRS), (), tunnels_in={}, relayed=stats)
+    assert relaying_in_words(report) == "3 connections now, 5.0 MB today, at most 5 Mbit/s"
+    report = report_of(Verdict(is_dialable=True), (), tunnels_in={}, relayed=replace(stats, refusal="no"))
+    assert not report.is_relay and report.relay_refusal == "no"
 
 
 @pytest.mark.parametrize(
@@ -34,9 +80,10 @@ def test_who_is_reached_directly_reads_where_and_from_how_far(endpoints: tuple[s
 
 
 def test_without_endpoints_the_addresses_of_libp2p_are_named_once():
-    maddrs = (f"/ip4/8.8.8.8/udp/4601/quic-v1/p2p/{PEER}", f"/ip4/8.8.8.8/tcp/4601/p2p/{PEER}")
-    report = ReachReport(way_in=WayIn.MAPPED, maddrs=maddrs)
-    assert reached_in_words(report) == "reached: through a mapped port of the router at 8.8.8.8:4601"
+    words = "reached: through a mapped port of the router at 8.8.8.8:4601"
+    assert reached_in_words(ReachReport(way_in=WayIn.MAPPED, maddrs=MADDRS)) == words
+    at_home = ("192.168.1.5:4600",)  # they count for less than what the router has opened
+    assert reached_in_words(ReachReport(way_in=WayIn.MAPPED, maddrs=MADDRS, endpoints=at_home)) == words
 
 
 @pytest.mark.parametrize(

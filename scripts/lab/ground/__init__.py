@@ -1,0 +1,1 @@
+"""What hosts and home routers stand on: namespaces, addresses, names, and the wires between them."""

@@ -1,0 +1,1 @@
+"""Home routers: namespaces with the kernel's own NAT, and the private networks behind them."""
