@@ -18,7 +18,6 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "aiomqtt": "aiomqtt",
         **({"dbus_fast": "dbus-fast"} if sys.platform == "linux" else {}),
         "hass_client": "hass-client",
-        "psutil": "psutil",
     },
     "health": {
         "fastapi": "fastapi",

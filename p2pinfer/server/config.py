@@ -21,6 +21,7 @@ from p2pinfer.command_line.flags import (
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.folders import user_data_folder
+from p2pinfer.swarm.reach.interfaces import has_ipv6
 from p2pinfer.types import Span
 
 LEAST_RECEIPT_TOKENS = 256
@@ -104,8 +105,14 @@ class ServerConfig:
         if flags.layers is not None and flags.num_layers is not None:
             parser.error("give --layers or --num-layers, not both")
         if flags.dht_listen is None:
-            flags.dht_listen = [_maddr(flags.listen.rpartition(":")[0] if flags.listen else "0.0.0.0")]
+            host = flags.listen.rpartition(":")[0] if flags.listen else _everywhere()
+            flags.dht_listen = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"] if host == "[::]" else [_maddr(host)]
         return cls(**settings_of(flags))
+
+
+def _everywhere() -> str:
+    """The host that stands for every network of this machine: IPv4's, and IPv6's if it has one."""
+    return "[::]" if has_ipv6() else "0.0.0.0"
 
 
 def _parser() -> Parser:
@@ -207,10 +214,11 @@ def _parser() -> Parser:
     network.add_argument(
         "--listen",
         type=listen_address,
-        default="0.0.0.0:0",
+        default=f"{_everywhere()}:0",
         metavar="HOST:PORT|none",
-        help="where activations come in (default: any free port); none: only through the libp2p tunnel, "
-        "for a machine that nobody can dial",
+        help="where activations come in: 0.0.0.0 stands for every IPv4 network of this machine, [::] for "
+        "those of IPv6 as well (default: all, any free port); none: only through the libp2p tunnel, for a "
+        "machine that nobody can dial",
     )
     network.add_argument(
         "--announce",

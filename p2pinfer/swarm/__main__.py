@@ -14,6 +14,7 @@ from p2pinfer.command_line.flags import path
 from p2pinfer.command_line.output import say
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, run, settings_of
+from p2pinfer.swarm.reach.interfaces import has_ipv6
 from p2pinfer.types import short_id
 
 _DESCRIPTION = """\
@@ -48,10 +49,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--listen",
         nargs="+",
-        default=["/ip4/0.0.0.0/tcp/0"],
+        default=["/ip4/0.0.0.0/tcp/0", *(["/ip6/::/tcp/0"] if has_ipv6() else [])],
         metavar="ADDRESS",
         help="where to listen, as a multiaddress: /ip4/0.0.0.0/tcp/31330 is port 31330 in every IPv4 network "
-        "of this machine, /ip6/::/tcp/31330 in every IPv6 network (default: any free port, IPv4)",
+        "of this machine, /ip6/::/tcp/31330 in every IPv6 network (default: all, any free port)",
     )
     parser.add_argument(
         "--announce",

@@ -27,6 +27,7 @@ from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
 from p2pinfer.swarm.reach.look import PROTOCOL as LOOK
 from p2pinfer.swarm.reach.look import Looker
+from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.service import RelayService
@@ -81,7 +82,10 @@ class Swarm:
         """How others reach this member."""
         self.relay: RelayService | None = None
         """What this member passes on between others, while they can dial it."""
-        self.ways = Ways(self, self.reaching)
+        self._permission = Permission(
+            initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
+        )
+        self.ways = Ways(self, self.reaching, self._permission)
         """The ways to other members."""
 
     @property
@@ -172,6 +176,7 @@ class Swarm:
         self, allowance: Callable[[], Allowance] | None, *, client_only: bool
     ) -> AsyncIterator[None]:
         """Be reached by others, and reach them, until the block ends."""
+        await self._permission.resolve()
         async with Nursery() as nursery:
             nursery.start(self.ways.run())
             if not client_only:

@@ -19,6 +19,9 @@ from p2pinfer.errors import InvalidCertificateError
 SERVER_NAME = "p2pinfer"
 """The name in all certificates. Trust comes from pinning the certificate, not from the name."""
 
+LANE_PROTOCOL = "p2pinfer-lane/5"
+"""What lanes ask for in ALPN; the number is the version of lanes and steps, see docs/protocol.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -60,6 +63,7 @@ def new_certificate(lifetime_days: int = 365) -> Certificate:
 def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([LANE_PROTOCOL])
     context.num_tickets = 0  # a side that only writes would never read them, and its close would lose data
     with tempfile.NamedTemporaryFile() as file:  # ssl reads keys only from files; this one only we can read
         file.write(pem_key + pem_certificate)
@@ -97,6 +101,7 @@ def pinned_context(certificate_der: bytes) -> ssl.SSLContext:
     pem = read_certificate(certificate_der).decode()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([LANE_PROTOCOL])
     try:
         context.load_verify_locations(cadata=pem)
     except ssl.SSLError as error:  # OpenSSL is the stricter reader

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import SERVER_NAME, pinned
-from p2pinfer.wire.dialling import Ways, first_connection, way_taken
+from p2pinfer.wire.dialling import CONNECT_SECONDS, Reached, Ways, first_connection
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.traffic import DIRECT, TUNNELLED, Traffic
 
@@ -30,8 +30,6 @@ _Answer = TypeVar("_Answer")
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """The largest gRPC message: an opening with a record of 4 KB inside is the longest. Activations use lanes."""
-
-CONNECT_SECONDS = 4.0
 
 MOST_IDLE = 32
 """So many unused channels are kept, the latest used ones. The servers of a next route are among them."""
@@ -72,11 +70,25 @@ SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
 @dataclass(slots=True)
 class _Connection:
     address: Address
-    channel: grpc.aio.Channel
-    traffic: Traffic
+    reached: Reached[grpc.aio.Channel]
     resources: AsyncExitStack
     users: int = 0
     idle_since: float = 0.0  # on the event loop's clock, while there are no users
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        return self.reached.connection
+
+    @property
+    def is_broken(self) -> bool:
+        return bool(self.channel.get_state() == grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+
+    def leads_to(self, address: Address) -> bool:
+        """True if this is still the way to the peer: its relays concern a tunnel only."""
+        ours = self.address
+        if self.reached.is_tunnelled:
+            return ours == address
+        return (ours.endpoints, ours.certificate) == (address.endpoints, address.certificate)
 
 
 @dataclass(slots=True)
@@ -110,14 +122,12 @@ class ChannelPool:
     def traffic_with(self, peer_id: PeerId) -> Traffic:
         """The counter for what is exchanged with a connected peer. gRPC itself counts nothing."""
         connection = self._connections.get(peer_id)
-        return DIRECT if connection is None else connection.traffic
+        return TUNNELLED if connection is not None and connection.reached.is_tunnelled else DIRECT
 
     def way_to(self, peer_id: PeerId) -> Way | None:
-        """How the open channel reaches a peer now; None if there is none. Any thread may ask."""
+        """How a connected peer is reached now; None if it isn't connected. Any thread may ask."""
         connection = self._connections.get(peer_id)
-        if connection is None:
-            return None
-        return way_taken(self.ways, peer_id, is_tunnelled=connection.traffic is TUNNELLED)
+        return None if connection is None else connection.reached.way(peer_id, self.ways)
 
     async def forget(self, peer_id: PeerId) -> None:
         """Stop using this peer's channel, because it failed. It is closed when its last user is done."""
@@ -136,10 +146,7 @@ class ChannelPool:
         lock = self._locks.setdefault(address.peer_id, asyncio.Lock())  # gone with its last user
         async with lock:
             connection = self._connections.get(address.peer_id)
-            if connection is not None and (
-                connection.address != address
-                or connection.channel.get_state() == grpc.ChannelConnectivity.TRANSIENT_FAILURE
-            ):
+            if connection is not None and (connection.is_broken or not connection.leads_to(address)):
                 await self.forget(address.peer_id)
                 connection = None
             if connection is None:
@@ -176,29 +183,29 @@ class ChannelPool:
             raise HopFailedError(address.peer_id, f"its record has no valid certificate: {error}") from error
         resources = AsyncExitStack()
         try:
-            channel, traffic = await first_connection(
-                address, self.ways, self.connect_seconds, partial(self._attempt, credentials), resources
+            reached = await first_connection(
+                address, self.ways, self.connect_seconds, partial(_attempt, credentials), _discard, resources
             )
         except BaseException:
             await resources.aclose()
             raise
-        resources.push_async_callback(channel.close)
-        return _Connection(address, channel, traffic, resources)
+        resources.push_async_callback(reached.connection.close)
+        return _Connection(address, reached, resources)
 
-    async def _attempt(
-        self, credentials: grpc.ChannelCredentials, target: str
-    ) -> tuple[grpc.aio.Channel, Traffic] | None:
-        channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-        connected = False
-        try:
-            with suppress(TimeoutError):
-                connected = await asyncio.wait_for(_ready(channel), self.connect_seconds)
-        finally:
-            if not connected:
-                await channel.close()
+
+async def _attempt(credentials: grpc.ChannelCredentials, target: str) -> grpc.aio.Channel | None:
+    channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+    connected = False
+    try:
+        connected = await _ready(channel)
+    finally:
         if not connected:
-            return None
-        return channel, TUNNELLED if target.startswith("unix:") else DIRECT
+            await channel.close()
+    return channel if connected else None
+
+
+async def _discard(channel: grpc.aio.Channel) -> None:
+    await channel.close()
 
 
 async def _ready(channel: grpc.aio.Channel) -> bool:

@@ -1,4 +1,8 @@
-"""How a lane begins, on both sides: the connection, the preamble and the TLS handshake."""
+"""How a lane begins, on both sides: the connection and the TLS handshake.
+
+Lanes and gRPC share a port. Both begin with a ClientHello, whose ALPN tells them apart: `LANE_PROTOCOL` names
+the version of lanes and steps, gRPC asks for `h2`.
+"""
 
 from __future__ import annotations
 
@@ -12,60 +16,62 @@ from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError, ProtocolError
 from p2pinfer.types import Address
-from p2pinfer.wire.certificates import SERVER_NAME, pinned_context
+from p2pinfer.wire.certificates import LANE_PROTOCOL, SERVER_NAME, pinned_context
 from p2pinfer.wire.dialling import Ways, first_connection
 from p2pinfer.wire.lanes import Lane, ready
-
-PREAMBLE = b"p2pinfer lane 4\n"
-
-
-def is_lane(first_byte: bytes) -> bool:
-    """True if a connection that begins with this byte is a lane, False if it is gRPC's TLS."""
-    return first_byte == PREAMBLE[:1]
+from p2pinfer.wire.reach.endpoints import Endpoint
 
 
 @asynccontextmanager
-async def lane_to(address: Address, ways: Ways | None, seconds: float) -> AsyncIterator[Lane]:
+async def lane_to(
+    address: Address, ways: Ways | None, seconds: float, *, hides_failures: bool = False
+) -> AsyncIterator[Lane]:
     """Yield a lane to a server, dialled directly where possible, through the tunnel otherwise.
 
     The server's certificate has been checked. The caller sends the hello and closes the lane; the block keeps
-    the tunnel open. Each attempt has `seconds`. Raises HopFailedError if all of them fail.
+    the tunnel open. All ways together have `seconds`; `hides_failures` is that of `first_connection`. Raises
+    HopFailedError if no lane stands by then.
     """
     try:
         context = pinned_context(address.certificate)
     except InvalidCertificateError as error:
         raise HopFailedError(address.peer_id, f"its record has no valid certificate: {error}") from error
     async with AsyncExitStack() as resources:
-        yield await first_connection(address, ways, seconds, partial(_attempt, context, seconds), resources)
+        reached = await first_connection(
+            address, ways, seconds, partial(_attempt, context), _discard, resources,
+            hides_failures=hides_failures,
+        )  # fmt: skip
+        yield reached.connection
 
 
-async def _attempt(context: ssl.SSLContext, seconds: float, target: str) -> Lane | None:
-    """Connect to HOST:PORT or unix:PATH."""
-    with suppress(OSError, TimeoutError, ValueError):
-        async with asyncio.timeout(seconds):
-            sock = await _connect(target)
-            try:
-                await asyncio.get_running_loop().sock_sendall(sock, PREAMBLE)
-                return await _shake_hands(sock, context, server_side=False)
-            except BaseException:
-                sock.close()
-                raise
+async def _attempt(context: ssl.SSLContext, target: str) -> Lane | None:
+    """Connect to an endpoint or a unix socket, as `first_connection` names them."""
+    with suppress(OSError, ValueError, ProtocolError):
+        sock = await _connect(target)
+        try:
+            return await _shake_hands(sock, context, server_side=False)
+        except BaseException:
+            sock.close()
+            raise
     return None
 
 
+async def _discard(lane: Lane) -> None:
+    lane.close()
+
+
 async def _connect(target: str) -> socket.socket:
-    loop = asyncio.get_running_loop()
     address: Any
     if target.startswith("unix:"):
         family, address = socket.AF_UNIX, target.removeprefix("unix:")
     else:
-        host, _, port = target.rpartition(":")
-        found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        family, *_, address = found[0]
+        endpoint = Endpoint.from_target(target)
+        family = socket.AF_INET if endpoint.ip.version == 4 else socket.AF_INET6
+        address = (str(endpoint.ip), endpoint.port)
     sock = socket.socket(family)
     sock.setblocking(False)
     try:
-        await loop.sock_connect(sock, address)
+        await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()
         raise
@@ -73,16 +79,7 @@ async def _connect(target: str) -> socket.socket:
 
 
 async def accept_lane(sock: socket.socket, context: ssl.SSLContext) -> Lane:
-    """Accept a connection whose first byte says that it is a lane. Raises OSError, ProtocolError."""
-    loop = asyncio.get_running_loop()
-    preamble = b""
-    while len(preamble) < len(PREAMBLE):
-        data = await loop.sock_recv(sock, len(PREAMBLE) - len(preamble))
-        if not data:
-            raise ProtocolError("the connection ended within the preamble of a lane")
-        preamble += data
-    if preamble != PREAMBLE:
-        raise ProtocolError("the preamble is that of another protocol or version")
+    """Accept a connection whose ClientHello asks for a lane. Raises OSError, ProtocolError."""
     return await _shake_hands(sock, context, server_side=True)
 
 
@@ -99,6 +96,8 @@ async def _shake_hands(sock: socket.socket, context: ssl.SSLContext, *, server_s
         while True:
             try:
                 tls.do_handshake()
+                if tls.selected_alpn_protocol() != LANE_PROTOCOL:
+                    raise ProtocolError("the other side speaks another protocol or version than ours")
                 return Lane(tls)
             except ssl.SSLWantReadError:
                 await ready(tls, "read")

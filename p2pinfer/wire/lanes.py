@@ -7,8 +7,7 @@ reads its TLS socket itself 0.08 to 0.17 ms. So the computing thread reads its l
 
 A lane has one direction, one writer and one reader. In order of time it carries:
 
-    "p2pinfer lane 4\n"                        unencrypted: the port is gRPC's, whose TLS begins with 0x16
-    TLS 1.3, the server's pinned certificate   everything from here on; see lane_handshake.py
+    TLS 1.3, the server's pinned certificate   ALPN says that it is a lane; see lane_handshake.py
     hello                                      which session, and that the sender may use it; see hello.py
     frames                                     to the server (STEPS), or from it (RESULTS)
 

@@ -36,8 +36,8 @@ async def deaf_hop(monkeypatch) -> AsyncIterator[DeafHop]:
     """Small buffers on both sides: unread bytes stop the sender after some kilobytes."""
 
     @asynccontextmanager
-    async def narrow_lane_to(*args):
-        async with lane_to(*args) as lane:
+    async def narrow_lane_to(*args, **options):
+        async with lane_to(*args, **options) as lane:
             lane._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             yield lane
 

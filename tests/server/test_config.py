@@ -12,8 +12,19 @@ from p2pinfer.types import Span
 def test_the_least_a_person_types_is_a_model():
     config = ServerConfig.from_args(["model"])
     assert (config.model, config.initial_peers, config.layers) == ("model", (), None)
-    assert config.listen == "0.0.0.0:0"
-    assert config.dht_listen == ("/ip4/0.0.0.0/tcp/0",)
+
+
+@pytest.mark.parametrize("flags", [[], ["--listen", "none"]])
+def test_a_server_listens_in_every_network_that_the_machine_has(monkeypatch, flags):
+    """libp2p ends at an address where it can't listen: one without IPv6 must not be asked to."""
+    for has_ipv6, listen, dht_listen in (
+        (True, "[::]:0", ("/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0")),
+        (False, "0.0.0.0:0", ("/ip4/0.0.0.0/tcp/0",)),
+    ):
+        monkeypatch.setattr("p2pinfer.server.config.has_ipv6", lambda has_ipv6=has_ipv6: has_ipv6)
+        config = ServerConfig.from_args(["model", *flags])
+        assert config.listen == (None if flags else listen)
+        assert config.dht_listen == dht_listen
 
 
 def test_the_swarm_listens_where_the_data_plane_does():

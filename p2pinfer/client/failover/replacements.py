@@ -6,6 +6,7 @@ Mending after a failure and handing over before a departure both use this.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
@@ -56,7 +57,11 @@ class Replacements:
 
     def splice(self, chain: Chain, route: Sequence[HopServer], *, warm: bool) -> Splice:
         """Plan the change of a chain into this route."""
-        parts = [kept_hop(chain, server) or server for server in route]
+        parts: list[Hop | HopServer] = []
+        for server in route:
+            if (hop := kept_hop(chain, server)) is not None:
+                hop.server = replace(hop.server, record=server.record)  # new neighbours need the newest one
+            parts.append(hop or server)
         return Splice(chain, parts, payer=self.network.payer, embed=self._embed, warm=warm)
 
     def count(self, splice: Splice) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -252,7 +252,7 @@ class Directory:
         )
         hops = search() if len(coming) <= _SEARCHED_AT_ONCE else await in_thread(search)
         return [
-            replace(held[(hop.peer_id, hop.layers)], hop=hop)
+            replace(kept := held[(hop.peer_id, hop.layers)], hop=hop, record=_newest(kept.record, records))
             if hop.held
             else HopServer(hop, records[hop.peer_id], self._round_trip(records[hop.peer_id]))
             for hop in hops
@@ -306,6 +306,15 @@ class Directory:
         work = request.work
         known = self.experience.seconds_per_layer(record, work.step_context_tokens, rows=work.rows_under_way)
         return layer_seconds(known, work)
+
+
+def _newest(kept: Announcement, records: Mapping[PeerId, Announcement]) -> Announcement:
+    """The newest record of the server that a hop is at: no server dials what an expired one names.
+
+    One with another certificate is that of a server that was started again, and has lost the session.
+    """
+    newest = records.get(kept.peer_id, kept)
+    return newest if life_of(newest) == life_of(kept) else kept
 
 
 def _leaves_soon(record: Announcement) -> bool:

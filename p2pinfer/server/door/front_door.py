@@ -1,7 +1,8 @@
-"""One port for gRPC and for lanes: the first byte of a connection tells which of the two it is.
+"""One port for gRPC and for lanes: what a connection's ClientHello asks for tells which of the two it is.
 
 The bytes of gRPC are copied to and from the unix socket where gRPC listens; TLS ends there. Lanes are
-accepted here and handed to the code that runs sessions.
+accepted here and handed to the code that runs sessions. Who asks for neither gets TLS's own answer to that,
+and who doesn't begin with a ClientHello gets none.
 
 Each connection has a unix socket of its own to gRPC, and the socket has a name, by which gRPC tells on which
 connection a call is open (`open_calls.py`). When all places are taken, the connection that has been idle
@@ -21,19 +22,30 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+from p2pinfer.backoff import Backoff
 from p2pinfer.errors import ProtocolError
 from p2pinfer.server.door.accepting import AcceptFailures, is_shortage
 from p2pinfer.server.door.guests import Guests
 from p2pinfer.tasks import Nursery, all_of, cancel_and_wait
-from p2pinfer.wire.lane_handshake import accept_lane, is_lane
+from p2pinfer.wire.certificates import LANE_PROTOCOL
+from p2pinfer.wire.lane_handshake import accept_lane
 from p2pinfer.wire.lanes import Lane, ready
+from p2pinfer.wire.reach.client_hello import (
+    MAX_CLIENT_HELLO_BYTES,
+    NO_APPLICATION_PROTOCOL,
+    read_client_hello,
+)
 from p2pinfer.wire.traffic import traffic_of
 
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
 
-_FIRST_BYTE_SECONDS = 10.0
+_HELLO_SECONDS = 10.0
+"""For a ClientHello, and for the rest of a lane's handshake."""
+_LOOK_AGAIN = Backoff(first_seconds=0.001, most_seconds=0.25)
+"""While a ClientHello has arrived in part. Its segments usually come together."""
+_GRPC_PROTOCOL = b"h2"
 _COPY_BYTES = 64 * 1024
 
 
@@ -127,12 +139,15 @@ class FrontDoor:
         with contextlib.closing(guest):
             guest.setblocking(False)
             try:
-                async with asyncio.timeout(_FIRST_BYTE_SECONDS):
-                    await ready(guest, "read")
-                    if is_lane(guest.recv(1, socket.MSG_PEEK)):
+                async with asyncio.timeout(_HELLO_SECONDS):
+                    asked_for = await _asked_for(guest)
+                    if LANE_PROTOCOL.encode() in asked_for:
                         self._adopt(await accept_lane(guest, self._context))
                         return
-                await self._lead_to_service(guest, name)
+                if _GRPC_PROTOCOL in asked_for:
+                    await self._lead_to_service(guest, name)
+                else:
+                    guest.send(NO_APPLICATION_PROTOCOL)
             except (OSError, TimeoutError, ProtocolError) as error:
                 logger.debug("connection closed: %s", error)
 
@@ -150,6 +165,26 @@ class FrontDoor:
                 _copy(guest, service, traffic.count_received),
                 _copy(service, guest, traffic.count_sent),
             )
+
+
+async def _asked_for(guest: socket.socket) -> tuple[bytes, ...]:
+    """The protocols that a connection's ClientHello offers. Nothing is taken out of the socket.
+
+    Raises ProtocolError if the connection begins with something else, or ends before. The caller sets the
+    deadline: a guest that sends a part of it and then ends is noticed only so.
+    """
+    looks, seen = 0, 0
+    while True:
+        await ready(guest, "read")  # at once, if only what was seen before is there
+        data = guest.recv(MAX_CLIENT_HELLO_BYTES, socket.MSG_PEEK)
+        if not data:
+            raise ProtocolError("the connection ended before it began")
+        if len(data) > seen:
+            if (hello := read_client_hello(data)) is not None:
+                return hello.protocols
+            seen = len(data)
+        looks += 1
+        await asyncio.sleep(_LOOK_AGAIN.longest_seconds(looks))
 
 
 @contextmanager
@@ -174,7 +209,7 @@ async def _copy(source: socket.socket, target: socket.socket, count: Callable[[i
 
 
 def listen_on(address: str) -> socket.socket:
-    """A listening socket at HOST:PORT or at a unix socket's path. Raises OSError."""
+    """A listening socket at HOST:PORT or at a unix socket's path. [::] takes IPv4 as well. Raises OSError."""
     if "/" in address:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address)
@@ -183,6 +218,7 @@ def listen_on(address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, int(port)), family=family, backlog=128)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server((host, int(port)), family=family, backlog=128, dualstack_ipv6=both)
     listener.setblocking(False)
     return listener

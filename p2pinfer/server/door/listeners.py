@@ -10,17 +10,21 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
 from p2pinfer.errors import UsageError
+from p2pinfer.server.door.endpoints import announced_endpoints
 from p2pinfer.server.door.front_door import MAX_CONNECTIONS, FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.open_calls import OpenCalls
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
+from p2pinfer.swarm.reach.interfaces import interfaces
+from p2pinfer.swarm.records.announcement import MAX_ENDPOINTS
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS
@@ -38,8 +42,13 @@ _LEAVE_SECONDS = 2.0
 class Reachable:
     """Where peers dial this server, and the certificate that they find there."""
 
-    endpoints: tuple[str, ...]
+    find_endpoints: Callable[[], tuple[str, ...]]
     certificate: Certificate
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """HOST:PORT, as far as is known now: others find out which of them lead here."""
+        return self.find_endpoints()
 
 
 @asynccontextmanager
@@ -55,8 +64,8 @@ async def open_to_peers(
     `listen` is HOST:PORT, or None for the tunnel alone; `announce` are the endpoints to announce instead of
     those found here. `adopt` takes a new lane. Raises UsageError if the address can't be bound.
     """
-    endpoints: tuple[str, ...] = ()
     listeners = []
+    find_endpoints: Callable[[], tuple[str, ...]] = tuple
     if listen is not None:
         try:
             listeners.append(listen_on(listen))
@@ -64,7 +73,9 @@ async def open_to_peers(
             host, _, port_text = listen.rpartition(":")
             raise UsageError(f"--listen {listen}: {why_not_bound(error, host, int(port_text))}") from error
         port = listeners[0].getsockname()[1]
-        endpoints = announce or announced_endpoints(listen.rpartition(":")[0], port, swarm.addresses)
+        host = listen.rpartition(":")[0]
+        find_endpoints = partial(_endpoints, announce, host, port, swarm)
+        swarm.reaching.offer(port)
     folder = swarm.private_folder  # if we are killed, the next program that joins removes it
     tunnelled = f"{folder}/door.sock"
     listeners.append(listen_on(tunnelled))
@@ -73,7 +84,15 @@ async def open_to_peers(
         services, adopt, listeners, f"{folder}/grpc.sock", most_connections=most
     ) as certificate:
         async with swarm.ways.expose(tunnelled):
-            yield Reachable(endpoints, certificate)
+            yield Reachable(find_endpoints, certificate)
+
+
+def _endpoints(announce: tuple[str, ...], host: str, port: int, swarm: Swarm) -> tuple[str, ...]:
+    """What the owner says, or what others have reached, and what they haven't tried."""
+    seen = swarm.reaching.verdict
+    unreachable = seen.hosts if port in seen.closed_ports else ()
+    found = announced_endpoints(host, port, swarm.addresses, cards=interfaces(), unreachable=unreachable)
+    return announce or tuple(dict.fromkeys((*seen.endpoints([port]), *found)))[:MAX_ENDPOINTS]
 
 
 def _most_connections() -> int:
@@ -121,19 +140,3 @@ async def serve_on_sockets(
                 await server.stop(leave_seconds)
     finally:
         await server.stop(None)
-
-
-def announced_endpoints(host: str, port: int, swarm_addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """The HOST:PORT that peers dial: the listening host, or where the swarm sees this machine.
-
-    >>> announced_endpoints("0.0.0.0", 7, ("/ip4/192.0.2.4/tcp/9/p2p/Qm",))
-    ('192.0.2.4:7',)
-    """
-    if host.strip("[]") not in ("0.0.0.0", "::"):
-        return (f"{host}:{port}",)
-    hosts: dict[str, None] = {}
-    for maddr in swarm_addresses:
-        _, kind, address, *_ = maddr.split("/")
-        if kind in ("ip4", "ip6"):
-            hosts[address if kind == "ip4" else f"[{address}]"] = None
-    return tuple(f"{address}:{port}" for address in hosts)

@@ -5,11 +5,16 @@ computing thread exchanges the two, because only it knows when nothing is left t
 
 The client is told how the next hop is reached: a tunnel moves from a relay to a direct connection, and back,
 while sessions go on.
+
+A client must not learn from here which doors are open somewhere: one answer tells every failure, after the
+same time, and few doors are tried for a client that have not opened before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,21 +22,26 @@ from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidRecordError, ProtocolError
 from p2pinfer.server.sessions import rest_writer
+from p2pinfer.server.sessions.dial_allowance import DialAllowance
 from p2pinfer.server.sessions.lease import Lease
+from p2pinfer.server.sessions.next_record import check_next
 from p2pinfer.server.sessions.running_session import RunningSession
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.swarm.records import announcement
 from p2pinfer.tasks import ended, ending, undisturbed
-from p2pinfer.types import PeerId, Way
+from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import CONNECT_SECONDS
-from p2pinfer.wire.dialling import Ways, way_taken
+from p2pinfer.wire.dialling import CONNECT_SECONDS, Ways, way_taken
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
 from p2pinfer.wire.opening import check_downstream, way_number
 from p2pinfer.wire.status import Reason, Refused
 
+logger = logging.getLogger(__name__)
+
+DIAL_SECONDS = CONNECT_SECONDS
+"""Every dial that fails takes this long."""
 LOOK_SECONDS = 2.0
 """How often to look whether a tunnel has changed its way."""
 
@@ -56,6 +66,7 @@ class NextHopSlot:
     """One session's next hop, the hop that is to take its place, and the call that prepares the change."""
 
     session: RunningSession
+    terms: pb.Terms
     current: NextHop
     told: Way  # that the client knows of
     spare: NextHop | None = None
@@ -77,6 +88,8 @@ class NextHops:
     def __init__(self, ways: Ways | None) -> None:
         self._ways = ways
         self._slots: dict[Lease, NextHopSlot] = {}
+        self._allowance = DialAllowance()
+        self._scouts: dict[Address, asyncio.Future[bool]] = {}
 
     @asynccontextmanager
     async def connected(self, session: RunningSession, terms: pb.Terms) -> AsyncIterator[Way | None]:
@@ -88,9 +101,9 @@ class NextHops:
         if not terms.HasField("downstream"):
             yield None
             return
-        current = await self._dial(terms.downstream)
+        current = await self._dial(terms.downstream, terms, session.lease.client)
         session.lead(current.lane, _hello(current))
-        slot = NextHopSlot(session, current, told=self._way_to(current))
+        slot = NextHopSlot(session, terms, current, told=self._way_to(current))
         self._slots[session.lease] = slot
         try:
             async with ending(asyncio.create_task(self._tell_ways(slot))):
@@ -156,7 +169,7 @@ class NextHops:
         try:
             spare = slot.spare
             if spare is None:
-                spare = slot.spare = await self._dial(change.target)
+                spare = slot.spare = await self._dial(change.target, slot.terms, slot.session.lease.client)
                 await _push(spare.lane, _hello(spare).pack())
                 await undisturbed(slot.session.begin_replay(change.held))
             return await self._replay(slot, spare, change)
@@ -185,30 +198,75 @@ class NextHops:
                 self._tell_way(slot)
                 await former.resources.aclose()
 
-    async def _dial(self, target: pb.Downstream) -> NextHop:
+    async def _dial(self, target: pb.Downstream, terms: pb.Terms, client: bytes) -> NextHop:
+        """Connect to the hop that a client names. Raises Refused, without a word on what was found there."""
         try:
             record = announcement.decode(target.record)
         except InvalidRecordError as error:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
-        address = record.address
+        check_next(record, terms, time.time())
         resources = AsyncExitStack()
-        try:
-            lane = await resources.enter_async_context(lane_to(address, self._ways, CONNECT_SECONDS))
-        except HopFailedError as error:
-            raise Refused(Reason.NEXT_HOP_UNREACHABLE, str(error)) from error
+        lane = await self._reach(record.address, client, resources)
         return NextHop(
-            peer_id=address.peer_id,
+            peer_id=record.peer_id,
             session_id=target.session_id,
             steps_key=target.steps_key,
             lane=lane,
             resources=resources,
         )
 
+    async def _reach(self, address: Address, client: bytes, resources: AsyncExitStack) -> Lane:
+        """Connect to a server. Of many that name a new door at the same time, one has it tried."""
+        door = Address(address.peer_id, address.endpoints, address.certificate)  # its relays come and go
+        now = asyncio.get_running_loop().time
+        while not self._allowance.is_known(door, now()):
+            scout = self._scouts.get(door)
+            if scout is None:
+                if (wait_seconds := self._allowance.take(client, now())) > 0:
+                    detail = "this client has this server try too many new next hops: wait, or use another"
+                    raise Refused(Reason.BUSY, detail, wait_seconds)
+                return await self._scouted(door, address, resources)
+            await asyncio.wait({scout})
+            if not scout.cancelled() and not scout.result():
+                raise _unreachable()
+        return await self._connect(door, address, resources)
+
+    async def _scouted(self, door: Address, address: Address, resources: AsyncExitStack) -> Lane:
+        scout = self._scouts[door] = asyncio.get_running_loop().create_future()
+        try:
+            lane = await self._connect(door, address, resources)
+            scout.set_result(True)
+            return lane
+        except Refused:
+            scout.set_result(False)
+            raise
+        finally:
+            del self._scouts[door]
+            scout.cancel()  # where the client has gone meanwhile: another may go on
+
+    async def _connect(self, door: Address, address: Address, resources: AsyncExitStack) -> Lane:
+        now = asyncio.get_running_loop().time
+        answers_at = now() + DIAL_SECONDS
+        dialling = lane_to(address, self._ways, DIAL_SECONDS, hides_failures=True)
+        try:
+            lane = await resources.enter_async_context(dialling)
+        except HopFailedError as error:
+            logger.debug("a next hop can't be reached: %s", error)
+            self._allowance.stayed_shut(door)
+            await asyncio.sleep(answers_at - now())
+            raise _unreachable() from None
+        self._allowance.opened(door, now())
+        return lane
+
     async def _drop_spare(self, slot: NextHopSlot) -> None:
         spare, slot.spare = slot.spare, None
         if spare is not None:
             spare.lane.close()
             await spare.resources.aclose()
+
+
+def _unreachable() -> Refused:
+    return Refused(Reason.NEXT_HOP_UNREACHABLE, "the next hop is unreachable from this server")
 
 
 def _hello(hop: NextHop) -> Hello:

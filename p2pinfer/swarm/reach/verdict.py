@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.swarm.addresses import ip_of, tcp_port_of
+from p2pinfer.swarm.reach.dialable import IPAddress, Kind, kind_of
 from p2pinfer.swarm.reach.look import MOST_PORTS, Sight
 from p2pinfer.types import PeerId
 
@@ -32,9 +32,9 @@ class Verdict:
         )
 
 
-def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_public(ip: IPAddress) -> bool:
     """True for an address of the internet."""
-    return ip.is_global and not ip.is_multicast
+    return kind_of(ip) is Kind.PUBLIC
 
 
 def ports_to_try(visible: Sequence[str], offered: Collection[int]) -> tuple[int, ...]:

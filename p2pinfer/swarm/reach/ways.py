@@ -15,6 +15,7 @@ from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.meetings import Meetings
 from p2pinfer.swarm.reach.member import Member
+from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.asking import connect_through, on_introduction, on_relayed
 from p2pinfer.swarm.reach.staggered import first_success
@@ -35,9 +36,10 @@ _logger = logging.getLogger(__name__)
 class Ways:
     """What `wire.dialling.Ways` asks for, on the swarm's streams. For the event loop."""
 
-    def __init__(self, member: Member, reaching: Reaching) -> None:
+    def __init__(self, member: Member, reaching: Reaching, permission: Permission) -> None:
         self._member = member
         self._reaching = reaching
+        self._permission = permission
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
@@ -49,6 +51,8 @@ class Ways:
     async def run(self) -> None:
         """Meet those that are reached through relays, again and again. Never ends."""
         while True:
+            with suppress(SwarmError):
+                await self._connections()
             await asyncio.sleep(_LOOK_SECONDS)
             for peer_id, address in list(self._relayed.items()):
                 if self._dialler.way_to(peer_id) is Way.RELAYED:
@@ -61,8 +65,8 @@ class Ways:
         await self._meetings.close()
 
     def may_dial(self, peer_id: PeerId, host: str) -> bool:
-        """True if this host is the peer's to give."""
-        return True
+        """True if this host, an IP address without brackets, is the peer's to give."""
+        return self._permission.may_dial(peer_id, host)
 
     def tunnel(self, address: Address) -> AbstractAsyncContextManager[str]:
         """Yield the path of a local Unix socket that leads to the peer's service, until the block ends."""
@@ -114,7 +118,7 @@ class Ways:
         Raises PeerGoneError if the peer is known to be gone, SwarmError if it can't be reached now.
         """
         peer_id, relays = address.peer_id, _by_peer(address.relays)
-        is_connected = peer_id in await self._member.connections()
+        is_connected = peer_id in await self._connections()
         maddrs = self._dialable(address)
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
         if is_connected or maddrs or not relays:
@@ -150,10 +154,15 @@ class Ways:
 
     async def _direct_way(self, address: Address) -> Way:
         """How a peer is reached with which we are connected."""
-        seen = (await self._member.connections()).get(address.peer_id, ())
+        seen = (await self._connections()).get(address.peer_id, ())
         if address.relays and any((ip := ip_of(maddr)) is not None and is_public(ip) for maddr in seen):
             return Way.MAPPED if address.is_mapped else Way.PUNCHED
         return Way.MAPPED if address.is_mapped else Way.TUNNEL
+
+    async def _connections(self) -> Mapping[PeerId, tuple[str, ...]]:
+        connected = await self._member.connections()
+        self._permission.saw(connected)  # who is there may be dialled there
+        return connected
 
     def _dialable(self, address: Address) -> list[str]:
         return [

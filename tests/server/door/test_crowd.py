@@ -17,7 +17,7 @@ from p2pinfer.server.door.guests import Guests
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from tests.fakes import fake_swarm, random_hidden, run_locally
-from tests.server.door.test_front_door import ask, door_to, echo_service, no_free_descriptors
+from tests.server.door.test_front_door import GRPC, ask, door_to, echo_service, no_free_descriptors
 from tests.server.wire_client import SECONDS, opened, wire_client
 
 
@@ -83,8 +83,8 @@ async def test_client_1025_gets_in_and_a_session_from_before_goes_on():
 async def guest_of(listener: socket.socket) -> AsyncIterator[asyncio.StreamReader]:
     """A connection that has had an answer."""
     reader, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"\x16")
-    assert await reader.readexactly(1) == b"\x16"
+    writer.write(GRPC)
+    assert await reader.readexactly(len(GRPC)) == GRPC
     yield reader
     writer.close()
 
@@ -114,7 +114,7 @@ async def test_where_all_connections_are_in_use_a_newcomer_is_turned_away(tmp_pa
             assert await ends(newcomer)
             writer.close()
             guests.call_ended(busy, is_session=True)
-            assert await ask(listener, b"\x16") == b"\x16"
+            assert await ask(listener, GRPC) == GRPC
             assert await ends(first)
 
 

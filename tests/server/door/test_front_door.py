@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import resource
 import socket
 from collections.abc import Iterator
@@ -18,16 +19,20 @@ from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
 from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.lanes import Lane
+from p2pinfer.wire.reach.client_hello import NO_APPLICATION_PROTOCOL
+from tests.wire.reach.hellos import client_hello, in_records
 
 SECONDS = 5.0
+GRPC = client_hello("h2")
 
 
 async def echo_service(path: Path) -> asyncio.Server:
     """Stands for gRPC behind the door."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
-            writer.write(data)
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(100):
+                writer.write(data)
         writer.close()
 
     return await asyncio.start_unix_server(answer, path)
@@ -53,19 +58,62 @@ async def ask(listener: socket.socket, question: bytes) -> bytes:
         writer.close()
 
 
-async def test_bytes_that_begin_no_lane_reach_the_service_and_its_answer_comes_back(tmp_path):
+async def test_what_begins_as_grpc_reaches_the_service_untouched_and_its_answer_comes_back(tmp_path):
     path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
     async with await echo_service(path), door_to(path).open([listener]):
-        assert await ask(listener, b"\x16 hello") == b"\x16 hello"
+        for hello in (GRPC, client_hello("grpc-exp", "h2"), in_records(GRPC, 5, 90)):
+            assert await ask(listener, hello + b" and more") == hello + b" and more"
     assert listener.fileno() == -1
+
+
+@pytest.mark.parametrize("cuts", [(1,), (5, 6), (100,), tuple(range(10, 200, 10))], ids=str)
+async def test_a_hello_in_several_segments_is_read_whole_before_it_is_led_on(tmp_path, cuts):
+    path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
+    async with await echo_service(path), door_to(path).open([listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        for begin, end in itertools.pairwise((0, *cuts, len(GRPC))):
+            writer.write(GRPC[begin:end])
+            await asyncio.sleep(0.002)
+        assert await asyncio.wait_for(reader.readexactly(len(GRPC)), SECONDS) == GRPC
+        writer.close()
+
+
+@pytest.mark.parametrize("protocols", [(), ("p2pinfer-lane/4",), ("p2pinfer-lane/6",), ("http/1.1",)])
+async def test_who_speaks_another_protocol_or_version_is_told_so_as_tls_says_it(tmp_path, protocols):
+    path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
+    async with await echo_service(path), door_to(path).open([listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(client_hello(*protocols))
+        assert await asyncio.wait_for(reader.readexactly(7), SECONDS) == NO_APPLICATION_PROTOCOL
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "begin", [b"p2pinfer lane 4\n", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff", b""], ids=str
+)
+async def test_who_begins_with_something_else_gets_no_answer_at_once(tmp_path, begin):
+    path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
+    async with await echo_service(path), door_to(path).open([listener]):
+        assert await ask(listener, begin) == b""
+
+
+async def test_a_guest_that_sends_a_part_of_its_hello_is_closed_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(front_door, "_HELLO_SECONDS", 0.1)
+    path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
+    async with await echo_service(path), door_to(path).open([listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(GRPC[:-1])
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), SECONDS) == b""
+        writer.close()
 
 
 async def test_a_service_that_is_away_closes_the_connection_and_nothing_else(tmp_path, caplog):
     path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
     async with door_to(path).open([listener]):
-        assert await ask(listener, b"\x16") == b""
+        assert await ask(listener, GRPC) == b""
         async with await echo_service(path):
-            assert await ask(listener, b"\x16") == b"\x16"
+            assert await ask(listener, GRPC) == GRPC
     assert caplog.text == ""
 
 
@@ -73,9 +121,9 @@ async def test_a_connection_that_fails_unexpectedly_ends_alone_and_is_logged(tmp
     path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
     async with await echo_service(path), door_to(path).open([listener]):
         with monkeypatch.context() as patch:
-            patch.setattr(front_door, "is_lane", lambda first_byte: 1 / 0)
-            assert await ask(listener, b"\x16") == b""
-        assert await ask(listener, b"\x16") == b"\x16"
+            patch.setattr(front_door, "read_client_hello", lambda data: 1 / 0)
+            assert await ask(listener, GRPC) == b""
+        assert await ask(listener, GRPC) == GRPC
     assert "ZeroDivisionError" in caplog.text and "Traceback" in caplog.text
 
 
@@ -103,7 +151,7 @@ async def test_a_door_without_descriptors_says_so_once_and_serves_those_who_wait
         with contextlib.closing(guest), no_free_descriptors():
             await loop.sock_connect(guest, listener.getsockname())
             await asyncio.wait_for(enough.wait(), SECONDS)
-        assert await ask(listener, b"\x16") == b"\x16"
+        assert await ask(listener, GRPC) == GRPC
     assert caplog.text.count("can't be accepted") == 1
     assert "Too many open files" in caplog.text
 
@@ -149,3 +197,15 @@ async def test_when_accepting_fails_unexpectedly_the_door_closes_loudly(tmp_path
         async with asyncio.timeout(SECONDS), door_to(tmp_path / "grpc.sock").open([listener]):
             await asyncio.Event().wait()
     assert listener.fileno() == -1
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+async def test_one_listener_takes_guests_of_both_families(tmp_path):
+    path, listener = tmp_path / "grpc.sock", listen_on("[::]:0")
+    port = listener.getsockname()[1]
+    async with await echo_service(path), door_to(path).open([listener]):
+        for host in ("127.0.0.1", "::1"):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(GRPC)
+            assert await asyncio.wait_for(reader.readexactly(len(GRPC)), SECONDS) == GRPC
+            writer.close()

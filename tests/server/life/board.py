@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.reach.report import ReachReport, WayIn
+from p2pinfer.swarm.reach.verdict import Verdict
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import Span
 from tests.fakes import MODEL
+from tests.swarm.only_endpoints import OnlyEndpoints
+
+
+class NobodyTunnels(OnlyEndpoints):
+    """The door is open to tunnels as well, and none comes."""
+
+    @asynccontextmanager
+    async def expose(self, unix_socket_path: str) -> AsyncIterator[None]:
+        yield
+
+
+def nobody_looks() -> SimpleNamespace:
+    return SimpleNamespace(verdict=Verdict(is_dialable=False), offer=lambda port: None)
 
 
 @dataclass
@@ -22,7 +40,10 @@ class Board:
     identity: Identity = field(default_factory=Identity.ephemeral)
     addresses: tuple[str, ...] = ()
     private_folder: Path = Path()
-    ways = None
+    ways = NobodyTunnels()
+    reaching: Any = field(
+        default_factory=lambda: SimpleNamespace(verdict=NOBODY_LOOKED, offer=lambda port: None)
+    )
     announced: list[Announcement] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     rejoined: asyncio.Event = field(default_factory=asyncio.Event)

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.server.compute.budget import default_cache_tokens, default_num_layers, most_num_layers
-from p2pinfer.server.door.listeners import announced_endpoints
 from p2pinfer.server.placement.choice import (
     Newcomer,
     Sizes,
@@ -127,12 +126,6 @@ def test_defaults_take_a_share_of_free_memory_and_at_least_something():
     assert default_num_layers(largest_layer_bytes=100, free_bytes=0, num_layers=30) == 1
     assert most_num_layers(largest_layer_bytes=100, free_bytes=1000, num_layers=30) == 7
     assert default_cache_tokens(bytes_per_token=1000, free_bytes=4_000_000) == 1000
-
-
-def test_others_dial_the_listening_host_or_where_the_swarm_sees_the_machine():
-    seen = ("/ip4/192.0.2.4/tcp/9/p2p/Qm", "/ip6/2001:db8::1/tcp/9/p2p/Qm", "/dns/x/tcp/1/p2p/Qm")
-    assert announced_endpoints("10.0.0.7", 5, seen) == ("10.0.0.7:5",)
-    assert announced_endpoints("0.0.0.0", 5, seen) == ("192.0.2.4:5", "[2001:db8::1]:5")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.errors import RefusedError
+from p2pinfer.server.sessions import next_hops
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.step_kind import StepKind
@@ -309,7 +310,8 @@ async def test_only_who_has_the_control_key_changes_or_sees_a_session():
         await route.run(ONE, 0)
 
 
-async def test_a_change_that_can_not_be_is_refused_and_the_session_goes_on():
+async def test_a_change_that_can_not_be_is_refused_and_the_session_goes_on(monkeypatch):
+    monkeypatch.setattr(next_hops, "DIAL_SECONDS", 0.1)
     hidden = random_hidden(3)
     async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm, wire_client() as client:
         first, second, spare = swarm.members

@@ -13,7 +13,7 @@ from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError
 from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.channels import CONNECT_SECONDS
+from p2pinfer.wire.dialling import CONNECT_SECONDS
 from p2pinfer.wire.lanes import deliver
 from tests.simulator.client.program import Program
 from tests.simulator.network.calls import Call, ClientChannel

@@ -57,7 +57,9 @@ async def connect(host: Host, address: Address, kind: Kind, seconds: float) -> S
 
 
 @asynccontextmanager
-async def lane_to(address: Address, ways: object, seconds: float) -> AsyncIterator[SimLane]:
+async def lane_to(
+    address: Address, ways: object, seconds: float, *, hides_failures: bool = False
+) -> AsyncIterator[SimLane]:
     """Replaces `lane_to` of wire/lanes.py: a lane from the running loop's host. Raises HopFailedError."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, HostLoop)
