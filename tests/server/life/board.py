@@ -41,9 +41,7 @@ class Board:
     addresses: tuple[str, ...] = ()
     private_folder: Path = Path()
     ways = NobodyTunnels()
-    reaching: Any = field(
-        default_factory=lambda: SimpleNamespace(verdict=NOBODY_LOOKED, offer=lambda port: None)
-    )
+    reaching: Any = field(default_factory=nobody_looks)
     announced: list[Announcement] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     rejoined: asyncio.Event = field(default_factory=asyncio.Event)
