@@ -140,9 +140,9 @@ def _at(report: ReachReport) -> str:
     """` at 203.0.113.7:4600`, with how far that can be dialled from; empty if there is no address."""
     of_libp2p = dict.fromkeys(filter(None, map(endpoint_of, report.maddrs)))
     for nearness, remark in _REMARKS.items():
-        for places in (report.endpoints, of_libp2p):
+        for places, by in ((report.endpoints, ""), (of_libp2p, " by libp2p")):
             if some := [place for place in places if nearness_of(place) is nearness]:
-                return f" at {_listed(some)}{remark}"
+                return f" at {_listed(some)}{by}{remark}"
     return ""
 
 

@@ -80,7 +80,7 @@ def test_who_is_reached_directly_reads_where_and_from_how_far(endpoints: tuple[s
 
 
 def test_without_endpoints_the_addresses_of_libp2p_are_named_once():
-    words = "reached: through a mapped port of the router at 8.8.8.8:4601"
+    words = "reached: through a mapped port of the router at 8.8.8.8:4601 by libp2p"
     assert reached_in_words(ReachReport(way_in=WayIn.MAPPED, maddrs=MADDRS)) == words
     at_home = ("192.168.1.5:4600",)  # they count for less than what the router has opened
     assert reached_in_words(ReachReport(way_in=WayIn.MAPPED, maddrs=MADDRS, endpoints=at_home)) == words
