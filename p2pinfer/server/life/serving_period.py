@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.server.life.model_choice import ChosenModel
+from p2pinfer.server.life.reach_news import ReachNews
 from p2pinfer.sharing.give.activity import IDLE, Activity
 from p2pinfer.sharing.give.limits import SharingLimits
 from p2pinfer.swarm.membership.membership import Remembered
@@ -38,6 +39,8 @@ class ServingPeriod:
     """Set by the serving code while the server is announced with its layers."""
     has_served: bool = False
     """True once it was."""
+    reach_news: ReachNews = field(default_factory=ReachNews)
+    """What the owner has been told of how others reach it."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the lifecycle: take no new session, let open sessions move, then leave."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)

@@ -67,6 +67,7 @@ class RelayStats:
     circuits: int
     relayed_bytes: int  # by this process; each was received once and sent once
     relayed_bytes_today: int
+    bytes_per_second: float | None  # the limit of all circuits together; None: there is none
 
 
 class RelayService:
@@ -116,12 +117,14 @@ class RelayService:
 
     def stats(self) -> RelayStats:
         """What the owner's pages show."""
+        allowance = self._allowance()
         return RelayStats(
-            refusal=self._allowance().refusal,
+            refusal=allowance.refusal,
             reservations=len(self._reservations),
             circuits=len(self._circuits),
             relayed_bytes=self._passed.total_bytes,
             relayed_bytes_today=self._passed.today_bytes,
+            bytes_per_second=allowance.bytes_per_second,
         )
 
     async def _watch(self) -> None:
