@@ -16,6 +16,8 @@ P2PInferError
 |- EngineError                   the computing thread has ended because of a fault in p2pinfer
 |- SwarmError                    the swarm as a whole can't serve
 |  |- SwarmUnreachableError      no peer answers at the given addresses
+|  |- PeerGoneError              a peer that was to be reached isn't there any more
+|  |- RelayRefusedError          a relay doesn't do what it was asked for, and says why
 |  `- NoRouteError               no reachable server holds some of the layers
 |- RefusedError                  a server refused to open a session, and says why
 |- HopFailedError                a server in use left, hung or broke the protocol
@@ -105,6 +107,20 @@ class SwarmError(P2PInferError):
 
 class SwarmUnreachableError(SwarmError):
     """No peer answers at the given addresses."""
+
+
+class PeerGoneError(SwarmError):
+    """A peer is known to have left or ended: to try again in a moment makes no sense."""
+
+
+class RelayRefusedError(SwarmError):
+    """A relay doesn't do what it was asked for, and says why. Another relay may."""
+
+    def __init__(self, peer_id: PeerId, detail: str, come_back_seconds: float = 0.0) -> None:
+        """`come_back_seconds`: when asking again may help; 0.0 if that isn't known."""
+        super().__init__(f"relay {short_id(peer_id)} refused: {detail}")
+        self.peer_id = peer_id
+        self.come_back_seconds = come_back_seconds
 
 
 SERVERS_TO_JOIN = "servers to join"

@@ -34,6 +34,7 @@ class Address:
     certificate: bytes  # DER
     maddrs: tuple[str, ...] = ()  # full multiaddresses where its libp2p node can be dialled
     relays: tuple[str, ...] = ()  # full multiaddresses of the peers through which it is reached
+    is_mapped: bool = False  # `maddrs` are ports that its router has opened for it
 
 
 @dataclass(frozen=True, slots=True, order=True)

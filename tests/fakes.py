@@ -45,7 +45,7 @@ from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Reason, Refused
 from tests.model.fake_engine import HIDDEN_SIZE, FakeEngine
-from tests.only_endpoints import OnlyEndpoints
+from tests.swarm.only_endpoints import OnlyEndpoints
 
 MODEL = "ab" * 32
 MAX_POSITIONS = 4096

@@ -35,7 +35,7 @@ def check_peer_address(address: str) -> str:
         ) from error
     if not re.search(r"/(tcp|udp)/[1-9]", address):
         raise UsageError(f"{address!r} names no port: addresses look like {_EXAMPLE}/p2p/12D3Koo...")
-    if (host := _host(address)) is not None and host.is_unspecified:
+    if (host := ip_of(address)) is not None and host.is_unspecified:
         raise UsageError(
             f"{address!r} doesn't say which machine: {host} stands for all addresses of any; copy an address "
             "that the peer prints"
@@ -54,7 +54,7 @@ def check_address(address: str) -> str:
 def check_listen_address(address: str) -> str:
     """Return `address`. Raises UsageError if libp2p can't listen there, whatever the machine."""
     check_address(address)
-    if _host(address) is None:
+    if ip_of(address) is None:
         raise UsageError(f"{address!r}: libp2p listens on IP addresses only: they look like {_EXAMPLE}")
     return address
 
@@ -81,6 +81,24 @@ def with_quic(listen: Sequence[str]) -> list[str]:
         head, tcp, port = address.partition("/tcp/")
         if tcp and port.isdecimal():
             addresses.append(f"{head}/udp/{port}/quic-v1")
+    return list(dict.fromkeys(addresses))
+
+
+def with_quic_beside(peers: Sequence[str]) -> list[str]:
+    """Full addresses, before each of TCP the same port of QUIC: a peer probably listens there, too.
+
+    Only a connection by QUIC shows a peer the port by which others get through our router.
+
+    >>> with_quic_beside(["/ip4/192.0.2.4/tcp/9/p2p/Qm"])
+    ['/ip4/192.0.2.4/udp/9/quic-v1/p2p/Qm', '/ip4/192.0.2.4/tcp/9/p2p/Qm']
+    """
+    addresses = []
+    for address in peers:
+        head, tcp, tail = address.partition("/tcp/")
+        port, _, rest = tail.partition("/")
+        if tcp and rest.startswith("p2p/") and "/p2p-circuit" not in rest and not is_loopback(address):
+            addresses.append(f"{head}/udp/{port}/quic-v1/{rest}")
+        addresses.append(address)
     return list(dict.fromkeys(addresses))
 
 
@@ -120,9 +138,24 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
     return (words[2], int(words[4])) if is_port else None
 
 
+def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address in a multiaddress; None if it begins with a name, or is none."""
+    words = address.split("/")
+    try:
+        return ipaddress.ip_address(words[2]) if words[1] in ("ip4", "ip6") else None
+    except (IndexError, ValueError):
+        return None
+
+
+def tcp_port_of(address: str) -> int | None:
+    """The port of a multiaddress of plain TCP."""
+    endpoint = tcp_endpoint(address)
+    return None if endpoint is None else endpoint[1]
+
+
 def is_loopback(address: str) -> bool:
     """True if only this machine can dial `address`."""
-    host = _host(address)
+    host = ip_of(address)
     return host is not None and host.is_loopback
 
 
@@ -131,14 +164,6 @@ def joinable(addresses: Iterable[str]) -> tuple[str, ...]:
     known = [address for address in dict.fromkeys(addresses) if "/p2p-circuit" not in address]
     remote = [address for address in known if not is_loopback(address)]
     return tuple(sorted(remote or known, key=lambda address: "/tcp/" not in address))
-
-
-def _host(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    words = address.split("/")
-    try:
-        return ipaddress.ip_address(words[2]) if words[1] in ("ip4", "ip6") else None
-    except (IndexError, ValueError):
-        return None
 
 
 def _parse(address: str, example: str) -> Multiaddr:

@@ -10,22 +10,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.kademlia.validator import Record
-from p2pinfer.swarm.membership.daemon import DaemonConfig, Stream
+from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
+from p2pinfer.swarm.reach.look import PROTOCOL as LOOK
+from p2pinfer.swarm.reach.look import Looker
+from p2pinfer.swarm.reach.reaching import Reaching
+from p2pinfer.swarm.reach.relay.allowance import Allowance
+from p2pinfer.swarm.reach.relay.service import RelayService
 from p2pinfer.swarm.reach.ways import Ways
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.records.announcement import (
+    MAX_MADDRS,
+    MAX_RELAYS,
+    Announcement,
+    ServerState,
+    decode,
+    encode,
+    fitting,
+    model_key,
+)
 from p2pinfer.swarm.records.bounds import check_model
 from p2pinfer.swarm.records.listing import (
     LISTING_KEY,
@@ -35,10 +50,11 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
     summarize,
 )
-from p2pinfer.tasks import all_of, undisturbed
+from p2pinfer.tasks import Nursery, all_of, first_of, undisturbed
 from p2pinfer.types import PeerId
 
 _MOST_OWN_RECORDS = 64  # that are told from a twin's: several minutes of heartbeats
+_CLIENT_LISTENS = ("/ip4/0.0.0.0/udp/0/quic-v1",)
 _EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
 
 
@@ -48,13 +64,23 @@ class Swarm:
     It heals itself when p2pd ends or the network fails. Until then its methods raise SwarmError at once.
     """
 
-    def __init__(self, identity: Identity, membership: Membership) -> None:
+    def __init__(self, identity: Identity, config: DaemonConfig, **options: Any) -> None:
+        """Nothing happens before `_stay`. `options` are those of Membership."""
         self._identity = identity
-        self._membership = membership
+        self._membership = Membership(identity, config, keeps_records=self._keeps_records, **options)
         self._newest_expiry: dict[bytes, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
-        self.ways = Ways(self)
+        self.reaching = Reaching(
+            self,
+            self._membership.acquaintances(),
+            announced=[f"{maddr}/p2p/{identity.peer_id}" for maddr in config.announce_maddrs],
+            is_known=bool(config.announce_maddrs) or all(map(is_loopback, config.initial_peers)),
+        )
+        """How others reach this member."""
+        self.relay: RelayService | None = None
+        """What this member passes on between others, while they can dial it."""
+        self.ways = Ways(self, self.reaching)
         """The ways to other members."""
 
     @property
@@ -93,6 +119,7 @@ class Swarm:
         announce_maddrs: Sequence[str] = (),
         client_only: bool = False,
         remembered: Remembered | None = None,
+        allowance: Callable[[], Allowance] | None = None,
         startup_timeout_seconds: float = 20.0,
         pace: Pace | None = None,
     ) -> AsyncIterator[Swarm]:
@@ -100,7 +127,8 @@ class Swarm:
 
         With empty `listen_maddrs` this member dials others, but can't be dialled. With `client_only` it only
         reads: it keeps no records for others, and doesn't listen. `remembered` comes from a former stay in
-        this swarm: the member looks for the same peers and listens on the same ports. `pace` is for tests.
+        this swarm: the member looks for the same peers and listens on the same ports. With `allowance` it
+        relays for others, as far as that allows at any moment, while they can dial it. `pace` is for tests.
 
         Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
         peer answers, and SwarmError if p2pd can't be started.
@@ -109,42 +137,92 @@ class Swarm:
             check_listen_address(address)
         for address in announce_maddrs:
             check_address(address)
-        listen = () if client_only else tuple(with_quic(listen_maddrs))
-        public = not client_only and not (listen and all(map(is_loopback, listen)))
+        listen = tuple(with_quic(listen_maddrs))
+        if client_only:  # QUIC dials from where it listens: only so others get through our router
+            listen = _CLIENT_LISTENS if not all(map(is_loopback, initial_peers)) else ()
         config = DaemonConfig(
             initial_peers=tuple(initial_peers),
             bootstrap=True,
             listen_maddrs=listen,
             announce_maddrs=tuple(announce_maddrs),
             client_only=client_only,
-            use_relays=public,
+            map_ports=not client_only and not (listen and all(map(is_loopback, listen))),
             startup_timeout_seconds=startup_timeout_seconds,
         )
-        membership = Membership(identity, config, remembered, pace)
+        swarm = cls(identity, config, remembered=remembered, pace=pace)
         with identity.in_use():
             leave = asyncio.Event()
             joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             # A context of its own: hivemind's tasks find their owner in it, the caller's tasks don't.
             member = asyncio.get_running_loop().create_task(
-                membership.run(joined, leave), context=copy_context()
+                swarm._membership.run(joined, leave), context=copy_context()
             )
             try:
                 await asyncio.wait({member, joined}, return_when=asyncio.FIRST_COMPLETED)
                 if joined.done():
-                    yield cls(identity, membership)
+                    async with swarm._reachable(allowance, client_only=client_only):
+                        yield swarm
             finally:
                 leave.set()
                 await undisturbed(member)
 
+    @asynccontextmanager
+    async def _reachable(
+        self, allowance: Callable[[], Allowance] | None, *, client_only: bool
+    ) -> AsyncIterator[None]:
+        """Be reached by others, and reach them, until the block ends."""
+        async with Nursery() as nursery:
+            nursery.start(self.ways.run())
+            if not client_only:
+                looker = Looker(self.connections, lambda: self.reaching.maddrs)
+                await self.add_stream_handler(LOOK, looker.handle)
+                nursery.start(self.reaching.run())
+                if allowance is not None:
+                    nursery.start(self._relay(allowance))
+            try:
+                yield
+            finally:
+                await self.ways.close()
+
+    async def _relay(self, allowance: Callable[[], Allowance]) -> None:
+        """Be a relay whenever others can dial this member, for ever."""
+        while True:
+            if self.reaching.verdict.is_dialable:
+                async with RelayService(self, allowance) as self.relay:
+                    while self.reaching.verdict.is_dialable:
+                        await self.reaching.wait_changed()
+                self.relay = None
+            await self.reaching.wait_changed()
+
+    async def _keeps_records(self, daemon: Daemon) -> bool:
+        """Find out whether others can dial this member, when p2pd runs for the first time."""
+        try:
+            connected = [peer_id for peer_id, _ in await daemon.connections()]
+            visible = await daemon.visible_maddrs()
+        except SwarmError:
+            return False
+        return await self.reaching.first_verdict(daemon, connected, visible)
+
     async def announce(self, announcement: Announcement) -> Announcement:
         """Put our record into the swarm, or replace it. Returns the announcement as stored.
 
-        `expires_at` is moved up by a millisecond where the record would not replace the last one otherwise.
+        How others reach this member is filled in. `expires_at` is moved up by a millisecond where the record
+        would not replace the last one otherwise.
         Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
         keeps the record.
         """
         key = model_key(announcement.model)
         announcement = replace(announcement, expires_at=self._later(key, announcement.expires_at))
+        if announcement.state is not ServerState.LEFT:
+            announcement = fitting(
+                replace(
+                    announcement,
+                    maddrs=self.reaching.maddrs[:MAX_MADDRS],
+                    relays=self.reaching.relays[:MAX_RELAYS],
+                    is_mapped=self.reaching.verdict.is_mapped,
+                    is_relay=self.relay is not None and not self.relay.stats().refusal,
+                )
+            )
         listing = ListingEntry(
             peer_id=announcement.peer_id,
             listing=ModelListing(
@@ -240,6 +318,42 @@ class Swarm:
         """
         presence = self._membership.presence()
         return await presence.run(presence.daemon.open_stream(peer_id, protocol))
+
+    async def connections(self) -> dict[PeerId, tuple[str, ...]]:
+        """The peers that are connected with this member, and the multiaddress of each connection.
+
+        It is where this member sees the peer, which behind a router is the router's. Raises SwarmError.
+        """
+        presence = self._membership.presence()
+        connected = await presence.run(presence.connected())
+        return {peer_id: tuple(addresses) for peer_id, addresses in connected.items()}
+
+    async def connect(self, peer_id: PeerId, maddrs: Collection[str], seconds: float) -> None:
+        """Connect to a peer at one of `maddrs`, unless it is connected. Raises SwarmError if that fails."""
+        presence = self._membership.presence()
+        transports = [maddr.partition("/p2p/")[0] for maddr in maddrs]
+        await presence.run(presence.daemon.connect(peer_id, transports, seconds))
+
+    async def disconnect(self, peer_id: PeerId) -> None:
+        """Close all connections with a peer; its streams break. Raises SwarmError if p2pd doesn't do it."""
+        presence = self._membership.presence()
+        await presence.run(presence.daemon.disconnect(peer_id))
+
+    async def visible_maddrs(self) -> tuple[str, ...]:
+        """The full multiaddresses that p2pd knows of itself; those that a router opened for it as well.
+
+        Raises SwarmError.
+        """
+        presence = self._membership.presence()
+        return await presence.run(presence.daemon.visible_maddrs())
+
+    def acquaintances(self) -> dict[PeerId, tuple[str, ...]]:
+        """The peers that this member has joined through or met, and their multiaddresses."""
+        return self._membership.acquaintances()
+
+    async def wait_news(self) -> None:
+        """Wait until announcements have to be made again: rejoined, or reached in another way."""
+        await first_of(self.wait_rejoined(), self.reaching.wait_changed())
 
     async def wait_rejoined(self) -> None:
         """Wait until this member is back the next time, after p2pd ended or no peer answered.

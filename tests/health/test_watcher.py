@@ -24,7 +24,7 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import ending
 from p2pinfer.types import Address, LayerSeconds, Span
-from tests.only_endpoints import OnlyEndpoints
+from tests.swarm.only_endpoints import OnlyEndpoints
 
 MODEL = "ab" * 32
 NOW = 1_800_000_000.0

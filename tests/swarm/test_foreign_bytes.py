@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -34,7 +33,9 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
 )
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, parse_envelope, seal
-from p2pinfer.swarm.tunnel import dial
+from p2pinfer.swarm.tunnel.dialler import Dialler
+from p2pinfer.swarm.tunnel.streams import OpenedStream
+from p2pinfer.types import Address, Way
 from tests.spoiled import spoiled
 from tests.swarm.conftest import MODEL, describe
 
@@ -177,12 +178,12 @@ def test_a_tunnel_ends_quietly_whatever_its_peer_sends(
         with tempfile.TemporaryDirectory() as folder:
             far = Path(folder) / "peer.sock"
 
-            async def open_stream(*_: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-                return await asyncio.open_unix_connection(far)
+            async def open_stream(_: Address) -> OpenedStream:
+                return OpenedStream(*await asyncio.open_unix_connection(far), Way.TUNNEL)
 
-            swarm: Any = SimpleNamespace(private_folder=Path(folder), open_stream=open_stream)
+            dialler = Dialler(open_stream, Path(folder), resume_seconds=0.0)
             async with await asyncio.start_unix_server(peer, far):
-                async with dial(swarm, IDENTITY.peer_id) as near:
+                async with dialler.dial(Address(IDENTITY.peer_id, (), b"")) as near:
                     reader, writer = await asyncio.open_unix_connection(near)
                     try:
                         writer.write_eof()

@@ -22,7 +22,6 @@ from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import expose
 from p2pinfer.wire.certificates import Certificate, new_certificate
 from p2pinfer.wire.channels import SERVER_OPTIONS
 from p2pinfer.wire.lanes import Lane
@@ -73,7 +72,7 @@ async def open_to_peers(
     async with serve_on_sockets(
         services, adopt, listeners, f"{folder}/grpc.sock", most_connections=most
     ) as certificate:
-        async with expose(swarm, tunnelled):
+        async with swarm.ways.expose(tunnelled):
             yield Reachable(endpoints, certificate)
 
 

@@ -106,8 +106,8 @@ class Heartbeats:
                 self._swarm.peer_id,
             )
 
-    async def announce_after_rejoining(self) -> None:
-        """Announce at once whenever the swarm was lost and has been joined again."""
+    async def announce_news(self) -> None:
+        """Announce at once when the swarm was lost and is joined again, or peers reach us otherwise."""
         while True:
-            await self._swarm.wait_rejoined()
+            await self._swarm.wait_news()
             self.announce_soon()

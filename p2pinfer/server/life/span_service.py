@@ -33,7 +33,7 @@ from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.idle_measurement import IdleMeasurement
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, fitting
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import all_of, ending, first_of
 from p2pinfer.types import short_id
@@ -117,7 +117,7 @@ class SpanService:
                         self._drain_when_asked(heartbeats),
                         self._drain_when_moving(heartbeats, lambda: swarm.announce(describe())),
                         heartbeats.beat_forever(),
-                        heartbeats.announce_after_rejoining(),
+                        heartbeats.announce_news(),
                         self._neighbours.measure_forever(),
                         self._idle.measure_forever(),
                         self._sessions.expire_forever(),
@@ -219,7 +219,7 @@ class SpanService:
         """The record as it is now."""
         leaves_at, runner, batcher, now = self._leaves_at, self._runner, self._batcher, time.time()
         mover = None if self._period.stopping.is_set() else self._mover  # who leaves goes nowhere else
-        record = dataclasses.replace(
+        return dataclasses.replace(
             self._span.claim,
             state=ServerState.SERVING if leaves_at is None else ServerState.DRAINING,
             leaves_at=self._period.ends_at() if leaves_at is None else leaves_at,
@@ -240,7 +240,6 @@ class SpanService:
             announced_at=now,
             expires_at=now + self._config.record_seconds,
         )
-        return fitting(record)
 
 
 def cache_tokens(config: ServerConfig, engine: Engine) -> int:

@@ -31,8 +31,9 @@ from hivemind.utils.multiaddr.exceptions import Error as MultiaddrError
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
-from p2pinfer.swarm.addresses import why_not_bound
+from p2pinfer.swarm.addresses import why_not_bound, with_quic_beside
 from p2pinfer.swarm.kademlia.hardening import current_owner
+from p2pinfer.swarm.membership.free_ports import with_free_ports
 from p2pinfer.tasks import undisturbed
 from p2pinfer.types import PeerId, short_id
 
@@ -51,7 +52,7 @@ class DaemonConfig:
     listen_maddrs: tuple[str, ...]  # empty: it dials, but can't be dialled
     announce_maddrs: tuple[str, ...]
     client_only: bool
-    use_relays: bool  # be reachable through other peers when no port can be opened
+    map_ports: bool  # ask the router to open a port (UPnP, NAT-PMP)
     startup_timeout_seconds: float
 
 
@@ -91,6 +92,16 @@ class Daemon:
         )
         writer.close()
 
+    async def disconnect(self, peer_id: PeerId) -> None:
+        """Close all connections with a peer. Raises SwarmError if p2pd doesn't do it."""
+        request = p2pd_pb2.Request(
+            type=p2pd_pb2.Request.DISCONNECT,
+            disconnect=p2pd_pb2.DisconnectRequest(peer=peer_id_to_bytes(peer_id)),
+        )
+        failure = f"the connection to peer {short_id(peer_id)} can't be closed"
+        (_, writer), _ = await self._ask(request, self._answer_seconds, failure)
+        writer.close()
+
     async def connections(self) -> list[tuple[PeerId, str]]:
         """The peer and the multiaddress of every connection.
 
@@ -108,6 +119,16 @@ class Daemon:
                 peer_id = peer_id_from_bytes(peer.id)
                 found.extend((peer_id, str(Multiaddr(raw))) for raw in peer.addrs)
         return found
+
+    async def visible_maddrs(self) -> tuple[str, ...]:
+        """The full multiaddresses of this peer, as p2pd knows them. Raises SwarmError if there is none."""
+        try:
+            return tuple(map(str, await self.p2p.get_visible_maddrs()))
+        except ValueError as error:
+            raise SwarmError(
+                "this machine has no network address where others could find it: is it offline? Listen on "
+                "127.0.0.1 to serve this machine only"
+            ) from error
 
     async def _ask(self, request: p2pd_pb2.Request, seconds: float, failure: str) -> tuple[Stream, Any]:
         """Send a request to p2pd on a new connection, and read its response.
@@ -157,7 +178,7 @@ async def run_daemon(
         control = Multiaddr(f"/unix{folder}/control.sock")
         key_file = folder / "identity"
         _write_secret(key_file, identity.to_bytes())
-        process = await _launch(control, key_file, config)
+        process = await _launch(control, key_file, config, with_free_ports(config.listen_maddrs))
         ready: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         reader = asyncio.create_task(_read_output(process, ready))
         failure = await _wait_ready(ready, config)
@@ -213,7 +234,9 @@ def _check_ports_free(listen_maddrs: Sequence[str]) -> None:
             raise SwarmError(f"can't listen on {maddr}: {why_not_bound(error, host, port)}") from error
 
 
-async def _launch(control: Multiaddr, key_file: Path, config: DaemonConfig) -> asyncio.subprocess.Process:
+async def _launch(
+    control: Multiaddr, key_file: Path, config: DaemonConfig, listen_maddrs: Sequence[str]
+) -> asyncio.subprocess.Process:
     binary = Path(hivemind.hivemind_cli.__file__).with_name("p2pd")
     flags = {
         "listen": control,
@@ -224,18 +247,18 @@ async def _launch(control: Multiaddr, key_file: Path, config: DaemonConfig) -> a
         "b": int(config.bootstrap and bool(config.initial_peers)),
         "tls": 1,
         "connManager": 1,
-        "relay": 1,
-        "autonat": int(not config.client_only),
-        "natPortMap": int(config.use_relays),
-        "autoRelay": int(config.use_relays and bool(config.initial_peers)),
-        "relayService": int(not config.client_only),
+        # Relays and holes in routers are ours (swarm/reach/): p2pd's own wait for minutes and for many peers,
+        # and what it relays for others its owner can neither see nor stop.
+        "relay": 0,
+        "autonat": 0,
+        "natPortMap": int(config.map_ports),
     }
     if config.initial_peers:
-        flags["bootstrapPeers"] = ",".join(config.initial_peers)
+        flags["bootstrapPeers"] = ",".join(with_quic_beside(config.initial_peers))
     if config.announce_maddrs:
         flags["announceAddrs"] = ",".join(config.announce_maddrs)
-    if config.listen_maddrs:
-        flags["hostAddrs"] = ",".join(config.listen_maddrs)
+    if listen_maddrs:
+        flags["hostAddrs"] = ",".join(listen_maddrs)
     else:
         flags["noListenAddrs"] = 1
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLOG_")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
-from p2pinfer.swarm.membership.daemon import DaemonConfig, run_daemon, unreachable
+from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
 from p2pinfer.swarm.membership.socket_folder import private_folder
@@ -51,12 +51,17 @@ class Membership:
         config: DaemonConfig,
         remembered: Remembered | None = None,
         pace: Pace | None = None,
+        keeps_records: Callable[[Daemon], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         """Nothing happens before `run`. Raises UsageError for an initial peer that can't be one.
 
         The peers in `remembered` are greeted like initial peers, but none of them has to answer.
+        `keeps_records` is asked once, when p2pd runs, whether others can dial it: who can't be dialled keeps
+        no records for others. Without it, a member does, unless it is a client.
         """
         self._pace = pace or Pace()
+        self._ask_keeps_records = keeps_records
+        self._keeps_records = not config.client_only
         initial: dict[PeerId, list[str]] = {}
         for address in config.initial_peers:
             initial.setdefault(PeerId(check_peer_address(address)), []).append(address)
@@ -88,6 +93,10 @@ class Membership:
     def remembered(self) -> Remembered:
         """What the next stay in this swarm needs."""
         return Remembered(self._acquaintances.addresses(), self._opened_ports)
+
+    def acquaintances(self) -> dict[PeerId, tuple[str, ...]]:
+        """The initial peers and others that this member has met, with their multiaddresses."""
+        return self._acquaintances.addresses()
 
     def presence(self) -> Presence:
         """The current presence. Raises SwarmError at once if there is none."""
@@ -200,17 +209,23 @@ class Membership:
             answer_seconds=self._pace.answer_seconds,
             stop_seconds=self._pace.stop_seconds,
         ) as daemon:
+            if first and self._keeps_records and self._ask_keeps_records is not None:
+                self._keeps_records = await unless(
+                    daemon.process.wait(),
+                    self._ask_keeps_records(daemon),
+                    SwarmError("p2pd ended at its start"),
+                )
             presence = await Presence.begin(
                 daemon,
-                client_only=config.client_only,
+                client_only=not self._keeps_records,
                 before=self._before,
                 owner=owner,
                 times=self._pace.requests,
             )
             arrival = self._meet_initial_peers(presence) if first else self._return(presence)
             await unless(daemon.process.wait(), arrival, SwarmError("p2pd has ended at its start"))
-            if config.listen_maddrs:
-                visible = await presence.visible_addresses()
+            if config.listen_maddrs and not config.client_only:
+                visible = await daemon.visible_maddrs()
                 self.addresses = joinable(visible)
                 self._opened_ports = with_ports(config.listen_maddrs, visible)
             self._present = self._before = presence

@@ -79,16 +79,6 @@ class Presence:
             addresses.setdefault(peer_id, []).append(address)
         return addresses
 
-    async def visible_addresses(self) -> tuple[str, ...]:
-        """The full multiaddresses of this member, as p2pd knows them. Raises SwarmError if there is none."""
-        try:
-            return tuple(map(str, await self.daemon.p2p.get_visible_maddrs()))
-        except ValueError as error:
-            raise SwarmError(
-                "this machine has no network address where others could find it: is it offline? Listen on "
-                "127.0.0.1 to serve this machine only"
-            ) from error
-
     async def greet(self, peers: Mapping[PeerId, Collection[str]], connected: Set[PeerId]) -> list[float]:
         """Connect to `peers` and ping them, side by side.
 

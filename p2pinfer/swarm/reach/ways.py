@@ -1,18 +1,63 @@
-"""The ways from this member to others."""
+"""The ways from this member to others, and from others to its service."""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
-from p2pinfer.swarm.tunnel import Streams, dial
-from p2pinfer.types import Address, PeerId, Way
+from p2pinfer.errors import PeerGoneError, SwarmError
+from p2pinfer.swarm.addresses import ip_of
+from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.reach.meetings import Meetings
+from p2pinfer.swarm.reach.member import Member
+from p2pinfer.swarm.reach.reaching import Reaching
+from p2pinfer.swarm.reach.relay.asking import connect_through, on_introduction, on_relayed
+from p2pinfer.swarm.reach.staggered import first_success
+from p2pinfer.swarm.reach.verdict import is_public
+from p2pinfer.swarm.tunnel.acceptor import Acceptor, expose
+from p2pinfer.swarm.tunnel.dialler import Dialler
+from p2pinfer.swarm.tunnel.streams import PROTOCOL, OpenedStream
+from p2pinfer.types import Address, PeerId, Way, short_id
+
+CONNECTED_HEAD_START_SECONDS = 0.5
+"""For a connection that exists. It may be one through a router that has forgotten it."""
+CONNECT_SECONDS = 4.0
+_LOOK_SECONDS = 5.0
+
+_logger = logging.getLogger(__name__)
 
 
 class Ways:
-    """What `wire.dialling.Ways` asks for, on the swarm's streams."""
+    """What `wire.dialling.Ways` asks for, on the swarm's streams. For the event loop."""
 
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
+    def __init__(self, member: Member, reaching: Reaching) -> None:
+        self._member = member
+        self._reaching = reaching
+        self._meetings = Meetings(member, self.may_dial)
+        self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
+
+    @cached_property
+    def _dialler(self) -> Dialler:
+        return Dialler(self._open, self._member.private_folder)  # which is there from the join on
+
+    async def run(self) -> None:
+        """Meet those that are reached through relays, again and again. Never ends."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for peer_id, address in list(self._relayed.items()):
+                if self._dialler.way_to(peer_id) is Way.RELAYED:
+                    self._meet(address)
+                else:
+                    del self._relayed[peer_id]
+
+    async def close(self) -> None:
+        """End what is tried in the background."""
+        await self._meetings.close()
 
     def may_dial(self, peer_id: PeerId, host: str) -> bool:
         """True if this host is the peer's to give."""
@@ -20,8 +65,114 @@ class Ways:
 
     def tunnel(self, address: Address) -> AbstractAsyncContextManager[str]:
         """Yield the path of a local Unix socket that leads to the peer's service, until the block ends."""
-        return dial(self._streams, address.peer_id)
+        return self._dialler.dial(address)
 
     def way_of_tunnel(self, peer_id: PeerId) -> Way:
         """How what a tunnel carries reaches this peer now."""
-        return Way.TUNNEL
+        return self._dialler.way_to(peer_id) or Way.TUNNEL
+
+    @asynccontextmanager
+    async def expose(self, unix_socket_path: str | Path) -> AsyncIterator[Acceptor]:
+        """Connect tunnels from other peers to the service on `unix_socket_path`, until the block ends.
+
+        They come directly, or through the relays where this member has a place.
+        """
+        member, places = self._member, self._reaching.places
+        async with expose(member, unix_socket_path, way_of=self._way_in) as acceptor:
+
+            async def take(peer_id: PeerId, stream: Stream) -> None:
+                await acceptor.take(peer_id, stream, Way.RELAYED)
+
+            def is_relay(peer_id: PeerId) -> bool:
+                return peer_id in places.held
+
+            async with (
+                on_relayed(member, take, is_relay),
+                on_introduction(member, self._meetings.on_introduction, is_relay),
+            ):
+                yield acceptor
+
+    def _way_in(self, peer_id: PeerId) -> Way:
+        """How a peer has come that is directly connected with us."""
+        if self._reaching.places.held:
+            return Way.PUNCHED
+        return Way.MAPPED if self._reaching.verdict.is_mapped else Way.TUNNEL
+
+    async def _open(self, address: Address) -> OpenedStream:
+        """Open a stream for a tunnel, the best way first, others beside it a moment later.
+
+        Raises PeerGoneError if the peer is known to be gone, SwarmError if it can't be reached now.
+        """
+        peer_id, relays = address.peer_id, _by_peer(address.relays)
+        is_connected = peer_id in await self._member.connections()
+        maddrs = self._dialable(address)
+        attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
+        if is_connected or maddrs or not relays:
+            attempts.append(partial(self._open_directly, address, [] if is_connected else maddrs))
+        for relay, relay_maddrs in relays.items():
+            attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
+        try:
+            found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
+        except* SwarmError as errors:
+            raise _as_one(peer_id, errors.exceptions, through_relays=bool(relays)) from errors
+        if found.way is Way.RELAYED:
+            self._relayed[peer_id] = address
+            if is_connected:  # and doesn't answer there: what else goes that way moves as well
+                with suppress(SwarmError):
+                    await self._member.disconnect(peer_id)
+            self._meet(address)
+        return found
+
+    async def _open_directly(self, address: Address, maddrs: Sequence[str]) -> OpenedStream:
+        if maddrs:
+            await self._member.connect(address.peer_id, maddrs, CONNECT_SECONDS)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await self._member.open_stream(address.peer_id, PROTOCOL)
+        except TimeoutError as error:
+            raise SwarmError(f"peer {short_id(address.peer_id)} took no stream") from error
+        return OpenedStream(reader, writer, await self._direct_way(address))
+
+    async def _open_through(self, relay: PeerId, maddrs: Sequence[str], target: PeerId) -> OpenedStream:
+        await self._member.connect(relay, maddrs, CONNECT_SECONDS)
+        reader, writer = await connect_through(self._member, relay, target)
+        return OpenedStream(reader, writer, Way.RELAYED)
+
+    async def _direct_way(self, address: Address) -> Way:
+        """How a peer is reached with which we are connected."""
+        seen = (await self._member.connections()).get(address.peer_id, ())
+        if address.relays and any((ip := ip_of(maddr)) is not None and is_public(ip) for maddr in seen):
+            return Way.MAPPED if address.is_mapped else Way.PUNCHED
+        return Way.MAPPED if address.is_mapped else Way.TUNNEL
+
+    def _dialable(self, address: Address) -> list[str]:
+        return [
+            maddr.partition("/p2p/")[0]
+            for maddr in address.maddrs
+            if (ip := ip_of(maddr)) is None or self.may_dial(address.peer_id, str(ip))
+        ]
+
+    def _meet(self, address: Address) -> None:
+        """Try in the background to be connected with the peer, and move there then."""
+        peer_id = address.peer_id
+        self._meetings.begin(peer_id, _by_peer(address.relays), lambda: self._dialler.move(peer_id))
+
+
+def _by_peer(maddrs: Sequence[str]) -> Mapping[PeerId, list[str]]:
+    """Full multiaddresses by their peer, without its id."""
+    found: dict[PeerId, list[str]] = {}
+    for maddr in maddrs:
+        transport, _, peer_id = maddr.partition("/p2p/")
+        found.setdefault(PeerId(peer_id), []).append(transport)
+    return found
+
+
+def _as_one(peer_id: PeerId, errors: Sequence[BaseException], *, through_relays: bool) -> SwarmError:
+    """What to raise where every attempt failed: a relay that answers knows whether the peer is there."""
+    if through_relays and any(isinstance(error, PeerGoneError) for error in errors):
+        return PeerGoneError(f"peer {short_id(peer_id)} isn't at its relays any more")
+    return SwarmError(f"peer {short_id(peer_id)} can't be reached: {'; '.join(map(str, errors))}")
+
+
+async def _drop(stream: OpenedStream) -> None:
+    stream.writer.transport.abort()

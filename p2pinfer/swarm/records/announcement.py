@@ -98,7 +98,9 @@ class Announcement:
     @property
     def address(self) -> Address:
         """Where the server is."""
-        return Address(self.peer_id, self.endpoints, self.certificate, self.maddrs, self.relays)
+        return Address(
+            self.peer_id, self.endpoints, self.certificate, self.maddrs, self.relays, self.is_mapped
+        )
 
 
 def _layer_seconds_message(line: LayerSeconds) -> record_pb2.LayerSeconds:

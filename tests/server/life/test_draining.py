@@ -41,7 +41,6 @@ from tests.fakes import (
     fake_manifest,
     fake_swarm,
 )
-from tests.only_endpoints import OnlyEndpoints
 from tests.server.wire_client import ONE, SECONDS, opened, until, wire_client
 
 
@@ -52,7 +51,7 @@ class Board:
     identity: Identity = field(default_factory=Identity.ephemeral)
     addresses: tuple[str, ...] = ()
     private_folder: Path = Path()
-    ways: OnlyEndpoints = field(default_factory=OnlyEndpoints)
+    ways = None
     announced: list[Announcement] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     rejoined: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,7 +77,7 @@ class Board:
     async def has_twin(self) -> bool:
         return False
 
-    async def wait_rejoined(self) -> None:
+    async def wait_news(self) -> None:
         await self.rejoined.wait()
         self.rejoined.clear()
 
@@ -125,12 +124,11 @@ class Program:
             ends_at=lambda: self.ends_at,
         )
         self.ends_at: float | None = None
-        claim = claim_of(self.board)
         accounts = Accounts(self.board.identity, self.book, receipt_tokens=config.receipt_tokens)
         swarm: Any = self.board
         span = LoadedSpan(
             manifest=fake_manifest(2),
-            claim=claim,
+            claim=claim_of(self.board),
             engine=FakeEngine(Span(0, 2)),
             speed=SPEED,
             holds_ends=lambda: False,

@@ -18,7 +18,7 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.swarm.tunnel import dial, expose
+from p2pinfer.swarm.tunnel.acceptor import expose
 from p2pinfer.types import PeerId
 from tests.swarm.conftest import (
     MODEL,
@@ -32,6 +32,7 @@ from tests.swarm.conftest import (
     sees,
     until,
 )
+from tests.swarm.tunnel.wiring import address_of
 
 AT_ONCE = replace(QUICK, restarts=Backoff(first_seconds=0.0, most_seconds=0.0))
 LATE = replace(QUICK, restarts=Backoff(first_seconds=3600.0, most_seconds=3600.0))
@@ -145,7 +146,7 @@ async def test_stream_handlers_and_tunnels_work_again(tmp_path: Path) -> None:
             join_here(first.addresses, pace=QUICK), join_here(first.addresses, client_only=True, pace=QUICK)
         ) as (server, client),
         expose(server, tmp_path / "s.sock"),
-        dial(client, server.peer_id) as path,
+        client.ways.tunnel(address_of(server.peer_id)) as path,
     ):
         assert await answers()
         reader, writer = await asyncio.open_unix_connection(path)

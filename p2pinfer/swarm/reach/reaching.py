@@ -1,0 +1,235 @@
+"""How this member is reached by others: found out soon after it joins, and again and again.
+
+A member that others can dial says where, and is a relay if its owner allows that. One that can't be dialled
+keeps places at relays, and is met there (meetings.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+from zlib import crc32
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.swarm.addresses import ip_of, is_loopback, with_quic_beside
+from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.reach.look import Sight, look
+from p2pinfer.swarm.reach.member import Member
+from p2pinfer.swarm.reach.places import WANTED, Places
+from p2pinfer.swarm.reach.verdict import Verdict, conclude, is_public, ports_to_try
+from p2pinfer.tasks import all_of, first_of
+from p2pinfer.types import PeerId
+
+LOOKERS = 3
+FIRST_LOOK_SECONDS = 2.5
+LOOK_SECONDS = 5.0
+EARLY_LOOKS = (2.0, 5.0, 10.0)
+"""Pauses before the first looks: a router may take some seconds to open a port."""
+LOOK_AGAIN_SECONDS = 60.0
+_MADDRS_PER_RELAY = 2
+
+_logger = logging.getLogger(__name__)
+
+
+class Node(Protocol):
+    """What a look needs of libp2p; `Member` has it, and p2pd itself, before this member has joined."""
+
+    async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream: ...
+
+
+class Reaching:
+    """One member's. For the event loop."""
+
+    def __init__(
+        self,
+        member: Member,
+        initial: Mapping[PeerId, Sequence[str]],
+        *,
+        announced: Sequence[str],
+        is_known: bool,
+    ) -> None:
+        """`initial` are the peers to join through and their addresses, `announced` are ours by the user.
+
+        `is_known`: that others can dial us needs no look: the user says so, or all of the swarm is on this
+        machine, or this member begins the swarm.
+        """
+        self._member = member
+        self._initial = initial
+        self._announced = announced
+        self._is_known = is_known
+        self.verdict = Verdict(is_dialable=is_known, maddrs=tuple(announced))
+        self.places = Places(member, self._tell)
+        self._own_of: dict[PeerId, tuple[str, ...]] = {}
+        self._offered: dict[int, None] = {}
+        self._look_soon = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def offer(self, port: int) -> None:
+        """Have others try this TCP port as well: see `Verdict.endpoints`."""
+        if port not in self._offered:
+            self._offered[port] = None
+            self._look_soon.set()
+
+    @property
+    def maddrs(self) -> tuple[str, ...]:
+        """Full multiaddresses where others can dial this member."""
+        return self.verdict.maddrs
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """Full multiaddresses of the relays where this member is found."""
+        found: list[str] = []
+        for relay in self.places.held:
+            found.extend(self._best_maddrs(relay))
+        return tuple(found)
+
+    async def wait_changed(self) -> None:
+        """Wait until something of this is different."""
+        await self._changed.wait()
+
+    async def first_verdict(self, node: Node, connected: Sequence[PeerId], visible: Sequence[str]) -> bool:
+        """Find out whether others can dial p2pd, before this member takes part. If nobody says so, guess."""
+        if self._is_known:
+            self._know_ourselves(visible)
+            return True
+        lookers = [peer_id for peer_id in connected if peer_id in self._initial][:LOOKERS]
+        sights = await self._sights(node, lookers, visible, FIRST_LOOK_SECONDS)
+        verdict = conclude(self._member.peer_id, sights, visible, _is_ours)
+        if verdict is None:
+            ips = [ip for maddr in visible if (ip := ip_of(maddr)) is not None]
+            joined_outside = any(
+                (ip := ip_of(maddr)) is None or is_public(ip)
+                for maddrs in self._initial.values()
+                for maddr in maddrs
+            )
+            verdict = Verdict(is_dialable=not joined_outside or any(map(is_public, ips)))
+        self.verdict = verdict
+        return verdict.is_dialable
+
+    async def run(self) -> None:
+        """Keep all of it up to date, for ever."""
+        await first_of(
+            self._look_forever(),
+            self._look_after_rejoining(),
+            self.places.keep(lambda: 0 if self.verdict.is_dialable else WANTED, self._candidates),
+        )
+
+    async def _look_forever(self) -> None:
+        pauses = list(EARLY_LOOKS)
+        while True:
+            pause = pauses.pop(0) if pauses else LOOK_AGAIN_SECONDS * random.uniform(0.8, 1.2)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_soon.wait(), pause)
+            self._look_soon.clear()
+            with suppress(SwarmError):
+                await self._look()
+
+    async def _look_after_rejoining(self) -> None:
+        while True:
+            await self._member.wait_rejoined()
+            self._look_soon.set()
+
+    async def _look(self) -> None:
+        visible = await self._member.visible_maddrs()
+        if self._is_known:
+            self._know_ourselves(visible)
+        connected = await self._member.connections()
+        lookers = [peer_id for peer_id in self._acquaintances() if peer_id in connected][:LOOKERS]
+        sights = await self._sights(self._member, lookers, visible, LOOK_SECONDS)
+        verdict = conclude(self._member.peer_id, sights, visible, _is_ours)
+        if verdict is None or verdict == self.verdict:
+            return
+        if self._is_known:  # the ports that were offered are all that is new
+            verdict = Verdict(
+                is_dialable=True,
+                maddrs=self.verdict.maddrs or verdict.maddrs,
+                is_mapped=verdict.is_mapped,
+                hosts=verdict.hosts,
+                open_ports=verdict.open_ports,
+                closed_ports=verdict.closed_ports,
+            )
+        _logger.debug("others see us so: %s", verdict)
+        if verdict != self.verdict:
+            self.verdict = verdict
+            self._tell()
+
+    def _know_ourselves(self, visible: Sequence[str]) -> None:
+        """Without a look: the addresses of this machine, the loopback's only if there are no others."""
+        if self._announced:
+            return
+        remote = [maddr for maddr in visible if not is_loopback(maddr)]
+        public = [maddr for maddr in remote if (ip := ip_of(maddr)) is not None and is_public(ip)]
+        self.verdict = Verdict(
+            is_dialable=True,
+            maddrs=tuple(public or remote or visible)[: _MADDRS_PER_RELAY * 2],
+            hosts=self.verdict.hosts,
+            open_ports=self.verdict.open_ports,
+            closed_ports=self.verdict.closed_ports,
+        )
+
+    async def _sights(
+        self, node: Node, lookers: Sequence[PeerId], visible: Sequence[str], seconds: float
+    ) -> list[Sight]:
+        ports = ports_to_try(visible, self._offered)
+
+        async def ask(looker: PeerId) -> Sight | None:
+            try:
+                return await look(node, looker, ports, seconds)
+            except SwarmError as error:
+                _logger.debug("no look: %s", error)
+                return None
+
+        sights = [sight for sight in await all_of(*map(ask, lookers)) if sight is not None]
+        for sight in sights:
+            self._own_of[sight.looker] = sight.own
+        self._own_of = {peer: own for peer, own in self._own_of.items() if peer in self._acquaintances()}
+        return sights
+
+    def _acquaintances(self) -> dict[PeerId, tuple[str, ...]]:
+        """Members that may look at us, or be relays, and their addresses: those to join through first."""
+        known = self._member.acquaintances()
+        others = [peer_id for peer_id in known if peer_id not in self._initial]
+        # Each member has an order of its own, so that relays share them all.
+        others.sort(key=lambda peer_id: crc32(f"{self._member.peer_id} {peer_id}".encode()))
+        return {
+            peer_id: tuple(known.get(peer_id, ()))
+            for peer_id in [*self._initial, *others]
+            if peer_id != self._member.peer_id
+        }
+
+    def _candidates(self) -> dict[PeerId, tuple[str, ...]]:
+        """Where to ask for a place."""
+        found = {}
+        for peer_id, maddrs in self._acquaintances().items():
+            full = [
+                m if "/p2p/" in m else f"{m}/p2p/{peer_id}" for m in (*self._own_of.get(peer_id, ()), *maddrs)
+            ]
+            found[peer_id] = tuple(with_quic_beside(list(dict.fromkeys(full))))
+        return found
+
+    def _best_maddrs(self, relay: PeerId) -> list[str]:
+        """Where others dial a relay: at its own words, or where we do; one of QUIC and one of TCP."""
+        known = list(self._own_of.get(relay, ())) or list(self._candidates().get(relay, ()))
+        ips = {maddr: ip_of(maddr) for maddr in known}
+        public = [maddr for maddr in known if (ip := ips[maddr]) is None or is_public(ip)]
+        usable = public or known
+        quic = [maddr for maddr in usable if "/quic-v1/" in maddr]
+        return [*quic[:1], *[maddr for maddr in usable if "/tcp/" in maddr][:1]]
+
+    def _tell(self) -> None:
+        event, self._changed = self._changed, asyncio.Event()
+        event.set()
+
+
+def _is_ours(host: str) -> bool:
+    """True if an IP address is one of this machine."""
+    with suppress(OSError):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+            return True
+    return False

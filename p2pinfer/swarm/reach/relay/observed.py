@@ -1,0 +1,63 @@
+"""From which addresses a member is seen, and what it may therefore claim. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from p2pinfer.errors import ProtocolError
+from p2pinfer.swarm.reach.relay.messages import MAX_MADDRS
+from p2pinfer.swarm.records.bounds import check_maddr
+from p2pinfer.types import PeerId
+
+
+def full_maddrs(peer_id: PeerId, seen: Iterable[str]) -> tuple[str, ...]:
+    """The direct addresses of connections with a peer as full multiaddresses, at most MAX_MADDRS.
+
+    >>> full_maddrs(PeerId("12D3KooW..."), ["/ip4/192.0.2.7/tcp/7/ws"])
+    ()
+    """
+    found = []
+    for address in seen:
+        maddr = f"{address.removesuffix(f'/p2p/{peer_id}')}/p2p/{peer_id}"
+        try:
+            check_maddr("maddrs", maddr)
+        except ProtocolError:  # a transport that nobody is asked to dial
+            continue
+        found.append(maddr)
+    return tuple(dict.fromkeys(found))[:MAX_MADDRS]
+
+
+def candidates(observed: tuple[str, ...], claimed: Iterable[str]) -> tuple[str, ...]:
+    """Where to dial a peer: where it is seen, and what it claims at the same IP addresses.
+
+    What it claims elsewhere is dropped: nobody may make others send packets to third parties.
+    """
+    hosts = {_host(maddr) for maddr in observed} - {None}
+    own = [maddr for maddr in claimed if _host(maddr) in hosts]
+    return tuple(dict.fromkeys((*observed, *own)))[:MAX_MADDRS]
+
+
+def address_groups(observed: Iterable[str]) -> frozenset[str]:
+    """Those who share an address with this peer: the IPv4 address, or the /48 of IPv6, a site's."""
+    groups = set()
+    for maddr in observed:
+        host = _host(maddr)
+        if isinstance(host, ipaddress.IPv6Address):
+            groups.add(str(ipaddress.ip_network((host, 48), strict=False)))
+        elif host is not None:
+            groups.add(str(host))
+    return frozenset(groups)
+
+
+def _host(maddr: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address, where IPv4 within IPv6 is IPv4; None for a name."""
+    words = maddr.split("/")
+    if len(words) < 3 or words[1] not in ("ip4", "ip6"):
+        return None
+    try:
+        host = ipaddress.ip_address(words[2])
+    except ValueError:
+        return None
+    mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
+    return mapped or host

@@ -1,0 +1,100 @@
+"""Whether others can dial this member, and where: concluded from what members that looked have seen. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from p2pinfer.swarm.addresses import ip_of, tcp_port_of
+from p2pinfer.swarm.reach.look import MOST_PORTS, Sight
+from p2pinfer.types import PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a member is reached by others."""
+
+    is_dialable: bool  # its libp2p node takes connections from others
+    maddrs: tuple[str, ...] = ()  # full multiaddresses where it was dialled
+    is_mapped: bool = False  # these are ports that its router has opened for it
+    hosts: tuple[str, ...] = ()  # the IP addresses from which others see it
+    open_ports: frozenset[int] = frozenset()  # of TCP, that took connections there
+    closed_ports: frozenset[int] = frozenset()  # that were tried, and took none
+
+    def endpoints(self, ports: Collection[int]) -> tuple[str, ...]:
+        """HOST:PORT for those of our ports that took connections from others."""
+        return tuple(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host in self.hosts
+            for port in ports
+            if port in self.open_ports
+        )
+
+
+def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """True for an address of the internet."""
+    return ip.is_global and not ip.is_multicast
+
+
+def ports_to_try(visible: Sequence[str], offered: Collection[int]) -> tuple[int, ...]:
+    """The TCP ports to ask others to dial: those of libp2p, as the router shows them, too, and then ours."""
+    own = [port for maddr in visible if (port := tcp_port_of(maddr)) is not None]
+    return tuple(dict.fromkeys([*own, *offered]))[:MOST_PORTS]
+
+
+def conclude(
+    peer_id: PeerId, sights: Sequence[Sight], visible: Sequence[str], is_ours: Callable[[str], bool]
+) -> Verdict | None:
+    """Return what the sights say together; None if nobody has looked.
+
+    `visible` are the full multiaddresses that libp2p knows of itself: those of the machine, and those that a
+    router has opened for it. `is_ours` says whether an IP address is one of this machine. What members in
+    our own network see counts only if nobody outside of it has looked.
+    """
+    seen = {sight: [ip for maddr in sight.observed if (ip := ip_of(maddr)) is not None] for sight in sights}
+    outside = {sight: ips for sight, ips in seen.items() if any(map(is_public, ips))}
+    if outside:
+        seen = {sight: [ip for ip in ips if is_public(ip)] for sight, ips in outside.items()}
+    seen = {sight: ips for sight, ips in seen.items() if ips}
+    if not seen:
+        return None
+    open_ports = frozenset().union(*(sight.reached for sight in seen))
+    reached_hosts = tuple(
+        dict.fromkeys(str(ip) for sight, ips in seen.items() if sight.reached for ip in ips)
+    )
+    hosts = reached_hosts or tuple(dict.fromkeys(str(ip) for ips in seen.values() for ip in ips))
+    maddrs = _dialled(peer_id, visible, reached_hosts, open_ports)
+    return Verdict(
+        is_dialable=bool(maddrs),
+        maddrs=maddrs,
+        is_mapped=any(
+            str(ip_of(maddr)) in reached_hosts and not is_ours(str(ip_of(maddr))) for maddr in visible
+        )
+        and bool(maddrs),
+        hosts=hosts,
+        open_ports=open_ports,
+        closed_ports=frozenset().union(*(sight.asked for sight in seen)) - open_ports,
+    )
+
+
+def _dialled(
+    peer_id: PeerId, visible: Sequence[str], hosts: Collection[str], open_ports: Collection[int]
+) -> tuple[str, ...]:
+    """The multiaddresses of libp2p at the hosts whose TCP port took a connection; QUIC first."""
+    quic_ports = {
+        int(words[4])
+        for maddr in visible
+        if len(words := maddr.split("/")) > 5 and words[3] == "udp" and words[5] == "quic-v1"
+    }
+    tcp_ports = dict.fromkeys(port for maddr in visible if (port := tcp_port_of(maddr)) is not None)
+    found = []
+    for host in hosts:
+        kind = "ip6" if ":" in host else "ip4"
+        for port in tcp_ports:
+            if port not in open_ports:
+                continue
+            if port in quic_ports:
+                found.append(f"/{kind}/{host}/udp/{port}/quic-v1/p2p/{peer_id}")
+            found.append(f"/{kind}/{host}/tcp/{port}/p2p/{peer_id}")
+    return tuple(found)

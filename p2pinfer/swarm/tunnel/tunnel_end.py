@@ -1,0 +1,207 @@
+"""One end of a tunnel: a local connection, and the links that carry its bytes one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from p2pinfer.errors import ProtocolError
+from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.tunnel.link import Link
+from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Message
+from p2pinfer.swarm.tunnel.state import State
+from p2pinfer.swarm.tunnel.streams import abort, closed, drop
+from p2pinfer.tasks import ending
+
+WINDOW_BYTES = 1024 * 1024
+"""How much one tunnel sends before an acknowledgement comes: 10 MB/s over 100 ms."""
+
+_QUIET_SECONDS = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+class TunnelEnd:
+    """The local connection is read while there is room for what isn't acknowledged."""
+
+    def __init__(self, local: Stream, window_bytes: Callable[[], int] = lambda: WINDOW_BYTES) -> None:
+        self.state = State()
+        self.link: Link | None = None  # where we write
+        self._former: Link | None = None  # where we wrote; it is read until the other end uses the new one
+        self._offered: Link | None = None  # where we shall write once the other end does
+        self._reader, self._writer = local
+        self._window_bytes = window_bytes
+        self._has_room = asyncio.Event()
+        self._over = asyncio.Event()
+        self._quiet: asyncio.TimerHandle | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """True once the tunnel has ended, well or not."""
+        return self._over.is_set()
+
+    async def wait_over(self) -> None:
+        """Wait until the tunnel has ended, well or not."""
+        await self._over.wait()
+
+    async def live(self) -> None:
+        """Pass on what the local connection says until the tunnel is over; then close everything."""
+        try:
+            async with ending(asyncio.create_task(self._read_local())):
+                await self._over.wait()
+            if self.state.has_ended:
+                self._writer.close()
+            else:
+                abort(self._writer)
+            if self.link is not None:
+                await closed(self.link.writer)
+            await closed(self._writer, None)  # its reader may be slow: what has arrived here isn't lost
+        finally:  # also if this is cancelled
+            self.fail("left")
+            abort(self._writer)
+            for link in (self.link, self._former, self._offered):
+                if link is not None:
+                    drop(link.writer)
+
+    def fail(self, reason: str) -> None:
+        """End the tunnel now, and tell the other end."""
+        if self._over.is_set():
+            return
+        _logger.debug("tunnel ended: %s", reason)
+        if self.link is not None:
+            self.link.say_break()
+        self._end()
+
+    def attach(self, link: Link) -> None:
+        """Write on `link` from now on."""
+        if self._former is not None:
+            self._former.abort()
+        self.link, self._former = link, self.link
+        self._has_room.set()
+        self._flush()
+
+    def offer(self, link: Link) -> None:
+        """Write on `link` as soon as the other end does; at once if there is no other link."""
+        if self.link is None:
+            self.attach(link)
+            return
+        if self._offered is not None:
+            self._offered.abort()
+        self._offered = link
+
+    async def carry(self, link: Link) -> None:
+        """Run a link until its stream has ended. `link` of this end is None then if no other one is left."""
+
+        async def handle(message: Message) -> None:
+            if link is self._offered:
+                self._offered = None
+                self.attach(link)
+            if link is self.link and self._former is not None:
+                self._former.abort()
+                self._former = None
+            await self._handle(message)
+
+        try:
+            await link.run(handle)
+        except (OSError, EOFError) as error:
+            _logger.debug("a stream of a tunnel ended: %r", error)
+        except ProtocolError as error:
+            self.fail(str(error))
+        finally:
+            self._detach(link)
+
+    def _detach(self, link: Link) -> None:
+        if self.is_over and link is self.link:
+            return  # `live` closes it
+        link.abort()
+        if link is self._offered:
+            self._offered = None
+        elif link is self._former:
+            self._former = None
+        elif link is self.link:
+            self.link = self._former or self._offered
+            self._former = self._offered = None
+            self.state.acknowledge_soon()
+            self._flush()
+
+    async def _read_local(self) -> None:
+        sending = self.state.sending
+        try:
+            while True:
+                while (room := self._window_bytes() - sending.kept_bytes) <= 0:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+                data = await self._reader.read(min(MOST_BYTES, room))
+                if not data:
+                    break
+                sending.put(data)
+                self._flush()
+        except OSError as error:
+            self.fail(f"the local connection broke: {error!r}")
+            return
+        sending.put_end()
+        self._flush()
+
+    async def _handle(self, message: Message) -> None:
+        """Do what a message says. Raises ProtocolError."""
+        state = self.state
+        if self.is_over:
+            return
+        if message.kind is Kind.DATA:
+            new = state.take(message.offset, message.body)
+            self._acknowledge()
+            if new:
+                self._writer.write(new)
+                await self._drain_local()
+        elif message.kind is Kind.ACK:
+            state.sending.acknowledge(message.offset)
+            self._has_room.set()
+            self._flush()
+        elif message.kind is Kind.END:
+            if state.take_end(message.offset):
+                self._end_local()
+            self._acknowledge()
+        elif message.kind is Kind.BREAK:
+            _logger.debug("tunnel ended by its peer")
+            self._end()
+        else:
+            raise ProtocolError(f"a message {message.kind.name} amid a tunnel")
+
+    async def _drain_local(self) -> None:
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            self.fail(f"the local connection broke: {error!r}")
+
+    def _end_local(self) -> None:
+        try:
+            if not self._writer.transport.is_closing():
+                self._writer.write_eof()
+        except OSError as error:
+            self.fail(f"the local connection broke: {error!r}")
+
+    def _acknowledge(self) -> None:
+        if self.state.is_due:
+            self._flush()
+        elif self._quiet is None and self.state.owes_acknowledgement:
+            self._quiet = asyncio.get_running_loop().call_later(_QUIET_SECONDS, self._acknowledge_quietly)
+
+    def _acknowledge_quietly(self) -> None:
+        """Data may have carried the acknowledgement meanwhile: that is the rule while a session runs."""
+        self._quiet = None
+        if self.state.owes_acknowledgement:
+            self.state.acknowledge_soon()
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.link is not None:
+            self.link.flush()
+            if self.state.is_finished:
+                self._end()
+
+    def _end(self) -> None:
+        self._over.set()
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
