@@ -28,8 +28,8 @@ FIRST_TOKENS = 16
 MOVE_TOKENS = 240
 KILL_TOKENS, KILL_AFTER = 60, 15
 KILLS, QUICK_KILLS = 10, 2
-MENDED_SECONDS = 10.0
-"""After a killed relay is back, until the next kill: members take places at it again."""
+MENDED_SECONDS = 25.0
+"""After a killed relay is back, until the next kill: members have 20 s to take places at it again."""
 PATIENCE_SECONDS = 40.0
 """From a client's start: a way that isn't the final one by then is measured as it is."""
 
