@@ -21,6 +21,7 @@ from p2pinfer.server.door.guests import Guests
 from p2pinfer.wire.certificates import LANE_PROTOCOL, SERVER_NAME, new_certificate, pinned_context
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.reach.client_hello import NO_APPLICATION_PROTOCOL
+from tests.server.wire_client import receive, until
 from tests.wire.reach.hellos import client_hello, in_records
 
 SECONDS = 5.0
@@ -233,15 +234,10 @@ async def test_a_lane_whose_hello_comes_in_pieces_is_accepted(tmp_path):
                 came.write(await asyncio.wait_for(reader.read(1 << 16), SECONDS))
         writer.write(goes.read())
         assert tls.selected_alpn_protocol() == LANE_PROTOCOL
-        async with asyncio.timeout(SECONDS):
-            while not lanes:
-                await asyncio.sleep(0.001)
+        await until(lambda: bool(lanes))
         frame = bytes(49)
         tls.write(len(frame).to_bytes(4, "little") + frame)
         writer.write(goes.read())
-        async with asyncio.timeout(SECONDS):
-            while (received := lanes[0].receive()) is None:
-                await asyncio.sleep(0.001)
-        assert received == frame
+        assert await receive(lanes[0]) == frame
         lanes[0].close()
         writer.close()
