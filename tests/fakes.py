@@ -143,6 +143,7 @@ class FakeServer:
         self.sessions.leave_rest_to(self.runner.limit_prefixes)
         self.draining = False
         self.leaves_at: float | None = None
+        self.is_tunnelled = False  # it announces no endpoint
         self.num_layers = num_layers
         self.cache_tokens = cache_tokens
         self.handler = Handler(self.sessions, self.runner, lambda: self.load())
@@ -210,7 +211,7 @@ class FakeServer:
             leaves_at=self.leaves_at,
             free_cache_tokens=self.sessions.free_cache_tokens,
             numerics=self.engine.numerics,
-            endpoints=(f"127.0.0.1:{self.port}",),
+            endpoints=() if self.is_tunnelled else (f"127.0.0.1:{self.port}",),
             certificate=self.certificate_der,
             announced_at=now,
             expires_at=now + 60,

@@ -24,19 +24,24 @@ from p2pinfer.errors import HopFailedError, P2PInferError, PromptTooLongError, R
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId, Span, Way
 from p2pinfer.wire import inference_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
 class HopReport:
-    """What one hop of the latest route did: its steps, and the seconds they took it in all."""
+    """What one hop of the latest route did, and how it was reached at the time of the report."""
 
     peer_id: PeerId
     layers: Span
     steps: int
-    compute_seconds: float
-    queue_seconds: float
+    compute_seconds: float  # of these steps in all
+    queue_seconds: float  # likewise
+    way: Way | None = None
+    """How its steps came: from this client to the first hop, else from the hop before, which says so itself.
+    None: it doesn't say."""
+    client_way: Way | None = None
+    """How this client itself reaches it: for questions, and for the last hop's results."""
 
 
 class InferenceSession:
@@ -127,11 +132,20 @@ class InferenceSession:
     def report(self) -> list[HopReport]:
         """List the servers of the present route in order, with what each has done in this session."""
         chain = self._unbroken.chain
+        if chain is None:
+            return []
+        ways = [(hop, chain.ways_to(hop)) for hop in chain.hops]
         return [
             HopReport(
-                hop.peer_id, hop.server.hop.layers, hop.step_count, hop.compute_seconds, hop.queue_seconds
+                peer_id=hop.peer_id,
+                layers=hop.server.hop.layers,
+                steps=hop.step_count,
+                compute_seconds=hop.compute_seconds,
+                queue_seconds=hop.queue_seconds,
+                way=way.steps,
+                client_way=way.client,
             )
-            for hop in (chain.hops if chain is not None else [])
+            for hop, way in ways
         ]
 
     def limit_length(self, max_length: int) -> None:

@@ -1,7 +1,7 @@
 """The state for Prometheus, in its text format.
 
 Labels are few and short: a model's label is the first twelve digits of its hash, one series has its name, and
-no series is for a single server. So there are at most about 1,500 series, whatever names servers choose. An
+no series is for a single server. So there are at most about 1,600 series, whatever names servers choose. An
 unknown value has no sample.
 """
 
@@ -24,6 +24,7 @@ from p2pinfer.health.snapshot.plain import (
     clean_text,
 )
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ServerView
+from p2pinfer.types import Way
 
 MAX_MODELS = 64
 
@@ -79,13 +80,22 @@ def _model_metrics(models: dict[str, ModelView]) -> Iterator[Metric]:
     servers = GaugeMetricFamily(
         "p2pinfer_servers", "Servers of a model, by the state that they claim.", labels=["model", "state"]
     )
+    reached = GaugeMetricFamily(
+        "p2pinfer_servers_reached",
+        "Servers of a model, by the way on which this page has reached them.",
+        labels=["model", "way"],
+    )
     for label, model in models.items():
         works.add_metric([label, clean_text(model.name)], float(model.answer is not Answer.NO))
         counts = Counter(server.state for server in model.servers)
         for activity in Activity:
             servers.add_metric([label, activity.value], counts[activity])
+        ways = Counter(server.way for server in model.servers)
+        for way in (*Way, None):
+            reached.add_metric([label, way or "unknown"], ways[way])
     yield works
     yield servers
+    yield reached
     for name, about, values in _FIGURES:
         family = GaugeMetricFamily(f"p2pinfer_{name}", about, labels=["model"])
         for label, model in models.items():
@@ -165,6 +175,11 @@ _FIGURES = (
         "free_cache_layer_tokens",
         "Free cache of its servers: each server's tokens, times its layers.",
         lambda model: float(sum(map(_free_layer_tokens, model.servers))),
+    ),
+    (
+        "relays",
+        "Servers that say that they pass on what others send each other.",
+        lambda model: float(sum(bool(server.is_relay) for server in model.servers)),
     ),
     ("probe_ok", "1 if the last probe by this page worked.", _probe_ok),
     ("probe_timestamp_seconds", "End of the last probe, Unix seconds.", _probe_at),

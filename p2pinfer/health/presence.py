@@ -1,9 +1,10 @@
 """Which of the announced servers are there: those that have answered a ping.
 
 A record costs nothing, so a server counts from its first answer on. One that is late with its announcement is
-pinged again: so a server that vanished is gone from the page long before its record expires. Anybody can
-announce servers that never answer, so a reading spends a bounded time on pings, and a silent server gets few
-of them.
+pinged again: so a server that vanished is gone from the page long before its record expires. A ping also
+finds out how a server is reached; one behind a router is relayed at first, and asked a second time. Anybody
+can announce servers that never answer, so a reading spends a bounded time on pings, and a silent server gets
+few of them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
+from p2pinfer.client.reach.pong import Pong
 from p2pinfer.errors import P2PInferError, RefusedError
 from p2pinfer.health.faults import Faults
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import cancel_and_wait
-from p2pinfer.types import Address, PeerId, short_id
+from p2pinfer.types import Address, PeerId, Way, short_id
 
 _PING_SECONDS = 3.0
 _PINGS_SECONDS = 8.0
@@ -28,6 +30,9 @@ _BELIEVED_SECONDS = 600.0
 """A server that has answered gets no other ping for this long, while it announces itself in time."""
 _LATE_BELIEVED_SECONDS = 10.0
 """The same for one that doesn't."""
+
+_SECOND_LOOK_SECONDS = 30.0
+"""The same for one that was relayed for the first time: a hole may have been punched since."""
 
 _SILENT_SECONDS = 60.0
 """A server that hasn't answered gets no other ping for this long, unless it announces itself again."""
@@ -45,6 +50,8 @@ class ServerPresence:
         self._now = now
         self._answered: dict[PeerId, float] = {}
         self._silent: dict[PeerId, tuple[float, float]] = {}  # the announcement's time, and the ping's
+        self._ways: dict[PeerId, Way] = {}
+        self._second_looks: set[PeerId] = set()
 
     async def present(self, servers: Sequence[Announcement], ping: Ping) -> list[Announcement]:
         """The servers that have answered, now or not long ago. One server never fails the call."""
@@ -60,10 +67,17 @@ class ServerPresence:
                 await cancel_and_wait(*asking)
         return [server for server in servers if self._counts(server.peer_id)]
 
+    @property
+    def ways(self) -> Mapping[PeerId, Way]:
+        """How servers were reached the last time that they answered, as far as is known."""
+        return self._ways
+
     def forget_all_but(self, peers: Container[PeerId]) -> None:
         """Drop what is remembered of servers that aren't announced any more."""
         self._answered = {peer: at for peer, at in self._answered.items() if peer in peers}
         self._silent = {peer: at for peer, at in self._silent.items() if peer in peers}
+        self._ways = {peer: way for peer, way in self._ways.items() if peer in peers}
+        self._second_looks = {peer for peer in self._second_looks if peer in peers}
 
     async def _ask(self, server: Announcement, ping: Ping, slots: asyncio.Semaphore) -> None:
         """Ping the server, and remember the result."""
@@ -71,7 +85,7 @@ class ServerPresence:
         async with slots:
             try:
                 async with asyncio.timeout(_PING_SECONDS):
-                    await ping(server.address)
+                    answer = await ping(server.address)
             except RefusedError:
                 self._note_answer(peer_id)  # it is busy, as one that loads its layers says
                 return
@@ -80,11 +94,16 @@ class ServerPresence:
             except Exception as error:  # noqa: BLE001 - one server's bytes must not end the page
                 self._faults.note(f"server {short_id(peer_id)} can't be pinged and counts as gone", error)
             else:
-                self._note_answer(peer_id)
+                self._note_answer(peer_id, answer.way if isinstance(answer, Pong) else None)
                 return
         self._silent[peer_id] = (server.announced_at, self._now())
 
-    def _note_answer(self, peer_id: PeerId) -> None:
+    def _note_answer(self, peer_id: PeerId, way: Way | None = None) -> None:
+        self._second_looks.discard(peer_id)
+        if way is not None:
+            if way is Way.RELAYED and self._ways.get(peer_id) is not Way.RELAYED:
+                self._second_looks.add(peer_id)
+            self._ways[peer_id] = way
         self._answered[peer_id] = self._now()
         self._silent.pop(peer_id, None)
 
@@ -100,4 +119,6 @@ class ServerPresence:
         now = self._now()
         is_late = now - server.announced_at > self._late_seconds
         believed_seconds = _LATE_BELIEVED_SECONDS if is_late else _BELIEVED_SECONDS
+        if server.peer_id in self._second_looks:
+            believed_seconds = min(believed_seconds, _SECOND_LOOK_SECONDS)
         return now - self._answered.get(server.peer_id, -math.inf) > believed_seconds

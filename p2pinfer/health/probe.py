@@ -153,6 +153,7 @@ def probe_once(client: PlainClient, tokens: int) -> ProbeView:
         first_token_seconds=made.first_token_seconds,
         tokens_per_second=made.tokens_per_second,
         route=tuple((short_id(hop.peer_id), hop.layers.start, hop.layers.end) for hop in made.route.hops),
+        route_ways=tuple(hop.way for hop in made.route.hops),
     )
 
 
@@ -164,4 +165,5 @@ def _failed(reason: str) -> ProbeView:
         first_token_seconds=None,
         tokens_per_second=None,
         route=(),
+        route_ways=(),
     )

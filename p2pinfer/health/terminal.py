@@ -109,8 +109,8 @@ def _probe(probe: ProbeView, now: float) -> str:
     if not probe.works:
         return f"{when}: it failed ({clean_text(probe.detail, 200) or 'no reason is known'})"
     hops = ", ".join(
-        f"{clean_text(peer, 12)} {words.layer_ranges([(start, end)])}"
-        for peer, start, end in probe.route[:32]
+        f"{peer} {words.layer_ranges([(start, end)])}{f' ({way})' if way else ''}"
+        for peer, start, end, way in words.hops_of(probe, 32)
     )
     return (
         f"{when}: it works, first token after {words.seconds(probe.first_token_seconds)}, "
@@ -177,6 +177,7 @@ def _servers(servers: Sequence[ServerView], now: float, width: int) -> list[str]
         column("peer", (clean_text(one.short_id, 12) for one in servers), rank=0, right=False),
         column("layers", (_layers(one) for one in servers), rank=0, most=13),
         column("state", (one.state.value for one in servers), rank=0, right=False),
+        column("reached", map(words.reached, servers), rank=5, right=False),
         column("decode", (_work(one, one.decode_tokens_per_second) for one in servers), rank=1),
         column("long texts", (_work(one, one.long_decode_tokens_per_second) for one in servers), rank=6),
         column("measured", (measured(one.measured_at) for one in servers), rank=2),

@@ -206,6 +206,7 @@ class Watcher:
             self._reading,
             first_seen=self._first_seen,
             probes=self._probes,
+            ways=self._presence.ways,
             contributions=self._board(),
             generated_at=self._published_at,
             fresh=fresh,

@@ -76,7 +76,8 @@ def stream_answer(
         say("\nroute")
         for hop in model.route_report():
             milliseconds = 1000 * hop.compute_seconds / max(len(streamer.token_times), 1)
-            say(f"  peer {short_id(hop.peer_id)}  layers {hop.layers!s:>7}  {milliseconds:6.2f} ms per token")
+            pace, way = f"{milliseconds:6.2f} ms per token", "" if hop.way is None else f"  {hop.way}"
+            say(f"  peer {short_id(hop.peer_id)}  layers {hop.layers!s:>7}  {pace}{way}")
         say(describe_speed(streamer.token_times, started))
     finally:
         model.close()

@@ -41,6 +41,9 @@ class Status:
     unsigned_tokens: int = 0
     duty: float = 1.0  # share of the time in which the server may compute
     watts: float | None = None
+    reached: str = ""  # a line on how others do; empty: it isn't in the swarm with its layers
+    relaying: str = ""  # what it passes on for others, in words; empty: it is no relay
+    reach: Mapping[str, object] = field(default_factory=dict)  # the same as data
     shared_bytes: int = 0  # this month, by all servers of the data folder: model files given to others
     signals: Mapping[str, SignalLine] = field(default_factory=dict)
     troubles: Mapping[str, str] = field(default_factory=dict)  # by origin

@@ -31,6 +31,7 @@ from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.service import RelayService
+from p2pinfer.swarm.reach.report import ReachReport, report_of
 from p2pinfer.swarm.reach.ways import Ways
 from p2pinfer.swarm.records.announcement import (
     MAX_MADDRS,
@@ -218,7 +219,7 @@ class Swarm:
         """
         key = model_key(announcement.model)
         announcement = replace(announcement, expires_at=self._later(key, announcement.expires_at))
-        if announcement.state is not ServerState.LEFT:
+        if announcement.state is not ServerState.LEFT and announcement.peer_id == self.peer_id:
             announcement = fitting(
                 replace(
                     announcement,
@@ -323,6 +324,15 @@ class Swarm:
         """
         presence = self._membership.presence()
         return await presence.run(presence.daemon.open_stream(peer_id, protocol))
+
+    def reach(self) -> ReachReport:
+        """How others reach this member now, as far as it knows."""
+        return report_of(
+            self.reaching.verdict,
+            self.reaching.places.held,
+            tunnels_in=self.ways.tunnels_in,
+            relayed=None if self.relay is None else self.relay.stats(),
+        )
 
     async def connections(self) -> dict[PeerId, tuple[str, ...]]:
         """The peers that are connected with this member, and the multiaddress of each connection.

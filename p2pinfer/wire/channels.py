@@ -125,7 +125,7 @@ class ChannelPool:
         return TUNNELLED if connection is not None and connection.reached.is_tunnelled else DIRECT
 
     def way_to(self, peer_id: PeerId) -> Way | None:
-        """How a connected peer is reached now; None if it isn't connected."""
+        """How a connected peer is reached now; None if it isn't connected. Any thread may ask."""
         connection = self._connections.get(peer_id)
         return None if connection is None else connection.reached.way(peer_id, self.ways)
 

@@ -44,8 +44,15 @@ class Ways(Protocol):
         One task enters the block, and another may leave it.
         """
 
-    def way_of_tunnel(self, peer_id: PeerId) -> Way:
-        """How what a tunnel carries reaches this peer now."""
+    def way_of_tunnel(self, peer_id: PeerId) -> Way | None:
+        """How what a tunnel carries reaches this peer now; None: no tunnel is open. Any thread may ask."""
+
+
+def way_taken(ways: Ways | None, peer_id: PeerId, *, is_tunnelled: bool) -> Way:
+    """How a connection reaches this peer now. A tunnel can change its way while it is open."""
+    if not is_tunnelled or ways is None:
+        return Way.DIRECT
+    return ways.way_of_tunnel(peer_id) or Way.TUNNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Reached(Generic[T]):
 
     def way(self, peer_id: PeerId, ways: Ways | None) -> Way:
         """How the peer is reached now: what a tunnel carries may go another way than a moment ago."""
-        return ways.way_of_tunnel(peer_id) if self.is_tunnelled and ways is not None else Way.DIRECT
+        return way_taken(ways, peer_id, is_tunnelled=self.is_tunnelled)
 
 
 async def first_connection(

@@ -25,55 +25,59 @@ _sym_db = _symbol_database.Default()
 from p2pinfer.wire import receipt_pb2 as p2pinfer_dot_wire_dot_receipt__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dp2pinfer/wire/inference.proto\x12\rp2pinfer.wire\x1a\x1bp2pinfer/wire/receipt.proto\"\xff\x01\n\x0bServerFrame\x12\'\n\x06opened\x18\x01 \x01(\x0b\x32\x15.p2pinfer.wire.OpenedH\x00\x12+\n\x08\x64raining\x18\x02 \x01(\x0b\x32\x17.p2pinfer.wire.DrainingH\x00\x12\x32\n\x0coutputs_lost\x18\x03 \x01(\x0b\x32\x1a.p2pinfer.wire.OutputsLostH\x00\x12,\n\tcaught_up\x18\x04 \x01(\x0b\x32\x17.p2pinfer.wire.CaughtUpH\x00\x12\x30\n\x0breceipt_due\x18\x05 \x01(\x0b\x32\x19.p2pinfer.wire.ReceiptDueH\x00\x42\x06\n\x04\x62ody\"F\n\x07Opening\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x19\n\x11\x63lient_public_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xe3\x02\n\x05Terms\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0e\n\x06server\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08numerics\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_layer\x18\x05 \x01(\r\x12\x11\n\tend_layer\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\r\x12\x12\n\nmax_tokens\x18\x08 \x01(\r\x12\x11\n\tissued_at\x18\t \x01(\x01\x12\x11\n\tsteps_key\x18\n \x01(\x0c\x12/\n\ndownstream\x18\x0b \x01(\x0b\x32\x19.p2pinfer.wire.DownstreamH\x00\x12\x15\n\x0bresults_key\x18\r \x01(\x0cH\x00\x12,\n\nwire_dtype\x18\x0c \x01(\x0e\x32\x18.p2pinfer.wire.WireDtype\x12\x13\n\x0b\x63ontrol_key\x18\x0e \x01(\x0c\x12\x0f\n\x07patient\x18\x0f \x01(\x08\x42\t\n\x07outputs\"\\\n\nDownstream\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\x12\x11\n\tsteps_key\x18\x03 \x01(\x0c\x12\x17\n\x0fpass_history_on\x18\x04 \x01(\x08\"O\n\x06Opened\x12\x17\n\x0fmax_step_tokens\x18\x01 \x01(\r\x12\x14\n\x0cidle_seconds\x18\x02 \x01(\x01\x12\x16\n\x0ereceipt_tokens\x18\x03 \x01(\r\"\x1b\n\x08\x44raining\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\"\x1d\n\x0bOutputsLost\x12\x0e\n\x06\x64\x65tail\x18\x01 \x01(\t\"\x1a\n\x08\x43\x61ughtUp\x12\x0e\n\x06tokens\x18\x01 \x01(\x04\";\n\nReceiptDue\x12\x16\n\x0eprefill_tokens\x18\x01 \x01(\x04\x12\x15\n\rdecode_tokens\x18\x02 \x01(\x04\"5\n\nSessionRef\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63ontrol_key\x18\x02 \x01(\x0c\"d\n\x12SetUpstreamRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\x12\x11\n\tsteps_key\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61t_once\x18\x03 \x01(\x08\"\x12\n\x10SetUpstreamReply\"\x8f\x01\n\x14SetDownstreamRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\x12-\n\ndownstream\x18\x02 \x01(\x0b\x32\x19.p2pinfer.wire.Downstream\x12\x0c\n\x04held\x18\x03 \x03(\r\x12\x0e\n\x06switch\x18\x04 \x01(\x08\"$\n\x12SetDownstreamReply\x12\x0e\n\x06tokens\x18\x01 \x01(\x04\"=\n\x0fProgressRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\"Y\n\rProgressReply\x12\x10\n\x08received\x18\x01 \x01(\x04\x12\x10\n\x08\x63omputed\x18\x02 \x01(\x04\x12\x0c\n\x04sent\x18\x03 \x01(\x04\x12\x16\n\x0ehistory_tokens\x18\x04 \x01(\x04\"j\n\rSettleRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\x12-\n\x07receipt\x18\x02 \x01(\x0b\x32\x1c.p2pinfer.wire.SignedReceipt\"P\n\x0bSettleReply\x12\x18\n\x10server_signature\x18\x01 \x01(\x0c\x12\'\n\x04\x64one\x18\x02 \x01(\x0b\x32\x19.p2pinfer.wire.ReceiptDue\"\r\n\x0bPingRequest\"K\n\tPingReply\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x13\n\x0bqueue_depth\x18\x02 \x01(\r\x12\x19\n\x11\x66ree_cache_tokens\x18\x03 \x01(\x04*\"\n\tWireDtype\x12\x0b\n\x07\x46LOAT32\x10\x00\x12\x08\n\x04INT8\x10\x01\x32\xc4\x03\n\tInference\x12?\n\x07Session\x12\x16.p2pinfer.wire.Opening\x1a\x1a.p2pinfer.wire.ServerFrame0\x01\x12Q\n\x0bSetUpstream\x12!.p2pinfer.wire.SetUpstreamRequest\x1a\x1f.p2pinfer.wire.SetUpstreamReply\x12W\n\rSetDownstream\x12#.p2pinfer.wire.SetDownstreamRequest\x1a!.p2pinfer.wire.SetDownstreamReply\x12H\n\x08Progress\x12\x1e.p2pinfer.wire.ProgressRequest\x1a\x1c.p2pinfer.wire.ProgressReply\x12\x42\n\x06Settle\x12\x1c.p2pinfer.wire.SettleRequest\x1a\x1a.p2pinfer.wire.SettleReply\x12<\n\x04Ping\x12\x1a.p2pinfer.wire.PingRequest\x1a\x18.p2pinfer.wire.PingReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dp2pinfer/wire/inference.proto\x12\rp2pinfer.wire\x1a\x1bp2pinfer/wire/receipt.proto\"\xb2\x02\n\x0bServerFrame\x12\'\n\x06opened\x18\x01 \x01(\x0b\x32\x15.p2pinfer.wire.OpenedH\x00\x12+\n\x08\x64raining\x18\x02 \x01(\x0b\x32\x17.p2pinfer.wire.DrainingH\x00\x12\x32\n\x0coutputs_lost\x18\x03 \x01(\x0b\x32\x1a.p2pinfer.wire.OutputsLostH\x00\x12,\n\tcaught_up\x18\x04 \x01(\x0b\x32\x17.p2pinfer.wire.CaughtUpH\x00\x12\x30\n\x0breceipt_due\x18\x05 \x01(\x0b\x32\x19.p2pinfer.wire.ReceiptDueH\x00\x12\x31\n\x0cnext_hop_way\x18\x06 \x01(\x0b\x32\x19.p2pinfer.wire.NextHopWayH\x00\x42\x06\n\x04\x62ody\"F\n\x07Opening\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x19\n\x11\x63lient_public_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xe3\x02\n\x05Terms\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0e\n\x06server\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08numerics\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_layer\x18\x05 \x01(\r\x12\x11\n\tend_layer\x18\x06 \x01(\r\x12\x0c\n\x04rows\x18\x07 \x01(\r\x12\x12\n\nmax_tokens\x18\x08 \x01(\r\x12\x11\n\tissued_at\x18\t \x01(\x01\x12\x11\n\tsteps_key\x18\n \x01(\x0c\x12/\n\ndownstream\x18\x0b \x01(\x0b\x32\x19.p2pinfer.wire.DownstreamH\x00\x12\x15\n\x0bresults_key\x18\r \x01(\x0cH\x00\x12,\n\nwire_dtype\x18\x0c \x01(\x0e\x32\x18.p2pinfer.wire.WireDtype\x12\x13\n\x0b\x63ontrol_key\x18\x0e \x01(\x0c\x12\x0f\n\x07patient\x18\x0f \x01(\x08\x42\t\n\x07outputs\"\\\n\nDownstream\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\x12\x11\n\tsteps_key\x18\x03 \x01(\x0c\x12\x17\n\x0fpass_history_on\x18\x04 \x01(\x08\"y\n\x06Opened\x12\x17\n\x0fmax_step_tokens\x18\x01 \x01(\r\x12\x14\n\x0cidle_seconds\x18\x02 \x01(\x01\x12\x16\n\x0ereceipt_tokens\x18\x03 \x01(\r\x12(\n\x0cnext_hop_way\x18\x04 \x01(\x0e\x32\x12.p2pinfer.wire.Way\"-\n\nNextHopWay\x12\x1f\n\x03way\x18\x01 \x01(\x0e\x32\x12.p2pinfer.wire.Way\"\x1b\n\x08\x44raining\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\"\x1d\n\x0bOutputsLost\x12\x0e\n\x06\x64\x65tail\x18\x01 \x01(\t\"\x1a\n\x08\x43\x61ughtUp\x12\x0e\n\x06tokens\x18\x01 \x01(\x04\";\n\nReceiptDue\x12\x16\n\x0eprefill_tokens\x18\x01 \x01(\x04\x12\x15\n\rdecode_tokens\x18\x02 \x01(\x04\"5\n\nSessionRef\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63ontrol_key\x18\x02 \x01(\x0c\"d\n\x12SetUpstreamRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\x12\x11\n\tsteps_key\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61t_once\x18\x03 \x01(\x08\"\x12\n\x10SetUpstreamReply\"\x8f\x01\n\x14SetDownstreamRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\x12-\n\ndownstream\x18\x02 \x01(\x0b\x32\x19.p2pinfer.wire.Downstream\x12\x0c\n\x04held\x18\x03 \x03(\r\x12\x0e\n\x06switch\x18\x04 \x01(\x08\"$\n\x12SetDownstreamReply\x12\x0e\n\x06tokens\x18\x01 \x01(\x04\"=\n\x0fProgressRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\"Y\n\rProgressReply\x12\x10\n\x08received\x18\x01 \x01(\x04\x12\x10\n\x08\x63omputed\x18\x02 \x01(\x04\x12\x0c\n\x04sent\x18\x03 \x01(\x04\x12\x16\n\x0ehistory_tokens\x18\x04 \x01(\x04\"j\n\rSettleRequest\x12*\n\x07session\x18\x01 \x01(\x0b\x32\x19.p2pinfer.wire.SessionRef\x12-\n\x07receipt\x18\x02 \x01(\x0b\x32\x1c.p2pinfer.wire.SignedReceipt\"P\n\x0bSettleReply\x12\x18\n\x10server_signature\x18\x01 \x01(\x0c\x12\'\n\x04\x64one\x18\x02 \x01(\x0b\x32\x19.p2pinfer.wire.ReceiptDue\"\r\n\x0bPingRequest\"K\n\tPingReply\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x13\n\x0bqueue_depth\x18\x02 \x01(\r\x12\x19\n\x11\x66ree_cache_tokens\x18\x03 \x01(\x04*h\n\x03Way\x12\x0f\n\x0bWAY_UNKNOWN\x10\x00\x12\x0e\n\nWAY_DIRECT\x10\x01\x12\x0e\n\nWAY_MAPPED\x10\x02\x12\x0e\n\nWAY_TUNNEL\x10\x03\x12\x0f\n\x0bWAY_PUNCHED\x10\x04\x12\x0f\n\x0bWAY_RELAYED\x10\x05*\"\n\tWireDtype\x12\x0b\n\x07\x46LOAT32\x10\x00\x12\x08\n\x04INT8\x10\x01\x32\xc4\x03\n\tInference\x12?\n\x07Session\x12\x16.p2pinfer.wire.Opening\x1a\x1a.p2pinfer.wire.ServerFrame0\x01\x12Q\n\x0bSetUpstream\x12!.p2pinfer.wire.SetUpstreamRequest\x1a\x1f.p2pinfer.wire.SetUpstreamReply\x12W\n\rSetDownstream\x12#.p2pinfer.wire.SetDownstreamRequest\x1a!.p2pinfer.wire.SetDownstreamReply\x12H\n\x08Progress\x12\x1e.p2pinfer.wire.ProgressRequest\x1a\x1c.p2pinfer.wire.ProgressReply\x12\x42\n\x06Settle\x12\x1c.p2pinfer.wire.SettleRequest\x1a\x1a.p2pinfer.wire.SettleReply\x12<\n\x04Ping\x12\x1a.p2pinfer.wire.PingRequest\x1a\x18.p2pinfer.wire.PingReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'p2pinfer.wire.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WIREDTYPE']._serialized_start=1886
-  _globals['_WIREDTYPE']._serialized_end=1920
+  _globals['_WAY']._serialized_start=2026
+  _globals['_WAY']._serialized_end=2130
+  _globals['_WIREDTYPE']._serialized_start=2132
+  _globals['_WIREDTYPE']._serialized_end=2166
   _globals['_SERVERFRAME']._serialized_start=78
-  _globals['_SERVERFRAME']._serialized_end=333
-  _globals['_OPENING']._serialized_start=335
-  _globals['_OPENING']._serialized_end=405
-  _globals['_TERMS']._serialized_start=408
-  _globals['_TERMS']._serialized_end=763
-  _globals['_DOWNSTREAM']._serialized_start=765
-  _globals['_DOWNSTREAM']._serialized_end=857
-  _globals['_OPENED']._serialized_start=859
-  _globals['_OPENED']._serialized_end=938
-  _globals['_DRAINING']._serialized_start=940
-  _globals['_DRAINING']._serialized_end=967
-  _globals['_OUTPUTSLOST']._serialized_start=969
-  _globals['_OUTPUTSLOST']._serialized_end=998
-  _globals['_CAUGHTUP']._serialized_start=1000
-  _globals['_CAUGHTUP']._serialized_end=1026
-  _globals['_RECEIPTDUE']._serialized_start=1028
-  _globals['_RECEIPTDUE']._serialized_end=1087
-  _globals['_SESSIONREF']._serialized_start=1089
-  _globals['_SESSIONREF']._serialized_end=1142
-  _globals['_SETUPSTREAMREQUEST']._serialized_start=1144
-  _globals['_SETUPSTREAMREQUEST']._serialized_end=1244
-  _globals['_SETUPSTREAMREPLY']._serialized_start=1246
-  _globals['_SETUPSTREAMREPLY']._serialized_end=1264
-  _globals['_SETDOWNSTREAMREQUEST']._serialized_start=1267
-  _globals['_SETDOWNSTREAMREQUEST']._serialized_end=1410
-  _globals['_SETDOWNSTREAMREPLY']._serialized_start=1412
-  _globals['_SETDOWNSTREAMREPLY']._serialized_end=1448
-  _globals['_PROGRESSREQUEST']._serialized_start=1450
-  _globals['_PROGRESSREQUEST']._serialized_end=1511
-  _globals['_PROGRESSREPLY']._serialized_start=1513
-  _globals['_PROGRESSREPLY']._serialized_end=1602
-  _globals['_SETTLEREQUEST']._serialized_start=1604
-  _globals['_SETTLEREQUEST']._serialized_end=1710
-  _globals['_SETTLEREPLY']._serialized_start=1712
-  _globals['_SETTLEREPLY']._serialized_end=1792
-  _globals['_PINGREQUEST']._serialized_start=1794
-  _globals['_PINGREQUEST']._serialized_end=1807
-  _globals['_PINGREPLY']._serialized_start=1809
-  _globals['_PINGREPLY']._serialized_end=1884
-  _globals['_INFERENCE']._serialized_start=1923
-  _globals['_INFERENCE']._serialized_end=2375
+  _globals['_SERVERFRAME']._serialized_end=384
+  _globals['_OPENING']._serialized_start=386
+  _globals['_OPENING']._serialized_end=456
+  _globals['_TERMS']._serialized_start=459
+  _globals['_TERMS']._serialized_end=814
+  _globals['_DOWNSTREAM']._serialized_start=816
+  _globals['_DOWNSTREAM']._serialized_end=908
+  _globals['_OPENED']._serialized_start=910
+  _globals['_OPENED']._serialized_end=1031
+  _globals['_NEXTHOPWAY']._serialized_start=1033
+  _globals['_NEXTHOPWAY']._serialized_end=1078
+  _globals['_DRAINING']._serialized_start=1080
+  _globals['_DRAINING']._serialized_end=1107
+  _globals['_OUTPUTSLOST']._serialized_start=1109
+  _globals['_OUTPUTSLOST']._serialized_end=1138
+  _globals['_CAUGHTUP']._serialized_start=1140
+  _globals['_CAUGHTUP']._serialized_end=1166
+  _globals['_RECEIPTDUE']._serialized_start=1168
+  _globals['_RECEIPTDUE']._serialized_end=1227
+  _globals['_SESSIONREF']._serialized_start=1229
+  _globals['_SESSIONREF']._serialized_end=1282
+  _globals['_SETUPSTREAMREQUEST']._serialized_start=1284
+  _globals['_SETUPSTREAMREQUEST']._serialized_end=1384
+  _globals['_SETUPSTREAMREPLY']._serialized_start=1386
+  _globals['_SETUPSTREAMREPLY']._serialized_end=1404
+  _globals['_SETDOWNSTREAMREQUEST']._serialized_start=1407
+  _globals['_SETDOWNSTREAMREQUEST']._serialized_end=1550
+  _globals['_SETDOWNSTREAMREPLY']._serialized_start=1552
+  _globals['_SETDOWNSTREAMREPLY']._serialized_end=1588
+  _globals['_PROGRESSREQUEST']._serialized_start=1590
+  _globals['_PROGRESSREQUEST']._serialized_end=1651
+  _globals['_PROGRESSREPLY']._serialized_start=1653
+  _globals['_PROGRESSREPLY']._serialized_end=1742
+  _globals['_SETTLEREQUEST']._serialized_start=1744
+  _globals['_SETTLEREQUEST']._serialized_end=1850
+  _globals['_SETTLEREPLY']._serialized_start=1852
+  _globals['_SETTLEREPLY']._serialized_end=1932
+  _globals['_PINGREQUEST']._serialized_start=1934
+  _globals['_PINGREQUEST']._serialized_end=1947
+  _globals['_PINGREPLY']._serialized_start=1949
+  _globals['_PINGREPLY']._serialized_end=2024
+  _globals['_INFERENCE']._serialized_start=2169
+  _globals['_INFERENCE']._serialized_end=2621
 # @@protoc_insertion_point(module_scope)

@@ -8,26 +8,43 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Way(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WAY_UNKNOWN: _ClassVar[Way]
+    WAY_DIRECT: _ClassVar[Way]
+    WAY_MAPPED: _ClassVar[Way]
+    WAY_TUNNEL: _ClassVar[Way]
+    WAY_PUNCHED: _ClassVar[Way]
+    WAY_RELAYED: _ClassVar[Way]
+
 class WireDtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FLOAT32: _ClassVar[WireDtype]
     INT8: _ClassVar[WireDtype]
+WAY_UNKNOWN: Way
+WAY_DIRECT: Way
+WAY_MAPPED: Way
+WAY_TUNNEL: Way
+WAY_PUNCHED: Way
+WAY_RELAYED: Way
 FLOAT32: WireDtype
 INT8: WireDtype
 
 class ServerFrame(_message.Message):
-    __slots__ = ("opened", "draining", "outputs_lost", "caught_up", "receipt_due")
+    __slots__ = ("opened", "draining", "outputs_lost", "caught_up", "receipt_due", "next_hop_way")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_LOST_FIELD_NUMBER: _ClassVar[int]
     CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_DUE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_HOP_WAY_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
     draining: Draining
     outputs_lost: OutputsLost
     caught_up: CaughtUp
     receipt_due: ReceiptDue
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., outputs_lost: _Optional[_Union[OutputsLost, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., receipt_due: _Optional[_Union[ReceiptDue, _Mapping]] = ...) -> None: ...
+    next_hop_way: NextHopWay
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., outputs_lost: _Optional[_Union[OutputsLost, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., receipt_due: _Optional[_Union[ReceiptDue, _Mapping]] = ..., next_hop_way: _Optional[_Union[NextHopWay, _Mapping]] = ...) -> None: ...
 
 class Opening(_message.Message):
     __slots__ = ("terms", "client_public_key", "signature")
@@ -86,14 +103,22 @@ class Downstream(_message.Message):
     def __init__(self, record: _Optional[bytes] = ..., session_id: _Optional[bytes] = ..., steps_key: _Optional[bytes] = ..., pass_history_on: _Optional[bool] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("max_step_tokens", "idle_seconds", "receipt_tokens")
+    __slots__ = ("max_step_tokens", "idle_seconds", "receipt_tokens", "next_hop_way")
     MAX_STEP_TOKENS_FIELD_NUMBER: _ClassVar[int]
     IDLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_HOP_WAY_FIELD_NUMBER: _ClassVar[int]
     max_step_tokens: int
     idle_seconds: float
     receipt_tokens: int
-    def __init__(self, max_step_tokens: _Optional[int] = ..., idle_seconds: _Optional[float] = ..., receipt_tokens: _Optional[int] = ...) -> None: ...
+    next_hop_way: Way
+    def __init__(self, max_step_tokens: _Optional[int] = ..., idle_seconds: _Optional[float] = ..., receipt_tokens: _Optional[int] = ..., next_hop_way: _Optional[_Union[Way, str]] = ...) -> None: ...
+
+class NextHopWay(_message.Message):
+    __slots__ = ("way",)
+    WAY_FIELD_NUMBER: _ClassVar[int]
+    way: Way
+    def __init__(self, way: _Optional[_Union[Way, str]] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = ("seconds",)

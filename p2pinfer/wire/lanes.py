@@ -45,6 +45,11 @@ class Lane:
         """The file descriptor, for selectors; -1 when closed."""
         return self._socket.fileno()
 
+    @property
+    def is_tunnelled(self) -> bool:
+        """True if it leads to the other side through a tunnel of the swarm."""
+        return self._socket.family == socket.AF_UNIX
+
     def send(self, frame: bytes) -> bool:
         """Send a frame, after what is still unsent. True: nothing is left to send; False: call `flush` later.
 

@@ -1,4 +1,7 @@
-"""Opening a session: the client signs the terms, and exactly one server accepts them, once."""
+"""Opening a session: the client signs the terms, and exactly one server accepts them, once.
+
+The answer says how the server reaches the next hop, and a later frame if that changes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 from google.protobuf.message import DecodeError
 
 from p2pinfer.identity import Identity, verify
-from p2pinfer.types import SESSION_ID_BYTES
+from p2pinfer.types import SESSION_ID_BYTES, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.status import Reason, Refused
 
@@ -16,6 +19,15 @@ KEY_BYTES = 32
 
 MAX_CLOCK_SKEW_SECONDS = 60.0
 _DOMAIN = b"p2pinfer opening 2\0"
+
+_WAYS = {
+    Way.DIRECT: pb.WAY_DIRECT,
+    Way.MAPPED: pb.WAY_MAPPED,
+    Way.TUNNEL: pb.WAY_TUNNEL,
+    Way.PUNCHED: pb.WAY_PUNCHED,
+    Way.RELAYED: pb.WAY_RELAYED,
+}
+_WAYS_BY_NUMBER: dict[int, Way] = {number: way for way, number in _WAYS.items()}
 
 
 def sign_opening(terms: pb.Terms, client: Identity) -> pb.Opening:
@@ -69,3 +81,13 @@ def check_downstream(downstream: pb.Downstream) -> None:
             Reason.BAD_OPENING,
             f"a next hop is named by a session id of {SESSION_ID_BYTES} bytes and a key of {KEY_BYTES}",
         )
+
+
+def way_number(way: Way | None) -> pb.Way:
+    """How a way is written in messages."""
+    return pb.WAY_UNKNOWN if way is None else _WAYS[way]
+
+
+def way_said(number: int) -> Way | None:
+    """The way that a peer has named; None for one that isn't known here."""
+    return _WAYS_BY_NUMBER.get(number)

@@ -26,7 +26,7 @@ from p2pinfer.client.texts.request import (
 from p2pinfer.errors import PromptTooLongError, UsageError
 from p2pinfer.model.grammar.vocabulary import Vocabulary
 from p2pinfer.openai_api.work.served_model import ServedModel
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId, Span, Way
 
 SPECIAL = ("<|im_start|>", "<|im_end|>")
 FIRST, SPARE = PeerId("12D3KooWFirst"), PeerId("12D3KooWSpare")
@@ -173,7 +173,9 @@ class StandInText:
 
     def route(self) -> RouteView:
         """One hop, and what has happened."""
-        hop = RouteHop(peer_id=FIRST, layers=Span(0, 4), ms_per_token=1.5 if self.made else None)
+        hop = RouteHop(
+            peer_id=FIRST, layers=Span(0, 4), ms_per_token=1.5 if self.made else None, way=Way.PUNCHED
+        )
         return RouteView(hops=(hop,), events=self.events)
 
     def __aiter__(self) -> Self:

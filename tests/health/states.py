@@ -17,7 +17,8 @@ from p2pinfer.health.snapshot.state import (
     ServerView,
     Stretch,
 )
-from p2pinfer.types import short_id
+from p2pinfer.swarm.reach.claimed import ClaimedReach
+from p2pinfer.types import Way, short_id
 
 NOW = 1_785_000_000.0
 """When all of it was generated, Unix seconds: a day in July 2026."""
@@ -75,6 +76,10 @@ def make_server(
     free_cache_tokens: int = 120_000,
     version: str = "0.1.0",
     numerics: str = "native-1",
+    offers: ClaimedReach = ClaimedReach.DIRECT,
+    relays: tuple[str, ...] = (),
+    is_relay: bool = False,
+    way: Way | None = Way.DIRECT,
     since: float = NOW - 3600.0,
     leaves_at: float | None = None,
 ) -> ServerView:
@@ -98,6 +103,10 @@ def make_server(
         free_cache_tokens=free_cache_tokens,
         version=version,
         numerics=numerics,
+        offers=offers,
+        relays=relays,
+        is_relay=is_relay,
+        way=way,
         since=since,
         leaves_at=leaves_at,
     )
@@ -159,6 +168,7 @@ def make_probe(
         first_token_seconds=first_token_seconds,
         tokens_per_second=tokens_per_second,
         route=route,
+        route_ways=(Way.DIRECT,) * len(route),
     )
 
 
@@ -245,6 +255,10 @@ def hostile_state() -> HealthState:
             free_cache_tokens=(2**80, -1, 0)[index % 3],
             version=text,
             numerics=text,
+            offers=list(ClaimedReach)[index % len(ClaimedReach)],
+            relays=(text,) * (index % 6),
+            is_relay=bool(index % 2),
+            way=(*Way, None)[index % (len(Way) + 1)],
             since=numbers[(index + 2) % len(numbers)],
             leaves_at=numbers[(index + 3) % len(numbers)],
         )
@@ -275,6 +289,7 @@ def hostile_state() -> HealthState:
                     first_token_seconds=number,
                     tokens_per_second=number,
                     route=((text, -1, 10**9),) * 3,
+                    route_ways=(Way.RELAYED, None),
                 ),
             )
         )
@@ -319,6 +334,7 @@ def large_state(servers: int = 500, *, num_layers: int = 80) -> HealthState:
                 queue_depth=chooser.randrange(6),
                 free_cache_tokens=chooser.randrange(2_000_000),
                 numerics=chooser.choice(["native-1", "native-1", "native-1", "reference-1"]),
+                way=list(Way)[number % len(Way)],
                 since=NOW - chooser.uniform(0.0, 86_400.0),
                 leaves_at=NOW + chooser.uniform(0.0, 7200.0) if chooser.random() < 0.2 else None,
             )

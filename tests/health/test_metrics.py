@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from p2pinfer.health.metrics import metrics_text
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState
+from p2pinfer.types import Way
 from tests.health.states import (
     HOSTILE_TEXTS,
     NOW,
@@ -67,6 +68,27 @@ def test_the_figures_of_a_model():
     assert values["p2pinfer_page_info", (("version", "0.1.0"),)] == 1.0
 
 
+def test_servers_are_counted_by_the_way_on_which_they_were_reached():
+    ways = [Way.DIRECT, Way.PUNCHED, Way.PUNCHED, None]
+    servers = [make_server(number, (0, 30), way=way, is_relay=not number) for number, way in enumerate(ways)]
+    values = parsed(make_state([make_model(servers=servers)]))
+
+    counted = {
+        dict(labels)["way"]: value
+        for (name, labels), value in values.items()
+        if name == "p2pinfer_servers_reached"
+    }
+    assert counted == {
+        "direct": 1.0,
+        "mapped": 0.0,
+        "tunnel": 0.0,
+        "punched": 2.0,
+        "relayed": 0.0,
+        "unknown": 1.0,
+    }
+    assert values["p2pinfer_relays", (("model", MODEL),)] == 1.0
+
+
 @pytest.mark.parametrize(
     ("answer", "works", "thin"), [(Answer.YES, 1.0, 0.0), (Answer.THIN, 1.0, 1.0), (Answer.NO, 0.0, 0.0)]
 )
@@ -115,7 +137,7 @@ def test_there_are_few_series_with_short_labels(state: HealthState):
     """No series per server, at most 64 models, and valid text for other tools."""
     values = parsed(state)
 
-    assert len(values) <= 64 * 17 + 4
+    assert len(values) <= 64 * 24 + 4
     for _, labels in values:
         assert all(len(value) <= 64 and value.isprintable() for _, value in labels)
 

@@ -16,7 +16,7 @@ from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.probe import PROMPT, Probe, probe_once, probes_of
 from p2pinfer.health.snapshot.state import ProbeView
 from p2pinfer.tasks import ending
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId, Span, Way
 
 
 class Client:
@@ -58,7 +58,10 @@ WORKED = Answer(
     first_token_seconds=0.2,
     seconds=0.6,
     route=RouteView(
-        hops=(RouteHop(peer_id=PeerId("12D3KooWabcdef"), layers=Span(0, 4), ms_per_token=20.0),), events=()
+        hops=(
+            RouteHop(peer_id=PeerId("12D3KooWabcdef"), layers=Span(0, 4), ms_per_token=20.0, way=Way.PUNCHED),
+        ),
+        events=(),
     ),
 )
 
@@ -68,6 +71,7 @@ def test_what_worked_is_told_with_its_route_and_pace():
     assert (view.works, view.detail, view.first_token_seconds) == (True, "", 0.2)
     assert view.tokens_per_second == pytest.approx(10.0)
     assert view.route == (("…abcdef", 0, 4),)
+    assert view.route_ways == (Way.PUNCHED,)
 
 
 def test_what_failed_is_told_in_one_clean_line():

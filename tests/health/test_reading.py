@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
+from p2pinfer.client.reach.pong import Pong
 from p2pinfer.errors import HopFailedError, InvalidRecordError, RefusedError, SwarmError
 from p2pinfer.health import presence as presences
 from p2pinfer.health import reading as readings
@@ -21,7 +22,7 @@ from p2pinfer.health.snapshot.report import SwarmReading
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import Address, Span
+from p2pinfer.types import Address, Span, Way
 from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.status import Reason
 
@@ -231,3 +232,48 @@ async def test_a_thousand_invented_models_do_not_push_out_one_that_is_served(mon
     found = await read_swarm(world, presence(), answers, last=last, faults=Faults())
     assert len(world.asked) == 10
     assert found.models[real] == servers
+
+
+async def test_the_way_of_a_ping_is_remembered_and_the_first_relayed_one_looked_at_again():
+    """By then both sides may have met directly. After that it is believed as long as the others."""
+    one, now, ways = (
+        server(age_seconds=1.0),
+        [NOW],
+        iter([Way.RELAYED, Way.PUNCHED, Way.RELAYED, Way.RELAYED]),
+    )
+    pinged: list[float] = []
+
+    async def ping(address: Address) -> Pong:
+        pinged.append(now[0] - NOW)
+        return Pong(0.01, 0, 1000, next(ways))
+
+    watching = ServerPresence(late_seconds=1e9, now=lambda: now[0], faults=Faults())
+    found = []
+    for at in (0.0, 29.0, 31.0, 62.0, 640.0, 671.0, 702.0):
+        now[0] = NOW + at
+        assert await watching.present([one], ping) == [one]
+        found.append(watching.ways[one.peer_id])
+
+    assert pinged == [0.0, 31.0, 640.0, 671.0]
+    assert found == [Way.RELAYED] * 2 + [Way.PUNCHED] * 2 + [Way.RELAYED] * 3
+    watching.forget_all_but(())
+    assert watching.ways == {}
+
+
+async def test_a_busy_server_is_there_and_keeps_the_way_that_is_known():
+    one, now = server(age_seconds=1.0), [NOW]
+    answers: Iterator[Pong | Exception] = iter(
+        [Pong(0.01, 0, 1000, Way.MAPPED), RefusedError(one.peer_id, Reason.LEAVING, "it loads its layers")]
+    )
+
+    async def ping(address: Address) -> Pong:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    watching = ServerPresence(late_seconds=1e9, now=lambda: now[0], faults=Faults())
+    for at in (0.0, 700.0):
+        now[0] = NOW + at
+        assert await watching.present([one], ping) == [one]
+        assert watching.ways == {one.peer_id: Way.MAPPED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from p2pinfer.command_line.tables import Column, display_width, fit, table
 from p2pinfer.health.snapshot.durations import duration_in_words
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState
 from p2pinfer.health.terminal import MOST_SERVERS, as_text
+from p2pinfer.types import Way
 from tests.health.states import (
     HOSTILE_TEXTS,
     NOW,
@@ -214,3 +216,13 @@ def test_a_table_fits(cells: list[list[str]], width: int):
 def test_durations_in_words(seconds: float, words: str):
     """Short, in the largest unit that fits."""
     assert duration_in_words(seconds) == words
+
+
+def test_the_ways_of_servers_and_of_the_probes_hops_are_told():
+    servers = [make_server(0, way=Way.PUNCHED), make_server(1, way=None)]
+    probe = replace(make_probe(), route_ways=(Way.RELAYED, Way.DIRECT))
+    text = as_text(make_state(servers=servers, probe=probe), width=200)
+
+    assert re.search(r"  reached +decode", text)
+    assert "  punched  " in text and "  direct?  " in text
+    assert "layers 0–14 (relayed), …" in text

@@ -190,7 +190,13 @@ async def test_what_a_probe_found_is_shown(scene):
     scene.world.servers = [server(Span(0, 4))]
     await scene.look()
     found = ProbeView(
-        at=NOW, works=False, detail="no server", first_token_seconds=None, tokens_per_second=None, route=()
+        at=NOW,
+        works=False,
+        detail="no server",
+        first_token_seconds=None,
+        tokens_per_second=None,
+        route=(),
+        route_ways=(),
     )
     scene.watcher.note_probe(MODEL, found)
     assert scene.watcher.state().models[0].probe == found

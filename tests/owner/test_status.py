@@ -72,6 +72,18 @@ def test_what_was_shared_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "  gave 1.2 GB of model files to others this month\n" in capsys.readouterr().out
 
 
+def test_how_others_reach_it_and_what_it_relays_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    reached = "reached: behind a router, through relay …abc123"
+    status = replace(SERVING, reached=reached, relaying="nothing: no", reach={"way_in": "relayed"})
+    write_status(OwnerFiles(tmp_path).statuses, status)
+    command.run(Namespace(data_folder=tmp_path, all=False, json=False))
+    printed = capsys.readouterr().out
+    assert f"  {reached}\n" in printed
+    assert "  relays for others: nothing: no\n" in printed
+    command.run(Namespace(data_folder=tmp_path, all=False, json=True))
+    assert json.loads(capsys.readouterr().out)[0]["reach"] == {"way_in": "relayed"}
+
+
 def test_an_owner_who_agreed_to_an_older_text_is_told_to_agree_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -17,7 +17,7 @@ from p2pinfer.client.batching.row import Part, Row, RowStep
 from p2pinfer.client.batching.row_job import CLOSED, RouteEvent, RowJob
 from p2pinfer.client.batching.row_table import RowTable
 from p2pinfer.client.batching.session_environment import SessionEnvironment
-from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.chain import Chain, HopWays
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.failover.step_pipeline import StepPipeline, StepRequest
@@ -121,10 +121,10 @@ class RowSession:
             job.gives_way = True
 
     @property
-    def hops(self) -> list[Hop]:
-        """The present route; empty before the first step."""
+    def hops(self) -> list[tuple[Hop, HopWays]]:
+        """The present route, and how its hops are reached; empty before the first step."""
         chain = self._unbroken.chain
-        return list(chain.hops) if chain is not None else []
+        return [(hop, chain.ways_to(hop)) for hop in chain.hops] if chain is not None else []
 
     def close(self) -> None:
         """End it, and free the servers' caches, soon. Its jobs get a UsageError."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from p2pinfer.client.chain.blame import blame
@@ -21,6 +22,7 @@ from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.candidate import CLIENT
 from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError
+from p2pinfer.types import Way
 from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind
@@ -40,6 +42,14 @@ from p2pinfer.wire.steps import (
 
 Link = tuple[Hop | None, Hop | None]
 """Two neighbours; None is the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class HopWays:
+    """How a hop is reached now; None: nobody knows, or the server doesn't say."""
+
+    steps: Way | None = None  # by the steps: from the client, or from the hop before, which says so
+    client: Way | None = None  # by the client itself: for its questions, and for the last hop's results
 
 
 class Chain:
@@ -98,6 +108,20 @@ class Chain:
         results_lane.lane.max_frame_bytes = max_result_bytes(
             self.max_step_tokens, len(hops), self.shape.hidden_size, self.shape.wire_dtype
         )
+
+    def ways_to(self, hop: Hop) -> HopWays:
+        """How a hop of the chain is reached now. Any thread may ask."""
+        hops = self.hops  # it is another list when they change, which they do while other threads look
+        if hop not in hops:
+            return HopWays()
+        place = hops.index(hop)
+        steps = hops[place - 1].next_hop_way if place else self._way_of(self.steps_lane, hop)
+        is_last = place == len(hops) - 1
+        client = self._way_of(self.results_lane, hop) if is_last else self.carrier.way_to(hop.peer_id)
+        return HopWays(steps, client)
+
+    def _way_of(self, end: LaneEnd | None, hop: Hop) -> Way | None:
+        return None if end is None else self.carrier.way_of(end.lane, hop.peer_id)
 
     def on_news(self) -> None:
         """Wake the generating thread: a hop has said something."""

@@ -20,9 +20,9 @@ from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.tasks import ending
-from p2pinfer.types import SESSION_ID_BYTES, PeerId
+from p2pinfer.types import SESSION_ID_BYTES, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.opening import KEY_BYTES, sign_opening
+from p2pinfer.wire.opening import KEY_BYTES, sign_opening, way_said
 from p2pinfer.wire.step_kind import StepKind
 
 OPENING_SECONDS = 6.0
@@ -47,6 +47,7 @@ class Hop:
     failure: P2PInferError | None = None
     outputs_lost: str | None = None
     draining: bool = False
+    next_hop_way: Way | None = None  # how its outputs reach the next hop, as it says itself
     caught_up: int = 0  # tokens of history that it has computed
     step_count: int = 0
     queue_seconds: float = 0.0  # sum over these steps
@@ -95,6 +96,7 @@ class Hop:
             if not frame.HasField("opened"):
                 raise HopFailedError(self.peer_id, "it did not answer the opening")
             self.max_step_tokens = max(1, frame.opened.max_step_tokens)
+            self.next_hop_way = way_said(frame.opened.next_hop_way)
             try:
                 async with ending(asyncio.create_task(self._listen(call, settlement, on_news))):
                     yield
@@ -193,6 +195,8 @@ class Hop:
                         self.outputs_lost = frame.outputs_lost.detail
                     case "caught_up":
                         self.caught_up = frame.caught_up.tokens
+                    case "next_hop_way":
+                        self.next_hop_way = way_said(frame.next_hop_way.way)
                     case "receipt_due":
                         settlement.settle_soon(frame.receipt_due)
                 self._tell(on_news)

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from p2pinfer.client.reach.pong import Pong
-from p2pinfer.types import Address
+from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 
 
@@ -85,6 +85,12 @@ class Carrier(Protocol):
 
     def lane(self, address: Address) -> AbstractAsyncContextManager[ClientLane]:
         """Dial a lane. It is closed when the block ends."""
+
+    def way_to(self, peer_id: PeerId) -> Way | None:
+        """How calls reach this server now; None: it isn't connected, or nobody knows. Any thread may ask."""
+
+    def way_of(self, lane: ClientLane, peer_id: PeerId) -> Way | None:
+        """How a lane reaches this server now. Any thread may ask."""
 
     async def deliver(self, lane: ClientLane, frame: bytes) -> None:
         """Send a whole frame, and wait for the receiver if necessary. Raises OSError."""

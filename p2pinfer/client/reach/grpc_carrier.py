@@ -15,10 +15,10 @@ import grpc
 from p2pinfer.client.reach.carrier import ClientLane, Waiter
 from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
-from p2pinfer.types import Address, PeerId
+from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool, inference_stub, parsed
-from p2pinfer.wire.dialling import Ways
+from p2pinfer.wire.dialling import Ways, way_taken
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
 from p2pinfer.wire.status import refusal_of
@@ -67,9 +67,10 @@ class GrpcCarrier:
 
         async def measure(stub: Any) -> Pong:
             await stub.Ping(pb.PingRequest())
+            way = self._pool.way_to(address.peer_id)  # the ping may be what makes it a better one
             started = time.perf_counter()
             reply = await stub.Ping(pb.PingRequest())
-            return pong(address, reply, time.perf_counter() - started)
+            return pong(address, reply, time.perf_counter() - started, way)
 
         return await self._ask(address, measure)
 
@@ -79,6 +80,15 @@ class GrpcCarrier:
         async with lane_to(address, self._pool.ways, self._pool.connect_seconds) as lane:
             with contextlib.closing(lane):
                 yield lane
+
+    def way_to(self, peer_id: PeerId) -> Way | None:
+        """How calls reach this server now."""
+        return self._pool.way_to(peer_id)
+
+    def way_of(self, lane: ClientLane, peer_id: PeerId) -> Way | None:
+        """How a lane reaches this server now."""
+        assert isinstance(lane, Lane)
+        return way_taken(self._pool.ways, peer_id, is_tunnelled=lane.is_tunnelled)
 
     async def deliver(self, lane: ClientLane, frame: bytes) -> None:
         """Send a whole frame, and wait for the receiver if necessary."""

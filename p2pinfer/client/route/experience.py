@@ -17,7 +17,7 @@ from p2pinfer.client.route.whom_to_ping import Standing
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
-from p2pinfer.types import PeerId
+from p2pinfer.types import PeerId, Way
 
 _PING_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 15.0
@@ -37,6 +37,7 @@ class ServerLife(NamedTuple):
 class _Measurement(NamedTuple):
     seconds: float
     at: float
+    way: Way | None  # that was measured
 
 
 class Load(NamedTuple):
@@ -172,15 +173,26 @@ class Experience:
         return measurement is not None and _now() - measurement.at < within_seconds
 
     def standing(self, life: ServerLife, fresh_seconds: float) -> Standing:
-        """Return what the pings say of this server; an answer is fresh for `fresh_seconds`."""
+        """Return what the pings say of this server.
+
+        An answer is fresh for `fresh_seconds`, or until the server is reached in another way. It still counts
+        then, but the server is pinged again.
+        """
         if self.is_doubted(life):
             return Standing.DOUBTED
-        if self.answered(life, fresh_seconds):
+        if self.answered(life, fresh_seconds) and not self._has_other_way(life):
             return Standing.FRESH
         last = self._last_pings.get(life)
         if last is None:
             return Standing.NEW
         return Standing.SILENT if last.pong is None else Standing.ANSWERED
+
+    def _has_other_way(self, life: ServerLife) -> bool:
+        """True if the server is connected in another way than the one that was measured."""
+        measured = self._round_trips[life].way
+        if measured is None:
+            return False
+        return self.carrier.way_to(life.peer_id) not in (None, measured)
 
     def usual_round_trip(self, life: ServerLife) -> float:
         """Return the round trip of its last answer in seconds, also after a failure; 0 if there is none."""
@@ -233,7 +245,7 @@ class Experience:
         except (HopFailedError, RefusedError, TimeoutError):
             self.doubt(life, _UNREACHABLE_SECONDS)
         else:
-            self._round_trips[life] = _Measurement(pong.seconds, _now())
+            self._round_trips[life] = _Measurement(pong.seconds, _now(), pong.way)
         self._last_pings[life] = _LastPing(pong, _now(), record.announced_at)
 
 

@@ -10,7 +10,7 @@ from p2pinfer.client.batching.row_job import RouteEvent
 from p2pinfer.model.sampling.constraint import Constraint
 from p2pinfer.model.sampling.options import SamplingOptions
 from p2pinfer.model.sampling.sampled import Alternative, SampledToken, TextPart
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId, Span, Way
 
 __all__ = [
     "Alternative",
@@ -87,6 +87,9 @@ class RouteHop:
     layers: Span
     ms_per_token: float | None
     """Its queue and its computing, lately; None before the first step."""
+
+    way: Way | None = None
+    """How its steps come: from the client to the first hop, else from the hop before, which says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

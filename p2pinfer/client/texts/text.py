@@ -71,8 +71,9 @@ class Text:
                     peer_id=hop.peer_id,
                     layers=hop.server.hop.layers,
                     ms_per_token=None if hop.pace.latest is None else hop.pace.latest * 1000,
+                    way=ways.steps,
                 )
-                for hop in hops
+                for hop, ways in hops
             ),
             events=tuple(self._job.replaced),
         )

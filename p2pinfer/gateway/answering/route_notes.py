@@ -21,6 +21,7 @@ def route_headers(choices: Choices, *, has_ended: bool) -> dict[str, str]:
         headers["x-p2pinfer-route"] = ", ".join(
             f"{hop.peer_id};layers={hop.layers}"
             + ("" if hop.ms_per_token is None else f";ms={hop.ms_per_token:.2f}")
+            + ("" if hop.way is None else f";way={hop.way}")
             for hop in view.hops
         )
     if has_ended:
@@ -67,6 +68,7 @@ class RouteNotes:
                     "first_layer": hop.layers.start,
                     "end_layer": hop.layers.end,
                     "ms_per_token": None if hop.ms_per_token is None else round(hop.ms_per_token, 3),
+                    "way": hop.way,
                 }
                 for hop in view.hops
             ],

@@ -40,10 +40,11 @@ from p2pinfer.swarm.census.strength import (
     strongest,
 )
 from p2pinfer.swarm.census.stretches import replicas
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.reach.claimed import claimed_reach, relays_of
+from p2pinfer.swarm.records.announcement import MAX_RELAYS, Announcement, ServerState
 from p2pinfer.swarm.records.bounds import MAX_LAYERS
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import LayerSeconds, PeerId, short_id
+from p2pinfer.types import LayerSeconds, PeerId, Way, short_id
 
 MAX_MODELS = 64
 MAX_SERVERS = 4096
@@ -56,6 +57,8 @@ _DETAIL_CHARACTERS = 300
 _ADDRESS_CHARACTERS = 300
 _MAX_ADDRESSES = 16
 _MAX_HOPS = 256
+_RELAY_CHARACTERS = 8  # of a short peer id
+_NO_WAYS: Mapping[PeerId, Way] = {}
 _YEAR_SECONDS = 366 * 86_400.0
 
 _ACTIVITIES = {
@@ -77,6 +80,7 @@ def make_state(
     *,
     first_seen: Mapping[str, float],
     probes: Mapping[str, ProbeView],
+    ways: Mapping[PeerId, Way] = _NO_WAYS,
     contributions: Sequence[ContributionView],
     generated_at: float,
     fresh: bool,
@@ -88,7 +92,8 @@ def make_state(
     """The snapshot of a reading that was made at `generated_at`, Unix seconds.
 
     `first_seen` has the time since which a peer has been present without a break (missing: since now), and
-    `probes` has the last probe of each model by manifest hash. Models come largest first, servers by their
+    `probes` has the last probe of each model by manifest hash. `ways` says how the page has reached peers.
+    Models come largest first, servers by their
     layers. Of more than MAX_MODELS models the largest are kept. Of more than MAX_SERVERS servers the largest
     models list fewer, first of all fewer servers that don't serve.
     """
@@ -100,7 +105,7 @@ def make_state(
     largest = sorted(found.items(), key=lambda item: _rank(*item[1]))[:MAX_MODELS]
     shares = _shares([len(present) for _, (_, present) in largest], MAX_SERVERS)
     models = [
-        _model_view(model, listing, present, most, first_seen, probes.get(listing.model), generated_at)
+        _model_view(model, listing, present, most, first_seen, probes.get(listing.model), ways, generated_at)
         for (model, (listing, present)), most in zip(largest, shares, strict=True)
     ]
     return HealthState(
@@ -169,6 +174,7 @@ def _model_view(
     most: int,
     first_seen: Mapping[str, float],
     probe: ProbeView | None,
+    ways: Mapping[PeerId, Way],
     now: float,
 ) -> ModelView:
     num_layers = listing.num_layers
@@ -202,7 +208,9 @@ def _model_view(
         best_route_tokens_per_second=1.0 / fastest if fastest else None,
         # Many texts together are no slower than one: the estimate for many counts only whole servers.
         swarm_tokens_per_second=max(together, 1.0 / fastest if fastest else 0.0) or None,
-        servers=tuple(_server_view(one, first_seen.get(one.peer_id, now), now) for one in listed),
+        servers=tuple(
+            _server_view(one, first_seen.get(one.peer_id, now), ways.get(one.peer_id), now) for one in listed
+        ),
         probe=_clean_probe(probe) if probe else None,
     )
 
@@ -235,7 +243,7 @@ def _batch_rate(announcement: Announcement) -> float | None:
     return alone and cost and alone * BATCH_TEXTS / cost
 
 
-def _server_view(announcement: Announcement, since: float, now: float) -> ServerView:
+def _server_view(announcement: Announcement, since: float, way: Way | None, now: float) -> ServerView:
     peer_id = clean_text(announcement.peer_id)
     since = clean_number(since, 0.0, LATEST_TIME) or now
     return ServerView(
@@ -258,6 +266,10 @@ def _server_view(announcement: Announcement, since: float, now: float) -> Server
         free_cache_tokens=clean_count(announcement.free_cache_tokens, 2**40),
         version=clean_text(announcement.version, 32),
         numerics=clean_text(announcement.numerics),
+        offers=claimed_reach(announcement),
+        relays=tuple(clean_text(relay, _RELAY_CHARACTERS) for relay in relays_of(announcement)[:MAX_RELAYS]),
+        is_relay=announcement.is_relay,
+        way=way,
         since=min(since, now),
         leaves_at=clean_number(announcement.leaves_at, now - _YEAR_SECONDS, now + _YEAR_SECONDS),
     )
@@ -271,6 +283,7 @@ def _clean_probe(probe: ProbeView) -> ProbeView:
         first_token_seconds=clean_number(probe.first_token_seconds, 0.0, 86_400.0),
         tokens_per_second=clean_number(probe.tokens_per_second, 0.0, MOST_TOKENS_PER_SECOND),
         route=tuple((clean_text(peer), start, end) for peer, start, end in probe.route[:_MAX_HOPS]),
+        route_ways=probe.route_ways[:_MAX_HOPS],
     )
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from p2pinfer.swarm.reach.claimed import ClaimedReach
+from p2pinfer.types import Way
+
 
 class Answer(StrEnum):
     """Whether a model can generate text now."""
@@ -41,7 +44,7 @@ BATCH_TEXTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerView:
-    """One server. All fields except `since` are its own claims."""
+    """One server. All fields except `since` and `way` are its own claims."""
 
     peer_id: str
     short_id: str
@@ -60,6 +63,10 @@ class ServerView:
     free_cache_tokens: int
     version: str
     numerics: str
+    offers: ClaimedReach  # how others reach it at best
+    relays: tuple[str, ...]  # short peer ids of the relays where it is found
+    is_relay: bool  # it passes on what others send each other
+    way: Way | None  # on which this page reached it the last time that it asked; None: it doesn't know
     since: float  # Unix seconds: present on this page since then, without a break
     leaves_at: float | None  # Unix seconds
 
@@ -74,6 +81,7 @@ class ProbeView:
     first_token_seconds: float | None
     tokens_per_second: float | None
     route: tuple[tuple[str, int, int], ...]  # short peer id and layers [start, end), hop by hop
+    route_ways: tuple[Way | None, ...]  # how each of these was reached: from this page, or the hop before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

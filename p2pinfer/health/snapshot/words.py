@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2pinfer.health.snapshot.plain import LATEST_TIME, NAME_CHARACTERS, clean_text
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView
+from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView, ServerView
 from p2pinfer.plain_text import short_count
+from p2pinfer.swarm.reach.claimed import ClaimedReach
+from p2pinfer.types import Way
 
 NOTHING = "–"
+MOST_RELAYS = 4
 UNMEASURED_SECONDS = 900.0
 """Rates that were measured longer ago are shown with the time."""
 
@@ -149,6 +152,19 @@ def activity_word(activity: Activity) -> str:
     return str(activity)
 
 
+def reached(server: ServerView) -> str:
+    """How a server is reached: as this page did, else as the server says. `direct`, `relayed?`."""
+    if server.way is not None:
+        return str(server.way)
+    return "–" if server.offers is ClaimedReach.UNKNOWN else f"{server.offers}?"
+
+
+def relay_notes(server: ServerView) -> list[str]:
+    """`at …abc123`, `relays for others`: the relays where a server is found, and whether it is one."""
+    notes = [f"at {plain(relay, 8)}" for relay in server.relays[:MOST_RELAYS]]
+    return [*notes, "relays for others"] if server.is_relay else notes
+
+
 def model_name(model: ModelView) -> str:
     """The name that its servers chose, or its hash."""
     return plain(model.name) or f"model {plain(model.model, 12)}"
@@ -159,6 +175,15 @@ def probe_sentence(probe: ProbeView) -> str:
     if not probe.works:
         return f"failed: {plain(probe.detail, 200) or 'for an unknown reason'}"
     return "worked"
+
+
+def hops_of(probe: ProbeView, most: int) -> list[tuple[str, int, int, str]]:
+    """The first hops of a probe's route: short peer id, layers [start, end), and the way if not directly."""
+    ways = [*probe.route_ways[:most], *[None] * most]
+    return [
+        (plain(peer, 12), start, end, "" if way in (None, Way.DIRECT) else str(way))
+        for (peer, start, end), way in zip(probe.route[:most], ways, strict=False)
+    ]
 
 
 def cut_to(start: int, end: int, num_layers: int) -> tuple[int, int]:

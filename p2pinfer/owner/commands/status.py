@@ -76,6 +76,10 @@ def _lines(status: Status, now: float) -> Iterator[str]:
         yield f"  {layers}, {sessions}, {unsigned}"
         watts = "" if status.watts is None else f"; the machine draws about {status.watts:.1f} W"
         yield f"  may compute {status.duty:.0%} of the time{watts}"
+        if status.reached:
+            yield f"  {status.reached}"
+        if status.relaying:
+            yield f"  relays for others: {status.relaying}"
         if status.shared_bytes:
             yield f"  gave {bytes_in_words(status.shared_bytes)} of model files to others this month"
     if status.state is OwnerState.OFF:

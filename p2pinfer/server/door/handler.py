@@ -17,7 +17,7 @@ from p2pinfer.types import SessionId
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
-from p2pinfer.wire.opening import KEY_BYTES, read_opening
+from p2pinfer.wire.opening import KEY_BYTES, read_opening, way_number
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
 
 Context = Any
@@ -58,11 +58,12 @@ class Handler(InferenceServicer):
             async with self._sessions.open(client, terms) as lease:
                 # Steps may come, and lanes have to be closed, even if the next hop can't be reached.
                 with self._runner.running(lease, terms) as session:
-                    async with self._next_hops.connected(session, terms):
+                    async with self._next_hops.connected(session, terms) as way:
                         opened = pb.Opened(
                             max_step_tokens=self._sessions.max_step_tokens,
                             idle_seconds=self._sessions.idle_seconds,
                             receipt_tokens=self._sessions.accounts.receipt_tokens,
+                            next_hop_way=way_number(way),
                         )
                         raise await _end_of(lease, context, pb.ServerFrame(opened=opened))
 

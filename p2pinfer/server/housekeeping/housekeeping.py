@@ -25,6 +25,7 @@ from p2pinfer.server.housekeeping.duty_control import DutyControl
 from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.swarm.reach.report import as_plain, reached_in_words, relaying_in_words
 from p2pinfer.types import PeerId
 
 logger = logging.getLogger(__name__)
@@ -173,6 +174,7 @@ class Housekeeping:
         if server is not None:
             self._model = server.model_name
         trouble = None if server is None else self._duty_control.trouble
+        reach = None if server is None else server.reach()
         return Status(
             peer_id=self._peer_id,
             process=os.getpid(),
@@ -187,6 +189,9 @@ class Housekeeping:
             sessions=0 if server is None else len(server.sessions),
             unsigned_tokens=0 if server is None else server.sessions.accounts.unsigned_tokens,
             duty=1.0 if server is None else server.runner.duty,
+            reached="" if reach is None else reached_in_words(reach),
+            relaying="" if reach is None else relaying_in_words(reach),
+            reach={} if reach is None else as_plain(reach),
             shared_bytes=self._sharing.total_bytes,
             watts=self._watts if self._period is not None else None,
             signals={

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
+from p2pinfer.swarm.reach.report import ReachReport
 from p2pinfer.types import Span
 
 
@@ -18,5 +19,6 @@ class ReadyServer:
     model_name: str
     sessions: SessionTable
     runner: SessionRunner
+    reach: Callable[[], ReachReport]  # how others reach it now
     daemon_pid: Callable[[], int | None]  # the process of p2pd now; None while it is started again
     announce_soon: Callable[[], None]  # doesn't wait for the next heartbeat

@@ -24,6 +24,7 @@ from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.server.layers.announcing import Heartbeats, announce_first, withdraw
 from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
+from p2pinfer.server.life.reach_news import tell_reach_forever
 from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.machine.memory import available_memory_bytes
 from p2pinfer.server.neighbours.neighbours import Neighbours
@@ -33,6 +34,7 @@ from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.idle_measurement import IdleMeasurement
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
+from p2pinfer.swarm.reach.report import ReachReport
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import all_of, ending, first_of
@@ -109,10 +111,11 @@ class SpanService:
         with self._runner:
             async with reception.attached(handler, self._runner.adopt, LEAVE_SECONDS):
                 describe = partial(self._describe, reachable)
+                reach = partial(_reach_of, swarm, reachable)
                 await announce_first(swarm, describe)
                 heartbeats = Heartbeats(swarm, describe, self._config.heartbeat_seconds)
                 try:
-                    self._become_ready(heartbeats)
+                    self._become_ready(heartbeats, reach)
                     await first_of(
                         self._drain_when_asked(heartbeats),
                         self._drain_when_moving(heartbeats, lambda: swarm.announce(describe())),
@@ -120,6 +123,7 @@ class SpanService:
                         heartbeats.announce_news(),
                         self._neighbours.measure_forever(),
                         self._idle.measure_forever(),
+                        tell_reach_forever(self._period.reach_news, reach, self._period.say),
                         self._sessions.expire_forever(),
                         self._runner.expire_prefixes_forever(),
                         self._runner.wait_failed(),
@@ -128,19 +132,20 @@ class SpanService:
                 finally:
                     self._period.server = None
 
-    def _become_ready(self, heartbeats: Heartbeats) -> None:
+    def _become_ready(self, heartbeats: Heartbeats, reach: Callable[[], ReachReport]) -> None:
         span, sessions = self._span, self._sessions
         self._period.server = ReadyServer(
             layers=span.claim.layers,
             model_name=span.manifest.name,
             sessions=sessions,
             runner=self._runner,
+            reach=reach,
             daemon_pid=lambda: self._swarm.daemon_pid,
             announce_soon=heartbeats.announce_soon,
         )
         is_new, self._period.has_served = not self._period.has_served, True
         self._period.ready.set()
-        if is_new and self._config.initial_peers and self._swarm.addresses:
+        if is_new and self._config.initial_peers and self._swarm.reaching.verdict.is_dialable:
             # The swarm's founder has said so already, and may be gone when somebody wants to join.
             self._period.say(f"others join here, too: --initial-peers {' '.join(self._swarm.addresses)}")
         self._period.say(
@@ -240,6 +245,12 @@ class SpanService:
             announced_at=now,
             expires_at=now + self._config.record_seconds,
         )
+
+
+def _reach_of(swarm: Swarm, reachable: Reachable) -> ReachReport:
+    """How others reach this server; its own endpoints are in it unless the swarm knows better."""
+    report = swarm.reach()
+    return report if report.endpoints else dataclasses.replace(report, endpoints=reachable.endpoints)
 
 
 def cache_tokens(config: ServerConfig, engine: Engine) -> int:

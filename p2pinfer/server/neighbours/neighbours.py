@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 SOON_SECONDS = 3.0
 """Before the first rounds of a server, which knows nobody yet."""
+LOOK_SECONDS = 3.0
+"""How often to look whether a tunnel has changed its way."""
 QUICK_ROUNDS = 3
 ROUND_SECONDS = 30.0
 READING_SECONDS_PER_SERVER = 0.3
@@ -34,7 +36,7 @@ class Neighbours:
         self, us: Announcement, roster: Roster, ways: Ways | None, *, chance: Chance = random.random
     ) -> None:
         """`us` is our own record: what we serve, and where."""
-        self._notes = Notes(us)
+        self._notes = Notes(us, None if ways is None else ways.way_of_tunnel)
         self._roster = roster
         self._ways = ways
         self._chance = chance
@@ -45,11 +47,11 @@ class Neighbours:
         return self._notes.nearest(_now())
 
     async def measure_forever(self) -> None:
-        """Measure a few servers about every ROUND_SECONDS; sooner at first."""
+        """Measure a few servers about every ROUND_SECONDS; sooner at first, and when a way has changed."""
         rounds = 0
         while True:
             is_urgent = rounds < QUICK_ROUNDS and (rounds == 0 or not self._notes.knows_enough(_now()))
-            await asyncio.sleep(jittered(SOON_SECONDS if is_urgent else ROUND_SECONDS))
+            await self._wait(jittered(SOON_SECONDS if is_urgent else ROUND_SECONDS))
             rounds += 1
             try:
                 await self.measure_some()
@@ -62,8 +64,18 @@ class Neighbours:
         self._records_seconds = max(ROUND_SECONDS, READING_SECONDS_PER_SERVER * len(records))
         self._notes.see(records, _now())
         asked = self._notes.whom_to_measure(_now(), self._chance)
-        for peer_id, seconds in (await round_trips(asked, self._ways)).items():
-            self._notes.measured(peer_id, seconds, _now())
+        found = await round_trips(asked, self._ways)
+        for record in asked:
+            trip = found[record.peer_id]
+            self._notes.measured(record.peer_id, trip.seconds, _now(), way=trip.way, address=record.address)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but only until a server is reached in another way than when it was measured."""
+        ends = _now() + seconds
+        while (left := ends - _now()) > 0:
+            await asyncio.sleep(min(LOOK_SECONDS, left))
+            if self._notes.has_other_ways(_now()):
+                return
 
 
 def _now() -> float:

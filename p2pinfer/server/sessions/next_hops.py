@@ -3,6 +3,9 @@
 A hop that takes another's place is told first what the other was sent. Meanwhile the other is served. The
 computing thread exchanges the two, because only it knows when nothing is left to tell.
 
+The client is told how the next hop is reached: a tunnel moves from a relay to a direct connection, and back,
+while sessions go on.
+
 A client must not learn from here which doors are open somewhere: one answer tells every failure, after the
 same time, and few doors are tried for a client that have not opened before.
 """
@@ -25,30 +28,33 @@ from p2pinfer.server.sessions.next_record import check_next
 from p2pinfer.server.sessions.running_session import RunningSession
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.swarm.records import announcement
-from p2pinfer.tasks import ended, undisturbed
-from p2pinfer.types import Address
+from p2pinfer.tasks import ended, ending, undisturbed
+from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.dialling import CONNECT_SECONDS, Ways
+from p2pinfer.wire.dialling import CONNECT_SECONDS, Ways, way_taken
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
-from p2pinfer.wire.opening import check_downstream
+from p2pinfer.wire.opening import check_downstream, way_number
 from p2pinfer.wire.status import Reason, Refused
 
 logger = logging.getLogger(__name__)
 
 DIAL_SECONDS = CONNECT_SECONDS
 """Every dial that fails takes this long."""
+LOOK_SECONDS = 2.0
+"""How often to look whether a tunnel has changed its way."""
 
 
 @dataclass(slots=True, kw_only=True)
 class NextHop:
-    """A lane to a session at another server, and what keeps the way there open."""
+    """A lane to a session at another server, and what keeps it open."""
 
+    peer_id: PeerId
     session_id: bytes
     steps_key: bytes
     lane: Lane
-    way: AsyncExitStack
+    resources: AsyncExitStack
 
     def is_named_by(self, target: pb.Downstream) -> bool:
         """True if the client names this lane."""
@@ -62,6 +68,7 @@ class NextHopSlot:
     session: RunningSession
     terms: pb.Terms
     current: NextHop
+    told: Way  # that the client knows of
     spare: NextHop | None = None
     change: asyncio.Task[int] | None = None
 
@@ -85,25 +92,41 @@ class NextHops:
         self._scouts: dict[Address, asyncio.Future[bool]] = {}
 
     @asynccontextmanager
-    async def connected(self, session: RunningSession, terms: pb.Terms) -> AsyncIterator[None]:
+    async def connected(self, session: RunningSession, terms: pb.Terms) -> AsyncIterator[Way | None]:
         """Connect to the next hop, if the terms name one: better at opening than in the first step.
 
-        The ways to it, and to the hops that follow in its place, stay open until the block ends. Raises
-        Refused if it can't be reached.
+        Yields how it is reached. The ways to it, and to the hops that follow in its place, stay open until
+        the block ends. Raises Refused if it can't be reached.
         """
         if not terms.HasField("downstream"):
-            yield
+            yield None
             return
         current = await self._dial(terms.downstream, terms, session.lease.client)
         session.lead(current.lane, _hello(current))
-        slot = self._slots[session.lease] = NextHopSlot(session, terms, current)
+        slot = NextHopSlot(session, terms, current, told=self._way_to(current))
+        self._slots[session.lease] = slot
         try:
-            yield
+            async with ending(asyncio.create_task(self._tell_ways(slot))):
+                yield slot.told
         finally:
             del self._slots[session.lease]
             await _stop(slot.change)
             await self._drop_spare(slot)
-            await slot.current.way.aclose()
+            await slot.current.resources.aclose()
+
+    def _way_to(self, hop: NextHop) -> Way:
+        return way_taken(self._ways, hop.peer_id, is_tunnelled=hop.lane.is_tunnelled)
+
+    async def _tell_ways(self, slot: NextHopSlot) -> None:
+        """Tell the client whenever the next hop is reached in another way, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._tell_way(slot)
+
+    def _tell_way(self, slot: NextHopSlot) -> None:
+        if (way := self._way_to(slot.current)) is not slot.told:
+            slot.told = way
+            slot.session.tell_client(pb.ServerFrame(next_hop_way=pb.NextHopWay(way=way_number(way))))
 
     async def change(self, lease: Lease, change: Change) -> int:
         """Tell another hop the history, beyond the `held` tokens per row; with `switch`, then all outputs.
@@ -172,7 +195,8 @@ class NextHops:
             is_over = not asked.cancelled() and asked.exception() is None and asked.result() is None
             if change.switch and is_over:
                 former, slot.current, slot.spare = slot.current, spare, None
-                await former.way.aclose()
+                self._tell_way(slot)
+                await former.resources.aclose()
 
     async def _dial(self, target: pb.Downstream, terms: pb.Terms, client: bytes) -> NextHop:
         """Connect to the hop that a client names. Raises Refused, without a word on what was found there."""
@@ -181,11 +205,17 @@ class NextHops:
         except InvalidRecordError as error:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
         check_next(record, terms, time.time())
-        way = AsyncExitStack()
-        lane = await self._reach(record.address, client, way)
-        return NextHop(session_id=target.session_id, steps_key=target.steps_key, lane=lane, way=way)
+        resources = AsyncExitStack()
+        lane = await self._reach(record.address, client, resources)
+        return NextHop(
+            peer_id=record.peer_id,
+            session_id=target.session_id,
+            steps_key=target.steps_key,
+            lane=lane,
+            resources=resources,
+        )
 
-    async def _reach(self, address: Address, client: bytes, way: AsyncExitStack) -> Lane:
+    async def _reach(self, address: Address, client: bytes, resources: AsyncExitStack) -> Lane:
         """Connect to a server. Of many that name a new door at the same time, one has it tried."""
         door = Address(address.peer_id, address.endpoints, address.certificate)  # its relays come and go
         now = asyncio.get_running_loop().time
@@ -195,16 +225,16 @@ class NextHops:
                 if (wait_seconds := self._allowance.take(client, now())) > 0:
                     detail = "this client has this server try too many new next hops: wait, or use another"
                     raise Refused(Reason.BUSY, detail, wait_seconds)
-                return await self._scouted(door, address, way)
+                return await self._scouted(door, address, resources)
             await asyncio.wait({scout})
             if not scout.cancelled() and not scout.result():
                 raise _unreachable()
-        return await self._connect(door, address, way)
+        return await self._connect(door, address, resources)
 
-    async def _scouted(self, door: Address, address: Address, way: AsyncExitStack) -> Lane:
+    async def _scouted(self, door: Address, address: Address, resources: AsyncExitStack) -> Lane:
         scout = self._scouts[door] = asyncio.get_running_loop().create_future()
         try:
-            lane = await self._connect(door, address, way)
+            lane = await self._connect(door, address, resources)
             scout.set_result(True)
             return lane
         except Refused:
@@ -214,12 +244,12 @@ class NextHops:
             del self._scouts[door]
             scout.cancel()  # where the client has gone meanwhile: another may go on
 
-    async def _connect(self, door: Address, address: Address, way: AsyncExitStack) -> Lane:
+    async def _connect(self, door: Address, address: Address, resources: AsyncExitStack) -> Lane:
         now = asyncio.get_running_loop().time
         answers_at = now() + DIAL_SECONDS
         dialling = lane_to(address, self._ways, DIAL_SECONDS, hides_failures=True)
         try:
-            lane = await way.enter_async_context(dialling)
+            lane = await resources.enter_async_context(dialling)
         except HopFailedError as error:
             logger.debug("a next hop can't be reached: %s", error)
             self._allowance.stayed_shut(door)
@@ -232,7 +262,7 @@ class NextHops:
         spare, slot.spare = slot.spare, None
         if spare is not None:
             spare.lane.close()
-            await spare.way.aclose()
+            await spare.resources.aclose()
 
 
 def _unreachable() -> Refused:

@@ -41,6 +41,7 @@ class Ways:
         self._reaching = reaching
         self._permission = permission
         self._meetings = Meetings(member, self.may_dial)
+        self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
 
     @cached_property
@@ -71,9 +72,14 @@ class Ways:
         """Yield the path of a local Unix socket that leads to the peer's service, until the block ends."""
         return self._dialler.dial(address)
 
-    def way_of_tunnel(self, peer_id: PeerId) -> Way:
-        """How what a tunnel carries reaches this peer now."""
-        return self._dialler.way_to(peer_id) or Way.TUNNEL
+    def way_of_tunnel(self, peer_id: PeerId) -> Way | None:
+        """How what a tunnel carries reaches this peer now; None if none is open, or it has no stream yet."""
+        return self._dialler.way_to(peer_id)
+
+    @property
+    def tunnels_in(self) -> Mapping[Way, int]:
+        """The tunnels that others have open to the service here, by their way."""
+        return {} if self._acceptor is None else self._acceptor.ways()
 
     @asynccontextmanager
     async def expose(self, unix_socket_path: str | Path) -> AsyncIterator[Acceptor]:
@@ -94,7 +100,11 @@ class Ways:
                 on_relayed(member, take, is_relay),
                 on_introduction(member, self._meetings.on_introduction, is_relay),
             ):
-                yield acceptor
+                self._acceptor = acceptor
+                try:
+                    yield acceptor
+                finally:
+                    self._acceptor = None
 
     def _way_in(self, peer_id: PeerId) -> Way:
         """How a peer has come that is directly connected with us."""

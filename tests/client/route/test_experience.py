@@ -8,11 +8,12 @@ import pytest
 
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
+from p2pinfer.client.reach.pong import Pong
 from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.whom_to_ping import Standing
 from p2pinfer.errors import HopFailedError
 from p2pinfer.identity import Identity
-from p2pinfer.types import Address, LayerSeconds
+from p2pinfer.types import Address, LayerSeconds, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from tests.server.placement.test_roll_call import babbling
 from tests.swarm.conftest import describe
@@ -55,3 +56,38 @@ async def test_a_server_that_answers_nonsense_is_doubted_like_one_that_is_silent
 
     assert experience.standing(life_of(liar), 15.0) is Standing.DOUBTED
     assert not experience.answered(life_of(liar), 15.0)
+
+
+class RelayedAtFirst:
+    """A carrier whose only server is reached by one way, and then by another."""
+
+    def __init__(self) -> None:
+        self.way: Way | None = Way.RELAYED
+
+    async def ping(self, address: Address) -> Pong:
+        return Pong(0.08, 0, 1000, self.way)
+
+    def way_to(self, peer_id: PeerId) -> Way | None:
+        return self.way
+
+
+async def test_a_server_that_is_reached_in_another_way_is_pinged_again_and_counts_meanwhile():
+    """The delay of a relay says nothing about a direct way, but the server has answered."""
+    carrier, life = RelayedAtFirst(), life_of(RECORD)
+    experience = Experience(carrier)  # type: ignore[arg-type]
+    await experience.ping(RECORD)
+    assert experience.standing(life, 15.0) is Standing.FRESH
+    carrier.way = Way.PUNCHED
+    assert experience.standing(life, 15.0) is Standing.ANSWERED
+    assert experience.answered(life, 15.0)
+    await experience.ping(RECORD)
+    assert experience.standing(life, 15.0) is Standing.FRESH
+
+
+async def test_a_server_whose_channel_was_closed_has_no_other_way():
+    """Nobody used it for a minute."""
+    carrier, life = RelayedAtFirst(), life_of(RECORD)
+    experience = Experience(carrier)  # type: ignore[arg-type]
+    await experience.ping(RECORD)
+    carrier.way = None
+    assert experience.standing(life, 15.0) is Standing.FRESH

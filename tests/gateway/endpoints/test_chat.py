@@ -274,7 +274,7 @@ async def test_a_model_without_a_template_says_what_to_use_instead():
 async def test_headers_name_the_route_and_the_cached_tokens():
     async with asking(StandInModel()) as client:
         whole, stream = await chat(client), await chat(client, stream=True)
-    assert whole.headers["x-p2pinfer-route"] == "12D3KooWFirst;layers=0:4;ms=1.50"
+    assert whole.headers["x-p2pinfer-route"] == "12D3KooWFirst;layers=0:4;ms=1.50;way=punched"
     assert stream.headers["x-p2pinfer-route"].startswith("12D3KooWFirst;layers=0:4")
     assert whole.headers["x-p2pinfer-cached-tokens"] == stream.headers["x-p2pinfer-cached-tokens"] == "3"
     assert whole.headers["x-p2pinfer-replaced-hops"] == "0"
@@ -289,7 +289,7 @@ async def test_a_chunk_tells_of_the_route_if_the_request_asks():
     assert all("p2pinfer" not in one for one in silent)
     notes = [one["p2pinfer"] for one in made if "p2pinfer" in one]
     assert "p2pinfer" in made[-1] and ("p2pinfer" in made[0] or "p2pinfer" in made[1])
-    hop = {"peer": "12D3KooWFirst", "first_layer": 0, "end_layer": 4, "ms_per_token": 1.5}
+    hop = {"peer": "12D3KooWFirst", "first_layer": 0, "end_layer": 4, "ms_per_token": 1.5, "way": "punched"}
     assert notes[-1]["hops"] == [hop] and notes[-1]["events"] == [] and notes[-1]["cached_tokens"] == 3
     assert whole["p2pinfer"]["hops"] == [hop]
 

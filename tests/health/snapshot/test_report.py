@@ -14,11 +14,13 @@ from p2pinfer.health.json_form import as_json
 from p2pinfer.health.snapshot.estimates import HOP_SECONDS
 from p2pinfer.health.snapshot.report import MAX_MODELS, MAX_SERVERS, SwarmReading, make_sample, make_state
 from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView
+from p2pinfer.swarm.reach.claimed import ClaimedReach
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
-from p2pinfer.types import LayerSeconds, PeerId, Span
+from p2pinfer.types import LayerSeconds, PeerId, Span, Way, short_id
 from tests.health.states import HOSTILE_TEXTS, NOW, make_contribution, make_probe, model_hash, peer_id
 
+LISTING = ModelListing(model=model_hash(0), model_name="a model", num_layers=10)
 NUMBERS = (float("nan"), 1e308, -1.0, float("inf"), float("-inf"))
 
 
@@ -366,3 +368,20 @@ def test_many_texts_together_are_never_slower_than_one(servers: list[tuple[int, 
 
     assert model.best_route_tokens_per_second and model.swarm_tokens_per_second
     assert model.swarm_tokens_per_second >= model.best_route_tokens_per_second
+
+
+def test_how_servers_are_reached_is_shown_without_their_addresses():
+    """A parked car is a home. A relay is one too, and is named by its short id."""
+    relay = PeerId(peer_id(9))
+    behind = announced(
+        1, 0, 10, endpoints=("192.168.1.5:4600",), relays=(f"/ip4/203.0.113.9/tcp/4601/p2p/{relay}",)
+    )
+    public = announced(2, 0, 10, endpoints=("8.8.8.8:4600",), is_relay=True)
+    first, second = sorted(
+        model_of(behind, public, ways={behind.peer_id: Way.PUNCHED}).servers, key=lambda one: one.is_relay
+    )
+
+    assert (first.offers, first.relays, first.way) == (ClaimedReach.RELAYED, (short_id(relay),), Way.PUNCHED)
+    assert (second.offers, second.relays, second.way) == (ClaimedReach.DIRECT, (), None)
+    shown = str([as_json(state_of({LISTING: (behind, public)}))])
+    assert not any(text in shown for text in ("192.168.1.5", "203.0.113.9", "8.8.8.8", "4601"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from p2pinfer.server.housekeeping.housekeeping import Housekeeping
 from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
+from p2pinfer.swarm.reach.report import ReachReport, WayIn
 from p2pinfer.tasks import ending
 from p2pinfer.types import Span
 from p2pinfer.wire.traffic import Traffic
@@ -79,11 +82,13 @@ class Scene:
         member = FakeServer(Span(0, 2), 2, 4096, 60.0, 4096)
         self.runner = member.runner
         self.announced = 0
+        self.reach = ReachReport(way_in=WayIn.UNKNOWN)
         self.server = ReadyServer(
             layers=Span(0, 2),
             model_name="fake",
             sessions=member.sessions,
             runner=member.runner,
+            reach=lambda: self.reach,
             daemon_pid=lambda: None,
             announce_soon=self._announce_soon,
         )
@@ -135,6 +140,17 @@ async def test_a_power_cap_begins_with_a_guess_and_is_then_held_by_what_is_measu
     scene.look()
     scene.look()
     assert scene.runner.duty <= lower
+
+
+async def test_the_status_says_how_others_reach_the_server(scene):
+    scene.reach = ReachReport(
+        way_in=WayIn.DIRECT, endpoints=("8.8.8.8:4600",), is_relay=True, relayed_bytes=12_000_000
+    )
+    status = scene.housekeeping.status()
+    assert status.reached == "reached: directly at 8.8.8.8:4600"
+    assert status.relaying == "0 connections now, 12 MB today, no limit"
+    assert status.reach["way_in"] == "direct"
+    assert json.loads(json.dumps(asdict(status)))["reach"] == status.reach
 
 
 async def test_a_cap_that_cannot_be_held_is_told(scene):

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import RefusedError, SwarmError
-from p2pinfer.identity import Identity
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.door.listeners import open_to_peers
 from p2pinfer.server.door.reception import Reception
@@ -41,69 +39,8 @@ from tests.fakes import (
     fake_manifest,
     fake_swarm,
 )
+from tests.server.life.board import Board, claim_of
 from tests.server.wire_client import ONE, SECONDS, opened, until, wire_client
-
-
-@dataclass
-class Board:
-    """The announcing half of a swarm's interface: a list of what was announced."""
-
-    identity: Identity = field(default_factory=Identity.ephemeral)
-    addresses: tuple[str, ...] = ()
-    private_folder: Path = Path()
-    ways = None
-    announced: list[Announcement] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    rejoined: asyncio.Event = field(default_factory=asyncio.Event)
-    lost: bool = False
-
-    @property
-    def peer_id(self):
-        return self.identity.peer_id
-
-    async def announce(self, announcement: Announcement) -> Announcement:
-        if self.lost:
-            raise SwarmError("p2pd has ended")
-        self.announced.append(announcement)
-        self.news.set()
-        return announcement
-
-    async def withdraw(self, announcement: Announcement) -> None:
-        await self.announce(replace(announcement, state=ServerState.LEFT, leaves_at=None))
-
-    async def servers(self, model: str) -> list[Announcement]:
-        return self.announced[-1:]
-
-    async def has_twin(self) -> bool:
-        return False
-
-    async def wait_news(self) -> None:
-        await self.rejoined.wait()
-        self.rejoined.clear()
-
-    async def add_stream_handler(self, protocol: str, handler: object) -> None:
-        pass
-
-    async def remove_stream_handler(self, protocol: str) -> None:
-        pass
-
-    @property
-    def states(self) -> list[str]:
-        return [announcement.state.name for announcement in self.announced]
-
-
-def claim_of(board: Board) -> Announcement:
-    return Announcement(
-        peer_id=board.peer_id,
-        model=MODEL,
-        model_name="fake",
-        num_layers=2,
-        layers=Span(0, 2),
-        state=ServerState.JOINING,
-        numerics="pending",
-        announced_at=time.time(),
-        expires_at=time.time() + 60,
-    )
 
 
 class Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import replace
@@ -11,12 +12,16 @@ from typing import Any
 from p2pinfer.client.network import Network
 from p2pinfer.identity import Identity
 from p2pinfer.server.door.admission import Load
+from p2pinfer.server.neighbours import neighbours as rounds
+from p2pinfer.server.neighbours import notes
 from p2pinfer.server.neighbours import round_trips as measuring
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
-from p2pinfer.server.neighbours.round_trips import round_trips
-from p2pinfer.types import PeerId, Span
+from p2pinfer.server.neighbours.round_trips import RoundTrip, round_trips
+from p2pinfer.tasks import ending
+from p2pinfer.types import PeerId, Span, Way
 from tests.client.sessions import in_client, session_of
+from tests.client.unix_ways import UnixWays
 from tests.fakes import MODEL, FakeSwarm, fake_swarm
 from tests.server.placement.test_roll_call import babbling, silent
 from tests.server.wire_client import until
@@ -67,7 +72,7 @@ async def test_neither_the_dead_nor_the_mute_nor_a_copied_address_is_measured_an
             began = time.monotonic()
             found = await round_trips([mute, copied, nowhere, broken, here], None)
 
-    assert [peer_id for peer_id, seconds in found.items() if seconds is not None] == [here.peer_id]
+    assert [peer_id for peer_id, trip in found.items() if trip.seconds is not None] == [here.peer_id]
     assert time.monotonic() - began < 3.0
 
 
@@ -77,7 +82,7 @@ async def test_a_stranger_that_answers_nonsense_is_not_measured_and_does_not_end
         async with babbling(here) as liar:
             found = await round_trips([liar, here], None)
 
-    assert [peer_id for peer_id, seconds in found.items() if seconds is not None] == [here.peer_id]
+    assert [peer_id for peer_id, trip in found.items() if trip.seconds is not None] == [here.peer_id]
 
 
 async def test_no_connection_is_left_open():
@@ -99,7 +104,64 @@ async def test_a_round_trip_is_the_quickest_of_several():
 
         handler._load = sometimes_slow
         [found] = (await round_trips(await swarm.servers(MODEL), None)).values()
-        assert found is not None and found < 0.15
+        assert found == RoundTrip(found.seconds, Way.DIRECT)
+        assert found.seconds is not None and found.seconds < 0.15
+
+
+async def test_a_round_begins_early_when_a_relay_is_not_needed_any_more(monkeypatch):
+    """A session opens a tunnel to it, which is a direct one by now."""
+    monkeypatch.setattr(measuring, "MEETING_SECONDS", 0.0)
+    monkeypatch.setattr(rounds, "SOON_SECONDS", 0.01)
+    monkeypatch.setattr(rounds, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(notes, "OTHER_WAY_SECONDS", 0.05)
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm:
+        first, last = swarm.members
+        last.is_tunnelled = True
+        ways, roster = UnixWays({last.peer_id: last}), Roster(swarm, MODEL)  # type: ignore[arg-type]
+        neighbours = Neighbours(first.record(), roster, ways)
+
+        def noted() -> Way | None:
+            note = neighbours._notes._notes.get(last.peer_id)
+            return None if note is None else note.way
+
+        async with ending(asyncio.create_task(neighbours.measure_forever())):
+            await until(lambda: noted() is Way.RELAYED)
+            ways.ways[last.peer_id] = Way.PUNCHED
+            await until(lambda: noted() is Way.PUNCHED)
+
+
+async def test_a_relayed_server_that_is_met_while_it_is_measured_is_measured_directly(monkeypatch):
+    """The relay's delay is nobody's: a session would move to the direct way at once."""
+    monkeypatch.setattr(measuring, "LOOK_SECONDS", 0.01)
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [server] = swarm.members
+        server.is_tunnelled, ways = True, UnixWays({server.peer_id: server})
+        load, pings = server.handler._load, iter(range(measuring.PINGS - 1))
+
+        def slow_through_the_relay() -> Load:
+            if ways.ways[server.peer_id] is Way.RELAYED:
+                time.sleep(0.05)
+                if next(pings, None) is None:
+                    ways.ways[server.peer_id] = Way.PUNCHED
+            return load()
+
+        server.handler._load = slow_through_the_relay
+        [trip] = (await round_trips([server.record()], ways)).values()
+
+    assert trip.way is Way.PUNCHED
+    assert trip.seconds is not None and trip.seconds < 0.05
+
+
+async def test_a_server_that_stays_relayed_is_measured_so(monkeypatch):
+    monkeypatch.setattr(measuring, "MEETING_SECONDS", 0.05)
+    monkeypatch.setattr(measuring, "LOOK_SECONDS", 0.01)
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        [server] = swarm.members
+        server.is_tunnelled = True
+        [trip] = (await round_trips([server.record()], UnixWays({server.peer_id: server}))).values()
+
+    assert trip.way is Way.RELAYED
+    assert trip.seconds is not None
 
 
 async def test_a_clients_route_goes_where_the_announced_way_is_short():

@@ -17,11 +17,12 @@ from p2pinfer.server.neighbours.notes import (
     AGAIN_SECONDS,
     FORGOTTEN_SECONDS,
     MOST_WITHIN,
+    OTHER_WAY_SECONDS,
     PINGED_AT_ONCE,
     Notes,
 )
 from p2pinfer.swarm.records.announcement import MAX_NEXT_HOPS, Announcement, ServerState
-from p2pinfer.types import PeerId, Span
+from p2pinfer.types import PeerId, Span, Way
 from tests.swarm.conftest import describe
 
 IDENTITY = Identity.ephemeral()
@@ -191,3 +192,79 @@ def test_only_numbers_that_a_record_takes_are_noted():
         notes.measured(PeerId("2"), math.nan, 0.0)
 
     assert notes.nearest(0.0) == {PeerId("0"): 1e-6, PeerId("1"): 60.0}
+
+
+def noted(way: Way, *, now_by: dict[PeerId, Way]) -> tuple[Notes, Announcement]:
+    """Notes of one server that was measured on this way at second 0; tunnels lead as `now_by` says."""
+    one = record("0", 10, 20)
+    notes = Notes(US, now_by.__getitem__)
+    notes.see([one], 0.0)
+    notes.measured(one.peer_id, 0.08, 0.0, way=way, address=one.address)
+    return notes, one
+
+
+@pytest.mark.parametrize(("then", "since"), [(Way.RELAYED, Way.PUNCHED), (Way.PUNCHED, Way.RELAYED)])
+def test_a_server_that_is_reached_in_another_way_is_measured_again_soon(then: Way, since: Way):
+    """Not after two minutes: the distance that is announced is that of the way as it is."""
+    now_by = {PeerId("0"): then}
+    notes, one = noted(then, now_by=now_by)
+    assert not notes.has_other_ways(OTHER_WAY_SECONDS)
+    assert notes.whom_to_measure(OTHER_WAY_SECONDS, random.random) == []
+    now_by[one.peer_id] = since
+    assert notes.has_other_ways(OTHER_WAY_SECONDS)
+    assert notes.whom_to_measure(OTHER_WAY_SECONDS, random.random) == [one]
+
+    notes.measured(one.peer_id, 0.04, OTHER_WAY_SECONDS, way=since, address=one.address)
+    assert not notes.has_other_ways(2 * OTHER_WAY_SECONDS)
+    assert notes.whom_to_measure(2 * OTHER_WAY_SECONDS, random.random) == []
+
+
+def test_a_way_that_goes_to_and_fro_is_not_measured_all_the_time():
+    now_by = {PeerId("0"): Way.RELAYED}
+    notes, _ = noted(Way.PUNCHED, now_by=now_by)
+    assert not notes.has_other_ways(OTHER_WAY_SECONDS - 0.1)
+
+
+def test_a_server_with_other_addresses_is_measured_again_with_the_next_round():
+    """A router has opened a port for it. Its own words make no round urgent."""
+    notes, one = noted(Way.RELAYED, now_by={PeerId("0"): Way.RELAYED})
+    elsewhere = replace(one, endpoints=("192.0.2.9:4600",))
+    notes.see([elsewhere], 30.0)
+    assert not notes.has_other_ways(30.0)
+    assert notes.whom_to_measure(30.0, random.random) == [elsewhere]
+
+
+def test_a_server_that_was_dialled_directly_has_no_other_way_whatever_its_tunnel_does():
+    notes, _ = noted(Way.DIRECT, now_by={PeerId("0"): Way.RELAYED})
+    assert not notes.has_other_ways(60.0)
+
+
+def test_servers_that_have_changed_do_not_push_out_those_whose_turn_it_is():
+    """Records cost nothing: a liar may have as many as it likes, and new addresses in each."""
+    others = crowd(PINGED_AT_ONCE)
+    liars = [record(f"liar{index}", 10, 20) for index in range(50)]
+    notes = Notes(US)
+    notes.see([*others, *liars], 0.0)
+    for one in others:
+        notes.measured(one.peer_id, 0.01, 0.0, address=one.address)
+    for one in liars:
+        notes.measured(one.peer_id, 0.02, AGAIN_SECONDS - 2 * OTHER_WAY_SECONDS, address=one.address)
+    moved = [replace(one, endpoints=("192.0.2.9:4600",)) for one in liars]
+    notes.see([*others, *moved], AGAIN_SECONDS)
+
+    assert notes.whom_to_measure(AGAIN_SECONDS, random.random) == others
+
+
+def test_while_no_tunnel_is_open_nothing_has_changed():
+    """The one that was measured is closed with the round."""
+    one = record("0", 10, 20)
+    notes = Notes(US, lambda peer_id: None)
+    notes.see([one], 0.0)
+    notes.measured(one.peer_id, 0.08, 0.0, way=Way.PUNCHED, address=one.address)
+    assert not notes.has_other_ways(60.0)
+
+
+def test_a_server_that_has_gone_has_no_other_way():
+    notes, _ = noted(Way.RELAYED, now_by={})
+    notes.see([], 60.0)
+    assert not notes.has_other_ways(60.0)

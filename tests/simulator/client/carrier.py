@@ -11,7 +11,7 @@ from typing import Any
 from p2pinfer.client.reach.carrier import ClientLane
 from p2pinfer.client.reach.pong import Pong, pong
 from p2pinfer.errors import HopFailedError
-from p2pinfer.types import Address, PeerId
+from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.dialling import CONNECT_SECONDS
 from p2pinfer.wire.lanes import deliver
@@ -136,6 +136,12 @@ class SimCarrier:
         async with lane_to(address, None, CONNECT_SECONDS) as lane:
             with closing(lane):
                 yield lane
+
+    def way_to(self, peer_id: PeerId) -> Way | None:
+        return Way.DIRECT
+
+    def way_of(self, lane: ClientLane, peer_id: PeerId) -> Way | None:
+        return Way.DIRECT
 
     async def deliver(self, lane: ClientLane, frame: bytes) -> None:
         assert isinstance(lane, SimLane)

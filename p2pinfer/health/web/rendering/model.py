@@ -23,6 +23,7 @@ class HopPart:
     name: str  # empty: the server has none, or is gone
     short_id: str
     layers: str
+    way: str  # empty: directly, or unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +115,11 @@ def _probe_part(model: ModelView) -> ProbePart | None:
         route=tuple(
             HopPart(
                 name=words.plain(names.get(peer, "")),
-                short_id=words.plain(peer, 12),
+                short_id=peer,
                 layers=words.layers(start, end),
+                way=way,
             )
-            for peer, start, end in probe.route[:_MOST_ROUTE]
+            for peer, start, end, way in words.hops_of(probe, _MOST_ROUTE)
         ),
         has_more=len(probe.route) > _MOST_ROUTE,
     )

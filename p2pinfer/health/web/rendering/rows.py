@@ -22,6 +22,8 @@ class ServerRow:
     layers_order: int
     state: str
     state_order: int
+    reached: str
+    relay_notes: tuple[str, ...]
     decode: str
     decode_order: str
     long_decode: str  # empty: unknown
@@ -71,6 +73,8 @@ def server_row(server: ServerView, now: float) -> ServerRow:
         layers_order=max(-1, min(server.start, 10**12)),
         state=words.activity_word(server.state),
         state_order=_SORTED_STATES[server.state],
+        reached=words.reached(server),
+        relay_notes=tuple(words.relay_notes(server)),
         decode=words.work(decode),
         decode_order=words.number_to_sort_by(decode),
         long_decode="" if long_decode is None else words.work(long_decode),

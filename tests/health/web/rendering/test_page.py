@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 from p2pinfer.health.web.rendering import templates
 from p2pinfer.health.web.rendering.page import render_page
+from p2pinfer.swarm.reach.claimed import ClaimedReach
+from p2pinfer.types import Way
 from tests.health.states import (
     NOW,
     hostile_state,
@@ -16,6 +19,7 @@ from tests.health.states import (
     make_model,
     make_probe,
     make_samples,
+    make_server,
     make_state,
     model_hash,
 )
@@ -114,3 +118,23 @@ def test_templates_escape_everything():
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser"):
         assert forbidden not in scripts
     assert len(scripts.encode()) < 10_240
+
+
+def test_a_row_says_how_its_server_is_reached_and_at_which_relays():
+    behind = make_server(1, way=Way.PUNCHED, offers=ClaimedReach.RELAYED, relays=("…abc123", "…def456"))
+    unknown = make_server(2, way=None, offers=ClaimedReach.RELAYED)
+    state = make_state(servers=[make_server(0, is_relay=True), behind, unknown])
+    page = render_page(state, {}, snapshot_id="1", now=NOW)
+    markup_of(page)
+
+    assert 'direct<span class="under">relays for others</span>' in page
+    assert 'punched<span class="under">at …abc123</span><span class="under">at …def456</span>' in page
+    assert "relayed?</td>" in page
+
+
+def test_the_route_of_a_probe_has_the_ways_that_are_not_direct():
+    probe = replace(make_probe(), route_ways=(Way.RELAYED, Way.DIRECT))
+    page = render_page(make_state(probe=probe), {}, snapshot_id="1", now=NOW)
+
+    assert "0–14, relayed</span>" in page
+    assert "15–29</span>" in page
