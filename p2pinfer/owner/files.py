@@ -38,6 +38,11 @@ class OwnerFiles:
         return self.folder / "redeemed.sqlite"
 
     @property
+    def relayed(self) -> Path:
+        """A folder with what each server of this machine has passed on between others this month."""
+        return self.folder / "relayed"
+
+    @property
     def statuses(self) -> Path:
         """A folder with the status of each server of this machine, one file each."""
         return self.folder / "status"

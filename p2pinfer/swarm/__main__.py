@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pinfer.command_line.flags import path
+from p2pinfer.command_line.flags import gigabytes, number, path
 from p2pinfer.command_line.output import say
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, run, settings_of
@@ -20,6 +20,9 @@ from p2pinfer.types import short_id
 _DESCRIPTION = """\
 Run a bootstrap peer: it serves no layers, and is the door through which servers and clients enter a swarm.
 It takes about 100 MB of memory and hardly any processor time.
+
+It also passes on the traffic of members whose routers let nobody in, until they find a direct way; see
+--no-relay and --relay-mbit.
 
 Without --initial-peers a new swarm begins. The peer prints the addresses that others join with; with
 --identity FILE and a fixed port in --listen they stay the same after a restart.
@@ -36,6 +39,9 @@ class BootstrapConfig:
     listen: tuple[str, ...]  # multiaddresses
     announce: tuple[str, ...]  # multiaddresses; empty: those that are listened on
     identity: Path | None  # None: a new identity every time
+    no_relay: bool
+    relay_mbit: float | None  # per second, each way; None: unlimited
+    relay_gb_per_month: float | None  # None: unlimited
 
     @classmethod
     def from_args(cls, argv: Sequence[str] | None = None) -> BootstrapConfig:
@@ -68,6 +74,22 @@ def _parser() -> Parser:
         metavar="FILE",
         help="where this peer's key is kept; created if missing (default: a new identity every time)",
     )
+    parser.add_argument(
+        "--no-relay", action="store_true", help="pass nothing on between members that can't reach each other"
+    )
+    parser.add_argument(
+        "--relay-mbit",
+        type=number("megabits per second", 0.5, 1e6),
+        metavar="MBIT",
+        help="pass on at most so many megabits per second; each is received and sent (default: no limit)",
+    )
+    parser.add_argument(
+        "--relay-gb-per-month",
+        type=gigabytes,
+        metavar="GB",
+        help="pass on at most so many gigabytes a month; each is received and sent. With --identity FILE the "
+        "count is kept in FILE.relayed, otherwise it begins anew with every start (default: no limit)",
+    )
     return parser
 
 
@@ -75,26 +97,53 @@ async def serve(config: BootstrapConfig) -> None:
     """Be a peer until SIGINT or SIGTERM. Raises P2PInferError if it can't join or listen."""
     loop = asyncio.get_running_loop()
     living = loop.create_task(_live(config))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, living.cancel)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(stop, living.cancel)
     with suppress(asyncio.CancelledError):  # asked to stop: `_live` has left the swarm by then
         await living
 
 
 async def _live(config: BootstrapConfig) -> None:
     from p2pinfer.identity import Identity  # after the flags: these load cryptography and hivemind
+    from p2pinfer.swarm.reach.relay.allowance import Allowance, TrafficLimits, allowance_of
+    from p2pinfer.swarm.reach.relay.month import Month
     from p2pinfer.swarm.swarm import Swarm
 
     identity = Identity.load_or_create(config.identity) if config.identity else Identity.ephemeral()
+    limits = TrafficLimits(
+        enabled=not config.no_relay, mbit_per_s=config.relay_mbit, monthly_gb=config.relay_gb_per_month
+    )
+    count = config.identity.with_name(f"{config.identity.name}.relayed") if config.identity else None
+    month = Month(count)
+
+    def allowance() -> Allowance:
+        return allowance_of(
+            limits, relayed_bytes=month.relayed_bytes, seconds_to_next_month=month.seconds_left
+        )
+
     async with Swarm.join(
         config.initial_peers,
         identity,
         listen_maddrs=config.listen,
         announce_maddrs=config.announce,
+        allowance=allowance if limits.enabled else None,
     ) as swarm:
         say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
+        say(f"relays: {_relay_words(config)}")
         say(f"ready: bootstrap peer {short_id(swarm.peer_id)}, Ctrl-C to leave")
-        await asyncio.Event().wait()
+        await month.save_forever()
+
+
+def _relay_words(config: BootstrapConfig) -> str:
+    """What this peer passes on for others, in words."""
+    if config.no_relay:
+        return "nothing"
+    limits = []
+    if config.relay_mbit is not None:
+        limits.append(f"{config.relay_mbit:g} Mbit/s")
+    if config.relay_gb_per_month is not None:
+        limits.append(f"{config.relay_gb_per_month:g} GB a month")
+    return f"at most {' and '.join(limits)}" if limits else "as much as members ask for (--relay-mbit)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -219,7 +219,7 @@ class Swarm:
         """
         key = model_key(announcement.model)
         announcement = replace(announcement, expires_at=self._later(key, announcement.expires_at))
-        if announcement.state is not ServerState.LEFT:
+        if announcement.state is not ServerState.LEFT and announcement.peer_id == self.peer_id:
             announcement = fitting(
                 replace(
                     announcement,

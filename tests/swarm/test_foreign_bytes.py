@@ -5,18 +5,15 @@ Strangers can sign what they like: payloads are spoiled before they are signed.
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 from google.protobuf.message import DecodeError
 from hivemind.utils.serializer import MSGPackSerializer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pinfer.errors import InvalidRecordError, UsageError
@@ -33,9 +30,6 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
 )
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, parse_envelope, seal
-from p2pinfer.swarm.tunnel.dialler import Dialler
-from p2pinfer.swarm.tunnel.streams import OpenedStream
-from p2pinfer.types import Address, Way
 from tests.spoiled import spoiled
 from tests.swarm.conftest import MODEL, describe
 
@@ -150,48 +144,3 @@ def test_any_addresses_of_a_peer_can_be_sorted_and_read(texts: list[str]) -> Non
 @pytest.mark.parametrize("digits", ["65536", "9" * 5000, "٣", "-1", "+1", " 1"])
 def test_no_endpoint_has_a_port_that_cant_be(digits: str) -> None:
     assert addresses.tcp_endpoint(f"/ip4/192.0.2.7/tcp/{digits}") is None
-
-
-def frames(*chunks: bytes) -> bytes:
-    return b"".join(len(chunk).to_bytes(4, "big") + chunk for chunk in chunks)
-
-
-@settings(max_examples=50)
-@given(spoiled(frames(b"hello", bytes(500), b""), frames(bytes(1 << 16), b"")))
-def test_a_tunnel_ends_quietly_whatever_its_peer_sends(
-    data: bytes,
-) -> None:
-    """Nothing is logged, nothing is left open: warnings and lost tasks fail the test."""
-
-    async def carry() -> bytes:
-        closed = asyncio.Event()
-
-        async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(data)
-            with suppress(OSError):
-                await writer.drain()
-                writer.write_eof()
-            await reader.read()
-            writer.close()
-            closed.set()
-
-        with tempfile.TemporaryDirectory() as folder:
-            far = Path(folder) / "peer.sock"
-
-            async def open_stream(_: Address) -> OpenedStream:
-                return OpenedStream(*await asyncio.open_unix_connection(far), Way.TUNNEL)
-
-            dialler = Dialler(open_stream, Path(folder), resume_seconds=0.0)
-            async with await asyncio.start_unix_server(peer, far):
-                async with dialler.dial(Address(IDENTITY.peer_id, (), b"")) as near:
-                    reader, writer = await asyncio.open_unix_connection(near)
-                    try:
-                        writer.write_eof()
-                        return await asyncio.wait_for(reader.read(), 5)
-                    except ConnectionResetError:
-                        return b""
-                    finally:
-                        writer.close()
-                        await asyncio.wait_for(closed.wait(), 5)
-
-    assert len(asyncio.run(carry())) <= len(data)

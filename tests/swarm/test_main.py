@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.__main__ import main
-from tests.swarm.conftest import join_here, until
+from p2pinfer.swarm.__main__ import BootstrapConfig, _relay_words, main
+from p2pinfer.swarm.reach.relay.asking import connect_through, on_relayed, reserve
+from p2pinfer.swarm.reach.relay.framing import close_streams
+from p2pinfer.types import PeerId
+from tests.swarm.conftest import join_all, join_here, until
+from tests.swarm.reach.relay.conftest import echo
 
 
 async def start(*flags: str) -> asyncio.subprocess.Process:
@@ -48,9 +54,49 @@ async def test_it_prints_how_to_join_and_leaves_cleanly(tmp_path: Path, number: 
     output, errors = await process.communicate()
 
     assert process.returncode == 0
-    assert re.fullmatch(rb"ready: bootstrap peer .{6,12}, Ctrl-C to leave\n", output)
+    assert re.fullmatch(rb"relays: [^\n]+\nready: bootstrap peer .{6,12}, Ctrl-C to leave\n", output)
     assert errors == b""
     assert [child for child in children if child.is_running()] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "as much as members ask for (--relay-mbit)"),
+        (("--no-relay",), "nothing"),
+        (("--relay-mbit", "2.5"), "at most 2.5 Mbit/s"),
+        (("--relay-mbit", "10", "--relay-gb-per-month", "500"), "at most 10 Mbit/s and 500 GB a month"),
+    ],
+)
+def test_it_says_what_it_relays(flags: tuple[str, ...], words: str) -> None:
+    assert _relay_words(BootstrapConfig.from_args(flags)) == words
+
+
+async def test_it_relays_and_remembers_how_much(tmp_path: Path) -> None:
+    flags = ("--identity", str(tmp_path / "identity"), "--relay-gb-per-month", "1")
+    process = await start("--listen", "/ip4/127.0.0.1/tcp/0", *flags)
+    assert process.stdout is not None
+    address = (await process.stdout.readline()).decode().split()[-1]
+    relay = PeerId(address.rpartition("/p2p/")[2])
+
+    async with join_all(*[join_here([address], client_only=True) for _ in range(2)]) as (server, client):
+
+        async def reserved() -> bool:
+            await stack.enter_async_context(reserve(server, relay))
+            return True
+
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(on_relayed(server, echo, lambda peer_id: peer_id == relay))
+            await until(reserved, 10)
+            reader, writer = stream = await connect_through(client, relay, server.peer_id)
+            writer.write(bytes(5000))
+            assert await asyncio.wait_for(reader.readexactly(5000), 5) == bytes(5000)
+            await close_streams(stream)
+
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
+    assert json.loads((tmp_path / "identity.relayed").read_text())["relayed_bytes"] == 10_000
 
 
 def has_namespaces() -> bool:
@@ -115,5 +161,5 @@ def test_the_help_is_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     page = capsys.readouterr().out
     assert "bootstrap peer" in page
-    for flag in ("--initial-peers", "--listen", "--announce", "--identity"):
+    for flag in ("--initial-peers", "--listen", "--announce", "--identity", "--no-relay", "--relay-mbit"):
         assert flag in page

@@ -110,6 +110,7 @@ def _settings(policy: Policy) -> Iterator[str]:
     watts = "" if policy.max_watts is None else f", and the machine draws at most {policy.max_watts:g} W"
     yield f"It takes at most {100 * policy.cpu_share:.3g} % of the processors{watts}."
     yield _sharing_words(policy)
+    yield _relaying_words(policy)
     yield f"Other servers have {policy.drain_seconds:g} s to take over."
     yield f"A kWh costs {_tariff_words(policy)}."
     yield f"Without a measurement, energy is estimated: {policy.watts_per_core:g} W for a busy core."
@@ -128,6 +129,14 @@ def _sharing_words(policy: Policy) -> str:
         limits.append(f"{sharing.mbit_per_s:g} Mbit/s")
     most = f", at most {' and '.join(limits)}" if limits else ""
     return f"It gives the files of its layers to others{most}, but never while clients wait."
+
+
+def _relaying_words(policy: Policy) -> str:
+    relaying = policy.relaying
+    if not relaying.enabled or relaying.monthly_gb == 0:
+        return "It passes nothing on between others whose routers let nobody in."
+    most = f"at most {relaying.monthly_gb:g} GB a month and {relaying.mbit_per_s:g} Mbit/s"
+    return f"While others can reach it, it passes traffic on between those who can't be reached, {most}."
 
 
 def _tariff_words(policy: Policy) -> str:

@@ -26,6 +26,19 @@ class Sharing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relaying:
+    """How much the machine passes on between others whose routers let nobody in.
+
+    A byte that is passed on is received and sent: both count in `Policy.monthly_traffic_gb`. The defaults
+    are a quarter of a home's uplink of 20 Mbit/s, and a hundred hours a month of a session of a small model.
+    """
+
+    enabled: bool = True
+    monthly_gb: float = 50.0
+    mbit_per_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The owner's rules. Policy() has no conditions: it always allows work."""
 
@@ -48,6 +61,7 @@ class Policy:
     cpu_share: float = 1.0
     max_watts: float | None = None
     sharing: Sharing = field(default_factory=Sharing)
+    relaying: Relaying = field(default_factory=Relaying)
     currency: str = "EUR"
     tariff: Tariff = field(default_factory=Tariff)
     watts_per_core: float = 8.0  # what a busy core draws, for estimates where nothing measures

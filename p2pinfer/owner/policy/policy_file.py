@@ -13,7 +13,7 @@ from p2pinfer.owner.command_text import owner_command
 from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
 from p2pinfer.owner.policy.hours import EXAMPLE, Window, parse_window
-from p2pinfer.owner.policy.policy import Policy, Sharing
+from p2pinfer.owner.policy.policy import Policy, Relaying, Sharing
 from p2pinfer.owner.policy.sources_file import HOST_SIGNALS, SERVER_SIGNALS, read_signals, with_names
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.policy.toml_table import TomlFile, TomlTable
@@ -36,6 +36,7 @@ _MOST = 1e9  # prices, watts and gigabytes are smaller
 _LEAST_MBIT_PER_S = 0.5  # with less, a chunk takes longer than others wait for it
 _MOST_MBIT_PER_S = 1e6
 _SHARING_EXAMPLE = "{ monthly_gb = 50, mbit_per_s = 5 }"
+_RELAYING_EXAMPLE = "{ monthly_gb = 50, mbit_per_s = 5 }"
 _HOURS_EXAMPLE = f"a list such as [{EXAMPLE}]"
 _PRICED_EXAMPLE = f"[{{ when = {EXAMPLE}, price = 0.30 }}]"
 
@@ -179,27 +180,37 @@ def _read_in_use(table: TomlTable, policy: Policy) -> Policy:
 def _read_limits(table: TomlTable, policy: Policy) -> Policy:
     share = table.number("cpu_share", _SHARE, low=_SMALLEST_SHARE, high=1)
     watts = table.number("watts", "a number of watts from 1 on", low=1, high=_MOST)
-    sharing = _read_sharing(table)
+    sharing_on, shared_gb, sharing_mbit = _read_traffic(table, "sharing", _SHARING_EXAMPLE)
+    relaying_on, relayed_gb, relaying_mbit = _read_traffic(table, "relaying", _RELAYING_EXAMPLE)
     table.finish()
-    share = policy.cpu_share if share is None else share
-    return replace(policy, cpu_share=share, max_watts=watts, sharing=sharing)
-
-
-def _read_sharing(limits: TomlTable) -> Sharing:
-    said = limits.raw("sharing")
-    if isinstance(said, bool):
-        return Sharing(enabled=said)
-    if said is not None and not isinstance(said, dict):
-        limits.expected("sharing", f"false, or a table such as {_SHARING_EXAMPLE},")
-        return Sharing()
-    table = limits.table("sharing")
-    speed = f"a number of megabits per second from {_LEAST_MBIT_PER_S:g} to {_MOST_MBIT_PER_S:g}"
-    sharing = Sharing(
-        monthly_gb=table.number("monthly_gb", f"a number of gigabytes up to {_MOST:g}", low=0, high=_MOST),
-        mbit_per_s=table.number("mbit_per_s", speed, low=_LEAST_MBIT_PER_S, high=_MOST_MBIT_PER_S),
+    relaying = policy.relaying
+    return replace(
+        policy,
+        cpu_share=policy.cpu_share if share is None else share,
+        max_watts=watts,
+        sharing=Sharing(enabled=sharing_on, monthly_gb=shared_gb, mbit_per_s=sharing_mbit),
+        relaying=Relaying(
+            enabled=relaying_on,
+            monthly_gb=relaying.monthly_gb if relayed_gb is None else relayed_gb,
+            mbit_per_s=relaying.mbit_per_s if relaying_mbit is None else relaying_mbit,
+        ),
     )
+
+
+def _read_traffic(limits: TomlTable, key: str, example: str) -> tuple[bool, float | None, float | None]:
+    """A setting that is false, or a table: whether it is on, gigabytes a month, megabits per second."""
+    said = limits.raw(key)
+    if isinstance(said, bool):
+        return said, None, None
+    if said is not None and not isinstance(said, dict):
+        limits.expected(key, f"false, or a table such as {example},")
+        return True, None, None
+    table = limits.table(key)
+    speed = f"a number of megabits per second from {_LEAST_MBIT_PER_S:g} to {_MOST_MBIT_PER_S:g}"
+    monthly_gb = table.number("monthly_gb", f"a number of gigabytes up to {_MOST:g}", low=0, high=_MOST)
+    mbit_per_s = table.number("mbit_per_s", speed, low=_LEAST_MBIT_PER_S, high=_MOST_MBIT_PER_S)
     table.finish()
-    return sharing
+    return True, monthly_gb, mbit_per_s
 
 
 def _read_tariff(table: TomlTable, policy: Policy) -> Policy:

@@ -165,6 +165,12 @@ version = 1
 #   sharing = false
 #sharing = { monthly_gb = 50, mbit_per_s = 5 }
 
+# How much this machine passes on between others whose routers let nobody in, while it serves and is itself
+# reachable: gigabytes a month, and megabits per second. Each byte comes in once and goes out once; both count
+# in monthly_traffic_gb. These are the defaults. false passes nothing on:
+#   relaying = false
+#relaying = { monthly_gb = 50, mbit_per_s = 5 }
+
 
 [tariff]
 # What you pay for a kWh, for statements and for max_price. The price is a number, or "signal" if [signals]

@@ -14,6 +14,7 @@ import psutil
 
 from p2pinfer.owner.metering.energy import Look
 from p2pinfer.owner.metering.rapl import POWERCAP_FOLDER, read_packages
+from p2pinfer.swarm.reach.relay.passed import PASSED_ON
 from p2pinfer.wire.traffic import DIRECT, SHARED, TUNNELLED
 
 
@@ -23,9 +24,10 @@ class Usage:
     Computing time: this process, its children that have ended (a p2pd that was restarted, commands that
     signals come from), and the p2pd that runs.
 
-    Traffic: lanes and gRPC are counted in this process. Linux tells how much p2pd has read and written.
-    Without the bytes that p2pd carried to and from this process, that is an upper estimate of what it sent
-    and received: it contains a few control messages within the machine. The traffic of a p2pd between the
+    Traffic: lanes and gRPC are counted in this process, and so is what it relays between others. Linux tells
+    how much p2pd has read and written. Without the bytes that p2pd carried to and from this process, that is
+    an upper estimate of what it sent and received over TCP: it contains a few control messages within the
+    machine. The traffic of a p2pd between the
     last look and its end is lost. On other systems p2pd's traffic isn't known; there it counts as the bytes
     that p2pd carried for this process.
     """
@@ -85,11 +87,16 @@ class Usage:
         self._read_bytes = self._written_bytes = 0
 
     def _estimate_traffic(self) -> None:
-        """p2pd reads and writes each byte of the tunnel once for this process; those bytes are taken off."""
+        """p2pd reads and writes each byte of a stream once for this process; those bytes are taken off.
+
+        What is relayed comes from p2pd and goes back to it: it counts once as received, and once as sent.
+        """
         read = self._former_read_bytes + self._read_bytes
         written = self._former_written_bytes + self._written_bytes
-        sent = max(TUNNELLED.sent_bytes, written - TUNNELLED.received_bytes)
-        received = max(TUNNELLED.received_bytes, read - TUNNELLED.sent_bytes)
+        to_daemon = TUNNELLED.sent_bytes + PASSED_ON.total_bytes
+        from_daemon = TUNNELLED.received_bytes + PASSED_ON.total_bytes
+        sent = max(to_daemon, written - from_daemon)
+        received = max(from_daemon, read - to_daemon)
         self._sent_bytes = max(self._sent_bytes, sent)
         self._received_bytes = max(self._received_bytes, received)
 

@@ -32,6 +32,7 @@ from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.housekeeping.housekeeping import Housekeeping
 from p2pinfer.server.housekeeping.monthly_sharing import MonthlySharing
 from p2pinfer.server.housekeeping.monthly_traffic import MonthlyTraffic
+from p2pinfer.server.housekeeping.relay_allowance import RelayAllowance
 from p2pinfer.server.housekeeping.sharing_allowance import SharingAllowance
 from p2pinfer.server.life.model_choice import ChosenModel
 from p2pinfer.server.life.serving import serve_period
@@ -40,6 +41,7 @@ from p2pinfer.server.life.shutdown_request import ShutdownRequest
 from p2pinfer.server.life.start_checks import check_start
 from p2pinfer.server.machine.identity_slots import owned_identity
 from p2pinfer.swarm.membership.membership import Remembered
+from p2pinfer.swarm.reach.relay.month import Month
 from p2pinfer.tasks import ending, first_of
 
 FIRST_SIGNALS_SECONDS = 3.0
@@ -68,11 +70,17 @@ async def serve(config: ServerConfig, say: Callable[[str], None], shutdown: Shut
         allowance = SharingAllowance(
             lambda: governor.policy, lambda: sharing.total_bytes, lambda: traffic.total_bytes
         )
+        month = Month(files.relayed / f"{identity.peer_id}.json", zone=zone)
+        relay_allowance = RelayAllowance(lambda: governor.policy, lambda: traffic.total_bytes, month)
         if (doubt := zone_doubt()) is not None:
             say(doubt)
-        life = Life(config, identity, ledger, governor, housekeeping, allowance, say, shutdown)
+        life = Life(
+            config, identity, ledger, governor, housekeeping, allowance, relay_allowance, say, shutdown
+        )
         try:
-            await first_of(governor.run_forever(), housekeeping.run_forever(), life.live())
+            await first_of(
+                governor.run_forever(), housekeeping.run_forever(), month.save_forever(), life.live()
+            )
         except P2PInferError as error:
             life.last_words = str(error)
             raise
@@ -93,6 +101,7 @@ class Life:
         governor: Governor,
         housekeeping: Housekeeping,
         allowance: SharingAllowance,
+        relay_allowance: RelayAllowance,
         say: Callable[[str], None],
         shutdown: ShutdownRequest,
     ) -> None:
@@ -104,6 +113,7 @@ class Life:
         self._governor = governor
         self._housekeeping = housekeeping
         self._allowance = allowance
+        self._relay_allowance = relay_allowance
         self._say = say
         self._shutdown = shutdown
         self._has_served = False
@@ -169,6 +179,7 @@ class Life:
             drain_seconds=self._drain_seconds,
             ends_at=lambda: self._governor.verdict.leaves_at,
             sharing_limits=self._allowance.limits,
+            relay_allowance=self._relay_allowance,
             chosen=self._chosen,
             remembered=self._remembered,
         )

@@ -41,6 +41,7 @@ async def serve_period(
             listen_maddrs=config.dht_listen,
             announce_maddrs=config.announced_maddrs,
             remembered=period.remembered,
+            allowance=period.relay_allowance,
         ) as swarm,
         Library(
             swarm,

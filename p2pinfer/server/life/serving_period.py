@@ -12,6 +12,7 @@ from p2pinfer.server.life.reach_news import ReachNews
 from p2pinfer.sharing.give.activity import IDLE, Activity
 from p2pinfer.sharing.give.limits import SharingLimits
 from p2pinfer.swarm.membership.membership import Remembered
+from p2pinfer.swarm.reach.relay.allowance import Allowance
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +27,8 @@ class ServingPeriod:
     """Says why the server has these layers, in the owner's status."""
     sharing_limits: Callable[[], SharingLimits] = SharingLimits
     """How much of the files of its layers the server may give to others now."""
+    relay_allowance: Callable[[], Allowance] = Allowance
+    """How much the server may pass on between others now."""
     chosen: ChosenModel = field(default_factory=ChosenModel)
     """The model that an earlier period has chosen."""
     remembered: Remembered | None = None

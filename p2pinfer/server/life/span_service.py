@@ -145,7 +145,7 @@ class SpanService:
         )
         is_new, self._period.has_served = not self._period.has_served, True
         self._period.ready.set()
-        if is_new and self._config.initial_peers and self._swarm.addresses:
+        if is_new and self._config.initial_peers and self._swarm.reaching.verdict.is_dialable:
             # The swarm's founder has said so already, and may be gone when somebody wants to join.
             self._period.say(f"others join here, too: --initial-peers {' '.join(self._swarm.addresses)}")
         self._period.say(

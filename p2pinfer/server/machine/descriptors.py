@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import resource
-from contextlib import suppress
+from p2pinfer.swarm.open_files import allow_open_files
 
 PER_CONNECTION = 3
 """The connection itself, and both ends of the way from the door to gRPC."""
-OTHERS = 2048
-"""Lanes of 512 sessions, the DHT, files of the model, libraries."""
+OTHERS = 3072
+"""Lanes of 512 sessions, 256 circuits of a relay, the DHT, files of the model, libraries."""
 
 
 def raise_limit(connections: int) -> int:
     """Let this process open what so many connections need, as far as the system allows it.
 
-    Many systems begin with 1,024 and allow far more. Returns the limit that holds now.
+    Returns the limit that holds now.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections * PER_CONNECTION + OTHERS
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        higher = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(OSError, ValueError):  # some systems have limits that they don't tell
-            resource.setrlimit(resource.RLIMIT_NOFILE, (higher, hard))
-            soft = higher
-    return wanted if soft == resource.RLIM_INFINITY else soft
+    return allow_open_files(connections * PER_CONNECTION + OTHERS)
 
 
 def enough_for(limit: int) -> int:
@@ -32,6 +24,6 @@ def enough_for(limit: int) -> int:
     Where the limit is low they get half of it.
 
     >>> [enough_for(limit) for limit in (1024, 4096, 5120)]
-    [170, 682, 1024]
+    [170, 682, 853]
     """
     return max(limit - OTHERS, limit // 2) // PER_CONNECTION

@@ -20,7 +20,7 @@ from p2pinfer.wire.channels import ChannelPool, answer_of, inference_stub
 from p2pinfer.wire.dialling import Ways
 
 CONNECT_SECONDS = 4.0
-"""For each way to a peer."""
+"""For all ways to a peer together."""
 ANSWER_SECONDS = 2.0
 """For the answers of one server, once it is connected."""
 MEETING_SECONDS = 3.0

@@ -19,8 +19,8 @@ from p2pinfer.wire.channels import ChannelPool, answer_of, inference_stub
 from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.status import refusal_of
 
-CONNECT_SECONDS = 2.0
-"""For each way to a peer. An answer that comes later than `call` waits for counts at the next call."""
+CONNECT_SECONDS = 3.0
+"""For all ways to a peer together. An answer that `call` doesn't wait for counts at the next call."""
 _ASK_SECONDS = 4.0
 
 

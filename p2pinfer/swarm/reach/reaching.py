@@ -124,7 +124,8 @@ class Reaching:
         while True:
             pause = pauses.pop(0) if pauses else LOOK_AGAIN_SECONDS * random.uniform(0.8, 1.2)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_soon.wait(), pause)
+                async with asyncio.timeout(pause):  # `wait_for` may lose a cancellation (gh-86296)
+                    await self._look_soon.wait()
             self._look_soon.clear()
             with suppress(SwarmError):
                 await self._look()

@@ -14,6 +14,7 @@ from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.tunnel.link import Link
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Refusal, encode, read_message
+from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import (
     MAX_STREAMS,
     MAX_STREAMS_PER_PEER,
@@ -23,7 +24,7 @@ from p2pinfer.swarm.tunnel.streams import (
     abort,
     closed,
 )
-from p2pinfer.swarm.tunnel.tunnel_end import WINDOW_BYTES, TunnelEnd
+from p2pinfer.swarm.tunnel.tunnel_end import TunnelEnd
 from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, Way, short_id
 
@@ -214,16 +215,15 @@ class Acceptor:
     async def _carry(self, tunnel: _Tunnel, stream: OpenedStream, offset: int) -> None:
         """Carry the tunnel on, from what the peer has received. Raises ProtocolError if that can't be."""
         end = tunnel.end
-        end.state.resume(offset)
-        stream.writer.write(encode(Kind.READY, end.state.receiving.received))
-        link = Link(stream, end.state, offset)
-        self._stop_expiry(tunnel)
-        end.offer(link)
         try:
+            end.state.resume(offset)
+            stream.writer.write(encode(Kind.READY, end.state.receiving.delivered))
+            link = Link(stream, end.state, offset)
+            self._stop_expiry(tunnel)
+            end.offer(link)
             await end.carry(link)
         finally:
-            if end.link is None and not end.is_over and not tunnel.life.done():
-                self._stop_expiry(tunnel)
+            if end.link is None and not end.is_over and not tunnel.life.done() and tunnel.expiry is None:
                 tunnel.expiry = asyncio.get_running_loop().call_later(
                     self._detached_seconds, end.fail, "no stream came back"
                 )

@@ -193,7 +193,7 @@ class _Tunnel:
         state = self._end.state
         stream = await self._dialler.open_stream(self._address)
         try:
-            stream.writer.write(encode(Kind.RESUME, state.receiving.received, self._id))
+            stream.writer.write(encode(Kind.RESUME, state.receiving.delivered, self._id))
             position = await _answer(stream)
             state.resume(position)
         except BaseException:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from p2pinfer.swarm.tunnel.messages import Kind, Message, encode, read_message
+from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Message, Parser, encode
 from p2pinfer.swarm.tunnel.state import State
 from p2pinfer.swarm.tunnel.streams import OpenedStream, abort
 from p2pinfer.tasks import first_of
+
+_READ_BYTES = 2 * MOST_BYTES
 
 
 class Link:
@@ -29,33 +31,38 @@ class Link:
 
         Not in a task: a message of a session must not wait for another turn of the event loop.
         """
-        transport = self.writer.transport
-        while transport.get_write_buffer_size() <= self._most_waiting:
-            if transport.is_closing():
+        transport, state = self.writer.transport, self._state
+        while not transport.is_closing():
+            if transport.get_write_buffer_size() > self._most_waiting:
+                self._is_behind.set()
                 return
-            data, self._position = self._state.next_bytes(self._position)
+            data, self._position = state.next_bytes(self._position)
             if not data:
                 return
             # Not `writelines`: drain() doesn't wait after it in Python 3.12.0-3.12.8 and 3.13.0-3.13.1, and
             # what a slow reader leaves piles up here (CVE-2024-12254).
             self.writer.write(data)
-        self._is_behind.set()
+            if self._position == state.sending.end:
+                return
 
-    def say_break(self) -> None:
-        """Tell the other end that the tunnel is broken for good."""
+    def say_close(self) -> None:
+        """Tell the other end that the tunnel is over here; nothing comes behind that."""
         if not self.writer.transport.is_closing():
-            self.writer.write(encode(Kind.BREAK))
+            self.writer.write(encode(Kind.CLOSE))
 
     def abort(self) -> None:
         """Close the stream, and throw away what waits in it."""
         abort(self.writer)
 
-    async def run(self, handle: Callable[[Message], Awaitable[None]]) -> None:
+    async def run(self, handle: Callable[[Message], None]) -> None:
         """Write, and let `handle` take what comes, until it raises or the stream ends (OSError, EOFError)."""
 
         async def receive() -> None:
-            while True:
-                await handle(await read_message(self._reader))
+            parser = Parser()
+            while data := await self._reader.read(_READ_BYTES):
+                for message in parser.feed(data):
+                    handle(message)
+            raise EOFError("the stream has ended")
 
         await first_of(receive(), self._catch_up())
 

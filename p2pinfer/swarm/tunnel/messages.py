@@ -1,4 +1,4 @@
-"""The messages on a tunnel's streams. Pure but for `read_message`, which reads one.
+"""The messages on a tunnel's streams. Pure but for `read_message`, for the first ones.
 
 Each has a header of 13 bytes, big-endian: kind (u8), offset (u64), length of the body (u32).
 
@@ -11,9 +11,10 @@ Each has a header of 13 bytes, big-endian: kind (u8), offset (u64), length of th
 | DATA    | both     | of the first byte       | 1 to 65,536 bytes        |
 | END     | both     | behind the last byte    |                          |
 | ACK     | both     | what it has received    |                          |
-| BREAK   | both     | 0                       |                          |
+| CLOSE   | both     | 0                       |                          |
 
-Offsets count the bytes of one direction from its beginning. The end counts as one byte more.
+Offsets count the bytes of one direction from its beginning. The end counts as one byte more. CLOSE says that
+the tunnel is over, well or not, and is answered by CLOSE.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from p2pinfer.errors import ProtocolError
@@ -40,7 +42,7 @@ class Kind(enum.IntEnum):
     DATA = 5
     END = 6
     ACK = 7
-    BREAK = 8
+    CLOSE = 8
 
 
 class Refusal(enum.IntEnum):
@@ -72,9 +74,7 @@ def encode(kind: Kind, offset: int = 0, body: bytes | memoryview = b"") -> bytes
     return b"".join((_HEADER.pack(kind, offset, len(body)), body))
 
 
-async def read_message(reader: asyncio.StreamReader) -> Message:
-    """Read one message. Raises ProtocolError for what can't be one, before its body is read; EOFError."""
-    number, offset, length = _HEADER.unpack(await reader.readexactly(_HEADER.size))
+def _check(number: int, length: int) -> Kind:
     try:
         kind = Kind(number)
     except ValueError as error:
@@ -82,4 +82,41 @@ async def read_message(reader: asyncio.StreamReader) -> Message:
     least, most = _BODY_BYTES.get(kind, (0, 0))
     if not least <= length <= most:
         raise ProtocolError(f"a message {kind.name} of a tunnel has {least} to {most} bytes, not {length}")
+    return kind
+
+
+class Parser:
+    """Cuts what comes on a stream into messages."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._needed = 0  # bytes in `_rest`, before it is looked at again
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that are complete now. Raises ProtocolError for what can't be one, before its body."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        start, size = 0, len(data)
+        while size - start >= _HEADER.size:
+            number, offset, length = _HEADER.unpack_from(data, start)
+            kind = _check(number, length)
+            body = start + _HEADER.size
+            if size < body + length:
+                self._needed = _HEADER.size + length
+                break
+            start = body + length
+            yield Message(kind, offset, data[body:start])
+        else:
+            self._needed = _HEADER.size
+        self._rest += data[start:]
+
+
+async def read_message(reader: asyncio.StreamReader) -> Message:
+    """Read one message and nothing behind it. Raises ProtocolError, before its body is read; EOFError."""
+    number, offset, length = _HEADER.unpack(await reader.readexactly(_HEADER.size))
+    kind = _check(number, length)
     return Message(kind, offset, await reader.readexactly(length) if length else b"")

@@ -10,7 +10,15 @@ from __future__ import annotations
 from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, encode
 
-ACKNOWLEDGE_BYTES = 64 * 1024
+WINDOW_BYTES = 1024 * 1024
+"""How much one direction sends before an acknowledgement comes: 10 MB/s over 100 ms.
+
+The receiver never stops reading a stream, because acknowledgements of the other direction come on it too: two
+ends that each wait for room would stand still. What its local connection doesn't take stays unacknowledged.
+"""
+
+ACKNOWLEDGE_BYTES = 64 * 1024  # by a message of their own
+_WITH_DATA_BYTES = 16 * 1024  # fewer wait for more: an acknowledgement takes as long as a step
 
 
 class Sending:
@@ -74,10 +82,14 @@ class Receiving:
 
     def __init__(self) -> None:
         self.received = 0  # everything before this offset is here; the end counts as a byte
+        self.delivered = 0  # the local connection has taken everything before this offset
         self.has_ended = False
 
     def take(self, offset: int, data: bytes) -> bytes:
-        """The part of `data` that is new. Raises ProtocolError for a gap, or for data behind the end."""
+        """The part of `data` that is new.
+
+        Raises ProtocolError for a gap, for data behind the end, and for more than a window undelivered.
+        """
         behind = offset + len(data)
         if offset > self.received:
             raise ProtocolError(f"a tunnel goes on at byte {offset} instead of {self.received}")
@@ -85,6 +97,8 @@ class Receiving:
             raise ProtocolError("a tunnel goes on behind its end")
         if behind <= self.received:
             return b""
+        if behind - self.delivered > WINDOW_BYTES:
+            raise ProtocolError(f"a tunnel's peer sends more than {WINDOW_BYTES} bytes unacknowledged")
         new = data[self.received - offset :]
         self.received = behind
         return new
@@ -103,19 +117,21 @@ class Receiving:
 class State:
     """Both directions, and when acknowledgements are due.
 
-    They travel with data. Alone they are sent after 64 KiB, after the end, and where the owner asks for it.
+    With data they travel after 16 KiB, alone after 64 KiB and after the end. The owner asks for those of less
+    (`acknowledge_with_data`, `acknowledge_soon`).
     """
 
     def __init__(self) -> None:
         self.sending = Sending()
         self.receiving = Receiving()
-        self._acknowledged = 0  # of `receiving`, on the present stream
+        self._acknowledged = 0  # of what was delivered, as the other end was told
         self._is_due = False
+        self._is_due_with_data = False
 
     @property
     def owes_acknowledgement(self) -> bool:
-        """True if the other end hasn't been told all that is here."""
-        return self._acknowledged != self.receiving.received
+        """True if the other end hasn't been told all that was delivered."""
+        return self._acknowledged != self.receiving.delivered
 
     @property
     def has_ended(self) -> bool:
@@ -125,7 +141,8 @@ class State:
     @property
     def is_finished(self) -> bool:
         """True if both ends have everything and know that of each other."""
-        return self.sending.is_delivered and self.receiving.has_ended and not self.owes_acknowledgement
+        receiving = self.receiving
+        return self.sending.is_delivered and receiving.has_ended and self._acknowledged == receiving.received
 
     def resume(self, offset: int) -> None:
         """Begin on a new stream, where the other end says that it has `offset`.
@@ -140,24 +157,25 @@ class State:
         """Acknowledge with the next bytes, though no data go with it."""
         self._is_due = True
 
-    def take(self, offset: int, data: bytes) -> bytes:
-        """What is new of received data. Raises ProtocolError."""
-        new = self.receiving.take(offset, data)
-        if self.receiving.received - self._acknowledged >= ACKNOWLEDGE_BYTES:
-            self._is_due = True
-        return new
+    def acknowledge_with_data(self) -> bool:
+        """Acknowledge with the next data. False if that has been asked for already, and none have come."""
+        was_asked, self._is_due_with_data = self._is_due_with_data, True
+        return not was_asked
 
-    def take_end(self, offset: int) -> bool:
-        """True if the other end's end is new. Raises ProtocolError."""
-        self._is_due = True
-        return self.receiving.take_end(offset)
+    def deliver(self) -> None:
+        """The local connection has taken what was received."""
+        receiving = self.receiving
+        receiving.delivered = receiving.received
+        if receiving.has_ended or receiving.delivered - self._acknowledged >= ACKNOWLEDGE_BYTES:
+            self._is_due = True
 
     def next_bytes(self, position: int) -> tuple[bytes, int]:
         """What to write next on a stream that has all before `position`, and the position behind it."""
         message, behind = self.sending.message(position)
-        if self._is_due or (message and self.owes_acknowledgement):
-            self._is_due = False
-            self._acknowledged = self.receiving.received
+        owed = self.receiving.delivered - self._acknowledged
+        if self._is_due or (message and owed and (self._is_due_with_data or owed >= _WITH_DATA_BYTES)):
+            self._is_due = self._is_due_with_data = False
+            self._acknowledged = self.receiving.delivered
             message = encode(Kind.ACK, self._acknowledged) + message
         return message, behind
 

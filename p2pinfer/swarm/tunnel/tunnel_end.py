@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.tunnel.link import Link
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Message
-from p2pinfer.swarm.tunnel.state import State
+from p2pinfer.swarm.tunnel.state import WINDOW_BYTES, State
 from p2pinfer.swarm.tunnel.streams import abort, closed, drop
 from p2pinfer.tasks import ending
 
-WINDOW_BYTES = 1024 * 1024
-"""How much one tunnel sends before an acknowledgement comes: 10 MB/s over 100 ms."""
-
 _QUIET_SECONDS = 0.5
+_PART_SECONDS = 1.0  # many round trips
 
 _logger = logging.getLogger(__name__)
 
@@ -32,8 +31,11 @@ class TunnelEnd:
         self._offered: Link | None = None  # where we shall write once the other end does
         self._reader, self._writer = local
         self._window_bytes = window_bytes
+        self._most_waiting = self._writer.transport.get_write_buffer_limits()[1]
         self._has_room = asyncio.Event()
+        self._is_slow = asyncio.Event()  # the local connection
         self._over = asyncio.Event()
+        self._has_parted = asyncio.Event()  # the other end has closed the tunnel too
         self._quiet: asyncio.TimerHandle | None = None
 
     @property
@@ -48,30 +50,41 @@ class TunnelEnd:
     async def live(self) -> None:
         """Pass on what the local connection says until the tunnel is over; then close everything."""
         try:
-            async with ending(asyncio.create_task(self._read_local())):
-                await self._over.wait()
-            if self.state.has_ended:
-                self._writer.close()
-            else:
-                abort(self._writer)
-            if self.link is not None:
-                await closed(self.link.writer)
+            try:
+                async with (
+                    ending(asyncio.create_task(self._read_local())),
+                    ending(asyncio.create_task(self._deliver_slowly())),
+                ):
+                    await self._over.wait()
+            finally:  # also if this is cancelled
+                self.fail("left")
+                if self.state.has_ended:
+                    self._writer.close()
+                else:
+                    abort(self._writer)
+                await self._part()
             await closed(self._writer, None)  # its reader may be slow: what has arrived here isn't lost
-        finally:  # also if this is cancelled
-            self.fail("left")
+        finally:
             abort(self._writer)
             for link in (self.link, self._former, self._offered):
                 if link is not None:
                     drop(link.writer)
 
+    async def _part(self) -> None:
+        """Close the stream when the other end has closed the tunnel too: until then its bytes may come.
+
+        p2pd, which couldn't pass them on, would reset the stream, and what we said last would be lost.
+        """
+        if (link := self.link) is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_parted.wait(), _PART_SECONDS)
+            drop(link.writer)
+
     def fail(self, reason: str) -> None:
         """End the tunnel now, and tell the other end."""
-        if self._over.is_set():
-            return
-        _logger.debug("tunnel ended: %s", reason)
-        if self.link is not None:
-            self.link.say_break()
-        self._end()
+        if not self.is_over:
+            _logger.debug("tunnel ended: %s", reason)
+            self._end()
 
     def attach(self, link: Link) -> None:
         """Write on `link` from now on."""
@@ -93,14 +106,14 @@ class TunnelEnd:
     async def carry(self, link: Link) -> None:
         """Run a link until its stream has ended. `link` of this end is None then if no other one is left."""
 
-        async def handle(message: Message) -> None:
+        def handle(message: Message) -> None:
             if link is self._offered:
                 self._offered = None
                 self.attach(link)
             if link is self.link and self._former is not None:
                 self._former.abort()
                 self._former = None
-            await self._handle(message)
+            self._handle(message)
 
         try:
             await link.run(handle)
@@ -113,6 +126,7 @@ class TunnelEnd:
 
     def _detach(self, link: Link) -> None:
         if self.is_over and link is self.link:
+            self._has_parted.set()
             return  # `live` closes it
         link.abort()
         if link is self._offered:
@@ -143,36 +157,50 @@ class TunnelEnd:
         sending.put_end()
         self._flush()
 
-    async def _handle(self, message: Message) -> None:
+    async def _deliver_slowly(self) -> None:
+        try:
+            while True:
+                await self._is_slow.wait()
+                await self._writer.drain()
+                self._is_slow.clear()
+                self._deliver()
+        except OSError as error:
+            self.fail(f"the local connection broke: {error!r}")
+
+    def _handle(self, message: Message) -> None:
         """Do what a message says. Raises ProtocolError."""
         state = self.state
         if self.is_over:
-            return
-        if message.kind is Kind.DATA:
-            new = state.take(message.offset, message.body)
-            self._acknowledge()
-            if new:
+            if message.kind is Kind.CLOSE:
+                self._has_parted.set()
+        elif message.kind is Kind.DATA:
+            if new := state.receiving.take(message.offset, message.body):
+                if self._writer.transport.is_closing():
+                    self.fail("the local connection broke")
+                    return
                 self._writer.write(new)
-                await self._drain_local()
+                self._deliver()
         elif message.kind is Kind.ACK:
             state.sending.acknowledge(message.offset)
             self._has_room.set()
             self._flush()
         elif message.kind is Kind.END:
-            if state.take_end(message.offset):
+            if state.receiving.take_end(message.offset):
                 self._end_local()
-            self._acknowledge()
-        elif message.kind is Kind.BREAK:
-            _logger.debug("tunnel ended by its peer")
-            self._end()
+                self._deliver()
+        elif message.kind is Kind.CLOSE:
+            self._has_parted.set()
+            self.fail("closed by its other end")
         else:
             raise ProtocolError(f"a message {message.kind.name} amid a tunnel")
 
-    async def _drain_local(self) -> None:
-        try:
-            await self._writer.drain()
-        except OSError as error:
-            self.fail(f"the local connection broke: {error!r}")
+    def _deliver(self) -> None:
+        """Acknowledge what the local connection has taken; what it leaves waits in its buffer."""
+        if self._writer.transport.get_write_buffer_size() > self._most_waiting:
+            self._is_slow.set()
+        else:
+            self.state.deliver()
+            self._acknowledge()
 
     def _end_local(self) -> None:
         try:
@@ -185,22 +213,31 @@ class TunnelEnd:
         if self.state.is_due:
             self._flush()
         elif self._quiet is None and self.state.owes_acknowledgement:
-            self._quiet = asyncio.get_running_loop().call_later(_QUIET_SECONDS, self._acknowledge_quietly)
+            self._wait_for_quiet()
+
+    def _wait_for_quiet(self) -> None:
+        self._quiet = asyncio.get_running_loop().call_later(_QUIET_SECONDS, self._acknowledge_quietly)
 
     def _acknowledge_quietly(self) -> None:
-        """Data may have carried the acknowledgement meanwhile: that is the rule while a session runs."""
+        """Let the next data carry an acknowledgement; if none come for a while, send it alone."""
         self._quiet = None
-        if self.state.owes_acknowledgement:
+        if not self.state.owes_acknowledgement:
+            return
+        if self.state.acknowledge_with_data():
+            self._wait_for_quiet()
+        else:
             self.state.acknowledge_soon()
             self._flush()
 
     def _flush(self) -> None:
-        if self.link is not None:
+        if self.link is not None and not self.is_over:
             self.link.flush()
             if self.state.is_finished:
                 self._end()
 
     def _end(self) -> None:
+        if self.link is not None:
+            self.link.say_close()
         self._over.set()
         if self._quiet is not None:
             self._quiet.cancel()

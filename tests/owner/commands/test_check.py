@@ -52,6 +52,7 @@ then = "limit"
 cpu_share = 0.5
 watts = 60
 sharing = { monthly_gb = 50, mbit_per_s = 5 }
+relaying = { monthly_gb = 20, mbit_per_s = 2.5 }
 [tariff]
 price = 0.32
 hours = [{ when = "22:00-06:00", price = 0.24 }]
@@ -77,6 +78,8 @@ watts = { file = "/run/watts" }
         "It takes at most 50 % of the processors, and the machine draws at most 60 W.",
         "It gives the files of its layers to others, at most 50 GB a month and 5 Mbit/s, "
         "but never while clients wait.",
+        "While others can reach it, it passes traffic on between those who can't be reached, "
+        "at most 20 GB a month and 2.5 Mbit/s.",
         "A kWh costs 0.32 EUR, 22:00-06:00: 0.24 EUR.",
         "parked mqtt car/gear",
         "in_use this machine",
@@ -101,6 +104,13 @@ def test_check_says_that_nothing_is_shared(setting: str, tmp_path: Path, capsys:
     lines = checked(tmp_path, capsys, f"[limits]\n{setting}")
 
     assert "It gives no files of its layers to others." in lines
+
+
+@pytest.mark.parametrize("setting", ["relaying = false", "relaying = { monthly_gb = 0 }"])
+def test_check_says_that_nothing_is_relayed(setting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines = checked(tmp_path, capsys, f"[limits]\n{setting}")
+
+    assert "It passes nothing on between others whose routers let nobody in." in lines
 
 
 def test_check_takes_another_file_and_tells_its_mistakes(tmp_path: Path):

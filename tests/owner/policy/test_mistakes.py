@@ -63,6 +63,16 @@ from tests.owner.policy.reading import problems
             3,
             "sharing = 5: false, or a table such as { monthly_gb = 50, mbit_per_s = 5 }, is expected",
         ),
+        (
+            "[limits]\nrelaying = 5",
+            3,
+            "relaying = 5: false, or a table such as { monthly_gb = 50, mbit_per_s = 5 }, is expected",
+        ),
+        (
+            "[limits]\nrelaying = { monthly_gb = 5, mbit_per_s = 0.1 }",
+            3,
+            "mbit_per_s = 0.1: a number of megabits per second from 0.5 to 1e+06 is expected",
+        ),
         ("[limits]\nsharing = { monthly_gb = -1 }", 3, "a number of gigabytes up to 1e+09 is expected"),
         (
             "[limits]\nsharing = { monthly_gb = 5, mbit_per_s = 0 }",

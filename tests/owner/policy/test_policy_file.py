@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from p2pinfer.errors import UsageError
 from p2pinfer.owner.policy.conditions import Action, Condition, InUse
 from p2pinfer.owner.policy.hours import parse_window
-from p2pinfer.owner.policy.policy import Policy, Sharing
+from p2pinfer.owner.policy.policy import Policy, Relaying, Sharing
 from p2pinfer.owner.policy.policy_file import load_policy, parse_policy
 from p2pinfer.owner.policy.tariff import PricedHours, Tariff
 from p2pinfer.owner.signals.config import (
@@ -56,6 +56,7 @@ cpu_share = 0.2
 cpu_share = 0.5
 watts = 60
 sharing = { monthly_gb = 50, mbit_per_s = 5.5 }
+relaying = { monthly_gb = 20, mbit_per_s = 2.5 }
 
 [tariff]
 currency = "CHF"
@@ -118,6 +119,7 @@ def test_everything_can_be_said():
         cpu_share=0.5,
         max_watts=60,
         sharing=Sharing(monthly_gb=50, mbit_per_s=5.5),
+        relaying=Relaying(monthly_gb=20, mbit_per_s=2.5),
         currency="CHF",
         tariff=Tariff(price=0.32, hours=(PricedHours(window=parse_window("22:00-06:00"), price=0.24),)),
         watts_per_core=5,
@@ -226,3 +228,17 @@ def test_a_place_that_is_called_like_an_unknown_one_is_an_answer_if_the_owner_li
 )
 def test_sharing_is_on_unless_the_owner_says_no(setting: str, sharing: Sharing):
     assert parsed(f"[limits]\n{setting}").sharing == sharing
+
+
+@pytest.mark.parametrize(
+    ("setting", "relaying"),
+    [
+        ("", Relaying(monthly_gb=50, mbit_per_s=5)),
+        ("relaying = true", Relaying()),
+        ("relaying = false", Relaying(enabled=False)),
+        ("relaying = { mbit_per_s = 20 }", Relaying(monthly_gb=50, mbit_per_s=20)),
+        ("relaying.monthly_gb = 0", Relaying(monthly_gb=0)),
+    ],
+)
+def test_relaying_is_on_with_limits_unless_the_owner_says_otherwise(setting: str, relaying: Relaying):
+    assert parsed(f"[limits]\n{setting}").relaying == relaying

@@ -114,7 +114,7 @@ def test_each_other_way_to_say_it_is_valid(kind: MachineKind, tmp_path: Path):
             lines = [other for other in lines if "{ when =" not in other]
         parse_policy("\n".join(lines), "p", folder=tmp_path)
         seen += 1
-    assert seen == 15
+    assert seen == 16
 
 
 def test_every_setting_that_there_is_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

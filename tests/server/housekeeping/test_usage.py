@@ -13,6 +13,7 @@ import pytest
 
 from p2pinfer.server.housekeeping import usage
 from p2pinfer.server.housekeeping.usage import Usage
+from p2pinfer.swarm.reach.relay.passed import PassedOn
 from p2pinfer.types import Span
 from p2pinfer.wire import traffic as wire_traffic
 from p2pinfer.wire.traffic import Traffic
@@ -187,6 +188,22 @@ def test_what_the_tunnel_carries_counts_once(tmp_path, direct, tunnelled):
         after = meter.look()
     assert 2.0 <= (after.received_bytes - before.received_bytes) / MEGABYTE < 2.1
     assert (after.sent_bytes - before.sent_bytes) / MEGABYTE < 0.1
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux tells what a process reads and writes")
+def test_what_is_relayed_counts_once_each_way(tmp_path, direct, tunnelled, monkeypatch):
+    """p2pd gets it from one machine, gives it to us, gets it back, and sends it to another machine."""
+    monkeypatch.setattr(usage, "PASSED_ON", passed := PassedOn())
+    with daemon() as running:
+        meter = Usage(lambda: running.pid, powercap=tmp_path)
+        before = meter.look()
+        for _ in range(2):
+            running.receive(MEGABYTE)
+            running.send(MEGABYTE)
+        passed.count(MEGABYTE)
+        after = meter.look()
+    assert 1.0 <= (after.received_bytes - before.received_bytes) / MEGABYTE < 1.1
+    assert 1.0 <= (after.sent_bytes - before.sent_bytes) / MEGABYTE < 1.1
 
 
 def test_where_nobody_tells_what_p2pd_sends_at_least_what_the_tunnel_carried_counts(

@@ -121,7 +121,7 @@ async def test_a_forged_record_is_refused(scene: Scene) -> None:
     """In the honest server's name: signed by another, and signed by it but altered since."""
     lie = replace(scene.announcement, layers=Span(20, 30), expires_at=scene.announcement.expires_at + 9)
     envelope = record_pb2.SignedRecord.FromString(
-        encode(replace(lie, peer_id=scene.attacker.peer_id), scene.attacker)
+        encode(replace(lie, peer_id=scene.attacker.peer_id, maddrs=()), scene.attacker)
     )
     envelope.public_key = scene.honest.public_key
     forged = envelope.SerializeToString()

@@ -153,9 +153,13 @@ async def test_a_peer_that_isnt_there_closes_the_connection(nodes: Nodes) -> Non
         writer.close()
 
 
-async def both_ways(path: str, data: bytes) -> bytes:
+async def both_ways(path: str, data: bytes, has_begun: asyncio.Event | None = None) -> bytes:
     """Send `data` to an echo and end; returns what comes back until the other side's end."""
     reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"x"
+    if has_begun is not None:
+        has_begun.set()
 
     async def send() -> None:
         writer.write(data)
@@ -205,28 +209,16 @@ async def test_twenty_megabytes_arrive_in_both_directions_while_streams_end_and_
 async def test_a_transfer_goes_on_after_p2pd_was_killed(whose: str, tmp_path: Path) -> None:
     data = random.Random(3).randbytes(6_000_000)
     has_begun = asyncio.Event()
-
-    async def slow_echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while part := await reader.read(1 << 15):
-            writer.write(part)
-            await writer.drain()
-            if not has_begun.is_set():
-                has_begun.set()
-                await going_on.wait()
-        writer.close()
-
-    going_on = asyncio.Event()
     async with (
         join_here(pace=QUICK) as server,
         join_here(server.addresses, client_only=True, pace=QUICK) as client,
-        service(tmp_path / "s.sock", slow_echo),
+        service(tmp_path / "s.sock", echo),
         expose(server, tmp_path / "s.sock"),
         client.ways.tunnel(address_of(server.peer_id)) as path,
     ):
-        transfer = asyncio.create_task(both_ways(path, data))
+        transfer = asyncio.create_task(both_ways(path, data, has_begun))
         await has_begun.wait()
         loser = server if whose == "server" else client
         async with rejoining(loser):
             os.kill(p2pd_of(loser), signal.SIGKILL)
-            going_on.set()
         assert await asyncio.wait_for(transfer, 20) == data

@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from p2pinfer.errors import PeerGoneError, SwarmError
+from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
-from p2pinfer.swarm.tunnel.tunnel_end import WINDOW_BYTES
 from p2pinfer.types import Address, Way
 from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, wired
 
@@ -95,7 +95,7 @@ async def test_many_tunnels_move_at_the_same_time() -> None:
         for _, writer in connections:
             writer.close()
         await settled(wires, 0)
-        assert dialler.way_to(SERVER) is None
+        await until(lambda: dialler.way_to(SERVER) is None)
 
 
 async def test_a_session_goes_on_over_the_old_stream_while_the_new_one_opens() -> None:
@@ -350,3 +350,28 @@ async def test_a_peer_that_isnt_there_closes_the_connection() -> None:
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 1) == b""
         writer.close()
+
+
+async def test_a_direction_that_nobody_reads_holds_up_the_other_one_not() -> None:
+    """Acknowledgements come on the same stream as data, behind what the service doesn't take."""
+    data = random.Random(2).randbytes(5 * WINDOW_BYTES)
+
+    async def only_send(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await is_full.wait()
+        writer.write(data)
+        await asyncio.Event().wait()
+
+    is_full = asyncio.Event()
+    async with wired(only_send) as (_, dialler), dialler.dial(ADDRESS) as path:
+        reader, writer = await asyncio.open_unix_connection(path)
+
+        async def write_much() -> None:
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(write_much(), 0.3)
+        is_full.set()
+        assert await asyncio.wait_for(reader.readexactly(len(data)), 5) == data
+        writer.transport.abort()

@@ -39,17 +39,13 @@ def allowance_of(
     relayed_bytes: int,
     seconds_to_next_month: float,
     traffic_left_bytes: float | None = None,
-    at_rest: str = "",
 ) -> Allowance:
     """The allowance under these limits, when `relayed_bytes` were passed on this month.
 
-    `traffic_left_bytes` is what remains of the month's traffic of all kinds, in both directions. `at_rest` is
-    why the machine does nothing for others now; empty: it does.
+    `traffic_left_bytes` is what remains of the month's traffic of all kinds, in both directions.
     """
     if not limits.enabled:
         return Allowance(refusal="this member's owner doesn't let it relay")
-    if at_rest:
-        return Allowance(refusal=at_rest, come_back_seconds=60.0)
     if limits.monthly_gb is not None and relayed_bytes >= limits.monthly_gb * 1e9:
         return Allowance(
             refusal="this relay has passed on what it may in a month", come_back_seconds=seconds_to_next_month

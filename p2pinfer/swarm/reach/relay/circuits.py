@@ -7,14 +7,14 @@ import logging
 from collections import Counter
 
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.relay.allowance import Allowance, TokenBucket
+from p2pinfer.swarm.reach.relay.allowance import TokenBucket
 from p2pinfer.swarm.reach.relay.framing import close_streams
 from p2pinfer.swarm.reach.relay.messages import Status
 from p2pinfer.swarm.reach.relay.passed import PassedOn
 from p2pinfer.tasks import cancel_and_wait, first_of
 from p2pinfer.types import PeerId, short_id
 
-MAX_CIRCUITS_PER_ADDRESS = 24
+MAX_CIRCUITS_PER_ADDRESS = 96  # of a home with several machines, or a carrier that shares addresses
 IDLE_SECONDS = 60.0
 """A circuit that carried nothing for so long ends when another one needs its place."""
 
@@ -31,9 +31,10 @@ _logger = logging.getLogger(__name__)
 class Circuit:
     """A place for one circuit; its streams are joined when both are open."""
 
-    def __init__(self, client: PeerId, groups: frozenset[str], now: float) -> None:
+    def __init__(self, client: PeerId, groups: frozenset[str], turn: asyncio.Lock, now: float) -> None:
         self.client = client
         self.groups = groups
+        self.turn = turn  # of this client: whoever has it waits for the rate, for all circuits of the client
         self.moved_at = now
         self.task = asyncio.current_task()
 
@@ -47,6 +48,7 @@ class Circuits:
         self._metered = False
         self._open: set[Circuit] = set()
         self._of_client: Counter[PeerId] = Counter()
+        self._turns: dict[PeerId, asyncio.Lock] = {}
         self._of_group: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -57,22 +59,25 @@ class Circuits:
         self._metered = bytes_per_second is not None
         self._bucket.set_rate(bytes_per_second)
 
-    def refusal(self, client: PeerId, groups: frozenset[str], allowance: Allowance) -> Status | None:
+    def refusal(
+        self, client: PeerId, groups: frozenset[str], most: int, most_per_client: int
+    ) -> Status | None:
         """Why this client can't have one more circuit; None if it can.
 
         If all places are taken, the circuit that has been idle longest makes room, if it has been idle long.
         """
-        if self._of_client[client] >= allowance.max_circuits_per_client:
+        if self._of_client[client] >= most_per_client:
             return Status.LIMIT
         if any(self._of_group[group] >= MAX_CIRCUITS_PER_ADDRESS for group in groups):
             return Status.LIMIT
-        if len(self._open) >= allowance.max_circuits and not self._make_room():
+        if len(self._open) >= most and not self._make_room():
             return Status.FULL
         return None
 
     def take(self, client: PeerId, groups: frozenset[str]) -> Circuit:
         """Take a place, for the current task; `free` gives it back."""
-        circuit = Circuit(client, groups, asyncio.get_running_loop().time())
+        turn = self._turns.setdefault(client, asyncio.Lock())
+        circuit = Circuit(client, groups, turn, asyncio.get_running_loop().time())
         self._open.add(circuit)
         self._of_client[client] += 1
         self._of_group.update(groups)
@@ -83,6 +88,8 @@ class Circuits:
         if circuit in self._open:
             self._open.discard(circuit)
             self._of_client -= Counter({circuit.client: 1})
+            if not self._of_client[circuit.client]:
+                del self._turns[circuit.client]
             self._of_group -= Counter(circuit.groups)
 
     async def join(self, circuit: Circuit, asker: Stream, target: Stream) -> None:
@@ -124,8 +131,9 @@ class Circuits:
         loop = asyncio.get_running_loop()
         while piece := await source.read(_METERED_PIECE_BYTES if self._metered else _PIECE_BYTES):
             circuit.moved_at = loop.time()
-            if wait := self._bucket.take(len(piece), circuit.moved_at):
-                await asyncio.sleep(wait)
+            if self._metered:
+                async with circuit.turn:  # so clients share the rate, however many circuits each of them has
+                    await asyncio.sleep(self._bucket.take(len(piece), loop.time()))
             try:
                 sink.write(piece)
                 async with asyncio.timeout(STALL_SECONDS):

@@ -39,7 +39,10 @@ def candidates(observed: tuple[str, ...], claimed: Iterable[str]) -> tuple[str, 
 
 
 def address_groups(observed: Iterable[str]) -> frozenset[str]:
-    """Those who share an address with this peer: the IPv4 address, or the /48 of IPv6, a site's."""
+    """Those who share an address with this peer: the IPv4 address, or the /48 of IPv6, a site's.
+
+    Those of whom no IP address is known share a group.
+    """
     groups = set()
     for maddr in observed:
         host = _host(maddr)
@@ -47,7 +50,7 @@ def address_groups(observed: Iterable[str]) -> frozenset[str]:
             groups.add(str(ipaddress.ip_network((host, 48), strict=False)))
         elif host is not None:
             groups.add(str(host))
-    return frozenset(groups)
+    return frozenset(groups or {"unknown"})
 
 
 def _host(maddr: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

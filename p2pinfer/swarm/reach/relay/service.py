@@ -13,6 +13,7 @@ from typing import Self
 
 from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.open_files import allow_open_files
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.beats import beat
 from p2pinfer.swarm.reach.relay.circuits import Circuits
@@ -34,13 +35,15 @@ from p2pinfer.swarm.reach.relay.messages import (
 from p2pinfer.swarm.reach.relay.observed import address_groups, candidates, full_maddrs
 from p2pinfer.swarm.reach.relay.passed import PASSED_ON, PassedOn
 from p2pinfer.swarm.reach.relay.quota import Quota
-from p2pinfer.swarm.reach.relay.reservations import Reservation, Reservations
+from p2pinfer.swarm.reach.relay.reservations import MAX_RESERVATIONS, Reservation, Reservations
 from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.relay.streams import MEET, RELAY, RELAYED, Streams
-from p2pinfer.tasks import cancel_and_wait
+from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
-MAX_REQUESTS = 512  # that are being answered, of all peers
+OPEN_FILES = 2048
+"""With so many a relay has room for all that it may do; with fewer, it takes 5/8 of them."""
+MAX_REQUESTS = 256  # that are being answered, of all peers
 MAX_REQUESTS_PER_PEER = 16
 INTRODUCTIONS_PER_ASKER = 6  # a minute
 INTRODUCTIONS_PER_TARGET = 60
@@ -48,6 +51,7 @@ INTRODUCTIONS_PER_TARGET = 60
 _REQUEST_SECONDS = 5.0  # from the opening of a stream to its request
 _TARGET_SECONDS = 5.0  # for a target to take a stream, or to answer
 _ANSWER_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0  # for a peer to close its stream when it has read a refusal
 _LOOK_SECONDS = 1.0  # between two looks at the allowance
 _SHORTLY = 5.0  # come back in so many seconds
 
@@ -79,12 +83,12 @@ class RelayService:
         allowance: Callable[[], Allowance],
         *,
         passed: PassedOn = PASSED_ON,
-        reservations: Reservations | None = None,
     ) -> None:
         self._streams = streams
         self._allowance = allowance
         self._passed = passed
-        self._reservations = Reservations() if reservations is None else reservations
+        self._room = allow_open_files(OPEN_FILES) // 8  # a circuit takes two, the rest one
+        self._reservations = Reservations(min(MAX_RESERVATIONS, self._room))
         self._circuits = Circuits(passed)
         self._sightings = Sightings(streams)
         self._holding: dict[Reservation, asyncio.Task[None]] = {}
@@ -92,20 +96,24 @@ class RelayService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._introduced_asker = Quota(INTRODUCTIONS_PER_ASKER)
         self._introduced_target = Quota(INTRODUCTIONS_PER_TARGET)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = Nursery()
         self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._streams.add_stream_handler(RELAY, self._on_stream)
-        self._watching = asyncio.create_task(self._watch())
+        await self._watching.__aenter__()  # if it fails, the owner's block ends: nobody would obey
+        self._watching.start(self._watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        await self._streams.remove_stream_handler(RELAY)
-        await cancel_and_wait(self._watching, *self._tasks)
+        try:
+            await self._streams.remove_stream_handler(RELAY)
+            await cancel_and_wait(*self._tasks)
+        finally:
+            await self._watching.__aexit__(kind, error, trace)
 
     def stats(self) -> RelayStats:
         """What the owner's pages show."""
@@ -137,21 +145,22 @@ class RelayService:
         """Answer one stream, and close it."""
         task = asyncio.current_task()
         assert task is not None
-        if self._closed:
+        most = min(MAX_REQUESTS, self._room)
+        if self._closed or len(self._tasks) >= 4 * self._room:  # a flood: not even a refusal
             await close_streams(stream)
             return
         self._tasks.add(task)
         try:
-            if sum(self._asking.values()) >= MAX_REQUESTS or self._asking[peer_id] >= MAX_REQUESTS_PER_PEER:
+            if sum(self._asking.values()) >= most or self._asking[peer_id] >= MAX_REQUESTS_PER_PEER:
                 # Read first: closing a stream with bytes left to read would take the answer away.
                 with suppress(TimeoutError, ProtocolError):
                     async with asyncio.timeout(_ANSWER_SECONDS):
                         await read_message(stream[0])
-                await _answer(stream, _refusal(Status.LIMIT, "too many requests at the same time"))
+                await _end_with(stream, _refusal(Status.LIMIT, "too many requests at the same time"))
             else:
                 await self._serve(peer_id, stream)
         except SwarmError as error:
-            await _answer(stream, _refusal(Status.FAILED, str(error), _SHORTLY))
+            await _end_with(stream, _refusal(Status.FAILED, str(error), _SHORTLY))
         except (OSError, EOFError) as error:
             _logger.debug("relay stream ended peer=%s reason=%r", short_id(peer_id), error)
         except asyncio.CancelledError:
@@ -159,8 +168,6 @@ class RelayService:
                 _logger.debug("relay stream ended by us peer=%s", short_id(peer_id))
         finally:
             self._tasks.discard(task)
-            if not self._closed:
-                await until_closed(stream, _ANSWER_SECONDS)
             await close_streams(stream, flush_seconds=_ANSWER_SECONDS)
 
     async def _serve(self, peer_id: PeerId, stream: Stream) -> None:
@@ -169,22 +176,22 @@ class RelayService:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     request: Request = decode_request(await read_message(stream[0]), peer_id)
             except ProtocolError as error:
-                await _answer(stream, _refusal(Status.BAD_REQUEST, str(error)))
+                await _end_with(stream, _refusal(Status.BAD_REQUEST, str(error)))
                 return
             except TimeoutError:
-                await _answer(stream, _refusal(Status.BAD_REQUEST, "no request came"))
+                await _end_with(stream, _refusal(Status.BAD_REQUEST, "no request came"))
                 return
             allowance = self._allowance()
             if allowance.refusal:
                 answer = _refusal(Status.NO_RELAY, allowance.refusal, allowance.come_back_seconds)
-                await _answer(stream, answer)
+                await _end_with(stream, answer)
                 return
             if not isinstance(request, Reserve) and request.target not in self._reservations:
-                await _answer(stream, _not_here())
+                await _end_with(stream, _not_here())
                 return
-            seen = full_maddrs(peer_id, await self._sightings.of(peer_id))
+            seen = await self._sightings.of(peer_id)
             if isinstance(request, Introduce):
-                await _answer(stream, await self._introduce(peer_id, request, seen))
+                await _end_with(stream, await self._introduce(peer_id, request, seen))
                 return
         if isinstance(request, Reserve):
             await self._hold(peer_id, stream, seen, allowance)
@@ -201,7 +208,7 @@ class RelayService:
         former = self._reservations.replace(reservation)
         if isinstance(former, Status):
             whose = "at this address" if former is Status.LIMIT else "at this relay"
-            await _answer(stream, _refusal(former, f"all places {whose} are taken", 60.0))
+            await _end_with(stream, _refusal(former, f"all places {whose} are taken", 60.0))
             return
         self._holding[reservation] = task
         try:
@@ -209,7 +216,7 @@ class RelayService:
                 old.cancel()
             answer = Answer(
                 status=Status.OK,
-                maddrs=seen,
+                maddrs=full_maddrs(peer_id, seen),
                 circuits_per_client=allowance.max_circuits_per_client,
                 bits_per_second=int(8 * (allowance.bytes_per_second or 0)),
             )
@@ -225,9 +232,11 @@ class RelayService:
     ) -> None:
         """Join the asker's stream with a new one to the target."""
         groups = address_groups(seen)
-        if (status := self._circuits.refusal(peer_id, groups, allowance)) is not None:
+        most = min(allowance.max_circuits, self._room)
+        per_client = allowance.max_circuits_per_client
+        if (status := self._circuits.refusal(peer_id, groups, most, per_client)) is not None:
             whose = "of this member" if status is Status.LIMIT else "of this relay"
-            await _answer(stream, _refusal(status, f"all circuits {whose} are in use", _SHORTLY))
+            await _end_with(stream, _refusal(status, f"all circuits {whose} are in use", _SHORTLY))
             return
         circuit = self._circuits.take(peer_id, groups)
         try:
@@ -236,7 +245,7 @@ class RelayService:
                 await _answer(stream, Answer(status=Status.OK))
                 await self._circuits.join(circuit, stream, target)
         except SwarmError as error:
-            await _answer(stream, self._failed(request.target, error))
+            await _end_with(stream, self._failed(request.target, error))
         finally:
             self._circuits.free(circuit)
 
@@ -247,7 +256,7 @@ class RelayService:
             return _refusal(Status.LIMIT, "too many introductions in a minute", 60.0)
         if not self._introduced_target.use(request.target, now):
             return _refusal(Status.LIMIT, "too many introductions to this peer in a minute", 60.0)
-        introduction = Introduction(peer_id, candidates(seen, request.maddrs))
+        introduction = Introduction(peer_id, candidates(full_maddrs(peer_id, seen), request.maddrs))
         target = request.target
         try:
             async with self._to_target(target, MEET) as stream:
@@ -304,3 +313,9 @@ async def _answer(stream: Stream, answer: Answer) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_ANSWER_SECONDS):
             await write_message(stream[1], encode_answer(answer))
+
+
+async def _end_with(stream: Stream, answer: Answer) -> None:
+    """Send the last answer on a stream."""
+    await _answer(stream, answer)
+    await until_closed(stream, _CLOSE_SECONDS)

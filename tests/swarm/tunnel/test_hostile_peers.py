@@ -1,0 +1,267 @@
+"""What strangers may do to a tunnel: it ends quietly, nothing is left open, nobody else notices.
+
+Warnings and lost tasks fail the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.tunnel.dialler import Dialler
+from p2pinfer.swarm.tunnel.messages import ID_BYTES, MOST_BYTES, Kind, Refusal, encode, read_message
+from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
+from p2pinfer.swarm.tunnel.streams import OpenedStream
+from p2pinfer.types import Address, Way
+from tests.spoiled import spoiled
+from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, wired
+
+ID = bytes(range(ID_BYTES))
+HELLO = encode(Kind.DATA, 0, b"hello")
+
+
+def answers(*messages: bytes) -> bytes:
+    """What an acceptor may say after it has taken a tunnel."""
+    return encode(Kind.READY) + b"".join(messages)
+
+
+@settings(max_examples=60)
+@given(
+    spoiled(
+        answers(HELLO, encode(Kind.ACK, 1), encode(Kind.END, 5)),
+        answers(encode(Kind.DATA, 0, bytes(MOST_BYTES)), encode(Kind.END, MOST_BYTES)),
+        answers(HELLO, encode(Kind.CLOSE)),
+        encode(Kind.REFUSED, Refusal.FULL),
+    )
+)
+def test_a_tunnel_ends_quietly_whatever_its_acceptor_sends(data: bytes) -> None:
+    async def carry() -> bytes:
+        async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(data)
+            with suppress(OSError):
+                await writer.drain()
+                writer.write_eof()
+                await reader.read()
+            writer.close()
+
+        with tempfile.TemporaryDirectory() as folder:
+            far = Path(folder) / "peer.sock"
+
+            async def open_stream(address: Address) -> OpenedStream:
+                return OpenedStream(*await asyncio.open_unix_connection(far), Way.TUNNEL)
+
+            async with service(far, peer):
+                dialler = Dialler(open_stream, Path(folder), resume_seconds=0.1)
+                async with dialler.dial(address_of(SERVER)) as near:
+                    reader, writer = await asyncio.open_unix_connection(near)
+                    try:
+                        writer.write_eof()
+                        return await asyncio.wait_for(reader.read(), 5)
+                    except ConnectionResetError:
+                        return b""
+                    finally:
+                        writer.close()
+
+    assert len(asyncio.run(carry())) <= len(data)
+
+
+@settings(max_examples=60)
+@given(
+    spoiled(
+        encode(Kind.OPEN, 0, ID) + HELLO + encode(Kind.END, 5),
+        encode(Kind.OPEN, 0, ID) + encode(Kind.CLOSE),
+        encode(Kind.OPEN, 0, ID) + encode(Kind.DATA, 0, bytes(MOST_BYTES)) + encode(Kind.ACK, 1),
+        encode(Kind.RESUME, 5, ID) + HELLO,
+    )
+)
+def test_an_acceptor_closes_the_stream_whatever_its_dialler_sends(data: bytes) -> None:
+    async def serve() -> None:
+        async with wired(detached_seconds=0.0) as (wires, _):
+            reader, writer = await wires.open_raw()
+            writer.write(data)
+            writer.write_eof()
+            with suppress(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            async with asyncio.timeout(5):
+                while wires.acceptor._tunnels:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+
+    asyncio.run(serve())
+
+
+async def say(wires: Wires, *messages: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream and send messages on it."""
+    reader, writer = await wires.open_raw()
+    for message in messages:
+        writer.write(message)
+    return reader, writer
+
+
+async def test_only_the_peer_that_opened_a_tunnel_resumes_it() -> None:
+    async with wired() as (wires, _):
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID), HELLO)
+        assert (await read_message(reader)).kind is Kind.READY
+        wires.peer_id = Identity.ephemeral().peer_id
+        for stranger_reader, stranger in (
+            await say(wires, encode(Kind.RESUME, 0, ID)),
+            await say(wires, encode(Kind.RESUME, 0, secrets.token_bytes(ID_BYTES))),
+        ):
+            message = await read_message(stranger_reader)
+            assert (message.kind, message.offset) == (Kind.REFUSED, Refusal.UNKNOWN)
+            assert await stranger_reader.read() == b""
+            stranger.close()
+        message = await read_message(reader)
+        assert (message.kind, message.body) in ((Kind.ACK, b""), (Kind.DATA, b"hello"))
+        writer.close()
+
+
+async def test_a_resumption_from_the_future_leaves_the_tunnel_as_it_is() -> None:
+    async with wired() as (wires, _):
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        assert (await read_message(reader)).kind is Kind.READY
+        for offset in (1, 2**64 - 1):
+            liar_reader, liar = await say(wires, encode(Kind.RESUME, offset, ID))
+            with suppress(ConnectionResetError):
+                assert await liar_reader.read() == b""
+            liar.close()
+        writer.write(HELLO)
+        while (message := await read_message(reader)).kind is not Kind.DATA:
+            pass
+        assert message.body == b"hello"
+        writer.close()
+
+
+async def test_a_new_tunnel_that_isnt_empty_is_forgotten() -> None:
+    async with wired(detached_seconds=0.0) as (wires, _):
+        reader, writer = await say(wires, encode(Kind.OPEN, 1, ID))
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        async with asyncio.timeout(5):
+            while wires.acceptor._tunnels:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+async def test_an_id_in_use_opens_no_second_tunnel() -> None:
+    async with wired() as (wires, _):
+        first_reader, first = await say(wires, encode(Kind.OPEN, 0, ID))
+        assert (await read_message(first_reader)).kind is Kind.READY
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        message = await read_message(reader)
+        assert (message.kind, message.offset) == (Kind.REFUSED, Refusal.IN_USE)
+        for one in (first, writer):
+            one.close()
+
+
+async def test_ten_thousand_openings_hold_no_more_than_the_limit() -> None:
+    """They come from one peer, on streams that are left open, and another peer is still served."""
+    async with wired(max_streams=16, max_streams_per_peer=8) as (wires, _):
+        writers = []
+        for _ in range(10_000):
+            reader, writer = await say(wires, encode(Kind.OPEN, 0, secrets.token_bytes(ID_BYTES)))
+            if len(wires.acceptor._taking) <= 8:
+                await asyncio.sleep(0)
+            writers.append(writer)
+            if len(writers) > 100:
+                writers.pop(8).transport.abort()
+            assert len(wires.acceptor._taking) <= 16
+            assert len(wires.acceptor._tunnels) <= 8
+        wires.peer_id = Identity.ephemeral().peer_id
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        assert (await read_message(reader)).kind is Kind.READY
+        for one in (*writers, writer):
+            one.transport.abort()
+
+
+async def test_streams_that_say_nothing_are_counted() -> None:
+    async with wired(max_streams_per_peer=2) as (wires, _):
+        silent = [await wires.open_raw() for _ in range(4)]
+        await asyncio.sleep(0)
+        reader, refused = await wires.open_raw()
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 1) == b""
+        for _, writer in (*silent, (reader, refused)):
+            writer.transport.abort()
+
+
+async def test_a_peer_that_never_reads_costs_no_more_than_a_window() -> None:
+    given = 0
+
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal given
+        with suppress(OSError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+                given += 1 << 16
+
+    async with wired(talk) as (wires, _):
+        _, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        last = -1
+        while given != last:
+            last = given
+            await asyncio.sleep(0.1)
+        assert 0 < given < 2 * WINDOW_BYTES
+        (tunnel,) = wires.acceptor._tunnels.values()
+        assert tunnel.end.state.sending.kept_bytes <= WINDOW_BYTES
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_streams_for_one_tunnel_end_each_other(most: int) -> None:
+    """Whoever has the id can't pile them up: the newest is on offer, one is used, one may be left."""
+    async with wired(max_streams_per_peer=most) as (wires, _):
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        assert (await read_message(reader)).kind is Kind.READY
+        streams = [await say(wires, encode(Kind.RESUME, 0, ID)) for _ in range(10)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(wires.acceptor._taking) <= 2 * most
+        assert wires.acceptor.ways().total() == 1
+        for _, one in (*streams, (reader, writer)):
+            one.transport.abort()
+
+
+async def test_a_service_that_isnt_there_is_a_refusal(tmp_path: Path) -> None:
+    async with wired(echo) as (wires, dialler):
+        wires.acceptor._path = tmp_path / "nothing.sock"
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        message = await read_message(reader)
+        assert (message.kind, message.offset) == (Kind.REFUSED, Refusal.NO_SERVICE)
+        writer.close()
+        async with dialler.dial(address_of(SERVER)) as path:
+            near, writer = await asyncio.open_unix_connection(path)
+            with suppress(ConnectionResetError):
+                assert await asyncio.wait_for(near.read(), 1) == b""
+            writer.close()
+
+
+async def test_a_peer_that_says_nothing_more_is_left_in_time(tmp_path: Path) -> None:
+    """It doesn't read either, and data wait for it: leaving takes about a second."""
+
+    async def go_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode(Kind.READY))
+        await asyncio.Event().wait()
+
+    async def open_stream(address: Address) -> OpenedStream:
+        return OpenedStream(*await asyncio.open_unix_connection(tmp_path / "peer.sock"), Way.TUNNEL)
+
+    async with service(tmp_path / "peer.sock", go_silent):
+        async with Dialler(open_stream, tmp_path).dial(address_of(SERVER)) as path:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(bytes(1 << 20))
+            await writer.drain()
+            leaving = time.monotonic()
+        assert time.monotonic() - leaving < 3
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 1) == b""
+        writer.close()
