@@ -116,7 +116,7 @@ class Reaching:
         await first_of(
             self._look_forever(),
             self._look_after_rejoining(),
-            self.places.keep(lambda: 0 if self.verdict.is_dialable else WANTED, self._candidates),
+            self.places.keep(lambda: 0 if self.verdict.is_dialable_by_all else WANTED, self._candidates),
         )
 
     async def _look_forever(self) -> None:

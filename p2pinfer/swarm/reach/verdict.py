@@ -22,6 +22,12 @@ class Verdict:
     open_ports: frozenset[int] = frozenset()  # of TCP, that took connections there
     closed_ports: frozenset[int] = frozenset()  # that were tried, and took none
 
+    @property
+    def is_dialable_by_all(self) -> bool:
+        """False if only members with IPv6 can dial it: the others need relays."""
+        only_ipv6 = bool(self.maddrs) and all(maddr.startswith("/ip6/") for maddr in self.maddrs)
+        return self.is_dialable and not only_ipv6
+
     def endpoints(self, ports: Collection[int]) -> tuple[str, ...]:
         """HOST:PORT for those of our ports that took connections from others."""
         return tuple(
