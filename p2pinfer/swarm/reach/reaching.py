@@ -28,7 +28,7 @@ from p2pinfer.types import PeerId
 LOOKERS = 3
 FIRST_LOOK_SECONDS = 2.5
 LOOK_SECONDS = 5.0
-EARLY_LOOKS = (2.0, 5.0, 10.0)
+EARLY_LOOKS = (2.0, 3.0, 3.0, 5.0, 10.0)
 """Pauses before the first looks: a router may take some seconds to open a port."""
 LOOK_AGAIN_SECONDS = 60.0
 _MADDRS_PER_RELAY = 2
