@@ -25,6 +25,9 @@ T = TypeVar("T")
 CONNECT_SECONDS = 4.0
 """For all ways to a peer together, names and handshakes included."""
 
+MOST_NAMES = 2
+"""So many names of one peer are resolved: the resolver is shared by all."""
+
 WINNERS = Winners()
 """What one dialling learns, all of this process use: channels and lanes, of every pool."""
 
@@ -138,7 +141,7 @@ class _Dialling(Generic[T]):
                 names.append((host, port))
             elif self._may_dial(found := Endpoint(ip, port)):
                 literal.append(found)
-        return literal, names
+        return literal, names[:MOST_NAMES]
 
     async def look_up(self, host: str, port: int) -> list[Endpoint]:
         """What a name stands for, as far as it may be dialled."""

@@ -90,7 +90,7 @@ class Presence:
             if peer_id in connected:
                 return True
             addresses = peers[peer_id]
-            if not await _is_open(addresses):
+            if not await takes_connections(addresses):
                 return False
             try:
                 transports = [address.removesuffix(f"/p2p/{peer}") for address in addresses]
@@ -147,7 +147,7 @@ def lost() -> SwarmError:
     return SwarmError("the connection to the swarm is being restored (p2pd has ended): try again in a moment")
 
 
-async def _is_open(addresses: Collection[str]) -> bool:
+async def takes_connections(addresses: Collection[str]) -> bool:
     """True if a TCP connection to one of `addresses` can be made, or if none of them can be tried that way.
 
     After every failed dial libp2p waits longer before it dials that address again: 5 s plus the square of the

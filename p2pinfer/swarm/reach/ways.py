@@ -13,6 +13,7 @@ from typing import Any
 from p2pinfer.errors import PeerGoneError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.membership.presence import takes_connections
 from p2pinfer.swarm.reach.meetings import Meetings
 from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.permission import Permission
@@ -22,13 +23,19 @@ from p2pinfer.swarm.reach.staggered import first_success
 from p2pinfer.swarm.reach.verdict import is_public
 from p2pinfer.swarm.tunnel.acceptor import Acceptor, expose
 from p2pinfer.swarm.tunnel.dialler import Dialler
-from p2pinfer.swarm.tunnel.streams import PROTOCOL, OpenedStream
+from p2pinfer.swarm.tunnel.streams import PROTOCOL, OpenedStream, abort
 from p2pinfer.types import Address, PeerId, Way, short_id
 
 CONNECTED_HEAD_START_SECONDS = 0.5
 """For a connection that exists. It may be one through a router that has forgotten it."""
 CONNECT_SECONDS = 4.0
+GONE_SECONDS = 2.0
+"""A peer whose port refuses connections for so long is gone: p2pd is started again within a second."""
+_PING = "/ipfs/ping/1.0.0"
+_PING_BYTES = 32
+_PING_SECONDS = 3.0
 _LOOK_SECONDS = 5.0
+_MOST_NOTES = 1024
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +50,7 @@ class Ways:
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
+        self._refusing: dict[PeerId, float] = {}  # since when
 
     @cached_property
     def _dialler(self) -> Dialler:
@@ -122,13 +130,13 @@ class Ways:
         maddrs = self._dialable(address)
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
         if is_connected or maddrs or not relays:
-            attempts.append(partial(self._open_directly, address, [] if is_connected else maddrs))
+            attempts.append(partial(self._open_directly, address, maddrs, is_connected=is_connected))
         for relay, relay_maddrs in relays.items():
             attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
         except* SwarmError as errors:
-            raise _as_one(peer_id, errors.exceptions, through_relays=bool(relays)) from errors
+            raise _as_one(peer_id, errors.exceptions) from errors
         if found.way is Way.RELAYED:
             self._relayed[peer_id] = address
             if is_connected:  # and doesn't answer there: what else goes that way moves as well
@@ -137,15 +145,47 @@ class Ways:
             self._meet(address)
         return found
 
-    async def _open_directly(self, address: Address, maddrs: Sequence[str]) -> OpenedStream:
-        if maddrs:
-            await self._member.connect(address.peer_id, maddrs, CONNECT_SECONDS)
+    async def _open_directly(
+        self, address: Address, maddrs: Sequence[str], *, is_connected: bool
+    ) -> OpenedStream:
+        peer_id = address.peer_id
+        if is_connected and not await self._answers(peer_id):
+            await self._member.disconnect(peer_id)
+            is_connected = False
+        if maddrs and not is_connected:
+            if not await takes_connections(maddrs):
+                raise self._refused(peer_id)
+            await self._member.connect(peer_id, maddrs, CONNECT_SECONDS)
+        self._refusing.pop(peer_id, None)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 reader, writer = await self._member.open_stream(address.peer_id, PROTOCOL)
         except TimeoutError as error:
             raise SwarmError(f"peer {short_id(address.peer_id)} took no stream") from error
         return OpenedStream(reader, writer, await self._direct_way(address))
+
+    async def _answers(self, peer_id: PeerId) -> bool:
+        """True if a connection still leads to the peer. Opening a stream proves nothing: it sends nothing."""
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                reader, writer = await self._member.open_stream(peer_id, _PING)
+                try:
+                    writer.write(bytes(_PING_BYTES))
+                    await reader.readexactly(_PING_BYTES)
+                finally:
+                    abort(writer)
+        except (OSError, EOFError, SwarmError):  # TimeoutError is an OSError
+            return False
+        return True
+
+    def _refused(self, peer_id: PeerId) -> SwarmError:
+        now = asyncio.get_running_loop().time()
+        since = self._refusing.setdefault(peer_id, now)
+        while len(self._refusing) > _MOST_NOTES:
+            del self._refusing[next(iter(self._refusing))]
+        if now - since > GONE_SECONDS:
+            return PeerGoneError(f"no port of peer {short_id(peer_id)} takes connections")
+        return SwarmError(f"no port of peer {short_id(peer_id)} takes connections")
 
     async def _open_through(self, relay: PeerId, maddrs: Sequence[str], target: PeerId) -> OpenedStream:
         await self._member.connect(relay, maddrs, CONNECT_SECONDS)
@@ -186,12 +226,12 @@ def _by_peer(maddrs: Sequence[str]) -> Mapping[PeerId, list[str]]:
     return found
 
 
-def _as_one(peer_id: PeerId, errors: Sequence[BaseException], *, through_relays: bool) -> SwarmError:
+def _as_one(peer_id: PeerId, errors: Sequence[BaseException]) -> SwarmError:
     """What to raise where every attempt failed: a relay that answers knows whether the peer is there."""
-    if through_relays and any(isinstance(error, PeerGoneError) for error in errors):
-        return PeerGoneError(f"peer {short_id(peer_id)} isn't at its relays any more")
+    if any(isinstance(error, PeerGoneError) for error in errors):
+        return PeerGoneError(f"peer {short_id(peer_id)} has gone: {'; '.join(map(str, errors))}")
     return SwarmError(f"peer {short_id(peer_id)} can't be reached: {'; '.join(map(str, errors))}")
 
 
 async def _drop(stream: OpenedStream) -> None:
-    stream.writer.transport.abort()
+    abort(stream.writer)

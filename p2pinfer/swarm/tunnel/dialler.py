@@ -25,7 +25,13 @@ OpenStream = Callable[[Address], Awaitable[OpenedStream]]
 RESUME_SECONDS = 10.0
 """How long a tunnel without a stream tries to get one."""
 
+SILENT_SECONDS = 2.5
+"""A tunnel whose bytes aren't acknowledged for so long looks for another stream: a router may have forgotten
+the connection that carries it, and libp2p notices that only after half a minute."""
+
 _READY_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+_SILENT_AGAIN_SECONDS = 10.0  # a service that doesn't read isn't a broken way
 _STEADY_SECONDS = 1.0  # a stream that breaks earlier counts as a failure to open one
 _PAUSES = Backoff(first_seconds=0.05, most_seconds=1.0)
 
@@ -130,12 +136,26 @@ class _Tunnel:
             return
         async with self._tasks:
             self._tasks.start(self._begin(stream))
+            self._tasks.start(self._watch())
             await self._end.live()
 
     def move(self) -> None:
         """Look for a better stream, if the tunnel has one now."""
         if self._end.link is not None and not self._end.is_over and self._moving is None:
             self._moving = self._tasks.start(self._move())
+
+    async def _watch(self) -> None:
+        """If the other end falls silent, all tunnels to this peer look for another stream. Never ends."""
+        now = asyncio.get_running_loop().time
+        quiet_at, not_before = now(), 0.0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._end.state.sending.kept_bytes:
+                quiet_at = now()
+            if now() > not_before and now() - max(quiet_at, self._end.heard_at) > SILENT_SECONDS:
+                _logger.debug("silence from %s: another stream", short_id(self._address.peer_id))
+                not_before = now() + _SILENT_AGAIN_SECONDS
+                self._dialler.move(self._address.peer_id)
 
     async def _begin(self, stream: OpenedStream) -> None:
         """Data follow the opening at once: a round trip is saved."""

@@ -37,6 +37,9 @@ class TunnelEnd:
         self._over = asyncio.Event()
         self._has_parted = asyncio.Event()  # the other end has closed the tunnel too
         self._quiet: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self.heard_at = self._loop.time()
+        """When the other end last said something, on the event loop's clock."""
 
     @property
     def is_over(self) -> bool:
@@ -77,7 +80,8 @@ class TunnelEnd:
         """
         if (link := self.link) is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._has_parted.wait(), _PART_SECONDS)
+                async with asyncio.timeout(_PART_SECONDS):
+                    await self._has_parted.wait()
             drop(link.writer)
 
     def fail(self, reason: str) -> None:
@@ -170,6 +174,7 @@ class TunnelEnd:
     def _handle(self, message: Message) -> None:
         """Do what a message says. Raises ProtocolError."""
         state = self.state
+        self.heard_at = self._loop.time()
         if self.is_over:
             if message.kind is Kind.CLOSE:
                 self._has_parted.set()

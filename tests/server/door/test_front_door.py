@@ -8,6 +8,7 @@ import errno
 import itertools
 import resource
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from p2pinfer.server.door import front_door
 from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
-from p2pinfer.wire.certificates import new_certificate
+from p2pinfer.wire.certificates import LANE_PROTOCOL, SERVER_NAME, new_certificate, pinned_context
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.reach.client_hello import NO_APPLICATION_PROTOCOL
+from tests.server.wire_client import receive, until
 from tests.wire.reach.hellos import client_hello, in_records
 
 SECONDS = 5.0
@@ -209,3 +211,33 @@ async def test_one_listener_takes_guests_of_both_families(tmp_path):
             writer.write(GRPC)
             assert await asyncio.wait_for(reader.readexactly(len(GRPC)), SECONDS) == GRPC
             writer.close()
+
+
+async def test_a_lane_whose_hello_comes_in_pieces_is_accepted(tmp_path):
+    """Looking at it has taken nothing away from the handshake."""
+    path, listener, certificate = tmp_path / "grpc.sock", listen_on("127.0.0.1:0"), new_certificate()
+    lanes: list[Lane] = []
+    door = FrontDoor(str(path), certificate.lanes, lanes.append, Guests(), 10)
+    async with await echo_service(path), door.open([listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = pinned_context(certificate.der).wrap_bio(came, goes, server_hostname=SERVER_NAME)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                data = goes.read()
+                for start in range(0, len(data), 50):
+                    writer.write(data[start : start + 50])
+                    await asyncio.sleep(0.001)
+                came.write(await asyncio.wait_for(reader.read(1 << 16), SECONDS))
+        writer.write(goes.read())
+        assert tls.selected_alpn_protocol() == LANE_PROTOCOL
+        await until(lambda: bool(lanes))
+        frame = bytes(49)
+        tls.write(len(frame).to_bytes(4, "little") + frame)
+        writer.write(goes.read())
+        assert await receive(lanes[0]) == frame
+        lanes[0].close()
+        writer.close()

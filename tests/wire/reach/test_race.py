@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from p2pinfer.types import PeerId
 from p2pinfer.wire.reach.endpoints import Endpoint
 from p2pinfer.wire.reach.race import HEAD_START_SECONDS, TUNNEL_AFTER_SECONDS, Race, in_order
-from p2pinfer.wire.reach.winners import BELIEVED_SECONDS, TUNNEL, Candidate, Winners
+from p2pinfer.wire.reach.winners import BELIEVED_SECONDS, TUNNEL, TUNNEL_BELIEVED_SECONDS, Candidate, Winners
 from tests.simulator.clock import Clock, VirtualLoop
 
 T = TypeVar("T")
@@ -208,18 +208,21 @@ def test_the_order_is_favourite_families_in_turn_tunnel():
     assert in_order([FOUR[0]], SIX[0], has_tunnel=False) == [FOUR[0]]
 
 
-def test_a_winner_is_remembered_for_a_while_and_forgotten_when_it_fails():
+@pytest.mark.parametrize(
+    ("winner", "seconds"), [(FOUR[0], BELIEVED_SECONDS), (TUNNEL, TUNNEL_BELIEVED_SECONDS)]
+)
+def test_a_winner_is_remembered_for_a_while_and_forgotten_when_it_fails(winner, seconds):
     winners, peer = Winners(most=2), PeerId("a")
     assert winners.of(peer, 0.0) is None
-    winners.won(peer, TUNNEL, 0.0)
-    winners.won(peer, TUNNEL, BELIEVED_SECONDS - 1)  # doesn't make it last longer: a better way may be there
-    assert winners.of(peer, BELIEVED_SECONDS - 1) == TUNNEL
-    assert winners.of(peer, BELIEVED_SECONDS) is None
-    winners.won(peer, FOUR[0], BELIEVED_SECONDS)
-    winners.failed(peer, TUNNEL)
-    assert winners.of(peer, BELIEVED_SECONDS) == FOUR[0]
-    winners.failed(peer, FOUR[0])
-    assert winners.of(peer, BELIEVED_SECONDS) is None
+    winners.won(peer, winner, 0.0)
+    winners.won(peer, winner, seconds - 1)  # doesn't make it last longer: a better way may be there
+    assert winners.of(peer, seconds - 1) == winner
+    assert winners.of(peer, seconds) is None
+    winners.won(peer, winner, seconds)
+    winners.failed(peer, SIX[0])
+    assert winners.of(peer, seconds) == winner
+    winners.failed(peer, winner)
+    assert winners.of(peer, seconds) is None
 
 
 def test_winners_are_remembered_of_those_peers_that_were_reached_last():
