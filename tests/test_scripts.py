@@ -23,7 +23,7 @@ SCRIPTS = (
     "test_sanitizers",
 )
 TOOLS = (
-    "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
+    "basename", "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
     "tail", "xargs",
 )  # fmt: skip
 ENGINES = Path("p2pinfer", "model", "engine", "native")
