@@ -177,28 +177,30 @@ class Swarm:
     ) -> AsyncIterator[None]:
         """Be reached by others, and reach them, until the block ends."""
         await self._permission.resolve()
-        async with Nursery() as nursery:
-            nursery.start(self.ways.run())
-            if not client_only:
-                looker = Looker(self.connections, lambda: self.reaching.maddrs)
-                await self.add_stream_handler(LOOK, looker.handle)
-                nursery.start(self.reaching.run())
-                if allowance is not None:
-                    nursery.start(self._relay(allowance))
-            try:
+        try:
+            async with Nursery() as nursery:
+                nursery.start(self.ways.run())
+                if not client_only:
+                    looker = Looker(self.connections, lambda: self.reaching.maddrs)
+                    await self.add_stream_handler(LOOK, looker.handle)
+                    nursery.start(self.reaching.run())
+                    if allowance is not None:
+                        nursery.start(self._relay(allowance))
                 yield
-            finally:
-                await self.ways.close()
+        finally:
+            await self.ways.close()
 
     async def _relay(self, allowance: Callable[[], Allowance]) -> None:
         """Be a relay whenever others can dial this member, for ever."""
         while True:
-            if self.reaching.verdict.is_dialable:
+            while not self.reaching.verdict.is_dialable:
+                await self.reaching.wait_changed()
+            try:
                 async with RelayService(self, allowance) as self.relay:
                     while self.reaching.verdict.is_dialable:
                         await self.reaching.wait_changed()
+            finally:
                 self.relay = None
-            await self.reaching.wait_changed()
 
     async def _keeps_records(self, daemon: Daemon) -> bool:
         """Find out whether others can dial this member, when p2pd runs for the first time."""

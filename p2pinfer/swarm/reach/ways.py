@@ -24,6 +24,7 @@ from p2pinfer.swarm.reach.verdict import is_public
 from p2pinfer.swarm.tunnel.acceptor import Acceptor, expose
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.streams import PROTOCOL, OpenedStream, abort
+from p2pinfer.tasks import Nursery
 from p2pinfer.types import Address, PeerId, Way, short_id
 
 CONNECTED_HEAD_START_SECONDS = 0.5
@@ -31,6 +32,8 @@ CONNECTED_HEAD_START_SECONDS = 0.5
 CONNECT_SECONDS = 4.0
 GONE_SECONDS = 2.0
 """A peer whose port refuses connections for so long is gone: p2pd is started again within a second."""
+REFUSAL_FORGOTTEN_SECONDS = 15.0
+"""A refusal that is older says nothing about now."""
 _PING = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
 _PING_SECONDS = 3.0
@@ -49,8 +52,10 @@ class Ways:
         self._permission = permission
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
-        self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
-        self._refusing: dict[PeerId, float] = {}  # since when
+        self._relayed: dict[PeerId, tuple[Address, float]] = {}  # to be met; since when
+        self._refusing: dict[PeerId, tuple[float, float]] = {}  # since when, and when last
+        self._doubting = Nursery()
+        self._doubted: set[PeerId] = set()
 
     @cached_property
     def _dialler(self) -> Dialler:
@@ -59,17 +64,23 @@ class Ways:
     async def run(self) -> None:
         """Meet those that are reached through relays, again and again. Never ends."""
         while True:
+            connected: Mapping[PeerId, tuple[str, ...]] = {}
             with suppress(SwarmError):
-                await self._connections()
-            await asyncio.sleep(_LOOK_SECONDS)
-            for peer_id, address in list(self._relayed.items()):
-                if self._dialler.way_to(peer_id) is Way.RELAYED:
+                connected = await self._connections()
+            now = asyncio.get_running_loop().time()
+            for peer_id, (address, since) in list(self._relayed.items()):
+                if self._dialler.way_to(peer_id) is not Way.RELAYED:
+                    if now - since > _LOOK_SECONDS:  # a tunnel takes its stream a moment after it is opened
+                        del self._relayed[peer_id]
+                elif peer_id not in connected:
                     self._meet(address)
-                else:
-                    del self._relayed[peer_id]
+                elif peer_id not in self._doubted:
+                    self._dialler.move(peer_id)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def close(self) -> None:
         """End what is tried in the background."""
+        await self._doubting.close()
         await self._meetings.close()
 
     def may_dial(self, peer_id: PeerId, host: str) -> bool:
@@ -127,7 +138,7 @@ class Ways:
         """
         peer_id, relays = address.peer_id, _by_peer(address.relays)
         is_connected = peer_id in await self._connections()
-        maddrs = self._dialable(address)
+        maddrs = self._usable(peer_id, address.maddrs)
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
         if is_connected or maddrs or not relays:
             attempts.append(partial(self._open_directly, address, maddrs, is_connected=is_connected))
@@ -136,14 +147,30 @@ class Ways:
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
         except* SwarmError as errors:
-            raise _as_one(peer_id, errors.exceptions) from errors
+            raise _as_one(peer_id, errors.exceptions, len(relays)) from errors
         if found.way is Way.RELAYED:
-            self._relayed[peer_id] = address
-            if is_connected:  # and doesn't answer there: what else goes that way moves as well
+            self._relayed[peer_id] = address, asyncio.get_running_loop().time()
+            if is_connected:
+                self._doubt(address)
+            else:
+                self._meet(address)
+        return found
+
+    def _doubt(self, address: Address) -> None:
+        """A connection hasn't answered at once: if it doesn't answer at all, have another one."""
+        if address.peer_id not in self._doubted:
+            self._doubted.add(address.peer_id)
+            self._doubting.start(self._prove(address))
+
+    async def _prove(self, address: Address) -> None:
+        peer_id = address.peer_id
+        try:
+            if not await self._answers(peer_id):
                 with suppress(SwarmError):
                     await self._member.disconnect(peer_id)
-            self._meet(address)
-        return found
+                self._meet(address)
+        finally:
+            self._doubted.discard(peer_id)
 
     async def _open_directly(
         self, address: Address, maddrs: Sequence[str], *, is_connected: bool
@@ -180,7 +207,10 @@ class Ways:
 
     def _refused(self, peer_id: PeerId) -> SwarmError:
         now = asyncio.get_running_loop().time()
-        since = self._refusing.setdefault(peer_id, now)
+        since, last = self._refusing.pop(peer_id, (now, now))
+        if now - last > REFUSAL_FORGOTTEN_SECONDS:
+            since = now
+        self._refusing[peer_id] = since, now
         while len(self._refusing) > _MOST_NOTES:
             del self._refusing[next(iter(self._refusing))]
         if now - since > GONE_SECONDS:
@@ -188,7 +218,8 @@ class Ways:
         return SwarmError(f"no port of peer {short_id(peer_id)} takes connections")
 
     async def _open_through(self, relay: PeerId, maddrs: Sequence[str], target: PeerId) -> OpenedStream:
-        await self._member.connect(relay, maddrs, CONNECT_SECONDS)
+        if usable := self._usable(relay, maddrs):  # a record names them: they may be a stranger's
+            await self._member.connect(relay, usable, CONNECT_SECONDS)
         reader, writer = await connect_through(self._member, relay, target)
         return OpenedStream(reader, writer, Way.RELAYED)
 
@@ -204,11 +235,11 @@ class Ways:
         self._permission.saw(connected)  # who is there may be dialled there
         return connected
 
-    def _dialable(self, address: Address) -> list[str]:
+    def _usable(self, peer_id: PeerId, maddrs: Sequence[str]) -> list[str]:
         return [
             maddr.partition("/p2p/")[0]
-            for maddr in address.maddrs
-            if (ip := ip_of(maddr)) is None or self.may_dial(address.peer_id, str(ip))
+            for maddr in maddrs
+            if (ip := ip_of(maddr)) is None or self.may_dial(peer_id, str(ip))
         ]
 
     def _meet(self, address: Address) -> None:
@@ -226,9 +257,13 @@ def _by_peer(maddrs: Sequence[str]) -> Mapping[PeerId, list[str]]:
     return found
 
 
-def _as_one(peer_id: PeerId, errors: Sequence[BaseException]) -> SwarmError:
-    """What to raise where every attempt failed: a relay that answers knows whether the peer is there."""
-    if any(isinstance(error, PeerGoneError) for error in errors):
+def _as_one(peer_id: PeerId, errors: Sequence[BaseException], relays: int) -> SwarmError:
+    """What to raise where every attempt failed: all relays know a peer that has gone, or its port refuses.
+
+    A peer that has lost its place at one relay may still have the other.
+    """
+    gone = sum(isinstance(error, PeerGoneError) for error in errors)
+    if gone and gone >= relays:
         return PeerGoneError(f"peer {short_id(peer_id)} has gone: {'; '.join(map(str, errors))}")
     return SwarmError(f"peer {short_id(peer_id)} can't be reached: {'; '.join(map(str, errors))}")
 
