@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.backoff import Backoff
@@ -32,9 +32,18 @@ class _Failures:
 class Places:
     """A member's reservations at relays. For the event loop."""
 
-    def __init__(self, member: Member, changed: Callable[[], None]) -> None:
-        """`changed` is called whenever a reservation is made or lost."""
+    def __init__(
+        self,
+        member: Member,
+        changed: Callable[[], None],
+        dialable: Callable[[PeerId, Sequence[str]], Awaitable[Sequence[str]]],
+    ) -> None:
+        """`changed` is called whenever a reservation is made or lost.
+
+        `dialable` tells which of a relay's multiaddresses may be dialled: some are its own words.
+        """
         self._member = member
+        self._dialable = dialable
         self._changed = changed
         self._held: dict[PeerId, Reservation] = {}
         self._addresses: dict[PeerId, tuple[str, ...]] = {}
@@ -82,7 +91,7 @@ class Places:
         """Hold one reservation until it is lost."""
         reason = "it isn't connected"
         try:
-            if maddrs := self._addresses[relay]:
+            if maddrs := await self._dialable(relay, self._addresses[relay]):
                 await self._member.connect(relay, maddrs, CONNECT_SECONDS)
             async with reserve(self._member, relay) as reservation:
                 self._held[relay] = reservation
