@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = (
     "coverage_by_folder",
     "generate_proto",
-    "install_chromium",
+    "install_for_tests",
     "lint",
     "test_native",
     "test_neon",
@@ -23,7 +23,7 @@ SCRIPTS = (
     "test_sanitizers",
 )
 TOOLS = (
-    "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
+    "basename", "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
     "tail", "xargs",
 )  # fmt: skip
 ENGINES = Path("p2pinfer", "model", "engine", "native")
@@ -141,3 +141,12 @@ def test_an_argument_that_it_does_not_have_is_refused(script: str):
     assert done.returncode == 2
     assert "--nonsense" in done.stderr
     assert done.stdout == ""
+
+
+def test_where_nothing_can_be_installed_the_missing_programs_are_named(tools: Path):
+    """And the tests that need them are skipped, so this is no error."""
+    printed = run(ROOT / "scripts" / "install_for_tests", PATH=tools)
+    assert "chromium" in printed and "apt-get install" in printed
+    for name in ("google-chrome", "nft", "ip", "miniupnpd"):
+        program(tools / name, "exit 0")
+    assert run(ROOT / "scripts" / "install_for_tests", PATH=tools) == ""

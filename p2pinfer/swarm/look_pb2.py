@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19p2pinfer/swarm/look.proto\x12\x0ep2pinfer.swarm\"\x1c\n\x0bLookRequest\x12\r\n\x05ports\x18\x01 \x03(\r\";\n\tLookReply\x12\x10\n\x08observed\x18\x01 \x03(\t\x12\x0f\n\x07reached\x18\x02 \x03(\r\x12\x0b\n\x03own\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19p2pinfer/swarm/look.proto\x12\x0ep2pinfer.swarm\"\x1c\n\x0bLookRequest\x12\r\n\x05ports\x18\x01 \x03(\r\"4\n\x07\x41ttempt\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\r\n\x05taken\x18\x03 \x01(\x08\"U\n\tLookReply\x12\x10\n\x08observed\x18\x01 \x03(\t\x12)\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x17.p2pinfer.swarm.Attempt\x12\x0b\n\x03own\x18\x03 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOOKREQUEST']._serialized_start=45
   _globals['_LOOKREQUEST']._serialized_end=73
-  _globals['_LOOKREPLY']._serialized_start=75
-  _globals['_LOOKREPLY']._serialized_end=134
+  _globals['_ATTEMPT']._serialized_start=75
+  _globals['_ATTEMPT']._serialized_end=127
+  _globals['_LOOKREPLY']._serialized_start=129
+  _globals['_LOOKREPLY']._serialized_end=214
 # @@protoc_insertion_point(module_scope)

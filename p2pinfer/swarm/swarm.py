@@ -73,8 +73,12 @@ class Swarm:
         self._newest_expiry: dict[bytes, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
+        self._permission = Permission(
+            initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
+        )
         self.reaching = Reaching(
             self,
+            self._permission,
             self._membership.acquaintances(),
             announced=[f"{maddr}/p2p/{identity.peer_id}" for maddr in config.announce_maddrs],
             is_known=bool(config.announce_maddrs) or all(map(is_loopback, config.initial_peers)),
@@ -82,9 +86,6 @@ class Swarm:
         """How others reach this member."""
         self.relay: RelayService | None = None
         """What this member passes on between others, while they can dial it."""
-        self._permission = Permission(
-            initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
-        )
         self.ways = Ways(self, self.reaching, self._permission)
         """The ways to other members."""
 
@@ -177,28 +178,30 @@ class Swarm:
     ) -> AsyncIterator[None]:
         """Be reached by others, and reach them, until the block ends."""
         await self._permission.resolve()
-        async with Nursery() as nursery:
-            nursery.start(self.ways.run())
-            if not client_only:
-                looker = Looker(self.connections, lambda: self.reaching.maddrs)
-                await self.add_stream_handler(LOOK, looker.handle)
-                nursery.start(self.reaching.run())
-                if allowance is not None:
-                    nursery.start(self._relay(allowance))
-            try:
+        try:
+            async with Nursery() as nursery:
+                nursery.start(self.ways.run())
+                if not client_only:
+                    looker = Looker(self.connections, lambda: self.reaching.maddrs)
+                    await self.add_stream_handler(LOOK, looker.handle)
+                    nursery.start(self.reaching.run())
+                    if allowance is not None:
+                        nursery.start(self._relay(allowance))
                 yield
-            finally:
-                await self.ways.close()
+        finally:
+            await self.ways.close()
 
     async def _relay(self, allowance: Callable[[], Allowance]) -> None:
         """Be a relay whenever others can dial this member, for ever."""
         while True:
-            if self.reaching.verdict.is_dialable:
+            while not self.reaching.verdict.is_dialable:
+                await self.reaching.wait_changed()
+            try:
                 async with RelayService(self, allowance) as self.relay:
                     while self.reaching.verdict.is_dialable:
                         await self.reaching.wait_changed()
+            finally:
                 self.relay = None
-            await self.reaching.wait_changed()
 
     async def _keeps_records(self, daemon: Daemon) -> bool:
         """Find out whether others can dial this member, when p2pd runs for the first time."""

@@ -90,7 +90,7 @@ async def open_to_peers(
 def _endpoints(announce: tuple[str, ...], host: str, port: int, swarm: Swarm) -> tuple[str, ...]:
     """What the owner says, or what others have reached, and what they haven't tried."""
     seen = swarm.reaching.verdict
-    unreachable = seen.hosts if port in seen.closed_ports else ()
+    unreachable = seen.hosts_without(port)
     found = announced_endpoints(host, port, swarm.addresses, cards=interfaces(), unreachable=unreachable)
     return announce or tuple(dict.fromkeys((*seen.endpoints([port]), *found)))[:MAX_ENDPOINTS]
 

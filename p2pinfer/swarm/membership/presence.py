@@ -158,16 +158,17 @@ async def takes_connections(addresses: Collection[str]) -> bool:
     if not endpoints:
         return True
     async with Nursery() as nursery:
-        probes = [nursery.start(_accepts(host, port)) for host, port in endpoints]
+        probes = [nursery.start(accepts(host, port)) for host, port in endpoints]
         for probe in asyncio.as_completed(probes):
             if await probe:
                 return True
         return False
 
 
-async def _accepts(host: str, port: int) -> bool:
+async def accepts(host: str, port: int, seconds: float = _PROBE_SECONDS) -> bool:
+    """True if a TCP connection can be made within `seconds`. Not a byte is sent."""
     try:
-        async with asyncio.timeout(_PROBE_SECONDS):
+        async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(host, port)
     except OSError:  # TimeoutError is one
         return False

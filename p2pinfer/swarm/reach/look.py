@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.look_pb2 import LookReply, LookRequest
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.membership.presence import accepts
+from p2pinfer.swarm.reach.dialable import ip_in
 from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of
@@ -31,10 +33,14 @@ MOST_PORTS = 4
 DIAL_SECONDS = 1.5
 MOST_LOOKS = 16
 """At the same time, of one looker."""
+MOST_REQUESTS = 64
+"""That are open at the same time, those included that wait for their message."""
+MOST_REQUESTS_PER_ASKER = 2
 SECONDS_BETWEEN_LOOKS = 2.0
 """For one asker."""
 _MOST_ASKERS = 1024
 _MOST_OBSERVED = 8
+_MOST_HOSTS = 2
 _MOST_OWN = 4
 
 _Message = TypeVar("_Message", bound=Message)
@@ -54,9 +60,10 @@ class Sight:
     """What a member that looked has seen of us."""
 
     looker: PeerId
-    observed: tuple[str, ...]  # multiaddresses from which we are connected, without a peer id
+    hosts: tuple[str, ...]  # the IP addresses from which we are connected
     asked: frozenset[int]  # our ports that it was asked to dial
-    reached: frozenset[int]  # those that took its connection
+    tried: frozenset[tuple[str, int]]  # where it has dialled, of `hosts` and `asked`
+    taken: frozenset[tuple[str, int]]  # where that worked
     own: tuple[str, ...]  # its own full multiaddresses
 
 
@@ -79,11 +86,18 @@ async def look(streams: Streams, looker: PeerId, ports: Iterable[int], seconds: 
         with suppress(ProtocolError):
             if check_maddr("own", maddr) == looker:
                 own.append(maddr)
+    hosts = _hosts_of(reply.observed[:_MOST_OBSERVED])
+    attempts = {
+        (attempt.host, attempt.port): attempt.taken
+        for attempt in reply.attempts[: len(hosts) * MOST_PORTS]
+        if attempt.host in hosts and attempt.port in asked
+    }
     return Sight(
         looker=looker,
+        hosts=hosts,
         asked=asked,
-        observed=tuple(maddr for maddr in reply.observed[:_MOST_OBSERVED] if ip_of(maddr) is not None),
-        reached=asked.intersection(reply.reached),
+        tried=frozenset(attempts),
+        taken=frozenset(place for place, taken in attempts.items() if taken),
         own=tuple(own),
     )
 
@@ -101,10 +115,14 @@ class Looker:
         self._own_maddrs = own_maddrs
         self._looked_at: OrderedDict[PeerId, float] = OrderedDict()
         self._looks = 0
+        self._requests: Counter[PeerId] = Counter()
 
     async def handle(self, peer_id: PeerId, stream: Stream) -> None:
         """Answer one request, and close the stream."""
+        self._requests[peer_id] += 1
         try:
+            if self._requests[peer_id] > MOST_REQUESTS_PER_ASKER or self._requests.total() > MOST_REQUESTS:
+                raise ProtocolError("too many at a time")
             async with asyncio.timeout(2 * DIAL_SECONDS + 2.0):
                 request = _parsed(LookRequest, await read_message(stream[0]))
                 reply = await self._answer(peer_id, request)
@@ -113,6 +131,7 @@ class Looker:
         except (OSError, EOFError, ProtocolError, SwarmError) as error:
             _logger.debug("a look for %s failed: %r", short_id(peer_id), error)
         finally:
+            self._requests -= Counter({peer_id: 1})
             await close_streams(stream)
 
     async def _answer(self, peer_id: PeerId, request: LookRequest) -> LookReply:
@@ -121,16 +140,14 @@ class Looker:
         ports = {port for port in request.ports[:MOST_PORTS] if 0 < port < 65536}
         if not ports or not self._may_look(peer_id):
             return reply
-        hosts = list(dict.fromkeys(str(ip) for maddr in observed if (ip := ip_of(maddr)) is not None))[:2]
-        pairs = [(host, port) for port in sorted(ports) for host in hosts]
+        places = [(host, port) for port in sorted(ports) for host in _hosts_of(observed)[:_MOST_HOSTS]]
         self._looks += 1
         try:
-            taken = await all_of(*(_takes_connections(host, port) for host, port in pairs))
+            found = await all_of(*(accepts(host, port, DIAL_SECONDS) for host, port in places))
         finally:
             self._looks -= 1
-        reply.reached.extend(
-            sorted({port for (_, port), is_open in zip(pairs, taken, strict=True) if is_open})
-        )
+        for (host, port), taken in zip(places, found, strict=True):
+            reply.attempts.add(host=host, port=port, taken=taken)
         return reply
 
     def _may_look(self, peer_id: PeerId) -> bool:
@@ -157,12 +174,7 @@ def _reply(data: bytes) -> LookReply:
     return _parsed(LookReply, data)
 
 
-async def _takes_connections(host: str, port: int) -> bool:
-    """True if a TCP connection can be made. Not a byte is sent."""
-    try:
-        async with asyncio.timeout(DIAL_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.transport.abort()
-    return True
+def _hosts_of(maddrs: Iterable[str]) -> tuple[str, ...]:
+    """The IP addresses in multiaddresses, each once; those of one network card (`%eth0`) are left out."""
+    ips = [ip_in(str(ip)) for maddr in maddrs if (ip := ip_of(maddr)) is not None]
+    return tuple(dict.fromkeys(str(ip) for ip in ips if ip is not None))

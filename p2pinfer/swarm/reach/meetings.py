@@ -18,7 +18,7 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.relay.asking import introduce
-from p2pinfer.tasks import Nursery
+from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
 DIAL_SECONDS = 5.0
@@ -98,9 +98,7 @@ class Meetings:
                         return True
             return connecting.exception() is None
         finally:
-            connecting.cancel()
-            with suppress(asyncio.CancelledError, SwarmError):
-                await connecting
+            await cancel_and_wait(connecting)
 
     def _note_failure(self, peer_id: PeerId) -> None:
         number = self._failures.pop(peer_id, (0, 0.0))[0]

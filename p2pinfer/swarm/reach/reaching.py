@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 from zlib import crc32
 
-from p2pinfer.errors import SwarmError
+from p2pinfer.backoff import jittered
+from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of, is_loopback, with_quic_beside
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.look import Sight, look
+from p2pinfer.swarm.reach.look import SECONDS_BETWEEN_LOOKS, Sight, look
 from p2pinfer.swarm.reach.member import Member
+from p2pinfer.swarm.reach.permission import Permission, host_of
 from p2pinfer.swarm.reach.places import WANTED, Places
 from p2pinfer.swarm.reach.verdict import Verdict, conclude, is_public, ports_to_try
+from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of, first_of
 from p2pinfer.types import PeerId
 
@@ -31,7 +34,9 @@ LOOK_SECONDS = 5.0
 EARLY_LOOKS = (2.0, 3.0, 3.0, 5.0, 10.0)
 """Pauses before the first looks: a router may take some seconds to open a port."""
 LOOK_AGAIN_SECONDS = 60.0
-_MADDRS_PER_RELAY = 2
+LOOKED_AGAIN_SECONDS = SECONDS_BETWEEN_LOOKS + 0.1
+"""By the same members at the earliest."""
+_MOST_OWN_MADDRS = 4
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +53,7 @@ class Reaching:
     def __init__(
         self,
         member: Member,
+        permission: Permission,
         initial: Mapping[PeerId, Sequence[str]],
         *,
         announced: Sequence[str],
@@ -59,14 +65,16 @@ class Reaching:
         machine, or this member begins the swarm.
         """
         self._member = member
+        self._permission = permission
         self._initial = initial
         self._announced = announced
         self._is_known = is_known
         self.verdict = Verdict(is_dialable=is_known, maddrs=tuple(announced))
-        self.places = Places(member, self._tell)
+        self.places = Places(member, self._tell, self._dialable)
         self._own_of: dict[PeerId, tuple[str, ...]] = {}
         self._offered: dict[int, None] = {}
         self._look_soon = asyncio.Event()
+        self._looked_at = float("-inf")  # on the event loop's clock
         self._changed = asyncio.Event()
 
     def offer(self, port: int) -> None:
@@ -95,7 +103,7 @@ class Reaching:
     async def first_verdict(self, node: Node, connected: Sequence[PeerId], visible: Sequence[str]) -> bool:
         """Find out whether others can dial p2pd, before this member takes part. If nobody says so, guess."""
         if self._is_known:
-            self._know_ourselves(visible)
+            self.verdict = self._of_ourselves(visible, self.verdict)
             return True
         lookers = [peer_id for peer_id in connected if peer_id in self._initial][:LOOKERS]
         sights = await self._sights(node, lookers, visible, FIRST_LOOK_SECONDS)
@@ -122,10 +130,13 @@ class Reaching:
     async def _look_forever(self) -> None:
         pauses = list(EARLY_LOOKS)
         while True:
-            pause = pauses.pop(0) if pauses else LOOK_AGAIN_SECONDS * random.uniform(0.8, 1.2)
+            pause = pauses.pop(0) if pauses else jittered(LOOK_AGAIN_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):  # `wait_for` may lose a cancellation (gh-86296)
                     await self._look_soon.wait()
+            # Those who have just looked wouldn't look again.
+            earliest = self._looked_at + LOOKED_AGAIN_SECONDS
+            await asyncio.sleep(earliest - asyncio.get_running_loop().time())
             self._look_soon.clear()
             with suppress(SwarmError):
                 await self._look()
@@ -137,41 +148,26 @@ class Reaching:
 
     async def _look(self) -> None:
         visible = await self._member.visible_maddrs()
-        if self._is_known:
-            self._know_ourselves(visible)
         connected = await self._member.connections()
         lookers = [peer_id for peer_id in self._acquaintances() if peer_id in connected][:LOOKERS]
         sights = await self._sights(self._member, lookers, visible, LOOK_SECONDS)
         verdict = conclude(self._member.peer_id, sights, visible, _is_ours)
-        if verdict is None or verdict == self.verdict:
-            return
-        if self._is_known:  # the ports that were offered are all that is new
-            verdict = Verdict(
-                is_dialable=True,
-                maddrs=self.verdict.maddrs or verdict.maddrs,
-                is_mapped=verdict.is_mapped,
-                hosts=verdict.hosts,
-                open_ports=verdict.open_ports,
-                closed_ports=verdict.closed_ports,
-            )
-        _logger.debug("others see us so: %s", verdict)
-        if verdict != self.verdict:
+        if self._is_known:
+            verdict = self._of_ourselves(visible, verdict or self.verdict)
+        if verdict is not None and verdict != self.verdict:
+            _logger.debug("others see us so: %s", verdict)
             self.verdict = verdict
             self._tell()
 
-    def _know_ourselves(self, visible: Sequence[str]) -> None:
-        """Without a look: the addresses of this machine, the loopback's only if there are no others."""
-        if self._announced:
-            return
+    def _of_ourselves(self, visible: Sequence[str], seen: Verdict) -> Verdict:
+        """What needs no look, and the ports of `seen`: at the addresses that the user names, or at our own.
+
+        Those of the loopback only if there are no others.
+        """
         remote = [maddr for maddr in visible if not is_loopback(maddr)]
         public = [maddr for maddr in remote if (ip := ip_of(maddr)) is not None and is_public(ip)]
-        self.verdict = Verdict(
-            is_dialable=True,
-            maddrs=tuple(public or remote or visible)[: _MADDRS_PER_RELAY * 2],
-            hosts=self.verdict.hosts,
-            open_ports=self.verdict.open_ports,
-            closed_ports=self.verdict.closed_ports,
-        )
+        own = tuple(public or remote or visible)[:_MOST_OWN_MADDRS]
+        return replace(seen, is_dialable=True, maddrs=tuple(self._announced) or own)
 
     async def _sights(
         self, node: Node, lookers: Sequence[PeerId], visible: Sequence[str], seconds: float
@@ -186,6 +182,7 @@ class Reaching:
                 return None
 
         sights = [sight for sight in await all_of(*map(ask, lookers)) if sight is not None]
+        self._looked_at = asyncio.get_running_loop().time()
         for sight in sights:
             self._own_of[sight.looker] = sight.own
         self._own_of = {peer: own for peer, own in self._own_of.items() if peer in self._acquaintances()}
@@ -204,27 +201,48 @@ class Reaching:
         }
 
     def _candidates(self) -> dict[PeerId, tuple[str, ...]]:
-        """Where to ask for a place."""
+        """Where to ask for a place.
+
+        A member's own words are followed to the internet, and to where it is connected, not into a network.
+        """
         found = {}
         for peer_id, maddrs in self._acquaintances().items():
-            full = [
-                m if "/p2p/" in m else f"{m}/p2p/{peer_id}" for m in (*self._own_of.get(peer_id, ()), *maddrs)
+            ips = set(map(ip_of, maddrs))
+            own = [
+                maddr
+                for maddr in self._own_of.get(peer_id, ())
+                if (ip := ip_of(maddr)) is not None and (ip in ips or is_public(ip))
             ]
+            full = [maddr if "/p2p/" in maddr else f"{maddr}/p2p/{peer_id}" for maddr in (*own, *maddrs)]
             found[peer_id] = tuple(with_quic_beside(list(dict.fromkeys(full))))
         return found
+
+    async def _dialable(self, relay: PeerId, maddrs: Sequence[str]) -> Sequence[str]:
+        """Where a relay may be dialled: where the user says, and where is the relay's to give."""
+        given = {host_of(maddr) for maddr in self._initial.get(relay, ())}
+        trusted = [maddr for maddr in maddrs if host_of(maddr) in given]
+        others = [maddr for maddr in maddrs if host_of(maddr) not in given]
+        return [*trusted, *await self._permission.dialable(relay, others)]
 
     def _best_maddrs(self, relay: PeerId) -> list[str]:
         """Where others dial a relay: at its own words, or where we do; one of QUIC and one of TCP."""
         known = list(self._own_of.get(relay, ())) or list(self._candidates().get(relay, ()))
-        ips = {maddr: ip_of(maddr) for maddr in known}
-        public = [maddr for maddr in known if (ip := ips[maddr]) is None or is_public(ip)]
-        usable = public or known
+        public = [maddr for maddr in known if (ip := ip_of(maddr)) is None or is_public(ip)]
+        usable = [maddr for maddr in public or known if _is_right(maddr)]
         quic = [maddr for maddr in usable if "/quic-v1/" in maddr]
         return [*quic[:1], *[maddr for maddr in usable if "/tcp/" in maddr][:1]]
 
     def _tell(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
         event.set()
+
+
+def _is_right(maddr: str) -> bool:
+    """True if a record can name it."""
+    with suppress(ProtocolError):
+        check_maddr("maddr", maddr)
+        return True
+    return False
 
 
 def _is_ours(host: str) -> bool:

@@ -19,14 +19,17 @@ async def first_success(
 ) -> T:
     """Return what the first attempt that succeeds returns; `undo` what others return meanwhile.
 
-    The next attempt begins when the one before has failed, or hasn't succeeded in `head_start_seconds`.
-    Raises the SwarmErrors of all attempts as an ExceptionGroup if every attempt fails.
+    The next attempt begins when the one before has failed, or hasn't succeeded in `head_start_seconds`. There
+    is at least one. Raises the SwarmErrors of all attempts as an ExceptionGroup if every attempt fails.
     """
-    waiting, running, errors = list(attempts), set[asyncio.Task[T]](), list[SwarmError]()
+    waiting, errors = list(attempts), list[SwarmError]()
+    running, winner, ours = set[asyncio.Task[T]](), None, set[asyncio.Task[T]]()
     try:
         while waiting or running:
             if waiting:
-                running.add(asyncio.create_task(waiting.pop(0)()))
+                task = asyncio.create_task(waiting.pop(0)())
+                running.add(task)
+                ours.add(task)
             done, running = await asyncio.wait(
                 running,
                 timeout=head_start_seconds if waiting else None,
@@ -34,14 +37,16 @@ async def first_success(
             )
             for task in done:
                 if (error := task.exception()) is None:
-                    running |= done - {task}
+                    winner = task
                     return task.result()
                 if not isinstance(error, SwarmError):
                     raise error
                 errors.append(error)
         raise ExceptionGroup("every attempt failed", errors)
     finally:
-        await cancel_and_wait(*running)
-        for task in running:
-            if not task.cancelled() and task.exception() is None:
-                await undo(task.result())
+        try:
+            await cancel_and_wait(*running)
+        finally:
+            for task in ours - {winner}:
+                if not task.cancelled() and task.exception() is None:
+                    await undo(task.result())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.swarm.addresses import ip_of, tcp_port_of
-from p2pinfer.swarm.reach.dialable import IPAddress, Kind, kind_of
+from p2pinfer.swarm.reach.dialable import IPAddress, Kind, ip_in, kind_of
 from p2pinfer.swarm.reach.look import MOST_PORTS, Sight
 from p2pinfer.types import PeerId
 
@@ -19,8 +20,8 @@ class Verdict:
     maddrs: tuple[str, ...] = ()  # full multiaddresses where it was dialled
     is_mapped: bool = False  # these are ports that its router has opened for it
     hosts: tuple[str, ...] = ()  # the IP addresses from which others see it
-    open_ports: frozenset[int] = frozenset()  # of TCP, that took connections there
-    closed_ports: frozenset[int] = frozenset()  # that were tried, and took none
+    open: frozenset[tuple[str, int]] = frozenset()  # hosts and TCP ports of ours that took connections
+    closed: frozenset[tuple[str, int]] = frozenset()  # that were tried, and took none
 
     @property
     def is_dialable_by_all(self) -> bool:
@@ -34,8 +35,12 @@ class Verdict:
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             for host in self.hosts
             for port in ports
-            if port in self.open_ports
+            if (host, port) in self.open
         )
+
+    def hosts_without(self, port: int) -> tuple[str, ...]:
+        """The hosts at which this port takes no connections from others."""
+        return tuple(host for host in self.hosts if (host, port) in self.closed)
 
 
 def is_public(ip: IPAddress) -> bool:
@@ -56,36 +61,49 @@ def conclude(
 
     `visible` are the full multiaddresses that libp2p knows of itself: those of the machine, and those that a
     router has opened for it. `is_ours` says whether an IP address is one of this machine. What members in
-    our own network see counts only if nobody outside of it has looked.
+    our own network see counts only if nobody outside of it has looked. Two outvote one that lies.
     """
-    seen = {sight: [ip for maddr in sight.observed if (ip := ip_of(maddr)) is not None] for sight in sights}
-    outside = {sight: ips for sight, ips in seen.items() if any(map(is_public, ips))}
-    if outside:
-        seen = {sight: [ip for ip in ips if is_public(ip)] for sight, ips in outside.items()}
-    seen = {sight: ips for sight, ips in seen.items() if ips}
-    if not seen:
+    if any(sight.asked for sight in sights) and not any(sight.tried for sight in sights):
+        return None  # they are busy
+    hosts = _hosts(sights, is_ours)
+    if not hosts:
         return None
-    open_ports = frozenset().union(*(sight.reached for sight in seen))
-    reached_hosts = tuple(
-        dict.fromkeys(str(ip) for sight, ips in seen.items() if sight.reached for ip in ips)
-    )
-    hosts = reached_hosts or tuple(dict.fromkeys(str(ip) for ips in seen.values() for ip in ips))
-    maddrs = _dialled(peer_id, visible, reached_hosts, open_ports)
+    tried = Counter(place for sight in sights for place in sight.tried if place[0] in hosts)
+    taken = Counter(place for sight in sights for place in sight.taken if place[0] in hosts)
+    open_ = frozenset(place for place, number in tried.items() if 2 * taken[place] >= number)
+    maddrs = _dialled(peer_id, visible, hosts, open_)
+    shown = {str(ip_of(maddr)) for maddr in visible}
     return Verdict(
         is_dialable=bool(maddrs),
         maddrs=maddrs,
-        is_mapped=any(
-            str(ip_of(maddr)) in reached_hosts and not is_ours(str(ip_of(maddr))) for maddr in visible
-        )
-        and bool(maddrs),
+        is_mapped=any(str(ip_of(maddr)) in shown and not is_ours(str(ip_of(maddr))) for maddr in maddrs),
         hosts=hosts,
-        open_ports=open_ports,
-        closed_ports=frozenset().union(*(sight.asked for sight in seen)) - open_ports,
+        open=open_,
+        closed=frozenset(tried) - open_,
     )
 
 
+def _hosts(sights: Sequence[Sight], is_ours: Callable[[str], bool]) -> tuple[str, ...]:
+    """The IP addresses from which others see us: ours, and of others the one that most see, of each family.
+
+    One that lies could have others dial a stranger's machine, as if it were ours.
+    """
+    seen = [[ip for host in sight.hosts if (ip := ip_in(host)) is not None] for sight in sights]
+    outside = [[ip for ip in ips if is_public(ip)] for ips in seen]
+    votes = Counter(ip for ips in (outside if any(outside) else seen) for ip in ips)
+    hosts: list[str] = []
+    for version in (4, 6):
+        ranked = [ip for ip, _ in votes.most_common() if ip.version == version]  # of equals, the first seen
+        own = [ip for ip in ranked if is_ours(str(ip))]
+        hosts += sorted(map(str, own)) or [str(ip) for ip in ranked[:1]]
+    return tuple(hosts)
+
+
 def _dialled(
-    peer_id: PeerId, visible: Sequence[str], hosts: Collection[str], open_ports: Collection[int]
+    peer_id: PeerId,
+    visible: Sequence[str],
+    hosts: Collection[str],
+    open_: Collection[tuple[str, int]],
 ) -> tuple[str, ...]:
     """The multiaddresses of libp2p at the hosts whose TCP port took a connection; QUIC first."""
     quic_ports = {
@@ -98,7 +116,7 @@ def _dialled(
     for host in hosts:
         kind = "ip6" if ":" in host else "ip4"
         for port in tcp_ports:
-            if port not in open_ports:
+            if (host, port) not in open_:
                 continue
             if port in quic_ports:
                 found.append(f"/{kind}/{host}/udp/{port}/quic-v1/p2p/{peer_id}")

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from p2pinfer.errors import PeerGoneError, SwarmError
+from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.membership.presence import takes_connections
@@ -24,6 +24,7 @@ from p2pinfer.swarm.reach.verdict import is_public
 from p2pinfer.swarm.tunnel.acceptor import Acceptor, expose
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.streams import PROTOCOL, OpenedStream, abort
+from p2pinfer.tasks import Nursery
 from p2pinfer.types import Address, PeerId, Way, short_id
 
 CONNECTED_HEAD_START_SECONDS = 0.5
@@ -31,6 +32,10 @@ CONNECTED_HEAD_START_SECONDS = 0.5
 CONNECT_SECONDS = 4.0
 GONE_SECONDS = 2.0
 """A peer whose port refuses connections for so long is gone: p2pd is started again within a second."""
+REFUSAL_FORGOTTEN_SECONDS = 15.0
+"""A refusal that is older says nothing about now."""
+MISSING_SECONDS = 1.5
+"""The same for a peer that no relay finds: it has its place back a second after p2pd is started again."""
 _PING = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
 _PING_SECONDS = 3.0
@@ -49,8 +54,11 @@ class Ways:
         self._permission = permission
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
-        self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
-        self._refusing: dict[PeerId, float] = {}  # since when
+        self._relayed: dict[PeerId, tuple[Address, float]] = {}  # to be met; since when
+        self._refusing: dict[PeerId, tuple[float, float]] = {}  # its ports: since when, and when last
+        self._missing: dict[PeerId, tuple[float, float]] = {}  # at its relays, likewise
+        self._doubting = Nursery()
+        self._doubted: set[PeerId] = set()
 
     @cached_property
     def _dialler(self) -> Dialler:
@@ -59,17 +67,23 @@ class Ways:
     async def run(self) -> None:
         """Meet those that are reached through relays, again and again. Never ends."""
         while True:
+            connected: Mapping[PeerId, tuple[str, ...]] = {}
             with suppress(SwarmError):
-                await self._connections()
-            await asyncio.sleep(_LOOK_SECONDS)
-            for peer_id, address in list(self._relayed.items()):
-                if self._dialler.way_to(peer_id) is Way.RELAYED:
+                connected = await self._connections()
+            now = asyncio.get_running_loop().time()
+            for peer_id, (address, since) in list(self._relayed.items()):
+                if self._dialler.way_to(peer_id) is not Way.RELAYED:
+                    if now - since > _LOOK_SECONDS:  # a tunnel takes its stream a moment after it is opened
+                        del self._relayed[peer_id]
+                elif peer_id not in connected:
                     self._meet(address)
-                else:
-                    del self._relayed[peer_id]
+                elif peer_id not in self._doubted:
+                    self._dialler.move(peer_id)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def close(self) -> None:
         """End what is tried in the background."""
+        await self._doubting.close()
         await self._meetings.close()
 
     def may_dial(self, peer_id: PeerId, host: str) -> bool:
@@ -127,32 +141,46 @@ class Ways:
         """
         peer_id, relays = address.peer_id, _by_peer(address.relays)
         is_connected = peer_id in await self._connections()
-        maddrs = self._dialable(address)
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
-        if is_connected or maddrs or not relays:
-            attempts.append(partial(self._open_directly, address, maddrs, is_connected=is_connected))
+        if is_connected or address.maddrs or not relays:
+            attempts.append(partial(self._open_directly, address, is_connected=is_connected))
         for relay, relay_maddrs in relays.items():
             attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
-        except* SwarmError as errors:
-            raise _as_one(peer_id, errors.exceptions) from errors
+        except ExceptionGroup as errors:  # of SwarmErrors only
+            raise self._as_one(peer_id, errors.exceptions) from errors
+        self._missing.pop(peer_id, None)
         if found.way is Way.RELAYED:
-            self._relayed[peer_id] = address
-            if is_connected:  # and doesn't answer there: what else goes that way moves as well
-                with suppress(SwarmError):
-                    await self._member.disconnect(peer_id)
-            self._meet(address)
+            self._relayed[peer_id] = address, asyncio.get_running_loop().time()
+            if is_connected:
+                self._doubt(address)
+            else:
+                self._meet(address)
         return found
 
-    async def _open_directly(
-        self, address: Address, maddrs: Sequence[str], *, is_connected: bool
-    ) -> OpenedStream:
+    def _doubt(self, address: Address) -> None:
+        """A connection hasn't answered at once: if it doesn't answer at all, have another one."""
+        if address.peer_id not in self._doubted:
+            self._doubted.add(address.peer_id)
+            self._doubting.start(self._prove(address))
+
+    async def _prove(self, address: Address) -> None:
+        peer_id = address.peer_id
+        try:
+            if not await self._answers(peer_id):
+                with suppress(SwarmError):
+                    await self._member.disconnect(peer_id)
+                self._meet(address)
+        finally:
+            self._doubted.discard(peer_id)
+
+    async def _open_directly(self, address: Address, *, is_connected: bool) -> OpenedStream:
         peer_id = address.peer_id
         if is_connected and not await self._answers(peer_id):
             await self._member.disconnect(peer_id)
             is_connected = False
-        if maddrs and not is_connected:
+        if not is_connected and (maddrs := await self._permission.dialable(peer_id, address.maddrs)):
             if not await takes_connections(maddrs):
                 raise self._refused(peer_id)
             await self._member.connect(peer_id, maddrs, CONNECT_SECONDS)
@@ -179,16 +207,38 @@ class Ways:
         return True
 
     def _refused(self, peer_id: PeerId) -> SwarmError:
+        is_gone = self._seconds_since_first(self._refusing, peer_id) > GONE_SECONDS
+        kind = PeerGoneError if is_gone else SwarmError
+        return kind(f"no port of peer {short_id(peer_id)} takes connections")
+
+    def _as_one(self, peer_id: PeerId, errors: Sequence[BaseException]) -> SwarmError:
+        """What to raise where every attempt failed: a relay that answers knows whether the peer is there.
+
+        The peer isn't gone as long as another relay has only refused to pass the stream on.
+        """
+        words = "; ".join(map(str, errors))
+        is_missing = any(isinstance(error, PeerGoneError) for error in errors)
+        if not is_missing or any(isinstance(error, RelayRefusedError) for error in errors):
+            return SwarmError(f"peer {short_id(peer_id)} can't be reached: {words}")
+        is_gone = self._seconds_since_first(self._missing, peer_id) > MISSING_SECONDS
+        kind = PeerGoneError if is_gone else SwarmError
+        return kind(f"peer {short_id(peer_id)} has gone: {words}")
+
+    def _seconds_since_first(self, noted: dict[PeerId, tuple[float, float]], peer_id: PeerId) -> float:
         now = asyncio.get_running_loop().time()
-        since = self._refusing.setdefault(peer_id, now)
-        while len(self._refusing) > _MOST_NOTES:
-            del self._refusing[next(iter(self._refusing))]
-        if now - since > GONE_SECONDS:
-            return PeerGoneError(f"no port of peer {short_id(peer_id)} takes connections")
-        return SwarmError(f"no port of peer {short_id(peer_id)} takes connections")
+        since, last = noted.pop(peer_id, (now, now))
+        if now - last > REFUSAL_FORGOTTEN_SECONDS:
+            since = now
+        noted[peer_id] = since, now
+        while len(noted) > _MOST_NOTES:
+            del noted[next(iter(noted))]
+        return now - since
 
     async def _open_through(self, relay: PeerId, maddrs: Sequence[str], target: PeerId) -> OpenedStream:
-        await self._member.connect(relay, maddrs, CONNECT_SECONDS)
+        if relay not in await self._connections():
+            if not (usable := await self._permission.dialable(relay, maddrs)):
+                raise SwarmError(f"no address of relay {short_id(relay)} is dialled from here")
+            await self._member.connect(relay, usable, CONNECT_SECONDS)
         reader, writer = await connect_through(self._member, relay, target)
         return OpenedStream(reader, writer, Way.RELAYED)
 
@@ -204,13 +254,6 @@ class Ways:
         self._permission.saw(connected)  # who is there may be dialled there
         return connected
 
-    def _dialable(self, address: Address) -> list[str]:
-        return [
-            maddr.partition("/p2p/")[0]
-            for maddr in address.maddrs
-            if (ip := ip_of(maddr)) is None or self.may_dial(address.peer_id, str(ip))
-        ]
-
     def _meet(self, address: Address) -> None:
         """Try in the background to be connected with the peer, and move there then."""
         peer_id = address.peer_id
@@ -224,13 +267,6 @@ def _by_peer(maddrs: Sequence[str]) -> Mapping[PeerId, list[str]]:
         transport, _, peer_id = maddr.partition("/p2p/")
         found.setdefault(PeerId(peer_id), []).append(transport)
     return found
-
-
-def _as_one(peer_id: PeerId, errors: Sequence[BaseException]) -> SwarmError:
-    """What to raise where every attempt failed: a relay that answers knows whether the peer is there."""
-    if any(isinstance(error, PeerGoneError) for error in errors):
-        return PeerGoneError(f"peer {short_id(peer_id)} has gone: {'; '.join(map(str, errors))}")
-    return SwarmError(f"peer {short_id(peer_id)} can't be reached: {'; '.join(map(str, errors))}")
 
 
 async def _drop(stream: OpenedStream) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Coroutine, Sequence
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,24 +16,11 @@ from p2pinfer.types import PeerId
 from p2pinfer.wire.reach.endpoints import Endpoint
 from p2pinfer.wire.reach.race import HEAD_START_SECONDS, TUNNEL_AFTER_SECONDS, Race, in_order
 from p2pinfer.wire.reach.winners import BELIEVED_SECONDS, TUNNEL, TUNNEL_BELIEVED_SECONDS, Candidate, Winners
-from tests.simulator.clock import Clock, VirtualLoop
+from tests.simulator.clock import in_virtual_time
 
-T = TypeVar("T")
 FOUR = [Endpoint(ip_address(f"192.0.2.{n}"), 7) for n in range(8)]
 SIX = [Endpoint(ip_address(f"2001:db8::{n}"), 7) for n in range(1, 9)]
 NEVER = math.inf
-
-
-def in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
-    """Run it on a clock that jumps to whatever happens next."""
-    clock = Clock()
-    loop = VirtualLoop(clock, "test")
-    task = loop.create_task(work)
-    while not task.done():
-        clock.now = max(clock.now, loop.due_at())
-        assert clock.now < NEVER, "the race waits for nothing"
-        loop.turn()
-    return task.result()
 
 
 class Ways:

@@ -1,0 +1,48 @@
+"""How an attempt to reach a peer ends where every way fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.reach import ways
+from p2pinfer.types import Address, PeerId
+from tests.swarm.reach.test_knocking import PEER, Member, parts
+
+FIRST, SECOND = (Identity.ephemeral().peer_id for _ in range(2))
+ADDRESS = Address(PEER, (), b"", (), tuple(f"/ip4/8.8.8.8/tcp/7/p2p/{relay}" for relay in (FIRST, SECOND)))
+
+
+@pytest.mark.parametrize(
+    ("second", "is_gone"),
+    [
+        (PeerGoneError("not here"), True),
+        (SwarmError("no answer"), True),
+        (RelayRefusedError(SECOND, "all circuits are in use", 5.0), False),
+    ],
+)
+async def test_a_peer_is_gone_if_a_relay_says_so_and_none_has_it_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: SwarmError, is_gone: bool
+):
+    """A tunnel to a peer that is gone ends at once, and a session finds another server."""
+    answers = {FIRST: PeerGoneError("not here"), SECOND: second}
+
+    async def connect(self: Member, peer_id: PeerId, maddrs: object, seconds: float) -> None:
+        """Is connected from now on."""
+
+    async def connect_through(member: Member, relay: PeerId, target: PeerId) -> None:
+        raise answers[relay]
+
+    monkeypatch.setattr(Member, "connect", connect)
+    monkeypatch.setattr(ways, "connect_through", connect_through)
+    reaching = ways.Ways(*parts(tmp_path))
+    with pytest.raises(SwarmError) as raised:
+        await reaching._open(ADDRESS)
+    assert not isinstance(raised.value, PeerGoneError)  # p2pd may have been started again just now
+    monkeypatch.setattr(ways, "MISSING_SECONDS", -1.0)
+    with pytest.raises(SwarmError) as raised:
+        await reaching._open(ADDRESS)
+    assert isinstance(raised.value, PeerGoneError) is is_gone
