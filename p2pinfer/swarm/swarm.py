@@ -148,7 +148,6 @@ class Swarm:
             listen = _CLIENT_LISTENS if not all(map(is_loopback, initial_peers)) else ()
         config = DaemonConfig(
             initial_peers=tuple(initial_peers),
-            bootstrap=True,
             listen_maddrs=listen,
             announce_maddrs=tuple(announce_maddrs),
             client_only=client_only,

@@ -123,13 +123,11 @@ class RowSession:
     @property
     def hops(self) -> list[Hop]:
         """The present route; empty before the first step."""
-        return [hop for hop, _ in self.reached_hops]
+        return list(chain.hops) if (chain := self._unbroken.chain) is not None else []
 
-    @property
-    def reached_hops(self) -> list[tuple[Hop, HopWays]]:
-        """The present route, and how its hops are reached."""
-        chain = self._unbroken.chain
-        return [(hop, chain.ways_to(hop)) for hop in chain.hops] if chain is not None else []
+    def ways_to(self, hop: Hop) -> HopWays:
+        """How a hop is reached now."""
+        return HopWays() if (chain := self._unbroken.chain) is None else chain.ways_to(hop)
 
     def close(self) -> None:
         """End it, and free the servers' caches, soon. Its jobs get a UsageError."""

@@ -64,16 +64,16 @@ class Text:
     def route(self) -> RouteView:
         """The servers that compute it now, and what has happened to its route since it began."""
         session = self._pool.session_of(self._job)
-        hops = session.reached_hops if session is not None else []
+        hops = session.hops if session is not None else []
         return RouteView(
             hops=tuple(
                 RouteHop(
                     peer_id=hop.peer_id,
                     layers=hop.server.hop.layers,
                     ms_per_token=None if hop.pace.latest is None else hop.pace.latest * 1000,
-                    way=ways.steps,
+                    way=None if session is None else session.ways_to(hop).steps,
                 )
-                for hop, ways in hops
+                for hop in hops
             ),
             events=tuple(self._job.replaced),
         )

@@ -31,7 +31,7 @@ from hivemind.utils.multiaddr.exceptions import Error as MultiaddrError
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
-from p2pinfer.swarm.addresses import why_not_bound, with_quic_beside
+from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.kademlia.hardening import current_owner
 from p2pinfer.swarm.membership.free_ports import with_free_ports
 from p2pinfer.tasks import undisturbed
@@ -48,7 +48,6 @@ class DaemonConfig:
     """The settings of a p2pd process."""
 
     initial_peers: tuple[str, ...]
-    bootstrap: bool  # connect to the initial peers at the start, and fail if none of them answers
     listen_maddrs: tuple[str, ...]  # empty: it dials, but can't be dialled
     announce_maddrs: tuple[str, ...]
     client_only: bool
@@ -170,7 +169,7 @@ async def run_daemon(
     """Run p2pd until the block ends, with its sockets inside `private_folder`.
 
     At the end p2pd has `stop_seconds` to exit after SIGTERM, then it is killed.
-    Raises SwarmUnreachableError if none of the initial peers answers, SwarmError if p2pd doesn't start.
+    Raises SwarmError if p2pd doesn't start.
     """
     _check_ports_free(config.listen_maddrs)
     folder = Path(tempfile.mkdtemp(prefix="p2pd-", dir=private_folder))
@@ -247,7 +246,7 @@ async def _launch(
         "idleTimeout": f"{config.startup_timeout_seconds + 15:.0f}s",  # if nothing connects to it
         "persistentConnMaxMsgSize": DEFAULT_MAX_MSG_SIZE,
         "dhtClient" if config.client_only else "dhtServer": 1,
-        "b": int(config.bootstrap and bool(config.initial_peers)),
+        "b": 0,  # p2pd would dial initial peers one after the other, and wait for each that is silent
         "tls": 1,
         "connManager": 1,
         # Relays and holes in routers are ours (swarm/reach/): p2pd's own wait for minutes and for many peers,
@@ -256,8 +255,6 @@ async def _launch(
         "autonat": 0,
         "natPortMap": int(config.map_ports),
     }
-    if config.initial_peers:
-        flags["bootstrapPeers"] = ",".join(with_quic_beside(config.initial_peers))
     if config.announce_maddrs:
         flags["announceAddrs"] = ",".join(config.announce_maddrs)
     if listen_maddrs:
@@ -307,13 +304,9 @@ async def _wait_ready(ready: asyncio.Future[str | None], config: DaemonConfig) -
     try:
         last_line = await asyncio.wait_for(asyncio.shield(ready), config.startup_timeout_seconds)
     except TimeoutError:
-        if config.bootstrap and config.initial_peers:
-            return unreachable(config.initial_peers)
         return SwarmError(f"p2pd didn't start within {config.startup_timeout_seconds:g} s")
     if last_line is None:
         return None
-    if "bootstrap" in last_line:
-        return unreachable(config.initial_peers)
     if "listen" in last_line:
         listen = ", ".join(config.listen_maddrs)
         return SwarmError(

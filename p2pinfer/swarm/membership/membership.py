@@ -19,14 +19,14 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
-from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports
+from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports, with_quic_beside
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
 from p2pinfer.swarm.membership.socket_folder import private_folder
-from p2pinfer.tasks import cancel_and_wait, ended, first_of, unless
+from p2pinfer.tasks import Nursery, cancel_and_wait, ended, first_of, unless
 from p2pinfer.types import PeerId
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 20.0
@@ -200,7 +200,7 @@ class Membership:
         if first:
             config = replace(config, listen_maddrs=self._opened_ports)
         else:
-            config = replace(config, bootstrap=False, listen_maddrs=self._listen_again())
+            config = replace(config, listen_maddrs=self._listen_again())
         self._failed_starts += 1
         async with run_daemon(
             self._identity,
@@ -209,6 +209,10 @@ class Membership:
             answer_seconds=self._pace.answer_seconds,
             stop_seconds=self._pace.stop_seconds,
         ) as daemon:
+            if first:
+                await unless(
+                    daemon.process.wait(), self._contact(daemon), SwarmError("p2pd ended at its start")
+                )
             if first and self._keeps_records and self._ask_keeps_records is not None:
                 self._keeps_records = await unless(
                     daemon.process.wait(),
@@ -248,6 +252,38 @@ class Membership:
         if self._failed_starts >= self._pace.starts_at_old_ports:
             return self._config.listen_maddrs
         return self._opened_ports
+
+    async def _contact(self, daemon: Daemon) -> None:
+        """Connect to the initial peers side by side, until one answers and the others had a moment to.
+
+        Raises SwarmUnreachableError if none does.
+        """
+        if not self._initial:
+            return
+        addresses = self._acquaintances.addresses()
+
+        async def connect(peer_id: PeerId) -> bool:
+            transports = [address.partition("/p2p/")[0] for address in with_quic_beside(addresses[peer_id])]
+            try:
+                await daemon.connect(peer_id, transports, self._config.startup_timeout_seconds)
+            except SwarmError as error:
+                _logger.debug("no initial peer: %s", error)
+                return False
+            return True
+
+        is_connected, patience_seconds = False, self._config.startup_timeout_seconds
+        async with Nursery() as nursery:
+            pending = {nursery.start(connect(peer_id)) for peer_id in self._initial}
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                if any(task.result() for task in done):
+                    is_connected, patience_seconds = True, self._pace.requests.settle_seconds
+        if not is_connected:
+            raise unreachable(self._config.initial_peers)
 
     async def _meet_initial_peers(self, presence: Presence) -> None:
         if self._former.peers:
