@@ -23,8 +23,8 @@ SCRIPTS = (
     "test_sanitizers",
 )
 TOOLS = (
-    "basename", "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed", "sort",
-    "tail", "xargs",
+    "basename", "bash", "cat", "cp", "dirname", "env", "find", "flock", "grep", "ls", "mkdir", "rm", "sed",
+    "sort", "tail", "xargs",
 )  # fmt: skip
 ENGINES = Path("p2pinfer", "model", "engine", "native")
 OWN_ENGINE = ENGINES / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"

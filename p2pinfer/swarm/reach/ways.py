@@ -146,7 +146,7 @@ class Ways:
             attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
-        except* SwarmError as errors:
+        except ExceptionGroup as errors:  # not `except*`: it would wrap what is raised here
             raise _as_one(peer_id, errors.exceptions, len(relays)) from errors
         if found.way is Way.RELAYED:
             self._relayed[peer_id] = address, asyncio.get_running_loop().time()
