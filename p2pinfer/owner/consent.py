@@ -13,7 +13,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.owner.command_text import owner_command
 from p2pinfer.private_files import write_private
 
-VERSION = 2
+VERSION = 3
 """The version of the text below. When the meaning of the text changes, the version is raised, and every owner
 is asked again."""
 
@@ -25,9 +25,10 @@ Before this machine serves others:
   What leaves   The results of these layers, and the model's files of these layers, for others who join the
                 swarm. Everybody in the swarm can also see your IP address, when this machine joins and
                 leaves, what it serves and how fast, and the name that you choose. A server could reconstruct
-                the texts that go through its layers: don't, they are not yours.
+                the texts that go through its layers: don't, they are not yours. If others can dial this
+                machine, it also passes on, sealed, what two others send each other behind their routers.
   What it costs Electricity, and traffic: some GB in a month of busy nights, and the files that others fetch
-                from you, as many GB as your rules allow. Each day's share is shown by
+                from you and what you pass on, as many GB as your rules allow. Each day's share is shown by
                   {statement}
   What you get  Receipts, signed by the clients that you worked for. Some sponsors pay for theirs; nobody
                 has to.

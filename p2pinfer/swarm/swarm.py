@@ -73,8 +73,12 @@ class Swarm:
         self._newest_expiry: dict[bytes, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
+        self._permission = Permission(
+            initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
+        )
         self.reaching = Reaching(
             self,
+            self._permission,
             self._membership.acquaintances(),
             announced=[f"{maddr}/p2p/{identity.peer_id}" for maddr in config.announce_maddrs],
             is_known=bool(config.announce_maddrs) or all(map(is_loopback, config.initial_peers)),
@@ -82,9 +86,6 @@ class Swarm:
         """How others reach this member."""
         self.relay: RelayService | None = None
         """What this member passes on between others, while they can dial it."""
-        self._permission = Permission(
-            initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
-        )
         self.ways = Ways(self, self.reaching, self._permission)
         """The ways to other members."""
 

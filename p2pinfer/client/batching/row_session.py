@@ -121,8 +121,13 @@ class RowSession:
             job.gives_way = True
 
     @property
-    def hops(self) -> list[tuple[Hop, HopWays]]:
-        """The present route, and how its hops are reached; empty before the first step."""
+    def hops(self) -> list[Hop]:
+        """The present route; empty before the first step."""
+        return [hop for hop, _ in self.reached_hops]
+
+    @property
+    def reached_hops(self) -> list[tuple[Hop, HopWays]]:
+        """The present route, and how its hops are reached."""
         chain = self._unbroken.chain
         return [(hop, chain.ways_to(hop)) for hop in chain.hops] if chain is not None else []
 

@@ -64,7 +64,7 @@ class Text:
     def route(self) -> RouteView:
         """The servers that compute it now, and what has happened to its route since it began."""
         session = self._pool.session_of(self._job)
-        hops = session.hops if session is not None else []
+        hops = session.reached_hops if session is not None else []
         return RouteView(
             hops=tuple(
                 RouteHop(

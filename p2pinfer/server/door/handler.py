@@ -39,6 +39,10 @@ class Handler(InferenceServicer):
         self._load = load
         self._next_hops = NextHops(ways)
 
+    async def tell_ways_forever(self) -> None:
+        """Tell clients whenever the hop after this one is reached in another way."""
+        await self._next_hops.tell_ways_forever()
+
     async def Ping(self, request: pb.PingRequest, context: Context) -> pb.PingReply:
         """Answer at once: the caller measures the round trip."""
         load = self._load()

@@ -121,6 +121,7 @@ class SpanService:
                         self._drain_when_moving(heartbeats, lambda: swarm.announce(describe())),
                         heartbeats.beat_forever(),
                         heartbeats.announce_news(),
+                        handler.tell_ways_forever(),
                         self._neighbours.measure_forever(),
                         self._idle.measure_forever(),
                         tell_reach_forever(self._period.reach_news, reach, self._period.say),

@@ -28,7 +28,7 @@ from p2pinfer.server.sessions.next_record import check_next
 from p2pinfer.server.sessions.running_session import RunningSession
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.swarm.records import announcement
-from p2pinfer.tasks import ended, ending, undisturbed
+from p2pinfer.tasks import ended, undisturbed
 from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.dialling import CONNECT_SECONDS, Ways, way_taken
@@ -106,8 +106,7 @@ class NextHops:
         slot = NextHopSlot(session, terms, current, told=self._way_to(current))
         self._slots[session.lease] = slot
         try:
-            async with ending(asyncio.create_task(self._tell_ways(slot))):
-                yield slot.told
+            yield slot.told
         finally:
             del self._slots[session.lease]
             await _stop(slot.change)
@@ -117,11 +116,12 @@ class NextHops:
     def _way_to(self, hop: NextHop) -> Way:
         return way_taken(self._ways, hop.peer_id, is_tunnelled=hop.lane.is_tunnelled)
 
-    async def _tell_ways(self, slot: NextHopSlot) -> None:
-        """Tell the client whenever the next hop is reached in another way, until cancelled."""
+    async def tell_ways_forever(self) -> None:
+        """Tell clients whenever their next hop is reached in another way."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self._tell_way(slot)
+            for slot in self._slots.values():
+                self._tell_way(slot)
 
     def _tell_way(self, slot: NextHopSlot) -> None:
         if (way := self._way_to(slot.current)) is not slot.told:

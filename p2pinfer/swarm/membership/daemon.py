@@ -121,9 +121,12 @@ class Daemon:
         return found
 
     async def visible_maddrs(self) -> tuple[str, ...]:
-        """The full multiaddresses of this peer, as p2pd knows them. Raises SwarmError if there is none."""
+        """The full multiaddresses of this peer, as p2pd knows them now. Raises SwarmError if there is none.
+
+        Those that a router opens for it come some seconds after its start.
+        """
         try:
-            return tuple(map(str, await self.p2p.get_visible_maddrs()))
+            return tuple(map(str, await self.p2p.get_visible_maddrs(latest=True)))
         except ValueError as error:
             raise SwarmError(
                 "this machine has no network address where others could find it: is it offline? Listen on "

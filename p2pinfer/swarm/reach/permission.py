@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
-from p2pinfer.swarm.reach.dialable import Surroundings, may_dial, surroundings
+from p2pinfer.swarm.addresses import ip_of
+from p2pinfer.swarm.reach.dialable import IPAddress, Surroundings, may_dial, surroundings
 from p2pinfer.swarm.reach.interfaces import Interface, interfaces, networks
 from p2pinfer.tasks import all_of
 from p2pinfer.threads import in_thread
 from p2pinfer.types import PeerId
 
+MOST_NAMES = 2
+"""So many multiaddresses of one peer may have names: the resolver is shared by all."""
+MOST_LOOKUPS = 16
+"""At the same time, of names that strangers write: a resolver that never answers must not pile up threads."""
+MOST_ADDRESSES = 4
+"""Of one such name."""
 _LOOK_SECONDS = 30.0
 """So old may be what is known of this machine's network cards. A look takes 0.2 ms."""
 _RESOLVE_SECONDS = 2.0
+_VERSIONS = {"dns": (4, 6), "dns4": (4,), "dns6": (6,)}
+_lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
 
 
 class Permission:
@@ -58,6 +69,16 @@ class Permission:
         """True if this host, an IP address without brackets, is the peer's to give."""
         return may_dial(host, self._surroundings(), self._seen.get(peer_id, ()))
 
+    async def dialable(self, peer_id: PeerId, maddrs: Collection[str]) -> list[str]:
+        """Where to dial a peer that gives these multiaddresses, without names and without its peer id.
+
+        What isn't the peer's to give is left out, and all but `MOST_NAMES` names.
+        """
+        transports = dict.fromkeys(maddr.partition("/p2p/")[0] for maddr in maddrs)
+        names = [transport for transport in transports if ip_of(transport) is None]
+        found = await all_of(*(_without_name(one) for one in transports if one not in names[MOST_NAMES:]))
+        return [one for ones in found for one in ones if self.may_dial(peer_id, str(ip_of(one)))]
+
     def _surroundings(self) -> Surroundings:
         now = self._now()
         if self._here is None or now - self._looked_at > _LOOK_SECONDS:
@@ -97,3 +118,35 @@ async def _addresses_of(host: str) -> Sequence[str]:
         async with asyncio.timeout(_RESOLVE_SECONDS):
             return await in_thread(look_up, name="resolve") or (host,)
     return (host,)
+
+
+async def _without_name(maddr: str) -> Sequence[str]:
+    """The multiaddress with each IP address that its name stands for now; itself if it has no name.
+
+    p2pd would look a name up itself, and again for each dial: it may lead to another place every time.
+    Nothing if the name isn't known, isn't found in time, or too many are looked up.
+    """
+    if ip_of(maddr) is not None:
+        return (maddr,)
+    words = maddr.split("/")
+    if len(words) < 5 or words[1] not in _VERSIONS or not _lookups.acquire(blocking=False):
+        return ()
+    versions = _VERSIONS[words[1]]
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            found = await in_thread(lambda: _looked_up(words[2]), name="resolve")
+    except TimeoutError:
+        return ()
+    rest = "/".join(words[3:])
+    return [f"/ip{ip.version}/{ip}/{rest}" for ip in found if ip.version in versions]
+
+
+def _looked_up(host: str) -> Sequence[IPAddress]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # UnicodeError: a label that is too long
+        return ()
+    finally:
+        _lookups.release()
+    texts = dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found)
+    return tuple(map(ipaddress.ip_address, texts))[:MOST_ADDRESSES]

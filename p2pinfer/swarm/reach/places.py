@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,9 +37,18 @@ class _Failures:
 class Places:
     """A member's reservations at relays. For the event loop."""
 
-    def __init__(self, member: Member, changed: Callable[[], None]) -> None:
-        """`changed` is called whenever a reservation is made or lost."""
+    def __init__(
+        self,
+        member: Member,
+        changed: Callable[[], None],
+        dialable: Callable[[PeerId, Sequence[str]], Awaitable[Sequence[str]]],
+    ) -> None:
+        """`changed` is called whenever a reservation is made or lost.
+
+        `dialable` tells which of a relay's multiaddresses may be dialled: some are its own words.
+        """
         self._member = member
+        self._dialable = dialable
         self._changed = changed
         self._held: dict[PeerId, Reservation] = {}
         self._tries: dict[PeerId, asyncio.Task[None]] = {}
@@ -88,7 +97,7 @@ class Places:
         clock = asyncio.get_running_loop().time
         began, refused_seconds = clock(), 0.0
         try:
-            if maddrs:
+            if maddrs := await self._dialable(relay, maddrs):
                 await self._member.connect(relay, maddrs, CONNECT_SECONDS)
             async with reserve(self._member, relay) as reservation:
                 began = clock()

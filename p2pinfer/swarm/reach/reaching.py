@@ -21,6 +21,7 @@ from p2pinfer.swarm.addresses import ip_of, is_loopback, with_quic_beside
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.look import SECONDS_BETWEEN_LOOKS, Sight, look
 from p2pinfer.swarm.reach.member import Member
+from p2pinfer.swarm.reach.permission import Permission, host_of
 from p2pinfer.swarm.reach.places import WANTED, Places
 from p2pinfer.swarm.reach.verdict import Verdict, conclude, is_public, ports_to_try
 from p2pinfer.swarm.records.bounds import check_maddr
@@ -30,7 +31,7 @@ from p2pinfer.types import PeerId
 LOOKERS = 3
 FIRST_LOOK_SECONDS = 2.5
 LOOK_SECONDS = 5.0
-EARLY_LOOKS = (2.0, 5.0, 10.0)
+EARLY_LOOKS = (2.0, 3.0, 3.0, 5.0, 10.0)
 """Pauses before the first looks: a router may take some seconds to open a port."""
 LOOK_AGAIN_SECONDS = 60.0
 LOOKED_AGAIN_SECONDS = SECONDS_BETWEEN_LOOKS + 0.1
@@ -52,6 +53,7 @@ class Reaching:
     def __init__(
         self,
         member: Member,
+        permission: Permission,
         initial: Mapping[PeerId, Sequence[str]],
         *,
         announced: Sequence[str],
@@ -63,11 +65,12 @@ class Reaching:
         machine, or this member begins the swarm.
         """
         self._member = member
+        self._permission = permission
         self._initial = initial
         self._announced = announced
         self._is_known = is_known
         self.verdict = Verdict(is_dialable=is_known, maddrs=tuple(announced))
-        self.places = Places(member, self._tell)
+        self.places = Places(member, self._tell, self._dialable)
         self._own_of: dict[PeerId, tuple[str, ...]] = {}
         self._offered: dict[int, None] = {}
         self._look_soon = asyncio.Event()
@@ -198,21 +201,22 @@ class Reaching:
         }
 
     def _candidates(self) -> dict[PeerId, tuple[str, ...]]:
-        """Where to ask for a place.
-
-        A member's own words are followed to the internet, and to where it is connected, not into a network.
-        """
+        """Where to ask for a place."""
         found = {}
         for peer_id, maddrs in self._acquaintances().items():
-            ips = set(map(ip_of, maddrs))
-            own = [
-                maddr
-                for maddr in self._own_of.get(peer_id, ())
-                if (ip := ip_of(maddr)) is not None and (ip in ips or is_public(ip))
+            full = [
+                maddr if "/p2p/" in maddr else f"{maddr}/p2p/{peer_id}"
+                for maddr in (*self._own_of.get(peer_id, ()), *maddrs)
             ]
-            full = [maddr if "/p2p/" in maddr else f"{maddr}/p2p/{peer_id}" for maddr in (*own, *maddrs)]
             found[peer_id] = tuple(with_quic_beside(list(dict.fromkeys(full))))
         return found
+
+    async def _dialable(self, relay: PeerId, maddrs: Sequence[str]) -> Sequence[str]:
+        """Where a relay may be dialled: where the user says, and where is the relay's to give."""
+        given = {host_of(maddr) for maddr in self._initial.get(relay, ())}
+        trusted = [maddr for maddr in maddrs if host_of(maddr) in given]
+        others = [maddr for maddr in maddrs if host_of(maddr) not in given]
+        return [*trusted, *await self._permission.dialable(relay, others)]
 
     def _best_maddrs(self, relay: PeerId) -> list[str]:
         """Where others dial a relay: at its own words, or where we do; one of QUIC and one of TCP."""

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from p2pinfer.errors import PeerGoneError, SwarmError
+from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.membership.presence import takes_connections
@@ -34,6 +34,8 @@ GONE_SECONDS = 2.0
 """A peer whose port refuses connections for so long is gone: p2pd is started again within a second."""
 REFUSAL_FORGOTTEN_SECONDS = 15.0
 """A refusal that is older says nothing about now."""
+MISSING_SECONDS = 1.5
+"""The same for a peer that no relay finds: it has its place back a second after p2pd is started again."""
 _PING = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
 _PING_SECONDS = 3.0
@@ -53,7 +55,8 @@ class Ways:
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, tuple[Address, float]] = {}  # to be met; since when
-        self._refusing: dict[PeerId, tuple[float, float]] = {}  # since when, and when last
+        self._refusing: dict[PeerId, tuple[float, float]] = {}  # its ports: since when, and when last
+        self._missing: dict[PeerId, tuple[float, float]] = {}  # at its relays, likewise
         self._doubting = Nursery()
         self._doubted: set[PeerId] = set()
 
@@ -138,16 +141,16 @@ class Ways:
         """
         peer_id, relays = address.peer_id, _by_peer(address.relays)
         is_connected = peer_id in await self._connections()
-        maddrs = self._usable(peer_id, address.maddrs)
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
-        if is_connected or maddrs or not relays:
-            attempts.append(partial(self._open_directly, address, maddrs, is_connected=is_connected))
+        if is_connected or address.maddrs or not relays:
+            attempts.append(partial(self._open_directly, address, is_connected=is_connected))
         for relay, relay_maddrs in relays.items():
             attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
         except ExceptionGroup as errors:  # not `except*`: it would wrap what is raised here
-            raise _as_one(peer_id, errors.exceptions, len(relays)) from errors
+            raise self._as_one(peer_id, errors.exceptions) from errors
+        self._missing.pop(peer_id, None)
         if found.way is Way.RELAYED:
             self._relayed[peer_id] = address, asyncio.get_running_loop().time()
             if is_connected:
@@ -172,14 +175,12 @@ class Ways:
         finally:
             self._doubted.discard(peer_id)
 
-    async def _open_directly(
-        self, address: Address, maddrs: Sequence[str], *, is_connected: bool
-    ) -> OpenedStream:
+    async def _open_directly(self, address: Address, *, is_connected: bool) -> OpenedStream:
         peer_id = address.peer_id
         if is_connected and not await self._answers(peer_id):
             await self._member.disconnect(peer_id)
             is_connected = False
-        if maddrs and not is_connected:
+        if not is_connected and (maddrs := await self._permission.dialable(peer_id, address.maddrs)):
             if not await takes_connections(maddrs):
                 raise self._refused(peer_id)
             await self._member.connect(peer_id, maddrs, CONNECT_SECONDS)
@@ -206,19 +207,37 @@ class Ways:
         return True
 
     def _refused(self, peer_id: PeerId) -> SwarmError:
+        is_gone = self._seconds_since_first(self._refusing, peer_id) > GONE_SECONDS
+        kind = PeerGoneError if is_gone else SwarmError
+        return kind(f"no port of peer {short_id(peer_id)} takes connections")
+
+    def _as_one(self, peer_id: PeerId, errors: Sequence[BaseException]) -> SwarmError:
+        """What to raise where every attempt failed: a relay that answers knows whether the peer is there.
+
+        The peer isn't gone as long as another relay has only refused to pass the stream on.
+        """
+        words = "; ".join(map(str, errors))
+        is_missing = any(isinstance(error, PeerGoneError) for error in errors)
+        if not is_missing or any(isinstance(error, RelayRefusedError) for error in errors):
+            return SwarmError(f"peer {short_id(peer_id)} can't be reached: {words}")
+        is_gone = self._seconds_since_first(self._missing, peer_id) > MISSING_SECONDS
+        kind = PeerGoneError if is_gone else SwarmError
+        return kind(f"peer {short_id(peer_id)} has gone: {words}")
+
+    def _seconds_since_first(self, noted: dict[PeerId, tuple[float, float]], peer_id: PeerId) -> float:
         now = asyncio.get_running_loop().time()
-        since, last = self._refusing.pop(peer_id, (now, now))
+        since, last = noted.pop(peer_id, (now, now))
         if now - last > REFUSAL_FORGOTTEN_SECONDS:
             since = now
-        self._refusing[peer_id] = since, now
-        while len(self._refusing) > _MOST_NOTES:
-            del self._refusing[next(iter(self._refusing))]
-        if now - since > GONE_SECONDS:
-            return PeerGoneError(f"no port of peer {short_id(peer_id)} takes connections")
-        return SwarmError(f"no port of peer {short_id(peer_id)} takes connections")
+        noted[peer_id] = since, now
+        while len(noted) > _MOST_NOTES:
+            del noted[next(iter(noted))]
+        return now - since
 
     async def _open_through(self, relay: PeerId, maddrs: Sequence[str], target: PeerId) -> OpenedStream:
-        if usable := self._usable(relay, maddrs):  # a record names them: they may be a stranger's
+        if relay not in await self._connections():
+            if not (usable := await self._permission.dialable(relay, maddrs)):
+                raise SwarmError(f"no address of relay {short_id(relay)} is dialled from here")
             await self._member.connect(relay, usable, CONNECT_SECONDS)
         reader, writer = await connect_through(self._member, relay, target)
         return OpenedStream(reader, writer, Way.RELAYED)
@@ -235,13 +254,6 @@ class Ways:
         self._permission.saw(connected)  # who is there may be dialled there
         return connected
 
-    def _usable(self, peer_id: PeerId, maddrs: Sequence[str]) -> list[str]:
-        return [
-            maddr.partition("/p2p/")[0]
-            for maddr in maddrs
-            if (ip := ip_of(maddr)) is None or self.may_dial(peer_id, str(ip))
-        ]
-
     def _meet(self, address: Address) -> None:
         """Try in the background to be connected with the peer, and move there then."""
         peer_id = address.peer_id
@@ -255,17 +267,6 @@ def _by_peer(maddrs: Sequence[str]) -> Mapping[PeerId, list[str]]:
         transport, _, peer_id = maddr.partition("/p2p/")
         found.setdefault(PeerId(peer_id), []).append(transport)
     return found
-
-
-def _as_one(peer_id: PeerId, errors: Sequence[BaseException], relays: int) -> SwarmError:
-    """What to raise where every attempt failed: all relays know a peer that has gone, or its port refuses.
-
-    A peer that has lost its place at one relay may still have the other.
-    """
-    gone = sum(isinstance(error, PeerGoneError) for error in errors)
-    if gone and gone >= relays:
-        return PeerGoneError(f"peer {short_id(peer_id)} has gone: {'; '.join(map(str, errors))}")
-    return SwarmError(f"peer {short_id(peer_id)} can't be reached: {'; '.join(map(str, errors))}")
 
 
 async def _drop(stream: OpenedStream) -> None:

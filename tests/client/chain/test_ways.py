@@ -11,6 +11,7 @@ import pytest
 from p2pinfer.client.network import Network
 from p2pinfer.client.session import InferenceSession
 from p2pinfer.server.sessions import next_hops
+from p2pinfer.tasks import Nursery
 from p2pinfer.types import Span, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import way_number, way_said
@@ -85,7 +86,10 @@ async def test_a_tunnel_that_becomes_a_better_one_is_told_of_while_the_session_g
                 ways.ways[middle.peer_id] = Way.RELAYED  # the hole has closed
                 wait_for(lambda: ways_of(session)[1] == (Way.RELAYED, Way.RELAYED))
 
-        await in_client(swarm, work)
+        async with Nursery() as nursery:
+            for member in swarm.members:
+                nursery.start(member.handler.tell_ways_forever())
+            await in_client(swarm, work)
 
 
 async def test_the_ends_of_a_route_are_reached_by_the_clients_own_lanes():

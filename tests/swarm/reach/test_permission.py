@@ -70,3 +70,27 @@ def test_bridges_are_told_from_network_cards():
 def test_this_machine_tells_of_its_network_cards():
     assert "127.0.0.1" in {str(one.network.ip) for one in interfaces()}
     assert has_ipv6() in (True, False)
+
+
+async def test_names_in_multiaddresses_are_judged_by_where_they_lead_and_dialled_there(monkeypatch):
+    """p2pd would look a name up again, and be led to another place."""
+    known = {
+        "door.example": ["8.8.8.8", "2a00::8", "192.168.1.7", "127.0.0.1"],
+        "LOCALHOST": ["127.0.0.1", "::1"],
+        "third.example": ["8.8.4.4"],
+    }
+
+    def look_up(host, *args, **options):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 0)) for ip in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    allowed = permission("/ip4/8.8.8.8/tcp/7/p2p/Qm")
+    door = "/dns/door.example/tcp/7/p2p/a"
+    assert await allowed.dialable(PEER, [door]) == ["/ip4/8.8.8.8/tcp/7", "/ip6/2a00::8/tcp/7"]
+    assert await allowed.dialable(PEER, [door.replace("/dns/", "/dns4/")]) == ["/ip4/8.8.8.8/tcp/7"]
+    assert await allowed.dialable(PEER, ["/dns6/door.example/udp/7/quic-v1"]) == [
+        "/ip6/2a00::8/udp/7/quic-v1"
+    ]
+    assert await allowed.dialable(PEER, ["/dns4/LOCALHOST/tcp/6379/p2p/a", "/ip6/::1/tcp/1/p2p/a"]) == []
+    names = ["/dns4/LOCALHOST/tcp/1/p2p/a", "/dns4/LOCALHOST/tcp/2/p2p/a", "/dns4/third.example/tcp/7/p2p/a"]
+    assert await allowed.dialable(PEER, names) == []  # the third one isn't even looked up

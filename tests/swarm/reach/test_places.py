@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,9 +102,14 @@ class Relays:
         pass
 
 
+async def everywhere(relay: Any, maddrs: Sequence[str]) -> Sequence[str]:
+    """Relays may be dialled where they say."""
+    return maddrs
+
+
 async def asked_within(seconds: float, relays: Relays, wanted: int = 1) -> Places:
     """Keep places for so long, and leave no task behind."""
-    kept = Places(relays, lambda: None)  # type: ignore[arg-type]
+    kept = Places(relays, lambda: None, everywhere)  # type: ignore[arg-type]
     async with ending(asyncio.create_task(kept.keep(lambda: wanted, relays.candidates))):
         await asyncio.sleep(seconds)
     await relays.streams.close()
@@ -157,7 +162,7 @@ async def test_a_relay_that_refuses_is_asked_again_when_it_says(
 async def test_others_are_asked_at_once_where_one_fails_and_what_is_held_stays() -> None:
     relays = Relays("is no relay", "refuses", "holds", "holds")
     held: set[str] = set()
-    kept = Places(relays, lambda: held.update(kept.held))  # type: ignore[arg-type]
+    kept = Places(relays, lambda: held.update(kept.held), everywhere)  # type: ignore[arg-type]
     async with ending(asyncio.create_task(kept.keep(lambda: 2, relays.candidates))):
         await settled(lambda: len(kept.held) == 2)
         assert held == set(RELAYS[2:])
@@ -168,7 +173,7 @@ async def test_others_are_asked_at_once_where_one_fails_and_what_is_held_stays()
 
 async def test_places_are_given_up_when_none_is_wanted_and_taken_again_later() -> None:
     relays, wanted = Relays("holds", "holds", "holds"), [2]
-    kept = Places(relays, lambda: None)  # type: ignore[arg-type]
+    kept = Places(relays, lambda: None, everywhere)  # type: ignore[arg-type]
     async with ending(asyncio.create_task(kept.keep(lambda: wanted[0], relays.candidates))):
         for number in (2, 0, 2, 1, 0):
             wanted[0] = number
