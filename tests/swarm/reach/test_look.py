@@ -16,7 +16,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.look_pb2 import LookReply, LookRequest
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach import look as module
-from p2pinfer.swarm.reach.look import MOST_REQUESTS_PER_ASKER, PROTOCOL, Looker, look
+from p2pinfer.swarm.reach.look import LOOK, MOST_REQUESTS_PER_ASKER, Looker, look
 from p2pinfer.swarm.reach.relay.framing import close_streams, read_message, until_closed, write_message
 from p2pinfer.swarm.reach.relay.messages import MAX_MESSAGE_BYTES
 from p2pinfer.swarm.swarm import Swarm
@@ -108,7 +108,7 @@ async def test_who_asks_too_often_hears_where_it_is_seen_and_no_more(
 
 
 async def asked(asker: Swarm, looker: Swarm, request: LookRequest) -> LookReply:
-    stream = await asker.open_stream(looker.peer_id, PROTOCOL)
+    stream = await asker.open_stream(looker.peer_id, LOOK)
     await write_message(stream[1], request.SerializeToString())
     reply = LookReply.FromString(await asyncio.wait_for(read_message(stream[0]), 5))
     await close_streams(stream)
@@ -127,7 +127,7 @@ async def asked(asker: Swarm, looker: Swarm, request: LookRequest) -> LookReply:
 )
 async def test_garbage_ends_its_stream_and_nothing_else(nodes: tuple[Swarm, Swarm], garbage: bytes) -> None:
     looker, asker = nodes
-    reader, writer = await asker.open_stream(looker.peer_id, PROTOCOL)
+    reader, writer = await asker.open_stream(looker.peer_id, LOOK)
     writer.write(garbage)
     writer.write_eof()
     assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -141,7 +141,7 @@ async def test_who_opens_streams_and_says_nothing_gets_two(nodes: tuple[Swarm, S
     async with AsyncExitStack() as stack:
         streams = []
         for _ in range(MOST_REQUESTS_PER_ASKER + 2):
-            streams.append(await asker.open_stream(looker.peer_id, PROTOCOL))
+            streams.append(await asker.open_stream(looker.peer_id, LOOK))
             stack.push_async_callback(close_streams, streams[-1])
         for stream in streams:
             stream[1].write(b"\x00")
@@ -162,8 +162,8 @@ async def test_a_looker_that_is_away_or_silent_is_an_error_in_time(nodes: tuple[
         await close_streams(stream)
 
     async with join_here(looker.addresses) as silent:
-        await silent.remove_stream_handler(PROTOCOL)
-        await silent.add_stream_handler(PROTOCOL, say_nothing)
+        await silent.remove_stream_handler(LOOK)
+        await silent.add_stream_handler(LOOK, say_nothing)
         await asker.connect(silent.peer_id, silent.addresses, 5.0)
         with pytest.raises(SwarmError):
             await look(asker, silent.peer_id, [1], 0.2)
