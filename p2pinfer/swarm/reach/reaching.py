@@ -185,7 +185,8 @@ class Reaching:
         self._looked_at = asyncio.get_running_loop().time()
         for sight in sights:
             self._own_of[sight.looker] = sight.own
-        self._own_of = {peer: own for peer, own in self._own_of.items() if peer in self._acquaintances()}
+        known = self._acquaintances()
+        self._own_of = {peer: own for peer, own in self._own_of.items() if peer in known}
         return sights
 
     def _acquaintances(self) -> dict[PeerId, tuple[str, ...]]:
