@@ -3,7 +3,8 @@
 Two bootstrap peers in public, three servers and a client, each on its own host of the WAN lab, with a
 profile's delays; servers and client stand behind routers, and get no flag that says where they are. Beside
 them runs a swarm in the open, which is measured in turns with each of the others. Needs root, nftables,
-iproute2, and miniupnpd for its kind; ends with status 77 where the lab can't run. Parts for --only:
+iproute2, and miniupnpd for its kind; ends with status 77 where the lab can't run. Ctrl-C prints what was
+measured so far. Parts for --only:
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from scripts.benchmarks.reach import plan
 from scripts.benchmarks.reach.stages import Settings, measure
@@ -90,10 +92,14 @@ def main() -> int:
 
     def work() -> int:
         started = time.monotonic()
-        measured = measure(settings)
-        write_json(json_file, measured)
-        print(table(measured))
-        say(f"\n{time.monotonic() - started:.0f} s; every value is in {json_file}")
+        measured: dict[str, Any] = {}
+        try:
+            measure(settings, measured)
+        finally:  # whoever stops a long run keeps what it has measured
+            if measured:
+                write_json(json_file, measured)
+                print(table(measured))
+                say(f"\n{time.monotonic() - started:.0f} s; every value is in {json_file}")
         return 0
 
     return status_of("bench_reach", work)

@@ -134,14 +134,17 @@ class Bench:
                 (self.settings.logs / f"{name}.log").write_text("\n".join(lines))
 
 
-def measure(settings: Settings) -> dict[str, Any]:
-    """Run every part and return all numbers. Raises LabUnavailableError where there can be no lab."""
+def measure(settings: Settings, measured: dict[str, Any]) -> None:
+    """Run every part, and put its numbers into `measured` as soon as they are there.
+
+    Raises LabUnavailableError where there can be no lab.
+    """
     store = open_model(
         str(fetch_model_file(SMOLLM2, user_cache_folder(), progress=say)),
         cache_folder=user_cache_folder(),
         progress=say,
     )
-    measured: dict[str, Any] = {
+    measured |= {
         "model": store.manifest.name,
         "machine": machine(),
         "profile": settings.profile,
@@ -163,4 +166,3 @@ def measure(settings: Settings) -> dict[str, Any]:
         if "relay-killed" in settings.parts:
             say(f"relays are killed: {KILL_PAIR}")
             measured["relay-killed"] = bench.kills()
-    return measured
