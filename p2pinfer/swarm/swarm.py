@@ -25,8 +25,7 @@ from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import StreamHandler
-from p2pinfer.swarm.reach.look import PROTOCOL as LOOK
-from p2pinfer.swarm.reach.look import Looker
+from p2pinfer.swarm.reach.look import LOOK, Looker
 from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.allowance import Allowance

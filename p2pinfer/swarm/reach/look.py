@@ -28,7 +28,7 @@ from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId, short_id
 
-PROTOCOL = "/p2pinfer/look/1"
+LOOK = "/p2pinfer/look/1"
 MOST_PORTS = 4
 DIAL_SECONDS = 1.5
 MOST_LOOKS = 16
@@ -72,7 +72,7 @@ async def look(streams: Streams, looker: PeerId, ports: Iterable[int], seconds: 
     asked = frozenset(list(ports)[:MOST_PORTS])
     try:
         async with asyncio.timeout(seconds):
-            stream = await streams.open_stream(looker, PROTOCOL)
+            stream = await streams.open_stream(looker, LOOK)
             try:
                 reply = await ask(
                     stream, LookRequest(ports=sorted(asked)).SerializeToString(), _reply, seconds

@@ -185,7 +185,8 @@ class Reaching:
         self._looked_at = asyncio.get_running_loop().time()
         for sight in sights:
             self._own_of[sight.looker] = sight.own
-        self._own_of = {peer: own for peer, own in self._own_of.items() if peer in self._acquaintances()}
+        known = self._acquaintances()
+        self._own_of = {peer: own for peer, own in self._own_of.items() if peer in known}
         return sights
 
     def _acquaintances(self) -> dict[PeerId, tuple[str, ...]]:
@@ -201,19 +202,13 @@ class Reaching:
         }
 
     def _candidates(self) -> dict[PeerId, tuple[str, ...]]:
-        """Where to ask for a place.
-
-        A member's own words are followed to the internet, and to where it is connected, not into a network.
-        """
+        """Where to ask for a place."""
         found = {}
         for peer_id, maddrs in self._acquaintances().items():
-            ips = set(map(ip_of, maddrs))
-            own = [
-                maddr
-                for maddr in self._own_of.get(peer_id, ())
-                if (ip := ip_of(maddr)) is not None and (ip in ips or is_public(ip))
+            full = [
+                maddr if "/p2p/" in maddr else f"{maddr}/p2p/{peer_id}"
+                for maddr in (*self._own_of.get(peer_id, ()), *maddrs)
             ]
-            full = [maddr if "/p2p/" in maddr else f"{maddr}/p2p/{peer_id}" for maddr in (*own, *maddrs)]
             found[peer_id] = tuple(with_quic_beside(list(dict.fromkeys(full))))
         return found
 

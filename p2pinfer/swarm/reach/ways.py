@@ -148,7 +148,7 @@ class Ways:
             attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
-        except ExceptionGroup as errors:  # of SwarmErrors only
+        except ExceptionGroup as errors:  # not `except*`: it would wrap what is raised here
             raise self._as_one(peer_id, errors.exceptions) from errors
         self._missing.pop(peer_id, None)
         if found.way is Way.RELAYED:

@@ -77,6 +77,5 @@ async def test_a_relay_s_own_words_lead_nobody_astray_and_the_user_s_are_believe
     member, reaching, _ = parts(tmp_path)
     words = [f"/ip4/127.0.0.1/tcp/6379/p2p/{INITIAL}", f"/ip4/8.8.4.4/tcp/7/p2p/{INITIAL}", JOINED]
     places = Places(member, lambda: None, reaching._dialable)
-    places._addresses[INITIAL] = tuple(words)
-    await places._hold(INITIAL)
+    await places._hold(INITIAL, words)
     assert member.dialled == [JOINED, "/ip4/8.8.4.4/tcp/7"]
