@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19p2pinfer/swarm/look.proto\x12\x0ep2pinfer.swarm\"\x1c\n\x0bLookRequest\x12\r\n\x05ports\x18\x01 \x03(\r\";\n\tLookReply\x12\x10\n\x08observed\x18\x01 \x03(\t\x12\x0f\n\x07reached\x18\x02 \x03(\r\x12\x0b\n\x03own\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19p2pinfer/swarm/look.proto\x12\x0ep2pinfer.swarm\"\x1c\n\x0bLookRequest\x12\r\n\x05ports\x18\x01 \x03(\r\"J\n\tLookReply\x12\x10\n\x08observed\x18\x01 \x03(\t\x12\x0f\n\x07reached\x18\x02 \x03(\r\x12\x0b\n\x03own\x18\x03 \x03(\t\x12\r\n\x05tried\x18\x04 \x03(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOOKREQUEST']._serialized_start=45
   _globals['_LOOKREQUEST']._serialized_end=73
   _globals['_LOOKREPLY']._serialized_start=75
-  _globals['_LOOKREPLY']._serialized_end=134
+  _globals['_LOOKREPLY']._serialized_end=149
 # @@protoc_insertion_point(module_scope)

@@ -13,11 +13,13 @@ class LookRequest(_message.Message):
     def __init__(self, ports: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class LookReply(_message.Message):
-    __slots__ = ("observed", "reached", "own")
+    __slots__ = ("observed", "reached", "own", "tried")
     OBSERVED_FIELD_NUMBER: _ClassVar[int]
     REACHED_FIELD_NUMBER: _ClassVar[int]
     OWN_FIELD_NUMBER: _ClassVar[int]
+    TRIED_FIELD_NUMBER: _ClassVar[int]
     observed: _containers.RepeatedScalarFieldContainer[str]
     reached: _containers.RepeatedScalarFieldContainer[int]
     own: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, observed: _Optional[_Iterable[str]] = ..., reached: _Optional[_Iterable[int]] = ..., own: _Optional[_Iterable[str]] = ...) -> None: ...
+    tried: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, observed: _Optional[_Iterable[str]] = ..., reached: _Optional[_Iterable[int]] = ..., own: _Optional[_Iterable[str]] = ..., tried: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -31,6 +31,7 @@ from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.service import RelayService
+from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.report import ReachReport, report_of
 from p2pinfer.swarm.reach.ways import Ways
 from p2pinfer.swarm.records.announcement import (
@@ -181,8 +182,8 @@ class Swarm:
         async with Nursery() as nursery:
             nursery.start(self.ways.run())
             if not client_only:
-                looker = Looker(self.connections, lambda: self.reaching.maddrs)
-                await self.add_stream_handler(LOOK, looker.handle)
+                seen, may = Sightings(self).of, self._permission.may_dial_back
+                await self.add_stream_handler(LOOK, Looker(seen, lambda: self.reaching.maddrs, may).handle)
                 nursery.start(self.reaching.run())
                 if allowance is not None:
                     nursery.start(self._relay(allowance))

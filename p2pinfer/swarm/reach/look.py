@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -33,6 +33,10 @@ MOST_LOOKS = 16
 """At the same time, of one looker."""
 SECONDS_BETWEEN_LOOKS = 2.0
 """For one asker."""
+MOST_STREAMS = 64
+"""That are being answered, of all askers."""
+MOST_STREAMS_PER_ASKER = 2
+_REQUEST_SECONDS = 2.0  # from the opening of a stream to its request: whoever opens it sends at once
 _MOST_ASKERS = 1024
 _MOST_OBSERVED = 8
 _MOST_OWN = 4
@@ -55,13 +59,16 @@ class Sight:
 
     looker: PeerId
     observed: tuple[str, ...]  # multiaddresses from which we are connected, without a peer id
-    asked: frozenset[int]  # our ports that it was asked to dial
+    asked: frozenset[int]  # our ports that it was asked to dial, and has tried
     reached: frozenset[int]  # those that took its connection
     own: tuple[str, ...]  # its own full multiaddresses
 
 
 async def look(streams: Streams, looker: PeerId, ports: Iterable[int], seconds: float) -> Sight:
-    """Ask a member to dial our TCP `ports`, four at most. Raises SwarmError if it doesn't answer in time."""
+    """Ask a member to dial our TCP `ports`, four at most.
+
+    Raises SwarmError if it doesn't answer in time, or has no time to dial: that says nothing about our ports.
+    """
     asked = frozenset(list(ports)[:MOST_PORTS])
     try:
         async with asyncio.timeout(seconds):
@@ -74,6 +81,8 @@ async def look(streams: Streams, looker: PeerId, ports: Iterable[int], seconds: 
                 await close_streams(stream)
     except TimeoutError as error:
         raise SwarmError(f"peer {short_id(looker)} doesn't look in {seconds:g} s") from error
+    if asked and not (asked := asked.intersection(reply.tried)):
+        raise SwarmError(f"peer {short_id(looker)} has no time to look")
     own = []
     for maddr in reply.own[:_MOST_OWN]:
         with suppress(ProtocolError):
@@ -93,41 +102,58 @@ class Looker:
 
     def __init__(
         self,
-        connections: Callable[[], Awaitable[Mapping[PeerId, Sequence[str]]]],
+        seen: Callable[[PeerId], Awaitable[Sequence[str]]],
         own_maddrs: Callable[[], Sequence[str]],
+        may_dial_back: Callable[[str], bool],
     ) -> None:
-        """`connections` are the connected peers and the multiaddresses from which they are connected."""
-        self._connections = connections
+        """`seen` are the multiaddresses from which a peer is connected.
+
+        `may_dial_back` says whether who is connected from an IP address may be dialled there. Strangers come
+        from loopback through a proxy or a forwarded port of this machine: they don't learn what else is open.
+        """
+        self._seen = seen
         self._own_maddrs = own_maddrs
+        self._may_dial_back = may_dial_back
+        self._answering: Counter[PeerId] = Counter()
         self._looked_at: OrderedDict[PeerId, float] = OrderedDict()
         self._looks = 0
 
     async def handle(self, peer_id: PeerId, stream: Stream) -> None:
         """Answer one request, and close the stream."""
+        if self._answering.total() >= MOST_STREAMS or self._answering[peer_id] >= MOST_STREAMS_PER_ASKER:
+            await close_streams(stream)
+            return
+        self._answering[peer_id] += 1
         try:
-            async with asyncio.timeout(2 * DIAL_SECONDS + 2.0):
+            async with asyncio.timeout(_REQUEST_SECONDS):
                 request = _parsed(LookRequest, await read_message(stream[0]))
+            async with asyncio.timeout(2 * DIAL_SECONDS):
                 reply = await self._answer(peer_id, request)
                 await write_message(stream[1], reply.SerializeToString())
             await until_closed(stream, 1.0)
         except (OSError, EOFError, ProtocolError, SwarmError) as error:
             _logger.debug("a look for %s failed: %r", short_id(peer_id), error)
         finally:
+            self._answering -= Counter({peer_id: 1})
             await close_streams(stream)
 
     async def _answer(self, peer_id: PeerId, request: LookRequest) -> LookReply:
-        observed = list((await self._connections()).get(peer_id, ()))[:_MOST_OBSERVED]
+        observed = list(await self._seen(peer_id))[:_MOST_OBSERVED]
         reply = LookReply(observed=observed, own=list(self._own_maddrs())[:_MOST_OWN])
         ports = {port for port in request.ports[:MOST_PORTS] if 0 < port < 65536}
-        if not ports or not self._may_look(peer_id):
+        direct = [
+            ip for maddr in observed if "/p2p-circuit" not in maddr and (ip := ip_of(maddr)) is not None
+        ]
+        hosts = [host for host in dict.fromkeys(map(str, direct)) if self._may_dial_back(host)][:2]
+        if not ports or not hosts or not self._may_look(peer_id):
             return reply
-        hosts = list(dict.fromkeys(str(ip) for maddr in observed if (ip := ip_of(maddr)) is not None))[:2]
         pairs = [(host, port) for port in sorted(ports) for host in hosts]
         self._looks += 1
         try:
             taken = await all_of(*(_takes_connections(host, port) for host, port in pairs))
         finally:
             self._looks -= 1
+        reply.tried.extend(sorted(ports))
         reply.reached.extend(
             sorted({port for (_, port), is_open in zip(pairs, taken, strict=True) if is_open})
         )

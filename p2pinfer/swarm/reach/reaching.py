@@ -102,7 +102,7 @@ class Reaching:
             return True
         lookers = [peer_id for peer_id in connected if peer_id in self._initial][:LOOKERS]
         sights = await self._sights(node, lookers, visible, FIRST_LOOK_SECONDS)
-        verdict = conclude(self._member.peer_id, sights, visible, _is_ours)
+        verdict = conclude(self._member.peer_id, sights, visible, _is_ours, self._initial)
         if verdict is None:
             ips = [ip for maddr in visible if (ip := ip_of(maddr)) is not None]
             joined_outside = any(
@@ -145,7 +145,7 @@ class Reaching:
         connected = await self._member.connections()
         lookers = [peer_id for peer_id in self._acquaintances() if peer_id in connected][:LOOKERS]
         sights = await self._sights(self._member, lookers, visible, LOOK_SECONDS)
-        verdict = conclude(self._member.peer_id, sights, visible, _is_ours)
+        verdict = conclude(self._member.peer_id, sights, visible, _is_ours, self._initial)
         if verdict is None or verdict == self.verdict:
             return
         if self._is_known:  # the ports that were offered are all that is new

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from p2pinfer.swarm.addresses import ip_of, tcp_port_of
 from p2pinfer.swarm.reach.dialable import IPAddress, Kind, kind_of
 from p2pinfer.swarm.reach.look import MOST_PORTS, Sight
 from p2pinfer.types import PeerId
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +54,19 @@ def ports_to_try(visible: Sequence[str], offered: Collection[int]) -> tuple[int,
 
 
 def conclude(
-    peer_id: PeerId, sights: Sequence[Sight], visible: Sequence[str], is_ours: Callable[[str], bool]
+    peer_id: PeerId,
+    sights: Sequence[Sight],
+    visible: Sequence[str],
+    is_ours: Callable[[str], bool],
+    trusted: Collection[PeerId] = (),
 ) -> Verdict | None:
     """Return what the sights say together; None if nobody has looked.
 
     `visible` are the full multiaddresses that libp2p knows of itself: those of the machine, and those that a
     router has opened for it. `is_ours` says whether an IP address is one of this machine. What members in
-    our own network see counts only if nobody outside of it has looked.
+    our own network see counts only if nobody outside of it has looked. `trusted` are members that the user
+    names: where one of them has looked, strangers don't count, for IPv4 and IPv6 apart. Of strangers alone
+    more than half have to say the same: one that lies would lead everybody elsewhere, and away from relays.
     """
     seen = {sight: [ip for maddr in sight.observed if (ip := ip_of(maddr)) is not None] for sight in sights}
     outside = {sight: ips for sight, ips in seen.items() if any(map(is_public, ips))}
@@ -65,11 +75,13 @@ def conclude(
     seen = {sight: ips for sight, ips in seen.items() if ips}
     if not seen:
         return None
-    open_ports = frozenset().union(*(sight.reached for sight in seen))
-    reached_hosts = tuple(
-        dict.fromkeys(str(ip) for sight, ips in seen.items() if sight.reached for ip in ips)
-    )
-    hosts = reached_hosts or tuple(dict.fromkeys(str(ip) for ips in seen.values() for ip in ips))
+    open_ports: set[int] = set()
+    found: dict[str, bool] = {}  # where we are seen, and whether that was dialled
+    for version in (4, 6):
+        hosts, ports = _agreed(seen, version, trusted)
+        open_ports |= ports
+        found |= dict.fromkeys(hosts, bool(ports))
+    reached_hosts = tuple(host for host, is_reached in found.items() if is_reached)
     maddrs = _dialled(peer_id, visible, reached_hosts, open_ports)
     return Verdict(
         is_dialable=bool(maddrs),
@@ -78,10 +90,34 @@ def conclude(
             str(ip_of(maddr)) in reached_hosts and not is_ours(str(ip_of(maddr))) for maddr in visible
         )
         and bool(maddrs),
-        hosts=hosts,
-        open_ports=open_ports,
+        hosts=reached_hosts or tuple(found),
+        open_ports=frozenset(open_ports),
         closed_ports=frozenset().union(*(sight.asked for sight in seen)) - open_ports,
     )
+
+
+def _agreed(
+    seen: Mapping[Sight, Sequence[IPAddress]], version: int, trusted: Collection[PeerId]
+) -> tuple[tuple[str, ...], frozenset[int]]:
+    """Our IP addresses of one family, and our open ports there, as far as those who count say the same."""
+    ips = {
+        sight: own
+        for sight, all_ips in seen.items()
+        if (own := [str(ip) for ip in all_ips if ip.version == version])
+    }
+    of_trusted = {sight: own for sight, own in ips.items() if sight.looker in trusted}
+    needed = 1 if of_trusted else len(ips) // 2 + 1
+    counted = of_trusted or ips
+    reached = {sight: own for sight, own in counted.items() if sight.reached}
+    hosts = _said(needed, reached.values()) or _said(needed, counted.values())
+    ports = _said(needed, [sight.reached for sight, own in reached.items() if set(own) & set(hosts)])
+    return hosts, frozenset(ports)
+
+
+def _said(needed: int, answers: Iterable[Iterable[T]]) -> tuple[T, ...]:
+    """What at least so many say, in the order in which they say it."""
+    count = Counter(one for answer in answers for one in dict.fromkeys(answer))
+    return tuple(one for one, number in count.items() if number >= needed)
 
 
 def _dialled(

@@ -38,6 +38,7 @@ _PING_BYTES = 32
 _PING_SECONDS = 3.0
 _LOOK_SECONDS = 5.0
 _MOST_NOTES = 1024
+_NOTED_SECONDS = 15.0
 
 _logger = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ class Ways:
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
-        self._refusing: dict[PeerId, float] = {}  # its ports, since when
-        self._missing: dict[PeerId, float] = {}  # at its relays, since when
+        self._refusing: dict[PeerId, tuple[float, float]] = {}  # its ports, from when to when
+        self._missing: dict[PeerId, tuple[float, float]] = {}  # at its relays, from when to when
 
     @cached_property
     def _dialler(self) -> Dialler:
@@ -197,9 +198,13 @@ class Ways:
         kind = PeerGoneError if is_gone else SwarmError
         return kind(f"peer {short_id(peer_id)} has gone: {words}")
 
-    def _seconds_since_first(self, noted: dict[PeerId, float], peer_id: PeerId) -> float:
+    def _seconds_since_first(self, noted: dict[PeerId, tuple[float, float]], peer_id: PeerId) -> float:
+        """For how long that was found again and again; what was noted long ago is forgotten."""
         now = asyncio.get_running_loop().time()
-        since = noted.setdefault(peer_id, now)
+        since, last = noted.pop(peer_id, (now, now))
+        if now - last > _NOTED_SECONDS:
+            since = now
+        noted[peer_id] = (since, now)
         while len(noted) > _MOST_NOTES:
             del noted[next(iter(noted))]
         return now - since
