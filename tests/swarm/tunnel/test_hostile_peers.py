@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given, settings
 
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.tunnel import acceptor as acceptor_module
+from p2pinfer.swarm.tunnel import tunnel_end
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.messages import ID_BYTES, MOST_BYTES, Kind, Refusal, encode, read_message
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
@@ -191,6 +193,55 @@ async def test_streams_that_say_nothing_are_counted() -> None:
             assert await asyncio.wait_for(reader.read(), 1) == b""
         for _, writer in (*silent, (reader, refused)):
             writer.transport.abort()
+
+
+async def test_streams_that_say_nothing_make_room_for_one_that_speaks(monkeypatch) -> None:
+    """A few strangers could hold all streams with silence, and nobody else would reach the server."""
+    monkeypatch.setattr(acceptor_module, "_SILENT_SECONDS", 0.0)
+    async with wired(max_streams=4, max_streams_per_peer=2) as (wires, _):
+        silent = []
+        for _ in range(2):
+            wires.peer_id = Identity.ephemeral().peer_id
+            silent += [await wires.open_raw() for _ in range(4)]
+        await asyncio.sleep(0)
+        assert len(wires.acceptor._taking) == 8
+        wires.peer_id = Identity.ephemeral().peer_id
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        assert (await read_message(reader)).kind is Kind.READY
+        for _, one in (*silent, (reader, writer)):
+            one.transport.abort()
+
+
+async def test_who_has_most_tunnels_makes_room_for_who_has_none(monkeypatch) -> None:
+    """Identities cost nothing: four of them could hold every place of a server for ever."""
+    monkeypatch.setattr(tunnel_end, "_PART_SECONDS", 0.01)
+    async with wired(max_streams=8, max_streams_per_peer=4) as (wires, _):
+        held = []
+        for _ in range(2):
+            wires.peer_id = Identity.ephemeral().peer_id
+            for _ in range(4):
+                held.append(await say(wires, encode(Kind.OPEN, 0, secrets.token_bytes(ID_BYTES))))
+                assert (await read_message(held[-1][0])).kind is Kind.READY
+        for expected in [Kind.READY] * 6 + [Kind.REFUSED]:  # then all have one
+            wires.peer_id = Identity.ephemeral().peer_id
+            held.append(await say(wires, encode(Kind.OPEN, 0, ID)))
+            assert (await read_message(held[-1][0])).kind is expected
+            assert len(wires.acceptor._tunnels) == 8
+        for _, one in held:
+            one.transport.abort()
+
+
+async def test_a_tunnel_that_was_silent_for_long_makes_room(monkeypatch) -> None:
+    monkeypatch.setattr(acceptor_module, "IDLE_SECONDS", -1.0)
+    monkeypatch.setattr(tunnel_end, "_PART_SECONDS", 0.01)
+    async with wired(max_streams=2, max_streams_per_peer=1) as (wires, _):
+        held = []
+        for _ in range(4):
+            wires.peer_id = Identity.ephemeral().peer_id
+            held.append(await say(wires, encode(Kind.OPEN, 0, ID)))
+            assert (await read_message(held[-1][0])).kind is Kind.READY
+        for _, one in held:
+            one.transport.abort()
 
 
 async def test_a_peer_that_never_reads_costs_no_more_than_a_window() -> None:
