@@ -33,6 +33,8 @@ GONE_SECONDS = 2.0
 """A peer whose port refuses connections for so long is gone: p2pd is started again within a second."""
 MISSING_SECONDS = 4.0
 """The same for a peer that a relay doesn't find: it has its place back within seconds of p2pd's start."""
+DOUBTED_SECONDS = 300.0
+"""For so long a relay through which nothing came is asked after the others."""
 _PING = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
 _PING_SECONDS = 3.0
@@ -53,12 +55,15 @@ class Ways:
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, Address] = {}  # to be met as soon as it may work
+        self._doubted: dict[PeerId, float] = {}  # relays, since when
         self._refusing: dict[PeerId, tuple[float, float]] = {}  # its ports, from when to when
         self._missing: dict[PeerId, tuple[float, float]] = {}  # at its relays, from when to when
 
     @cached_property
     def _dialler(self) -> Dialler:
-        return Dialler(self._open, self._member.private_folder)  # which is there from the join on
+        return Dialler(
+            self._open, self._member.private_folder, doubt=self._doubt
+        )  # which is there from the join on
 
     async def run(self) -> None:
         """Meet those that are reached through relays, again and again. Never ends."""
@@ -134,8 +139,8 @@ class Ways:
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
         if is_connected or address.maddrs or not relays:
             attempts.append(partial(self._open_directly, address, is_connected=is_connected))
-        for relay, relay_maddrs in relays.items():
-            attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
+        for relay in sorted(relays, key=self._is_doubted):
+            attempts.append(partial(self._open_through, relay, relays[relay], peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
         except ExceptionGroup as errors:  # of SwarmErrors only
@@ -215,7 +220,18 @@ class Ways:
                 raise SwarmError(f"no address of relay {short_id(relay)} is dialled from here")
             await self._member.connect(relay, usable, CONNECT_SECONDS)
         reader, writer = await connect_through(self._member, relay, target)
-        return OpenedStream(reader, writer, Way.RELAYED)
+        return OpenedStream(reader, writer, Way.RELAYED, relay)
+
+    def _doubt(self, relay: PeerId) -> None:
+        """Ask others first for a while: this one says that it passes bytes on, and doesn't."""
+        self._doubted.pop(relay, None)
+        self._doubted[relay] = asyncio.get_running_loop().time()
+        while len(self._doubted) > _MOST_NOTES:
+            del self._doubted[next(iter(self._doubted))]
+
+    def _is_doubted(self, relay: PeerId) -> bool:
+        since = self._doubted.get(relay)
+        return since is not None and asyncio.get_running_loop().time() - since < DOUBTED_SECONDS
 
     async def _direct_way(self, address: Address) -> Way:
         """How a peer is reached with which we are connected."""

@@ -17,14 +17,15 @@ from hypothesis import given, settings
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.tunnel import acceptor as acceptor_module
+from p2pinfer.swarm.tunnel import dialler as dialler_module
 from p2pinfer.swarm.tunnel import tunnel_end
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.messages import ID_BYTES, MOST_BYTES, Kind, Refusal, encode, read_message
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
-from p2pinfer.types import Address, Way
+from p2pinfer.types import Address, PeerId, Way
 from tests.spoiled import spoiled
-from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, wired
+from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, stream_pair, wired
 
 ID = bytes(range(ID_BYTES))
 HELLO = encode(Kind.DATA, 0, b"hello")
@@ -316,3 +317,33 @@ async def test_a_peer_that_says_nothing_more_is_left_in_time(tmp_path: Path) -> 
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 1) == b""
         writer.close()
+
+
+@pytest.mark.parametrize("says", [b"", answers()])
+async def test_a_relay_through_which_nothing_comes_is_doubted(
+    says: bytes, tmp_path: Path, monkeypatch
+) -> None:
+    """The next attempt takes another relay first."""
+    monkeypatch.setattr(dialler_module, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(dialler_module, "_LOOK_SECONDS", 0.05)
+    doubted = asyncio.Event()
+    relay = Identity.ephemeral().peer_id
+    far = []
+
+    async def open_stream(address: Address) -> OpenedStream:
+        ours, theirs = await stream_pair()
+        theirs[1].write(says)
+        far.append(theirs[1])
+        return OpenedStream(*ours, Way.RELAYED, relay)
+
+    def doubt(peer_id: PeerId) -> None:
+        assert peer_id == relay
+        doubted.set()
+
+    dialler = Dialler(open_stream, tmp_path, doubt=doubt)
+    async with dialler.dial(address_of(SERVER)) as path:
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"hello")
+        await asyncio.wait_for(doubted.wait(), 5)
+    for one in (writer, *far):
+        one.transport.abort()
