@@ -91,7 +91,7 @@ async def look(streams: Streams, looker: PeerId, ports: Iterable[int], seconds: 
     return Sight(
         looker=looker,
         asked=asked,
-        observed=tuple(maddr for maddr in reply.observed[:_MOST_OBSERVED] if ip_of(maddr) is not None),
+        observed=tuple(filter(_has_ip, reply.observed[:_MOST_OBSERVED])),
         reached=asked.intersection(reply.reached),
         own=tuple(own),
     )
@@ -177,6 +177,12 @@ def _parsed(kind: type[_Message], data: bytes) -> _Message:
     except DecodeError as error:
         raise ProtocolError("a message that can't be parsed") from error
     return message
+
+
+def _has_ip(maddr: str) -> bool:
+    """True for a multiaddress of an IP address that means the same to everybody: no card is named."""
+    ip = ip_of(maddr)
+    return ip is not None and "%" not in str(ip)
 
 
 def _reply(data: bytes) -> LookReply:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Protocol
 from zlib import crc32
 
-from p2pinfer.errors import SwarmError
+from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of, is_loopback, with_quic_beside
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.look import Sight, look
@@ -23,6 +23,7 @@ from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.permission import Permission, host_of
 from p2pinfer.swarm.reach.places import WANTED, Places
 from p2pinfer.swarm.reach.verdict import Verdict, conclude, is_public, ports_to_try
+from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of, first_of
 from p2pinfer.types import PeerId
 
@@ -81,7 +82,7 @@ class Reaching:
     @property
     def maddrs(self) -> tuple[str, ...]:
         """Full multiaddresses where others can dial this member."""
-        return self.verdict.maddrs
+        return tuple(filter(_fits_record, self.verdict.maddrs))
 
     @property
     def relays(self) -> tuple[str, ...]:
@@ -226,6 +227,7 @@ class Reaching:
     def _best_maddrs(self, relay: PeerId) -> list[str]:
         """Where others dial a relay: at its own words, or where we do; one of QUIC and one of TCP."""
         known = list(self._own_of.get(relay, ())) or list(self._candidates().get(relay, ()))
+        known = list(filter(_fits_record, known))
         ips = {maddr: ip_of(maddr) for maddr in known}
         public = [maddr for maddr in known if (ip := ips[maddr]) is None or is_public(ip)]
         usable = public or known
@@ -235,6 +237,15 @@ class Reaching:
     def _tell(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
         event.set()
+
+
+def _fits_record(maddr: str) -> bool:
+    """False for what libp2p knows and a record can't name: link-local addresses, other transports."""
+    try:
+        check_maddr("maddrs", maddr)
+    except ProtocolError:
+        return False
+    return True
 
 
 def _is_ours(host: str) -> bool:

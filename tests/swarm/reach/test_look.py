@@ -10,10 +10,13 @@ import pytest
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.look_pb2 import LookReply
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.look import MOST_STREAMS, MOST_STREAMS_PER_ASKER, Looker, Sight, look
+from p2pinfer.swarm.reach.relay.framing import write_message
 from p2pinfer.tasks import Nursery
 from p2pinfer.types import PeerId
+from tests.swarm.tunnel.wiring import stream_pair
 
 ASKER, LOOKER = (Identity.ephemeral().peer_id for _ in range(2))
 HERE = "/ip4/127.0.0.1/tcp/9"
@@ -87,3 +90,21 @@ async def test_streams_on_which_nobody_asks_take_no_more_than_their_places():
         assert await closed_at_once()
         for writer in held:
             writer.close()
+
+
+async def test_what_a_looker_claims_to_have_seen_can_be_announced():
+    """Or one that lies would keep a server's records from being made at all."""
+    words = ["/ip6/2a0d::1%evil/tcp/1", "/ip4/9.9.9.9/tcp/1", "/dns4/a.org/tcp/1", "/ip4/9.9.9/tcp/1", "ip4"]
+
+    class Liar:
+        async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
+            ours, theirs = await stream_pair()
+            await write_message(
+                theirs[1], LookReply(observed=words, tried=[9], reached=[9, 10]).SerializeToString()
+            )
+            theirs[1].write_eof()
+            return ours
+
+    seen = await look(Liar(), LOOKER, [9], 5.0)
+    assert seen.observed == ("/ip4/9.9.9.9/tcp/1",)
+    assert seen.reached == {9}
