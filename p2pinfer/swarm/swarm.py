@@ -180,7 +180,8 @@ class Swarm:
             async with Nursery() as nursery:
                 nursery.start(self.ways.run())
                 if not client_only:
-                    looker = Looker(self.connections, lambda: self.reaching.maddrs)
+                    may_dial = self._permission.may_dial_back
+                    looker = Looker(self.connections, lambda: self.reaching.maddrs, may_dial)
                     await self.add_stream_handler(LOOK, looker.handle)
                     nursery.start(self.reaching.run())
                     if allowance is not None:

@@ -109,10 +109,16 @@ class Looker:
         self,
         connections: Callable[[], Awaitable[Mapping[PeerId, Sequence[str]]]],
         own_maddrs: Callable[[], Sequence[str]],
+        may_dial_back: Callable[[str], bool],
     ) -> None:
-        """`connections` are the connected peers and the multiaddresses from which they are connected."""
+        """`connections` are the connected peers and the multiaddresses from which they are connected.
+
+        `may_dial_back` says whether who is connected from an IP address may be dialled there. Strangers come
+        from loopback through a proxy or a forwarded port of this machine: they don't learn what else is open.
+        """
         self._connections = connections
         self._own_maddrs = own_maddrs
+        self._may_dial_back = may_dial_back
         self._looked_at: OrderedDict[PeerId, float] = OrderedDict()
         self._looks = 0
         self._requests: Counter[PeerId] = Counter()
@@ -138,9 +144,10 @@ class Looker:
         observed = list((await self._connections()).get(peer_id, ()))[:_MOST_OBSERVED]
         reply = LookReply(observed=observed, own=list(self._own_maddrs())[:_MOST_OWN])
         ports = {port for port in request.ports[:MOST_PORTS] if 0 < port < 65536}
-        if not ports or not self._may_look(peer_id):
+        hosts = [host for host in _hosts_of(observed) if self._may_dial_back(host)][:_MOST_HOSTS]
+        if not ports or not hosts or not self._may_look(peer_id):
             return reply
-        places = [(host, port) for port in sorted(ports) for host in _hosts_of(observed)[:_MOST_HOSTS]]
+        places = [(host, port) for port in sorted(ports) for host in hosts]
         self._looks += 1
         try:
             found = await all_of(*(accepts(host, port, DIAL_SECONDS) for host, port in places))

@@ -18,12 +18,19 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.relay.asking import introduce
+from p2pinfer.swarm.reach.relay.observed import address_groups
+from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
 DIAL_SECONDS = 5.0
 AGAIN_SECONDS = (10.0, 60.0, 300.0, 900.0)
 """After failures in a row. p2pd doesn't dial an address again for some seconds after it failed there."""
+MOST_PLACES = 2
+"""IP addresses, of one meeting: one of IPv4 and one of IPv6."""
+MOST_MADDRS = 4
+MOST_A_MINUTE = 12
+"""Meetings at one IP address, of IPv6 in one /48."""
 _MOST_NOTES = 1024
 
 _logger = logging.getLogger(__name__)
@@ -37,6 +44,7 @@ class Meetings:
         self._may_dial = may_dial
         self._nursery = Nursery()
         self._under_way: dict[PeerId, asyncio.Task[bool]] = {}
+        self._dialled = Quota(MOST_A_MINUTE)
         self._failures: dict[PeerId, tuple[int, float]] = {}  # in a row, and when to try again
 
     async def close(self) -> None:
@@ -87,6 +95,7 @@ class Meetings:
             for maddr in maddrs
             if "/quic-v1" in maddr and (ip := ip_of(maddr)) is not None and self._may_dial(peer_id, str(ip))
         ]
+        usable = self._within_bounds(usable)
         if not usable:
             return False
         connecting = asyncio.create_task(self._member.connect(peer_id, usable, DIAL_SECONDS))
@@ -99,6 +108,13 @@ class Meetings:
             return connecting.exception() is None
         finally:
             await cancel_and_wait(connecting)
+
+    def _within_bounds(self, maddrs: Sequence[str]) -> list[str]:
+        """A relay may lie, and a hundred of its members would send packets to a third party together."""
+        now = asyncio.get_running_loop().time()
+        places = dict.fromkeys(place for maddr in maddrs for place in address_groups([maddr]))
+        allowed = {place for place in list(places)[:MOST_PLACES] if self._dialled.use(place, now)}
+        return [maddr for maddr in maddrs if address_groups([maddr]) <= allowed][:MOST_MADDRS]
 
     def _note_failure(self, peer_id: PeerId) -> None:
         number = self._failures.pop(peer_id, (0, 0.0))[0]

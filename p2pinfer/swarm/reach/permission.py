@@ -69,6 +69,10 @@ class Permission:
         """True if this host, an IP address without brackets, is the peer's to give."""
         return may_dial(host, self._surroundings(), self._seen.get(peer_id, ()))
 
+    def may_dial_back(self, host: str) -> bool:
+        """True if a peer that is connected from this IP address may be dialled there."""
+        return may_dial(host, self._surroundings(), (host,))
+
     async def dialable(self, peer_id: PeerId, maddrs: Collection[str]) -> list[str]:
         """Where to dial a peer that gives these multiaddresses, without names and without its peer id.
 

@@ -86,7 +86,7 @@ class Reaching:
     @property
     def maddrs(self) -> tuple[str, ...]:
         """Full multiaddresses where others can dial this member."""
-        return self.verdict.maddrs
+        return tuple(filter(_is_right, self.verdict.maddrs))
 
     @property
     def relays(self) -> tuple[str, ...]:

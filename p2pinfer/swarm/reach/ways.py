@@ -36,6 +36,8 @@ REFUSAL_FORGOTTEN_SECONDS = 15.0
 """A refusal that is older says nothing about now."""
 MISSING_SECONDS = 1.5
 """The same for a peer that no relay finds: it has its place back a second after p2pd is started again."""
+DOUBTED_SECONDS = 300.0
+"""For so long a relay through which nothing came is asked after the others."""
 _PING = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
 _PING_SECONDS = 3.0
@@ -55,6 +57,7 @@ class Ways:
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
         self._relayed: dict[PeerId, tuple[Address, float]] = {}  # to be met; since when
+        self._poor_relays: dict[PeerId, float] = {}  # through which nothing came, and when
         self._refusing: dict[PeerId, tuple[float, float]] = {}  # its ports: since when, and when last
         self._missing: dict[PeerId, tuple[float, float]] = {}  # at its relays, likewise
         self._doubting = Nursery()
@@ -62,7 +65,9 @@ class Ways:
 
     @cached_property
     def _dialler(self) -> Dialler:
-        return Dialler(self._open, self._member.private_folder)  # which is there from the join on
+        return Dialler(
+            self._open, self._member.private_folder, doubt=self._note_poor_relay
+        )  # which is there from the join on
 
     async def run(self) -> None:
         """Meet those that are reached through relays, again and again. Never ends."""
@@ -144,8 +149,8 @@ class Ways:
         attempts: list[Callable[[], Coroutine[Any, Any, OpenedStream]]] = []
         if is_connected or address.maddrs or not relays:
             attempts.append(partial(self._open_directly, address, is_connected=is_connected))
-        for relay, relay_maddrs in relays.items():
-            attempts.append(partial(self._open_through, relay, relay_maddrs, peer_id))
+        for relay in sorted(relays, key=self._is_poor):
+            attempts.append(partial(self._open_through, relay, relays[relay], peer_id))
         try:
             found = await first_success(attempts, CONNECTED_HEAD_START_SECONDS, _drop)
         except ExceptionGroup as errors:  # not `except*`: it would wrap what is raised here
@@ -240,7 +245,18 @@ class Ways:
                 raise SwarmError(f"no address of relay {short_id(relay)} is dialled from here")
             await self._member.connect(relay, usable, CONNECT_SECONDS)
         reader, writer = await connect_through(self._member, relay, target)
-        return OpenedStream(reader, writer, Way.RELAYED)
+        return OpenedStream(reader, writer, Way.RELAYED, relay)
+
+    def _note_poor_relay(self, relay: PeerId) -> None:
+        """Ask others first for a while: this one says that it passes bytes on, and doesn't."""
+        self._poor_relays.pop(relay, None)
+        self._poor_relays[relay] = asyncio.get_running_loop().time()
+        while len(self._poor_relays) > _MOST_NOTES:
+            del self._poor_relays[next(iter(self._poor_relays))]
+
+    def _is_poor(self, relay: PeerId) -> bool:
+        since = self._poor_relays.get(relay)
+        return since is not None and asyncio.get_running_loop().time() - since < DOUBTED_SECONDS
 
     async def _direct_way(self, address: Address) -> Way:
         """How a peer is reached with which we are connected."""

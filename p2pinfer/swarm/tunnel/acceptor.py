@@ -30,8 +30,12 @@ from p2pinfer.types import PeerId, Way, short_id
 
 DETACHED_SECONDS = 15.0
 """How long a tunnel without a stream is kept: longer than a dialler tries."""
+IDLE_SECONDS = 60.0
+"""A tunnel on which the peer has said nothing for so long ends when another peer needs its place."""
 
 _OPEN_SECONDS = 5.0
+_SILENT_SECONDS = 0.5  # then a stream without a message makes room for another one
+_ENDING_SECONDS = 2.0  # for a tunnel that makes room: its peer has a second to say goodbye
 _STREAMS_PER_TUNNEL = 2  # while it moves
 _WINDOWS_BYTES = 64 * 1024 * 1024  # of all tunnels together
 _LEAST_WINDOW_BYTES = 128 * 1024
@@ -106,6 +110,7 @@ class Acceptor:
         self._tunnels: dict[_Key, _Tunnel] = {}
         self._reserved: Counter[PeerId] = Counter()  # tunnels, those included whose service is being dialled
         self._taking: dict[asyncio.Task[object], PeerId] = {}
+        self._silent: dict[asyncio.StreamWriter, float] = {}  # wait for their first message since then
         self._lives = Nursery()
         self._is_closing = False
 
@@ -143,10 +148,19 @@ class Acceptor:
 
     def _has_room_for_stream(self, peer_id: PeerId) -> bool:
         of_peer = sum(peer == peer_id for peer in self._taking.values())
-        return (
-            len(self._taking) < _STREAMS_PER_TUNNEL * self._most
-            and of_peer < _STREAMS_PER_TUNNEL * self._most_per_peer
-        )
+        if of_peer >= _STREAMS_PER_TUNNEL * self._most_per_peer:
+            return False
+        return len(self._taking) < _STREAMS_PER_TUNNEL * self._most or self._end_one_silent()
+
+    def _end_one_silent(self) -> bool:
+        """End the stream that has waited longest for its first message: who opens one speaks at once."""
+        now = asyncio.get_running_loop().time()
+        writer, since = next(iter(self._silent.items()), (None, now))
+        if writer is None or now - since < _SILENT_SECONDS:
+            return False
+        del self._silent[writer]
+        abort(writer)
+        return True
 
     @contextmanager
     def _counted(self, peer_id: PeerId) -> Iterator[None]:
@@ -159,8 +173,12 @@ class Acceptor:
             del self._taking[task]
 
     async def _greet(self, peer_id: PeerId, stream: OpenedStream) -> None:
-        async with asyncio.timeout(_OPEN_SECONDS):
-            message = await read_message(stream.reader)
+        self._silent[stream.writer] = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                message = await read_message(stream.reader)
+        finally:
+            self._silent.pop(stream.writer, None)
         if message.kind is Kind.OPEN:
             answer = await self._open(peer_id, message.body)
         elif message.kind is Kind.RESUME:
@@ -180,6 +198,8 @@ class Acceptor:
             return Refusal.IN_USE
         if self._reserved[peer_id] >= self._most_per_peer:
             await self._end_one_detached(peer_id)
+        if self._reserved.total() >= self._most:
+            await self._make_room(peer_id)
         if self._reserved[peer_id] >= self._most_per_peer or self._reserved.total() >= self._most:
             return Refusal.FULL
         self._reserved[peer_id] += 1
@@ -237,6 +257,25 @@ class Acceptor:
         self._reserved[peer_id] -= 1
         if not self._reserved[peer_id]:
             del self._reserved[peer_id]
+
+    async def _make_room(self, peer_id: PeerId) -> None:
+        """End the tunnel that was silent longest: of the peer with most of them, or of all if that's long.
+
+        Identities cost nothing: a few could hold all places for ever. Who has fewer goes before who has more.
+        """
+        [(crowd, most)] = self._reserved.most_common(1)
+        has_more = most > self._reserved[peer_id] + 1
+        places = [
+            (tunnel.end.heard_at, tunnel.end, tunnel.life)
+            for (peer, _), tunnel in self._tunnels.items()
+            if not has_more or peer == crowd
+        ]
+        if not places:
+            return
+        heard_at, end, life = min(places, key=lambda one: one[0])
+        if has_more or asyncio.get_running_loop().time() - heard_at > IDLE_SECONDS:
+            end.fail("another peer needs its place")
+            await asyncio.wait({life}, timeout=_ENDING_SECONDS)
 
     async def _end_one_detached(self, peer_id: PeerId) -> None:
         """End the tunnel of this peer that has waited longest for a stream, if one waits."""

@@ -48,9 +48,14 @@ class Dialler:
         *,
         max_tunnels: int = MAX_STREAMS_PER_PEER,
         resume_seconds: float = RESUME_SECONDS,
+        doubt: Callable[[PeerId], None] = lambda relay: None,
     ) -> None:
-        """`folder` is for the sockets: only this user may enter it. `max_tunnels` is for one `dial`."""
+        """`folder` is for the sockets: only this user may enter it. `max_tunnels` is for one `dial`.
+
+        `doubt` hears of relays that take a stream, and then nothing comes through them.
+        """
         self.open_stream = open_stream
+        self.doubt = doubt
         self.resume_seconds = resume_seconds
         self._folder = folder
         self._max_tunnels = max_tunnels
@@ -155,6 +160,8 @@ class _Tunnel:
             if now() > not_before and now() - max(quiet_at, self._end.heard_at) > SILENT_SECONDS:
                 _logger.debug("silence from %s: another stream", short_id(self._address.peer_id))
                 not_before = now() + _SILENT_AGAIN_SECONDS
+                if (link := self._end.link) is not None and link.relay is not None:
+                    self._dialler.doubt(link.relay)
                 self._dialler.move(self._address.peer_id)
 
     async def _begin(self, stream: OpenedStream) -> None:
@@ -163,7 +170,7 @@ class _Tunnel:
         stream.writer.write(encode(Kind.OPEN, 0, self._id))
         self._attach(link)
         try:
-            if await _answer(stream):
+            if await self._answer(stream):
                 raise ProtocolError("a new tunnel isn't empty")
         except (OSError, EOFError, ProtocolError, _RefusedError) as error:
             self._end.fail(f"not opened: {error!r}")
@@ -214,7 +221,7 @@ class _Tunnel:
         stream = await self._dialler.open_stream(self._address)
         try:
             stream.writer.write(encode(Kind.RESUME, state.receiving.delivered, self._id))
-            position = await _answer(stream)
+            position = await self._answer(stream)
             state.resume(position)
         except BaseException:
             abort(stream.writer)
@@ -222,6 +229,21 @@ class _Tunnel:
         link = Link(stream, state, position)
         self._attach(link)
         self._tasks.start(self._carry(link))
+
+    async def _answer(self, stream: OpenedStream) -> int:
+        """As `_answer` below. If none comes, the relay is doubted, also when whoever waited has given up."""
+        now = asyncio.get_running_loop().time
+        began, has_answered = now(), False
+        try:
+            position = await _answer(stream)
+            has_answered = True
+            return position
+        except _RefusedError:
+            has_answered = True
+            raise
+        finally:
+            if not has_answered and stream.relay is not None and now() - began > SILENT_SECONDS:
+                self._dialler.doubt(stream.relay)
 
     def _attach(self, link: Link) -> None:
         self._dialler.took(self._address.peer_id, link.way)

@@ -19,6 +19,7 @@ class Link:
     def __init__(self, stream: OpenedStream, state: State, position: int) -> None:
         """`position` is where the other end wants to read on."""
         self.way = stream.way
+        self.relay = stream.relay
         self.writer = stream.writer
         self._reader = stream.reader
         self._state = state

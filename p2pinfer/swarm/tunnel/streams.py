@@ -38,6 +38,7 @@ class OpenedStream:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     way: Way
+    relay: PeerId | None = None  # through which it leads
 
 
 def abort(writer: asyncio.StreamWriter) -> None:

@@ -27,6 +27,7 @@ class Member:
         self.peer_id = OURS
         self.private_folder = folder
         self.dialled: list[str] = []
+        self.known: Mapping[PeerId, tuple[str, ...]] = {}
 
     async def connections(self) -> Mapping[PeerId, tuple[str, ...]]:
         return {}
@@ -39,7 +40,7 @@ class Member:
         raise SwarmError("nobody is there")
 
     def acquaintances(self) -> Mapping[PeerId, tuple[str, ...]]:
-        return {INITIAL: (JOINED,)}
+        return {INITIAL: (JOINED,), **self.known}
 
 
 def parts(folder: Path) -> tuple[Member, Reaching, Permission]:
@@ -79,3 +80,13 @@ async def test_a_relay_s_own_words_lead_nobody_astray_and_the_user_s_are_believe
     places = Places(member, lambda: None, reaching._dialable)
     await places._hold(INITIAL, words)
     assert member.dialled == [JOINED, "/ip4/8.8.4.4/tcp/7"]
+
+
+async def test_a_relay_at_an_address_that_no_record_can_name_spoils_no_record(tmp_path: Path):
+    """Its record would be refused as a whole, and nobody would find the server."""
+    member, reaching, _ = parts(tmp_path)
+    link_local = f"/ip6zone/eth0/ip6/fe80::7/tcp/7/p2p/{RELAY}"
+    named = f"/ip6/2a0d::7/tcp/7/p2p/{RELAY}"
+    member.known = {RELAY: (link_local, f"/ip4/8.8.4.4/tcp/7/ws/p2p/{RELAY}", named)}
+    reaching.places._held[RELAY] = object()
+    assert reaching.relays == (f"/ip6/2a0d::7/udp/7/quic-v1/p2p/{RELAY}", named)

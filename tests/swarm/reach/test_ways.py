@@ -1,4 +1,4 @@
-"""How an attempt to reach a peer ends where every way fails."""
+"""Which relays are asked for a way to a peer, and how that ends where every way fails."""
 
 from __future__ import annotations
 
@@ -46,3 +46,27 @@ async def test_a_peer_is_gone_if_a_relay_says_so_and_none_has_it_still(
     with pytest.raises(SwarmError) as raised:
         await reaching._open(ADDRESS)
     assert isinstance(raised.value, PeerGoneError) is is_gone
+
+
+async def test_a_relay_that_passes_nothing_on_is_asked_after_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It says OK, and would keep everybody from a server that has a second relay."""
+    asked: list[PeerId] = []
+
+    async def connect(self: Member, peer_id: PeerId, maddrs: object, seconds: float) -> None:
+        """Is connected from now on."""
+
+    async def connect_through(member: Member, relay: PeerId, target: PeerId) -> None:
+        asked.append(relay)
+        raise SwarmError("no answer")
+
+    monkeypatch.setattr(Member, "connect", connect)
+    monkeypatch.setattr(ways, "connect_through", connect_through)
+    reaching = ways.Ways(*parts(tmp_path))
+    for doubted in (None, FIRST):
+        if doubted is not None:
+            reaching._dialler.doubt(doubted)
+        with pytest.raises(SwarmError):
+            await reaching._open(ADDRESS)
+    assert asked == [FIRST, SECOND, SECOND, FIRST]

@@ -16,13 +16,16 @@ import pytest
 from hypothesis import given, settings
 
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.tunnel import acceptor as acceptor_module
+from p2pinfer.swarm.tunnel import dialler as dialler_module
+from p2pinfer.swarm.tunnel import tunnel_end
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.messages import ID_BYTES, MOST_BYTES, Kind, Refusal, encode, read_message
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
-from p2pinfer.types import Address, Way
+from p2pinfer.types import Address, PeerId, Way
 from tests.spoiled import spoiled
-from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, wired
+from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, stream_pair, wired
 
 ID = bytes(range(ID_BYTES))
 HELLO = encode(Kind.DATA, 0, b"hello")
@@ -193,6 +196,55 @@ async def test_streams_that_say_nothing_are_counted() -> None:
             writer.transport.abort()
 
 
+async def test_streams_that_say_nothing_make_room_for_one_that_speaks(monkeypatch) -> None:
+    """A few strangers could hold all streams with silence, and nobody else would reach the server."""
+    monkeypatch.setattr(acceptor_module, "_SILENT_SECONDS", 0.0)
+    async with wired(max_streams=4, max_streams_per_peer=2) as (wires, _):
+        silent = []
+        for _ in range(2):
+            wires.peer_id = Identity.ephemeral().peer_id
+            silent += [await wires.open_raw() for _ in range(4)]
+        await asyncio.sleep(0)
+        assert len(wires.acceptor._taking) == 8
+        wires.peer_id = Identity.ephemeral().peer_id
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        assert (await read_message(reader)).kind is Kind.READY
+        for _, one in (*silent, (reader, writer)):
+            one.transport.abort()
+
+
+async def test_who_has_most_tunnels_makes_room_for_who_has_none(monkeypatch) -> None:
+    """Identities cost nothing: four of them could hold every place of a server for ever."""
+    monkeypatch.setattr(tunnel_end, "_PART_SECONDS", 0.01)
+    async with wired(max_streams=8, max_streams_per_peer=4) as (wires, _):
+        held = []
+        for _ in range(2):
+            wires.peer_id = Identity.ephemeral().peer_id
+            for _ in range(4):
+                held.append(await say(wires, encode(Kind.OPEN, 0, secrets.token_bytes(ID_BYTES))))
+                assert (await read_message(held[-1][0])).kind is Kind.READY
+        for expected in [Kind.READY] * 6 + [Kind.REFUSED]:  # then all have one
+            wires.peer_id = Identity.ephemeral().peer_id
+            held.append(await say(wires, encode(Kind.OPEN, 0, ID)))
+            assert (await read_message(held[-1][0])).kind is expected
+            assert len(wires.acceptor._tunnels) == 8
+        for _, one in held:
+            one.transport.abort()
+
+
+async def test_a_tunnel_that_was_silent_for_long_makes_room(monkeypatch) -> None:
+    monkeypatch.setattr(acceptor_module, "IDLE_SECONDS", -1.0)
+    monkeypatch.setattr(tunnel_end, "_PART_SECONDS", 0.01)
+    async with wired(max_streams=2, max_streams_per_peer=1) as (wires, _):
+        held = []
+        for _ in range(4):
+            wires.peer_id = Identity.ephemeral().peer_id
+            held.append(await say(wires, encode(Kind.OPEN, 0, ID)))
+            assert (await read_message(held[-1][0])).kind is Kind.READY
+        for _, one in held:
+            one.transport.abort()
+
+
 async def test_a_peer_that_never_reads_costs_no_more_than_a_window() -> None:
     given = 0
 
@@ -265,3 +317,33 @@ async def test_a_peer_that_says_nothing_more_is_left_in_time(tmp_path: Path) -> 
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 1) == b""
         writer.close()
+
+
+@pytest.mark.parametrize("says", [b"", answers()])
+async def test_a_relay_through_which_nothing_comes_is_doubted(
+    says: bytes, tmp_path: Path, monkeypatch
+) -> None:
+    """The next attempt takes another relay first."""
+    monkeypatch.setattr(dialler_module, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(dialler_module, "_LOOK_SECONDS", 0.05)
+    doubted = asyncio.Event()
+    relay = Identity.ephemeral().peer_id
+    far = []
+
+    async def open_stream(address: Address) -> OpenedStream:
+        ours, theirs = await stream_pair()
+        theirs[1].write(says)
+        far.append(theirs[1])
+        return OpenedStream(*ours, Way.RELAYED, relay)
+
+    def doubt(peer_id: PeerId) -> None:
+        assert peer_id == relay
+        doubted.set()
+
+    dialler = Dialler(open_stream, tmp_path, doubt=doubt)
+    async with dialler.dial(address_of(SERVER)) as path:
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"hello")
+        await asyncio.wait_for(doubted.wait(), 5)
+    for one in (writer, *far):
+        one.transport.abort()

@@ -40,7 +40,7 @@ _OPEN_SECONDS = 5.0
 _ANSWER_SECONDS = 7.0  # a relay waits 5 s for the target
 _MEETING_SECONDS = 12.0  # the relay waits for two steps of the target
 _FIRST_MESSAGE_SECONDS = 5.0
-_INTRODUCTIONS_PER_MINUTE = 60
+_INTRODUCTIONS_PER_MINUTE = 60  # of each relay: one that asks too often takes nothing from the others
 
 _logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ async def on_introduction(
 
     async def on_stream(relay: PeerId, stream: Stream) -> None:
         try:
-            if not is_relay(relay) or not quota.use(None, asyncio.get_running_loop().time()):
+            if not is_relay(relay) or not quota.use(relay, asyncio.get_running_loop().time()):
                 raise ProtocolError("not a relay of ours, or one that asks too often")
             async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
                 introduction = decode_introduction(await read_message(stream[0]))

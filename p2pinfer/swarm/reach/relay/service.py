@@ -45,9 +45,12 @@ OPEN_FILES = 2048
 """With so many a relay has room for all that it may do; with fewer, it takes 5/8 of them."""
 MAX_REQUESTS = 256  # that are being answered, of all peers
 MAX_REQUESTS_PER_PEER = 16
+MAX_STREAMS_PER_PEER = 64  # circuits, requests, and what is refused
 INTRODUCTIONS_PER_ASKER = 6  # a minute
+INTRODUCTIONS_PER_ADDRESS = 24  # several askers behind one router
 INTRODUCTIONS_PER_TARGET = 60
 
+_SILENT_SECONDS = 0.5  # then a stream without a request makes room for another one
 _REQUEST_SECONDS = 5.0  # from the opening of a stream to its request
 _TARGET_SECONDS = 5.0  # for a target to take a stream, or to answer
 _ANSWER_SECONDS = 2.0
@@ -94,7 +97,10 @@ class RelayService:
         self._holding: dict[Reservation, asyncio.Task[None]] = {}
         self._asking: Counter[PeerId] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streams_of: Counter[PeerId] = Counter()
+        self._silent: dict[asyncio.Task[None], float] = {}  # wait for their request since then
         self._introduced_asker = Quota(INTRODUCTIONS_PER_ASKER)
+        self._introduced_address = Quota(INTRODUCTIONS_PER_ADDRESS)
         self._introduced_target = Quota(INTRODUCTIONS_PER_TARGET)
         self._watching = Nursery()
         self._closed = False
@@ -146,12 +152,15 @@ class RelayService:
         task = asyncio.current_task()
         assert task is not None
         most = min(MAX_REQUESTS, self._room)
-        if self._closed or len(self._tasks) >= 4 * self._room:  # a flood: not even a refusal
-            await close_streams(stream)
+        is_flood = len(self._tasks) >= 4 * self._room and not self._end_one_silent()
+        if self._closed or is_flood or self._streams_of[peer_id] >= MAX_STREAMS_PER_PEER:
+            await close_streams(stream)  # not even a refusal
             return
         self._tasks.add(task)
+        self._streams_of[peer_id] += 1
         try:
-            if sum(self._asking.values()) >= most or self._asking[peer_id] >= MAX_REQUESTS_PER_PEER:
+            is_full = self._asking.total() >= most and not self._end_one_silent()
+            if is_full or self._asking[peer_id] >= MAX_REQUESTS_PER_PEER:
                 # Read first: closing a stream with bytes left to read would take the answer away.
                 with suppress(TimeoutError, ProtocolError):
                     async with asyncio.timeout(_ANSWER_SECONDS):
@@ -168,13 +177,35 @@ class RelayService:
                 _logger.debug("relay stream ended by us peer=%s", short_id(peer_id))
         finally:
             self._tasks.discard(task)
+            self._streams_of -= Counter({peer_id: 1})
             await close_streams(stream, flush_seconds=_ANSWER_SECONDS)
+
+    def _end_one_silent(self) -> bool:
+        """End the stream that has waited longest for its request: who asks does so at once."""
+        now = asyncio.get_running_loop().time()
+        for task, since in self._silent.items():  # the oldest first
+            if now - since < _SILENT_SECONDS:
+                break
+            del self._silent[task]
+            task.cancel()
+            return True
+        return False
+
+    async def _request(self, peer_id: PeerId, stream: Stream) -> Request:
+        """Read what a peer asks. Raises ProtocolError, TimeoutError, and OSError or EOFError."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._silent[task] = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                return decode_request(await read_message(stream[0]), peer_id)
+        finally:
+            self._silent.pop(task, None)
 
     async def _serve(self, peer_id: PeerId, stream: Stream) -> None:
         with self._counted(peer_id):
             try:
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    request: Request = decode_request(await read_message(stream[0]), peer_id)
+                request = await self._request(peer_id, stream)
             except ProtocolError as error:
                 await _end_with(stream, _refusal(Status.BAD_REQUEST, str(error)))
                 return
@@ -252,7 +283,10 @@ class RelayService:
     async def _introduce(self, peer_id: PeerId, request: Introduce, seen: tuple[str, ...]) -> Answer:
         """Tell asker and target where the other is. Returns the answer for the asker."""
         now = asyncio.get_running_loop().time()
-        if not self._introduced_asker.use(peer_id, now):
+        groups = address_groups(seen)
+        if not self._introduced_asker.use(peer_id, now) or not all(
+            self._introduced_address.use(group, now) for group in groups
+        ):
             return _refusal(Status.LIMIT, "too many introductions in a minute", 60.0)
         if not self._introduced_target.use(request.target, now):
             return _refusal(Status.LIMIT, "too many introductions to this peer in a minute", 60.0)
