@@ -222,7 +222,7 @@ async def test_a_looker_without_p2pd_answers_nothing_and_fails_nowhere() -> None
 
     ours, theirs = await stream_pair()
     await write_message(ours[1], LookRequest(ports=[7]).SerializeToString())
-    await Looker(away, tuple).handle(PeerId("Qm"), theirs)
+    await Looker(away, tuple, lambda host: True).handle(PeerId("Qm"), theirs)
     with pytest.raises((EOFError, OSError, ProtocolError)):
         await read_message(ours[0])
     await close_streams(ours)

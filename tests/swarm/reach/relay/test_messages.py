@@ -75,7 +75,7 @@ def test_what_is_written_is_read_as_it_was() -> None:
     assert decode_candidates(encode_candidates(MADDRS), ASKER) == MADDRS
 
 
-@pytest.mark.parametrize(("valid", "read"), READERS)
+@pytest.mark.parametrize(("valid", "read"), READERS, ids=range(len(READERS)))
 def test_every_byte_flipped_cut_or_doubled_is_a_value_or_an_error(
     valid: bytes, read: Callable[[bytes], Any]
 ) -> None:
@@ -95,7 +95,7 @@ def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
             read(data)
 
 
-@pytest.mark.parametrize(("_valid", "read"), READERS)
+@pytest.mark.parametrize(("_valid", "read"), READERS, ids=range(len(READERS)))
 def test_a_message_has_a_bound(_valid: bytes, read: Callable[[bytes], Any]) -> None:
     with pytest.raises(ProtocolError, match="at most 4096 bytes"):
         read(bytes(MAX_MESSAGE_BYTES + 1))
