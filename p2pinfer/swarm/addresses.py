@@ -12,6 +12,7 @@ from hivemind.utils.multiaddr import Multiaddr
 
 from p2pinfer.errors import UsageError
 from p2pinfer.identity import peer_id_to_bytes
+from p2pinfer.types import PeerId
 
 _DIGITS = re.compile("[0-9]{1,5}")
 _EXAMPLE = "/ip4/192.0.2.7/tcp/31330"
@@ -41,6 +42,14 @@ def check_peer_address(address: str) -> str:
             "that the peer prints"
         )
     return peer_id
+
+
+def by_peer(addresses: Iterable[str]) -> dict[PeerId, list[str]]:
+    """Full addresses by the peer at their end. Raises UsageError as `check_peer_address` does."""
+    found: dict[PeerId, list[str]] = {}
+    for address in addresses:
+        found.setdefault(PeerId(check_peer_address(address)), []).append(address)
+    return found
 
 
 def check_address(address: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.addresses import check_address, check_listen_address, is_loopback, with_quic
+from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
@@ -78,7 +78,7 @@ class Swarm:
         self.reaching = Reaching(
             self,
             self._permission,
-            self._membership.acquaintances(),
+            by_peer(config.initial_peers),
             announced=[f"{maddr}/p2p/{identity.peer_id}" for maddr in config.announce_maddrs],
             is_known=bool(config.announce_maddrs) or all(map(is_loopback, config.initial_peers)),
         )

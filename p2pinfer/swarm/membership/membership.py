@@ -19,7 +19,7 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
-from p2pinfer.swarm.addresses import check_peer_address, joinable, with_ports, with_quic_beside
+from p2pinfer.swarm.addresses import by_peer, joinable, with_ports, with_quic_beside
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
@@ -62,9 +62,7 @@ class Membership:
         self._pace = pace or Pace()
         self._ask_keeps_records = keeps_records
         self._keeps_records = not config.client_only
-        initial: dict[PeerId, list[str]] = {}
-        for address in config.initial_peers:
-            initial.setdefault(PeerId(check_peer_address(address)), []).append(address)
+        initial = by_peer(config.initial_peers)
         initial.pop(identity.peer_id, None)
         if config.initial_peers and not initial:
             raise UsageError(

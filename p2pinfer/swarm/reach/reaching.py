@@ -19,6 +19,7 @@ from p2pinfer.backoff import jittered
 from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of, is_loopback, with_quic_beside
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.reach.dialable import ip_in
 from p2pinfer.swarm.reach.look import SECONDS_BETWEEN_LOOKS, Sight, look
 from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.permission import Permission, host_of
@@ -151,7 +152,9 @@ class Reaching:
         connected = await self._member.connections()
         lookers = [peer_id for peer_id in self._acquaintances() if peer_id in connected][:LOOKERS]
         sights = await self._sights(self._member, lookers, visible, LOOK_SECONDS)
-        verdict = conclude(self._member.peer_id, sights, visible, _is_ours)
+        # Strangers may outnumber those through whom the user has joined: they count where these say nothing.
+        trusted = [sight for sight in sights if sight.looker in self._initial and _is_from_outside(sight)]
+        verdict = conclude(self._member.peer_id, trusted or sights, visible, _is_ours)
         if self._is_known:
             verdict = self._of_ourselves(visible, verdict or self.verdict)
         if verdict is not None and verdict != self.verdict:
@@ -238,6 +241,13 @@ def _is_right(maddr: str) -> bool:
         check_maddr("maddr", maddr)
         return True
     return False
+
+
+def _is_from_outside(sight: Sight) -> bool:
+    """True if it was tried, across the internet, whether we can be dialled."""
+    return bool(sight.tried) and any(
+        (ip := ip_in(host)) is not None and is_public(ip) for host in sight.hosts
+    )
 
 
 def _is_ours(host: str) -> bool:

@@ -33,16 +33,17 @@ class Net:
         self.peer_id = US
         self.open: set[int] = set()
         self.busy = False
+        self.liars: tuple[PeerId, ...] = ()  # who see us elsewhere, where all ports are open
         self.own: Sequence[str] = JOINED[DOOR]
         self.looked_at: list[float] = []
         self.visible: tuple[str, ...] = VISIBLE
         self.answering = Nursery()
 
     async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
-        if peer_id != DOOR or not protocol.startswith("/p2pinfer/look/"):
+        if peer_id not in (DOOR, *self.liars) or not protocol.startswith("/p2pinfer/look/"):
             raise SwarmError("no such peer")
         ours, theirs = await stream_pair()
-        self.answering.start(self._look(theirs))
+        self.answering.start(self._lie(theirs) if peer_id in self.liars else self._look(theirs))
         return ours
 
     async def _look(self, stream: Stream) -> None:
@@ -54,8 +55,16 @@ class Net:
         await write_message(stream[1], reply.SerializeToString())
         await close_streams(stream, flush_seconds=0.1)
 
+    async def _lie(self, stream: Stream) -> None:
+        request = LookRequest.FromString(await read_message(stream[0]))
+        reply = LookReply(observed=["/ip4/9.9.9.9/tcp/5"])
+        for port in request.ports:
+            reply.attempts.add(host="9.9.9.9", port=port, taken=True)
+        await write_message(stream[1], reply.SerializeToString())
+        await close_streams(stream, flush_seconds=0.1)
+
     async def connections(self) -> Any:
-        return {DOOR: (f"/ip4/8.8.4.4/tcp/4001/p2p/{DOOR}",)}
+        return dict.fromkeys((DOOR, *self.liars), (f"/ip4/8.8.4.4/tcp/4001/p2p/{DOOR}",))
 
     async def connect(self, peer_id: PeerId, maddrs: Any, seconds: float) -> None:
         pass
@@ -64,7 +73,7 @@ class Net:
         return self.visible
 
     def acquaintances(self) -> Any:
-        return JOINED
+        return JOINED | {liar: (f"/ip4/9.9.9.9/tcp/1/p2p/{liar}",) for liar in self.liars}
 
     async def wait_rejoined(self) -> None:
         await asyncio.Event().wait()
@@ -91,6 +100,20 @@ async def test_while_nobody_looks_who_joined_outside_takes_itself_for_behind_a_r
     for lookers in ([], [DOOR], [OTHER]):
         assert not await reaching(net).first_verdict(net, lookers, VISIBLE)
     assert await reaching(net).first_verdict(net, [], (f"/ip4/{OUTSIDE}/tcp/4001/p2p/{US}",))
+
+
+async def test_strangers_that_lie_do_not_outvote_the_door_through_which_we_joined() -> None:
+    """They would have us announce a third party, and give up our places at relays."""
+    net = Net()
+    net.liars = tuple(Identity.ephemeral().peer_id for _ in range(2))
+    one = reaching(net)
+    await one.first_verdict(net, [DOOR], VISIBLE)
+    await one._look()
+    assert not one.verdict.is_dialable
+    assert one.verdict.hosts == (OUTSIDE,)
+    net.busy = True  # nobody else can say
+    await one._look()
+    assert one.verdict.hosts == ("9.9.9.9",)
 
 
 async def test_a_busy_looker_changes_nothing() -> None:
