@@ -18,6 +18,8 @@ _descriptors = count(3)
 class SimLane:
     """One end of a lane."""
 
+    is_tunnelled = False
+
     def __init__(self, socket: Socket, loop: VirtualLoop, twice: Callable[[], bool]) -> None:
         """`twice()` is asked for every numbered step or result whether it is sent twice."""
         self.max_frame_bytes = HELLO_BYTES
