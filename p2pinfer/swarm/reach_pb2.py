@@ -24,29 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ap2pinfer/swarm/reach.proto\x12\x0ep2pinfer.swarm\"\x9d\x01\n\x0cRelayRequest\x12*\n\x07reserve\x18\x01 \x01(\x0b\x32\x17.p2pinfer.swarm.ReserveH\x00\x12*\n\x07\x63onnect\x18\x02 \x01(\x0b\x32\x17.p2pinfer.swarm.ConnectH\x00\x12.\n\tintroduce\x18\x03 \x01(\x0b\x32\x19.p2pinfer.swarm.IntroduceH\x00\x42\x05\n\x03\x61sk\"\t\n\x07Reserve\"\x19\n\x07\x43onnect\x12\x0e\n\x06target\x18\x01 \x01(\x0c\"+\n\tIntroduce\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\x0e\n\x06maddrs\x18\x02 \x03(\t\"\xab\x01\n\x0bRelayAnswer\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.p2pinfer.swarm.RelayStatus\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x19\n\x11\x63ome_back_seconds\x18\x03 \x01(\x01\x12\x0e\n\x06maddrs\x18\x04 \x03(\t\x12\x1b\n\x13\x63ircuits_per_client\x18\x05 \x01(\r\x12\x17\n\x0f\x62its_per_second\x18\x06 \x01(\x04\"\x18\n\x07Relayed\x12\r\n\x05\x61sker\x18\x01 \x01(\x0c\"-\n\x0cIntroduction\x12\r\n\x05\x61sker\x18\x01 \x01(\x0c\x12\x0e\n\x06maddrs\x18\x02 \x03(\t\"\x1c\n\nCandidates\x12\x0e\n\x06maddrs\x18\x01 \x03(\t*\xdc\x01\n\x0bRelayStatus\x12\x1c\n\x18RELAY_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fRELAY_STATUS_OK\x10\x01\x12\x19\n\x15RELAY_STATUS_NOT_HERE\x10\x02\x12\x15\n\x11RELAY_STATUS_FULL\x10\x03\x12\x16\n\x12RELAY_STATUS_LIMIT\x10\x04\x12\x19\n\x15RELAY_STATUS_NO_RELAY\x10\x05\x12\x1c\n\x18RELAY_STATUS_BAD_REQUEST\x10\x06\x12\x17\n\x13RELAY_STATUS_FAILED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ap2pinfer/swarm/reach.proto\x12\x0ep2pinfer.swarm\"\x9d\x01\n\x0cRelayRequest\x12*\n\x07reserve\x18\x01 \x01(\x0b\x32\x17.p2pinfer.swarm.ReserveH\x00\x12*\n\x07\x63onnect\x18\x02 \x01(\x0b\x32\x17.p2pinfer.swarm.ConnectH\x00\x12.\n\tintroduce\x18\x03 \x01(\x0b\x32\x19.p2pinfer.swarm.IntroduceH\x00\x42\x05\n\x03\x61sk\"\t\n\x07Reserve\"(\n\x07\x43onnect\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"+\n\tIntroduce\x12\x0e\n\x06target\x18\x01 \x01(\x0c\x12\x0e\n\x06maddrs\x18\x02 \x03(\t\"\xab\x01\n\x0bRelayAnswer\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.p2pinfer.swarm.RelayStatus\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x19\n\x11\x63ome_back_seconds\x18\x03 \x01(\x01\x12\x0e\n\x06maddrs\x18\x04 \x03(\t\x12\x1b\n\x13\x63ircuits_per_client\x18\x05 \x01(\r\x12\x17\n\x0f\x62its_per_second\x18\x06 \x01(\x04\"\'\n\x07Relayed\x12\r\n\x05\x61sker\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"-\n\x0cIntroduction\x12\r\n\x05\x61sker\x18\x01 \x01(\x0c\x12\x0e\n\x06maddrs\x18\x02 \x03(\t\"\x1c\n\nCandidates\x12\x0e\n\x06maddrs\x18\x01 \x03(\t*\xdc\x01\n\x0bRelayStatus\x12\x1c\n\x18RELAY_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fRELAY_STATUS_OK\x10\x01\x12\x19\n\x15RELAY_STATUS_NOT_HERE\x10\x02\x12\x15\n\x11RELAY_STATUS_FULL\x10\x03\x12\x16\n\x12RELAY_STATUS_LIMIT\x10\x04\x12\x19\n\x15RELAY_STATUS_NO_RELAY\x10\x05\x12\x1c\n\x18RELAY_STATUS_BAD_REQUEST\x10\x06\x12\x17\n\x13RELAY_STATUS_FAILED\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'p2pinfer.swarm.reach_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RELAYSTATUS']._serialized_start=567
-  _globals['_RELAYSTATUS']._serialized_end=787
+  _globals['_RELAYSTATUS']._serialized_start=597
+  _globals['_RELAYSTATUS']._serialized_end=817
   _globals['_RELAYREQUEST']._serialized_start=47
   _globals['_RELAYREQUEST']._serialized_end=204
   _globals['_RESERVE']._serialized_start=206
   _globals['_RESERVE']._serialized_end=215
   _globals['_CONNECT']._serialized_start=217
-  _globals['_CONNECT']._serialized_end=242
-  _globals['_INTRODUCE']._serialized_start=244
-  _globals['_INTRODUCE']._serialized_end=287
-  _globals['_RELAYANSWER']._serialized_start=290
-  _globals['_RELAYANSWER']._serialized_end=461
-  _globals['_RELAYED']._serialized_start=463
-  _globals['_RELAYED']._serialized_end=487
-  _globals['_INTRODUCTION']._serialized_start=489
-  _globals['_INTRODUCTION']._serialized_end=534
-  _globals['_CANDIDATES']._serialized_start=536
-  _globals['_CANDIDATES']._serialized_end=564
+  _globals['_CONNECT']._serialized_end=257
+  _globals['_INTRODUCE']._serialized_start=259
+  _globals['_INTRODUCE']._serialized_end=302
+  _globals['_RELAYANSWER']._serialized_start=305
+  _globals['_RELAYANSWER']._serialized_end=476
+  _globals['_RELAYED']._serialized_start=478
+  _globals['_RELAYED']._serialized_end=517
+  _globals['_INTRODUCTION']._serialized_start=519
+  _globals['_INTRODUCTION']._serialized_end=564
+  _globals['_CANDIDATES']._serialized_start=566
+  _globals['_CANDIDATES']._serialized_end=594
 # @@protoc_insertion_point(module_scope)

@@ -41,10 +41,12 @@ class Reserve(_message.Message):
     def __init__(self) -> None: ...
 
 class Connect(_message.Message):
-    __slots__ = ("target",)
+    __slots__ = ("target", "proof")
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     target: bytes
-    def __init__(self, target: _Optional[bytes] = ...) -> None: ...
+    proof: bytes
+    def __init__(self, target: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class Introduce(_message.Message):
     __slots__ = ("target", "maddrs")
@@ -71,10 +73,12 @@ class RelayAnswer(_message.Message):
     def __init__(self, status: _Optional[_Union[RelayStatus, str]] = ..., reason: _Optional[str] = ..., come_back_seconds: _Optional[float] = ..., maddrs: _Optional[_Iterable[str]] = ..., circuits_per_client: _Optional[int] = ..., bits_per_second: _Optional[int] = ...) -> None: ...
 
 class Relayed(_message.Message):
-    __slots__ = ("asker",)
+    __slots__ = ("asker", "proof")
     ASKER_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     asker: bytes
-    def __init__(self, asker: _Optional[bytes] = ...) -> None: ...
+    proof: bytes
+    def __init__(self, asker: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class Introduction(_message.Message):
     __slots__ = ("asker", "maddrs")

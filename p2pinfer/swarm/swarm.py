@@ -66,8 +66,9 @@ class Swarm:
     """
 
     def __init__(self, identity: Identity, config: DaemonConfig, **options: Any) -> None:
-        """Nothing happens before `_stay`. `options` are those of Membership."""
+        """Nothing happens before the membership runs. `options` are those of Membership."""
         self._identity = identity
+        self.sign = identity.sign  # data that begin with what they are signed for
         self._membership = Membership(identity, config, keeps_records=self._keeps_records, **options)
         self._newest_expiry: dict[bytes, float] = {}
         self._joined_at = time.time()
@@ -83,8 +84,7 @@ class Swarm:
             is_known=bool(config.announce_maddrs) or all(map(is_loopback, config.initial_peers)),
         )
         """How others reach this member."""
-        self.relay: RelayService | None = None
-        """What this member passes on between others, while they can dial it."""
+        self.relay: RelayService | None = None  # while others can dial this member
         self.ways = Ways(self, self.reaching, self._permission)
         """The ways to other members."""
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from p2pinfer.errors import PeerGoneError, ProtocolError, RelayRefusedError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.relay.beats import beat
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
+from p2pinfer.swarm.reach.relay.framing import (
+    ask,
+    beat,
+    close_streams,
+    read_message,
+    until_closed,
+    write_message,
+)
 from p2pinfer.swarm.reach.relay.messages import (
     MAX_MADDRS,
     Answer,
@@ -25,13 +32,14 @@ from p2pinfer.swarm.reach.relay.messages import (
     encode_candidates,
     encode_request,
 )
+from p2pinfer.swarm.reach.relay.proof import Proofs, prove
 from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.swarm.reach.relay.streams import BEAT_SECONDS, MEET, RELAY, RELAYED, Streams
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
 RelayedHandler = Callable[[PeerId, Stream], Awaitable[None]]
-"""Takes a stream that a relay passes on, and who asked for it by the relay's word. The handler closes it."""
+"""Takes a stream that a relay passes on, and who has asked for it. The handler closes it."""
 
 IntroductionHandler = Callable[[PeerId, tuple[str, ...]], Awaitable[Collection[str]]]
 """Takes a peer and where to dial it; returns where it can dial this member. Within a second or two."""
@@ -95,7 +103,8 @@ async def connect_through(streams: Streams, relay: PeerId, target: PeerId) -> St
     """
     stream = await _open(streams, relay)
     try:
-        await _asked(relay, stream, Connect(target), target, _ANSWER_SECONDS)
+        proof = prove(streams.sign, relay, target, time.time())
+        await _asked(relay, stream, Connect(target, proof), target, _ANSWER_SECONDS)
     except BaseException:
         await close_streams(stream)
         raise
@@ -124,15 +133,17 @@ async def on_relayed(
 ) -> AsyncIterator[None]:
     """Let `handler` take the streams that relays pass on, until the block ends.
 
-    `is_relay` says from which peers: those where this member holds a reservation.
+    `is_relay` says from which peers: those where this member holds a reservation. Who asks has proved it.
     """
+    proofs = Proofs(streams.peer_id)
 
     async def on_stream(relay: PeerId, stream: Stream) -> None:
         try:
             if not is_relay(relay):
                 raise ProtocolError("not a relay of ours")
             async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
-                asker = decode_relayed(await read_message(stream[0]))
+                relayed = decode_relayed(await read_message(stream[0]))
+            proofs.check(relayed.proof, relayed.asker, relay, time.time())
         except (OSError, EOFError, ProtocolError) as error:  # TimeoutError is an OSError
             _logger.debug("no relayed stream relay=%s reason=%r", short_id(relay), error)
             await close_streams(stream)
@@ -140,7 +151,7 @@ async def on_relayed(
         except BaseException:
             await close_streams(stream)
             raise
-        await handler(asker, stream)
+        await handler(relayed.asker, stream)
 
     await streams.add_stream_handler(RELAYED, on_stream)
     try:

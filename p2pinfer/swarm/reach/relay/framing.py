@@ -11,6 +11,8 @@ from typing import TypeVar
 from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.messages import MAX_MESSAGE_BYTES
+from p2pinfer.swarm.reach.relay.streams import BEAT_SECONDS, SILENCE_SECONDS
+from p2pinfer.tasks import first_of
 
 _CLOSE_SECONDS = 1.0
 _LENGTH = struct.Struct(">I")
@@ -81,3 +83,30 @@ async def close_streams(*streams: Stream, flush_seconds: float = 0.0) -> None:
     finally:
         for writer in left:  # not those that have closed: asyncio fails there in Python 3.11
             writer.transport.abort()
+
+
+async def beat(stream: Stream, *, beat_seconds: float = BEAT_SECONDS) -> str:
+    """Send beats and take them, until the other end is silent or gone; returns what happened, for people."""
+    reader, writer = stream
+    silence_seconds = SILENCE_SECONDS / BEAT_SECONDS * beat_seconds
+
+    async def send() -> None:
+        while True:
+            await asyncio.sleep(beat_seconds)
+            async with asyncio.timeout(silence_seconds):
+                await write_message(writer)
+
+    async def take() -> None:
+        while True:
+            async with asyncio.timeout(silence_seconds):
+                await read_message(reader)
+
+    try:
+        await first_of(send(), take())
+    except TimeoutError:
+        return f"nothing was heard for {silence_seconds:g} s"
+    except (OSError, EOFError):
+        return "the stream has ended"
+    except ProtocolError as error:
+        return f"it broke the protocol: {error}"
+    raise AssertionError("both directions go on until they fail")

@@ -22,6 +22,7 @@ from p2pinfer.types import PeerId
 
 MAX_MESSAGE_BYTES = 4096
 MAX_MADDRS = 8
+MAX_PROOF_BYTES = 128
 _LONGEST_WAIT_SECONDS = 31 * 86400.0
 _MOST_REASON_CHARACTERS = 200
 
@@ -50,6 +51,7 @@ class Connect:
     """Asks for a stream to a peer that holds a reservation."""
 
     target: PeerId
+    proof: bytes = b""  # for the target, see proof.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Relayed:
+    """Begins a stream that a relay passes on."""
+
+    asker: PeerId  # as the relay says
+    proof: bytes = b""  # that it does, see proof.py
+
+
+@dataclass(frozen=True, slots=True)
 class Introduction:
     """Tells a peer who wants to meet it, and where to dial."""
 
@@ -88,8 +98,9 @@ def encode_request(request: Request) -> bytes:
     match request:
         case Reserve():
             message = reach_pb2.RelayRequest(reserve=reach_pb2.Reserve())
-        case Connect(target=target):
-            message = reach_pb2.RelayRequest(connect=reach_pb2.Connect(target=peer_id_to_bytes(target)))
+        case Connect(target=target, proof=proof):
+            connect = reach_pb2.Connect(target=peer_id_to_bytes(target), proof=proof)
+            message = reach_pb2.RelayRequest(connect=connect)
         case Introduce(target=target, maddrs=maddrs):
             introduce = reach_pb2.Introduce(target=peer_id_to_bytes(target), maddrs=maddrs)
             message = reach_pb2.RelayRequest(introduce=introduce)
@@ -103,7 +114,7 @@ def decode_request(data: bytes, asker: PeerId) -> Request:
         case "reserve":
             return Reserve()
         case "connect":
-            return Connect(_target(message.connect.target, asker))
+            return Connect(_target(message.connect.target, asker), _proof(message.connect.proof))
         case "introduce":
             target = _target(message.introduce.target, asker)
             return Introduce(target, _maddrs(message.introduce.maddrs, asker))
@@ -143,14 +154,16 @@ def decode_answer(data: bytes, owner: PeerId) -> Answer:
     )
 
 
-def encode_relayed(asker: PeerId) -> bytes:
+def encode_relayed(relayed: Relayed) -> bytes:
     """The bytes with which a relayed stream begins at its target."""
-    return reach_pb2.Relayed(asker=peer_id_to_bytes(asker)).SerializeToString()
+    message = reach_pb2.Relayed(asker=peer_id_to_bytes(relayed.asker), proof=relayed.proof)
+    return message.SerializeToString()
 
 
-def decode_relayed(data: bytes) -> PeerId:
+def decode_relayed(data: bytes) -> Relayed:
     """Read who asked for a relayed stream. Raises ProtocolError."""
-    return _peer(_parse(reach_pb2.Relayed(), data).asker)
+    message = _parse(reach_pb2.Relayed(), data)
+    return Relayed(_peer(message.asker), _proof(message.proof))
 
 
 def encode_introduction(introduction: Introduction) -> bytes:
@@ -191,6 +204,12 @@ def _peer(raw: bytes) -> PeerId:
         return peer_id_from_bytes(raw)
     except ValueError as error:
         raise ProtocolError("a peer id that no peer has") from error
+
+
+def _proof(raw: bytes) -> bytes:
+    if len(raw) > MAX_PROOF_BYTES:
+        raise ProtocolError(f"a proof of {len(raw)} bytes: at most {MAX_PROOF_BYTES} are passed on")
+    return raw
 
 
 def _target(raw: bytes, asker: PeerId) -> PeerId:

@@ -15,14 +15,21 @@ from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.open_files import allow_open_files
 from p2pinfer.swarm.reach.relay.allowance import Allowance
-from p2pinfer.swarm.reach.relay.beats import beat
 from p2pinfer.swarm.reach.relay.circuits import Circuits
-from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
+from p2pinfer.swarm.reach.relay.framing import (
+    ask,
+    beat,
+    close_streams,
+    read_message,
+    until_closed,
+    write_message,
+)
 from p2pinfer.swarm.reach.relay.messages import (
     Answer,
     Connect,
     Introduce,
     Introduction,
+    Relayed,
     Request,
     Reserve,
     Status,
@@ -272,7 +279,7 @@ class RelayService:
         circuit = self._circuits.take(peer_id, groups)
         try:
             async with self._to_target(request.target, RELAYED) as target:
-                await write_message(target[1], encode_relayed(peer_id))
+                await write_message(target[1], encode_relayed(Relayed(peer_id, request.proof)))
                 await _answer(stream, Answer(status=Status.OK))
                 await self._circuits.join(circuit, stream, target)
         except SwarmError as error:

@@ -20,6 +20,8 @@ SILENCE_SECONDS = 12.0  # two beats may be late
 class Streams(Protocol):
     """The part of `Swarm` that is used; it is documented there."""
 
+    def sign(self, data: bytes) -> bytes: ...
+
     @property
     def peer_id(self) -> PeerId: ...
 

@@ -22,6 +22,7 @@ from p2pinfer.swarm.reach.relay.messages import (
     Connect,
     Introduce,
     Introduction,
+    Relayed,
     Reserve,
     Status,
     decode_answer,
@@ -43,7 +44,13 @@ MADDRS = (
     f"/ip6/2001:db8::7/tcp/31330/p2p/{ASKER}",
     f"/dns4/example.org/tcp/31330/p2p/{ASKER}",
 )
-REQUESTS = [Reserve(), Connect(TARGET), Introduce(TARGET, MADDRS), Introduce(TARGET, ())]
+REQUESTS = [
+    Reserve(),
+    Connect(TARGET),
+    Connect(TARGET, bytes(88)),
+    Introduce(TARGET, MADDRS),
+    Introduce(TARGET, ()),
+]
 ANSWER = Answer(
     status=Status.LIMIT,
     reason="too many",
@@ -57,7 +64,7 @@ INTRODUCTION = Introduction(ASKER, MADDRS)
 READERS: list[tuple[bytes, Callable[[bytes], Any]]] = [
     *((encode_request(request), lambda data: decode_request(data, ASKER)) for request in REQUESTS),
     (encode_answer(ANSWER), lambda data: decode_answer(data, ASKER)),
-    (encode_relayed(ASKER), decode_relayed),
+    (encode_relayed(Relayed(ASKER, bytes(88))), decode_relayed),
     (encode_introduction(INTRODUCTION), decode_introduction),
     (encode_candidates(MADDRS), lambda data: decode_candidates(data, ASKER)),
 ]
@@ -70,7 +77,8 @@ def test_what_is_written_is_read_as_it_was() -> None:
         answer = Answer(status=status)
         assert decode_answer(encode_answer(answer), ASKER) == answer
     assert decode_answer(encode_answer(ANSWER), ASKER) == ANSWER
-    assert decode_relayed(encode_relayed(ASKER)) == ASKER
+    for relayed in (Relayed(ASKER), Relayed(ASKER, b"proof")):
+        assert decode_relayed(encode_relayed(relayed)) == relayed
     assert decode_introduction(encode_introduction(INTRODUCTION)) == INTRODUCTION
     assert decode_candidates(encode_candidates(MADDRS), ASKER) == MADDRS
 

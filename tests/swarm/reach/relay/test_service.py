@@ -164,7 +164,7 @@ async def test_a_silent_holder_loses_its_reservation(trio: Trio, monkeypatch: py
 
 
 async def quick_beat(stream: Stream) -> str:
-    from p2pinfer.swarm.reach.relay.beats import beat
+    from p2pinfer.swarm.reach.relay.framing import beat
 
     return await beat(stream, beat_seconds=0.1)
 
@@ -279,7 +279,7 @@ async def test_introductions_of_one_member_are_few(trio: Trio) -> None:
 async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
     """A stranger that opens `relayed` itself is cut off before the handler hears of it."""
     from p2pinfer.swarm.reach.relay.asking import on_relayed
-    from p2pinfer.swarm.reach.relay.messages import encode_relayed
+    from p2pinfer.swarm.reach.relay.messages import Relayed, encode_relayed
     from p2pinfer.swarm.reach.relay.streams import RELAYED
 
     async def handler(asker: PeerId, stream: Stream) -> None:
@@ -288,7 +288,7 @@ async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
     async with on_relayed(trio.relay, handler, lambda peer_id: False):
         reader, writer = stream = await trio.client.open_stream(trio.relay.peer_id, RELAYED)
         with suppress(ConnectionResetError):
-            await write_message(writer, encode_relayed(trio.client.peer_id))
+            await write_message(writer, encode_relayed(Relayed(trio.client.peer_id)))
             assert await asyncio.wait_for(reader.read(), 5) == b""
         await close_streams(stream)
 
