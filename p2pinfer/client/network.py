@@ -174,7 +174,8 @@ class Network:
             await all_of(*(chain.end(UsageError(_CLOSED)) for chain in self.open_chains))
         finally:
             await self._stack.aclose()
-        await cancel_and_wait(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # what ends may begin something
+            await cancel_and_wait(*others)
 
 
 @atexit.register

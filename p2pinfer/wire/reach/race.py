@@ -136,5 +136,7 @@ class Race(Generic[T]):
             await cancel_and_wait(*running, *self._naming)
         finally:
             for task in running:
-                if not task.cancelled() and task.exception() is None and (late := task.result()) is not None:
+                if not task.done() or task.cancelled():  # not done: the loop has ended before us
+                    continue
+                if task.exception() is None and (late := task.result()) is not None:
                     await self._discard(late)
