@@ -19,7 +19,7 @@ from p2pinfer.owner.ledger.ledger import Ledger
 from tests.end_to_end.documents.running import SECONDS, documents, started, status, texts_of, until_answered
 
 MODEL = "SmolLM2-135M-Instruct"
-REQUESTS = 300
+REQUESTS = 600
 MOST_BYTES = 300_000_000
 
 
