@@ -6,11 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import pytest
 
 from p2pinfer.errors import PeerGoneError, SwarmError
+from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
 from p2pinfer.types import Address, Way
@@ -281,15 +283,23 @@ async def test_tunnels_beyond_the_limit_are_refused() -> None:
         writer.close()
 
 
-async def test_a_tunnel_that_waits_for_a_stream_makes_room_for_a_new_one_of_its_peer() -> None:
-    async with wired(max_streams_per_peer=1) as (wires, dialler), dialler.dial(ADDRESS) as path:
+async def test_a_tunnel_that_waits_for_a_stream_makes_room_for_a_new_one_of_its_peer(tmp_path: Path) -> None:
+    async with (
+        wired(max_streams_per_peer=1) as (wires, dialler),
+        dialler.dial(ADDRESS) as path,
+        AsyncExitStack() as stack,
+    ):
         _, lost = await asyncio.open_unix_connection(path)
         await settled(wires, 1)
         wires.error = SwarmError("not now")
         wires.cut()
         await settled(wires, 0)
-        wires.error = None
-        reader, writer = await asyncio.open_unix_connection(path)
+
+        async def open_stream(_: Address) -> OpenedStream:
+            return OpenedStream(*await wires.open_raw(), wires.way)
+
+        other = await stack.enter_async_context(Dialler(open_stream, tmp_path).dial(ADDRESS))
+        reader, writer = await asyncio.open_unix_connection(other)
         writer.write(b"a")
         assert await reader.readexactly(1) == b"a"
         lost.close()
