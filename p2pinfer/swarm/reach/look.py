@@ -13,9 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
-
-from google.protobuf.message import DecodeError, Message
+from typing import Protocol
 
 from p2pinfer.errors import ProtocolError, SwarmError
 from p2pinfer.swarm.addresses import ip_of
@@ -24,6 +22,7 @@ from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.membership.presence import accepts
 from p2pinfer.swarm.reach.dialable import ip_in
 from p2pinfer.swarm.reach.relay.framing import ask, close_streams, read_message, until_closed, write_message
+from p2pinfer.swarm.reach.relay.messages import parse
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId, short_id
@@ -42,8 +41,6 @@ _MOST_ASKERS = 1024
 _MOST_OBSERVED = 8
 _MOST_HOSTS = 2
 _MOST_OWN = 4
-
-_Message = TypeVar("_Message", bound=Message)
 
 _logger = logging.getLogger(__name__)
 
@@ -130,7 +127,7 @@ class Looker:
             if self._requests[peer_id] > MOST_REQUESTS_PER_ASKER or self._requests.total() > MOST_REQUESTS:
                 raise ProtocolError("too many at a time")
             async with asyncio.timeout(2 * DIAL_SECONDS + 2.0):
-                request = _parsed(LookRequest, await read_message(stream[0]))
+                request = parse(LookRequest(), await read_message(stream[0]))
                 reply = await self._answer(peer_id, request)
                 await write_message(stream[1], reply.SerializeToString())
             await until_closed(stream, 1.0)
@@ -167,18 +164,8 @@ class Looker:
         return not is_early and self._looks < MOST_LOOKS
 
 
-def _parsed(kind: type[_Message], data: bytes) -> _Message:
-    """Raises ProtocolError."""
-    message = kind()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise ProtocolError("a message that can't be parsed") from error
-    return message
-
-
 def _reply(data: bytes) -> LookReply:
-    return _parsed(LookReply, data)
+    return parse(LookReply(), data)
 
 
 def _hosts_of(maddrs: Iterable[str]) -> tuple[str, ...]:

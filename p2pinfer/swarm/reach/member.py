@@ -6,29 +6,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.membership.presence import StreamHandler
+from p2pinfer.swarm.reach.relay.streams import Streams
 from p2pinfer.types import PeerId
 
 
-class Member(Protocol):
-    """The part of `Swarm` that is used; it is documented there."""
-
-    @property
-    def peer_id(self) -> PeerId: ...
-
-    def sign(self, data: bytes) -> bytes: ...
+class Member(Streams, Protocol):
+    """What relays need, and more. It is a part of `Swarm`, where it is documented."""
 
     @property
     def private_folder(self) -> Path: ...
-
-    async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream: ...
-
-    async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None: ...
-
-    async def remove_stream_handler(self, protocol: str) -> None: ...
-
-    async def connections(self) -> Mapping[PeerId, tuple[str, ...]]: ...
 
     async def connect(self, peer_id: PeerId, maddrs: Collection[str], seconds: float) -> None: ...
 

@@ -110,17 +110,9 @@ def host_of(maddr: str) -> str:
 
 async def _addresses_of(host: str) -> Sequence[str]:
     """What a name stands for; the host itself if that can't be found out."""
-
-    def look_up() -> Sequence[str]:
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return ()
-        return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
-
     with suppress(TimeoutError):
         async with asyncio.timeout(_RESOLVE_SECONDS):
-            return await in_thread(look_up, name="resolve") or (host,)
+            return await in_thread(lambda: _look_up(host), name="resolve") or (host,)
     return (host,)
 
 
@@ -147,10 +139,17 @@ async def _without_name(maddr: str) -> Sequence[str]:
 
 def _looked_up(host: str) -> Sequence[IPAddress]:
     try:
+        found = _look_up(host)
+    finally:
+        _lookups.release()
+    texts = dict.fromkeys(text.partition("%")[0] for text in found)
+    return tuple(map(ipaddress.ip_address, texts))[:MOST_ADDRESSES]
+
+
+def _look_up(host: str) -> Sequence[str]:
+    """The IP addresses that the system's resolver finds; none if it doesn't know the name. It blocks."""
+    try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # UnicodeError: a label that is too long
         return ()
-    finally:
-        _lookups.release()
-    texts = dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found)
-    return tuple(map(ipaddress.ip_address, texts))[:MOST_ADDRESSES]
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -65,9 +65,8 @@ class Ways:
 
     @cached_property
     def _dialler(self) -> Dialler:
-        return Dialler(
-            self._open, self._member.private_folder, doubt=self._note_poor_relay
-        )  # which is there from the join on
+        # Made when it is needed: the folder is there from the join on.
+        return Dialler(self._open, self._member.private_folder, doubt=self._note_poor_relay)
 
     async def run(self) -> None:
         """Meet those that are reached through relays, again and again. Never ends."""
@@ -260,10 +259,11 @@ class Ways:
 
     async def _direct_way(self, address: Address) -> Way:
         """How a peer is reached with which we are connected."""
+        if address.is_mapped:
+            return Way.MAPPED
         seen = (await self._connections()).get(address.peer_id, ())
-        if address.relays and any((ip := ip_of(maddr)) is not None and is_public(ip) for maddr in seen):
-            return Way.MAPPED if address.is_mapped else Way.PUNCHED
-        return Way.MAPPED if address.is_mapped else Way.TUNNEL
+        is_outside = any((ip := ip_of(maddr)) is not None and is_public(ip) for maddr in seen)
+        return Way.PUNCHED if address.relays and is_outside else Way.TUNNEL
 
     async def _connections(self) -> Mapping[PeerId, tuple[str, ...]]:
         connected = await self._member.connections()

@@ -109,7 +109,7 @@ def encode_request(request: Request) -> bytes:
 
 def decode_request(data: bytes, asker: PeerId) -> Request:
     """Read the request of `asker`. Raises ProtocolError."""
-    message = _parse(reach_pb2.RelayRequest(), data)
+    message = parse(reach_pb2.RelayRequest(), data)
     match message.WhichOneof("ask"):
         case "reserve":
             return Reserve()
@@ -136,7 +136,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 def decode_answer(data: bytes, owner: PeerId) -> Answer:
     """Read an answer whose multiaddresses are those of `owner`. Raises ProtocolError."""
-    message = _parse(reach_pb2.RelayAnswer(), data)
+    message = parse(reach_pb2.RelayAnswer(), data)
     try:
         status = Status(message.status)
     except ValueError as error:
@@ -162,7 +162,7 @@ def encode_relayed(relayed: Relayed) -> bytes:
 
 def decode_relayed(data: bytes) -> Relayed:
     """Read who asked for a relayed stream. Raises ProtocolError."""
-    message = _parse(reach_pb2.Relayed(), data)
+    message = parse(reach_pb2.Relayed(), data)
     return Relayed(_peer(message.asker), _proof(message.proof))
 
 
@@ -174,7 +174,7 @@ def encode_introduction(introduction: Introduction) -> bytes:
 
 def decode_introduction(data: bytes) -> Introduction:
     """Read an introduction. Raises ProtocolError."""
-    message = _parse(reach_pb2.Introduction(), data)
+    message = parse(reach_pb2.Introduction(), data)
     asker = _peer(message.asker)
     return Introduction(asker, _maddrs(message.maddrs, asker))
 
@@ -186,10 +186,11 @@ def encode_candidates(maddrs: Iterable[str]) -> bytes:
 
 def decode_candidates(data: bytes, owner: PeerId) -> tuple[str, ...]:
     """Read the multiaddresses of `owner`. Raises ProtocolError."""
-    return _maddrs(_parse(reach_pb2.Candidates(), data).maddrs, owner)
+    return _maddrs(parse(reach_pb2.Candidates(), data).maddrs, owner)
 
 
-def _parse(message: _M, data: bytes) -> _M:
+def parse(message: _M, data: bytes) -> _M:
+    """Read a message of at most MAX_MESSAGE_BYTES into `message`, and return it. Raises ProtocolError."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
     try:

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.reach.relay.messages import MAX_MADDRS
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.types import PeerId
@@ -55,12 +56,6 @@ def address_groups(observed: Iterable[str]) -> frozenset[str]:
 
 def _host(maddr: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The IP address, where IPv4 within IPv6 is IPv4; None for a name."""
-    words = maddr.split("/")
-    if len(words) < 3 or words[1] not in ("ip4", "ip6"):
-        return None
-    try:
-        host = ipaddress.ip_address(words[2])
-    except ValueError:
-        return None
+    host = ip_of(maddr)
     mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
     return mapped or host
