@@ -43,6 +43,7 @@ class World:
         self.client_loop = HostLoop(self.clock, "client")
         self.client_loop.host = self.client_host
         self._loops: list[VirtualLoop] = [self.loop, self.client_loop]
+        self._killed_loops: list[VirtualLoop] = []
         for loop in self._loops:
             loop.set_exception_handler(self._on_loop_error)
         for index, shape in enumerate(shapes):
@@ -103,6 +104,7 @@ class World:
         if server is not None:
             server.loop.frozen = True
             self._loops.remove(server.loop)
+            self._killed_loops.append(server.loop)
             host.lose_process()
 
     def run_until(self, done: Callable[[], bool], limit_seconds: float) -> bool:
@@ -154,18 +156,22 @@ class World:
         return sum(max(0.0, end - max(begin, since)) for begin, end in spans)
 
     def close(self) -> None:
-        """Close everything at the end of a run: later events don't count."""
+        """Close everything at the end of a run: later events don't count.
+
+        Tasks of killed processes end here, too: else they would in a garbage collection, without a loop.
+        """
         self.errors = []
-        for loop in self._loops:
+        loops = [*self._loops, *self._killed_loops]
+        for loop in loops:
             loop.set_exception_handler(lambda loop, context: None)
             loop.frozen = False
             for task in asyncio.all_tasks(loop):
                 task.cancel()
         for _ in range(50):
-            for loop in self._loops:
+            for loop in loops:
                 if loop._ready:
                     loop.turn()
-        for loop in self._loops:
+        for loop in loops:
             loop.close()
 
     def _heard(self, host: Host, event: str) -> None:
