@@ -75,7 +75,7 @@ async def test_documents_give_their_memory_to_a_question_where_servers_have_no_m
     async with fake_swarm(THREE, cache_tokens=256) as swarm:
         expected = [await alone(swarm, prompt, 30) for prompt in PROMPTS[:3]]
         answer = await alone(swarm, QUESTION, 3)
-        async with jobs_in(swarm, shortest_row=256) as jobs:
+        async with jobs_in(swarm, shortest_row=256, route=60.0) as jobs:  # the room comes back within seconds
             has_begun = asyncio.Event()
             loop = asyncio.get_running_loop()
             options = {"is_background": True, "most_new_tokens": 30}
