@@ -19,13 +19,16 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.sources import Source, source_of
 from p2pinfer.server.door.accepting import AcceptFailures, is_shortage
 from p2pinfer.server.door.guests import Guests
+from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.tasks import Nursery, all_of, cancel_and_wait
 from p2pinfer.wire.certificates import LANE_PROTOCOL
 from p2pinfer.wire.lane_handshake import accept_lane
@@ -49,6 +52,10 @@ _GRPC_PROTOCOL = b"h2"
 _COPY_BYTES = 64 * 1024
 
 
+FindSources = Callable[[str], tuple[Source, ...]]
+"""Where the peer comes from whose tunnel leads to a unix socket of this name; () if there is no such one."""
+
+
 class FrontDoor:
     """Sorts the connections of some listening sockets."""
 
@@ -59,17 +66,19 @@ class FrontDoor:
         adopt: Callable[[Lane], None],
         guests: Guests,
         most: int = MAX_CONNECTIONS,
+        find_sources: FindSources = lambda name: (),
     ) -> None:
         """`service_path` is gRPC's unix socket, `context` the TLS of lanes; `adopt` takes a new lane.
 
         `guests` hears from gRPC which connections are in use. There are `most` connections at a time; lanes
-        that were adopted don't count.
+        that were adopted don't count. `find_sources` says who stands behind a unix socket of a tunnel.
         """
         self._service_path = service_path
         self._context = context
         self._adopt = adopt
         self._guests = guests
         self._most = most
+        self._find_sources = find_sources
         self._receiving = Nursery()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._numbers = itertools.count(1)
@@ -97,7 +106,7 @@ class FrontDoor:
         failures = AcceptFailures()
         while True:
             try:
-                guest, _ = await loop.sock_accept(listener)
+                guest, address = await loop.sock_accept(listener)
             except OSError as error:
                 if failures.is_news(loop.time()):
                     logger.warning("a connection can't be accepted, more may follow: %s", error)
@@ -109,13 +118,19 @@ class FrontDoor:
             with contextlib.ExitStack() as unless_received:
                 unless_received.callback(guest.close)
                 if len(self._guests) < self._most or await self._shed():
-                    self._start_receiving(guest)
+                    self._start_receiving(guest, self._sources(listener, address))
                     unless_received.pop_all()
 
-    def _start_receiving(self, guest: socket.socket) -> None:
+    def _sources(self, listener: socket.socket, address: Any) -> tuple[Source, ...]:
+        """Where a guest comes from, by the address at which it was accepted."""
+        if listener.family == socket.AF_UNIX:
+            return self._find_sources(os.path.basename(os.fsdecode(address)))
+        return (source_of(address[0]),)
+
+    def _start_receiving(self, guest: socket.socket, sources: tuple[Source, ...]) -> None:
         name = f"{os.path.basename(self._service_path)}-{next(self._numbers)}"
         task = self._receiving.start(self._receive(guest, name))
-        self._guests.arrived(name)
+        self._guests.arrived(name, sources)
         self._tasks[name] = task
 
         def end(_: asyncio.Task[None]) -> None:
@@ -158,7 +173,7 @@ class FrontDoor:
             guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with socket.socket(socket.AF_UNIX) as service:
             service.setblocking(False)
-            with _named(service, os.path.join(os.path.dirname(self._service_path), name)):
+            with named(service, os.path.join(os.path.dirname(self._service_path), name)):
                 await loop.sock_connect(service, self._service_path)
             traffic = traffic_of(guest)
             await all_of(
@@ -185,16 +200,6 @@ async def _asked_for(guest: socket.socket) -> tuple[bytes, ...]:
             seen = len(data)
         looks += 1
         await asyncio.sleep(_LOOK_AGAIN.longest_seconds(looks))
-
-
-@contextmanager
-def _named(connecting: socket.socket, path: str) -> Iterator[None]:
-    """Give a unix socket a name while it connects. The other side remembers it; the file isn't needed."""
-    connecting.bind(path)
-    try:
-        yield
-    finally:
-        os.unlink(path)
 
 
 async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:

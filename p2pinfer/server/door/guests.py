@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from p2pinfer.fairness.sources import Source
+
 
 class Guests:
     """Connections by their names. No clock is needed: the order in which they were used last is enough."""
@@ -18,12 +20,19 @@ class Guests:
         self._idle: OrderedDict[str, None] = OrderedDict()  # the one that was used last stands last
         self._calls: dict[str, int] = {}  # open calls of those in use; who came into use last stands last
         self._sessions: dict[str, int] = {}  # those of them that are sessions
+        self._sources: dict[str, tuple[Source, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._calls)
 
-    def arrived(self, name: str) -> None:
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        """Where a connection comes from: the network of a TCP address; for a tunnel its peer, the relay, and
+        the network where that is known. () if there is no such connection."""
+        return self._sources.get(name, ())
+
+    def arrived(self, name: str, sources: tuple[Source, ...] = ()) -> None:
         """A connection was accepted. Its name is new."""
+        self._sources[name] = sources
         self._idle[name] = None
 
     def left(self, name: str) -> None:
@@ -31,6 +40,7 @@ class Guests:
         self._idle.pop(name, None)
         self._calls.pop(name, None)
         self._sessions.pop(name, None)
+        self._sources.pop(name, None)
 
     def call_began(self, name: str, *, is_session: bool) -> None:
         """A call began on a connection; harmless if there is no such connection any more."""

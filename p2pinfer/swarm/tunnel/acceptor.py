@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import os
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.sources import Source, peer_source
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.swarm.tunnel.link import Link
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Refusal, encode, read_message
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
@@ -63,25 +68,35 @@ def window_bytes(tunnels: int) -> int:
     return max(_LEAST_WINDOW_BYTES, min(WINDOW_BYTES, _WINDOWS_BYTES // max(tunnels, 1)))
 
 
+FindNetworks = Callable[[PeerId], Awaitable[tuple[Source, ...]]]
+"""The relay through which a peer's stream comes, or the networks from which the peer is connected."""
+
+
+async def nowhere(peer_id: PeerId) -> tuple[Source, ...]:
+    """Nothing is known but the peer itself."""
+    return ()
+
+
 @asynccontextmanager
 async def expose(
     swarm: Streams,
     unix_socket_path: str | Path,
     *,
     way_of: Callable[[PeerId], Way] = lambda peer_id: Way.TUNNEL,
+    networks_of: FindNetworks = nowhere,
     max_streams: int = MAX_STREAMS,
     max_streams_per_peer: int = MAX_STREAMS_PER_PEER,
 ) -> AsyncIterator[Acceptor]:
     """Connect tunnels from other peers to the service on `unix_socket_path`, until the block ends.
 
-    `way_of` tells how a peer is connected that opens a stream. Yields the acceptor, which takes streams from
-    elsewhere too. When p2pd is started again, tunnels go on over new streams. Raises SwarmError if the swarm
-    has been left.
+    `way_of` tells how a peer is connected that opens a stream, `networks_of` from where. Yields the acceptor,
+    which takes streams from elsewhere too. When p2pd is started again, tunnels go on over new streams. Raises
+    SwarmError if the swarm has been left.
     """
     acceptor = Acceptor(unix_socket_path, max_streams=max_streams, max_streams_per_peer=max_streams_per_peer)
 
     async def on_stream(peer_id: PeerId, stream: Stream) -> None:
-        await acceptor.take(peer_id, stream, way_of(peer_id))
+        await acceptor.take(peer_id, stream, way_of(peer_id), networks_of)
 
     await swarm.add_stream_handler(PROTOCOL, on_stream)
     try:
@@ -111,6 +126,8 @@ class Acceptor:
         self._reserved: Counter[PeerId] = Counter()  # tunnels, those included whose service is being dialled
         self._taking: dict[asyncio.Task[object], PeerId] = {}
         self._silent: dict[asyncio.StreamWriter, float] = {}  # wait for their first message since then
+        self._sources: dict[str, tuple[Source, ...]] = {}  # by the names of local connections
+        self._numbers = itertools.count(1)
         self._lives = Nursery()
         self._is_closing = False
 
@@ -119,7 +136,16 @@ class Acceptor:
         ends = [tunnel.end for tunnel in self._tunnels.values()]
         return Counter(end.link.way for end in ends if end.link is not None)
 
-    async def take(self, peer_id: PeerId, stream: Stream, way: Way) -> None:
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        """Whose tunnel leads to the service's connection of this name: a peer, and where it comes from.
+
+        The service sees the name as that of the unix socket at the other end. () if there is no such tunnel.
+        """
+        return self._sources.get(name, ())
+
+    async def take(
+        self, peer_id: PeerId, stream: Stream, way: Way, networks_of: FindNetworks = nowhere
+    ) -> None:
         """Serve a stream that `peer_id` has opened, until it ends. It is closed here.
 
         Raises nothing for what the peer does. If this is cancelled, the tunnel waits for another stream.
@@ -131,7 +157,7 @@ class Acceptor:
             return
         with self._counted(peer_id):
             try:
-                await self._greet(peer_id, OpenedStream(reader, writer, way))
+                await self._greet(peer_id, OpenedStream(reader, writer, way), networks_of)
             except (OSError, EOFError, ProtocolError) as error:  # TimeoutError is an OSError
                 _logger.debug("stream ended peer=%s: %r", short_id(peer_id), error)
                 abort(writer)
@@ -172,7 +198,7 @@ class Acceptor:
         finally:
             del self._taking[task]
 
-    async def _greet(self, peer_id: PeerId, stream: OpenedStream) -> None:
+    async def _greet(self, peer_id: PeerId, stream: OpenedStream, networks_of: FindNetworks) -> None:
         self._silent[stream.writer] = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -180,7 +206,7 @@ class Acceptor:
         finally:
             self._silent.pop(stream.writer, None)
         if message.kind is Kind.OPEN:
-            answer = await self._open(peer_id, message.body)
+            answer = await self._open(peer_id, message.body, networks_of)
         elif message.kind is Kind.RESUME:
             answer = self._find(peer_id, message.body)
         else:
@@ -192,7 +218,7 @@ class Acceptor:
             return
         await self._carry(answer, stream, message.offset)
 
-    async def _open(self, peer_id: PeerId, tunnel_id: bytes) -> _Tunnel | Refusal:
+    async def _open(self, peer_id: PeerId, tunnel_id: bytes, networks_of: FindNetworks) -> _Tunnel | Refusal:
         key = peer_id, tunnel_id
         if key in self._tunnels:
             return Refusal.IN_USE
@@ -203,15 +229,19 @@ class Acceptor:
         if self._reserved[peer_id] >= self._most_per_peer or self._reserved.total() >= self._most:
             return Refusal.FULL
         self._reserved[peer_id] += 1
+        name = f"tunnel-{next(self._numbers)}"
         try:
-            local = await asyncio.open_unix_connection(self._path, limit=MOST_BYTES)
+            self._sources[name] = (peer_source(peer_id), *await networks_of(peer_id))
+            local = await self._dial_service(name)
         except BaseException as error:
+            self._sources.pop(name, None)
             self._release(peer_id)
             if isinstance(error, OSError):
                 _logger.debug("no service behind the tunnels: %r", error)
                 return Refusal.NO_SERVICE
             raise
         if key in self._tunnels or self._is_closing:
+            del self._sources[name]
             self._release(peer_id)
             abort(local[1])
             return Refusal.IN_USE
@@ -223,10 +253,24 @@ class Acceptor:
             abort(local[1])
             self._stop_expiry(tunnel)
             del self._tunnels[key]
+            del self._sources[name]
             self._release(peer_id)
 
         tunnel.life.add_done_callback(on_end)
         return tunnel
+
+    async def _dial_service(self, name: str) -> Stream:
+        """Connect to the service, on a socket with this name. Raises OSError."""
+        path = os.fspath(self._path)
+        local = socket.socket(socket.AF_UNIX)
+        try:
+            local.setblocking(False)
+            with named(local, os.path.join(os.path.dirname(path), name)):
+                await asyncio.get_running_loop().sock_connect(local, path)
+            return await asyncio.open_unix_connection(sock=local, limit=MOST_BYTES)
+        except BaseException:
+            local.close()
+            raise
 
     def _find(self, peer_id: PeerId, tunnel_id: bytes) -> _Tunnel | Refusal:
         tunnel = self._tunnels.get((peer_id, tunnel_id))

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from p2pinfer.fairness.sources import Source, peer_source, source_of
 from p2pinfer.server.door import front_door
 from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
+from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.wire.certificates import LANE_PROTOCOL, SERVER_NAME, new_certificate, pinned_context
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.reach.client_hello import NO_APPLICATION_PROTOCOL
@@ -211,6 +213,31 @@ async def test_one_listener_takes_guests_of_both_families(tmp_path):
             writer.write(GRPC)
             assert await asyncio.wait_for(reader.readexactly(len(GRPC)), SECONDS) == GRPC
             writer.close()
+
+
+async def test_guests_are_told_where_each_connection_comes_from(tmp_path):
+    """By its address, or by who stands behind the socket of a tunnel."""
+
+    class Told(Guests):
+        def arrived(self, name: str, sources: tuple[Source, ...] = ()) -> None:
+            told.append(sources)
+            super().arrived(name, sources)
+
+    told: list[tuple[Source, ...]] = []
+    names = {"tunnel-7": (peer_source("12D3KooWsomebody"),)}
+    path, inside, outside = tmp_path / "grpc.sock", tmp_path / "door.sock", listen_on("127.0.0.1:0")
+    context = new_certificate().lanes
+    door = FrontDoor(
+        str(path), context, lambda lane: None, Told(), find_sources=lambda name: names.get(name, ())
+    )
+    async with await echo_service(path), door.open([outside, listen_on(str(inside))]):
+        assert await ask(outside, GRPC) == GRPC
+        with socket.socket(socket.AF_UNIX) as tunnel:
+            tunnel.setblocking(False)
+            with named(tunnel, str(tmp_path / "tunnel-7")):
+                await asyncio.get_running_loop().sock_connect(tunnel, str(inside))
+            await until(lambda: len(told) == 2)
+    assert told == [(source_of("127.0.0.1"),), names["tunnel-7"]]
 
 
 async def test_a_lane_whose_hello_comes_in_pieces_is_accepted(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from p2pinfer.fairness.sources import source_of
 from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.open_calls import guest_of
 
@@ -49,6 +50,14 @@ def test_where_nobody_is_idle_one_without_a_session_goes_and_the_longest_in_use_
     assert guests.first_to_go() is None
     guests.call_ended("b", is_session=True)
     assert guests.first_to_go() == "b"
+
+
+def test_it_is_known_where_a_connection_comes_from_while_it_is_here():
+    guests, home = Guests(), source_of("203.0.113.7")
+    guests.arrived("a", (home,))
+    assert guests.sources_of("a") == (home,)
+    guests.left("a")
+    assert guests.sources_of("a") == ()
 
 
 def test_calls_of_a_connection_that_has_gone_change_nothing():

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from p2pinfer.errors import SwarmError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.reach.report import ReachReport, WayIn
 from p2pinfer.swarm.reach.verdict import Verdict
@@ -27,6 +28,9 @@ class NobodyTunnels(OnlyEndpoints):
     @asynccontextmanager
     async def expose(self, unix_socket_path: str) -> AsyncIterator[None]:
         yield
+
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        return ()
 
 
 def nobody_looks() -> SimpleNamespace:
