@@ -46,8 +46,7 @@ class TrustIn:
 class UnsignedWork:
     """What a server computes on trust, for all sessions."""
 
-    def __init__(self, receipt_tokens: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, receipt_tokens: int) -> None:
         self._rates = {
             is_known: Rates(
                 RateBound(
@@ -61,12 +60,12 @@ class UnsignedWork:
 
     def wait_seconds(self, guest: Guest, tokens: int) -> float:
         """Return after how many seconds a guest may run so many tokens, if it signs for nothing."""
-        return self._rates[guest.is_known].wait_seconds(guest, self._clock(), tokens)
+        return self._rates[guest.is_known].wait_seconds(guest, time.monotonic(), tokens)
 
     def count(self, guest: Guest, tokens: int) -> None:
         """A guest gets so many tokens; a negative number, or it has signed for them."""
-        self._rates[guest.is_known].count(guest, self._clock(), tokens)
+        self._rates[guest.is_known].count(guest, time.monotonic(), tokens)
 
     def is_short(self, guest: Guest) -> bool:
         """True if a guest should be asked to sign, so that it needn't wait soon."""
-        return self._rates[guest.is_known].fullness(guest, self._clock()) < _IS_SHORT
+        return self._rates[guest.is_known].fullness(guest, time.monotonic()) < _IS_SHORT

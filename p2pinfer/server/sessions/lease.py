@@ -21,7 +21,6 @@ from p2pinfer.wire.inference_pb2 import Terms
 from p2pinfer.wire.status import Refused
 from p2pinfer.wire.steps import Contract
 
-
 _REPLAY_SECONDS = 600.0
 """After the last step; the longest replay over a slow uplink takes less."""
 
@@ -31,7 +30,7 @@ class Lease:
     """One client's rows in this server's layers.
 
     Its cache is promised at the opening. While others wait, what it doesn't use may be taken back
-    (`server/door/contention.py`); else a session never runs out of cache.
+    (`server.sessions.contention.py`); else a session never runs out of cache.
     """
 
     id: SessionId
@@ -45,8 +44,11 @@ class Lease:
     progress: Progress
     caches: list[SequenceCache]  # one per row, for the computing thread
     layer_tokens: int  # cache tokens times layers that it may take; less than it asked for while others wait
+    changes: int = 0  # of what it may take
     is_patient: bool = False  # nobody waits for its texts
     ended: asyncio.Future[Refused]
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its memory is free."""
     outbox: Outbox = field(default_factory=Outbox)
     opened_at: float = field(default_factory=lambda: time.monotonic())
     touched_at: float = field(default_factory=lambda: time.monotonic())
@@ -63,6 +65,11 @@ class Lease:
     def tokens_run(self) -> int:
         """Tokens of all steps that were begun."""
         return self.progress.tokens_run
+
+    @property
+    def promised_layer_tokens(self) -> int:
+        """What its opening has asked for."""
+        return self.contract.rows * in_pages(self.contract.max_tokens) * len(self.layers)
 
     @property
     def used_layer_tokens(self) -> int:
@@ -86,4 +93,9 @@ class Lease:
 
 def leased_tokens(terms: Terms) -> int:
     """Cache tokens that a session's rows take at most, in whole pages."""
-    return terms.rows * (-(-terms.max_tokens // PAGE_TOKENS) * PAGE_TOKENS)
+    return terms.rows * in_pages(terms.max_tokens)
+
+
+def in_pages(tokens: int) -> int:
+    """The tokens of the pages that so many tokens of one row take."""
+    return -(-tokens // PAGE_TOKENS) * PAGE_TOKENS

@@ -6,8 +6,9 @@ Everything here runs in the event loop. It hands work to the thread and never to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 from p2pinfer.server.compute.batcher import Batcher
 from p2pinfer.server.compute.compute_thread import ComputeThread
@@ -24,6 +25,8 @@ from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.status import Refused
 
+FindRoom: TypeAlias = Callable[[Lease, int], Coroutine[Any, Any, int | Refused]]
+"""Takes the cache tokens that a session's rows need; returns how many they may take, or why none."""
 
 _LONGEST_TURN_SECONDS = 1.0
 """After so long it is looked again: others may have signed."""
@@ -41,9 +44,9 @@ class RunningSession:
         batcher: Batcher,
         loop: asyncio.AbstractEventLoop,
         unsigned_work: UnsignedWork,
-        ask_for_room: Callable[[int], int | Refused],
+        find_room: FindRoom,
     ) -> None:
-        """`ask_for_room` takes the cache tokens that the rows need, and returns what they may take, or why not."""
+        """`unsigned_work` counts what all do on trust; `find_room` finds room that was taken back."""
         self.lease = lease
         self.driver = StreamDriver(
             stream=StepStream(
@@ -71,7 +74,8 @@ class RunningSession:
         )
         self._thread = thread
         self._loop = loop
-        self._ask_for_room = ask_for_room
+        self._find_room = find_room
+        self._finding: asyncio.Task[None] | None = None
         self._is_released = False
         self._turn_timer: asyncio.TimerHandle | None = None
         self._receipt_timer: asyncio.TimerHandle | None = None
@@ -115,6 +119,8 @@ class RunningSession:
         self._cancel_receipt_timer()
         if self._turn_timer is not None:
             self._turn_timer.cancel()
+        if self._finding is not None:
+            self._finding.cancel()
 
     # What the computing thread asks of the event loop.
 
@@ -151,9 +157,11 @@ class RunningSession:
 
     def ask_for_room(self, tokens: int) -> None:
         """Give the rows more room, or end the session."""
-        if self._is_released:
-            return
-        room = self._ask_for_room(tokens)
+        if not self._is_released:
+            self._finding = self._loop.create_task(self._find(tokens))
+
+    async def _find(self, tokens: int) -> None:
+        room = await self._find_room(self.lease, tokens)
         if isinstance(room, Refused):
             self.lease.end(room)
         else:

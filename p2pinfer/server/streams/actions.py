@@ -91,7 +91,7 @@ class WaitForTurn:
 
 @dataclass(frozen=True, slots=True)
 class AskForRoom:
-    """Ask for cache, in tokens of all rows together, and report `room_came`. The session ends if there is none."""
+    """Ask for cache, in tokens of all rows together, and report `room_came`, if there is any."""
 
     tokens: int
 

@@ -7,7 +7,6 @@ from typing import Protocol
 from p2pinfer.server.streams.progress import Progress
 from p2pinfer.wire.receipts import Work
 
-
 _LEAST_ASKED_TOKENS = 64
 """A receipt is a write to a disk: for less none is asked for before its time."""
 

@@ -91,8 +91,8 @@ class StepStream(Generic[LaneT]):
         """`steps_key` opens the lane of steps; at the last hop `results_key` opens the lane of results.
 
         Without a `results_key` another hop follows: outputs are kept for a replay, and HISTORY steps go there
-        too if `pass_history_on` says so. At most `limit_tokens` tokens of work may be unsigned, and of all that
-        the client does on trust what `trust` says.
+        too if `pass_history_on` says so. At most `limit_tokens` tokens of work may be unsigned, and `trust`
+        counts what all sessions of the client do.
         """
         self.state = READING
         self.lengths = [0] * contract.rows
@@ -193,7 +193,7 @@ class StepStream(Generic[LaneT]):
         return step
 
     def _begin(self, step: Step) -> RunStep | WaitForReceipt | WaitForTurn | AskForRoom:
-        """Begin a step, or let it wait for the room or the receipt that has to come before, or for its turn."""
+        """Begin a step, or let it wait: for room, for the receipt that has to come before, for its turn."""
         self._step, tokens, lengths = step, step.tokens, _lengths_after(step)
         if (needed := self.room.needed(lengths)) > self.room.tokens:
             self.state = CROWDED

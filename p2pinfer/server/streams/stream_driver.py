@@ -160,9 +160,7 @@ class StreamDriver:
         guest = self._guest()
         source = next(iter(guest.sources), None)
         self._batcher.add(
-            QueuedStep(
-                self._client, step.kind, rows, self.computed, self._is_patient, source, guest.is_known
-            )
+            QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient, source, guest.is_known)
         )
 
     def computed(self, outcome: Computed | Exception, is_lacking: bool = False) -> None:

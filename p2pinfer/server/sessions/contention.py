@@ -110,9 +110,7 @@ class _Totals:
             ):
                 yield holding
 
-    def take_back(
-        self, newcomer: Guest, missing: int, holdings: Sequence[Holding]
-    ) -> Concession | None:
+    def take_back(self, newcomer: Guest, missing: int, holdings: Sequence[Holding]) -> Concession | None:
         """Return what yields so much; None if nothing does."""
         newest_first = list(reversed(list(self.above(newcomer, holdings))))
         newest_first.sort(key=lambda holding: holding.guest.is_known)
