@@ -1,10 +1,11 @@
 """Who gives up room when sessions ask for more than there is. Pure.
 
 What a session asks for at its opening is promised to it, and costs nothing while nobody else needs it. While
-others wait, nobody keeps more than a quarter: no key, no source, and strangers together no more than what
-isn't kept for the known. From those above it, what was promised and is not used goes first, then sessions:
-the idle, and strangers, the newest first. A session of somebody who is known, and which is in use, is never
-ended for others. Who asks for room has no more than a quarter of it either, with what it has.
+others wait, no key and no source keeps more than an equal part, or a quarter if there are many, and strangers
+together no more than what isn't kept for the known. From those above it, what was promised and is not used
+goes first, then sessions: the idle, and strangers, the newest first. A session of somebody who is known, and
+which is in use, is never ended for others. Who asks for room gets no more than its part either, with what it
+has.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from p2pinfer.fairness.sources import Source
 from p2pinfer.types import SessionId
 
 SHARE = 0.25
-"""Of the room, for one key and for one source, while others wait; and so much is kept for the known."""
+"""Of the room, for one key and for one source at least while others wait; as much is kept for the known."""
 
 IDLE_SECONDS = 10.0
 """A session without a step for so long makes room for others."""
@@ -57,7 +58,7 @@ def concede(newcomer: Guest, amount: int, holdings: Sequence[Holding], capacity:
     free = capacity - sum(holding.promised for holding in holdings)
     if amount <= free:
         return Concession()
-    totals = _Totals(holdings, capacity)
+    totals = _Totals(newcomer, holdings, capacity)
     if totals.of(newcomer.key) + amount > totals.share:
         return Lack.KEY
     return totals.take_back(newcomer, amount - free, holdings) or Lack.ALL
@@ -66,10 +67,10 @@ def concede(newcomer: Guest, amount: int, holdings: Sequence[Holding], capacity:
 def obtainable(holdings: Sequence[Holding], capacity: int) -> int:
     """What a newcomer of another source would get at once."""
     free = capacity - sum(holding.promised for holding in holdings)
-    totals = _Totals(holdings, capacity)
+    newcomer = Guest(key=b"", sources=())
+    totals = _Totals(newcomer, holdings, capacity)
     if free >= totals.share:
         return free
-    newcomer = Guest(key=b"", sources=())
     gains = [
         holding.promised if _may_end(holding) else holding.unused
         for holding in totals.above(newcomer, holdings)
@@ -80,11 +81,12 @@ def obtainable(holdings: Sequence[Holding], capacity: int) -> int:
 class _Totals:
     """What keys, sources and strangers have in all."""
 
-    def __init__(self, holdings: Sequence[Holding], capacity: int) -> None:
-        self.share = SHARE * capacity
+    def __init__(self, newcomer: Guest, holdings: Sequence[Holding], capacity: int) -> None:
+        parties = {_party(newcomer), *(_party(holding.guest) for holding in holdings)}
+        self.share = max(SHARE, 1 / len(parties)) * capacity
         self._by: Counter[Hashable] = Counter()
         self._strangers = 0
-        self._most_for_strangers = capacity - self.share
+        self._most_for_strangers = (1 - SHARE) * capacity
         for holding in holdings:
             for name in (holding.guest.key, *holding.guest.sources):
                 self._by[name] += holding.promised
@@ -134,6 +136,10 @@ class _Totals:
 
     def _has_too_much(self, sources: tuple[Source, ...], but: tuple[Source, ...]) -> bool:
         return any(self._by[source] > self.share for source in sources if source not in but)
+
+
+def _party(guest: Guest) -> Hashable:
+    return guest.sources[0] if guest.sources else guest.key
 
 
 def _is_idle(holding: Holding) -> bool:

@@ -24,7 +24,7 @@ class Trust(Protocol):
         """True if the client should be asked to sign soon."""
 
 
-class Unlimited:
+class _Unlimited:
     """A client that is trusted with everything."""
 
     def wait_seconds(self, tokens: int) -> float:
@@ -37,6 +37,9 @@ class Unlimited:
     def is_short(self) -> bool:
         """Never."""
         return False
+
+
+UNLIMITED = _Unlimited()
 
 
 class Allowance:

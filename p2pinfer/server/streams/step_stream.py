@@ -41,7 +41,7 @@ from p2pinfer.server.streams.actions import (
     WaitForTurn,
     WriteRest,
 )
-from p2pinfer.server.streams.allowance import Allowance, Trust, Unlimited
+from p2pinfer.server.streams.allowance import UNLIMITED, Allowance, Trust
 from p2pinfer.server.streams.outlet import Outlet
 from p2pinfer.server.streams.packing import ResultPacker, StepPacker
 from p2pinfer.server.streams.progress import Progress
@@ -86,7 +86,7 @@ class StepStream(Generic[LaneT]):
         progress: Progress,
         results_key: bytes = b"",
         pass_history_on: bool = False,
-        trust: Trust = Unlimited(),  # noqa: B008  it has no state
+        trust: Trust = UNLIMITED,
     ) -> None:
         """`steps_key` opens the lane of steps; at the last hop `results_key` opens the lane of results.
 

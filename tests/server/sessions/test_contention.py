@@ -54,10 +54,14 @@ def test_fresh_keys_of_one_network_are_one_guest():
     assert concede(guest("another", "crowd"), 100, crowd, ROOM) is Lack.ALL
 
 
-def test_who_asks_gets_no_more_than_a_quarter_with_what_it_has():
+def test_who_asks_gets_no_more_than_its_part_with_what_it_has():
+    """Half where there are two, a quarter where there are many."""
     holdings = [holds("a", guest("a"), 800, 0), holds("b", guest("b"), 200)]
-    assert concede(guest("b"), 100, holdings, ROOM) is Lack.KEY
-    assert concede(guest("b"), 50, holdings, ROOM) == Concession(cut=names("a"))
+    assert concede(guest("b"), 301, holdings, ROOM) is Lack.KEY
+    assert concede(guest("b"), 300, holdings, ROOM) == Concession(cut=names("a"))
+    many = [holds("a", guest("a"), 880, 0), *(holds(name, guest(name), 20) for name in "bcdefg")]
+    assert concede(guest("b"), 231, many, ROOM) is Lack.KEY
+    assert concede(guest("b"), 230, many, ROOM) == Concession(cut=names("a"))
 
 
 def test_the_sessions_in_use_of_somebody_known_never_end_for_others():
@@ -91,7 +95,7 @@ def test_a_part_is_kept_for_the_known():
 
 
 def test_a_newcomer_is_told_what_it_could_have_and_not_what_was_leased():
-    assert obtainable([holds("all", guest("a"), 1000, 0)], ROOM) == 250
+    assert obtainable([holds("all", guest("a"), 1000, 0)], ROOM) == 500
     assert obtainable([holds("some", guest("a"), 400, 0)], ROOM) == 600
     within = [holds(str(key), guest(str(key), is_known=True), 200) for key in range(5)]
     assert obtainable(within, ROOM) == 0
@@ -100,7 +104,11 @@ def test_a_newcomer_is_told_what_it_could_have_and_not_what_was_leased():
 holdings = st.lists(
     st.builds(
         lambda number, key, source, known, promised, used, idle: holds(
-            str(number), guest(f"k{key}", f"n{source}", is_known=known), promised, min(used, promised), idle=idle
+            str(number),
+            guest(f"k{key}", f"n{source}", is_known=known),
+            promised,
+            min(used, promised),
+            idle=idle,
         ),
         st.integers(0, 10**6),
         st.integers(0, 4),
@@ -131,5 +139,5 @@ def test_what_is_conceded_is_enough_and_nobody_known_loses_a_session_in_use(held
 
 @pytest.mark.parametrize("idle", [0.0, 60.0], ids=["in use", "idle"])
 def test_nobody_takes_from_its_own_key(idle):
-    mine = [holds(str(number), guest("b"), 240, idle=idle) for number in range(4)]
+    mine = [holds(str(number), guest("b"), 250, idle=idle) for number in range(4)]
     assert concede(guest("b"), 100, mine, ROOM) is Lack.KEY
