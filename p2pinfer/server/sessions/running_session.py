@@ -28,8 +28,8 @@ from p2pinfer.wire.status import Refused
 FindRoom: TypeAlias = Callable[[Lease, int], Coroutine[Any, Any, int | Refused]]
 """Takes the cache tokens that a session's rows need; returns how many they may take, or why none."""
 
-_LONGEST_TURN_SECONDS = 1.0
-"""After so long it is looked again: others may have signed."""
+_TURN_SECONDS = (0.01, 1.0)
+"""How long a step waits before it is looked again whether its turn has come: others may have signed."""
 
 
 class RunningSession:
@@ -151,8 +151,9 @@ class RunningSession:
             self.ask_for_receipt(done)
         if self._turn_timer is not None:
             self._turn_timer.cancel()
+        least, most = _TURN_SECONDS
         self._turn_timer = self._loop.call_later(
-            min(seconds, _LONGEST_TURN_SECONDS), self._thread.call, self.driver.turn_came
+            min(max(seconds, least), most), self._thread.call, self.driver.turn_came
         )
 
     def ask_for_room(self, tokens: int) -> None:

@@ -44,6 +44,7 @@ class SessionTable:
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
         self._leased_layer_tokens = 0
+        self._reserved = 0  # layer-tokens
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.cache_tokens = cache_tokens
@@ -66,8 +67,8 @@ class SessionTable:
 
     @property
     def capacity(self) -> int:
-        """All that there is of the cache, in layer-tokens."""
-        return self.cache_tokens * self.num_layers
+        """All that there is of the cache for sessions, in layer-tokens."""
+        return self.cache_tokens * self.num_layers - self._reserved
 
     @property
     def free_layer_tokens(self) -> int:
@@ -153,12 +154,12 @@ class SessionTable:
     @contextmanager
     def reserved(self, tokens: int) -> Iterator[None]:
         """Keep room for so many tokens through the whole span that belong to no session."""
-        layer_tokens = tokens * len(self._engine.span)
-        self._lease(layer_tokens)
+        layer_tokens = tokens * self.num_layers
+        self._reserve(layer_tokens)
         try:
             yield
         finally:
-            self._lease(-layer_tokens)
+            self._reserve(-layer_tokens)
 
     def find_for(self, ref: pb.SessionRef) -> Lease:
         """The session that a client names. Raises Refused if there is none, or if the key is wrong."""
@@ -231,7 +232,11 @@ class SessionTable:
     def _lease(self, layer_tokens: int) -> None:
         """Lease more, or less if it is negative."""
         self._leased_layer_tokens += layer_tokens
-        self._tell_rest(self.cache_tokens * len(self._engine.span) - self._leased_layer_tokens)
+        self._tell_rest(self.free_layer_tokens)
+
+    def _reserve(self, layer_tokens: int) -> None:
+        self._reserved += layer_tokens
+        self._tell_rest(self.free_layer_tokens)
 
     def _end(self, lease: Lease, seconds: float) -> None:
         lease.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
