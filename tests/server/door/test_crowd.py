@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import pytest
 
-from p2pinfer.server.door.front_door import MAX_CONNECTIONS, listen_on
-from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.front_door import listen_on
+from p2pinfer.server.door.guests import MAX_CONNECTIONS, Guests
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from tests.fakes import fake_swarm, random_hidden, run_locally
@@ -109,11 +109,11 @@ async def test_where_all_connections_are_in_use_a_newcomer_is_turned_away(tmp_pa
         async with guest_of(listener) as first:
             busy = guests.first_to_go()
             assert busy is not None
-            guests.call_began(busy, is_session=True)
+            guests.call_began(busy, 1.0, is_session=True)
             newcomer, writer = await asyncio.open_connection(*listener.getsockname())
             assert await ends(newcomer)
             writer.close()
-            guests.call_ended(busy, is_session=True)
+            guests.call_ended(busy, 2.0, is_session=True)
             assert await ask(listener, GRPC) == GRPC
             assert await ends(first)
 
