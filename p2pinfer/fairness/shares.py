@@ -76,6 +76,19 @@ class Shares:
             return Lack.ALL
         return None
 
+    def would_help(self, holder: Guest, newcomer: Guest, lack: Lack) -> bool:
+        """True if a newcomer lacks that no longer when the holder gives something back."""
+        match lack:
+            case Lack.KEY:
+                return holder.key == newcomer.key
+            case Lack.SOURCE:
+                full = self.full_sources(newcomer)
+                return holder.is_known == newcomer.is_known and not full.isdisjoint(holder.sources)
+            case Lack.STRANGERS:
+                return not holder.is_known
+            case Lack.ALL:
+                return True
+
     def take(self, guest: Guest, amount: int = 1) -> None:
         """Count what a guest gets; nothing is checked here."""
         self._add(guest, amount)

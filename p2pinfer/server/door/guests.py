@@ -69,7 +69,7 @@ class Guests:
 
     def __init__(self, merits: Merits | None = None) -> None:
         """`merits` knows from where known clients came lately; nobody is known without."""
-        self._merits = Merits() if merits is None else merits
+        self.merits = Merits() if merits is None else merits
         self._connections: dict[str, _Connection] = {}
         self._kindred: dict[_Kin, _Kindred] = {}
         self.set_places(MAX_CONNECTIONS)
@@ -150,7 +150,7 @@ class Guests:
             self._change(name, connection, now, calls=-1, sessions=-int(is_session))
 
     def _guest(self, sources: tuple[Source, ...]) -> Guest:
-        return self._merits.guest(None, sources)
+        return self.merits.guest(None, sources)
 
     def _change(self, name: str, connection: _Connection, now: float, *, calls: int, sessions: int) -> None:
         self._displace(name, connection)

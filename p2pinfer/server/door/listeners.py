@@ -66,6 +66,7 @@ async def open_to_peers(
     those found here. `adopt` takes a new lane; `guests` are told of the connections and their calls. Raises
     UsageError if the address can't be bound.
     """
+    guests = Guests() if guests is None else guests
     listeners = []
     find_endpoints: Callable[[], tuple[str, ...]] = tuple
     if listen is not None:
@@ -91,7 +92,7 @@ async def open_to_peers(
         guests=guests,
         find_sources=swarm.ways.sources_of,
     ) as certificate:
-        async with swarm.ways.expose(tunnelled):
+        async with swarm.ways.expose(tunnelled, guests.merits):
             yield Reachable(find_endpoints, certificate)
 
 
