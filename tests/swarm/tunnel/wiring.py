@@ -108,6 +108,14 @@ def at_most(in_all: int, per_key: int, *, per_source: int | None = None, for_kno
     return Bound(in_all=in_all, per_source=per_source or in_all, per_key=per_key, for_known=for_known)
 
 
+async def say(wires: Wires, *messages: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream and send messages on it."""
+    reader, writer = await wires.open_raw()
+    for message in messages:
+        writer.write(message)
+    return reader, writer
+
+
 @asynccontextmanager
 async def wired(
     handler: Handler = echo,
