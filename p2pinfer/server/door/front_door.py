@@ -28,7 +28,7 @@ from p2pinfer.backoff import Backoff
 from p2pinfer.errors import ProtocolError
 from p2pinfer.fairness.sources import Source, source_of
 from p2pinfer.server.door.accepting import AcceptFailures, is_shortage
-from p2pinfer.server.door.guests import MAX_CONNECTIONS, Guests
+from p2pinfer.server.door.guests import MAX_CONNECTIONS, SETTLING_SECONDS, Guests
 from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.tasks import Nursery, all_of, cancel_and_wait
 from p2pinfer.wire.certificates import LANE_PROTOCOL
@@ -138,16 +138,25 @@ class FrontDoor:
         self._guests.arrived(name, sources, time.monotonic())
         self._tasks[name] = task
 
+        def end_if_too_much() -> None:
+            if self._guests.is_too_much(name):
+                self._guests.left(name)
+                task.cancel()
+
         def end_unless_used() -> None:
             if not self._guests.has_called(name):
                 logger.debug("connection closed: it was not used in time")
                 task.cancel()
 
-        deadline = loop.call_later(FIRST_CALL_SECONDS, end_unless_used)
+        looks = (
+            loop.call_later(SETTLING_SECONDS, end_if_too_much),
+            loop.call_later(FIRST_CALL_SECONDS, end_unless_used),
+        )
 
         def end(_: asyncio.Task[None]) -> None:
             guest.close()  # also where it ended before it began
-            deadline.cancel()
+            for look in looks:
+                look.cancel()
             self._guests.left(name)
             self._tasks.pop(name, None)
 
@@ -212,10 +221,21 @@ async def _asked_for(guest: socket.socket) -> tuple[bytes, ...]:
             raise ProtocolError("the connection ended before it began")
         if len(data) > seen:
             if (hello := read_client_hello(data)) is not None:
+                _wake_with(guest, 1)
                 return hello.protocols
             seen = len(data)
+            _wake_with(guest, seen + 1)
         looks += 1
         await asyncio.sleep(_LOOK_AGAIN.longest_seconds(looks))
+
+
+def _wake_with(guest: socket.socket, number: int) -> None:
+    """Let the system say that a TCP connection can be read when so many bytes are there.
+
+    Else a thousand connections with one byte each would be looked at again and again.
+    """
+    if guest.family != socket.AF_UNIX:
+        guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, number)
 
 
 async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:

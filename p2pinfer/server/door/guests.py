@@ -25,8 +25,8 @@ MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_SOURCE = 64
 """Without a session."""
 SETTLING_SECONDS = 1.0
-"""So young connections aren't closed for the share of their source: the clients of a company come back
-together when a server starts again, each needs a moment for its session, and none is to be turned away."""
+"""So young connections aren't closed for the share of their source: clients come back together when a server
+starts again, each needs a moment for its session, and none is to be turned away."""
 _PART_FOR_KNOWN = 4
 """One place in so many."""
 
@@ -120,6 +120,13 @@ class Guests:
             case _:
                 name = self._first_to_go(self._kindred)
         return None if name is None else (name,)
+
+    def is_too_much(self, name: str) -> bool:
+        """True if a connection, which has had the time to settle, is beyond the share of its source."""
+        connection = self._connections.get(name)
+        if connection is None or connection.sessions:
+            return False
+        return self._shares.most_of_a_source(connection.guest) > self._shares.bound.per_source
 
     def first_to_go(self) -> str | None:
         """The connection that makes room if there is no other; None if all have open sessions."""

@@ -107,6 +107,16 @@ def test_a_source_has_its_share_and_then_its_own_oldest_goes():
     assert guests.room_for(HOME, SETTLING_SECONDS) == ()
 
 
+def test_who_has_settled_beyond_the_share_of_its_source_goes_unless_it_has_a_session():
+    guests = guests_of(most=1000)
+    grow(guests, MAX_CONNECTIONS_PER_SOURCE + 2, CROWD)
+    guests.call_began(f"{CROWD[0]} 0", 1.0, is_session=True)
+    assert [guests.is_too_much(f"{CROWD[0]} {index}") for index in range(3)] == [False, True, True]
+    guests.left(f"{CROWD[0]} 1")
+    assert not guests.is_too_much(f"{CROWD[0]} 2")
+    assert not guests.is_too_much("nobody")
+
+
 def test_many_that_come_back_together_are_let_in_also_from_one_source():
     """As after the restart of a server: each needs a moment until its session is open."""
     guests = guests_of(most=1000)
