@@ -18,8 +18,8 @@ import grpc
 from p2pinfer.errors import UsageError
 from p2pinfer.fairness.sources import Source
 from p2pinfer.server.door.endpoints import announced_endpoints
-from p2pinfer.server.door.front_door import MAX_CONNECTIONS, FindSources, FrontDoor, listen_on
-from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.front_door import FindSources, FrontDoor, listen_on
+from p2pinfer.server.door.guests import MAX_CONNECTIONS, Guests
 from p2pinfer.server.door.open_calls import OpenCalls, guest_of
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
@@ -94,7 +94,7 @@ async def open_to_peers(
         guests=guests,
         find_sources=swarm.ways.sources_of,
     ) as certificate:
-        async with swarm.ways.expose(tunnelled):
+        async with swarm.ways.expose(tunnelled, guests.merits):
             yield Reachable(
                 find_endpoints, certificate, lambda context: guests.sources_of(guest_of(context.peer()))
             )
@@ -136,7 +136,8 @@ async def serve_on_sockets(
 ) -> AsyncIterator[Certificate]:
     """Serve on sockets that listen already; yields the certificate that peers find there.
 
-    Of more than `most_connections` of gRPC the one that has been idle longest is closed. When the block ends,
+    There are at most `most_connections` of gRPC; `guests` decide who makes room for a newcomer, and
+    `find_sources` says who stands behind a tunnel. When the block ends,
     open calls get their status, with the reason, within `leave_seconds`.
     """
     certificate = new_certificate()
@@ -147,7 +148,9 @@ async def serve_on_sockets(
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
     await server.start()
     try:
-        door = FrontDoor(service_path, certificate.lanes, adopt, guests, most_connections, find_sources)
+        door = FrontDoor(
+            service_path, certificate.lanes, adopt, guests, most_connections, find_sources=find_sources
+        )
         async with door.open(listeners):
             try:
                 yield certificate

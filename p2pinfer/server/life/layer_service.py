@@ -63,7 +63,12 @@ class LayerService:
             partial(add_SharingServicer_to_server, SharingService(self.store, self.holdings, gate)),
         ]
         async with open_to_peers(
-            config.listen, config.announce, services, reception.adopt, self.swarm, Guests()
+            config.listen,
+            config.announce,
+            services,
+            reception.adopt,
+            self.swarm,
+            Guests(self.accounts.merits),
         ) as reachable:
             claim, former = partial(self._claim, reachable), None
             while True:

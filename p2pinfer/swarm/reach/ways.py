@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
-from p2pinfer.fairness.sources import Source, relay_source, source_of
+from p2pinfer.fairness.merits import Merits
+from p2pinfer.fairness.sources import Source, source_of
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.membership.presence import takes_connections
@@ -115,20 +116,21 @@ class Ways:
         return () if self._acceptor is None else self._acceptor.sources_of(name)
 
     @asynccontextmanager
-    async def expose(self, unix_socket_path: str | Path) -> AsyncIterator[Acceptor]:
+    async def expose(
+        self, unix_socket_path: str | Path, merits: Merits | None = None
+    ) -> AsyncIterator[Acceptor]:
         """Connect tunnels from other peers to the service on `unix_socket_path`, until the block ends.
 
-        They come directly, or through the relays where this member has a place.
+        They come directly, or through the relays where this member has a place. `merits` says who is known.
         """
         member, places = self._member, self._reaching.places
-        exposed = expose(member, unix_socket_path, way_of=self._way_in, networks_of=self._networks_of)
+        exposed = expose(
+            member, unix_socket_path, way_of=self._way_in, networks_of=self._networks_of, merits=merits
+        )
         async with exposed as acceptor:
 
             async def take(peer_id: PeerId, stream: Stream, relay: PeerId) -> None:
-                async def networks_of(peer_id: PeerId) -> tuple[Source, ...]:
-                    return (relay_source(relay),)
-
-                await acceptor.take(peer_id, stream, Way.RELAYED, networks_of)
+                await acceptor.take(peer_id, stream, Way.RELAYED, relay)
 
             def is_relay(peer_id: PeerId) -> bool:
                 return peer_id in places.held
