@@ -11,6 +11,7 @@ from functools import partial
 
 from p2pinfer.server.compute.batcher import Batcher
 from p2pinfer.server.compute.compute_thread import ComputeThread
+from p2pinfer.server.frames.incoming import IncomingFrames
 from p2pinfer.server.sessions.accounts import RECEIPT_SECONDS, receipt_due
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.rest_writer import RestWriter
@@ -34,6 +35,7 @@ class RunningSession:
         *,
         thread: ComputeThread,
         batcher: Batcher,
+        incoming: IncomingFrames,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.lease = lease
@@ -53,6 +55,7 @@ class RunningSession:
             progress=lease.progress,
             batcher=batcher,
             thread=thread,
+            incoming=incoming,
             loop_side=self,
         )
         """The computing thread's: hand its methods over, never call them here."""

@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.guest import Guest
 from p2pinfer.model.engine.base import SequenceCache
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.copies import QueuedCopies, RowCopy
+from p2pinfer.server.frames.frame_room import SHORT_FRAME_BYTES
+from p2pinfer.server.frames.incoming import IncomingFrames, Next, sources_of
 from p2pinfer.server.streams.actions import (
     AbandonLane,
     Actions,
@@ -83,6 +86,7 @@ class StreamDriver:
         progress: Progress,
         batcher: Batcher,
         thread: ComputeThread,
+        incoming: IncomingFrames,
         loop_side: EventLoopSide,
     ) -> None:
         """`client` is whose share of the engine steps are charged to; `caches` has one cache per row.
@@ -97,6 +101,7 @@ class StreamDriver:
         self._progress = progress
         self._batcher = batcher
         self._thread = thread
+        self._incoming = incoming
         self._loop_side = loop_side
         self._prefix_runs = PrefixRuns(
             batcher=batcher, client=client, contract=contract, caches=caches, packer=stream.packer
@@ -120,16 +125,41 @@ class StreamDriver:
 
     def _read_lane(self, lane: Lane) -> None:
         try:
-            while (frame := lane.receive()) is not None:
-                self._do(self.stream.take_frame(lane, frame))
-                if self.stream.state is not READING:
-                    return
-            self._thread.watch(lane, self.readable)
+            while True:
+                if (frame := lane.receive()) is not None:
+                    self._incoming.came(lane)
+                    self._do(self.stream.take_frame(lane, frame))
+                    if self.stream.state is not READING:
+                        return
+                    continue
+                match self._incoming.came_in_part(lane, self._guest(lane), self):
+                    case Next.WATCH:
+                        self._thread.watch(lane, self.readable)
+                        return
+                    case Next.WAIT:
+                        self._thread.unwatch(lane)
+                        return
         except (OSError, EOFError) as error:
             logger.debug("steps end: %s", error)
             self._do(self.stream.lane_ended(lane))
         except ProtocolError as error:
             self._do(self.stream.lane_broken(error))
+
+    def reads(self, lane: Lane) -> bool:
+        """True if frames are taken from this lane as they come: there is no step."""
+        return lane in self.stream.readable
+
+    def read_on(self, lane: Lane) -> None:
+        """There is room for the frame that comes on this lane."""
+        if lane in self.stream.readable:
+            self._read_lane(lane)
+
+    def give_up(self, lane: Lane) -> None:
+        """Close a lane whose frame doesn't come. Its sender notices that; the session goes on without it."""
+        self._do(self.stream.lane_ended(lane))
+
+    def _guest(self, lane: Lane) -> Guest:
+        return Guest(key=self._client, sources=sources_of(lane))
 
     # 2. The step runs in a batch.
 
@@ -189,6 +219,7 @@ class StreamDriver:
                 case AbandonLane():
                     self._thread.tell(self._loop_side.abandon, action.lane)
                 case CloseLane():
+                    self._incoming.came(action.lane)
                     self._thread.unwatch(action.lane)
                     action.lane.close()
                 case End():
@@ -211,7 +242,7 @@ class StreamDriver:
             return True
         if not self.stream.offer_steps_lane(lane, hello.key):
             return False
-        lane.max_frame_bytes = self._max_step_bytes
+        lane.max_frame_bytes, lane.room_bytes = self._max_step_bytes, SHORT_FRAME_BYTES
         self._read()
         return True
 
