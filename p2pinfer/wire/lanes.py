@@ -69,6 +69,11 @@ class Lane:
         return len(self._received)
 
     @property
+    def unsent_bytes(self) -> int:
+        """How much of what was to be sent the network hasn't taken. Any thread may ask."""
+        return max(0, len(self._unsent) - self._sent)
+
+    @property
     def lacks_room_bytes(self) -> int:
         """The length of the frame that has come in part, if it is longer than `room_bytes`; else 0."""
         if self.room_bytes is None or len(self._received) < _LENGTH.size:
@@ -136,8 +141,12 @@ class Lane:
                 self._received = bytearray(received) + data
 
     def close(self) -> None:
-        """Close the connection; closing twice is harmless."""
+        """Close the connection, and forget what came or went in part; closing twice is harmless.
+
+        A session may name its lane long after the lane has ended.
+        """
         self._socket.close()
+        self._received, self._unsent, self._sent = b"", b"", 0
 
 
 async def deliver(lane: Lane, frame: bytes, *, stall_seconds: float | None = None) -> None:

@@ -20,15 +20,17 @@ from p2pinfer.fairness.shares import Bound, Lack, Shares
 SHORT_FRAME_BYTES = 32 * 1024
 """A decode step of one row takes less, in models up to 8,000 wide."""
 
-SLOWEST_BYTES_PER_SECOND = 64 * 1024
-"""Half a Mbit/s: 8 MB, a prefill of 512 tokens in a model 4,096 wide, may take more than two minutes."""
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
+"""An eighth of a Mbit/s. A home that sends 5 Mbit/s takes 13 s for 8 MB, a prefill of 512 tokens in a model
+4,096 wide, and several sessions may share it."""
 
 GRACE_SECONDS = 10.0
 """A frame may come more slowly for so long: a short one has to be there by then."""
 
 PRESSED_SECONDS = 2.0
-PRESSED_BYTES_PER_SECOND = 256 * 1024
-"""The same for frames that have room for which others wait: 2 Mbit/s."""
+PRESSED_BYTES_PER_SECOND = 128 * 1024
+"""The same for frames that have room which others lack: 1 Mbit/s. Who waits for its own share, or that of its
+network, doesn't press: those are often frames of the same slow uplink."""
 
 _LEAST_BYTES = 16 << 20
 
@@ -146,21 +148,19 @@ class FrameRoom(Generic[_Name]):
 
     def _in_the_way(self, slow: Iterable[_Name]) -> list[_Name]:
         """Of slow frames that have room, those without which others that wait could have theirs."""
-        left = list(slow)
-        gone: list[_Name] = []
+        left, gone = list(slow), []
         for guest, amount in self._waiting.values():
             if not left:
                 break
-            lack = self._shares.lack(guest, amount)
+            if self._shares.lack(guest, amount) not in (Lack.ALL, Lack.STRANGERS):
+                continue
             freed = 0
             for name in list(left):
-                if freed >= amount:
-                    break
-                frame = self._frames[name]
-                if _helps(frame.guest, guest, lack):
+                holder = self._frames[name]
+                if freed < amount and (guest.is_known or not holder.guest.is_known):
                     left.remove(name)
                     gone.append(name)
-                    freed += frame.room
+                    freed += holder.room
         return gone
 
 
@@ -169,16 +169,3 @@ def _is_overdue(frame: _Frame, received: int, patience: _Patience) -> bool:
     if frame.room and frame.still_seconds > patience.still_seconds:
         return True
     return received < patience.bytes_per_second * (frame.read_seconds - patience.seconds)
-
-
-def _helps(holder: Guest, waiting: Guest, lack: Lack | None) -> bool:
-    """True if what `holder` gives back is what `waiting` lacks."""
-    match lack:
-        case Lack.KEY:
-            return holder.key == waiting.key
-        case Lack.SOURCE:
-            return not set(holder.sources).isdisjoint(waiting.sources)
-        case Lack.STRANGERS:
-            return not holder.is_known
-        case _:
-            return True

@@ -31,6 +31,10 @@ _EXPIRE_SECONDS = 60.0
 _BATCH_SECONDS_COUNT = 0.25
 """What a second of a batch counts against who sends a frame: nothing is read, the kernel takes a little."""
 
+_UNSENT_SHARE = 4
+"""Outputs that nobody has taken may have so many times the memory of steps that come in part: whoever
+computes for many clients with slow lines has many on the way."""
+
 _OURSELVES = b""
 """The client of steps that belong to no session."""
 
@@ -42,12 +46,13 @@ class SessionRunner:
         self._batcher = batcher
         self._loop = loop
         self._thread = ComputeThread(batcher, loop)
+        bound = frame_bound(hidden_bytes(MAX_STEP_TOKENS, batcher.hidden_size, pb.FLOAT32))
         self._incoming = IncomingFrames(
-            frame_bound(hidden_bytes(MAX_STEP_TOKENS, batcher.hidden_size, pb.FLOAT32)),
+            bound,
             self._thread.call,
             lambda: time.monotonic() - (1 - _BATCH_SECONDS_COUNT) * self._thread.busy_seconds,
         )
-        self.arrivals = Arrivals(self._thread, self._incoming)
+        self.arrivals = Arrivals(self._thread, self._incoming, _UNSENT_SHARE * bound.in_all)
         """The computing thread's: hand its methods over, never call them here."""
         self._running: dict[SessionId, RunningSession] = {}
         self._timers: set[asyncio.TimerHandle] = set()
@@ -171,9 +176,9 @@ class SessionRunner:
             self._thread.call(self.arrivals.close, session_id)
 
     def _look_at_frames(self) -> None:
-        """Have frames that don't come given up, every second."""
-        if len(self._incoming):
-            self._thread.call(self._incoming.look)
+        """Have frames that don't come, and outputs that nobody takes, given up every second."""
+        if len(self._incoming) or self._running:
+            self._thread.call(self.arrivals.look)
         self._later(LOOK_SECONDS, self._look_at_frames)
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:

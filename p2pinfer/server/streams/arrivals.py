@@ -9,6 +9,7 @@ from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.shares import Bound, Lack, Shares
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.frames.incoming import IncomingFrames, sources_of
+from p2pinfer.server.frames.unsent import UnsentOutputs
 from p2pinfer.server.streams.stream_driver import StreamDriver
 from p2pinfer.types import SessionId
 from p2pinfer.wire.hello import Hello
@@ -23,9 +24,11 @@ STRANGERS = Bound(in_all=256, per_source=128, per_key=256)
 class Arrivals:
     """Reads the hello of each new lane, and hands the lane to its stream."""
 
-    def __init__(self, thread: ComputeThread, incoming: IncomingFrames) -> None:
+    def __init__(self, thread: ComputeThread, incoming: IncomingFrames, most_unsent_bytes: int) -> None:
+        """Outputs that nobody takes may have `most_unsent_bytes`, those of all sessions together."""
         self._thread = thread
         self._incoming = incoming
+        self._unsent: UnsentOutputs[SessionId] = UnsentOutputs(most_unsent_bytes)
         self._streams: dict[SessionId, StreamDriver] = {}
         self._shares = Shares(STRANGERS)
         self.strangers: dict[Lane, Guest] = {}
@@ -38,6 +41,13 @@ class Arrivals:
     def close(self, session_id: SessionId) -> None:
         """Expect no more lanes of this session, and release its stream."""
         self._streams.pop(session_id).release()
+
+    def look(self) -> None:
+        """Give up frames that don't come, and outputs that nobody takes; called every second."""
+        self._incoming.look()
+        unsent = {name: size for name, stream in self._streams.items() if (size := stream.unsent_bytes)}
+        for session_id in self._unsent.look(unsent):
+            self._streams[session_id].drop_outputs("others need the memory")
 
     def meet(self, lane: Lane) -> None:
         """Find out which session's lane this is. The hello has to come as soon as any frame."""

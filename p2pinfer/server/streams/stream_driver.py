@@ -39,7 +39,7 @@ from p2pinfer.server.streams.actions import (
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.server.streams.prefix_runs import PrefixRuns
 from p2pinfer.server.streams.progress import Progress
-from p2pinfer.server.streams.step_stream import READING, RELEASED, StepStream
+from p2pinfer.server.streams.step_stream import READING, RELEASED, SENDING, StepStream
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lanes import Lane
@@ -197,6 +197,18 @@ class StreamDriver:
             self._do(self.stream.outputs_lost(lane, str(error)))
             return
         self._do(self.stream.outputs_taken(lane) if taken else self.stream.outputs_partly_taken(lane))
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory of outputs that nobody has taken yet."""
+        outlet = self.stream.outlet
+        if self.stream.state is not SENDING:
+            return 0
+        return outlet.waiting_bytes + (outlet.lane.unsent_bytes if outlet.lane is not None else 0)
+
+    def drop_outputs(self, why: str) -> None:
+        """Keep outputs that nobody takes no longer; the client is told."""
+        self._do(self.stream.outputs_lost(self.stream.outlet.lane, why))
 
     def _do(self, actions: Actions[Lane]) -> None:
         """Carry out actions in order; the ones of every token come first here."""

@@ -116,6 +116,15 @@ def test_a_frame_that_trickles_is_given_up():
     assert looked(room, 60, 10.0) == (11, ["a"])
 
 
+def test_who_waits_for_its_own_share_presses_nobody():
+    """Those that are read then share a slow uplink with it."""
+    room: FrameRoom[str] = FrameRoom(frame_bound(8 << 20))
+    for name in ("a", "b", "c"):
+        asked(room, name, guest(1), 8 << 20)
+
+    assert looked(room, 120, SLOWEST_BYTES_PER_SECOND) is None
+
+
 def test_while_others_wait_those_that_stand_still_go_sooner_and_only_as_many_as_needed():
     room: FrameRoom[str] = FrameRoom(BOUND)
     for number in range(1, 7):
@@ -127,13 +136,14 @@ def test_while_others_wait_those_that_stand_still_go_sooner_and_only_as_many_as_
     assert looked(room, 6) is None, "nobody waits any more"
 
 
-def test_a_frame_in_the_way_is_one_of_whose_share_others_lack():
+def test_who_is_known_is_not_in_the_way_of_strangers():
     room: FrameRoom[str] = FrameRoom(BOUND)
-    assert asked(room, "other", guest(1), 200)
-    assert asked(room, "stuck", guest(2, "carrier"), 200) and asked(room, "b", guest(3, "carrier"), 200)
-    assert not asked(room, "honest", guest(4, "carrier"))
+    assert asked(room, "known", known(1), 200)
+    for number in range(2, 8):
+        assert asked(room, f"stuck {number}", guest(number))
+    assert not asked(room, "honest", guest(9))
 
-    assert looked(room, 20) == (3, ["stuck"])
+    assert looked(room, 9) == (3, ["stuck 2"])
 
 
 def test_a_frame_that_nobody_reads_is_not_its_senders_fault():

@@ -71,7 +71,7 @@ class Stream:
 
 def arrivals(inbox: Inbox) -> Any:
     incoming = IncomingFrames(frame_bound(1000), inbox.call, lambda: inbox.now)
-    return Arrivals(inbox, incoming)  # type: ignore[arg-type]
+    return Arrivals(inbox, incoming, 1000)  # type: ignore[arg-type]
 
 
 def test_a_hello_that_overtakes_its_sessions_opening_in_the_inbox_is_not_turned_away():
