@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from p2pinfer.errors import InvalidCertificateError
-from p2pinfer.foreign.certificate import SUBJECT, SUBJECT_NAMES, read_certificate
+from p2pinfer.outside.certificate import SUBJECT, SUBJECT_NAMES, read_certificate
 
 LANE_PROTOCOL = "p2pinfer-lane/5"
 """What lanes ask for in ALPN; the number is the version of lanes and steps, see docs/protocol.md."""

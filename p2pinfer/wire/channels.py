@@ -18,7 +18,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
-from p2pinfer.foreign.certificate import SERVER_NAME
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb

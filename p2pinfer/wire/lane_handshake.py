@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError, ProtocolError
-from p2pinfer.foreign.certificate import SERVER_NAME
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.types import Address
 from p2pinfer.wire.certificates import LANE_PROTOCOL, pinned_context
 from p2pinfer.wire.dialling import Ways, first_connection

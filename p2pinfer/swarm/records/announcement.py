@@ -16,8 +16,8 @@ from types import MappingProxyType
 from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import InvalidCertificateError, InvalidRecordError
-from p2pinfer.foreign.certificate import read_certificate
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.outside.certificate import read_certificate
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.bounds import (
     MAX_LAYERS,

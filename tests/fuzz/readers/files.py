@@ -6,10 +6,8 @@ import json
 import struct
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from p2pinfer.errors import ModelError, ProtocolError, StoreError
 from p2pinfer.model.formats.gguf.file import GgufFile
@@ -28,6 +26,7 @@ from p2pinfer.sharing import bitmaps
 from p2pinfer.sharing.manifest_summary import ManifestSummary
 from p2pinfer.sharing.safety import check_manifest, check_small_files
 from tests.fuzz.reader import Reader
+from tests.fuzz.readers.gguf_sample import gguf_file
 from tests.fuzz.spoiling.spoiler import Form
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="p2pinfer-fuzz-"))
@@ -120,8 +119,9 @@ def chunk_bitmaps() -> Reader:
     samples = [bitmaps.pack(bitmaps.mask_of([0, 5, 99], 100)), bytes(12)]
 
     def read(data: bytes) -> None:
-        mask = bitmaps.unpack(data, len(data) % 3, 100)
-        assert len(mask) == 100
+        with suppress(ProtocolError):
+            bitmaps.unpack(data, 64, 100)
+        assert len(bitmaps.unpack(data, 0, 100)) == 100
 
     return Reader(samples=samples, form=Form.BYTES, read=read, errors=(ProtocolError,))
 
@@ -201,25 +201,7 @@ def journals() -> Reader:
 
 def gguf_files() -> Reader:
     """Header, config, vocabulary and tokenizer; two words of weights are all that is there."""
-    from tests.model.formats.gguf.tiny_gguf import tokenizer_fields, write_file
-
-    vocab = 104
-    fields: dict[str, Any] = {
-        "llama.block_count": 1, "llama.context_length": 64, "llama.embedding_length": 4,
-        "llama.feed_forward_length": 4, "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1,
-        "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.freq_base": 1e4,
-        "llama.vocab_size": vocab, "general.alignment": 32, "tokenizer.chat_template": "{{ messages }}",
-        **tokenizer_fields(vocab),
-    }  # fmt: skip
-    shapes = {
-        "token_embd.weight": (vocab, 4), "output_norm.weight": (4,), "blk.0.attn_norm.weight": (4,),
-        "blk.0.ffn_norm.weight": (4,), "blk.0.attn_q.weight": (4, 4), "blk.0.attn_k.weight": (2, 4),
-        "blk.0.attn_v.weight": (2, 4), "blk.0.attn_output.weight": (4, 4), "blk.0.ffn_gate.weight": (4, 4),
-        "blk.0.ffn_up.weight": (4, 4), "blk.0.ffn_down.weight": (4, 4),
-    }  # fmt: skip
-    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     path, tokenizer = _FOLDER / "tiny.gguf", _FOLDER / "tokenizer"
-    sample = write_file(path, "llama", fields, tensors).read_bytes()
     tokenizer.mkdir(exist_ok=True)
 
     def read(data: bytes) -> None:
@@ -228,7 +210,8 @@ def gguf_files() -> Reader:
         _ = file.origin, file.remarks, file.generation_config
         file.write_tokenizer(tokenizer)
 
-    return Reader(samples=[sample], form=Form.BYTES, read=read, errors=(ModelError,))
+    samples = [gguf_file(), gguf_file(tokenizer__ggml__model="llama")]
+    return Reader(samples=samples, form=Form.BYTES, read=read, errors=(ModelError,))
 
 
 def tokenizers() -> Reader:

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.errors import InvalidCertificateError, InvalidRecordError, UsageError
-from p2pinfer.foreign.certificate import read_certificate
 from p2pinfer.identity import Identity
+from p2pinfer.outside.certificate import read_certificate
 from p2pinfer.server.sessions.next_record import check_next
 from p2pinfer.swarm import addresses, record_pb2
 from p2pinfer.swarm.kademlia.hardening import bounded_loads

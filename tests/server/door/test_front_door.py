@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.foreign.certificate import SERVER_NAME
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.server.door import front_door
 from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on

@@ -20,7 +20,7 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.status import Reason, Refused
 from tests.fakes import MemoryBook
-from tests.foreign.certificates import numbered_certificate
+from tests.outside.certificates import numbered_certificate
 from tests.simulator.arithmetic import MAX_POSITIONS, MODEL, NUMERICS, NumberEngine
 from tests.simulator.clock import Clock
 from tests.simulator.network.calls import ServerChannel

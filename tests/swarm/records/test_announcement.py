@@ -25,7 +25,7 @@ from p2pinfer.swarm.records.listing import LISTING_KEY, decode_listing
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.certificates import new_certificate
-from tests.foreign.certificates import VERSION_3, numbered_certificate
+from tests.outside.certificates import VERSION_3, numbered_certificate
 from tests.swarm.conftest import MODEL, describe
 from tests.swarm.strangers_record import strangers_record
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from p2pinfer.foreign.certificate import SERVER_NAME
 from p2pinfer.identity import Identity
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel.acceptor import expose
 from p2pinfer.swarm.tunnel.dialler import Dialler

@@ -14,9 +14,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 
 from p2pinfer.errors import InvalidCertificateError
-from p2pinfer.foreign.certificate import SUBJECT_NAMES, read_certificate
+from p2pinfer.outside.certificate import SUBJECT_NAMES, read_certificate
 from p2pinfer.wire.certificates import new_certificate, pinned, pinned_context
-from tests.foreign.certificates import VERSION_3
+from tests.outside.certificates import VERSION_3
 from tests.spoiled import spoiled
 
 VALID = new_certificate().der
