@@ -78,7 +78,7 @@ def _parse(said: object) -> Status:
         is_yes_or_no = isinstance(value, bool)  # which Python counts as a number
         if is_yes_or_no or not (isinstance(value, _KINDS[name]) or (value is None and name in _MAY_LACK)):
             raise TypeError(f"{name} is of another kind")
-        if name in _NUMBERS and value is not None and not abs(value) < _MOST_SECONDS:
+        if name in _NUMBERS and isinstance(value, int | float) and not abs(value) < _MOST_SECONDS:
             raise ValueError(f"{name} is no number that a clock or a meter gives")
     signals = {name: SignalLine(**line) for name, line in given.get("signals", {}).items()}
     if not all(isinstance(line.value, str) and abs(line.at) < _MOST_SECONDS for line in signals.values()):
