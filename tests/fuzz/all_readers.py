@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tests.fuzz.reader import Reader
-from tests.fuzz.readers import files, owners, reach, records, requests, sessions
+from tests.fuzz.readers import consumers, files, owners, reach, records, requests, sessions
 
 READERS: Mapping[str, Callable[[], Reader]] = {
     **records.READERS,
+    **consumers.READERS,
     **sessions.READERS,
     **reach.READERS,
     **files.READERS,

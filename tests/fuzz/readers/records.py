@@ -34,12 +34,14 @@ from p2pinfer.wire.status import Refused
 from tests.fuzz.reader import Reader
 from tests.fuzz.spoiling.spoiler import Form
 
-_ME, _OTHER = Identity.ephemeral(), Identity.ephemeral()
+ME = Identity.ephemeral()
+"""The stranger."""
+_OTHER = Identity.ephemeral()
 _MODEL = "ab" * 32
 _CERTIFICATE = new_certificate().der
 _NOW = time.time()
-_SERVER = Announcement(
-    peer_id=_ME.peer_id,
+SERVER = Announcement(
+    peer_id=ME.peer_id,
     model=_MODEL,
     model_name="SmolLM2-135M-Instruct",
     num_layers=30,
@@ -49,7 +51,7 @@ _SERVER = Announcement(
     numerics="native-w8a8h64-1",
     endpoints=("192.0.2.7:4600", "[2001:db8::7]:65535", "car.example:1"),
     certificate=_CERTIFICATE,
-    maddrs=(f"/ip4/192.0.2.7/tcp/31330/p2p/{_ME.peer_id}",),
+    maddrs=(f"/ip4/192.0.2.7/tcp/31330/p2p/{ME.peer_id}",),
     relays=(f"/ip6/2001:db8::7/udp/31330/quic-v1/p2p/{_OTHER.peer_id}",),
     decode=LayerSeconds(0.001, 0.0001),
     prefill=LayerSeconds(0.0001, 0.0),
@@ -63,15 +65,20 @@ _SERVER = Announcement(
     expires_at=_NOW + 500.0,
 )
 _ENTRY = ListingEntry(
-    peer_id=_ME.peer_id,
+    peer_id=ME.peer_id,
     listing=ModelListing(model=_MODEL, model_name="SmolLM2-135M-Instruct", num_layers=30),
     left=False,
     announced_at=_NOW,
     expires_at=_NOW + 500.0,
 )
 _TERMS = Terms(server=_OTHER.peer_id, model=_MODEL, numerics="native-w8a8h64-1", end_layer=5)
-_RECORD_BYTES = 3900
+RECORD_BYTES = 3900
 """Of a payload: with a longer one there is no record."""
+
+
+def server_record() -> bytes:
+    """A valid one, with all fields."""
+    return encode(SERVER, ME)
 
 
 def server_records() -> Reader:
@@ -80,9 +87,9 @@ def server_records() -> Reader:
         with suppress(DecodeError):
             said.ParseFromString(payload)
         key = model_key(said.model)
-        data = seal(_ME, record_pb2.RECORD_KIND_SERVER, key, said.expires_at, payload[:_RECORD_BYTES])
+        data = seal(ME, record_pb2.RECORD_KIND_SERVER, key, said.expires_at, payload[:RECORD_BYTES])
         record = decode.__wrapped__(data)  # not remembered: it won't come again
-        encode(record, _ME)  # within the bounds of those that we write
+        encode(record, ME)  # within the bounds of those that we write
         claimed_reach(record), relays_of(record)
         for address in record.maddrs + record.relays:
             addresses.tcp_endpoint(address)
@@ -92,7 +99,7 @@ def server_records() -> Reader:
             check_next(record, _TERMS, _NOW)
         RecordValidator().accept(key, data)
 
-    payload = parse_envelope(encode(_SERVER, _ME))[0].payload
+    payload = parse_envelope(server_record())[0].payload
     return Reader(samples=[payload], form=Form.FIELDS, read=read, errors=(InvalidRecordError,))
 
 
@@ -101,13 +108,11 @@ def listings() -> Reader:
         said = record_pb2.ListingRecord()
         with suppress(DecodeError):
             said.ParseFromString(payload)
-        data = seal(
-            _ME, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, said.expires_at, payload[:_RECORD_BYTES]
-        )
+        data = seal(ME, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, said.expires_at, payload[:RECORD_BYTES])
         decode_listing.__wrapped__(data)
         RecordValidator().accept(LISTING_KEY, data)
 
-    payload = parse_envelope(encode_listing(_ENTRY, _ME))[0].payload
+    payload = parse_envelope(encode_listing(_ENTRY, ME))[0].payload
     return Reader(samples=[payload], form=Form.FIELDS, read=read, errors=(InvalidRecordError,))
 
 
@@ -119,12 +124,12 @@ def envelopes() -> Reader:
         accepted = 0
         for key in keys:
             with suppress(InvalidRecordError):
-                RecordValidator().check(key, _ME.peer_id.encode(), data, _SERVER.expires_at)
+                RecordValidator().check(key, ME.peer_id.encode(), data, SERVER.expires_at)
                 accepted += 1
         if not accepted:
             raise InvalidRecordError("neither")
 
-    samples = [encode(_SERVER, _ME), encode_listing(_ENTRY, _ME)]
+    samples = [encode(SERVER, ME), encode_listing(_ENTRY, ME)]
     return Reader(samples=samples, form=Form.FIELDS, read=read, errors=(InvalidRecordError,))
 
 
@@ -162,10 +167,10 @@ def peer_addresses() -> Reader:
         addresses.check_peer_address(text)
 
     samples = [
-        f"/ip4/192.0.2.7/tcp/31330/p2p/{_ME.peer_id}",
-        f"/ip6/2001:db8::7/udp/31330/quic-v1/p2p/{_ME.peer_id}",
-        f"/dns4/example.org/tcp/31330/p2p/{_ME.peer_id}",
-        f"/ip4/192.0.2.7/tcp/1/p2p/{_OTHER.peer_id}/p2p-circuit/p2p/{_ME.peer_id}",
+        f"/ip4/192.0.2.7/tcp/31330/p2p/{ME.peer_id}",
+        f"/ip6/2001:db8::7/udp/31330/quic-v1/p2p/{ME.peer_id}",
+        f"/dns4/example.org/tcp/31330/p2p/{ME.peer_id}",
+        f"/ip4/192.0.2.7/tcp/1/p2p/{_OTHER.peer_id}/p2p-circuit/p2p/{ME.peer_id}",
     ]
     return Reader(
         samples=[sample.encode() for sample in samples],
