@@ -5,6 +5,7 @@ Mending after a failure and handing over before a departure both use this.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -19,8 +20,20 @@ from p2pinfer.client.route.experience import life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.prices import TOKENS_TO_COME, Work
 from p2pinfer.client.route.shortage import why_avoided
-from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.client.trust.reputation import Offence
+from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError
 from p2pinfer.types import PeerId
+
+RECOVERED_TOKENS = 16
+"""While the reader waits, only lost hops are replaced, unless another server is much better. So the price of
+a replay is spread over these few tokens."""
+
+_LOOK_SECONDS = 0.7
+_LOOKS = 3
+"""After so many looks for another server, each after twice the time, a doubted one is better than none."""
+
+_QUEUE_STEPS = 2
+"""A server that says so many steps wait is busy: one of them is the client's own."""
 
 
 class Replacements:
@@ -55,6 +68,26 @@ class Replacements:
             without=without,
         )
 
+    async def has_other(self, hop: Hop) -> bool:
+        """True if another server can take this hop's place now: one that is not doubted, if it can wait."""
+        chain = self.chain
+        if chain is None:
+            return False
+        hop.looks += 1
+        experience = self.network.directory.experience
+        experience.ping(hop.server.record)  # it says how many steps wait there, for what is remembered of it
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                route = await self.route(
+                    [other for other in chain.hops if other is not hop and other.failure is None],
+                    without=[hop.peer_id],
+                    tokens_to_come=RECOVERED_TOKENS,
+                )
+        except (NoRouteError, TimeoutError):
+            return False
+        coming = [life_of(server.record) for server in route if not server.hop.held]
+        return hop.looks >= _LOOKS or not any(experience.is_doubted(life) for life in coming)
+
     def splice(self, chain: Chain, route: Sequence[HopServer], *, warm: bool) -> Splice:
         """Plan the change of a chain into this route."""
         parts: list[Hop | HopServer] = []
@@ -78,6 +111,13 @@ class Replacements:
         if remedy is None:
             raise error
         experience = self.network.directory.experience
+        for server in asked:
+            if (weight := remedy.suspects.get(server.hop.peer_id)) is not None:
+                experience.suspect(life_of(server.record), weight)
+            if remedy.offence is not None and server.hop.peer_id == remedy.replace:
+                is_queue = experience.load(server.record).queue_depth >= _QUEUE_STEPS
+                is_busy = remedy.offence is Offence.STALLED and is_queue
+                experience.offended(life_of(server.record), Offence.BUSY if is_busy else remedy.offence)
         for server in asked:  # a server that has started at the same peer since then is innocent
             if server.hop.peer_id == remedy.avoid:
                 experience.avoid(
