@@ -185,10 +185,14 @@ class HopFailedError(P2PInferError):
 
 
 class HopStalledError(HopFailedError):
-    """A server answers, and doesn't do what it was asked for."""
+    """A server answers, and doesn't do what it was asked for.
 
-    def __init__(self, peer_id: PeerId, detail: str) -> None:
+    `is_shared` says that it may have waited for the server behind it.
+    """
+
+    def __init__(self, peer_id: PeerId, detail: str, *, is_shared: bool = False) -> None:
         super().__init__(peer_id, detail, certain=False)
+        self.is_shared = is_shared
 
 
 class HopLiedError(HopFailedError):

@@ -19,7 +19,7 @@ from p2pinfer.client.pay.tally import Tally
 from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.trust.frames import MOST_DETAIL_CHARACTERS, Allowance
-from p2pinfer.errors import HopFailedError, HopLiedError, P2PInferError, RefusedError
+from p2pinfer.errors import HopFailedError, HopLiedError, HopStalledError, P2PInferError, RefusedError
 from p2pinfer.tasks import ending
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
@@ -27,7 +27,7 @@ from p2pinfer.wire.opening import KEY_BYTES, sign_opening, way_said
 from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.step_kind import StepKind
 
-OPENING_SECONDS = 2.5
+OPENING_SECONDS = 2.0
 """For an opening."""
 
 _DIALLING_SECONDS = 6.0
@@ -185,6 +185,7 @@ class Hop:
     async def _first_frame(self, call: HopCall, downstream: pb.Downstream | None) -> pb.ServerFrame:
         """Return the answer to the opening. A silent server is noticed as soon as during later steps."""
         seconds = _DIALLING_SECONDS if self._may_take_long(downstream) else OPENING_SECONDS
+        began, answers = asyncio.get_running_loop().time(), False
         try:
             async with ending(asyncio.ensure_future(call.frame())) as answer:
                 async with asyncio.timeout(max(seconds, self._probe_seconds)):
@@ -193,9 +194,13 @@ class Hop:
                         if not answer.done():
                             async with asyncio.timeout(self._probe_seconds):
                                 await self.carrier.ping(self.server.address)
+                            answers = True
                 return answer.result()
         except TimeoutError as error:
-            detail = "it does not answer the opening"
+            waited = asyncio.get_running_loop().time() - began
+            detail = f"it has not answered the opening for {waited:.1f} s"
+            if answers:
+                raise HopStalledError(self.peer_id, detail, is_shared=downstream is not None) from error
             raise HopFailedError(self.peer_id, detail, certain=False) from error
 
     def _may_take_long(self, downstream: pb.Downstream | None) -> bool:

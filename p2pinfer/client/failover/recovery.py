@@ -66,6 +66,12 @@ class Remedy:
 SUSPICION_OF_TWO = 0.5
 """For each end of a link that has failed: it takes two failures with different neighbours to be replaced."""
 
+_SUSPICION_BESIDE_THE_CLIENT = 1.0
+"""For the only server at a link that has failed: the client doesn't suspect itself."""
+
+_SUSPICION_OF_ONE = 0.75
+"""For who has lost a session: any other server is better, unless it is known."""
+
 
 def after_failure(error: P2PInferError) -> Remedy | None:
     """Return how to go on after this error, or None if no other route would help.
@@ -75,12 +81,13 @@ def after_failure(error: P2PInferError) -> Remedy | None:
     client's own fault, and then every server refuses it; one server's word is no proof.
     """
     if isinstance(error, LinkFailedError):
-        ends = (error.sender, error.receiver)
-        return Remedy(avoid_link=ends, suspects={end: SUSPICION_OF_TWO for end in ends if end})
+        servers = [end for end in (error.sender, error.receiver) if end]
+        weight = SUSPICION_OF_TWO if len(servers) > 1 else _SUSPICION_BESIDE_THE_CLIENT
+        return Remedy(avoid_link=(error.sender, error.receiver), suspects=dict.fromkeys(servers, weight))
     if isinstance(error, HopFailedError):
         offence = None
         if isinstance(error, HopStalledError):
-            offence = Offence.STALLED
+            offence = Offence.BUSY if error.is_shared else Offence.STALLED
         elif isinstance(error, HopLiedError):
             offence = Offence.LIED
         if not error.certain:
@@ -93,7 +100,7 @@ def after_failure(error: P2PInferError) -> Remedy | None:
         )
     if isinstance(error, RefusedError):
         if error.reason in (Reason.IDLE, Reason.UNKNOWN_SESSION):
-            return Remedy(replace=error.peer_id, suspects={error.peer_id: SUSPICION_OF_TWO})
+            return Remedy(replace=error.peer_id, suspects={error.peer_id: _SUSPICION_OF_ONE})
         if error.reason in _ASK_ELSEWHERE:
             seconds = error.retry_after_seconds or FAILED_PEER_SECONDS
             return Remedy(replace=error.peer_id, avoid=error.peer_id, avoid_seconds=seconds)

@@ -115,9 +115,7 @@ class Replacements:
             if (weight := remedy.suspects.get(server.hop.peer_id)) is not None:
                 experience.suspect(life_of(server.record), weight)
             if remedy.offence is not None and server.hop.peer_id == remedy.replace:
-                is_queue = experience.load(server.record).queue_depth >= _QUEUE_STEPS
-                is_busy = remedy.offence is Offence.STALLED and is_queue
-                experience.offended(life_of(server.record), Offence.BUSY if is_busy else remedy.offence)
+                experience.offended(life_of(server.record), self._as_it_seems(remedy.offence, server))
         for server in asked:  # a server that has started at the same peer since then is innocent
             if server.hop.peer_id == remedy.avoid:
                 experience.avoid(
@@ -127,10 +125,20 @@ class Replacements:
                     cache_tokens=self.chain.shape.cache_tokens if self.chain is not None else 0,
                 )
             if server.hop.peer_id == remedy.doubt:
-                experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS)
+                experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS, is_failure=True)
         if remedy.avoid_link is not None:
             experience.avoid_link(*remedy.avoid_link, FAILED_LINK_SECONDS)
         return remedy.replace
+
+    def _as_it_seems(self, offence: Offence, server: HopServer) -> Offence:
+        """What a server's offence counts as: others may wait there, or it may be a first time."""
+        experience = self.network.directory.experience
+        is_first = (
+            experience.is_known(life_of(server.record))
+            and not experience.reputations.of(server.hop.peer_id).offences
+        )
+        is_queue = experience.load(server.record).queue_depth >= _QUEUE_STEPS
+        return Offence.BUSY if offence is Offence.STALLED and (is_first or is_queue) else offence
 
 
 def kept_hop(chain: Chain, server: HopServer) -> Hop | None:

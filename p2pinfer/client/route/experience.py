@@ -33,6 +33,7 @@ _SUSPECTED_SECONDS = 60.0
 
 _SUSPICIONS_BOUND = 1000
 _MOST_LEAVING_SECONDS = 300.0
+_MOST_DOUBTED_SECONDS = 600.0
 _REMEMBERED_SECONDS = 600.0
 """How long a server that has gone is remembered. A stranger can announce new ones without end."""
 
@@ -102,6 +103,7 @@ class Experience:
     _broken_links: dict[tuple[PeerId, PeerId], float] = field(default_factory=dict)  # until
     _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
     _suspicions: dict[PeerId, _Suspicion] = field(default_factory=dict)
+    _failures: dict[ServerLife, int] = field(default_factory=dict)  # since it last worked
     _leaving: dict[ServerLife, float] = field(default_factory=dict)  # when they have to be gone
 
     def avoid(
@@ -120,8 +122,14 @@ class Experience:
         self._avoided[life] = _Avoided(_now() + seconds, why, from_tokens)
         self._round_trips.pop(life, None)
 
-    def doubt(self, life: ServerLife, seconds: float) -> None:
-        """Give this server a new place for a while only if there is no other, and if it answers a ping."""
+    def doubt(self, life: ServerLife, seconds: float, *, is_failure: bool = False) -> None:
+        """Give this server a new place for a while only if there is no other, and if it answers a ping.
+
+        `is_failure` says that it failed in a session: each further time counts twice as long.
+        """
+        if is_failure:
+            times = self._failures[life] = self._failures.get(life, 0) + 1
+            seconds = min(_MOST_DOUBTED_SECONDS, seconds * 2 ** min(10, times - 1))
         self._doubted[life] = _now() + seconds
         self._round_trips.pop(life, None)
 
@@ -135,6 +143,7 @@ class Experience:
         """Remember that it has answered so many steps in time: that clears it of suspicion."""
         self.reputations.work(life.peer_id, steps, self.unix_now())
         self._suspicions.pop(life.peer_id, None)
+        self._failures.pop(life, None)
 
     def is_known(self, life: ServerLife) -> bool:
         """True if this server has worked for this client before, and nothing speaks against it."""
@@ -299,7 +308,7 @@ class Experience:
         before = _now() - _REMEMBERED_SECONDS
         for life in [life for life, last in self._last_pings.items() if last.at < before]:
             if life not in known:
-                for memory in (self._last_pings, self._round_trips, self._paces):
+                for memory in (self._last_pings, self._round_trips, self._paces, self._failures):
                     memory.pop(life, None)
         self._leaving = {life: at for life, at in self._leaving.items() if at > before}
         self._avoided = {life: what for life, what in self._avoided.items() if what.until > before}

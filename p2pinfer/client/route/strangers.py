@@ -1,10 +1,10 @@
 """How servers count that have not worked for this client yet, next to those that have.
 
-An identity costs nothing, and so do the numbers in a record. So the announced speed of an unknown server counts
-as far as others reach it (client/trust/believed.py), and its work and its way count as if they took longer: a
-little where unknown servers have turned out well, three times where they haven't. Where nobody is known, all
-are equal. Now and then one of them comes as a guest, as if it were known: new servers get work, and are known
-then. A route has one guest at most.
+An identity costs nothing, and so do the numbers in a record. So the announced speed of an unknown server
+counts as far as others reach it (client/trust/believed.py), and its work and its way count as if they took
+longer: a little where unknown servers have turned out well, three times where they haven't. Where nobody is
+known, all are equal. Now and then one of them comes as a guest, as if it were known: new servers get work,
+and are known then. A route has one guest at most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.types import LayerSeconds, PeerId
 
 _FRESH_SECONDS = 2.0
-_LEAST_FACTOR = 1.2
+_LEAST_FACTOR = 1.3
 _MOST_FACTOR = 3.0
 _GUEST_CHANCE = 0.05
 """For each new session."""

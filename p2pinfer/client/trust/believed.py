@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from p2pinfer.types import LayerSeconds
 
-_BENEFIT_OF_THE_DOUBT = 0.8
+_BENEFIT_OF_THE_DOUBT = 0.9
 """A server that says it is faster than others counts as at most this much of what they take: of several
 unknown ones the fastest is tried first."""
 
-_EXPONENT = 0.1
+_EXPONENT = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from p2pinfer.client.trust.reputation import Reputation
@@ -53,17 +53,23 @@ class KeptReputations:
             logger.debug("what is remembered of servers can't be read from %s: %s", self.path, error)
             return {}
 
-    def write(self, known: dict[PeerId, Reputation]) -> None:
-        """Add `known` to what the file has. A failure costs the next process its memory, and nothing else."""
+    def exchange(self, known: Mapping[PeerId, Reputation]) -> Mapping[PeerId, Reputation]:
+        """Add `known` to what the file has, and return all of it.
+
+        A failure costs the next process its memory, and nothing else.
+        """
         together = Reputations(known)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked():
-                together.merge(self.read())
-                data = json.dumps(as_json(together.known), separators=(",", ":")).encode()
-                write_private(self.path, data, replace=True, durable=False)
+                before = self.read()
+                together.merge(before)
+                if together.known != before:
+                    data = json.dumps(as_json(together.known), separators=(",", ":")).encode()
+                    write_private(self.path, data, replace=True, durable=False)
         except OSError as error:
             logger.debug("what is remembered of servers can't be written to %s: %s", self.path, error)
+        return together.known
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -26,7 +26,7 @@ _MOST_OFFENCES = 20
 class Offence(Enum):
     """What a server has done. The values are the seconds for which the first time is remembered."""
 
-    BUSY = 60.0  # it held a step for too long, and had said that others wait there too
+    BUSY = 60.0  # it held what it was asked for too long, but may have had a reason
     SLOW = 300.0  # it took several times as long as it says, and its neighbours didn't
     LEFT_FALSELY = 240.0  # it said that it leaves, and stayed
     STALLED = 600.0  # it took a step, said that it works, and didn't

@@ -42,7 +42,7 @@ def test_a_broken_link_costs_nobody_the_place():
 
 def test_of_a_link_to_the_client_only_the_server_is_suspected():
     remedy = after_failure(LinkFailedError(PeerId(""), PEER, "cut"))
-    assert remedy == Remedy(avoid_link=(PeerId(""), PEER), suspects={PEER: 0.5})
+    assert remedy == Remedy(avoid_link=(PeerId(""), PEER), suspects={PEER: 1.0})
 
 
 def test_what_a_server_has_done_is_named_so_that_it_is_remembered():
