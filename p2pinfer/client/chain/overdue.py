@@ -12,7 +12,8 @@ lanes between batches, so a step that was sent may lie in the kernel for as long
 
 _LATER_FACTOR = 1.5
 _MOMENT_SECONDS = 0.01
-_LEAST_PATIENCE_SECONDS = 1.2
+_SOONEST_SECONDS = 0.1
+_LEAST_PATIENCE_SECONDS = 1.0
 _MOST_PATIENCE_SECONDS = 10.0
 _EXPECTED_FACTOR = 6.0
 _USUAL_FACTOR = 3.0
@@ -72,5 +73,5 @@ class OverdueStep:
         look_at = waited_seconds + min(self.interval_seconds, self.give_up_seconds / 4)
         if self._working is not None:  # not later than when patience ends, if it hasn't
             ends = self._working_since + self.patience_seconds
-            look_at = min(look_at, max(ends, waited_seconds + _LEAST_PATIENCE_SECONDS / 2))
+            look_at = min(look_at, max(ends, waited_seconds + _SOONEST_SECONDS))
         return look_at

@@ -52,7 +52,6 @@ class Replay:
         self._plan = plan
         self._embed = embed
         self._sent: Tokens = []  # what the client itself has sent
-        self._is_cold = False  # a reader waits for it
         self._expected: dict[Hop, int] = dict.fromkeys(plan.fresh, 0)
         self.tokens = 0
         """How many tokens were replayed so far, each counted once, however many new hops compute it."""
@@ -64,7 +63,6 @@ class Replay:
         Without `wait` the replay is only sent: the next step comes behind it. Raises HopFailedError,
         RefusedError.
         """
-        self._is_cold = switch and wait
         self._expect_to_pay(held)
         work = self._run(held, steps_lane, switch=switch, wait=wait)
         async with ending(asyncio.ensure_future(work)) as replaying:
@@ -163,7 +161,7 @@ class Replay:
             if still >= _STILL_SECONDS:
                 raise HopStalledError(late.peer_id, f"no history arrived for {_STILL_SECONDS:.0f} s")
             is_late = still >= self._patience_seconds(late) or waited >= self._most_seconds(late)
-            if is_late and self._is_cold and await self._chain.has_other(late):
+            if is_late and await self._chain.has_other(late):
                 raise HopStalledError(late.peer_id, f"its history has not arrived after {waited:.1f} s")
 
     def _late(self, involved: Sequence[Hop]) -> Hop:

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 _IDLE_SWITCH_SECONDS = 0.25
 _SLOW_AGAIN_SECONDS = 10.0
 _SHARED_SUSPICION = 0.5
+_MOST_SUCCESSORS = 4
+"""So many are tried in the place of a slow hop, one after the other, until it is looked at again."""
 
 
 class Handover:
@@ -40,6 +42,7 @@ class Handover:
         self._preparing: asyncio.Task[None] | None = None
         self._is_chain_changing = False
         self._slow_checked_at = float("-inf")
+        self._failed = 0  # successors that could not be prepared, lately
         self._slow_checked_hops: list[Hop] | None = None
         self._said_leaving: weakref.WeakSet[Hop] = weakref.WeakSet()
 
@@ -172,15 +175,17 @@ class Handover:
         The next step lets it take over. If none comes, the idle session is switched here.
         """
         splice: Splice | None = None
+        self._failed = 0
         while splice is None:
-            chain = self._replacements.chain
+            chain, failed = self._replacements.chain, self._failed
             if chain is None:
                 return
             splice = await self._warm(chain, [hop for hop in chain.hops if hop.draining])
             if splice is None:
-                if not any(hop.draining for hop in chain.hops):
+                if any(hop.draining for hop in chain.hops):
+                    await asyncio.sleep(POLL_SECONDS)
+                elif not failed < self._failed <= _MOST_SUCCESSORS:
                     return  # nothing better than a slow hop
-                await asyncio.sleep(POLL_SECONDS)
         self._successor = splice
         while self._successor is splice:
             await asyncio.sleep(_IDLE_SWITCH_SECONDS)
@@ -214,6 +219,7 @@ class Handover:
                 otherwise.pop_all()
         except (HopFailedError, RefusedError) as error:
             logger.info("successor not taken: %s", error)
+            self._failed += 1
             self._mender.note(error, route)
             return None
         return splice

@@ -13,7 +13,7 @@ from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.pending_rows import Embed
 from p2pinfer.client.chain.splice import Splice
-from p2pinfer.client.failover.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, after_failure
+from p2pinfer.client.failover.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, Remedy, after_failure
 from p2pinfer.client.network import Network
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.route.experience import life_of
@@ -76,11 +76,12 @@ class Replacements:
         hop.looks += 1
         experience = self.network.directory.experience
         experience.ping(hop.server.record)  # it says how many steps wait there, for what is remembered of it
+        gone = [other for other in chain.hops if other.failure is not None or other.draining]
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 route = await self.route(
-                    [other for other in chain.hops if other is not hop and other.failure is None],
-                    without=[hop.peer_id],
+                    [other for other in chain.hops if other is not hop and other not in gone],
+                    without=[hop.peer_id, *(other.peer_id for other in gone)],
                     tokens_to_come=RECOVERED_TOKENS,
                 )
         except (NoRouteError, TimeoutError):
@@ -111,9 +112,8 @@ class Replacements:
         if remedy is None:
             raise error
         experience = self.network.directory.experience
+        self._suspect(remedy, asked)
         for server in asked:
-            if (weight := remedy.suspects.get(server.hop.peer_id)) is not None:
-                experience.suspect(life_of(server.record), weight)
             if remedy.offence is not None and server.hop.peer_id == remedy.replace:
                 experience.offended(life_of(server.record), self._as_it_seems(remedy.offence, server))
         for server in asked:  # a server that has started at the same peer since then is innocent
@@ -129,6 +129,17 @@ class Replacements:
         if remedy.avoid_link is not None:
             experience.avoid_link(*remedy.avoid_link, FAILED_LINK_SECONDS)
         return remedy.replace
+
+    def _suspect(self, remedy: Remedy, asked: Sequence[HopServer]) -> None:
+        """Let those who took part share the doubt: next to a known server an unknown one has all of it."""
+        experience = self.network.directory.experience
+        suspects = [server for server in asked if server.hop.peer_id in remedy.suspects]
+        unknown = [server for server in suspects if not experience.is_known(life_of(server.record))]
+        for server in suspects:
+            life, is_alone = life_of(server.record), unknown == [server]
+            experience.suspect(life, 1.0 if is_alone else remedy.suspects[server.hop.peer_id])
+            if server in unknown and experience.suspicion(life) >= 1.0 and remedy.avoid_link is not None:
+                experience.offended(life, Offence.BUSY)
 
     def _as_it_seems(self, offence: Offence, server: HopServer) -> Offence:
         """What a server's offence counts as: others may wait there, or it may be a first time."""

@@ -77,6 +77,7 @@ class StepPipeline(Generic[T]):
         self._judged_hops: list[Hop] | None = None
         self._route_judge = RouteJudge()
         self._worked = 0
+        self._were_slow: set[int] = set()
         self.tokens_ahead = 0
         """Tokens of the steps that aren't answered yet."""
 
@@ -153,14 +154,17 @@ class StepPipeline(Generic[T]):
         """Compare a decode step with what was expected of the hops."""
         if hops is not self._judged_hops:
             self._judged_hops, self._route_judge, self._worked = hops, RouteJudge(), 0
+            self._were_slow.clear()
         at_hops = [AtHop(*both, usual) for both, usual in zip(hop_seconds, expected, strict=True)]
         self._route_judge.add(at_hops, seconds=seconds, way_seconds=_way_seconds(hops))
         if slow := self._route_judge.slow():
             self._network.call_soon(partial(self._unbroken.handover.look_at_pace, slow))
-            return
+            self._were_slow.update(one.hop for one in slow)
         self._worked += 1
         if self._worked % KNOWN_STEPS == 0:
-            self._network.call_soon(partial(self._unbroken.worked, hops, KNOWN_STEPS))
+            well = [hop for index, hop in enumerate(hops) if index not in self._were_slow]
+            self._network.call_soon(partial(self._unbroken.worked, well, KNOWN_STEPS))
+            self._were_slow.clear()
 
     def _count(self, hops: list[Hop], hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
         slow = False

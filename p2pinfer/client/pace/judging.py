@@ -51,6 +51,9 @@ class RouteJudge:
     def add(self, hops: Sequence[AtHop], *, seconds: float, way_seconds: float) -> None:
         """Note a step that took so long in all, of which the ways between hops explain `way_seconds`."""
         reported = sum(hop.queue + hop.compute for hop in hops)
+        if reported > seconds:  # they can't have taken longer than the step, so somebody lies
+            share = seconds / reported
+            hops = [AtHop(hop.queue * share, hop.compute * share, hop.expected) for hop in hops]
         self._steps.append((hops, max(0.0, seconds - reported - way_seconds)))
 
     def slow(self) -> list[Slow]:
