@@ -60,6 +60,7 @@ def test_nobody_is_kept_by_a_server_that_boasts_stalls_or_lies(kind: Malice, pla
     assert max(waits(outcome, 0)) <= MOST_STALL_SECONDS
     assert sum(seconds > 0.4 for seconds in waits(outcome, 0)) <= 5
     assert max(waits(outcome, 1)) < 0.5, "it is remembered"
+    assert outcome.doubted <= {f"D{PLACES[place]}"}, "its neighbours are innocent"
 
 
 @pytest.mark.parametrize("kind", ["stalls", "says done", "five seconds", "never opens"])
@@ -76,3 +77,45 @@ def test_a_swarm_with_three_hostile_servers_of_twelve_serves_its_texts(seed: int
     outcome = simulate(hostile, honest=3, scripts=texts(4), seed=seed)
 
     assert all(max(waits(outcome, text)) < 0.5 for text in (2, 3))
+
+
+# Slow is not hostile.
+
+
+def shaped(spans: Sequence[Span], **shape: float) -> list[ServerShape]:
+    return [ServerShape(layers=span, num_layers=6, **shape) for span in spans]  # type: ignore[arg-type]
+
+
+def run(servers: Sequence[ServerShape], scripts: Sequence[Script]) -> Outcome:
+    outcome = run_schedule(Schedule(seed=0, servers=tuple(servers), scripts=tuple(scripts)))
+    assert outcome.wrong == []
+    assert [diary.error for diary in outcome.diaries] == [None] * len(scripts)
+    return outcome
+
+
+@pytest.mark.parametrize("seconds_per_layer", [0.05, 0.2, 0.6])
+def test_a_phone_that_says_how_slow_it_is_isnt_doubted(seconds_per_layer: float):
+    """It is the only one that has its layers, or a prompt beside others needs it."""
+    phone = shaped([Span(2, 4)], seconds_per_layer=seconds_per_layer)
+    outcome = run([*shaped(THREE_STAGES[::2]), *phone], texts(2, tokens=10, every_seconds=20.0))
+
+    assert outcome.doubted == set()
+    assert [diary.replaced_hops for diary in outcome.diaries] == [0, 0]
+
+
+def test_a_phone_beside_a_fast_server_isnt_doubted_either():
+    phone = shaped([Span(2, 4)], seconds_per_layer=0.2)
+    outcome = run([*shaped(THREE_STAGES), *phone], texts(3))
+
+    assert outcome.doubted == set()
+
+
+def test_servers_under_load_arent_doubted():
+    """Eight sessions with long prompts share one server for each stage, and then two."""
+    busy = [
+        Script(starts_at=0.3 * number, prompt_tokens=400, acts=(Act(decode=10),), seed=number)
+        for number in range(8)
+    ]
+    for spans in (THREE_STAGES, THREE_STAGES * 2):
+        outcome = run(shaped(spans, seconds_per_layer_token=0.0001), busy)
+        assert outcome.doubted == set()

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from p2pinfer.types import LayerSeconds
 
 _BENEFIT_OF_THE_DOUBT = 0.9
-"""A server that says it is faster than others counts as at most this much of what they take: of several
-unknown ones the fastest is tried first."""
+"""A server that says it is faster than others counts as at most this much of what they take: it is tried
+before them."""
 
 _EXPONENT = 0.05
+_PLAUSIBLE_TIMES = 16.0
+"""A server that says it is so much faster than all others has no benefit: it is drawn as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Measure:
         others = self._reached(announced)
         if others is None or not 0 < announced < others:
             return announced
+        if announced * _PLAUSIBLE_TIMES < others:
+            return others
         share: float = (announced / others) ** _EXPONENT
         return others * max(_BENEFIT_OF_THE_DOUBT, share)
 
