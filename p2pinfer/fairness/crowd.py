@@ -45,6 +45,10 @@ class Crowd(Generic[_Holder]):
         part = self._parts.get(source)
         return 0 if part is None else part.amount
 
+    def source_of(self, holder: _Holder) -> Source:
+        """Where one that is here comes from."""
+        return self._sources[holder]
+
     def add(self, holder: _Holder, source: Source, amount: int = 1) -> None:
         """One comes, or comes anew."""
         self.remove(holder)
