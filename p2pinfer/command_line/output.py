@@ -19,6 +19,7 @@ from typing import TextIO
 from p2pinfer.command_line.bottom_line import say_above, wipe
 from p2pinfer.command_line.speaker import send_nowhere, speaker_of
 from p2pinfer.errors import P2PInferError
+from p2pinfer.plain_text import harmless
 
 _REPLACE = "p2pinfer.replace"
 _LAST_LINES_SECONDS = 1.0
@@ -97,7 +98,7 @@ class SpokenLog(logging.Handler):
         except Exception as error:  # noqa: BLE001 - whatever an argument's __str__ raises
             self._speak(f"a fault in p2pinfer: no log line can be made of {record.msg!r}: {error!r}")
         else:
-            self._speak(line)
+            self._speak(harmless(line))  # an error of a library may quote a stranger
 
 
 def replace_unprintable() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.plain_text import foreign
 
 REASON_KEY = "p2pinfer-reason"
 RETRY_KEY = "p2pinfer-retry-after-seconds"
@@ -102,7 +103,13 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refused | None:
     word = metadata.get(REASON_KEY)
     if word not in Reason.__members__.values():
         return None
-    return Refused(Reason(str(word)), error.details() or "", _seconds(metadata.get(RETRY_KEY)))
+    return Refused(Reason(str(word)), foreign(error.details() or ""), _seconds(metadata.get(RETRY_KEY)))
+
+
+def words_of(error: grpc.aio.AioRpcError) -> str:
+    """What a failed call says, made printable. The error itself has it as the peer wrote it: it is never the
+    cause of another error, whose traceback would show it."""
+    return f"{error.code().name.lower()}: {foreign(error.details() or 'the stream ended')}"
 
 
 def _seconds(text: str | bytes | None) -> float:

@@ -19,6 +19,7 @@ from p2pinfer.client.pay.tally import Tally
 from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
+from p2pinfer.plain_text import foreign
 from p2pinfer.tasks import ending
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
@@ -192,7 +193,7 @@ class Hop:
                     case "draining":
                         self.draining = True
                     case "outputs_lost":
-                        self.outputs_lost = frame.outputs_lost.detail
+                        self.outputs_lost = foreign(frame.outputs_lost.detail)
                     case "caught_up":
                         self.caught_up = frame.caught_up.tokens
                     case "next_hop_way":
