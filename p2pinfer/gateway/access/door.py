@@ -16,9 +16,6 @@ from p2pinfer.openai_api.errors import ApiError
 
 _METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _PREFLIGHT_SECONDS = 600
-_MOST_COMING_BYTES = 256 << 20
-"""Of bodies that are not yet there."""
-
 _READABLE = "retry-after, x-request-id, x-p2pinfer-route, x-p2pinfer-cached-tokens, x-p2pinfer-replaced-hops"
 
 
@@ -31,14 +28,17 @@ class Door:
         *,
         rules: OriginRules,
         most_body_bytes: int,
+        most_coming_bytes: int,
         most_bytes_at: Mapping[str, int] | None = None,
     ) -> None:
-        """`most_bytes_at` has addresses whose bodies may be longer than others: those of files."""
+        """`most_bytes_at` has addresses whose bodies may be longer than others: those of files.
+        Bodies that aren't there as a whole have `most_coming_bytes` in all.
+        """
         self._app = app
         self._rules = rules
         self._most_body_bytes = most_body_bytes
         self._most_bytes_at = most_bytes_at or {}
-        self._bodies = Bodies(_MOST_COMING_BYTES)
+        self._bodies = Bodies(most_coming_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

@@ -113,7 +113,7 @@ class EventStream(Response):
             async with (
                 ending(asyncio.create_task(self._send_all(send))) as sending,
                 ending(asyncio.create_task(_until_disconnect(receive))) as leaving,
-                ending(asyncio.create_task(leave.wait())) as displaced,
+                ending(asyncio.create_task(_until_set(leave))) as displaced,
             ):
                 await asyncio.wait(
                     {sending, leaving, displaced},
@@ -133,6 +133,10 @@ class EventStream(Response):
 async def _until_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _until_set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _snapshot_message(snapshot_id: str) -> bytes:
