@@ -66,11 +66,17 @@ _STATUS = {
 
 @dataclass(eq=False)
 class Refused(Exception):  # noqa: N818  read it where it is raised
-    """Raised inside a handler: it ends the call with a reason that the peer can act on."""
+    """Raised inside a handler: it ends the call with a reason that the peer can act on.
+
+    Its sentence may quote the peer, or be one: it becomes one line of at most 300 printable characters.
+    """
 
     reason: Reason
     detail: str
     retry_after_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.detail = foreign(self.detail)
 
     def __str__(self) -> str:
         return self.detail
@@ -103,7 +109,7 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refused | None:
     word = metadata.get(REASON_KEY)
     if word not in Reason.__members__.values():
         return None
-    return Refused(Reason(str(word)), foreign(error.details() or ""), _seconds(metadata.get(RETRY_KEY)))
+    return Refused(Reason(str(word)), error.details() or "", _seconds(metadata.get(RETRY_KEY)))
 
 
 def words_of(error: grpc.aio.AioRpcError) -> str:
