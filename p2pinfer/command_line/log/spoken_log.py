@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from p2pinfer.command_line.log.line_rates import USUAL, Kind, LineBound, LineRates, shortened
-from p2pinfer.plain_text import printable, seconds_in_words
+from p2pinfer.plain_text import harmless, printable, seconds_in_words
 
 _QUOTED_LENGTH = 80
 _REMIND_LATER_SECONDS = 0.1
@@ -48,7 +48,7 @@ class SpokenLog(logging.Handler):
             self._remind(rates.ends_at - now)
             return
         try:
-            line = shortened(self.format(record))
+            line = shortened(harmless(self.format(record)))  # an error of a library may quote a stranger
         except Exception as error:  # noqa: BLE001 - whatever an argument's __str__ raises
             line = shortened(f"a fault in p2pinfer: no log line can be made of {record.msg!r}: {error!r}")
         rates.wrote(kind, len(line.encode(errors="replace")) + 1)
