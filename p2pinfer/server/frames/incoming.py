@@ -80,11 +80,12 @@ class IncomingFrames:
         self._readers[lane] = reader
         self._room.begin(lane, guest)
 
-    def came_in_part(self, lane: Lane, guest: Guest, reader: Reader) -> Next:
-        """A lane has brought no whole frame: what next?"""
+    def came_in_part(self, lane: Lane, sender: Callable[[Lane], Guest], reader: Reader) -> Next:
+        """A lane has brought no whole frame, maybe nothing: what next?"""
         if not lane.partial_bytes:
             return Next.WATCH
-        self.expect(lane, guest, reader)
+        if lane not in self._readers:
+            self.expect(lane, sender(lane), reader)
         if not (lacks := lane.lacks_room_bytes):
             return Next.WATCH
         if not self._room.ask(lane, lacks):

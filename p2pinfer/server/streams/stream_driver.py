@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
@@ -143,7 +144,7 @@ class StreamDriver:
                     if self.stream.state is not READING:
                         return
                     continue
-                match self._incoming.came_in_part(lane, self._sender(lane), self):
+                match self._incoming.came_in_part(lane, self._sender, self):
                     case Next.WATCH:
                         self._thread.watch(lane, self.readable)
                         return
@@ -170,8 +171,9 @@ class StreamDriver:
         self._do(self.stream.lane_ended(lane))
 
     def _sender(self, lane: Lane) -> Guest:
-        """Whose frames come on a lane: the client's, from the hop before this one."""
-        return Guest(key=self._client, sources=sources_of(lane), is_known=self._guest().is_known)
+        """Who sends on a lane: the client, or for it the hop before, from elsewhere."""
+        guest = self._guest()
+        return replace(guest, sources=sources_of(lane) or guest.sources)
 
     # 2. The step runs in a batch.
 
