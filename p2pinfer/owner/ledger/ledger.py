@@ -11,7 +11,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -176,7 +176,7 @@ class Ledger:
 
     def newest_receipts(
         self, *, since: float = -math.inf, until: float = math.inf, client: bytes | None = None
-    ) -> Iterator[SignedReceipt]:
+    ) -> Generator[SignedReceipt, None, None]:
         """The newest receipt of each session that this client (None: any) signed for in [since, until)."""
         query = (
             "SELECT receipt, client_signature, server_signature "
