@@ -195,11 +195,12 @@ class TomlTable:
     def finish(self, also: Collection[str] = ()) -> None:
         """Note a problem for every key that wasn't taken and isn't in `also`."""
         self._known.update(also)
-        for key in self._values:
-            if key not in self._known:
-                hint = _closest(key, self._known)
-                where = f"[{'.'.join(map(str, self._place))}]" if self._place else "the file"
-                self.complain(key, f"{key}: {where} has no such setting{hint}")
+        unknown = [key for key in self._values if key not in self._known]
+        for number, key in enumerate(unknown):
+            # A hint takes milliseconds, and no more problems than these are told.
+            hint = _closest(key, self._known) if number < MOST_PROBLEMS else ""
+            where = f"[{'.'.join(map(str, self._place))}]" if self._place else "the file"
+            self.complain(key, f"{key}: {where} has no such setting{hint}")
 
     def _take(self, key: str) -> object:
         self._known.add(key)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 
 HEADER = "p2pinfer receipts 1"
@@ -106,11 +107,11 @@ def open_bundle(path: Path) -> BinaryIO:
 
 def _parse(number: int, line: bytes) -> BundleLine:
     try:
-        values = json.loads(line)
+        values = read_json(line)
         if not isinstance(values, dict):
             raise ValueError("not an object")
         data = [_decoded(values.get(name)) for name in _FIELDS]
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, not base64, or thousands of nested brackets
+    except ValueError:  # not UTF-8, not JSON, not base64, or thousands of nested brackets
         problem = f"it is not an object with {', '.join(_FIELDS)} in base64"
         return BundleLine(number=number, signed=None, problem=problem)
     receipt, by_client, by_server = data

@@ -1,7 +1,7 @@
 """How fast strangers can fill a ledger: receipts as small as can be, as fast as the disk takes them.
 
 Each receipt is signed, countersigned, and written as a server writes it. What counts is the closed file:
-bytes that stay for good. The network and the computing of tokens are left out: an attacker is slower than this.
+bytes that stay for good. Network and computing are left out: an attacker is slower than this.
 """
 
 from __future__ import annotations

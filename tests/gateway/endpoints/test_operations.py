@@ -102,3 +102,13 @@ async def test_the_docs_load_nothing_from_elsewhere():
     for word in ("/v1/chat/completions", "max_completion_tokens", "web_search_options", "top_k"):
         assert word in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_a_body_that_is_nested_too_deep_is_refused_before_anything_reads_it():
+    body = b'{"model": "tiny", "messages": [], "tools": ' + b"[" * 900 + b"]" * 900 + b"}"
+    async with asking(StandInModel()) as client:
+        answer = await client.post(
+            "/v1/chat/completions", content=body, headers={"content-type": "application/json"}
+        )
+    assert answer.status_code == 400 and error_of(answer)["code"] == "invalid_json"
+    assert "deeper than 64 levels" in error_of(answer)["message"]
