@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.url_secrets import masked
 from p2pinfer.owner.policy.certainty import finite_number
 from p2pinfer.owner.policy.toml_lines import Place, lines_of
 from p2pinfer.owner.policy.toml_shape import ShapeError, check_shape
@@ -213,4 +214,4 @@ def _closest(word: str, known: Collection[str]) -> str:
 
 
 def _as_toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return masked(json.dumps(value, ensure_ascii=False, default=str))

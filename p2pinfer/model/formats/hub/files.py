@@ -15,6 +15,7 @@ from typing import Any
 from p2pinfer.errors import HubUnreachableError, ModelError
 from p2pinfer.model.formats.hub.patience import PATIENCE, Patience
 from p2pinfer.model.formats.hub.repository import HubRepository, gated, is_http_error, unknown
+from p2pinfer.outside.url_secrets import masked
 
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _FORGOTTEN = (400, 401, 403, 404, 410)
@@ -193,7 +194,7 @@ class _BrokenError(Exception):
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
 
 
 def _is_offline(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from p2pinfer.errors import HubUnreachableError, ModelError
+from p2pinfer.outside.url_secrets import masked
 
 _QUESTION_SECONDS = 5.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -76,7 +77,7 @@ def unknown(model_id: str) -> ModelError:
 
 def unreachable(model_id: str, error: Exception) -> HubUnreachableError:
     """The hub doesn't answer the first question."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = masked(str(error).splitlines()[0]) if str(error) else type(error).__name__
     return HubUnreachableError(
         f"{model_id} is no local folder and not in the Hugging Face cache, and the hub can't be reached "
         f"({reason}): give a folder, a .gguf file, or a model id where there is a network"
