@@ -7,6 +7,7 @@ root. On a file system that is mounted read-only nobody can.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -32,13 +33,14 @@ def who_else_writes(path: Path) -> str | None:
     try:
         if not path.is_file():
             return None
-        for place in _places(path):
-            if os.statvfs(place).f_flag & os.ST_RDONLY:
-                continue
-            if reason := complaint(place, place.stat(), os.geteuid()):
-                return reason
+        places = list(_places(path))
     except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle; ValueError: a zero byte
         return None
+    for place in places:
+        with contextlib.suppress(OSError):  # a folder that may be passed, and not looked at
+            is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+            if not is_read_only and (reason := complaint(place, place.stat(), os.geteuid())):
+                return reason
     return None
 
 
