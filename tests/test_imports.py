@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "p2pinfer"
 
 GROUND_FLOOR = {
-    "backoff", "command_line", "database", "errors", "folders", "hadamard", "identity", "outside",
+    "backoff", "command_line", "database", "errors", "fairness", "folders", "hadamard", "identity", "outside",
     "plain_text", "private_files", "tasks", "threads", "types",
 }  # fmt: skip
 """Words and small tools that every folder may use; they use nothing but each other."""
