@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from p2pinfer.errors import HubUnreachableError, ModelError
+from p2pinfer.outside.url_secrets import masked
 from p2pinfer.plain_text import foreign
 
 _QUESTION_SECONDS = 5.0
@@ -77,7 +78,7 @@ def unknown(model_id: str) -> ModelError:
 
 def said_by(error: Exception) -> str:
     """The first line of what a library says, which may quote the hub."""
-    return foreign(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    return foreign(masked(str(error).splitlines()[0]) if str(error) else type(error).__name__)
 
 
 def unreachable(model_id: str, error: Exception) -> HubUnreachableError:
