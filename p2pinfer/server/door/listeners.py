@@ -16,10 +16,11 @@ from typing import Any
 import grpc
 
 from p2pinfer.errors import UsageError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.server.door.endpoints import announced_endpoints
 from p2pinfer.server.door.front_door import FindSources, FrontDoor, listen_on
 from p2pinfer.server.door.guests import MAX_CONNECTIONS, Guests
-from p2pinfer.server.door.open_calls import OpenCalls
+from p2pinfer.server.door.open_calls import OpenCalls, guest_of
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
@@ -44,6 +45,8 @@ class Reachable:
 
     find_endpoints: Callable[[], tuple[str, ...]]
     certificate: Certificate
+    sources_of: Callable[[Any], tuple[Source, ...]] = lambda context: ()
+    """Where the other side of a gRPC call is, from the call's context."""
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -58,7 +61,7 @@ async def open_to_peers(
     services: Sequence[AddService],
     adopt: Callable[[Lane], None],
     swarm: Swarm,
-    guests: Guests | None = None,
+    guests: Guests,
 ) -> AsyncIterator[Reachable]:
     """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
 
@@ -66,7 +69,6 @@ async def open_to_peers(
     those found here. `adopt` takes a new lane; `guests` are told of the connections and their calls. Raises
     UsageError if the address can't be bound.
     """
-    guests = Guests() if guests is None else guests
     listeners = []
     find_endpoints: Callable[[], tuple[str, ...]] = tuple
     if listen is not None:
@@ -93,7 +95,9 @@ async def open_to_peers(
         find_sources=swarm.ways.sources_of,
     ) as certificate:
         async with swarm.ways.expose(tunnelled, guests.merits):
-            yield Reachable(find_endpoints, certificate)
+            yield Reachable(
+                find_endpoints, certificate, lambda context: guests.sources_of(guest_of(context.peer()))
+            )
 
 
 def _endpoints(announce: tuple[str, ...], host: str, port: int, swarm: Swarm) -> tuple[str, ...]:

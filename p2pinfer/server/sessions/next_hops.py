@@ -102,7 +102,7 @@ class NextHops:
         if not terms.HasField("downstream"):
             yield None
             return
-        current = await self._dial(terms.downstream, terms, session.lease.client)
+        current = await self._dial(terms.downstream, terms, session.lease.guest)
         session.lead(current.lane, _hello(current))
         slot = NextHopSlot(session, terms, current, told=self._way_to(current))
         self._slots[session.lease] = slot
@@ -162,7 +162,7 @@ class NextHops:
 
     async def _change(self, slot: NextHopSlot, former: asyncio.Task[int] | None, change: Change) -> int:
         await _stop(former)
-        slot.session.lease.touch()
+        slot.session.lease.touch_for_replay()
         if slot.current.is_named_by(change.target) and not slot.session.lease.progress.outputs_are_lost:
             return 0  # the answer to the call that did it was lost
         if slot.spare is not None and not slot.spare.is_named_by(change.target):
@@ -170,7 +170,7 @@ class NextHops:
         try:
             spare = slot.spare
             if spare is None:
-                spare = slot.spare = await self._dial(change.target, slot.terms, slot.session.lease.client)
+                spare = slot.spare = await self._dial(change.target, slot.terms, slot.session.lease.guest)
                 await _push(spare.lane, _hello(spare).pack())
                 await undisturbed(slot.session.begin_replay(change.held))
             return await self._replay(slot, spare, change)
@@ -183,7 +183,7 @@ class NextHops:
         while piece := await self._next_piece(slot, spare, change):
             await _push(spare.lane, piece.frame)
             tokens += piece.tokens
-        slot.session.lease.touch()
+        slot.session.lease.touch_for_replay()
         return tokens
 
     async def _next_piece(self, slot: NextHopSlot, spare: NextHop, change: Change) -> Piece | None:
@@ -199,7 +199,7 @@ class NextHops:
                 self._tell_way(slot)
                 await former.resources.aclose()
 
-    async def _dial(self, target: pb.Downstream, terms: pb.Terms, client: bytes) -> NextHop:
+    async def _dial(self, target: pb.Downstream, terms: pb.Terms, guest: Guest) -> NextHop:
         """Connect to the hop that a client names. Raises Refused, without a word on what was found there."""
         try:
             record = announcement.decode(target.record)
@@ -207,7 +207,7 @@ class NextHops:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
         check_next(record, terms, time.time())
         resources = AsyncExitStack()
-        lane = await self._reach(record.address, client, resources)
+        lane = await self._reach(record.address, guest, resources)
         return NextHop(
             peer_id=record.peer_id,
             session_id=target.session_id,
@@ -216,7 +216,7 @@ class NextHops:
             resources=resources,
         )
 
-    async def _reach(self, address: Address, client: bytes, resources: AsyncExitStack) -> Lane:
+    async def _reach(self, address: Address, guest: Guest, resources: AsyncExitStack) -> Lane:
         """Connect to a server. Of many that name a new door at the same time, one has it tried.
 
         A door is all that its record names: else a server that is known could name new addresses for ever.
@@ -226,7 +226,7 @@ class NextHops:
             scout = self._scouts.get(address)
             if scout is None:
                 places = len({*address.endpoints, *address.maddrs, *address.relays})
-                if (wait_seconds := self._allowance.take(Guest(key=client), now(), places)) > 0:
+                if (wait_seconds := self._allowance.take(guest, now(), places)) > 0:
                     detail = "this client has this server try too many new next hops: wait, or use another"
                     raise Refused(Reason.BUSY, detail, wait_seconds)
                 return await self._scouted(address, resources)
