@@ -1,0 +1,96 @@
+"""Openings: of sessions that take all there is and give nothing back, and of such as are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+
+from p2pinfer.identity import Identity
+from p2pinfer.wire import inference_pb2 as pb
+from p2pinfer.wire.inference_pb2_grpc import InferenceStub
+from p2pinfer.wire.opening import KEY_BYTES, sign_opening
+from scripts.benchmarks.hostile.attacks.scene import Scene, for_ever
+from scripts.benchmarks.hostile.attacks.sessions import session_at, terms_for
+from scripts.benchmarks.hostile.attacks.ways import channels_from
+
+_KEEP_ALIVE_SECONDS = 2.0
+_ROW_TOKENS = 2048
+_LEAST_TOKENS = 512
+
+
+async def whole_cache(scene: Scene) -> None:
+    """Each guest leases all the cache that is free, and changes its upstream so as not to look idle."""
+    async with channels_from(scene.sources, scene.last) as channels:
+
+        async def work(index: int) -> None:
+            source = scene.source(index)
+            reply = await InferenceStub(channels[source]).Ping(pb.PingRequest())
+            free = reply.free_cache_tokens
+            rows = min(256, free // _ROW_TOKENS)
+            if rows == 0 and free < _LEAST_TOKENS:
+                scene.tally.counts["nothing left"] += 1
+                return
+            shape = {"rows": max(1, rows), "tokens": _ROW_TOKENS if rows else free // 16 * 16}
+            async with session_at(channels[source], scene.last, source=source, **shape) as session:
+                scene.tally.counts["sessions"] += 1
+                scene.tally.counts["leased tokens"] += shape["rows"] * shape["tokens"]
+                while True:
+                    request = pb.SetUpstreamRequest(session=session.ref, steps_key=os.urandom(KEY_BYTES))
+                    await session.stub.SetUpstream(request)
+                    await asyncio.sleep(_KEEP_ALIVE_SECONDS)
+
+        await for_ever(scene, scene.number("guests"), work, rate=scene.numbers["rate"])
+
+
+async def all_sessions(scene: Scene) -> None:
+    """A few keys open as many sessions as they get, and keep them."""
+    keys = [Identity.ephemeral() for _ in range(scene.number("keys"))]
+    async with channels_from(scene.sources, scene.last) as channels:
+
+        async def work(index: int) -> None:
+            source = scene.source(index)
+            key = keys[index % len(keys)]
+            async with session_at(channels[source], scene.last, source=source, client=key) as session:
+                scene.tally.counts["sessions"] += 1
+                while await session.call.read():  # raises when the server ends it
+                    pass
+
+        await for_ever(scene, scene.number("sessions"), work, rate=scene.numbers["rate"])
+
+
+async def log_flood(scene: Scene) -> None:
+    """Openings and calls that fail in every way, so that each might leave a line in the log."""
+    numbers = itertools.count()
+    async with channels_from(scene.sources, scene.last) as channels:
+
+        async def work(index: int) -> None:
+            source = scene.source(index)
+            stub = InferenceStub(channels[source])
+            terms = terms_for(scene.last, rows=1, tokens=16)
+            number = next(numbers) % 6
+            opening = sign_opening(terms, Identity.ephemeral())
+            if number == 0:
+                opening.signature = os.urandom(64)
+            elif number == 1:
+                opening = pb.Opening(terms=os.urandom(200), client_public_key=os.urandom(36))
+            elif number == 2:
+                terms.ClearField("results_key")
+                terms.downstream.session_id = os.urandom(16)
+                terms.downstream.steps_key = os.urandom(KEY_BYTES)
+                terms.downstream.record = os.urandom(800)
+                opening = sign_opening(terms, Identity.ephemeral())
+            elif number == 3:
+                path = "/p2pinfer.wire.Inference/Session"
+                call = channels[source].unary_stream(path)(os.urandom(1000))
+                await call.read()
+                return
+            elif number == 4:
+                await stub.Settle(pb.SettleRequest(session=pb.SessionRef(session_id=os.urandom(16))))
+            else:  # a session that is taken, and ends at once
+                async with session_at(channels[source], scene.last, source=source):
+                    return
+            call = stub.Session(opening)
+            await call.read()
+
+        await for_ever(scene, scene.number("guests"), work, rate=scene.numbers["rate"])
