@@ -38,7 +38,11 @@ async def attack(parameters: dict[str, Any], speech: Speech) -> None:
     scene = Scene.of(parameters)
     enough = asyncio.Event()
     loop = asyncio.get_running_loop()
-    listen(lambda words: loop.call_soon_threadsafe(enough.set))
+
+    def hear(words: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(enough.set)
+
+    listen(hear)
     working = asyncio.create_task(function_of(parameters["attack"])(scene))
     speech.say(what="begun", at=time.monotonic())
     async with ending(asyncio.create_task(enough.wait())) as told:

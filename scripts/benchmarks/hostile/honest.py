@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from p2pinfer.client.reach import grpc_carrier
+import p2pinfer.client.reach.grpc_carrier as carrier_module
 from p2pinfer.client.remote_model import RemoteModel
 from p2pinfer.errors import P2PInferError
 from p2pinfer.wire.status import Refused, refusal_of
@@ -37,7 +37,7 @@ class Ear:
                 self.heard[str(refused.reason)] += 1
             return refused
 
-        grpc_carrier.refusal_of = refusal
+        carrier_module.refusal_of = refusal  # type: ignore[attr-defined]
 
 
 def generate(speech: Speech, remote: RemoteModel, prompt: list[int], tokens: int, ear: Ear) -> None:

@@ -7,9 +7,9 @@ those of the whole attacker, whatever its number of addresses, and low enough fo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from scripts.benchmarks.hostile.attacks.scene import Scene
@@ -190,8 +190,8 @@ def rounds(names: frozenset[str], address_counts: tuple[int, ...]) -> list[tuple
     ]
 
 
-def function_of(name: str) -> Callable[[Scene], Awaitable[None]]:
+def function_of(name: str) -> Callable[[Scene], Coroutine[Any, Any, None]]:
     """The code of an attack."""
     attack = ATTACKS[name]
     module = importlib.import_module(f"{_FOLDER}.{attack.module}")
-    return cast("Callable[[Scene], Awaitable[None]]", getattr(module, attack.function))
+    return cast("Callable[[Scene], Coroutine[Any, Any, None]]", getattr(module, attack.function))

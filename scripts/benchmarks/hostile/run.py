@@ -12,7 +12,9 @@ from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.source import open_model
+from scripts.benchmarks.hostile.figures import Line
 from scripts.benchmarks.hostile.plan import ATTACKS, sources
+from scripts.benchmarks.hostile.table import HEADING, figures_line
 from scripts.benchmarks.hostile.town import Town
 from scripts.benchmarks.shared.child import ChildError
 from scripts.benchmarks.shared.host_process import HostProcess
@@ -23,7 +25,7 @@ NEWCOMER_SECONDS = 20.0
 """How long the attack goes on for the client that has come meanwhile, until its first token."""
 
 _ATTACKER = "scripts.benchmarks.hostile.attacker"
-_NICE = ("nice", "-n", "19")
+_NICE = ("nice", "-n", "10")
 """The attacker gets what the servers leave: what it hurts, it hurts by what they do for it."""
 _BEGIN_SECONDS = 90.0
 _END_SECONDS = 30.0
@@ -55,10 +57,13 @@ def measure(settings: Settings, measured: dict[str, Any]) -> None:
         "seconds": settings.seconds,
         "rounds": [],
     }
+    say(f"  {HEADING}")
     for number, (name, addresses) in enumerate(settings.rounds, 1):
         plural = "" if addresses == 1 else "es"
         say(f"{number} of {len(settings.rounds)}: {name}, {addresses} address{plural}")
-        measured["rounds"].append(one_round(settings, store, name, addresses))
+        found = one_round(settings, store, name, addresses)
+        measured["rounds"].append(found)
+        say(f"  {figures_line(Line.of(found))}")
 
 
 def one_round(settings: Settings, store: LayerStore, name: str, addresses: int) -> dict[str, Any]:

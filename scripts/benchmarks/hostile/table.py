@@ -29,19 +29,26 @@ def table(measured: Mapping[str, Any]) -> str:
     )
 
 
-def _figures(lines: list[Line]) -> Iterator[str]:
-    yield (
-        f"{'attack':20} {'addr':>4} {'tokens/s':>13} {'share':>5} {'pause':>6} {'new':>6} "
-        f"{'memory, MB':>11} {'page, MB':>9} {'disk':>6} {'log':>6} {'page':>5} {'CPU':>5}"
+HEADING = (
+    f"{'attack':20} {'addr':>4} {'tokens/s':>13} {'share':>5} {'pause':>6} {'new':>6} "
+    f"{'memory, MB':>11} {'page, MB':>9} {'disk':>6} {'log':>6} {'page':>5} {'CPU':>5}"
+)
+
+
+def figures_line(line: Line) -> str:
+    """The figures of one round, under the heading."""
+    first = "none" if line.first_token_seconds is None else f"{line.first_token_seconds:.1f}"
+    return (
+        f"{line.attack:20} {line.addresses:4} {line.rate_before:5.1f} {line.rate_during:7.1f} "
+        f"{line.share:5.2f} {line.longest_pause:6.2f} {first:>6} {_growth(line.servers):>11} "
+        f"{_growth(line.page):>9} {line.data_megabytes:6.1f} {line.log_megabytes_a_minute:6.2f} "
+        f"{line.page_share:5.2f} {line.attacker.get('cpu_seconds', 0):5.1f}"
     )
-    for line in lines:
-        first = "none" if line.first_token_seconds is None else f"{line.first_token_seconds:.1f}"
-        yield (
-            f"{line.attack:20} {line.addresses:4} {line.rate_before:5.1f} {line.rate_during:7.1f} "
-            f"{line.share:5.2f} {line.longest_pause:6.2f} {first:>6} {_growth(line.servers):>11} "
-            f"{_growth(line.page):>9} {line.data_megabytes:6.1f} {line.log_megabytes_a_minute:6.2f} "
-            f"{line.page_share:5.2f} {line.attacker.get('cpu_seconds', 0):5.1f}"
-        )
+
+
+def _figures(lines: list[Line]) -> Iterator[str]:
+    yield HEADING
+    yield from map(figures_line, lines)
     yield ""
     yield "tokens/s of the honest client before and during; pause: its longest, s"
     yield "new: seconds from the start of a new client's join to its first token"

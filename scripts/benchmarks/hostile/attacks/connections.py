@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from scripts.benchmarks.hostile.attacks.http2 import PREFACE, SETTINGS, answers, frame, request
 from scripts.benchmarks.hostile.attacks.scene import Scene, for_ever
@@ -83,7 +83,9 @@ async def _say_and_hold(scene: Scene, words: Callable[[], bytes], *, slowly: boo
     await for_ever(scene, scene.number("connections"), work, rate=scene.numbers["rate"])
 
 
-async def _shake_and_hold(scene: Scene, hold: Callable[..., object]) -> None:
+async def _shake_and_hold(
+    scene: Scene, hold: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["h2"])
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

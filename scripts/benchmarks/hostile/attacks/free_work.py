@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from p2pinfer.tasks import ending
+from p2pinfer.tasks import first_of
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import MAX_STEP_TOKENS
 from scripts.benchmarks.hostile.attacks.scene import Scene, for_ever
@@ -23,22 +23,14 @@ async def free_work(scene: Scene) -> None:
 
         async def work(index: int) -> None:
             decodes = bool(scene.numbers.get("decodes"))
-            shape = (
-                {"rows": _ROWS, "tokens": _DECODE_TOKENS}
-                if decodes
-                else {"rows": 1, "tokens": MAX_STEP_TOKENS}
-            )
+            rows, tokens = (_ROWS, _DECODE_TOKENS) if decodes else (1, MAX_STEP_TOKENS)
             source = scene.source(index)
-            async with session_at(channels[source], scene.last, source=source, **shape) as session:
+            async with session_at(
+                channels[source], scene.last, source=source, rows=rows, tokens=tokens
+            ) as session:
                 scene.tally.counts["sessions"] += 1
-                watching = session.sign_forever() if scene.numbers.get("signs") else _until_due(session)
-                async with ending(asyncio.create_task(watching)) as over:
-                    computing = asyncio.create_task(_compute(scene, session, decodes=decodes))
-                    async with ending(computing):
-                        await asyncio.wait({over, computing}, return_when=asyncio.FIRST_COMPLETED)
-                    for task in (over, computing):
-                        if task.done() and not task.cancelled():
-                            task.result()
+                listening = session.sign_forever() if scene.numbers.get("signs") else _until_due(session)
+                await first_of(listening, _compute(scene, session, decodes=decodes))
 
         await for_ever(scene, scene.number("guests"), work, rate=scene.numbers["rate"])
 

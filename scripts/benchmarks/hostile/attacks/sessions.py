@@ -68,7 +68,7 @@ class Session:
             self.client,
         )
         if padding:
-            signed = _padded(signed, self.client, padding)
+            signed = padded(signed, self.client, padding)
         reply = await self.stub.Settle(pb.SettleRequest(session=self.ref, receipt=signed))
         return bool(reply.server_signature)
 
@@ -80,7 +80,7 @@ class Session:
                 await self.settle(Work(due.prefill_tokens, due.decode_tokens))
 
 
-def _padded(signed: SignedReceipt, client: Identity, padding: bytes) -> SignedReceipt:
+def padded(signed: SignedReceipt, client: Identity, padding: bytes) -> SignedReceipt:
     """The receipt with a field that nobody knows, signed anew."""
     length, tag = len(padding), (15 << 3) | 2
     data = signed.receipt + bytes([tag, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14])

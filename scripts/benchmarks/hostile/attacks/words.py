@@ -21,7 +21,7 @@ from p2pinfer.wire.status import REASON_KEY
 from scripts.benchmarks.hostile.attacks.scene import Scene
 from scripts.benchmarks.shared.child import module_command, module_environment
 
-_VICTIM = "scripts.benchmarks.hostile.attacks.victim"
+_VICTIM = "scripts.benchmarks.hostile.victim"
 _EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mroot# \r\n2026-01-01 all is well\u202e\x9b1m\x00"
 _RECORD_SECONDS = 300.0
 _LONGEST_HEADER = 5_000  # what gRPC takes as the words of a status, once they are encoded

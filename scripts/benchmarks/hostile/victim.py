@@ -1,6 +1,6 @@
 """A client that asks for two tokens, and shows an error as programs do: on standard error.
 
-`python -m scripts.benchmarks.hostile.attacks.victim PARAMETERS`
+`python -m scripts.benchmarks.hostile.victim PARAMETERS`
 """
 
 from __future__ import annotations
