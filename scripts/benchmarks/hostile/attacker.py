@@ -1,6 +1,6 @@
 """The attacker of bench_hostile, as a process: `python -m scripts.benchmarks.hostile.attacker PARAMETERS`.
 
-It begins at once. After a line on its standard input it tells what it did and heard, and what it cost, and
+It says when all is prepared, and has begun. After a line on its standard input it tells what it did and heard, and what it cost, and
 ends without leaving politely: its connections are cut.
 """
 
@@ -44,13 +44,21 @@ async def attack(parameters: dict[str, Any], speech: Speech) -> None:
 
     listen(hear)
     working = asyncio.create_task(function_of(parameters["attack"])(scene))
-    speech.say(what="begun", at=time.monotonic())
-    async with ending(asyncio.create_task(enough.wait())) as told:
-        await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
+    async with (
+        ending(asyncio.create_task(scene.begun.wait())) as begun,
+        ending(asyncio.create_task(enough.wait())) as told,
+    ):
+        await _first_of(working, begun)
+        speech.say(what="begun", at=time.monotonic())
+        await _first_of(working, told)
     report = scene.tally.as_json()
     if working.done() and not working.cancelled() and (error := working.exception()) is not None:
         report["error"] = "".join(traceback.format_exception(error))[-2000:]
     speech.say(what="done", cpu_seconds=cpu_seconds(), **report)
+
+
+async def _first_of(*tasks: asyncio.Future[Any]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 def main() -> None:

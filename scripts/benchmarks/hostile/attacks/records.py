@@ -36,6 +36,7 @@ async def records(scene: Scene) -> None:
             await stack.enter_async_context(Swarm.join(scene.initial_peers, identity, client_only=True))
             for identity in identities
         ]
+        scene.begun.set()
         while True:
             for number, (identity, member) in enumerate(zip(identities, members, strict=True)):
                 name, certificate = spoiled[number % len(spoiled)]

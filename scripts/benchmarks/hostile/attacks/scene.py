@@ -59,6 +59,8 @@ class Scene:
     numbers: Mapping[str, float]
     store: str
     tally: Tally = field(default_factory=Tally)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the attack when all is prepared: its time is counted from then on."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Scene:
@@ -95,6 +97,7 @@ async def for_ever(scene: Scene, count: int, work: Callable[[int], Awaitable[Non
     second, so that the attacker doesn't measure itself against the machine's scheduler.
     """
     due = time.monotonic()
+    scene.begun.set()
 
     async def one(index: int) -> None:
         nonlocal due

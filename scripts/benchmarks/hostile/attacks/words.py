@@ -79,6 +79,7 @@ async def words(scene: Scene) -> None:
                     expires_at=now + _RECORD_SECONDS,
                 )
             )
+            scene.begun.set()
             while True:
                 await _one_victim(scene, swarm.addresses)
     finally:
