@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from p2pinfer.wire.receipt_pb2 import Receipt as ReceiptMessage
 from p2pinfer.wire.receipts import Receipt, Work, sign_receipt
 from scripts.benchmarks.hostile.attacks.http2 import PING, SETTINGS, answers, frame, request
 from scripts.benchmarks.hostile.attacks.sessions import padded
+from scripts.benchmarks.hostile.command import main
 from scripts.benchmarks.hostile.figures import Line, Sample, goals, growth, longest_pause, rate
 from scripts.benchmarks.hostile.plan import ATTACKS, function_of, rounds, sources
 from scripts.benchmarks.hostile.table import table
@@ -188,3 +190,11 @@ def test_a_padded_receipt_is_signed_and_says_what_it_said():
     assert ReceiptMessage.FromString(long.receipt).prefill_tokens == 1
     assert len(long.receipt) > len(right.receipt) + 60_000
     assert long.client_signature != right.client_signature
+
+
+def test_the_attacks_are_listed_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Nothing is started for that."""
+    monkeypatch.setattr(sys, "argv", ["bench_hostile", "--list"])
+
+    assert main() == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(ATTACKS)

@@ -1,7 +1,7 @@
 """The attacker of bench_hostile, as a process: `python -m scripts.benchmarks.hostile.attacker PARAMETERS`.
 
-It says when all is prepared, and has begun. After a line on its standard input it tells what it did and heard, and what it cost, and
-ends without leaving politely: its connections are cut.
+It says when all is prepared, and has begun. After a line on its standard input it tells what it did and
+heard, and what it cost, and ends without leaving politely: its connections are cut.
 """
 
 from __future__ import annotations

@@ -85,6 +85,9 @@ ATTACKS: Mapping[str, Attack] = {
     "silent-tls": _connections(
         "TLS, and then no request, 1,100 times", "silent_tls", connections=1100, rate=100
     ),
+    "silent-lanes": _connections(
+        "lanes of no session, 600 of them", "silent_lanes", connections=600, rate=100
+    ),
     "empty-calls": _connections(
         "500 connections of gRPC with 20 calls whose messages never come",
         "empty_calls",

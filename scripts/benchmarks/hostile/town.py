@@ -96,7 +96,6 @@ class Town:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
         self._stack.close()
 
     def _start(self) -> None:
@@ -125,6 +124,7 @@ class Town:
             thread = threading.Thread(target=look, daemon=True)
             thread.start()
             self._stack.callback(thread.join)
+        self._stack.callback(self._over.set)
 
     def client(self, name: str, tokens: int = TOKENS) -> HonestClient:
         """Start the process of an honest client, which waits for `go`. It ends with the round."""

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 
+from p2pinfer.wire.certificates import LANE_PROTOCOL
 from scripts.benchmarks.hostile.attacks.http2 import PREFACE, SETTINGS, answers, frame, request
 from scripts.benchmarks.hostile.attacks.scene import Scene, for_ever
 from scripts.benchmarks.hostile.attacks.ways import connected, place_of
@@ -37,6 +38,15 @@ async def silent_tls(scene: Scene) -> None:
         await _until_end(reader, writer, speaks=False)
 
     await _shake_and_hold(scene, hold)
+
+
+async def silent_lanes(scene: Scene) -> None:
+    """Lanes that never say which session is theirs."""
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _until_end(reader, writer, speaks=False)
+
+    await _shake_and_hold(scene, hold, protocol=LANE_PROTOCOL)
 
 
 async def empty_calls(scene: Scene) -> None:
@@ -84,10 +94,13 @@ async def _say_and_hold(scene: Scene, words: Callable[[], bytes], *, slowly: boo
 
 
 async def _shake_and_hold(
-    scene: Scene, hold: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    scene: Scene,
+    hold: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    protocol: str = "h2",
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
     async def work(index: int) -> None:
