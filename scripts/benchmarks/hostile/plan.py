@@ -19,13 +19,17 @@ _FOLDER = "scripts.benchmarks.hostile.attacks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """One attack: where its code is, its numbers, and whether more addresses make a difference to it."""
+    """One attack: where its code is, its numbers, and whether more addresses make a difference to it.
+
+    `is_tunnelled`: the servers are reached through libp2p only, as behind a router.
+    """
 
     what: str
     module: str
     function: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     has_addresses: bool = True
+    is_tunnelled: bool = False
 
 
 def _records(identities: int) -> Attack:
@@ -104,6 +108,7 @@ ATTACKS: Mapping[str, Attack] = {
         function="tunnels",
         numbers={"identities": 4, "streams": 64, "rate": 60},
         has_addresses=False,
+        is_tunnelled=True,
     ),
     "tunnels-silent": Attack(
         what="6 identities with 50 streams each that say nothing",
@@ -111,6 +116,7 @@ ATTACKS: Mapping[str, Attack] = {
         function="tunnels",
         numbers={"identities": 6, "streams": 50, "silent": 1, "rate": 60},
         has_addresses=False,
+        is_tunnelled=True,
     ),
     "whole-cache": Attack(
         what="one opening that leases all the cache, kept alive by SetUpstream",

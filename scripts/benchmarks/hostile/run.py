@@ -71,7 +71,11 @@ def one_round(settings: Settings, store: LayerStore, name: str, addresses: int) 
     logs = None if settings.logs is None else settings.logs / f"{name}-{addresses}"
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
-    with Town(store, question(store), logs) as town, ExitStack() as stack:
+    attack = ATTACKS[name]
+    with (
+        Town(store, question(store), logs, is_tunnelled=attack.is_tunnelled) as town,
+        ExitStack() as stack,
+    ):
         honest, newcomer = town.client("honest"), town.client("newcomer", _NEWCOMER_TOKENS)
         for client in (honest, newcomer):
             client.wait("ready", _BEGIN_SECONDS)
@@ -90,7 +94,7 @@ def one_round(settings: Settings, store: LayerStore, name: str, addresses: int) 
                 town.victims()
                 | {
                     "attack": name,
-                    "numbers": dict(ATTACKS[name].numbers),
+                    "numbers": dict(attack.numbers),
                     "sources": sources(addresses),
                 },
                 prefix=_NICE,

@@ -73,9 +73,13 @@ class HonestClient:
 class Town:
     """All that is attacked in one round. A context manager: nothing of it is left for the next one."""
 
-    def __init__(self, store: LayerStore, prompt: Sequence[int], logs: Path | None) -> None:
+    def __init__(
+        self, store: LayerStore, prompt: Sequence[int], logs: Path | None, *, is_tunnelled: bool = False
+    ) -> None:
+        """With `is_tunnelled` the servers have no port of their own for activations."""
         self.store, self.prompt = store, list(prompt)
-        self.logs = logs
+        self._logs = logs
+        self._server_arguments = ("--listen", "none") if is_tunnelled else ()
         self.asked: list[
             tuple[float, float | None]
         ] = []  # when the page was asked, and after how long it said
@@ -105,6 +109,7 @@ class Town:
             self.store.folder,
             split_layers(self.store.manifest.num_layers, SERVERS),
             threads=1,
+            server_arguments=self._server_arguments,
             places=[Place(prefix=("bash", "-c", _KEEPS_OUTPUT, str(log))) for log in logs],
         )
         arguments = ["--initial-peers", *self.swarm.initial_peers, "--port", "0"]
@@ -168,7 +173,7 @@ class Town:
         }
 
     def _log(self, name: str) -> Path:
-        return (self.logs or self._folder) / f"{name}.log"
+        return (self._logs or self._folder) / f"{name}.log"
 
     async def _read_records(self) -> list[str]:
         async with Swarm.join(self.swarm.initial_peers, Identity.ephemeral(), client_only=True) as swarm:

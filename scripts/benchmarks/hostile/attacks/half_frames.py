@@ -61,7 +61,7 @@ async def _send_slowly(scene: Scene, lane: Lane, data: bytes) -> None:
 
 
 async def _until_end(session: Session, lane: Lane) -> None:
-    """Wait until the server ends it. Raises AioRpcError, with the server's reason, or what the lane raises."""
+    """Wait until the server ends it. Raises AioRpcError, or what the lane raises."""
     while True:
         if session.call.done():
             await session.call.read()
