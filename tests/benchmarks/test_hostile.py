@@ -13,6 +13,7 @@ from p2pinfer.types import SESSION_ID_BYTES, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import Receipt as ReceiptMessage
 from p2pinfer.wire.receipts import Receipt, Work, sign_receipt
 from scripts.benchmarks.hostile.attacks.http2 import PING, SETTINGS, answers, frame, request
+from scripts.benchmarks.hostile.attacks.openings import largest_shape
 from scripts.benchmarks.hostile.attacks.sessions import padded
 from scripts.benchmarks.hostile.command import main
 from scripts.benchmarks.hostile.figures import Line, Sample, goals, growth, longest_pause, rate
@@ -129,7 +130,7 @@ def test_a_port_scanner_must_learn_nothing():
         return missed(attacker=attacker)
 
     same = {"open": ["unreachable"], "shut": ["unreachable"]}
-    assert scan(seconds={"open": [5.0], "shut": [5.1]}, words=same) == ["doors knocked at in a minute"]
+    assert scan(seconds={"open": [5.0], "shut": [5.1]}, words=same) == ["doors knocked at"]
     other = {"open": ["no TLS"], "shut": ["connection refused"]}
     assert scan(seconds={"open": [5.0], "shut": [0.1]}, words=other)[1:] == [
         "open and shut doors differ, s",
@@ -158,6 +159,14 @@ def test_the_table_names_what_was_missed_and_what_was_heard():
     assert "    < 2 cache-full" in said
     assert "! the attacker failed: OSError: full" in said
     assert said.endswith("19 of 20 goals are met")
+
+
+@pytest.mark.parametrize("free", [65_536, 65_424, 1_000, 15])
+def test_an_opening_of_the_whole_cache_leaves_less_than_anybody_needs(free: int):
+    rows, tokens = largest_shape(free)
+
+    assert 0 <= free - rows * tokens < 16
+    assert tokens % 16 == 0
 
 
 def test_pings_and_settings_of_http2_are_answered_once_they_are_whole():

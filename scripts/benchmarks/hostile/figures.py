@@ -21,8 +21,9 @@ MOST_DATA_MEGABYTES = 12.0
 """That the data folders grow: three ledgers may have 4 MB each in their write-ahead logs."""
 MOST_LOG_MEGABYTES_A_MINUTE = 0.5
 LEAST_PAGE_SHARE = 0.9
-MOST_DOORS_A_MINUTE = 260.0
-"""The servers' own bound for new next hops, and a few that are counted on its border."""
+MOST_DOORS = {1: 240, 16: 960}
+"""That a server knocks at in a minute for attackers of so many addresses; once more at the start, when nothing
+has been used up."""
 MOST_TELLING_SECONDS = 0.25
 """Between the median answers about open and shut doors."""
 LONGEST_WORDS = 1000
@@ -132,18 +133,18 @@ def growth(samples: Sequence[Sample], what: str, began: float, ended: float | No
     return Growth(peak=max(0.0, max(later) - before[-1]), left=max(0.0, later[-1] - before[-1]))
 
 
-def least_share(addresses: int) -> float:
-    """The share of its speed that an honest client keeps.
+def promised(by_addresses: Mapping[int, float], addresses: int) -> float:
+    """What is promised where attackers have so many addresses.
 
-    >>> least_share(1), least_share(2), least_share(100)
-    (0.5, 0.25, 0.25)
+    >>> [promised(LEAST_SHARE, addresses) for addresses in (1, 2, 100)]
+    [0.5, 0.25, 0.25]
     """
-    return next((share for most, share in LEAST_SHARE.items() if addresses <= most), LEAST_SHARE[16])
+    return next((value for most, value in by_addresses.items() if addresses <= most), by_addresses[16])
 
 
 def goals(line: Line) -> list[Goal]:
     """What was promised, and what came of it in this round."""
-    least = least_share(line.addresses)
+    least = promised(LEAST_SHARE, line.addresses)
     first = line.first_token_seconds
     return [
         _at_least("tokens/s during / before", line.share, least),
@@ -169,9 +170,8 @@ def _own_goals(line: Line) -> Iterator[Goal]:
     """What one kind of attack is about."""
     counts, notes = line.attacker.get("counts", {}), line.attacker.get("notes", {})
     if "seconds" in notes:
-        minutes = line.attacker["seconds"] / 60
-        doors = counts.get("doors knocked at", 0) / max(minutes, 1.0)
-        yield _at_most("doors knocked at in a minute", doors, MOST_DOORS_A_MINUTE)
+        most = promised(MOST_DOORS, line.addresses) * (1 + line.attacker["seconds"] / 60)
+        yield _at_most("doors knocked at", counts.get("doors knocked at", 0), round(most))
         both = [sorted(notes["seconds"][kind]) for kind in ("open", "shut")]
         if all(both):
             medians = [seconds[len(seconds) // 2] for seconds in both]

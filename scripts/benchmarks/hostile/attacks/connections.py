@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from p2pinfer.wire.certificates import LANE_PROTOCOL
 from scripts.benchmarks.hostile.attacks.http2 import PREFACE, SETTINGS, answers, frame, request
 from scripts.benchmarks.hostile.attacks.scene import Scene, for_ever
-from scripts.benchmarks.hostile.attacks.ways import connected, place_of
+from scripts.benchmarks.hostile.attacks.ways import NAME, connected, place_of
 
 _READ_BYTES = 65_536
 _SHAKE_SECONDS = 15.0
@@ -67,7 +67,7 @@ def _client_hello() -> bytes:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["h2"])
     out = ssl.MemoryBIO()
-    tls = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="p2pinfer")
+    tls = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=NAME)
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.do_handshake()
     return out.read()
@@ -107,7 +107,7 @@ async def _shake_and_hold(
         sock = await connected(place_of(scene.last), scene.source(index))
         try:
             reader, writer = await asyncio.open_connection(
-                sock=sock, ssl=context, server_hostname="p2pinfer", ssl_handshake_timeout=_SHAKE_SECONDS
+                sock=sock, ssl=context, server_hostname=NAME, ssl_handshake_timeout=_SHAKE_SECONDS
             )
         except BaseException:
             sock.close()

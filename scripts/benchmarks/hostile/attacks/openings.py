@@ -15,8 +15,7 @@ from scripts.benchmarks.hostile.attacks.sessions import session_at, terms_for
 from scripts.benchmarks.hostile.attacks.ways import channels_from
 
 _KEEP_ALIVE_SECONDS = 2.0
-_ROW_TOKENS = 2048
-_LEAST_TOKENS = 512
+_MOST_ROWS, _MOST_ROW_TOKENS, _PAGE_TOKENS = 256, 2048, 16
 
 
 async def whole_cache(scene: Scene) -> None:
@@ -27,20 +26,34 @@ async def whole_cache(scene: Scene) -> None:
             source = scene.source(index)
             reply = await InferenceStub(channels[source]).Ping(pb.PingRequest())
             free = reply.free_cache_tokens
-            rows = min(256, free // _ROW_TOKENS)
-            if rows == 0 and free < _LEAST_TOKENS:
+            rows, tokens = largest_shape(free)
+            if rows * tokens == 0:
                 scene.tally.counts["nothing left"] += 1
                 return
-            shape = {"rows": max(1, rows), "tokens": _ROW_TOKENS if rows else free // 16 * 16}
-            async with session_at(channels[source], scene.last, source=source, **shape) as session:
+            async with session_at(
+                channels[source], scene.last, source=source, rows=rows, tokens=tokens
+            ) as session:
                 scene.tally.counts["sessions"] += 1
-                scene.tally.counts["leased tokens"] += shape["rows"] * shape["tokens"]
+                scene.tally.counts["tokens leased"] += rows * tokens
                 while True:
                     request = pb.SetUpstreamRequest(session=session.ref, steps_key=os.urandom(KEY_BYTES))
                     await session.stub.SetUpstream(request)
                     await asyncio.sleep(_KEEP_ALIVE_SECONDS)
 
         await for_ever(scene, scene.number("guests"), work, rate=scene.numbers["rate"])
+
+
+def largest_shape(free_tokens: int) -> tuple[int, int]:
+    """The rows of a session, and the tokens of each, that leave the least of the free cache.
+
+    >>> largest_shape(65_536), largest_shape(100), largest_shape(15)
+    ((256, 256), (6, 16), (0, 16))
+    """
+    shapes = (
+        (min(_MOST_ROWS, free_tokens // tokens), tokens)
+        for tokens in range(_PAGE_TOKENS, _MOST_ROW_TOKENS + 1, _PAGE_TOKENS)
+    )
+    return max(shapes, key=lambda shape: shape[0] * shape[1])
 
 
 async def all_sessions(scene: Scene) -> None:

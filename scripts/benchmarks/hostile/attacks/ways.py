@@ -19,10 +19,13 @@ import grpc
 
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
-from p2pinfer.wire.certificates import SERVER_NAME, pinned, pinned_context
+from p2pinfer.wire.certificates import pinned, pinned_context
 from p2pinfer.wire.channels import CHANNEL_OPTIONS
 from p2pinfer.wire.hello import Hello
 from p2pinfer.wire.lanes import Lane
+
+NAME = "p2pinfer"
+"""In the certificate of every server."""
 
 CONNECT_SECONDS = 10.0
 _COPY_BYTES = 64 * 1024
@@ -55,7 +58,7 @@ async def lane_from(source: str, server: Announcement, hello: Hello, *, most_byt
 
     def shake_hands() -> ssl.SSLSocket:
         sock.settimeout(CONNECT_SECONDS)
-        return context.wrap_socket(sock, server_hostname=SERVER_NAME)
+        return context.wrap_socket(sock, server_hostname=NAME)
 
     try:
         tls = await asyncio.to_thread(shake_hands)
