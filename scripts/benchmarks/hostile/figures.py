@@ -22,8 +22,8 @@ MOST_DATA_MEGABYTES = 12.0
 MOST_LOG_MEGABYTES_A_MINUTE = 0.5
 LEAST_PAGE_SHARE = 0.9
 MOST_DOORS = {1: 240, 16: 960}
-"""That a server knocks at in a minute for attackers of so many addresses; once more at the start, when nothing
-has been used up."""
+"""That a server knocks at in a minute for attackers of so many addresses; once more at the start, where
+nothing has been used up."""
 MOST_TELLING_SECONDS = 0.25
 """Between the median answers about open and shut doors."""
 LONGEST_WORDS = 1000

@@ -142,6 +142,12 @@ ATTACKS: Mapping[str, Attack] = {
         function="all_sessions",
         numbers={"keys": 600, "sessions": 600, "rate": 100},
     ),
+    "pings": Attack(
+        what="400 pings a second, and as many questions about no session",
+        module="openings",
+        function="pings",
+        numbers={"guests": 64, "rate": 400},
+    ),
     "free-prefill-1": _free("one session of unsigned prefill after the other", guests=1),
     "free-prefill-60": _free("60 sessions at a time of unsigned prefill", guests=60),
     "free-decode-60": _free("60 sessions at a time that decode 8 rows, unsigned", guests=60, decodes=1),

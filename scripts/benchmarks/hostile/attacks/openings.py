@@ -72,6 +72,19 @@ async def all_sessions(scene: Scene) -> None:
         await for_ever(scene, scene.number("sessions"), work, rate=scene.numbers["rate"])
 
 
+async def pings(scene: Scene) -> None:
+    """Pings, and questions about sessions that aren't there."""
+    async with channels_from(scene.sources, scene.last) as channels:
+
+        async def work(index: int) -> None:
+            stub = InferenceStub(channels[scene.source(index)])
+            await stub.Ping(pb.PingRequest())
+            scene.tally.counts["pings"] += 1
+            await stub.Progress(pb.ProgressRequest(session=pb.SessionRef(session_id=os.urandom(16))))
+
+        await for_ever(scene, scene.number("guests"), work, rate=scene.numbers["rate"])
+
+
 async def log_flood(scene: Scene) -> None:
     """Openings and calls that fail in every way, so that each might leave a line in the log."""
     numbers = itertools.count()
