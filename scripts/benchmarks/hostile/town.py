@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import re
 import tempfile
 import threading
@@ -36,6 +37,7 @@ ASK_SECONDS = 0.5
 """How often the page is asked, and memory and disk are looked at."""
 
 _ANSWER_SECONDS = 5.0
+_VISITS = ("state", "events", "state", "receipts")
 _HONEST = "scripts.benchmarks.hostile.honest"
 _KEEPS_OUTPUT = 'exec "$@" > >(exec tee -a "$0")'
 """For bash: what a server says goes into a file too, so that its log can be measured."""
@@ -80,9 +82,7 @@ class Town:
         self.store, self.prompt = store, list(prompt)
         self._logs = logs
         self._server_arguments = ("--listen", "none") if is_tunnelled else ()
-        self.asked: list[
-            tuple[float, float | None]
-        ] = []  # when the page was asked, and after how long it said
+        self.asked: list[dict[str, Any]] = []  # what the page was asked, and when; seconds: None if in vain
         self.samples: list[Sample] = []
         self.swarm = LocalSwarm(ready_timeout_seconds=READY_SECONDS)
         self._stack = ExitStack()
@@ -188,19 +188,27 @@ class Town:
 
     def _ask_page(self) -> None:
         """Ask the page again and again, over new connections, as visitors come."""
-        while not self._over.wait(ASK_SECONDS):
+        for what in itertools.cycle(_VISITS):
+            if self._over.wait(ASK_SECONDS):
+                return
             at = time.monotonic()
-            connection = http.client.HTTPConnection("127.0.0.1", self.page_port, timeout=_ANSWER_SECONDS)
-            try:
-                connection.request("GET", "/api/v1/state")
-                answer = connection.getresponse()
-                answer.read()
-                seconds = time.monotonic() - at if answer.status == 200 else None
-            except (OSError, http.client.HTTPException):
-                seconds = None
-            finally:
-                connection.close()
-            self.asked.append((at, seconds))
+            seconds = time.monotonic() - at if self._visit(what) else None
+            self.asked.append({"at": at, "what": what, "seconds": seconds})
+
+    def _visit(self, what: str) -> bool:
+        """True if the page answers a visitor who reads it, listens to it, or hands in receipts."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.page_port, timeout=_ANSWER_SECONDS)
+        try:
+            if what == "receipts":  # these can't be read: the page says so, if it looks at them
+                connection.request("POST", "/api/v1/receipts", b"{}\n")
+                return connection.getresponse().status in (200, 400)
+            connection.request("GET", f"/api/v1/{what}")
+            answer = connection.getresponse()
+            return answer.status == 200 and bool(answer.readline())
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def _sample(self) -> None:
         while not self._over.wait(ASK_SECONDS):
