@@ -26,6 +26,10 @@ def sample(at: float, megabytes: float, **more: float) -> dict[str, float]:
     return {"at": at, "servers_megabytes": megabytes} | watched | more
 
 
+def visit(at: float, what: str, seconds: float | None) -> dict[str, Any]:
+    return {"at": at, "what": what, "seconds": seconds}
+
+
 def one_round(**more: Any) -> dict[str, Any]:
     """Ten seconds before, ten seconds of an attack, and a little of the time behind it: nothing happens."""
     return {
@@ -40,7 +44,7 @@ def one_round(**more: Any) -> dict[str, Any]:
         "first_token_seconds": 1.5,
         "honest_refusals": {},
         "samples": [sample(at, 300.0) for at in (5.0, 11.0, 13.0, 50.0)],
-        "page": [[13.0, 0.01], [14.0, 0.01]],
+        "page": [visit(13.0, "state", 0.01), visit(14.0, "receipts", 0.01)],
         "losses": [],
         "attacker": {"seconds": 12.0, "cpu_seconds": 1.0, "counts": {}, "refusals": {}, "notes": {}},
     } | more
@@ -96,7 +100,10 @@ def test_an_attack_that_changes_nothing_meets_every_goal():
         ),
         ({"first_token_seconds": None}, "first token of a new client, s"),
         ({"losses": ["page ended with status 1"]}, "processes that ended"),
-        ({"page": [[13.0, None], [14.0, 0.1]]}, "requests that the page answers"),
+        (
+            {"page": [visit(13.0, "events", None), visit(14.0, "state", 0.1)]},
+            "requests that the page answers",
+        ),
         (
             {"samples": [sample(11.0, 300.0), sample(13.0, 900.0), sample(50.0, 310.0)]},
             "servers' memory, peak, MB",

@@ -65,7 +65,7 @@ class Line:
     page: Growth
     data_megabytes: float
     log_megabytes_a_minute: float
-    page_share: float  # answered, of the requests during the attack
+    page_share: float  # answered during the attack, of the requests of the kind that fared worst
     losses: Sequence[str]
     attacker: Mapping[str, Any]
     honest_refusals: Mapping[str, int]
@@ -82,7 +82,6 @@ class Line:
         tokens = [event["at"] for event in found["honest"] if event["what"] == "token"]
         samples = [Sample(**sample) for sample in found["samples"]]
         minutes = (ended - began) / 60
-        asked = [seconds for at, seconds in found["page"] if began <= at <= ended]
         return cls(
             attack=found["attack"],
             addresses=found["addresses"],
@@ -94,7 +93,7 @@ class Line:
             page=growth(samples, "page_megabytes", began),
             data_megabytes=growth(samples, "data_bytes", began).peak / 1e6,
             log_megabytes_a_minute=growth(samples, "log_bytes", began, ended).left / 1e6 / minutes,
-            page_share=sum(seconds is not None for seconds in asked) / len(asked) if asked else 0.0,
+            page_share=answered([visit for visit in found["page"] if began <= visit["at"] <= ended]),
             losses=found["losses"],
             attacker=found["attacker"],
             honest_refusals=found["honest_refusals"],
@@ -121,6 +120,17 @@ def longest_pause(times: Iterable[float], start: float, end: float) -> float:
     after = [at for at in inner if at >= end][:1] or [end]
     marks = [*before, *(at for at in inner if start < at < end), *after]
     return max(later - former for former, later in pairwise(marks))
+
+
+def answered(visits: Sequence[Mapping[str, Any]]) -> float:
+    """The share of answered requests, of the kind that fared worst; 0 if there were none.
+
+    >>> answered([{"what": "state", "seconds": 0.1}, {"what": "events", "seconds": None}])
+    0.0
+    """
+    kinds = {visit["what"] for visit in visits}
+    asked = [[visit["seconds"] is not None for visit in visits if visit["what"] == kind] for kind in kinds]
+    return min((sum(each) / len(each) for each in asked), default=0.0)
 
 
 def growth(samples: Sequence[Sample], what: str, began: float, ended: float | None = None) -> Growth:

@@ -13,6 +13,7 @@ import grpc
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.tasks import all_of
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.certificates import new_certificate
@@ -23,6 +24,7 @@ from scripts.benchmarks.shared.child import module_command, module_environment
 
 _VICTIM = "scripts.benchmarks.hostile.victim"
 _EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mroot# \r\n2026-01-01 all is well\u202e\x9b1m\x00"
+_KINDS = 3  # of answers to an opening
 _RECORD_SECONDS = 300.0
 _LONGEST_HEADER = 5_000  # what gRPC takes as the words of a status, once they are encoded
 
@@ -39,7 +41,7 @@ class _Boaster(InferenceServicer):
         return pb.PingReply(server=self._peer_id, free_cache_tokens=2**30)
 
     async def Session(self, opening: pb.Opening, context: Any) -> None:  # noqa: N802
-        number = next(self._calls) % 3
+        number = next(self._calls) % _KINDS
         if number == 0:
             await context.write(pb.ServerFrame(opened=pb.Opened(max_step_tokens=512, idle_seconds=60)))
             await context.write(pb.ServerFrame(outputs_lost=pb.OutputsLost(detail=self._words)))
@@ -50,7 +52,7 @@ class _Boaster(InferenceServicer):
 
 
 async def words(scene: Scene) -> None:
-    """One client after the other meets only this server; what reaches its standard error is looked at.
+    """A few clients at a time meet only this server; what reaches their standard errors is looked at.
 
     It stands in a swarm of its own, so that no honest server helps.
     """
@@ -81,7 +83,7 @@ async def words(scene: Scene) -> None:
             )
             scene.begun.set()
             while True:
-                await _one_victim(scene, swarm.addresses)
+                await all_of(*(_one_victim(scene, swarm.addresses) for _ in range(_KINDS)))
     finally:
         await server.stop(None)
 
@@ -105,7 +107,7 @@ async def _one_victim(scene: Scene, initial_peers: tuple[str, ...]) -> None:
     lines = said.split("\n")
     scene.tally.counts["attempts"] += 1
     scene.tally.counts["characters that no terminal should get"] += sum(
-        not character.isprintable() for line in lines for character in line
+        not (character.isprintable() or character == "\t") for line in lines for character in line
     )
     notes = scene.tally.notes
     notes["longest line"] = max(notes.get("longest line", 0), max(map(len, lines)))
