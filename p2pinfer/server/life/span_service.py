@@ -97,6 +97,7 @@ class SpanService:
         self._neighbours = Neighbours(us, roster, swarm.ways)
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
         self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
+        self._obtainable_tokens: Callable[[], int] = lambda: self._sessions.free_cache_tokens
         self.move: Move | None = None
         """Where the server goes, if that is why the service has ended."""
 
@@ -107,7 +108,10 @@ class SpanService:
         task that fails ends the service with its error. Raises P2PInferError for what the owner can mend.
         """
         swarm = self._swarm
-        handler = Handler(self._sessions, self._runner, self._load, ways=swarm.ways)
+        handler = Handler(
+            self._sessions, self._runner, self._load, ways=swarm.ways, sources_of=reachable.sources_of
+        )
+        self._obtainable_tokens = lambda: handler.obtainable_tokens
         with self._runner:
             async with reception.attached(handler, self._runner.adopt, LEAVE_SECONDS):
                 describe = partial(self._describe, reachable)
@@ -241,7 +245,7 @@ class SpanService:
             prefill_measured_at=batcher.rates.prefill_measured_at,
             batch_costs=self._span.speed.measured_costs,
             queue_depth=runner.queue_depth,
-            free_cache_tokens=self._sessions.free_cache_tokens,
+            free_cache_tokens=self._obtainable_tokens(),
             next_hop_seconds=self._neighbours.next_hop_seconds(),
             announced_at=now,
             expires_at=now + self._config.record_seconds,

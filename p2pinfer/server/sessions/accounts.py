@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from p2pinfer.errors import InvalidReceiptError, LedgerError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.merits import Merits
 from p2pinfer.identity import Identity
 from p2pinfer.owner.ledger.acceptance import Expected, rejection
 from p2pinfer.server.streams.progress import Progress
@@ -54,6 +56,7 @@ class Account:
     """The work of one session, and the last receipt for it. Times are Unix seconds."""
 
     expected: Expected
+    guest: Guest
     control_key: bytes
     limit_tokens: int
     progress: Progress
@@ -91,6 +94,8 @@ class Accounts:
     ) -> None:
         """Leave at most `receipt_tokens` unsigned in each session."""
         self.receipt_tokens = receipt_tokens
+        self.merits = Merits()
+        """Who has signed for work here."""
         self._identity = identity
         self._keeper = keeper
         self._now = now
@@ -98,17 +103,19 @@ class Accounts:
         self._ended: dict[SessionId, Account] = {}  # in the order in which they ended
         self._settled = asyncio.Event()
 
-    def open(self, client: bytes, terms: pb.Terms, progress: Progress) -> Account:
-        """Begin the account of a session, whose work is counted in `progress`."""
+    def open(self, guest: Guest, terms: pb.Terms, progress: Progress) -> Account:
+        """Begin the account of a guest's session, whose work is counted in `progress`."""
+        assert guest.key is not None
         expected = Expected(
             server=self._identity.peer_id,
-            client=client,
+            client=guest.key,
             session_id=SessionId(terms.session_id),
             model=terms.model,
             layers=Span(terms.first_layer, terms.end_layer),
         )
         account = Account(
             expected=expected,
+            guest=guest,
             control_key=terms.control_key,
             limit_tokens=self.receipt_tokens,
             progress=progress,
@@ -177,6 +184,7 @@ class Accounts:
                 raise Refused(Reason.FAILED, "this server can't write its ledger") from error
         if reason is not None:
             raise Refused(Reason.BAD_RECEIPT, f"the receipt can't be taken: {reason}")
+        self.merits.signed(account.guest, receipt.work.tokens - account.signed.tokens)
         account.last = receipt
         self._settled.set()
         if account.ended_at is not None:

@@ -13,8 +13,9 @@ from p2pinfer.model.engine.base import SequenceCache
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.computed import Computed
+from p2pinfer.server.compute.unsigned_work import UnsignedWork
 from p2pinfer.server.sessions.lease import Lease
-from p2pinfer.server.sessions.running_session import RunningSession
+from p2pinfer.server.sessions.running_session import FindRoom, RunningSession
 from p2pinfer.server.streams.arrivals import Arrivals
 from p2pinfer.sharing.give.activity import Activity
 from p2pinfer.types import SessionId
@@ -112,13 +113,26 @@ class SessionRunner:
         self._later(_STRANGER_SECONDS, lambda: self._thread.call(self.arrivals.forget, lane))
 
     @contextmanager
-    def running(self, lease: Lease, terms: pb.Terms) -> Iterator[RunningSession]:
+    def running(
+        self, lease: Lease, terms: pb.Terms, unsigned_work: UnsignedWork, find_room: FindRoom
+    ) -> Iterator[RunningSession]:
         """Run a session's steps until the block ends.
+
+        What all sessions do on trust is counted in `unsigned_work`; `find_room` is asked for room that was
+        taken back.
 
         Then its lanes are closed and its caches freed, once no batch that runs can be using them. Enter it
         right after the lease is there, with no await between: requests for the session find it at once.
         """
-        session = RunningSession(lease, terms, thread=self._thread, batcher=self._batcher, loop=self._loop)
+        session = RunningSession(
+            lease,
+            terms,
+            thread=self._thread,
+            batcher=self._batcher,
+            loop=self._loop,
+            unsigned_work=unsigned_work,
+            find_room=find_room,
+        )
         self._running[lease.id] = session
         self._thread.call(self.arrivals.open, lease.id, session.driver)
         try:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.guest import Guest
 from p2pinfer.model.engine.base import SequenceCache
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
@@ -23,6 +24,7 @@ from p2pinfer.server.streams.actions import (
     AbandonLane,
     Actions,
     AskForReceipt,
+    AskForRoom,
     CloseLane,
     End,
     FreeCaches,
@@ -31,6 +33,7 @@ from p2pinfer.server.streams.actions import (
     Send,
     Tell,
     WaitForReceipt,
+    WaitForTurn,
     WriteRest,
 )
 from p2pinfer.server.streams.packing import Piece
@@ -59,6 +62,12 @@ class EventLoopSide(Protocol):
     def wait_for_receipt(self, done: Work, signed: Work) -> None:
         """Ask, and call `receipt_overdue(signed)` if none has come in time."""
 
+    def wait_for_turn(self, done: Work, seconds: float) -> None:
+        """Ask the client to sign for all that was done, and call `turn_came` after so many seconds."""
+
+    def ask_for_room(self, tokens: int) -> None:
+        """Call `room_came` if there is cache for so many tokens of all rows, or end the session."""
+
     def end(self, refused: Refused) -> None:
         """End the session for this reason."""
 
@@ -78,6 +87,7 @@ class StreamDriver:
         stream: StepStream[Lane],
         contract: Contract,
         client: bytes,
+        guest: Callable[[], Guest],
         is_patient: bool,
         caches: Sequence[SequenceCache],
         progress: Progress,
@@ -85,13 +95,15 @@ class StreamDriver:
         thread: ComputeThread,
         loop_side: EventLoopSide,
     ) -> None:
-        """`client` is whose share of the engine steps are charged to; `caches` has one cache per row.
+        """`client` is whose share of the engine steps are charged to, `guest` what it counts as at the time;
+        `caches` has one cache per row.
 
         The steps of one that `is_patient` stand back behind others.
         """
         self.stream = stream
         self._max_step_bytes = contract.max_step_bytes
         self._client = client
+        self._guest = guest
         self._is_patient = is_patient
         self._caches = caches
         self._progress = progress
@@ -145,7 +157,11 @@ class StreamDriver:
             self._prefix_runs.run(step, self.computed)
             return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
-        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient))
+        guest = self._guest()
+        source = next(iter(guest.sources), None)
+        self._batcher.add(
+            QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient, source, guest.is_known)
+        )
 
     def computed(self, outcome: Computed | Exception, is_lacking: bool = False) -> None:
         """The batcher has the outputs of the step, or what the engine raised."""
@@ -182,6 +198,10 @@ class StreamDriver:
                     self._thread.tell(self._loop_side.ask_for_receipt, action.done)
                 case WaitForReceipt():
                     self._thread.tell(self._loop_side.wait_for_receipt, action.done, action.signed)
+                case WaitForTurn():
+                    self._thread.tell(self._loop_side.wait_for_turn, action.done, action.seconds)
+                case AskForRoom():
+                    self._thread.tell(self._loop_side.ask_for_room, action.tokens)
                 case Tell():
                     self._thread.tell(self._loop_side.tell_client, action.frame)
                 case WriteRest():
@@ -252,6 +272,19 @@ class StreamDriver:
     def receipt_overdue(self, signed: Work) -> None:
         """The time for a receipt is over; `signed` is what was signed for when it began."""
         self._do(self.stream.receipt_overdue(signed))
+
+    def turn_came(self) -> None:
+        """The step that waits may be computed unsigned now."""
+        self._do(self.stream.turn_came())
+
+    def limit_room(self) -> int:
+        """Take back the room that isn't used; returns what is. Raises Refused."""
+        self._check_open()
+        return self.stream.limit_room()
+
+    def room_came(self, tokens: int) -> None:
+        """The rows may take so many tokens together from now on."""
+        self._do(self.stream.room_came(tokens))
 
     def release(self) -> None:
         """Close the lanes and free the caches. The event loop writes to none of the lanes any more."""

@@ -38,8 +38,8 @@ from p2pinfer.swarm.reach.relay.streams import BEAT_SECONDS, MEET, RELAY, RELAYE
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
-RelayedHandler = Callable[[PeerId, Stream], Awaitable[None]]
-"""Takes a stream that a relay passes on, and who has asked for it. The handler closes it."""
+RelayedHandler = Callable[[PeerId, Stream, PeerId], Awaitable[None]]
+"""Takes who has asked for a stream, the stream, and the relay that passes it on. The handler closes it."""
 
 IntroductionHandler = Callable[[PeerId, tuple[str, ...]], Awaitable[Collection[str]]]
 """Takes a peer and where to dial it; returns where it can dial this member. Within a second or two."""
@@ -151,7 +151,7 @@ async def on_relayed(
         except BaseException:
             await close_streams(stream)
             raise
-        await handler(relayed.asker, stream)
+        await handler(relayed.asker, stream, relay)
 
     await streams.add_stream_handler(RELAYED, on_stream)
     try:

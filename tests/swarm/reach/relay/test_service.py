@@ -282,7 +282,7 @@ async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
     from p2pinfer.swarm.reach.relay.messages import Relayed, encode_relayed
     from p2pinfer.swarm.reach.relay.streams import RELAYED
 
-    async def handler(asker: PeerId, stream: Stream) -> None:
+    async def handler(asker: PeerId, stream: Stream, relay: PeerId) -> None:
         raise AssertionError("not ours")
 
     async with on_relayed(trio.relay, handler, lambda peer_id: False):
