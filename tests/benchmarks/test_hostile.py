@@ -158,9 +158,10 @@ def test_the_table_names_what_was_missed_and_what_was_heard():
     attacker = {"counts": {"sessions": 5000}, "refusals": {"busy": 7}, "error": "Traceback\nOSError: full"}
     found = one_round(first_token_seconds=None, attacker=attacker, honest_refusals={"cache-full": 2})
     head = {"model": "m", "machine": {"cores": 2, "processor": "x86_64"}, "seconds": 10.0}
-    said = table(head | {"rounds": [found, one_round()]})
+    said = table(head | {"rounds": [found, one_round()], "failures": ["words (1): no server\nat all"]})
 
     assert "MISSED  one-byte" in said
+    assert "FAILED  words (1): no server\n" in said
     assert "    5,000 sessions" in said
     assert "    > 7 busy" in said
     assert "    < 2 cache-full" in said

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2pinfer.errors import P2PInferError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.local_swarm.default_model import SMOLLM2, fetch_model_file
 from p2pinfer.model.layer_store.store import LayerStore
@@ -45,7 +46,7 @@ class Settings:
 
 
 def measure(settings: Settings, measured: dict[str, Any]) -> None:
-    """Run every round, and put what it found into `measured`. Raises P2PInferError."""
+    """Run every round, and put what it found into `measured`. Raises P2PInferError without a model."""
     store = open_model(
         str(fetch_model_file(SMOLLM2, user_cache_folder(), progress=say)),
         cache_folder=user_cache_folder(),
@@ -56,12 +57,18 @@ def measure(settings: Settings, measured: dict[str, Any]) -> None:
         "machine": machine(),
         "seconds": settings.seconds,
         "rounds": [],
+        "failures": [],
     }
     say(f"  {HEADING}")
     for number, (name, addresses) in enumerate(settings.rounds, 1):
         plural = "" if addresses == 1 else "es"
         say(f"{number} of {len(settings.rounds)}: {name}, {addresses} address{plural}")
-        found = one_round(settings, store, name, addresses)
+        try:
+            found = one_round(settings, store, name, addresses)
+        except P2PInferError as error:  # the others still tell something
+            say(f"  failed: {error}")
+            measured["failures"].append(f"{name} ({addresses}): {error}")
+            continue
         measured["rounds"].append(found)
         say(f"  {figures_line(Line.of(found))}")
 

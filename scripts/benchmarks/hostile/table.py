@@ -92,4 +92,5 @@ def _verdict(measured: Mapping[str, Any]) -> Iterator[str]:
             f"MISSED  {line.attack:20} {line.addresses:4}  {goal.what:34} wanted {goal.wanted:>8}, "
             f"found {goal.found}"
         )
+    yield from (f"FAILED  {failure.splitlines()[0]}" for failure in measured["failures"])
     yield f"{len(found) - len(missed)} of {len(found)} goals are met"

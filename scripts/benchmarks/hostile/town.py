@@ -36,6 +36,7 @@ READY_SECONDS = 120.0
 ASK_SECONDS = 0.5
 """How often the page is asked, and memory and disk are looked at."""
 
+_TUNNEL_ONLY = ("--listen", "none", "--dht-listen", "/ip4/127.0.0.1/tcp/0")
 _ANSWER_SECONDS = 5.0
 _VISITS = ("state", "events", "state", "receipts")
 _HONEST = "scripts.benchmarks.hostile.honest"
@@ -81,7 +82,7 @@ class Town:
         """With `is_tunnelled` the servers have no port of their own for activations."""
         self.store, self.prompt = store, list(prompt)
         self._logs = logs
-        self._server_arguments = ("--listen", "none") if is_tunnelled else ()
+        self._server_arguments = _TUNNEL_ONLY if is_tunnelled else ()
         self.asked: list[dict[str, Any]] = []  # what the page was asked, and when; seconds: None if in vain
         self.samples: list[Sample] = []
         self.swarm = LocalSwarm(ready_timeout_seconds=READY_SECONDS)
