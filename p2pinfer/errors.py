@@ -21,6 +21,8 @@ P2PInferError
 |  `- NoRouteError               no reachable server holds some of the layers
 |- RefusedError                  a server refused to open a session, and says why
 |- HopFailedError                a server in use left, hung or broke the protocol
+|  |- HopStalledError            it answers and doesn't do what it was asked for
+|  |- HopLiedError               what it says of its work can't be true
 |  `- LinkFailedError            two neighbours in a route live, but data between them don't arrive
 `- ProtocolError                 a peer sent what the protocol forbids
    |- InvalidCertificateError    a peer's certificate is malformed or of another kind
@@ -180,6 +182,21 @@ class HopFailedError(P2PInferError):
         super().__init__(f"server {short_id(peer_id)} failed: {detail}")
         self.peer_id = peer_id
         self.certain = certain
+
+
+class HopStalledError(HopFailedError):
+    """A server answers, and doesn't do what it was asked for.
+
+    `is_shared` says that it may have waited for the server behind it.
+    """
+
+    def __init__(self, peer_id: PeerId, detail: str, *, is_shared: bool = False) -> None:
+        super().__init__(peer_id, detail, certain=False)
+        self.is_shared = is_shared
+
+
+class HopLiedError(HopFailedError):
+    """What a server says of its work can't be true, or it talks without end."""
 
 
 class LinkFailedError(HopFailedError):

@@ -67,7 +67,7 @@ def read_consent(path: Path) -> Consent | None:
         return None
     except OSError as error:
         raise UsageError(f"{path} can't be read ({error.strerror}): check its permissions") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: delete it, and you will be asked again") from error
 
 

@@ -149,6 +149,6 @@ def _close_objects(places: dict[Pointer, Any]) -> None:
             "properties" in schema
             and not _OPEN & schema.keys()
             and isinstance(required, list)
-            and all(name in schema["properties"] for name in required)
+            and all(isinstance(name, str) and name in schema["properties"] for name in required)
         ):
             schema["additionalProperties"] = False

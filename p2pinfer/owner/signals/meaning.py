@@ -28,7 +28,8 @@ _NO_ANSWERS = frozenset(
 """Words that mean "I don't know": of Home Assistant, of openHAB, and of programming languages."""
 _AROUND = " \t\"'<>()[]{}-?"  # "unknown", <none>, (null), --
 _LIST_IT = "if it means yes or no, list it in true_when or false_when"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""No digit may belong to two parts: thousands of them would be divided in every way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
