@@ -42,7 +42,7 @@ def bounds() -> list[tuple[str, list[float], str, list[str]]]:
 
 
 def test_there_are_bounds():
-    assert len(bounds()) > 25
+    assert len(bounds()) > 40
 
 
 @pytest.mark.parametrize(
