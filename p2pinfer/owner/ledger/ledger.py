@@ -174,6 +174,15 @@ class Ledger:
                 added_at=added_at,
             )
 
+    def signed_tokens(self, *, since: float, most: int) -> list[tuple[bytes, int]]:
+        """What clients have signed for since then, in tokens: of the last `most` clients, the last one last."""
+        query = (
+            "SELECT client, sum(added_prefill_tokens + added_decode_tokens), max(added_at) AS last "
+            "FROM receipts JOIN accounts ON account = accounts.id WHERE added_at >= ? "
+            "GROUP BY client ORDER BY last DESC LIMIT ?"
+        )
+        return [(client, tokens) for client, tokens, _ in self._database.rows(query, (since, most))][::-1]
+
     def newest_receipts(
         self, *, since: float = -math.inf, until: float = math.inf, client: bytes | None = None
     ) -> Generator[SignedReceipt, None, None]:

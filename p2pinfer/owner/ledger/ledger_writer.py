@@ -7,6 +7,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _MAX_RECEIPTS_AT_ONCE = 256
+
+_LATELY_SECONDS = 30 * 86_400.0
+_MOST_CLIENTS = 4096
+"""Clients that are known again after a start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +95,12 @@ class LedgerWriter:
                 started_at=started_at,
                 ended_at=ended_at,
             )
+        )
+
+    async def signed_tokens(self) -> list[tuple[bytes, int]]:
+        """What clients have signed for lately, in tokens; who signed last stands last. Raises LedgerError."""
+        return await self.ask(
+            lambda ledger: ledger.signed_tokens(since=time.time() - _LATELY_SECONDS, most=_MOST_CLIENTS)
         )
 
     def note(self, write: Callable[[Ledger], None]) -> None:

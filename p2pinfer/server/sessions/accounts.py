@@ -50,6 +50,9 @@ class ReceiptKeeper(Protocol):
         `before` is the work of the session that was signed for already.
         """
 
+    async def signed_tokens(self) -> list[tuple[bytes, int]]:
+        """What clients have signed for lately, in tokens; who signed last stands last. Raises LedgerError."""
+
     def add_session(
         self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
     ) -> None:
@@ -107,6 +110,13 @@ class Accounts:
         self._open: dict[SessionId, Account] = {}
         self._ended: dict[SessionId, Account] = {}  # in the order in which they ended
         self._settled = asyncio.Event()
+
+    async def remember(self) -> None:
+        """Know those again who have signed before. A ledger that can't be read makes all of them strangers."""
+        try:
+            self.merits.load(await self._keeper.signed_tokens())
+        except LedgerError as error:
+            logger.warning("clients that have paid before are strangers: %s", error)
 
     def open(self, guest: Guest, terms: pb.Terms, progress: Progress) -> Account:
         """Begin the account of a guest's session, whose work is counted in `progress`."""

@@ -131,6 +131,21 @@ def test_sessions_and_servers_are_kept_apart(path: Path):
         assert len(list(ledger.receipts(server=STRANGER.peer_id))) == 1
 
 
+def test_it_tells_what_clients_have_signed_for_the_last_one_last(path: Path):
+    """All receipts of all sessions of a client together, since a time."""
+    clock = [NOW]
+    with Ledger.open(path, now=lambda: clock[0]) as ledger:
+        assert ledger.add_receipts(chain(Work(100, 0), Work(150, 30))) == [None, None]
+        clock[0] = NOW + 1
+        other = signed(receipt(client=STRANGER.public_key, session_id=SessionId(b"o" * 16)), client=STRANGER)
+        assert ledger.add_receipts([other]) == [None]
+        work = receipt().work
+        told = ledger.signed_tokens(since=NOW, most=2)
+        assert told == [(CLIENT.public_key, 180), (STRANGER.public_key, work.tokens)]
+        assert ledger.signed_tokens(since=NOW, most=1) == told[1:]
+        assert ledger.signed_tokens(since=NOW + 1, most=2) == told[1:]
+
+
 def test_reading_is_by_time(path: Path):
     """The beginning of a range belongs to it, its end doesn't."""
     clock = [NOW]
