@@ -175,7 +175,7 @@ class Ledger:
             )
 
     def signed_tokens(self, *, since: float, most: int) -> list[tuple[bytes, int]]:
-        """What clients have signed for since then, in tokens: of the last `most` clients, the last one last."""
+        """What clients have signed for since then, in tokens: the last `most`, the last one last."""
         query = (
             "SELECT client, sum(added_prefill_tokens + added_decode_tokens), max(added_at) AS last "
             "FROM receipts JOIN accounts ON account = accounts.id WHERE added_at >= ? "

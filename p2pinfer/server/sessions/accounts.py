@@ -112,7 +112,7 @@ class Accounts:
         self._settled = asyncio.Event()
 
     async def remember(self) -> None:
-        """Know those again who have signed before. A ledger that can't be read makes all of them strangers."""
+        """Know those again who have signed before. A ledger that can't be read knows nobody."""
         try:
             self.merits.load(await self._keeper.signed_tokens())
         except LedgerError as error:
