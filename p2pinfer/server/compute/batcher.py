@@ -197,7 +197,7 @@ class Batcher:
                 self._decoding[demand.party] = now
         before = now - _DECODING_SECONDS
         self._decoding = {party: at for party, at in self._decoding.items() if at > before}
-        parties = {*self._decoding, *(demand.party for demand in demands if not demand.is_known)}
+        parties = {*self._decoding, *(demand.party for demand in demands)}
         is_shared = bool(self._decoding) and len(parties) > 1
         budget = prefill_budget(
             decoding=bool(self._decoding),

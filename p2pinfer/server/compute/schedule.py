@@ -10,9 +10,9 @@ client gets, a thousand fresh keys what one newcomer gets, and a token through t
 one through nine. Patient steps, for which nobody waits, count as prefill even if they decode; of one client's
 steps they go last.
 
-A batch takes as long as all of it. So while several parties decode, none has more of a batch than a step
-takes alone: whoever decodes keeps half of its speed beside any number of strangers, and its part of the time
-beside others who are known.
+A batch takes as long as all of it. So while one of several parties decodes, none has more of a batch than a
+step takes alone: whoever decodes keeps half of its speed beside any number of strangers, and its part of the
+time beside others who are known.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class PrefillBudget:
 
     tokens: int
     seconds: float  # but MIN_PREFILL_TOKENS always run: fewer cost nearly as much
-    step_seconds: float = inf  # what a step takes alone; inf: no more than one party decodes
+    step_seconds: float = inf  # what a step takes alone; inf: there is no more than one party
 
 
 class FairShares:
@@ -111,14 +111,14 @@ def prefill_budget(*, decoding: bool, duty: float = 1.0, step_seconds: float = i
     """Return what prefill may take of one batch, while sessions are decoding, through any layers, or not.
 
     With a `duty` below 1 a pause in proportion follows every batch, so batches are shorter. `step_seconds`
-    is what a step takes alone, while several parties decode.
+    is what a step takes alone, where there are several parties.
     """
     tokens = max(MIN_PREFILL_TOKENS, int(MAX_BATCH_TOKENS * duty))
     return PrefillBudget(tokens, STALL_SECONDS * duty if decoding else inf, step_seconds)
 
 
 class Rations:
-    """The time that parties have left in one batch, while several of them decode."""
+    """The time that parties have left in one batch, where there are several."""
 
     def __init__(self, step_seconds: float) -> None:
         self._step_seconds = step_seconds
@@ -126,7 +126,7 @@ class Rations:
 
     def most(self, demand: Demand) -> int:
         """How many tokens of a step may run: one at least if it is the first of its party."""
-        if not self._bounds(demand):
+        if self._step_seconds == inf:
             return demand.tokens
         had = self._had.get(demand.party)
         if had is None:
@@ -135,13 +135,9 @@ class Rations:
 
     def take(self, demand: Demand, tokens: int) -> None:
         """So many of its tokens run."""
-        if tokens and self._bounds(demand):
+        if tokens:
             seconds = tokens * demand.token_seconds
             self._had[demand.party] = self._had.get(demand.party, 0.0) + seconds
-
-    def _bounds(self, demand: Demand) -> bool:
-        """Prefill of known clients has its own budget."""
-        return self._step_seconds < inf and (demand.urgent or not demand.is_known)
 
 
 def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBudget) -> list[int]:

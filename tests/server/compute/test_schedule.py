@@ -229,9 +229,10 @@ def test_a_crowd_of_fresh_keys_takes_no_more_of_a_batch_than_a_step_alone():
     assert (sum(taken[:-1]), taken[-1]) == (4, 1)
 
 
-def test_documents_of_strangers_do_not_hold_up_who_is_known():
-    document = replace(waits(b"new", 500), source=CROWD, is_known=False)
-    assert plan_batch([document, decodes(b"known")], FairShares(), shared()) == [4, 1]
+def test_documents_of_others_do_not_hold_up_who_decodes():
+    for is_known in (False, True):
+        document = replace(waits(b"new", 500), source=CROWD, is_known=is_known)
+        assert plan_batch([document, decodes(b"known")], FairShares(), shared()) == [4, 1]
 
 
 def test_of_those_who_are_known_each_network_has_a_step_of_every_batch():
