@@ -21,6 +21,8 @@ P2PInferError
 |  `- NoRouteError               no reachable server holds some of the layers
 |- RefusedError                  a server refused to open a session, and says why
 |- HopFailedError                a server in use left, hung or broke the protocol
+|  |- HopStalledError            it answers and doesn't do what it was asked for
+|  |- HopLiedError               what it says of its work can't be true
 |  `- LinkFailedError            two neighbours in a route live, but data between them don't arrive
 `- ProtocolError                 a peer sent what the protocol forbids
    |- InvalidCertificateError    a peer's certificate is malformed or of another kind
@@ -33,17 +35,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from p2pinfer.plain_text import foreign, harmless
 from p2pinfer.types import PeerId, Span, short_id
+
+_MOST_CHARACTERS = 10_000
 
 
 class P2PInferError(Exception):
     """The root of all errors that p2pinfer raises on purpose.
+
+    No message of theirs controls a terminal or is without end, whoever wrote a part of it. What a peer says
+    becomes one line of at most 300 characters where it is put into an error, see `plain_text.foreign`.
 
     If the error ends a generation early, `rows` holds the token ids of each sequence so far, prompt and
     answer.
     """
 
     rows: Sequence[Sequence[int]] | None = None
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(_shown(word) if isinstance(word, str) else word for word in words))
 
 
 class UsageError(P2PInferError, ValueError):
@@ -118,7 +129,7 @@ class RelayRefusedError(SwarmError):
 
     def __init__(self, peer_id: PeerId, detail: str, come_back_seconds: float = 0.0) -> None:
         """`come_back_seconds`: when asking again may help; 0.0 if that isn't known."""
-        super().__init__(f"relay {short_id(peer_id)} refused: {detail}")
+        super().__init__(f"relay {short_id(peer_id)} refused: {foreign(detail)}")
         self.peer_id = peer_id
         self.come_back_seconds = come_back_seconds
 
@@ -145,7 +156,7 @@ class NoRouteError(SwarmError):
     ) -> None:
         super().__init__(message)
         self.missing = missing
-        self.reason = reason
+        self.reason = harmless(reason)
         self.waiting_for = waiting_for
 
     @property
@@ -163,7 +174,7 @@ class RefusedError(P2PInferError):
     """A server refused to open a session. `reason` is a word of `wire.status.Reason`."""
 
     def __init__(self, peer_id: PeerId, reason: str, detail: str, retry_after_seconds: float = 0.0):
-        super().__init__(f"server {short_id(peer_id)} refused: {detail}")
+        super().__init__(f"server {short_id(peer_id)} refused: {foreign(detail)}")
         self.peer_id = peer_id
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
@@ -177,9 +188,24 @@ class HopFailedError(P2PInferError):
     """
 
     def __init__(self, peer_id: PeerId, detail: str, *, certain: bool = True) -> None:
-        super().__init__(f"server {short_id(peer_id)} failed: {detail}")
+        super().__init__(f"server {short_id(peer_id)} failed: {foreign(detail)}")
         self.peer_id = peer_id
         self.certain = certain
+
+
+class HopStalledError(HopFailedError):
+    """A server answers, and doesn't do what it was asked for.
+
+    `is_shared` says that it may have waited for the server behind it.
+    """
+
+    def __init__(self, peer_id: PeerId, detail: str, *, is_shared: bool = False) -> None:
+        super().__init__(peer_id, detail, certain=False)
+        self.is_shared = is_shared
+
+
+class HopLiedError(HopFailedError):
+    """What a server says of its work can't be true, or it talks without end."""
 
 
 class LinkFailedError(HopFailedError):
@@ -212,3 +238,7 @@ class InvalidRecordError(ProtocolError):
 
 class InvalidTensorError(ProtocolError):
     """A tensor breaks the session's contract."""
+
+
+def _shown(text: str) -> str:
+    return harmless(text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…")

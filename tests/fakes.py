@@ -61,13 +61,15 @@ class MemoryBook:
 
     full: bool = False
 
-    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
+    async def add_receipt(self, receipt: SignedReceipt, *, before: Work) -> str | None:
         if self.full:
             raise LedgerError("the disk is full")
         self.receipts.append(receipt)
         return None
 
-    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
+    def add_session(
+        self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
+    ) -> None:
         self.sessions.append((expected, work))
 
 

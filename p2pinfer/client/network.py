@@ -19,6 +19,8 @@ from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
 from p2pinfer.client.route.directory import Directory
+from p2pinfer.client.trust.kept import KeptReputations
+from p2pinfer.client.trust.remembering import Remembering
 from p2pinfer.errors import P2PInferError, SwarmError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
@@ -62,13 +64,16 @@ class Network:
     directory: Directory
     """The servers of the model, from `follow` on."""
 
-    def __init__(self, join: Join, identity: Identity) -> None:
+    def __init__(self, join: Join, identity: Identity, kept: KeptReputations | None = None) -> None:
         """Join the swarm, and sign receipts with `identity`. Raises SwarmUnreachableError if no peer answers.
+
+        `kept` is where what servers did is remembered; None: until this network is closed.
 
         In the swarm itself the client has a key of its own for each time: one who pays may run several
         clients, on several machines, and no two peers may have the same id.
         """
         self.payer = Payer(identity)
+        self._kept = kept
         self.chance: Chance = random.random
         """What spreads retries and choices; a simulation puts a seeded one here."""
         self._loop = asyncio.new_event_loop()
@@ -154,9 +159,17 @@ class Network:
         return carrier
 
     async def _follow(self, manifest: Manifest) -> Directory:
+        remembering = Remembering(self._kept)
+        await self._stack.enter_async_context(remembering.running())
         directory = Directory(
-            self.swarm, self.carrier, manifest.hash, manifest.num_layers, chance=lambda: self.chance()
+            self.swarm,
+            self.carrier,
+            manifest.hash,
+            manifest.num_layers,
+            chance=lambda: self.chance(),
+            reputations=remembering.reputations,
         )
+        directory.experience.on_offence = remembering.soon
         self._stack.push_async_callback(directory.close)
         return directory
 

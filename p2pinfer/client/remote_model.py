@@ -24,6 +24,7 @@ from p2pinfer.client.prefixes.names import Names
 from p2pinfer.client.prefixes.prefix_index import PrefixIndex
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.session import InferenceSession
+from p2pinfer.client.trust.kept import FILE_NAME, KeptReputations
 from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_cache_folder
 from p2pinfer.identity import Identity
@@ -84,7 +85,7 @@ class RemoteModel:
         store = open_local(name, folder, progress)
         payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))
         with ExitStack() as otherwise:
-            network = Network(join, payer)
+            network = Network(join, payer, KeptReputations(folder / FILE_NAME))
             otherwise.callback(network.close)
             if store is None:
                 store = open_named(name, network, folder, progress)

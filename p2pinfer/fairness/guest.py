@@ -13,6 +13,6 @@ class Guest:
 
     key: bytes | None = None
     """None: it has not said who it is, as while it connects."""
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Source, ...] = ()  # the narrowest first
     is_known: bool = False
     """True for one with merit."""

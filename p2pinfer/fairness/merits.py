@@ -60,8 +60,11 @@ class Merits:
         return source in self._sources
 
     def guest(self, key: bytes | None, sources: tuple[Source, ...]) -> Guest:
-        """Who that is. Without a key, one from a known source counts as known."""
-        known = any(map(self.knows_source, sources)) if key is None else self.is_known(key)
+        """Who that is. Without a key, one whose first source is known counts as known.
+
+        The first is the narrowest: who comes through the relay of somebody known isn't known by that.
+        """
+        known = any(map(self.knows_source, sources[:1])) if key is None else self.is_known(key)
         return Guest(key=key, sources=sources, is_known=known)
 
     def _note(self, key: bytes, tokens: int) -> None:

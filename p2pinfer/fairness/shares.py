@@ -57,19 +57,38 @@ class Shares:
         """What those like the guest, known or strangers, have at most of one of its sources."""
         return max((self._sources[source, guest.is_known] for source in guest.sources), default=0)
 
+    def full_sources(self, guest: Guest, amount: int = 1) -> frozenset[Source]:
+        """The sources of a guest that can't have so much more."""
+        most = self.bound.per_source - amount
+        return frozenset(source for source in guest.sources if self._sources[source, guest.is_known] > most)
+
     def lack(self, guest: Guest, amount: int = 1) -> Lack | None:
         """Return why a guest can't have so much more; None if it can. What is in all comes last: the others
         tell the guest what it can change itself."""
         bound = self.bound
         if guest.key is not None and self._keys[guest.key] + amount > bound.per_key:
             return Lack.KEY
-        if self.most_of_a_source(guest) + amount > bound.per_source and guest.sources:
+        if self.full_sources(guest, amount):
             return Lack.SOURCE
+        for_strangers = bound.in_all - bound.for_known
+        if bound.for_known and not guest.is_known and self._by_strangers + amount > for_strangers:
+            return Lack.STRANGERS
         if self.taken + amount > bound.in_all:
             return Lack.ALL
-        if not guest.is_known and self._by_strangers + amount > bound.in_all - bound.for_known:
-            return Lack.STRANGERS
         return None
+
+    def would_help(self, holder: Guest, newcomer: Guest, lack: Lack) -> bool:
+        """True if a newcomer lacks that no longer when the holder gives something back."""
+        match lack:
+            case Lack.KEY:
+                return holder.key == newcomer.key
+            case Lack.SOURCE:
+                full = self.full_sources(newcomer)
+                return holder.is_known == newcomer.is_known and not full.isdisjoint(holder.sources)
+            case Lack.STRANGERS:
+                return not holder.is_known
+            case Lack.ALL:
+                return True
 
     def take(self, guest: Guest, amount: int = 1) -> None:
         """Count what a guest gets; nothing is checked here."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
@@ -61,8 +62,8 @@ def read_statuses(folder: Path) -> list[Status]:
     statuses = []
     try:
         for path in folder.glob("*.json"):
-            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError, FileNotFoundError):
-                statuses.append(_parse(json.loads(path.read_bytes())))
+            with contextlib.suppress(ValueError, TypeError, KeyError, FileNotFoundError):
+                statuses.append(_parse(read_json(path.read_bytes())))
     except OSError as error:
         raise UsageError(f"{folder} can't be read ({error.strerror}): check its permissions") from error
     return sorted(statuses, key=lambda status: -status.written_at)

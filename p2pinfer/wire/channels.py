@@ -57,6 +57,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # What may wait here of a call that nobody reads yet, whatever the way could carry: requests are short.
+    ("grpc.http2.lookahead_bytes", 16 * 1024),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),

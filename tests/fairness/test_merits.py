@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2pinfer.fairness.merits import KNOWN_TOKENS, Merits
-from p2pinfer.fairness.sources import Source
+from p2pinfer.fairness.sources import Source, peer_source, relay_source
 
 KEY, HOME = b"k", (Source("192.0.2.0/24"),)
 
@@ -22,6 +22,13 @@ def test_the_network_of_a_known_key_is_known_before_it_says_its_key():
     merits.signed(merits.guest(KEY, HOME), KNOWN_TOKENS)
     assert merits.guest(None, HOME).is_known
     assert not merits.guest(b"another", HOME).is_known
+
+
+def test_who_comes_through_the_relay_of_somebody_known_is_not_known_by_that():
+    merits, relay = Merits(), relay_source("12D3KooWrelay")
+    merits.signed(merits.guest(KEY, (peer_source("12D3KooWone"), relay)), KNOWN_TOKENS)
+    assert merits.guest(None, (peer_source("12D3KooWone"), relay)).is_known
+    assert not merits.guest(None, (peer_source("12D3KooWother"), relay)).is_known
 
 
 def test_a_crowd_of_new_keys_displaces_nobody_who_is_known():

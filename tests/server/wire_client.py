@@ -224,6 +224,16 @@ class Route:
     async def exchange(self, chunks: Sequence[RowChunk], outputs: Outputs, tokens: int) -> Hidden:
         return await self.receive(await self.send(chunks, outputs), tokens)
 
+    async def send_row(self, hidden: Hidden, position: int) -> None:
+        """Send one step of the first row, and wait for nothing."""
+        await self.send([RowChunk(0, position, hidden)])
+
+    async def send_and_wait(self, hidden: Hidden, position: int) -> None:
+        """Send one step of the first row, and wait until the session ends. Raises RefusedError."""
+        await self.send_row(hidden, position)
+        while True:
+            await self.hops[0].frame()
+
     async def run(self, hidden: Hidden, position: int, row: int = 0) -> Hidden:
         """Send one step of one row and return its result."""
         return await self.exchange([RowChunk(row, position, hidden)], Outputs.ALL, len(hidden))

@@ -19,6 +19,7 @@ from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FI
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.open_calls import OpenCalls
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.sharing.fetch.calls import SharingCalls, connected
 from p2pinfer.sharing.fetch.fetch import FetchSettings, fetch_files
@@ -150,14 +151,16 @@ class Peer:
     async def start(self) -> None:
         """Serve at a new port."""
         folder = self._running.enter_context(tempfile.TemporaryDirectory())
-        server = grpc.aio.server(interceptors=[ParsedRequests()], options=SERVER_OPTIONS)
+        guests = Guests()
+        interceptors = [OpenCalls(guests), ParsedRequests()]
+        server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
         add_SharingServicer_to_server(self.service, server)
         server.add_secure_port(f"unix:{folder}/grpc.sock", self.certificate.credentials)
         await server.start()
         self._running.push_async_callback(server.stop, None)
         listener = listen_on("127.0.0.1:0")
         self.port = listener.getsockname()[1]
-        door = FrontDoor(f"{folder}/grpc.sock", self.certificate.lanes, lambda lane: None, Guests())
+        door = FrontDoor(f"{folder}/grpc.sock", self.certificate.lanes, lambda lane: None, guests)
         await self._running.enter_async_context(door.open([listener]))
 
     async def stop(self) -> None:

@@ -86,7 +86,10 @@ async def test_it_relays_and_remembers_how_much(tmp_path: Path) -> None:
             return True
 
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(on_relayed(server, echo, lambda peer_id: peer_id == relay))
+            relayed = on_relayed(
+                server, lambda asker, stream, _: echo(asker, stream), lambda peer_id: peer_id == relay
+            )
+            await stack.enter_async_context(relayed)
             await until(reserved, 10)
             reader, writer = stream = await connect_through(client, relay, server.peer_id)
             writer.write(bytes(5000))

@@ -6,6 +6,7 @@ from its hops' calls, from its two lanes, and by asking every hop when a step is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,12 +22,20 @@ from p2pinfer.client.chain.prefill import step_tokens
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.candidate import CLIENT
-from p2pinfer.errors import HopFailedError, LinkFailedError, P2PInferError, ProtocolError
+from p2pinfer.errors import (
+    HopFailedError,
+    HopLiedError,
+    HopStalledError,
+    LinkFailedError,
+    P2PInferError,
+    ProtocolError,
+)
 from p2pinfer.types import Way
 from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
+    MAX_HOPS,
     Fork,
     Outputs,
     Result,
@@ -68,13 +77,15 @@ class Chain:
         run: Callable[[Coroutine[Any, Any, Any]], Any],
         now: Callable[[], float],
         on_news: Callable[[], None],
+        has_other: Callable[[Hop], Coroutine[Any, Any, bool]],
         step_seconds: float,
     ) -> None:
         """Make a chain without hops.
 
         `run` takes a coroutine from the generating thread to the event loop and waits for it. `on_news` is
-        called in the event loop when a hop has said something. A hop that holds a step for longer than
-        `step_seconds` is given up, even if it answers.
+        called in the event loop when a hop has said something. `has_other` says whether another server can
+        take a hop's place now. A hop that holds a step for longer than `step_seconds` is given up, even if it
+        answers, and there is no other.
         """
         self.shape = shape
         self.carrier = carrier
@@ -86,12 +97,15 @@ class Chain:
         self._run = run
         self._now = now
         self._on_news = on_news
+        self.has_other = has_other
         self._step_seconds = step_seconds
         self._waiter = carrier.waiter()
         self._max_step_tokens = 1
         self._last_step_id = 0
         self._unsent = False
         self._ended: P2PInferError | None = None
+        self._asked: dict[int, int] = {}
+        """Hidden states that steps ask for, by step id: of those under way, and of the one answered last."""
 
     @property
     def max_step_tokens(self) -> int:
@@ -105,9 +119,7 @@ class Chain:
         self._unsent = False
         farthest = max(hop.server.round_trip_seconds for hop in hops)
         self._max_step_tokens = min(step_tokens(farthest), *(hop.max_step_tokens for hop in hops))
-        results_lane.lane.max_frame_bytes = max_result_bytes(
-            self.max_step_tokens, len(hops), self.shape.hidden_size, self.shape.wire_dtype
-        )
+        self._bound_results()
 
     def ways_to(self, hop: Hop) -> HopWays:
         """How a hop of the chain is reached now. Any thread may ask."""
@@ -144,7 +156,7 @@ class Chain:
         work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)
-        return self._begin_to_send(step)
+        return self._begin_to_send(step, _answered_tokens(chunks, outputs))
 
     def fork(self, forks: Sequence[Fork]) -> int:
         """Begin to send a step that copies rows at every hop, and return its id. Nothing is computed.
@@ -200,21 +212,27 @@ class Chain:
             hop.tally.ask(work_of(StepKind.PREFILL, feed.tokens))
         return self._begin_to_send(pack_feed(self._last_step_id, feed))
 
-    def _begin_to_send(self, step: bytes) -> int:
+    def _begin_to_send(self, step: bytes, answered: int = 0) -> int:
         assert self.steps_lane is not None
+        self._asked[self._last_step_id] = answered
+        self._bound_results()
         try:
             self._unsent = not self.steps_lane.lane.send(step)
         except OSError as error:
             self._lost((None, self.hops[0]), error)
         return self._last_step_id
 
-    def receive(self, step_id: int, *, tokens: int, overdue_seconds: float) -> Result:
+    def receive(
+        self, step_id: int, *, tokens: int, overdue_seconds: float, patience: float = math.inf
+    ) -> Result:
         """Wait for the result of this step: `tokens` hidden states.
 
         When it is overdue, the client asks every hop how far it is, again and again, until the result comes
-        or a hop or a link is to blame. Raises HopFailedError, RefusedError.
+        or a hop or a link is to blame. A hop that holds the step for longer than `patience`, in seconds,
+        is to blame if another can take its place. Raises HopFailedError, RefusedError.
         """
-        frame = self._next_frame(step_id, overdue_seconds)
+        frame = self._next_frame(step_id, overdue_seconds, patience)
+        self._asked = {later: asked for later, asked in self._asked.items() if later >= step_id}
         try:
             return read_result(
                 frame,
@@ -224,7 +242,7 @@ class Chain:
                 dtype=self.shape.wire_dtype,
             )
         except ProtocolError as error:
-            raise HopFailedError(self.hops[-1].peer_id, f"its answer is wrong: {error}") from error
+            raise HopLiedError(self.hops[-1].peer_id, f"its answer is wrong: {error}") from error
 
     async def close(self) -> None:
         """End every session and close the lanes."""
@@ -243,7 +261,18 @@ class Chain:
         if resources is not None:
             await resources.aclose()
 
-    def _next_frame(self, step_id: int, overdue_seconds: float) -> bytes:
+    def _bound_results(self) -> None:
+        """Take no longer result than those that were asked for: the last hop may be anybody's.
+
+        Results that are on their way may have passed other hops than those of now.
+        """
+        if self.results_lane is not None:
+            tokens = max(list(self._asked.values()), default=0)
+            self.results_lane.lane.max_frame_bytes = max_result_bytes(
+                tokens, MAX_HOPS, self.shape.hidden_size, self.shape.wire_dtype
+            )
+
+    def _next_frame(self, step_id: int, overdue_seconds: float, patience: float) -> bytes:
         """Return the result of this step; results of older steps are dropped."""
         assert self.results_lane is not None
         overdue: OverdueStep | None = None
@@ -261,9 +290,15 @@ class Chain:
                 self._waiter.wait(self.results_lane.lane, unsent, look_at - waited)
                 continue
             if overdue is None:
-                overdue = OverdueStep(overdue_seconds, self._step_seconds)
-            verdict = self._run(locate_step(step_id, self.hops))
+                overdue = OverdueStep(overdue_seconds, self._step_seconds, patience)
+            verdict = self._run(locate_step(step_id, self._last_step_id, self.hops))
             waited = self._now() - began
+            is_late = overdue.tries_patience(verdict, waited)
+            if is_late and isinstance(verdict, Working) and self._run(self.has_other(self.hops[verdict.hop])):
+                frame = self._read(step_id)  # it may have come meanwhile
+                if frame is not None:
+                    return frame
+                raise self._given_up(verdict, waited)
             next_look = overdue.next_look(verdict, waited)
             if next_look is None:
                 raise self._given_up(verdict, waited)
@@ -283,7 +318,7 @@ class Chain:
         except (OSError, EOFError) as error:
             self._lost((last, None), error)
         except ProtocolError as error:
-            raise HopFailedError(last.peer_id, str(error)) from error
+            raise HopLiedError(last.peer_id, str(error)) from error
         return None
 
     def _flush(self) -> None:
@@ -314,7 +349,7 @@ class Chain:
     def _lost(self, link: Link, why: object) -> NoReturn:
         """Raise the cause of a broken lane between two neighbours: one of them, or the link itself."""
         self.broken[link] = None
-        self._run(locate_step(self._last_step_id, self.hops))
+        self._run(locate_step(self._last_step_id, self._last_step_id, self.hops))
         self._check_calls()
         sender = -1 if link[0] is None else self.hops.index(link[0])
         raise self._link_failed(sender, str(why))
@@ -322,8 +357,8 @@ class Chain:
     def _given_up(self, verdict: Stuck | Working, waited_seconds: float) -> HopFailedError:
         if isinstance(verdict, Stuck):
             return self._link_failed(verdict.sender, "nothing passes")
-        detail = f"it has held a step for {waited_seconds:.0f} s"
-        return HopFailedError(self.hops[verdict.hop].peer_id, detail, certain=False)
+        detail = f"it has held a step for {waited_seconds:.1f} s"
+        return HopStalledError(self.hops[verdict.hop].peer_id, detail)
 
     def _link_failed(self, sender: int, why: str) -> LinkFailedError:
         left = self.hops[sender] if sender >= 0 else None
@@ -331,3 +366,13 @@ class Chain:
         self.broken[(left, right)] = None
         names = [CLIENT if hop is None else hop.peer_id for hop in (left, right)]
         return LinkFailedError(names[0], names[1], f"nothing gets through to it: {why}")
+
+
+def _answered_tokens(chunks: Sequence[RowChunk], outputs: Outputs) -> int:
+    match outputs:
+        case Outputs.ALL:
+            return sum(len(chunk.hidden) for chunk in chunks)
+        case Outputs.LAST:
+            return len(chunks)
+        case Outputs.NONE:
+            return 0

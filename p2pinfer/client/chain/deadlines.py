@@ -1,4 +1,4 @@
-"""When a step is overdue, and when a hop has become slow: decided from earlier steps. Pure."""
+"""When a step is overdue: decided from earlier steps, and before there are any from expectations. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from p2pinfer.wire.step_kind import StepKind
 
 FIRST_SECONDS = 3.0
-"""For the first step of its kind on a route."""
+"""For the first step of its kind on a route, at most."""
+
+_FIRST_FACTOR = 4.0
+_LATER_FACTOR = 8.0
+"""However slow earlier steps were, the hops are asked after so many times what was expected of them."""
 
 _SHORTEST_SECONDS = 0.5
 _LONGEST_SECONDS = 10.0
@@ -57,8 +61,11 @@ class StepTimes:
         else:
             self._prefill.add(seconds / tokens)
 
-    def overdue_seconds(self, kind: StepKind, *, tokens: int) -> float:
-        """Return how long to wait for the answer to a step before asking the hops about it."""
+    def overdue_seconds(self, kind: StepKind, *, tokens: int, expected_seconds: float = 0.0) -> float:
+        """Return how long to wait for the answer to a step before asking the hops about it.
+
+        `expected_seconds` is what such a step was expected to take when the route was chosen; 0.0: unknown.
+        """
         if not kind.brings_hidden:
             bound = None
         elif kind.is_urgent:
@@ -66,43 +73,15 @@ class StepTimes:
         else:
             per_token = self._prefill.bound()
             bound = None if per_token is None else per_token * tokens
-        return FIRST_SECONDS if bound is None else min(max(bound, _SHORTEST_SECONDS), _LONGEST_SECONDS)
-
-
-_SLOW_FACTOR = 3.0
-_SLOW_SECONDS = 0.005
-_SLOW_STEPS = 8
-_USUAL_STEPS = 8
-_USUAL_GAIN = 1 / 32
-
-
-@dataclass(slots=True)
-class HopPace:
-    """Seconds per token at a hop, its queue included: usually, and lately."""
-
-    _first: list[float] = field(default_factory=list)
-    _usual: float | None = None
-    _lately: float = 0.0
-    _slow_steps: int = 0
-    latest: float | None = None
-    """Smoothed over about eight steps, whatever they were; None before the first."""
-
-    def add(self, seconds: float) -> None:
-        """Note a decode step. A slow step does not change what is usual."""
-        self.latest = seconds if self.latest is None else self.latest + (seconds - self.latest) / 8
-        if self._usual is None:
-            self._first.append(seconds)
-            if len(self._first) == _USUAL_STEPS:
-                self._usual = sorted(self._first)[_USUAL_STEPS // 2]
-            return
-        if seconds > max(_SLOW_FACTOR * self._usual, self._usual + _SLOW_SECONDS):
-            self._slow_steps += 1
-            self._lately = seconds if self._slow_steps == 1 else self._lately + (seconds - self._lately) / 4
+        if bound is None:
+            bound, most = _FIRST_FACTOR * expected_seconds or FIRST_SECONDS, FIRST_SECONDS
         else:
-            self._slow_steps = 0
-            self._usual += _USUAL_GAIN * (seconds - self._usual)
+            expectable = _LATER_FACTOR * expected_seconds or _LONGEST_SECONDS
+            most = min(_LONGEST_SECONDS, max(FIRST_SECONDS, expectable))
+        return min(max(bound, _SHORTEST_SECONDS), most)
 
-    @property
-    def slow_seconds(self) -> float | None:
-        """Seconds per step lately, if the last eight were several times slower than usual; else None."""
-        return self._lately if self._slow_steps >= _SLOW_STEPS else None
+    def usual_seconds(self, kind: StepKind, *, tokens: int) -> float:
+        """Return what such a step usually takes; 0.0 before the first one."""
+        if kind.is_urgent:
+            return self._urgent.mean or 0.0
+        return (self._prefill.mean or 0.0) * tokens

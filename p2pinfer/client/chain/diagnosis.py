@@ -23,6 +23,13 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
+class Lying:
+    """What this hop says can't be true."""
+
+    hop: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """Hop `sender` has sent the step and the next hop has not received it.
 
@@ -40,17 +47,23 @@ class Working:
     hop: int
 
 
-Verdict = Silent | Stuck | Working
+Verdict = Silent | Lying | Stuck | Working
 
 
-def diagnose(step_id: int, hops: Sequence[HopProgress | None]) -> Verdict:
+def diagnose(step_id: int, last_step_id: int, hops: Sequence[HopProgress | None]) -> Verdict:
     """Return where an overdue step is, from the answers of the route's hops; None: the hop did not answer.
 
-    A silent hop is named before anything else: the other answers then only tell how far the step got.
+    `last_step_id` is that of the last step that was sent: no hop can have had a later one. A silent hop is
+    named before anything else: the other answers then only tell how far the step got. A hop counts as having
+    computed no more than it received, and as having sent no more than it computed.
     """
     for index, progress in enumerate(hops):
         if progress is None:
             return Silent(index)
+    for index, progress in enumerate(hops):
+        assert progress is not None
+        if max(progress.received, progress.computed, progress.sent) > last_step_id:
+            return Lying(index)
     for index, progress in enumerate(hops):
         assert progress is not None
         if progress.received < step_id:

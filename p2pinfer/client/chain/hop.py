@@ -10,30 +10,40 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from p2pinfer.client.chain.deadlines import HopPace
 from p2pinfer.client.chain.diagnosis import HopProgress
 from p2pinfer.client.chain.session_shape import SessionShape
+from p2pinfer.client.pace.hop_pace import HopPace
 from p2pinfer.client.pay.payer import Payer
 from p2pinfer.client.pay.settlement import Settlement
 from p2pinfer.client.pay.tally import Tally
 from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.route.hop_server import HopServer
-from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
+from p2pinfer.client.trust.frames import Allowance
+from p2pinfer.errors import HopFailedError, HopLiedError, HopStalledError, P2PInferError, RefusedError
+from p2pinfer.plain_text import foreign
 from p2pinfer.tasks import ending
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.opening import KEY_BYTES, sign_opening, way_said
+from p2pinfer.wire.receipts import Work
 from p2pinfer.wire.step_kind import StepKind
 
-OPENING_SECONDS = 6.0
-"""For an opening, during which the server dials the next hop (4 s at most)."""
+OPENING_SECONDS = 2.0
+"""For an opening."""
+
+_DIALLING_SECONDS = 6.0
+"""For an opening during which the server dials the next hop: 4 s at most, of which it needs more than a
+moment only where a tunnel leads there."""
+
+_LEAST_STEP_TOKENS = 16
+"""A server that takes less in a step would make a prompt of thousands of tokens as many round trips."""
 
 _PROBE_SECONDS = 1.2
 _PROBE_ROUND_TRIPS = 4
 _REASON_SECONDS = 0.5
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Hop:
     """One server's part of a chain. The session id and the keys are for this opening alone."""
 
@@ -47,7 +57,10 @@ class Hop:
     failure: P2PInferError | None = None
     outputs_lost: str | None = None
     draining: bool = False
+    draining_seconds: float = 0.0  # after which it leaves, as it says itself
+    next_is_direct: bool = True  # the next hop of the route announces an endpoint
     next_hop_way: Way | None = None  # how its outputs reach the next hop, as it says itself
+    looks: int = 0  # for another server, because this one held a step for too long
     caught_up: int = 0  # tokens of history that it has computed
     step_count: int = 0
     queue_seconds: float = 0.0  # sum over these steps
@@ -92,10 +105,12 @@ class Hop:
         settlement = Settlement(payer, self.carrier, self.server, self.ref, self.tally)
         async with AsyncExitStack() as session:
             call = await session.enter_async_context(self.carrier.open(self.server.address, opening))
-            frame = await self._first_frame(call)
+            frame = await self._first_frame(call, downstream)
             if not frame.HasField("opened"):
-                raise HopFailedError(self.peer_id, "it did not answer the opening")
-            self.max_step_tokens = max(1, frame.opened.max_step_tokens)
+                raise HopLiedError(self.peer_id, "it did not answer the opening")
+            self.max_step_tokens = frame.opened.max_step_tokens
+            if self.max_step_tokens < _LEAST_STEP_TOKENS:
+                raise HopLiedError(self.peer_id, f"it takes steps of {self.max_step_tokens} tokens at most")
             self.next_hop_way = way_said(frame.opened.next_hop_way)
             try:
                 async with ending(asyncio.create_task(self._listen(call, settlement, on_news))):
@@ -168,33 +183,47 @@ class Hop:
             terms.downstream.CopyFrom(downstream)
         return terms
 
-    async def _first_frame(self, call: HopCall) -> pb.ServerFrame:
+    async def _first_frame(self, call: HopCall, downstream: pb.Downstream | None) -> pb.ServerFrame:
         """Return the answer to the opening. A silent server is noticed as soon as during later steps."""
+        seconds = _DIALLING_SECONDS if self._may_take_long(downstream) else OPENING_SECONDS
+        began, answers = asyncio.get_running_loop().time(), False
         try:
             async with ending(asyncio.ensure_future(call.frame())) as answer:
-                async with asyncio.timeout(OPENING_SECONDS):
+                async with asyncio.timeout(max(seconds, self._probe_seconds)):
                     while not answer.done():
                         await asyncio.wait({answer}, timeout=self._probe_seconds)
                         if not answer.done():
                             async with asyncio.timeout(self._probe_seconds):
                                 await self.carrier.ping(self.server.address)
+                            answers = True
                 return answer.result()
         except TimeoutError as error:
-            detail = "it does not answer the opening"
+            waited = asyncio.get_running_loop().time() - began
+            detail = f"it has not answered the opening for {waited:.1f} s"
+            if answers:
+                raise HopStalledError(self.peer_id, detail, is_shared=downstream is not None) from error
             raise HopFailedError(self.peer_id, detail, certain=False) from error
+
+    def _may_take_long(self, downstream: pb.Downstream | None) -> bool:
+        """True if the server, or the one after it, is reached by a tunnel."""
+        return not self.server.address.endpoints or (downstream is not None and not self.next_is_direct)
 
     async def _listen(self, call: HopCall, settlement: Settlement, on_news: Callable[[], None]) -> None:
         """Note what the server says, until the call ends."""
+        allowance = Allowance()
         try:
             while True:
                 frame = await call.frame()
+                if not allowance.said(asyncio.get_running_loop().time(), is_work=self._is_work(frame)):
+                    raise HopLiedError(self.peer_id, "it says the same again and again")
                 match frame.WhichOneof("body"):
                     case "draining":
                         self.draining = True
+                        self.draining_seconds = frame.draining.seconds
                     case "outputs_lost":
-                        self.outputs_lost = frame.outputs_lost.detail
+                        self.outputs_lost = foreign(frame.outputs_lost.detail)
                     case "caught_up":
-                        self.caught_up = frame.caught_up.tokens
+                        self.caught_up = max(self.caught_up, frame.caught_up.tokens)
                     case "next_hop_way":
                         self.next_hop_way = way_said(frame.next_hop_way.way)
                     case "receipt_due":
@@ -203,6 +232,17 @@ class Hop:
         except (HopFailedError, RefusedError) as error:
             self.failure = error
             self._tell(on_news)
+
+    def _is_work(self, frame: pb.ServerFrame) -> bool:
+        """True if it tells of work that was asked for, and has not been told of yet."""
+        match frame.WhichOneof("body"):
+            case "caught_up":
+                return self.caught_up < frame.caught_up.tokens <= self.tally.history_tokens
+            case "receipt_due":
+                return self.tally.is_news(
+                    Work(frame.receipt_due.prefill_tokens, frame.receipt_due.decode_tokens)
+                )
+        return False
 
     def _tell(self, on_news: Callable[[], None]) -> None:
         self._news.set()

@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Sequence
 
 from p2pinfer.client.chain.blame import blame
-from p2pinfer.client.chain.diagnosis import Silent, Stuck, Working, diagnose
+from p2pinfer.client.chain.diagnosis import Lying, Silent, Stuck, Working, diagnose
 from p2pinfer.client.chain.hop import Hop
-from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.errors import HopFailedError, HopLiedError, RefusedError
 
 
-async def locate_step(step_id: int, hops: Sequence[Hop]) -> Stuck | Working:
-    """Return where the step is.
+async def locate_step(step_id: int, last_step_id: int, hops: Sequence[Hop]) -> Stuck | Working:
+    """Return where the step is. `last_step_id` is that of the last step that was sent.
 
-    Raises HopFailedError if a hop is silent or gone, RefusedError if a hop has ended its session.
+    Raises HopFailedError if a hop is silent or gone, or says what can't be true; RefusedError if a hop has
+    ended its session.
     """
     answers = await asyncio.gather(*(hop.progress() for hop in hops), return_exceptions=True)
     progress = []
@@ -25,7 +26,9 @@ async def locate_step(step_id: int, hops: Sequence[Hop]) -> Stuck | Working:
         if isinstance(answer, BaseException):
             raise answer
         progress.append(answer)
-    verdict = diagnose(step_id, progress)
+    verdict = diagnose(step_id, last_step_id, progress)
+    if isinstance(verdict, Lying):
+        raise HopLiedError(hops[verdict.hop].peer_id, "it says that it has had steps that nobody has sent")
     if isinstance(verdict, Silent):
         raise HopFailedError(hops[verdict.hop].peer_id, "it does not answer", certain=False)
     return verdict

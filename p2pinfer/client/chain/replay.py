@@ -14,18 +14,31 @@ from p2pinfer.client.chain.blame import blame, blaming
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.lane_end import LaneEnd
+from p2pinfer.client.chain.overdue import patience_seconds
 from p2pinfer.client.chain.pending_rows import history_steps, left_to_send
+from p2pinfer.client.chain.prefill import PREFILL_STEP_TOKENS
 from p2pinfer.client.chain.splice_plan import SplicePlan
-from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.errors import HopFailedError, HopStalledError, RefusedError
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.tasks import all_of, ending
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, pack_step
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _STILL_SECONDS = 20.0
-"""How long a replay may make no progress, even if all its hops answer."""
+"""How long a replay may make no progress, even if all its hops answer and there are no others."""
+
+_PATIENCE_SECONDS = 2.0
+_FAR_PATIENCE_SECONDS = 6.0
+_FAR_ROUND_TRIP_SECONDS = 0.015
+"""How long it may make no progress where another server can take the place: a piece of a prompt has to get
+there first, which takes some seconds over a slow line."""
+
+_LEAST_SECONDS = 5.0
+_EXPECTED_FACTOR = 10.0
+_LEAST_BYTES_PER_SECOND = 125_000
+"""How long it may take in all, there: a hop could make a little progress for ever."""
 
 Tokens = Sequence[list[int]]
 """The tokens of each row."""
@@ -128,7 +141,7 @@ class Replay:
 
     async def _watch(self, replaying: asyncio.Future[None]) -> None:
         """Wait for the replay, for as long as all its hops answer and it makes progress."""
-        moved, still = -1, 0.0
+        moved, still, waited = -1, 0.0, 0.0
         while True:
             await asyncio.wait({replaying}, timeout=_LOOK_SECONDS)
             if replaying.done():
@@ -142,11 +155,30 @@ class Replay:
                     raise answer
             caught_up = sum(hop.caught_up for hop in self._plan.fresh)
             still = 0.0 if caught_up > moved else still + _LOOK_SECONDS
+            waited += _LOOK_SECONDS
             moved = caught_up
+            late = self._late(involved)
             if still >= _STILL_SECONDS:
-                late = next((hop for hop in involved if hop in self._plan.fresh), involved[0])
-                detail = f"no history arrived for {_STILL_SECONDS:.0f} s"
-                raise HopFailedError(late.peer_id, detail, certain=False)
+                raise HopStalledError(late.peer_id, f"no history arrived for {_STILL_SECONDS:.0f} s")
+            is_late = still >= self._patience_seconds(late) or waited >= self._most_seconds(late)
+            if is_late and await self._chain.has_other(late):
+                raise HopStalledError(late.peer_id, f"its history has not arrived after {waited:.1f} s")
+
+    def _late(self, involved: Sequence[Hop]) -> Hop:
+        """The first new hop that has not caught up, else the one that should send."""
+        fresh = [hop for hop in involved if hop in self._plan.fresh]
+        behind = [hop for hop in fresh if hop.caught_up < self._expected[hop] or not self._expected[hop]]
+        return next(iter(behind or fresh or involved))
+
+    def _patience_seconds(self, hop: Hop) -> float:
+        is_far = hop.server.round_trip_seconds >= _FAR_ROUND_TRIP_SECONDS
+        least = _FAR_PATIENCE_SECONDS if is_far else _PATIENCE_SECONDS
+        return max(least, patience_seconds(hop.server.prefill_seconds(PREFILL_STEP_TOKENS, self.tokens)))
+
+    def _most_seconds(self, hop: Hop) -> float:
+        tokens = max(self._expected.values(), default=0)
+        sent = tokens * self._chain.shape.hidden_size * 4 / _LEAST_BYTES_PER_SECOND
+        return _LEAST_SECONDS + sent + _EXPECTED_FACTOR * hop.server.prefill_seconds(tokens, tokens / 2)
 
     def _replays(self, hop: Hop) -> bool:
         return any(left is hop and right is not None for left, right in self._plan.seams)

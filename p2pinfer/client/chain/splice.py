@@ -159,6 +159,7 @@ class Splice:
         downstream = None
         if index + 1 < len(hops):
             following = hops[index + 1]
+            hops[index].next_is_direct = bool(following.server.address.endpoints)
             downstream = following.downstream(pass_history_on=following in self._plan.fresh)
         async with AsyncExitStack() as resources:
             await resources.enter_async_context(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,7 +14,9 @@ from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.splice import Splice
 from p2pinfer.client.failover.mending import POLL_SECONDS, Mender
 from p2pinfer.client.failover.replacements import Replacements, kept_hop
+from p2pinfer.client.pace.judging import Slow
 from p2pinfer.client.route.experience import life_of
+from p2pinfer.client.trust.reputation import Offence
 from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError
 from p2pinfer.tasks import cancel_and_wait
 
@@ -21,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _IDLE_SWITCH_SECONDS = 0.25
 _SLOW_AGAIN_SECONDS = 10.0
+_SHARED_SUSPICION = 0.5
+_MOST_SUCCESSORS = 4
+"""So many are tried in the place of a slow hop, one after the other, until it is looked at again."""
 
 
 class Handover:
@@ -36,6 +42,9 @@ class Handover:
         self._preparing: asyncio.Task[None] | None = None
         self._is_chain_changing = False
         self._slow_checked_at = float("-inf")
+        self._failed = 0  # successors that could not be prepared, lately
+        self._slow_checked_hops: list[Hop] | None = None
+        self._said_leaving: weakref.WeakSet[Hop] = weakref.WeakSet()
 
     @property
     def has_successor(self) -> bool:
@@ -45,25 +54,63 @@ class Handover:
     def look_at_departures(self) -> None:
         """Prepare a successor if a hop has announced that it leaves."""
         chain = self._replacements.chain
-        if chain is not None and any(hop.draining for hop in chain.hops):
+        leaving = [hop for hop in chain.hops if hop.draining] if chain is not None else []
+        for hop in leaving:
+            if hop not in self._said_leaving:
+                self._said_leaving.add(hop)
+                self._network.directory.experience.says_it_leaves(
+                    life_of(hop.server.record), hop.draining_seconds
+                )
+        if leaving:
             self._start()
 
-    def look_at_pace(self) -> None:
-        """Look for a better route if a hop has become slow, at most every ten seconds."""
+    def look_at_pace(self, slow: Sequence[Slow] = ()) -> None:
+        """Look for a better route if a hop has become slow, or was `slow` from the beginning.
+
+        At most every ten seconds for the same hops.
+        """
         chain = self._replacements.chain
-        if chain is None or self._network.now() - self._slow_checked_at < _SLOW_AGAIN_SECONDS:
+        if chain is None:
             return
-        self._slow_checked_at = self._network.now()
+        is_again = chain.hops is self._slow_checked_hops
+        if is_again and self._network.now() - self._slow_checked_at < _SLOW_AGAIN_SECONDS:
+            return
+        self._slow_checked_at, self._slow_checked_hops = self._network.now(), chain.hops
+        found = {one.hop: one for one in slow}
+        experience = self._network.directory.experience
         context_tokens = sum(map(len, self._replacements.held()))
-        for hop in chain.hops:
-            if (seconds := hop.pace.slow_seconds) is not None:
-                self._network.directory.experience.measured(
+        for index, hop in enumerate(chain.hops):
+            one = found.get(index)
+            seconds = one.seconds if one is not None else hop.pace.slow_seconds or hop.pace.latest
+            if seconds is not None:
+                experience.measured(
                     life_of(hop.server.record),
                     seconds / len(hop.server.hop.layers),
                     context_tokens,
                     rows=chain.shape.rows,
+                    is_slow=one is not None or hop.pace.slow_seconds is not None,
                 )
+        for one in slow:
+            self._doubt(chain.hops, one)
         self._start()
+
+    def _doubt(self, hops: Sequence[Hop], slow: Slow) -> None:
+        """Remember a hop that is slower than it says. The hops behind it pass its own figures on.
+
+        Where one of them is unknown it may have changed them, and everybody shares the doubt. So do all where
+        no hop reports the time. A hop that says others wait there is only busy.
+        """
+        experience = self._network.directory.experience
+        behind = [life_of(hop.server.record) for hop in hops[slow.hop + 1 :]]
+        life = life_of(hops[slow.hop].server.record)
+        if not slow.is_reported:
+            experience.suspect(life, _SHARED_SUSPICION)
+        elif not slow.is_queue:
+            strangers = [other for other in behind if not experience.is_known(other)]
+            if not strangers:
+                experience.offended(life, Offence.SLOW)
+            for other in strangers:
+                experience.suspect(other, _SHARED_SUSPICION)
 
     @asynccontextmanager
     async def set_aside(self) -> AsyncIterator[None]:
@@ -128,15 +175,17 @@ class Handover:
         The next step lets it take over. If none comes, the idle session is switched here.
         """
         splice: Splice | None = None
+        self._failed = 0
         while splice is None:
-            chain = self._replacements.chain
+            chain, failed = self._replacements.chain, self._failed
             if chain is None:
                 return
             splice = await self._warm(chain, [hop for hop in chain.hops if hop.draining])
             if splice is None:
-                if not any(hop.draining for hop in chain.hops):
+                if any(hop.draining for hop in chain.hops):
+                    await asyncio.sleep(POLL_SECONDS)
+                elif not failed < self._failed <= _MOST_SUCCESSORS:
                     return  # nothing better than a slow hop
-                await asyncio.sleep(POLL_SECONDS)
         self._successor = splice
         while self._successor is splice:
             await asyncio.sleep(_IDLE_SWITCH_SECONDS)
@@ -170,6 +219,7 @@ class Handover:
                 otherwise.pop_all()
         except (HopFailedError, RefusedError) as error:
             logger.info("successor not taken: %s", error)
+            self._failed += 1
             self._mender.note(error, route)
             return None
         return splice

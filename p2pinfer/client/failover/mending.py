@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from p2pinfer.backoff import Backoff
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
-from p2pinfer.client.failover.replacements import Replacements
+from p2pinfer.client.failover.replacements import RECOVERED_TOKENS, Replacements
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.route.experience import life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError, SwarmError
 from p2pinfer.model.layer_store.manifest import Manifest
@@ -27,9 +28,11 @@ _BRIEF_SECONDS = 5.0
 
 _RETRIES = Backoff(first_seconds=0.1, most_seconds=2.0)
 _IMMEDIATE_RETRIES = 2
-_RECOVERED_TOKENS = 16
-"""While the reader waits, only lost hops are replaced, unless another server is much better. So the price of
-a replay is spread over these few tokens."""
+_MOST_EXTRA_ROUTES = 16
+"""So many routes are tried beyond patience, as long as each has a known server that was not tried."""
+
+_MOST_BAD_OPENINGS = 6
+"""So many servers find the client's opening wrong, until it is."""
 
 
 class Mender:
@@ -43,15 +46,26 @@ class Mender:
         self._trouble_since: float | None = None
         self._failures = 0
         self._last_error: HopFailedError | RefusedError | None = None
+        self._tried: set[PeerId] = set()
+        self._bad_openings: set[PeerId] = set()
 
     def progressed(self) -> None:
         """Let patience begin anew: a step was answered. Any thread may call this."""
         self._trouble_since = None
         self._failures = 0
+        self._tried.clear()
+        self._bad_openings.clear()
 
     def note(self, error: HopFailedError | RefusedError, asked: Sequence[HopServer]) -> PeerId | None:
-        """Remember a failure; see `Replacements.remember`. It becomes the cause of a later NoRouteError."""
+        """Remember a failure; see `Replacements.remember`. It becomes the cause of a later NoRouteError.
+
+        Raises `error` if so many servers find the client's opening wrong that it is.
+        """
         self._last_error = error
+        if isinstance(error, RefusedError) and error.reason == Reason.BAD_OPENING:
+            self._bad_openings.add(error.peer_id)
+            if len(self._bad_openings) >= _MOST_BAD_OPENINGS:
+                raise error
         return self._replacements.remember(error, asked)
 
     async def mend(
@@ -65,6 +79,7 @@ class Mender:
         long; the last error if patience ends otherwise.
         """
         replace: PeerId | None = None
+        extra = 0
         if self._trouble_since is None:
             self._trouble_since = self._network.now()
         deadline = self._trouble_since + (self._patience.route if seconds is None else seconds)
@@ -73,20 +88,39 @@ class Mender:
         while True:
             if error is not None:
                 replace = self.note(error, asked)
-                if self._network.now() > deadline:
-                    raise error
+                self._tried.update(server.hop.peer_id for server in asked)
                 await self._pause()
             lost = [hop for hop in chain.hops if hop.failure is not None or hop.peer_id == replace]
             for hop in lost:
                 hop.failure = hop.failure or error  # it stays lost if this attempt fails as well
                 await chain.drop(hop)
-            route = asked = await self._find_route(chain, lost, deadline, is_brief=is_brief)
+            is_over = error is not None and self._network.now() > deadline
+            try:
+                route = asked = await self._find_route(chain, lost, deadline, is_brief=is_brief)
+            except NoRouteError:
+                if is_over and error is not None:
+                    raise error from None
+                raise
+            if is_over and error is not None:
+                extra += 1
+                if extra > _MOST_EXTRA_ROUTES or not self._has_untried(route):
+                    raise error
             try:
                 await self._rebuild(chain, route, lost)
                 break
             except (HopFailedError, RefusedError) as next_error:
                 logger.info("rerouting again: %s", next_error)
                 error = next_error
+
+    def _has_untried(self, route: Sequence[HopServer]) -> bool:
+        """True if a server that has worked for this client gets its first chance since the trouble began."""
+        experience = self._network.directory.experience
+        return any(
+            not server.hop.held
+            and server.hop.peer_id not in self._tried
+            and experience.is_known(life_of(server.record))
+            for server in route
+        )
 
     async def _pause(self) -> None:
         """Retry at once after the first failures, then ever more slowly."""
@@ -113,10 +147,10 @@ class Mender:
         while True:
             left = [hop for hop in chain.hops if hop not in lost and hop.failure is None]
             try:
-                return await self._replacements.route(left, tokens_to_come=_RECOVERED_TOKENS)
+                return await self._replacements.route(left, tokens_to_come=RECOVERED_TOKENS)
             except NoRouteError as error:
                 last = self._last_error
-                if isinstance(last, RefusedError) and last.reason == Reason.TOO_LONG:
+                if isinstance(last, RefusedError) and last.reason in (Reason.TOO_LONG, Reason.BAD_OPENING):
                     raise last from error
                 if self._network.now() + POLL_SECONDS > deadline:
                     known = f"{error}: {error.reason}" if error.reason else str(error)

@@ -5,6 +5,7 @@ Mending after a failure and handing over before a departure both use this.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -12,15 +13,27 @@ from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.pending_rows import Embed
 from p2pinfer.client.chain.splice import Splice
-from p2pinfer.client.failover.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, after_failure
+from p2pinfer.client.failover.recovery import DOUBTED_PEER_SECONDS, FAILED_LINK_SECONDS, Remedy, after_failure
 from p2pinfer.client.network import Network
 from p2pinfer.client.route.aim import Aim
 from p2pinfer.client.route.experience import life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.prices import TOKENS_TO_COME, Work
 from p2pinfer.client.route.shortage import why_avoided
-from p2pinfer.errors import HopFailedError, RefusedError
+from p2pinfer.client.trust.reputation import Offence
+from p2pinfer.errors import HopFailedError, NoRouteError, RefusedError
 from p2pinfer.types import PeerId
+
+RECOVERED_TOKENS = 16
+"""While the reader waits, only lost hops are replaced, unless another server is much better. So the price of
+a replay is spread over these few tokens."""
+
+_LOOK_SECONDS = 0.7
+_LOOKS = 3
+"""After so many looks for another server, each after twice the time, a doubted one is better than none."""
+
+_QUEUE_STEPS = 2
+"""A server that says so many steps wait is busy: one of them is the client's own."""
 
 
 class Replacements:
@@ -55,6 +68,27 @@ class Replacements:
             without=without,
         )
 
+    async def has_other(self, hop: Hop) -> bool:
+        """True if another server can take this hop's place now: one that is not doubted, if it can wait."""
+        chain = self.chain
+        if chain is None:
+            return False
+        hop.looks += 1
+        experience = self.network.directory.experience
+        experience.ping(hop.server.record)  # it says how many steps wait there, for what is remembered of it
+        gone = [other for other in chain.hops if other.failure is not None or other.draining]
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                route = await self.route(
+                    [other for other in chain.hops if other is not hop and other not in gone],
+                    without=[hop.peer_id, *(other.peer_id for other in gone)],
+                    tokens_to_come=RECOVERED_TOKENS,
+                )
+        except (NoRouteError, TimeoutError):
+            return False
+        coming = [life_of(server.record) for server in route if not server.hop.held]
+        return hop.looks >= _LOOKS or not any(experience.is_doubted(life) for life in coming)
+
     def splice(self, chain: Chain, route: Sequence[HopServer], *, warm: bool) -> Splice:
         """Plan the change of a chain into this route."""
         parts: list[Hop | HopServer] = []
@@ -78,6 +112,10 @@ class Replacements:
         if remedy is None:
             raise error
         experience = self.network.directory.experience
+        self._suspect(remedy, asked)
+        for server in asked:
+            if remedy.offence is not None and server.hop.peer_id == remedy.replace:
+                experience.offended(life_of(server.record), self._as_it_seems(remedy.offence, server))
         for server in asked:  # a server that has started at the same peer since then is innocent
             if server.hop.peer_id == remedy.avoid:
                 experience.avoid(
@@ -87,10 +125,31 @@ class Replacements:
                     cache_tokens=self.chain.shape.cache_tokens if self.chain is not None else 0,
                 )
             if server.hop.peer_id == remedy.doubt:
-                experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS)
+                experience.doubt(life_of(server.record), DOUBTED_PEER_SECONDS, is_failure=True)
         if remedy.avoid_link is not None:
             experience.avoid_link(*remedy.avoid_link, FAILED_LINK_SECONDS)
         return remedy.replace
+
+    def _suspect(self, remedy: Remedy, asked: Sequence[HopServer]) -> None:
+        """Let those who took part share the doubt: next to a known server an unknown one has all of it."""
+        experience = self.network.directory.experience
+        suspects = [server for server in asked if server.hop.peer_id in remedy.suspects]
+        unknown = [server for server in suspects if not experience.is_known(life_of(server.record))]
+        for server in suspects:
+            life, is_alone = life_of(server.record), unknown == [server]
+            experience.suspect(life, 1.0 if is_alone else remedy.suspects[server.hop.peer_id])
+            if server in unknown and experience.suspicion(life) >= 1.0 and remedy.avoid_link is not None:
+                experience.offended(life, Offence.BUSY)
+
+    def _as_it_seems(self, offence: Offence, server: HopServer) -> Offence:
+        """What a server's offence counts as: others may wait there, or it may be a first time."""
+        experience = self.network.directory.experience
+        is_first = (
+            experience.is_known(life_of(server.record))
+            and not experience.reputations.of(server.hop.peer_id).offences
+        )
+        is_queue = experience.load(server.record).queue_depth >= _QUEUE_STEPS
+        return Offence.BUSY if offence is Offence.STALLED and (is_first or is_queue) else offence
 
 
 def kept_hop(chain: Chain, server: HopServer) -> Hop | None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from p2pinfer.client.chain.chain import Chain
 from p2pinfer.client.chain.deadlines import StepTimes
+from p2pinfer.client.chain.hop import Hop
+from p2pinfer.client.chain.overdue import patience_seconds
 from p2pinfer.client.failover.unbroken_chain import UnbrokenChain
 from p2pinfer.client.network import Network
+from p2pinfer.client.pace.judging import AtHop, RouteJudge
+from p2pinfer.client.trust.reputation import KNOWN_STEPS
 from p2pinfer.model.engine.base import Hidden
 from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.step_kind import StepKind
@@ -69,6 +74,10 @@ class StepPipeline(Generic[T]):
         self._times = StepTimes()
         self._under_way: deque[_Sent[T]] = deque()
         self._last_answer = 0.0
+        self._judged_hops: list[Hop] | None = None
+        self._route_judge = RouteJudge()
+        self._worked = 0
+        self._were_slow: set[int] = set()
         self.tokens_ahead = 0
         """Tokens of the steps that aren't answered yet."""
 
@@ -100,15 +109,30 @@ class StepPipeline(Generic[T]):
     def take(self, chain: Chain) -> Answer[T]:
         """Wait for the answer to the oldest step."""
         step, note, step_id, sent_at = self._under_way[0]
-        overdue = self._times.overdue_seconds(step.kind, tokens=step.tokens)
-        result = chain.receive(step_id, tokens=step.answered_tokens, overdue_seconds=overdue)
+        kind, tokens = step.kind, step.tokens
+        hops, expected = chain.hops, [_expected_seconds(hop, step) for hop in chain.hops]
+        result = chain.receive(
+            step_id,
+            tokens=step.answered_tokens,
+            overdue_seconds=self._times.overdue_seconds(
+                kind,
+                tokens=tokens,
+                expected_seconds=_way_seconds(hops) + sum(expected) if all(expected) else 0.0,
+            ),
+            patience=patience_seconds(
+                max(expected, default=0.0), self._times.usual_seconds(kind, tokens=tokens)
+            ),
+        )
         self._under_way.popleft()
         now = self._network.now()
-        self._times.add(step.kind, tokens=step.tokens, seconds=now - max(sent_at, self._last_answer))
+        seconds = now - max(sent_at, self._last_answer)
+        self._times.add(kind, tokens=tokens, seconds=seconds)
         self._last_answer = now
-        self.tokens_ahead -= step.tokens
+        self.tokens_ahead -= tokens
         self._unbroken.mender.progressed()
-        self._count(chain, result.hop_seconds, step.kind)
+        self._count(hops, result.hop_seconds, kind)
+        if kind is StepKind.DECODE:
+            self._judge(hops, result.hop_seconds, expected, seconds)
         return Answer(note, result.hidden, result.lacking)
 
     def forget(self) -> None:
@@ -120,13 +144,48 @@ class StepPipeline(Generic[T]):
         self.tokens_ahead += step.tokens
         self._under_way.append(_Sent(step, note, step_id, self._network.now()))
 
-    def _count(self, chain: Chain, hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
+    def _judge(
+        self,
+        hops: list[Hop],
+        hop_seconds: Sequence[tuple[float, float]],
+        expected: Sequence[float],
+        seconds: float,
+    ) -> None:
+        """Compare a decode step with what was expected of the hops."""
+        if hops is not self._judged_hops:
+            self._judged_hops, self._route_judge, self._worked = hops, RouteJudge(), 0
+            self._were_slow.clear()
+        at_hops = [AtHop(*both, usual) for both, usual in zip(hop_seconds, expected, strict=True)]
+        self._route_judge.add(at_hops, seconds=seconds, way_seconds=_way_seconds(hops))
+        if slow := self._route_judge.slow():
+            self._network.call_soon(partial(self._unbroken.handover.look_at_pace, slow))
+            self._were_slow.update(one.hop for one in slow)
+        self._worked += 1
+        if self._worked % KNOWN_STEPS == 0:
+            well = [hop for index, hop in enumerate(hops) if index not in self._were_slow]
+            self._network.call_soon(partial(self._unbroken.worked, well, KNOWN_STEPS))
+            self._were_slow.clear()
+
+    def _count(self, hops: list[Hop], hop_seconds: Sequence[tuple[float, float]], kind: StepKind) -> None:
         slow = False
-        for hop, (queue, compute) in zip(chain.hops, hop_seconds, strict=True):
+        for hop, (queue, compute) in zip(hops, hop_seconds, strict=True):
             hop.count(kind, queue, compute)
             slow = slow or hop.pace.slow_seconds is not None
         if slow:
             self._network.call_soon(self._unbroken.handover.look_at_pace)
+
+
+def _expected_seconds(hop: Hop, step: StepRequest) -> float:
+    """What this step was expected to take at this hop when it was chosen; 0.0 if nobody knows."""
+    context = sum(chunk.position for chunk in step.chunks)
+    if step.kind is StepKind.DECODE:
+        return hop.server.decode_seconds(len(step.chunks), context)
+    return hop.server.prefill_seconds(step.tokens, context / max(1, len(step.chunks)))
+
+
+def _way_seconds(hops: Sequence[Hop]) -> float:
+    """The most that the ways between hops take: each is at most half of what both its ends are away."""
+    return sum(hop.server.round_trip_seconds for hop in hops)
 
 
 def _bare(kind: StepKind) -> StepRequest:

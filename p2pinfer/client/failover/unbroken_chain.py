@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.chain.pending_rows import Embed
 from p2pinfer.client.chain.session_shape import SessionShape
 from p2pinfer.client.failover.handover import Handover
@@ -21,6 +22,7 @@ from p2pinfer.client.failover.mending import Mender
 from p2pinfer.client.failover.replacements import Replacements
 from p2pinfer.client.network import Network
 from p2pinfer.client.patience import Patience
+from p2pinfer.client.route.experience import life_of
 from p2pinfer.errors import HopFailedError, P2PInferError, RefusedError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.tasks import cancel_and_wait
@@ -83,6 +85,7 @@ class UnbrokenChain:
             run=self._network.run,
             now=self._network.now,
             on_news=self.handover.look_at_departures,
+            has_other=self._replacements.has_other,
             step_seconds=self._patience.step,
         )
         self._replacements.chain = chain
@@ -102,6 +105,13 @@ class UnbrokenChain:
             async with self.handover.set_aside():
                 logger.info("rerouting: %s", error)
                 await self.mender.mend(chain, error)
+
+    def worked(self, hops: Sequence[Hop], steps: int) -> None:
+        """Remember that these hops have answered so many steps in time."""
+        experience = self._network.directory.experience
+        for hop in hops:
+            if hop.pace.slow_seconds is None:
+                experience.worked(life_of(hop.server.record), steps)
 
     def interrupt(self, error: P2PInferError) -> None:
         """End it soon. A thread that waits for a step gets `error`; waiting for servers is cancelled."""

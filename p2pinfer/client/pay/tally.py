@@ -14,6 +14,7 @@ class Tally:
     asked: Work = field(default_factory=Work)  # of the steps that were sent into the chain
     history_tokens: int = 0  # replayed to the hop, or about to be
     copied_tokens: int = 0  # by FORK and RECALL steps: no work, but they lengthen the hop's history
+    claimed: Work = field(default_factory=Work)  # the most that the hop has told of
     signed: Work = field(default_factory=Work)  # in the newest receipt that the hop has taken
     sequence: int = 0
 
@@ -34,6 +35,20 @@ class Tally:
     def expect_history(self, tokens: int) -> None:
         """Count a replay to a new hop. A hop computes each token once: a longer replay replaces a shorter."""
         self.history_tokens = max(self.history_tokens, tokens)
+
+    def is_news(self, claimed: Work) -> bool:
+        """True if the hop claims work that was asked for, and that it has not claimed before.
+
+        So it can claim as often as tokens are asked for, and no more often.
+        """
+        possible = claimed.at_most(self.most)
+        if possible.within(self.claimed):
+            return False
+        self.claimed = Work(
+            max(possible.prefill_tokens, self.claimed.prefill_tokens),
+            max(possible.decode_tokens, self.claimed.decode_tokens),
+        )
+        return True
 
     def to_sign(self, claimed: Work) -> Work | None:
         """Return what to sign when the hop claims this much; None if nothing is owed."""

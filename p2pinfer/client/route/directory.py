@@ -20,14 +20,23 @@ from itertools import pairwise
 from p2pinfer.backoff import Chance
 from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.route.asking import Asking
-from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate
+from p2pinfer.client.route.candidate import CLIENT, LAST_RESORT_SECONDS, Candidate, RouteHop
 from p2pinfer.client.route.experience import Experience, life_of
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.client.route.links import Ways
-from p2pinfer.client.route.prices import Work, layer_seconds, replay_seconds, waiting_seconds
+from p2pinfer.client.route.prices import (
+    Work,
+    layer_seconds,
+    replay_seconds,
+    stranger_seconds,
+    suspicion_seconds,
+    waiting_seconds,
+)
 from p2pinfer.client.route.routing import find_route
 from p2pinfer.client.route.shortage import LeftOut, Why, explained
+from p2pinfer.client.route.strangers import Strangers
 from p2pinfer.client.route.whom_to_ping import EVERYBODY, Prospect, whom_to_ping
+from p2pinfer.client.trust.reputations import Reputations
 from p2pinfer.errors import NoRouteError, SwarmError
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
@@ -82,14 +91,18 @@ class Directory:
     num_layers: int
     chance: Chance = random.random
     """What chooses among nearly equal routes; a simulation puts a seeded one here."""
+    reputations: Reputations = field(default_factory=Reputations)
+    """What is remembered of servers; see `Experience`."""
     experience: Experience = field(init=False)
+    _strangers: Strangers = field(init=False)
     _records: dict[PeerId, Announcement] = field(default_factory=dict)
     _ways: Ways | None = None  # of the records, once a search needs them
     _said: dict[str, float] = field(default_factory=dict)
     _read_at: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self.experience = Experience(self.carrier)
+        self.experience = Experience(self.carrier, self.reputations)
+        self._strangers = Strangers(self.experience, self.chance)
 
     async def route(
         self,
@@ -167,6 +180,7 @@ class Directory:
     async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
         """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""
         usable = [record for record in self._records.values() if self._why_not(record, request) is None]
+        self._strangers.learn(usable, now=_now(), is_new=not request.held)
         asking = Asking(
             self.experience,
             usable,
@@ -254,9 +268,12 @@ class Directory:
         return [
             replace(kept := held[(hop.peer_id, hop.layers)], hop=hop, record=_newest(kept.record, records))
             if hop.held
-            else HopServer(hop, records[hop.peer_id], self._round_trip(records[hop.peer_id]))
+            else self._hop_server(hop, records[hop.peer_id])
             for hop in hops
         ]
+
+    def _hop_server(self, hop: RouteHop, record: Announcement) -> HopServer:
+        return HopServer(hop, record, self._round_trip(record), *self._strangers.speed(record))
 
     def _round_trip(self, record: Announcement) -> float:
         return self.experience.round_trip(life_of(record))
@@ -274,7 +291,13 @@ class Directory:
         life, load = life_of(record), self.experience.load(record)
         has_room = load.free_cache_tokens >= request.cache_tokens
         seconds_per_layer = self._seconds_per_layer(record, request)
-        entry_seconds = replay_seconds(record, request.work)
+        entry_seconds = replay_seconds(record, request.work, self._strangers.speed(record)[1])
+        entry_seconds += suspicion_seconds(self.experience.suspicion(life))
+        entry_seconds += stranger_seconds(
+            self._strangers.factor(record),
+            request.work.way_weight * round_trip_seconds,
+            seconds_per_layer * len(record.layers),
+        )
         if not self.experience.has_pace(life):
             entry_seconds += waiting_seconds(record, load.queue_depth, seconds_per_layer)
         if self.experience.is_doubted(life) or _leaves_soon(record) or not has_room:
@@ -287,7 +310,7 @@ class Directory:
             entry_seconds=entry_seconds,
             round_trip_seconds=round_trip_seconds,
             next_hop_seconds=record.next_hop_seconds,
-            free_tokens=load.free_cache_tokens,
+            free_tokens=self._strangers.room(record, load.free_cache_tokens),
         )
 
     def _held_candidate(self, server: HopServer, latest: Announcement, request: _RouteRequest) -> Candidate:
@@ -297,6 +320,7 @@ class Directory:
             layers=server.hop.layers,
             numerics=server.record.numerics,
             seconds_per_layer=self._seconds_per_layer(server.record, request),
+            entry_seconds=suspicion_seconds(self.experience.suspicion(life_of(server.record))),
             round_trip_seconds=self._round_trip(latest),
             next_hop_seconds=latest.next_hop_seconds,
             held=True,
@@ -304,7 +328,9 @@ class Directory:
 
     def _seconds_per_layer(self, record: Announcement, request: _RouteRequest) -> float:
         work = request.work
-        known = self.experience.seconds_per_layer(record, work.step_context_tokens, rows=work.rows_under_way)
+        known = self.experience.seconds_per_layer(
+            record, work.step_context_tokens, rows=work.rows_under_way, believed=self._strangers.speed(record)
+        )
         return layer_seconds(known, work)
 
 

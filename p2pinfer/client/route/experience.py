@@ -1,12 +1,14 @@
 """What a client has measured at servers: how far away they are, which failed, and how fast they were.
 
-A server that restarts has a new certificate, and a clean slate.
+A server that restarts has a new certificate, and a clean slate, but for what is remembered of it for longer
+(client/trust).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+import time
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,15 +16,24 @@ from p2pinfer.client.reach.carrier import Carrier
 from p2pinfer.client.reach.pong import Pong
 from p2pinfer.client.route.shortage import LACKS_ROOM, Why
 from p2pinfer.client.route.whom_to_ping import Standing
+from p2pinfer.client.trust.reputation import Offence
+from p2pinfer.client.trust.reputations import Reputations
 from p2pinfer.errors import HopFailedError, RefusedError
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import Nursery
-from p2pinfer.types import PeerId, Way
+from p2pinfer.types import LayerSeconds, PeerId, Way
 
 _PING_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 15.0
 _MEASURED_SECONDS = 60.0
 _AGAIN_SECONDS = 60.0
+_MOST_MEASURED_SECONDS = 1800.0
+_SUSPECTED_SECONDS = 60.0
+"""After so long half of a suspicion is gone."""
+
+_SUSPICIONS_BOUND = 1000
+_MOST_LEAVING_SECONDS = 300.0
+_MOST_DOUBTED_SECONDS = 600.0
 _REMEMBERED_SECONDS = 600.0
 """How long a server that has gone is remembered. A stranger can announce new ones without end."""
 
@@ -64,6 +75,13 @@ class _Pace(NamedTuple):
     context_tokens: int
     rows: int
     at: float
+    lasts_seconds: float = _MEASURED_SECONDS
+    times: int = 0  # that the server was left because of its pace
+
+
+class _Suspicion(NamedTuple):
+    weight: float
+    at: float
 
 
 @dataclass(slots=True)
@@ -71,6 +89,11 @@ class Experience:
     """For the network's event loop."""
 
     carrier: Carrier
+    reputations: Reputations = field(default_factory=Reputations)
+    """What is remembered for longer than this process lives; its times are those of `unix_now`."""
+    unix_now: Callable[[], float] = time.time
+    on_offence: Callable[[], None] = lambda: None
+    """Called when there is something to keep at once."""
     _round_trips: dict[ServerLife, _Measurement] = field(default_factory=dict)
     _last_pings: dict[ServerLife, _LastPing] = field(default_factory=dict)
     _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
@@ -79,6 +102,9 @@ class Experience:
     _doubted: dict[ServerLife, float] = field(default_factory=dict)  # until
     _broken_links: dict[tuple[PeerId, PeerId], float] = field(default_factory=dict)  # until
     _paces: dict[ServerLife, _Pace] = field(default_factory=dict)
+    _suspicions: dict[PeerId, _Suspicion] = field(default_factory=dict)
+    _failures: dict[ServerLife, int] = field(default_factory=dict)  # since it last worked
+    _leaving: dict[ServerLife, float] = field(default_factory=dict)  # when they have to be gone
 
     def avoid(
         self, life: ServerLife, seconds: float, why: Why = Why.FAILED, *, cache_tokens: int = 0
@@ -96,10 +122,57 @@ class Experience:
         self._avoided[life] = _Avoided(_now() + seconds, why, from_tokens)
         self._round_trips.pop(life, None)
 
-    def doubt(self, life: ServerLife, seconds: float) -> None:
-        """Give this server a new place for a while only if there is no other, and if it answers a ping."""
+    def doubt(self, life: ServerLife, seconds: float, *, is_failure: bool = False) -> None:
+        """Give this server a new place for a while only if there is no other, and if it answers a ping.
+
+        `is_failure` says that it failed in a session: each further time counts twice as long.
+        """
+        if is_failure:
+            times = self._failures[life] = self._failures.get(life, 0) + 1
+            seconds = min(_MOST_DOUBTED_SECONDS, seconds * 2 ** min(10, times - 1))
         self._doubted[life] = _now() + seconds
         self._round_trips.pop(life, None)
+
+    def offended(self, life: ServerLife, offence: Offence) -> None:
+        """Remember what this server has done, beyond this process."""
+        self.reputations.offended(life.peer_id, offence, self.unix_now())
+        self._round_trips.pop(life, None)
+        self.on_offence()
+
+    def worked(self, life: ServerLife, steps: int) -> None:
+        """Remember that it has answered so many steps in time: that clears it of suspicion."""
+        self.reputations.work(life.peer_id, steps, self.unix_now())
+        self._suspicions.pop(life.peer_id, None)
+        self._failures.pop(life, None)
+
+    def is_known(self, life: ServerLife) -> bool:
+        """True if this server has worked for this client before, and nothing speaks against it."""
+        return self.reputations.of(life.peer_id).is_known(self.unix_now()) and not self.is_doubted(life)
+
+    def suspect(self, life: ServerLife, weight: float) -> None:
+        """It took part in what went wrong, and nobody can tell whose fault that was."""
+        weight = weight / 2 if self.is_known(life) else weight
+        self._suspicions[life.peer_id] = _Suspicion(self.suspicion(life) + weight, _now())
+        if len(self._suspicions) > _SUSPICIONS_BOUND:
+            oldest = min(self._suspicions, key=lambda peer_id: self._suspicions[peer_id].at)
+            del self._suspicions[oldest]
+
+    def suspicion(self, life: ServerLife) -> float:
+        """How often it has taken part lately: 1.0 is certain enough to replace it."""
+        one = self._suspicions.get(life.peer_id)
+        return 0.0 if one is None else one.weight * 0.5 ** ((_now() - one.at) / _SUSPECTED_SECONDS)
+
+    def says_it_leaves(self, life: ServerLife, seconds: float) -> None:
+        """Give it no new place for as long as it says that it takes to leave, if that can be true.
+
+        One that is still there later, and says it again, makes its clients move for nothing.
+        """
+        seconds = seconds if 0 <= seconds <= _MOST_LEAVING_SECONDS else _MOST_LEAVING_SECONDS
+        gone_at = self._leaving.setdefault(life, _now() + seconds + _AGAIN_SECONDS)
+        if _now() > gone_at:
+            del self._leaving[life]
+            self.offended(life, Offence.LEFT_FALSELY)
+        self.avoid(life, seconds, Why.LEAVING)
 
     def avoid_link(self, sender: PeerId, receiver: PeerId, seconds: float) -> None:
         """Don't make these two neighbours for a while, if there is another way.
@@ -111,13 +184,23 @@ class Experience:
             del self._round_trips[life]
 
     def measured(
-        self, life: ServerLife, seconds_per_layer: float, context_tokens: int, *, rows: int = 1
+        self,
+        life: ServerLife,
+        seconds_per_layer: float,
+        context_tokens: int,
+        *,
+        rows: int = 1,
+        is_slow: bool = False,
     ) -> None:
         """Note the seconds that a decode step of so many rows takes per layer, queue included.
 
-        `context_tokens` is the context of all rows together. The seconds outweigh the record.
+        `context_tokens` is the context of all rows together. The seconds outweigh the record: for a minute,
+        and for twice as long each time that the server `is_slow`.
         """
-        self._paces[life] = _Pace(seconds_per_layer, context_tokens, rows, _now())
+        last = self._paces.get(life)
+        times = (0 if last is None else last.times) + is_slow
+        lasts = min(_MOST_MEASURED_SECONDS, _MEASURED_SECONDS * 2 ** min(10, max(0, times - 1)))
+        self._paces[life] = _Pace(seconds_per_layer, context_tokens, rows, _now(), lasts, times)
 
     def why_avoided(self, life: ServerLife, cache_tokens: int) -> Why | None:
         """Return why this server gets no new place in a session of this size; None if it may get one."""
@@ -128,7 +211,9 @@ class Experience:
 
     def is_doubted(self, life: ServerLife) -> bool:
         """True if this server gets a new place only as a last resort."""
-        return self._doubted.get(life, 0.0) > _now()
+        return self._doubted.get(life, 0.0) > _now() or self.reputations.of(life.peer_id).is_doubted(
+            self.unix_now()
+        )
 
     def is_broken(self, sender: PeerId, receiver: PeerId) -> bool:
         """True if a message between these two was lost lately."""
@@ -139,28 +224,35 @@ class Experience:
         return {link for link, until in self._broken_links.items() if until > _now()}
 
     def has_pace(self, life: ServerLife) -> bool:
-        """True if this client has measured the server's steps in the last minute, queue included."""
+        """True if this client has measured the server's steps lately, queue included."""
         pace = self._paces.get(life)
-        return pace is not None and _now() - pace.at <= _MEASURED_SECONDS
+        return pace is not None and _now() - pace.at <= pace.lasts_seconds
 
     def seconds_per_layer(
-        self, record: Announcement, context_tokens: float, *, rows: int = 1
+        self,
+        record: Announcement,
+        context_tokens: float,
+        *,
+        rows: int = 1,
+        believed: tuple[LayerSeconds, LayerSeconds] | None = None,
     ) -> float | None:
         """Return the seconds that a decode step of so many rows takes per layer. None: unknown.
 
-        `context_tokens` is the context of all rows together. What was measured here in the last minute
-        counts; else what the server announces. Both are moved to the asked context along the announced line,
-        and each further row costs as much as a token of a prefill, which shares the reading of the weights
-        as well. So a long text, or a large batch, doesn't make its servers look slow to others.
+        `context_tokens` is the context of all rows together. What was measured here lately counts; else what
+        is `believed` of the server, decode and prefill; None: all that it announces. Both are moved to the
+        asked context along the announced line, and each further row costs as much as a token of a prefill,
+        which shares the reading of the weights as well. So a long text, or a large batch, doesn't make its
+        servers look slow to others.
         """
-        a_row = min(record.prefill.first or record.decode.first, record.decode.first)
+        decode, prefill = (record.decode, record.prefill) if believed is None else believed
+        a_row = min(prefill.first or decode.first, decode.first)
         pace = self._paces.get(life_of(record))
         if pace is None or not self.has_pace(life_of(record)):
-            alone = record.decode.after(context_tokens)
-            return alone + (rows - 1) * a_row if record.decode.first else None
-        further = (context_tokens - pace.context_tokens) / 1024 * record.decode.per_1024
+            alone = decode.after(context_tokens)
+            return alone + (rows - 1) * a_row if decode.first else None
+        further = (context_tokens - pace.context_tokens) / 1024 * decode.per_1024
         further += (rows - pace.rows) * a_row
-        return max(pace.seconds_per_layer + further, record.decode.first)
+        return max(pace.seconds_per_layer + further, decode.first)
 
     def round_trip(self, life: ServerLife) -> float:
         """Return the last measured round trip in seconds; 0 if there is none."""
@@ -216,8 +308,9 @@ class Experience:
         before = _now() - _REMEMBERED_SECONDS
         for life in [life for life, last in self._last_pings.items() if last.at < before]:
             if life not in known:
-                for memory in (self._last_pings, self._round_trips, self._paces):
+                for memory in (self._last_pings, self._round_trips, self._paces, self._failures):
                     memory.pop(life, None)
+        self._leaving = {life: at for life, at in self._leaving.items() if at > before}
         self._avoided = {life: what for life, what in self._avoided.items() if what.until > before}
         self._doubted = {life: until for life, until in self._doubted.items() if until > before}
         self._broken_links = {link: until for link, until in self._broken_links.items() if until > before}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pinfer.client.route.aim import Aim
+from p2pinfer.client.route.candidate import LAST_RESORT_SECONDS
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.types import LayerSeconds
 
@@ -55,12 +56,30 @@ def layer_seconds(step_seconds: float | None, work: Work) -> float:
     return (step_seconds or _ASSUMED_SECONDS_PER_LAYER) / work.rows_under_way
 
 
-def replay_seconds(record: Announcement, work: Work) -> float:
-    """The price of opening a session and replaying the history to it."""
-    line = record.prefill if record.prefill.first else _ASSUMED_PREFILL
+def replay_seconds(record: Announcement, work: Work, prefill: LayerSeconds | None = None) -> float:
+    """The price of opening a session and replaying the history to it.
+
+    `prefill` is what is believed of its speed; None: what it announces.
+    """
+    line = record.prefill if prefill is None else prefill
+    line = line if line.first else _ASSUMED_PREFILL
     tokens = work.history_tokens
     prefill_seconds = tokens * line.after(tokens / 2) * len(record.layers)
     return (_OPENING_SECONDS + prefill_seconds) / (work.rows * work.tokens_to_come)
+
+
+def stranger_seconds(factor: float, way_seconds: float, own_seconds: float) -> float:
+    """The price of not knowing a server: as if its way, and its own work, took `factor` times as long."""
+    return (factor - 1) * (way_seconds + own_seconds)
+
+
+def suspicion_seconds(suspicion: float) -> float:
+    """The price of a server that took part in what went wrong.
+
+    A first time costs next to nothing: it decides which of two neighbours is replaced. After a second one it
+    is more than any replay.
+    """
+    return min(LAST_RESORT_SECONDS, suspicion**8)
 
 
 def waiting_seconds(record: Announcement, queue_depth: int, seconds_per_layer: float) -> float:

@@ -33,6 +33,7 @@ class _NewReceipt:
     """A receipt to be written, and the future of the caller that waits for it."""
 
     receipt: SignedReceipt
+    before: Work
     reason: asyncio.Future[str | None]
 
 
@@ -64,17 +65,19 @@ class LedgerWriter:
         self._thread.join(timeout=10)
         self._ledger.close()
 
-    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
+    async def add_receipt(self, receipt: SignedReceipt, *, before: Work) -> str | None:
         """Keep a receipt for good. Returns None, or why the ledger does not take it.
 
-        Raises LedgerError if the ledger can't be written.
+        `before` is what its session was signed for already. Raises LedgerError if it can't be written.
         """
-        new = _NewReceipt(receipt, self._loop.create_future())
+        new = _NewReceipt(receipt, before, self._loop.create_future())
         self._work.put(new)
         return await new.reason
 
-    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
-        """Note a session that has ended, with all its work, signed or not."""
+    def add_session(
+        self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
+    ) -> None:
+        """Note a session that has ended, with all its work, and with the part that was signed for."""
         self.note(
             lambda ledger: ledger.add_session(
                 server=expected.server,
@@ -83,6 +86,7 @@ class LedgerWriter:
                 model=expected.model,
                 layers=expected.layers,
                 work=work,
+                signed=signed,
                 started_at=started_at,
                 ended_at=ended_at,
             )
@@ -124,7 +128,12 @@ class LedgerWriter:
                 batch.append(following)
         reasons: Sequence[str | None] | LedgerError
         try:
-            reasons = _asked(lambda ledger: ledger.add_receipts([new.receipt for new in batch]), self._ledger)
+            reasons = _asked(
+                lambda ledger: ledger.add_receipts(
+                    [new.receipt for new in batch], before=[new.before for new in batch]
+                ),
+                self._ledger,
+            )
         except LedgerError as error:
             reasons = error
         for index, new in enumerate(batch):

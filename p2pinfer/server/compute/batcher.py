@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
 from p2pinfer.server.compute.budget import PAGE_TOKENS
@@ -58,6 +59,10 @@ class QueuedStep:
     report: Callable[[Computed | Exception], None]
     is_patient: bool = False
     """Nobody waits for it: it stands back behind the client's other steps, and behind whoever decodes."""
+    source: Hashable = None
+    """The network that the client comes from; None: it isn't told apart."""
+    is_known: bool = True
+    """The client has merit: it isn't served as one with all strangers."""
     arrived: float = field(default_factory=time.perf_counter)
     tokens: int = field(init=False)
     done_tokens: int = 0
@@ -78,6 +83,8 @@ class QueuedStep:
             layers=layers,
             token_seconds=layers * prefill.after(self.context),
             patient=self.is_patient,
+            source=self.source,
+            is_known=self.is_known,
         )
 
     @property
@@ -130,13 +137,18 @@ class Batcher:
         self._engine = engine
         self._backlog: list[QueuedStep] = []
         self._shares = FairShares()
-        self._last_decode = float("-inf")
+        self._decoding: dict[Hashable, float] = {}  # parties, and when each had an urgent step here last
         self.duty = 1.0  # the fraction of time that batches may take
         self.rates = Rates(speed, time.time())
         self.copies = Copies(engine.cache_bytes_per_token / len(engine.span))
         """FORK steps and the like, which run beside batches."""
         self.prefixes = PrefixStore(engine.new_cache, page_tokens=PAGE_TOKENS)
         """What sessions have left here for later ones."""
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the hidden states."""
+        return self._engine.hidden_size
 
     @property
     def depth(self) -> int:
@@ -179,10 +191,19 @@ class Batcher:
     def _choose(self) -> list[tuple[QueuedStep, int]]:
         """Return the next batch: steps, and how many tokens of each."""
         now = time.perf_counter()
-        if any(work.is_urgent for work in self._backlog):
-            self._last_decode = now
-        budget = prefill_budget(decoding=now - self._last_decode < _DECODING_SECONDS, duty=self.duty)
         demands = [work.demand(self.rates.prefill) for work in self._backlog]
+        for demand in demands:
+            if demand.urgent:
+                self._decoding[demand.party] = now
+        before = now - _DECODING_SECONDS
+        self._decoding = {party: at for party, at in self._decoding.items() if at > before}
+        parties = {*self._decoding, *(demand.party for demand in demands if not demand.is_known)}
+        is_shared = bool(self._decoding) and len(parties) > 1
+        budget = prefill_budget(
+            decoding=bool(self._decoding),
+            duty=self.duty,
+            step_seconds=self.rates.decode.first * len(self._engine.span) if is_shared else inf,
+        )
         taken = plan_batch(demands, self._shares, budget)
         return [(work, tokens) for work, tokens in zip(self._backlog, taken, strict=True) if tokens]
 

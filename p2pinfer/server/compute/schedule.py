@@ -2,17 +2,23 @@
 
 Decode steps of all sessions run together, whatever layers they run through, because they cost little more
 than one. Prefill fills a budget beside them, in slices of the steps it comes from: a long document delays
-other sessions' next tokens by no more than the budget takes. Where not everything fits, the client that was
-served least goes first (start-time fair queueing, Goyal et al. 1996, by client and in tokens times layers):
-ten sessions of one client share what one session of another client gets, and a token through three layers
-counts a third of one through nine. Patient steps, for which nobody waits, count as prefill even if they
-decode; of one client's steps they go last.
+other sessions' next tokens by no more than the budget takes. Where not everything fits, who was served least
+goes first (hierarchical start-time fair queueing, Goyal et al. 1996, in tokens times layers): first the
+parties, which are the networks that known clients come from, and all strangers together; then, of the
+strangers, their networks; then clients. So ten sessions of one client share what one session of another
+client gets, a thousand fresh keys what one newcomer gets, and a token through three layers counts a third of
+one through nine. Patient steps, for which nobody waits, count as prefill even if they decode; of one client's
+steps they go last.
+
+A batch takes as long as all of it. So while several parties decode, none has more of a batch than a step
+takes alone: whoever decodes keeps half of its speed beside any number of strangers, and its part of the time
+beside others who are known.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -25,7 +31,11 @@ much per token."""
 STALL_SECONDS = 0.03
 """How long prefill may hold up sessions that are decoding; a token every 30 ms reads like speech."""
 
-_MAX_REMEMBERED_CLIENTS = 1024
+_MOST_REMEMBERED = 4096
+
+_STRANGERS = "strangers"
+
+_Path = tuple[tuple[Hashable, Hashable], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,22 @@ class Demand:
     layers: int  # that each of the tokens runs through
     token_seconds: float  # what one of them takes in a prefill, in all of its layers; above 0
     patient: bool = False  # nobody waits for it; never `urgent`
+    source: Hashable = None  # the network that the client comes from; None: a client without one stands alone
+    is_known: bool = True
+
+    @property
+    def party(self) -> Hashable:
+        """Who is served as one, before networks and clients are told apart."""
+        if not self.is_known:
+            return _STRANGERS
+        return self.client if self.source is None else self.source
+
+    @property
+    def path(self) -> _Path:
+        """Party, network and client, each behind the whole that it is a part of."""
+        party = (self.party,)
+        network = (*party, self.source)
+        return ((), party), (party, network), (network, (*network, self.client))
 
     @property
     def work(self) -> int:
@@ -51,38 +77,71 @@ class PrefillBudget:
 
     tokens: int
     seconds: float  # but MIN_PREFILL_TOKENS always run: fewer cost nearly as much
+    step_seconds: float = inf  # what a step takes alone; inf: no more than one party decodes
 
 
 class FairShares:
-    """How much each client has had, in tokens times layers, for clients that had a step waiting lately."""
+    """How much each part of a whole has had, in tokens times layers, for those that had a step lately."""
 
     def __init__(self) -> None:
-        self._served: OrderedDict[bytes, float] = (
-            OrderedDict()
-        )  # the client that was charged last stands last
-        self._now = 0.0  # what the client that was chosen last had had before it was charged
+        self._served: OrderedDict[Hashable, float] = OrderedDict()  # who was charged last stands last
+        self._now: OrderedDict[Hashable, float] = OrderedDict()
+        """For each whole what the part that was chosen last had had before it was charged."""
 
-    def served(self, client: bytes) -> float:
-        """What a client has had. After a pause it is as if it had kept up: idling earns nothing."""
-        return max(self._served.get(client, 0.0), self._now)
+    def served(self, whole: Hashable, part: Hashable) -> float:
+        """What a part has had. After a pause it is as if it had kept up: idling earns nothing."""
+        return max(self._served.get(part, 0.0), self._now.get(whole, 0.0))
 
-    def charge(self, client: bytes, work: int) -> None:
-        """Note that a client was given `work`, in tokens times layers."""
-        before = self.served(client)
-        self._now = before
-        self._served[client] = before + work
-        self._served.move_to_end(client)
-        if len(self._served) > _MAX_REMEMBERED_CLIENTS:
-            self._served.popitem(last=False)
+    def charge(self, path: Sequence[tuple[Hashable, Hashable]], work: int) -> None:
+        """Note that a part, in each whole of the path, was given `work`, in tokens times layers."""
+        for whole, part in path:
+            before = self.served(whole, part)
+            _note(self._now, whole, before)
+            _note(self._served, part, before + work)
 
 
-def prefill_budget(*, decoding: bool, duty: float = 1.0) -> PrefillBudget:
+def _note(figures: OrderedDict[Hashable, float], name: Hashable, value: float) -> None:
+    figures[name] = value
+    figures.move_to_end(name)
+    if len(figures) > _MOST_REMEMBERED:
+        figures.popitem(last=False)
+
+
+def prefill_budget(*, decoding: bool, duty: float = 1.0, step_seconds: float = inf) -> PrefillBudget:
     """Return what prefill may take of one batch, while sessions are decoding, through any layers, or not.
 
-    With a `duty` below 1 a pause in proportion follows every batch, so batches are shorter.
+    With a `duty` below 1 a pause in proportion follows every batch, so batches are shorter. `step_seconds`
+    is what a step takes alone, while several parties decode.
     """
     tokens = max(MIN_PREFILL_TOKENS, int(MAX_BATCH_TOKENS * duty))
-    return PrefillBudget(tokens, STALL_SECONDS * duty if decoding else inf)
+    return PrefillBudget(tokens, STALL_SECONDS * duty if decoding else inf, step_seconds)
+
+
+class Rations:
+    """The time that parties have left in one batch, while several of them decode."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+        self._had: dict[Hashable, float] = {}
+
+    def most(self, demand: Demand) -> int:
+        """How many tokens of a step may run: one at least if it is the first of its party."""
+        if not self._bounds(demand):
+            return demand.tokens
+        had = self._had.get(demand.party)
+        if had is None:
+            return max(1, int(self._step_seconds / demand.token_seconds))
+        return max(0, int((self._step_seconds - had) / demand.token_seconds))
+
+    def take(self, demand: Demand, tokens: int) -> None:
+        """So many of its tokens run."""
+        if tokens and self._bounds(demand):
+            seconds = tokens * demand.token_seconds
+            self._had[demand.party] = self._had.get(demand.party, 0.0) + seconds
+
+    def _bounds(self, demand: Demand) -> bool:
+        """Prefill of known clients has its own budget."""
+        return self._step_seconds < inf and (demand.urgent or not demand.is_known)
 
 
 def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBudget) -> list[int]:
@@ -93,33 +152,58 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBud
     taken = [0] * len(demands)
     room, patient = MAX_BATCH_TOKENS, MOST_PATIENT_TOKENS
     prefill, seconds = 0, budget.seconds
+    rations = Rations(budget.step_seconds)
     for index in _fair_order(demands, shares) if len(demands) > 1 else (0,):
         demand = demands[index]
         tokens = min(demand.tokens, room)
         if demand.patient:
             tokens = min(tokens, patient)
+        tokens = min(tokens, rations.most(demand))
         if not demand.urgent:
             in_time = int(min(tokens, seconds / demand.token_seconds))
             tokens = min(tokens, max(in_time, MIN_PREFILL_TOKENS - prefill, 0), budget.tokens - prefill)
             prefill += tokens
             seconds -= tokens * demand.token_seconds
+        rations.take(demand, tokens)
         room -= tokens
         patient -= tokens * demand.patient
         taken[index] = tokens
         if tokens:
-            shares.charge(demand.client, tokens * demand.layers)
+            shares.charge(demand.path, tokens * demand.layers)
     return taken
 
 
 def _fair_order(demands: Sequence[Demand], shares: FairShares) -> list[int]:
-    """Return urgent steps first, then the clients that had least, counting the steps before in this order.
+    """Return urgent steps first, then those of who had least, counting the steps before in this order.
 
     Of one client's steps, those that aren't patient come before the others.
     """
-    promised: dict[bytes, float] = {}
+    in_order = sorted(range(len(demands)), key=lambda index: demands[index].patient)
+    promised: dict[Hashable, float] = {}
+    order = []
+    for urgent in (True, False):
+        alike = [(index, demands[index]) for index in in_order if demands[index].urgent is urgent]
+        order += _merged([(index, demand.work, demand.path) for index, demand in alike], 0, shares, promised)
+    return order
+
+
+def _merged(
+    waiting: Sequence[tuple[int, int, _Path]], level: int, shares: FairShares, promised: dict[Hashable, float]
+) -> list[int]:
+    """Order the steps of one whole, by what each of its parts has had. `promised` is what they had, with
+    what was ordered before."""
+    if not waiting or level == len(waiting[0][2]):
+        return [index for index, *_ in waiting]
+    parts: dict[tuple[Hashable, Hashable], list[tuple[int, int, _Path]]] = {}
+    for one in waiting:
+        parts.setdefault(one[2][level], []).append(one)
+    works = {index: work for index, work, _ in waiting}
     keys = []
-    for index, demand in sorted(enumerate(demands), key=lambda one: one[1].patient):
-        before = promised.get(demand.client, shares.served(demand.client))
-        promised[demand.client] = before + demand.work
-        keys.append((not demand.urgent, before, index))
-    return [index for *_, index in sorted(keys)]
+    for (whole, part), of_part in parts.items():
+        before = promised.get(part)
+        before = shares.served(whole, part) if before is None else before
+        for index in _merged(of_part, level + 1, shares, promised):
+            keys.append((before, index))
+            before += works[index]
+        promised[part] = before
+    return [index for _, index in sorted(keys)]

@@ -101,3 +101,8 @@ def admit(terms: Terms, load: Load, client_sessions: int) -> Refused | None:
             RETRY_AFTER_SECONDS,
         )
     return None
+
+
+def lacks_room(refused: Refused) -> bool:
+    """True for a session that others would have to make room for."""
+    return refused.reason in (Reason.CACHE_FULL, Reason.BUSY)

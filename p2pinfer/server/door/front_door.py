@@ -5,9 +5,9 @@ accepted here and handed to the code that runs sessions. Who asks for neither ge
 and who doesn't begin with a ClientHello gets none.
 
 Each connection has a unix socket of its own to gRPC, and the socket has a name, by which gRPC tells on which
-connection a call is open (`open_calls.py`). When all places are taken, the connection that has been idle
-longest makes room for a newcomer, or else one whose calls are no sessions. One with an open session never
-does.
+connection a call is open (`open_calls.py`). Who makes room for a newcomer is decided in `guests.py`. A
+connection on which no call was made, or no lane was opened, is closed after ten seconds: shaking hands takes
+no longer, one byte or all of it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.sources import Source, source_of
 from p2pinfer.server.door.accepting import AcceptFailures, is_shortage
-from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.guests import MAX_CONNECTIONS, SETTLING_SECONDS, Guests
+from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.tasks import Nursery, all_of, cancel_and_wait
 from p2pinfer.wire.certificates import LANE_PROTOCOL
 from p2pinfer.wire.lane_handshake import accept_lane
@@ -39,14 +43,18 @@ from p2pinfer.wire.traffic import traffic_of
 
 logger = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 1024
-
-_HELLO_SECONDS = 10.0
-"""For a ClientHello, and for the rest of a lane's handshake."""
-_LOOK_AGAIN = Backoff(first_seconds=0.001, most_seconds=0.25)
+FIRST_CALL_SECONDS = 10.0
+"""From the connection to the first call, or to the end of a lane's handshake."""
+_MOST_THAT_GO = 2
+"""For one newcomer: so a source that has more than its share has less with each."""
+_LOOK_AGAIN = Backoff(first_seconds=0.001, most_seconds=1.0)
 """While a ClientHello has arrived in part. Its segments usually come together."""
 _GRPC_PROTOCOL = b"h2"
 _COPY_BYTES = 64 * 1024
+
+
+FindSources = Callable[[str], tuple[Source, ...]]
+"""Where the peer comes from whose tunnel leads to a unix socket of this name; () if there is no such one."""
 
 
 class FrontDoor:
@@ -59,17 +67,21 @@ class FrontDoor:
         adopt: Callable[[Lane], None],
         guests: Guests,
         most: int = MAX_CONNECTIONS,
+        *,
+        find_sources: FindSources = lambda name: (),
     ) -> None:
         """`service_path` is gRPC's unix socket, `context` the TLS of lanes; `adopt` takes a new lane.
 
-        `guests` hears from gRPC which connections are in use. There are `most` connections at a time; lanes
-        that were adopted don't count.
+        `guests` hears from gRPC which connections are in use, and decides who may come. There are `most`
+        connections at a time; lanes that were adopted don't count. `find_sources` says who stands behind a
+        unix socket of a tunnel.
         """
         self._service_path = service_path
         self._context = context
         self._adopt = adopt
         self._guests = guests
-        self._most = most
+        guests.set_places(most)
+        self._find_sources = find_sources
         self._receiving = Nursery()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._numbers = itertools.count(1)
@@ -97,58 +109,88 @@ class FrontDoor:
         failures = AcceptFailures()
         while True:
             try:
-                guest, _ = await loop.sock_accept(listener)
+                guest, address = await loop.sock_accept(listener)
             except OSError as error:
                 if failures.is_news(loop.time()):
                     logger.warning("a connection can't be accepted, more may follow: %s", error)
-                if is_shortage(error):
-                    await self._shed()
+                if is_shortage(error) and (name := self._guests.first_to_go()) is not None:
+                    await self._send_away(name)
                 await asyncio.sleep(failures.wait_seconds(error))
                 continue
             failures.accepted()
             with contextlib.ExitStack() as unless_received:
                 unless_received.callback(guest.close)
-                if len(self._guests) < self._most or await self._shed():
-                    self._start_receiving(guest)
+                sources = self._sources(listener, address)
+                if await self._has_room(sources):
+                    self._start_receiving(guest, sources)
                     unless_received.pop_all()
 
-    def _start_receiving(self, guest: socket.socket) -> None:
+    def _sources(self, listener: socket.socket, address: Any) -> tuple[Source, ...]:
+        """Where a guest comes from, by the address at which it was accepted."""
+        if listener.family == socket.AF_UNIX:
+            return self._find_sources(os.path.basename(os.fsdecode(address)))
+        return (source_of(address[0]),)
+
+    def _start_receiving(self, guest: socket.socket, sources: tuple[Source, ...]) -> None:
         name = f"{os.path.basename(self._service_path)}-{next(self._numbers)}"
-        task = self._receiving.start(self._receive(guest, name))
-        self._guests.arrived(name)
+        task = self._receiving.start(self._receive(guest, name, sources))
+        loop = asyncio.get_running_loop()
+        self._guests.arrived(name, sources, time.monotonic())
         self._tasks[name] = task
+
+        def end_if_too_much() -> None:
+            if self._guests.is_too_much(name):
+                self._guests.left(name)
+                task.cancel()
+
+        def end_unless_used() -> None:
+            if not self._guests.has_called(name):
+                logger.debug("connection closed: it was not used in time")
+                task.cancel()
+
+        looks = (
+            loop.call_later(SETTLING_SECONDS, end_if_too_much),
+            loop.call_later(FIRST_CALL_SECONDS, end_unless_used),
+        )
 
         def end(_: asyncio.Task[None]) -> None:
             guest.close()  # also where it ended before it began
+            for look in looks:
+                look.cancel()
             self._guests.left(name)
             self._tasks.pop(name, None)
 
         task.add_done_callback(end)
 
-    async def _shed(self) -> bool:
-        """Close the connection that is the first to go. False if all have open sessions."""
-        name = self._guests.first_to_go()
-        if name is None:
-            return False
-        self._guests.left(name)
-        logger.debug("a connection without a session is closed, to make room")
-        await cancel_and_wait(self._tasks.get(name))
+    async def _has_room(self, sources: tuple[Source, ...]) -> bool:
+        """Close who makes room for a newcomer. False if nobody does."""
+        for _ in range(_MOST_THAT_GO):
+            names = self._guests.room_for(sources, time.monotonic())
+            if not names:
+                return names is not None
+            await self._send_away(*names)
         return True
 
-    async def _receive(self, guest: socket.socket, name: str) -> None:
+    async def _send_away(self, *names: str) -> None:
+        for name in names:
+            self._guests.left(name)
+            logger.debug("a connection without a session is closed, to make room")
+        await cancel_and_wait(*map(self._tasks.get, names))
+
+    async def _receive(self, guest: socket.socket, name: str, sources: tuple[Source, ...]) -> None:
         with contextlib.closing(guest):
             guest.setblocking(False)
             try:
-                async with asyncio.timeout(_HELLO_SECONDS):
-                    asked_for = await _asked_for(guest)
-                    if LANE_PROTOCOL.encode() in asked_for:
-                        self._adopt(await accept_lane(guest, self._context))
-                        return
-                if _GRPC_PROTOCOL in asked_for:
+                asked_for = await _asked_for(guest)
+                if LANE_PROTOCOL.encode() in asked_for:
+                    lane = await accept_lane(guest, self._context)
+                    lane.sources = sources
+                    self._adopt(lane)
+                elif _GRPC_PROTOCOL in asked_for:
                     await self._lead_to_service(guest, name)
                 else:
                     guest.send(NO_APPLICATION_PROTOCOL)
-            except (OSError, TimeoutError, ProtocolError) as error:
+            except (OSError, ProtocolError) as error:
                 logger.debug("connection closed: %s", error)
 
     async def _lead_to_service(self, guest: socket.socket, name: str) -> None:
@@ -158,7 +200,7 @@ class FrontDoor:
             guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with socket.socket(socket.AF_UNIX) as service:
             service.setblocking(False)
-            with _named(service, os.path.join(os.path.dirname(self._service_path), name)):
+            with named(service, os.path.join(os.path.dirname(self._service_path), name)):
                 await loop.sock_connect(service, self._service_path)
             traffic = traffic_of(guest)
             await all_of(
@@ -181,20 +223,21 @@ async def _asked_for(guest: socket.socket) -> tuple[bytes, ...]:
             raise ProtocolError("the connection ended before it began")
         if len(data) > seen:
             if (hello := read_client_hello(data)) is not None:
+                _wake_with(guest, 1)
                 return hello.protocols
             seen = len(data)
+            _wake_with(guest, seen + 1)
         looks += 1
         await asyncio.sleep(_LOOK_AGAIN.longest_seconds(looks))
 
 
-@contextmanager
-def _named(connecting: socket.socket, path: str) -> Iterator[None]:
-    """Give a unix socket a name while it connects. The other side remembers it; the file isn't needed."""
-    connecting.bind(path)
-    try:
-        yield
-    finally:
-        os.unlink(path)
+def _wake_with(guest: socket.socket, number: int) -> None:
+    """Let the system say that a TCP connection can be read when so many bytes are there.
+
+    Else a thousand connections with one byte each would be looked at again and again.
+    """
+    if guest.family != socket.AF_UNIX:
+        guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, number)
 
 
 async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:

@@ -7,7 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from p2pinfer.server.door.admission import Load, admit
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.sources import Source
+from p2pinfer.server.compute.unsigned_work import UnsignedWork
+from p2pinfer.server.door.admission import Load, admit, lacks_room
+from p2pinfer.server.door.room_finder import RoomFinder
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.next_hops import Change, NextHops
 from p2pinfer.server.sessions.session_runner import SessionRunner
@@ -19,6 +24,12 @@ from p2pinfer.wire.dialling import Ways
 from p2pinfer.wire.inference_pb2_grpc import InferenceServicer
 from p2pinfer.wire.opening import KEY_BYTES, read_opening, way_number
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
+
+OPENINGS = RateBound(per_key=1_200, per_source=3_000, in_all=12_000)
+"""Openings in a minute; each costs a signature's check."""
+
+_TRIES = 3
+"""Somebody else may take what was found meanwhile."""
 
 Context = Any
 """grpc.aio.ServicerContext, whose generics exist for type checkers only."""
@@ -33,11 +44,22 @@ class Handler(InferenceServicer):
         runner: SessionRunner,
         load: Callable[[], Load],
         ways: Ways | None = None,
+        sources_of: Callable[[Context], tuple[Source, ...]] = lambda context: (),
     ) -> None:
+        """`sources_of` says where the other side of a call is."""
         self._sessions = sessions
         self._runner = runner
         self._load = load
         self._next_hops = NextHops(ways)
+        self._sources_of = sources_of
+        self._room = RoomFinder(sessions, runner)
+        self._unsigned_work = UnsignedWork(sessions.accounts.receipt_tokens)
+        self._openings = Rates(OPENINGS)
+
+    @property
+    def obtainable_tokens(self) -> int:
+        """Tokens of cache that a newcomer could have now, where others have to make room."""
+        return self._room.obtainable_tokens
 
     async def tell_ways_forever(self) -> None:
         """Tell clients whenever the hop after this one is reached in another way."""
@@ -49,19 +71,18 @@ class Handler(InferenceServicer):
         return pb.PingReply(
             server=load.peer_id,
             queue_depth=self._runner.queue_depth,
-            free_cache_tokens=load.free_cache_tokens,
+            free_cache_tokens=self.obtainable_tokens,
         )
 
     async def Session(self, opening: pb.Opening, context: Context) -> None:
         """Serve one session, until the client ends the call or something else ends the session."""
         async with errors_as_status(context):
             terms = read_opening(opening, now=time.time())
-            client = opening.client_public_key
-            if refused := admit(terms, self._load(), self._sessions.count_of(client)):
-                raise refused
-            async with self._sessions.open(client, terms) as lease:
+            guest = self._sessions.accounts.merits.guest(opening.client_public_key, self._sources_of(context))
+            await self._admit(guest, terms)
+            async with self._sessions.open(guest, terms) as lease:
                 # Steps may come, and lanes have to be closed, even if the next hop can't be reached.
-                with self._runner.running(lease, terms) as session:
+                with self._runner.running(lease, terms, self._unsigned_work, self._room.for_lease) as session:
                     async with self._next_hops.connected(session, terms) as way:
                         opened = pb.Opened(
                             max_step_tokens=self._sessions.max_step_tokens,
@@ -70,6 +91,20 @@ class Handler(InferenceServicer):
                             next_hop_way=way_number(way),
                         )
                         raise await _end_of(lease, context, pb.ServerFrame(opened=opened))
+
+    async def _admit(self, guest: Guest, terms: pb.Terms) -> None:
+        """Return, without a further wait, when there is room for a session. Raises Refused."""
+        if (seconds := self._openings.use(guest, time.monotonic())) > 0:
+            detail = "too many sessions were opened from there within a minute: use one for many sequences"
+            raise Refused(Reason.BUSY, detail, seconds)
+        assert guest.key is not None
+        for tries_left in reversed(range(_TRIES)):
+            refused = admit(terms, self._load(), self._sessions.count_of(guest.key))
+            if refused is None:
+                return
+            may_find = tries_left > 0 and lacks_room(refused)
+            if not (may_find and await self._room.for_opening(guest, terms)):
+                raise refused
 
     async def SetUpstream(self, request: pb.SetUpstreamRequest, context: Context) -> pb.SetUpstreamReply:
         """Let the session's steps come on a lane with another key."""
@@ -106,7 +141,9 @@ class Handler(InferenceServicer):
         """Take a receipt, also for a session that has just ended."""
         async with errors_as_status(context):
             accounts = self._sessions.accounts
-            reply = await accounts.settle(accounts.find_for(request.session), request.receipt)
+            account = accounts.find_for(request.session)
+            reply = await accounts.settle(account, request.receipt)
+            self._sessions.signed(account.expected.client)
             if (session := self._runner.find(SessionId(request.session.session_id))) is not None:
                 session.receipt_came()
         return reply

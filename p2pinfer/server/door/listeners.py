@@ -16,10 +16,11 @@ from typing import Any
 import grpc
 
 from p2pinfer.errors import UsageError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.server.door.endpoints import announced_endpoints
-from p2pinfer.server.door.front_door import MAX_CONNECTIONS, FrontDoor, listen_on
-from p2pinfer.server.door.guests import Guests
-from p2pinfer.server.door.open_calls import OpenCalls
+from p2pinfer.server.door.front_door import FindSources, FrontDoor, listen_on
+from p2pinfer.server.door.guests import MAX_CONNECTIONS, Guests
+from p2pinfer.server.door.open_calls import OpenCalls, guest_of
 from p2pinfer.server.door.requests import ParsedRequests
 from p2pinfer.server.machine.descriptors import enough_for, raise_limit
 from p2pinfer.swarm.addresses import why_not_bound
@@ -44,6 +45,8 @@ class Reachable:
 
     find_endpoints: Callable[[], tuple[str, ...]]
     certificate: Certificate
+    sources_of: Callable[[Any], tuple[Source, ...]] = lambda context: ()
+    """Where the other side of a gRPC call is, from the call's context."""
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -58,11 +61,13 @@ async def open_to_peers(
     services: Sequence[AddService],
     adopt: Callable[[Lane], None],
     swarm: Swarm,
+    guests: Guests,
 ) -> AsyncIterator[Reachable]:
     """Take gRPC calls and lanes at the listening address and through the swarm's tunnel.
 
     `listen` is HOST:PORT, or None for the tunnel alone; `announce` are the endpoints to announce instead of
-    those found here. `adopt` takes a new lane. Raises UsageError if the address can't be bound.
+    those found here. `adopt` takes a new lane; `guests` are told of the connections and their calls. Raises
+    UsageError if the address can't be bound.
     """
     listeners = []
     find_endpoints: Callable[[], tuple[str, ...]] = tuple
@@ -81,10 +86,18 @@ async def open_to_peers(
     listeners.append(listen_on(tunnelled))
     most = _most_connections()
     async with serve_on_sockets(
-        services, adopt, listeners, f"{folder}/grpc.sock", most_connections=most
+        services,
+        adopt,
+        listeners,
+        f"{folder}/grpc.sock",
+        most_connections=most,
+        guests=guests,
+        find_sources=swarm.ways.sources_of,
     ) as certificate:
-        async with swarm.ways.expose(tunnelled):
-            yield Reachable(find_endpoints, certificate)
+        async with swarm.ways.expose(tunnelled, guests.merits):
+            yield Reachable(
+                find_endpoints, certificate, lambda context: guests.sources_of(guest_of(context.peer()))
+            )
 
 
 def _endpoints(announce: tuple[str, ...], host: str, port: int, swarm: Swarm) -> tuple[str, ...]:
@@ -118,21 +131,26 @@ async def serve_on_sockets(
     service_path: str,
     leave_seconds: float = _LEAVE_SECONDS,
     most_connections: int = MAX_CONNECTIONS,
+    guests: Guests | None = None,
+    find_sources: FindSources = lambda name: (),
 ) -> AsyncIterator[Certificate]:
     """Serve on sockets that listen already; yields the certificate that peers find there.
 
-    Of more than `most_connections` of gRPC the one that has been idle longest is closed. When the block ends,
+    There are at most `most_connections` of gRPC; `guests` decide who makes room for a newcomer, and
+    `find_sources` says who stands behind a tunnel. When the block ends,
     open calls get their status, with the reason, within `leave_seconds`.
     """
     certificate = new_certificate()
-    guests = Guests()
-    server = grpc.aio.server(interceptors=[OpenCalls(guests), ParsedRequests()], options=SERVER_OPTIONS)
+    guests = Guests() if guests is None else guests
+    server = grpc.aio.server(interceptors=[ParsedRequests(), OpenCalls(guests)], options=SERVER_OPTIONS)
     for add in services:
         add(server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
     await server.start()
     try:
-        door = FrontDoor(service_path, certificate.lanes, adopt, guests, most_connections)
+        door = FrontDoor(
+            service_path, certificate.lanes, adopt, guests, most_connections, find_sources=find_sources
+        )
         async with door.open(listeners):
             try:
                 yield certificate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,11 +32,11 @@ class OpenCalls(AroundMethods):
 
     @contextmanager
     def _open(self, guest: str, *, is_session: bool) -> Iterator[None]:
-        self._guests.call_began(guest, is_session=is_session)
+        self._guests.call_began(guest, time.monotonic(), is_session=is_session)
         try:
             yield
         finally:
-            self._guests.call_ended(guest, is_session=is_session)
+            self._guests.call_ended(guest, time.monotonic(), is_session=is_session)
 
 
 def guest_of(peer: str) -> str:

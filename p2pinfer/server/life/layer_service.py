@@ -15,6 +15,7 @@ from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.memory import return_memory
 from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.listeners import Reachable, open_to_peers
 from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.layers.announcing import withdraw
@@ -62,7 +63,12 @@ class LayerService:
             partial(add_SharingServicer_to_server, SharingService(self.store, self.holdings, gate)),
         ]
         async with open_to_peers(
-            config.listen, config.announce, services, reception.adopt, self.swarm
+            config.listen,
+            config.announce,
+            services,
+            reception.adopt,
+            self.swarm,
+            Guests(self.accounts.merits),
         ) as reachable:
             claim, former = partial(self._claim, reachable), None
             while True:

@@ -26,7 +26,7 @@ from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.reach_news import tell_reach_forever
 from p2pinfer.server.life.serving_period import ServingPeriod
-from p2pinfer.server.machine.memory import available_memory_bytes
+from p2pinfer.server.machine.memory import available_memory_bytes, give_back_forever
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.placement.moving import Move
@@ -97,6 +97,7 @@ class SpanService:
         self._neighbours = Neighbours(us, roster, swarm.ways)
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
         self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
+        self._obtainable_tokens: Callable[[], int] = lambda: self._sessions.free_cache_tokens
         self.move: Move | None = None
         """Where the server goes, if that is why the service has ended."""
 
@@ -107,7 +108,10 @@ class SpanService:
         task that fails ends the service with its error. Raises P2PInferError for what the owner can mend.
         """
         swarm = self._swarm
-        handler = Handler(self._sessions, self._runner, self._load, ways=swarm.ways)
+        handler = Handler(
+            self._sessions, self._runner, self._load, ways=swarm.ways, sources_of=reachable.sources_of
+        )
+        self._obtainable_tokens = lambda: handler.obtainable_tokens
         with self._runner:
             async with reception.attached(handler, self._runner.adopt, LEAVE_SECONDS):
                 describe = partial(self._describe, reachable)
@@ -127,6 +131,7 @@ class SpanService:
                         tell_reach_forever(self._period.reach_news, reach, self._period.say),
                         self._sessions.expire_forever(),
                         self._runner.expire_prefixes_forever(),
+                        give_back_forever(),
                         self._runner.wait_failed(),
                     )
                     await self._leave(describe())
@@ -241,7 +246,7 @@ class SpanService:
             prefill_measured_at=batcher.rates.prefill_measured_at,
             batch_costs=self._span.speed.measured_costs,
             queue_depth=runner.queue_depth,
-            free_cache_tokens=self._sessions.free_cache_tokens,
+            free_cache_tokens=self._obtainable_tokens(),
             next_hop_seconds=self._neighbours.next_hop_seconds(),
             announced_at=now,
             expires_at=now + self._config.record_seconds,

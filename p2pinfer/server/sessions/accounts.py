@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from p2pinfer.errors import InvalidReceiptError, LedgerError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.merits import Merits
 from p2pinfer.identity import Identity
 from p2pinfer.owner.ledger.acceptance import Expected, rejection
 from p2pinfer.server.streams.progress import Progress
@@ -42,11 +44,16 @@ is a write to the disk."""
 class ReceiptKeeper(Protocol):
     """Where receipts and ended sessions are written down for good."""
 
-    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
-        """Keep a receipt, or return why not. Raises LedgerError if it can't be written."""
+    async def add_receipt(self, receipt: SignedReceipt, *, before: Work) -> str | None:
+        """Keep a receipt, or return why not. Raises LedgerError if it can't be written.
 
-    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
-        """Note a session that has ended, with all its work."""
+        `before` is the work of the session that was signed for already.
+        """
+
+    def add_session(
+        self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
+    ) -> None:
+        """Note a session that has ended, with all its work, and with the part that was signed for."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -54,6 +61,7 @@ class Account:
     """The work of one session, and the last receipt for it. Times are Unix seconds."""
 
     expected: Expected
+    guest: Guest
     control_key: bytes
     limit_tokens: int
     progress: Progress
@@ -91,6 +99,8 @@ class Accounts:
     ) -> None:
         """Leave at most `receipt_tokens` unsigned in each session."""
         self.receipt_tokens = receipt_tokens
+        self.merits = Merits()
+        """Who has signed for work here."""
         self._identity = identity
         self._keeper = keeper
         self._now = now
@@ -98,17 +108,19 @@ class Accounts:
         self._ended: dict[SessionId, Account] = {}  # in the order in which they ended
         self._settled = asyncio.Event()
 
-    def open(self, client: bytes, terms: pb.Terms, progress: Progress) -> Account:
-        """Begin the account of a session, whose work is counted in `progress`."""
+    def open(self, guest: Guest, terms: pb.Terms, progress: Progress) -> Account:
+        """Begin the account of a guest's session, whose work is counted in `progress`."""
+        assert guest.key is not None
         expected = Expected(
             server=self._identity.peer_id,
-            client=client,
+            client=guest.key,
             session_id=SessionId(terms.session_id),
             model=terms.model,
             layers=Span(terms.first_layer, terms.end_layer),
         )
         account = Account(
             expected=expected,
+            guest=guest,
             control_key=terms.control_key,
             limit_tokens=self.receipt_tokens,
             progress=progress,
@@ -136,6 +148,7 @@ class Accounts:
                     self._keeper.add_session(
                         account.expected,
                         account.done,
+                        account.signed,
                         started_at=account.started_at,
                         ended_at=account.ended_at,
                     )
@@ -171,12 +184,13 @@ class Accounts:
         if reason is None:
             countersigned = countersign(signed, self._identity)
             try:
-                reason = await self._keeper.add_receipt(countersigned)
+                reason = await self._keeper.add_receipt(countersigned, before=account.signed)
             except LedgerError as error:
                 logger.error("a receipt was lost: %s", error)
                 raise Refused(Reason.FAILED, "this server can't write its ledger") from error
         if reason is not None:
             raise Refused(Reason.BAD_RECEIPT, f"the receipt can't be taken: {reason}")
+        self.merits.signed(account.guest, receipt.work.tokens - account.signed.tokens)
         account.last = receipt
         self._settled.set()
         if account.ended_at is not None:

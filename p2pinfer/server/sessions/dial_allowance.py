@@ -1,7 +1,8 @@
 """How many doors a client may have this server knock at. Pure.
 
 A client names the next hop of its session, and anybody can sign a record that names anybody's address. A
-server that dialled whatever it is told would knock at doors for strangers, under its own name.
+server that dialled whatever it is told would knock at doors for strangers, under its own name. A record may
+name twenty addresses, so they are counted one by one.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 
-NEW_PER_CLIENT = 20
-"""So many new doors a minute: a client's sessions lead on to a few servers, and to others when these fail."""
-NEW_IN_ALL = 240
-"""The same for all clients together: keys cost nothing."""
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
+
+NEW_PER_CLIENT = 80
+"""So many addresses a minute: a client's sessions lead on to a few servers, and to others when these fail;
+each has a few addresses."""
+NEW_PER_SOURCE = 240
+"""The same for all clients of one network: keys cost nothing."""
+NEW_IN_ALL = 960
+"""The same for all strangers together, and once more for all that are known: networks cost little."""
 KNOWN_SECONDS = 600.0
 """A door that opened isn't new for so long, to nobody."""
 
-_REFILL_SECONDS = 60.0
-_MOST_CLIENTS = 4096
+BOUND = RateBound(in_all=NEW_IN_ALL, per_source=NEW_PER_SOURCE, per_key=NEW_PER_CLIENT)
 _MOST_DOORS = 1024
 
 
@@ -25,8 +31,7 @@ class DialAllowance:
     """The doors that are known, and what each client has left. `now` is in seconds of any steady clock."""
 
     def __init__(self) -> None:
-        self._all = (float(NEW_IN_ALL), 0.0)  # what is left, and when that was
-        self._clients: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # who asked last stands last
+        self._strangers, self._known = Rates(BOUND), Rates(BOUND)
         self._doors: OrderedDict[Hashable, float] = OrderedDict()
 
     def is_known(self, door: Hashable, now: float) -> bool:
@@ -34,19 +39,10 @@ class DialAllowance:
         opened_at = self._doors.get(door)
         return opened_at is not None and now - opened_at < KNOWN_SECONDS
 
-    def take(self, client: bytes, now: float) -> float:
-        """Count a new door that a client (its public key) names. Returns the seconds that it has to wait."""
-        left = _left(self._clients.get(client, (float(NEW_PER_CLIENT), now)), NEW_PER_CLIENT, now)
-        in_all = _left(self._all, NEW_IN_ALL, now)
-        wait_seconds = max(_wait_seconds(left, NEW_PER_CLIENT), _wait_seconds(in_all, NEW_IN_ALL))
-        if wait_seconds > 0:
-            return wait_seconds
-        self._all = (in_all - 1.0, now)
-        self._clients[client] = (left - 1.0, now)
-        self._clients.move_to_end(client)
-        while len(self._clients) > _MOST_CLIENTS:
-            self._clients.popitem(last=False)
-        return 0.0
+    def take(self, guest: Guest, now: float, addresses: int = 1) -> float:
+        """Count a new door that a client names, at so many addresses. Returns the seconds that it has to
+        wait."""
+        return (self._known if guest.is_known else self._strangers).use(guest, now, max(1, addresses))
 
     def opened(self, door: Hashable, now: float) -> None:
         """A peer was reached there, with the certificate of its record."""
@@ -58,12 +54,3 @@ class DialAllowance:
     def stayed_shut(self, door: Hashable) -> None:
         """Nobody was reached there: the next time it is new again."""
         self._doors.pop(door, None)
-
-
-def _left(was: tuple[float, float], most: int, now: float) -> float:
-    left, at = was
-    return min(float(most), left + (now - at) * most / _REFILL_SECONDS)
-
-
-def _wait_seconds(left: float, most: int) -> float:
-    return max(0.0, (1.0 - left) * _REFILL_SECONDS / most)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidRecordError, ProtocolError
+from p2pinfer.fairness.guest import Guest
 from p2pinfer.server.sessions import rest_writer
 from p2pinfer.server.sessions.dial_allowance import DialAllowance
 from p2pinfer.server.sessions.lease import Lease
@@ -101,7 +102,7 @@ class NextHops:
         if not terms.HasField("downstream"):
             yield None
             return
-        current = await self._dial(terms.downstream, terms, session.lease.client)
+        current = await self._dial(terms.downstream, terms, session.lease.guest)
         session.lead(current.lane, _hello(current))
         slot = NextHopSlot(session, terms, current, told=self._way_to(current))
         self._slots[session.lease] = slot
@@ -161,7 +162,7 @@ class NextHops:
 
     async def _change(self, slot: NextHopSlot, former: asyncio.Task[int] | None, change: Change) -> int:
         await _stop(former)
-        slot.session.lease.touch()
+        slot.session.lease.touch_for_replay()
         if slot.current.is_named_by(change.target) and not slot.session.lease.progress.outputs_are_lost:
             return 0  # the answer to the call that did it was lost
         if slot.spare is not None and not slot.spare.is_named_by(change.target):
@@ -169,7 +170,7 @@ class NextHops:
         try:
             spare = slot.spare
             if spare is None:
-                spare = slot.spare = await self._dial(change.target, slot.terms, slot.session.lease.client)
+                spare = slot.spare = await self._dial(change.target, slot.terms, slot.session.lease.guest)
                 await _push(spare.lane, _hello(spare).pack())
                 await undisturbed(slot.session.begin_replay(change.held))
             return await self._replay(slot, spare, change)
@@ -182,7 +183,7 @@ class NextHops:
         while piece := await self._next_piece(slot, spare, change):
             await _push(spare.lane, piece.frame)
             tokens += piece.tokens
-        slot.session.lease.touch()
+        slot.session.lease.touch_for_replay()
         return tokens
 
     async def _next_piece(self, slot: NextHopSlot, spare: NextHop, change: Change) -> Piece | None:
@@ -198,7 +199,7 @@ class NextHops:
                 self._tell_way(slot)
                 await former.resources.aclose()
 
-    async def _dial(self, target: pb.Downstream, terms: pb.Terms, client: bytes) -> NextHop:
+    async def _dial(self, target: pb.Downstream, terms: pb.Terms, guest: Guest) -> NextHop:
         """Connect to the hop that a client names. Raises Refused, without a word on what was found there."""
         try:
             record = announcement.decode(target.record)
@@ -206,7 +207,7 @@ class NextHops:
             raise Refused(Reason.BAD_OPENING, f"the next hop's record is not valid: {error}") from error
         check_next(record, terms, time.time())
         resources = AsyncExitStack()
-        lane = await self._reach(record.address, client, resources)
+        lane = await self._reach(record.address, guest, resources)
         return NextHop(
             peer_id=record.peer_id,
             session_id=target.session_id,
@@ -215,36 +216,39 @@ class NextHops:
             resources=resources,
         )
 
-    async def _reach(self, address: Address, client: bytes, resources: AsyncExitStack) -> Lane:
-        """Connect to a server. Of many that name a new door at the same time, one has it tried."""
-        door = Address(address.peer_id, address.endpoints, address.certificate)  # its relays come and go
+    async def _reach(self, address: Address, guest: Guest, resources: AsyncExitStack) -> Lane:
+        """Connect to a server. Of many that name a new door at the same time, one has it tried.
+
+        A door is all that its record names: else a server that is known could name new addresses for ever.
+        """
         now = asyncio.get_running_loop().time
-        while not self._allowance.is_known(door, now()):
-            scout = self._scouts.get(door)
+        while not self._allowance.is_known(address, now()):
+            scout = self._scouts.get(address)
             if scout is None:
-                if (wait_seconds := self._allowance.take(client, now())) > 0:
+                places = len({*address.endpoints, *address.maddrs, *address.relays})
+                if (wait_seconds := self._allowance.take(guest, now(), places)) > 0:
                     detail = "this client has this server try too many new next hops: wait, or use another"
                     raise Refused(Reason.BUSY, detail, wait_seconds)
-                return await self._scouted(door, address, resources)
+                return await self._scouted(address, resources)
             await asyncio.wait({scout})
             if not scout.cancelled() and not scout.result():
                 raise _unreachable()
-        return await self._connect(door, address, resources)
+        return await self._connect(address, resources)
 
-    async def _scouted(self, door: Address, address: Address, resources: AsyncExitStack) -> Lane:
-        scout = self._scouts[door] = asyncio.get_running_loop().create_future()
+    async def _scouted(self, address: Address, resources: AsyncExitStack) -> Lane:
+        scout = self._scouts[address] = asyncio.get_running_loop().create_future()
         try:
-            lane = await self._connect(door, address, resources)
+            lane = await self._connect(address, resources)
             scout.set_result(True)
             return lane
         except Refused:
             scout.set_result(False)
             raise
         finally:
-            del self._scouts[door]
+            del self._scouts[address]
             scout.cancel()  # where the client has gone meanwhile: another may go on
 
-    async def _connect(self, door: Address, address: Address, resources: AsyncExitStack) -> Lane:
+    async def _connect(self, address: Address, resources: AsyncExitStack) -> Lane:
         now = asyncio.get_running_loop().time
         answers_at = now() + DIAL_SECONDS
         dialling = lane_to(address, self._ways, DIAL_SECONDS, hides_failures=True)
@@ -252,10 +256,10 @@ class NextHops:
             lane = await resources.enter_async_context(dialling)
         except HopFailedError as error:
             logger.debug("a next hop can't be reached: %s", error)
-            self._allowance.stayed_shut(door)
+            self._allowance.stayed_shut(address)
             await asyncio.sleep(answers_at - now())
             raise _unreachable() from None
-        self._allowance.opened(door, now())
+        self._allowance.opened(address, now())
         return lane
 
     async def _drop_spare(self, slot: NextHopSlot) -> None:

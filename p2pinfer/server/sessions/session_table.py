@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hmac
 import logging
 import time
@@ -10,8 +11,10 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from p2pinfer.fairness.guest import Guest
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.server.sessions.accounts import Accounts
+from p2pinfer.server.sessions.contention import Holding
 from p2pinfer.server.sessions.lease import Lease, leased_tokens
 from p2pinfer.server.streams.progress import Progress
 from p2pinfer.types import SessionId, Span
@@ -41,6 +44,7 @@ class SessionTable:
         self._seen: OrderedDict[SessionId, float] = OrderedDict()
         self._clients: Counter[bytes] = Counter()
         self._leased_layer_tokens = 0
+        self._reserved = 0  # layer-tokens
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.cache_tokens = cache_tokens
@@ -57,10 +61,58 @@ class SessionTable:
         return list(self._leases.values())
 
     @property
+    def num_layers(self) -> int:
+        """The layers of the whole span."""
+        return len(self._engine.span)
+
+    @property
+    def capacity(self) -> int:
+        """All that there is of the cache for sessions, in layer-tokens."""
+        return self.cache_tokens * self.num_layers - self._reserved
+
+    @property
+    def free_layer_tokens(self) -> int:
+        """Layer-tokens that no session has leased."""
+        return self.capacity - self._leased_layer_tokens
+
+    @property
     def free_cache_tokens(self) -> int:
         """Tokens through the whole span that no session has leased."""
-        num_layers = len(self._engine.span)
-        return (self.cache_tokens * num_layers - self._leased_layer_tokens) // num_layers
+        return self.free_layer_tokens // self.num_layers
+
+    def holdings(self) -> list[Holding]:
+        """What each session has of the cache, in layer-tokens; the oldest session first."""
+        now = time.monotonic()
+        return [
+            Holding(
+                session=lease.id,
+                guest=lease.guest,
+                promised=lease.layer_tokens,
+                used=min(lease.used_layer_tokens, lease.layer_tokens),
+                idle_seconds=now - lease.last_active,
+            )
+            for lease in self._leases.values()
+        ]
+
+    def places(self) -> list[Holding]:
+        """The same, where each session has its place."""
+        return [dataclasses.replace(holding, promised=1, used=1) for holding in self.holdings()]
+
+    def find(self, session_id: SessionId) -> Lease | None:
+        """The open session with this id."""
+        return self._leases.get(session_id)
+
+    def grow(self, lease: Lease, layer_tokens: int) -> None:
+        """Lease a session so much more, or less if it is negative. The caller has looked what is free."""
+        lease.layer_tokens += layer_tokens
+        lease.changes += 1
+        self._lease(layer_tokens)
+
+    def signed(self, client: bytes) -> None:
+        """A client has signed for work: it may be known from now on."""
+        for lease in self._leases.values():
+            if lease.client == client and not lease.guest.is_known:
+                lease.guest = self.accounts.merits.guest(client, lease.guest.sources)
 
     def leave_rest_to(self, tell_rest: Callable[[int], None]) -> None:
         """Tell how many layer-tokens no session has leased, now and whenever that changes.
@@ -86,13 +138,13 @@ class SessionTable:
         return self._clients[client]
 
     @asynccontextmanager
-    async def open(self, client: bytes, terms: pb.Terms) -> AsyncIterator[Lease]:
-        """Lease memory to a session for as long as the block runs. The caller frees its caches.
+    async def open(self, guest: Guest, terms: pb.Terms) -> AsyncIterator[Lease]:
+        """Lease memory to a guest's session for as long as the block runs. The caller frees its caches.
 
         Call it right after `admit`, with no await between: what was free then is taken here. Raises Refused
         for an opening that was used before.
         """
-        lease = self._new_lease(client, terms)
+        lease = self._new_lease(guest, terms)
         started = time.monotonic()
         try:
             yield lease
@@ -102,12 +154,12 @@ class SessionTable:
     @contextmanager
     def reserved(self, tokens: int) -> Iterator[None]:
         """Keep room for so many tokens through the whole span that belong to no session."""
-        layer_tokens = tokens * len(self._engine.span)
-        self._lease(layer_tokens)
+        layer_tokens = tokens * self.num_layers
+        self._reserve(layer_tokens)
         try:
             yield
         finally:
-            self._lease(-layer_tokens)
+            self._reserve(-layer_tokens)
 
     def find_for(self, ref: pb.SessionRef) -> Lease:
         """The session that a client names. Raises Refused if there is none, or if the key is wrong."""
@@ -142,7 +194,9 @@ class SessionTable:
                         Refused(Reason.IDLE, f"no step for {self.idle_seconds:.0f} s: open a new session")
                     )
 
-    def _new_lease(self, client: bytes, terms: pb.Terms) -> Lease:
+    def _new_lease(self, guest: Guest, terms: pb.Terms) -> Lease:
+        client = guest.key
+        assert client is not None, "who opens a session has signed for it"
         session_id = SessionId(terms.session_id)
         if session_id in self._seen or session_id in self._leases:
             raise Refused(Reason.BAD_OPENING, "this opening was used before: sign a new one")
@@ -152,6 +206,7 @@ class SessionTable:
         lease = Lease(
             id=session_id,
             client=client,
+            guest=guest,
             layers=layers,
             contract=Contract(
                 rows=terms.rows,
@@ -161,7 +216,7 @@ class SessionTable:
                 max_step_tokens=self.max_step_tokens,
             ),
             control_key=terms.control_key,
-            account=self.accounts.open(client, terms, progress),
+            account=self.accounts.open(guest, terms, progress),
             progress=progress,
             caches=[self._engine.new_cache(layers) for _ in range(terms.rows)],
             layer_tokens=leased_tokens(terms) * len(layers),
@@ -177,7 +232,11 @@ class SessionTable:
     def _lease(self, layer_tokens: int) -> None:
         """Lease more, or less if it is negative."""
         self._leased_layer_tokens += layer_tokens
-        self._tell_rest(self.cache_tokens * len(self._engine.span) - self._leased_layer_tokens)
+        self._tell_rest(self.free_layer_tokens)
+
+    def _reserve(self, layer_tokens: int) -> None:
+        self._reserved += layer_tokens
+        self._tell_rest(self.free_layer_tokens)
 
     def _end(self, lease: Lease, seconds: float) -> None:
         lease.end(Refused(Reason.UNKNOWN_SESSION, "the session has ended"))
@@ -186,6 +245,7 @@ class SessionTable:
         if not self._leases:
             self._emptied.set()
         self._lease(-lease.layer_tokens)
+        lease.gone.set()
         self._clients[lease.client] -= 1
         if not self._clients[lease.client]:
             del self._clients[lease.client]

@@ -82,6 +82,21 @@ class WaitForReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForTurn:
+    """Ask for a receipt of what was done, and report `turn_came` after so many seconds if none has come."""
+
+    done: Work
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AskForRoom:
+    """Ask for cache, in tokens of all rows together, and report `room_came`, if there is any."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """End the session for this reason."""
 
@@ -110,6 +125,8 @@ Action: TypeAlias = (
     | Tell
     | AskForReceipt
     | WaitForReceipt
+    | WaitForTurn
+    | AskForRoom
     | End
     | ReadOn
     | FreeCaches

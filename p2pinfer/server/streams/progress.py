@@ -19,6 +19,7 @@ class Progress:
     sent_step_id: int = 0  # of the last step whose outputs the next hop or the client has taken
     history_tokens: int = 0  # tokens in the caches that came as HISTORY
     tokens_run: int = 0  # of all steps that were begun
+    cache_tokens: int = 0  # that the rows take, in whole pages
     outputs_are_lost: bool = False  # their lane has failed, and the client has named no other yet
     done: Work = field(default_factory=Work)  # computed, signed for or not
     active_at: float = 0.0  # of the last step, in seconds of the monotonic clock

@@ -2,9 +2,11 @@
 
 A session has one step here at a time. Its state says what that step waits for:
 
-    READING   -> UNSIGNED    a step has come, and a receipt has to come before it
+    READING   -> CROWDED     a step has come, and the room for it was taken back
+              -> UNSIGNED    a step has come, and a receipt has to come before it, or its turn
               -> COMPUTING   a step has come
-    UNSIGNED  -> COMPUTING   the receipt has come
+    CROWDED   -> as READING  there is room
+    UNSIGNED  -> COMPUTING   the receipt has come, or its turn
     COMPUTING -> SENDING     there are outputs to send
               -> READING     there are none, or their lane is lost
     SENDING   -> READING     the outputs were taken, or are of no use any more
@@ -22,24 +24,28 @@ from typing import Generic
 
 from p2pinfer.errors import ProtocolError
 from p2pinfer.model.engine.base import Hidden
+from p2pinfer.server.compute.budget import PAGE_TOKENS
 from p2pinfer.server.streams.actions import (
     FREE_CACHES,
     READ_ON,
     Action,
     Actions,
     AskForReceipt,
+    AskForRoom,
     CloseLane,
     End,
     LaneT,
     RunStep,
     Tell,
     WaitForReceipt,
+    WaitForTurn,
     WriteRest,
 )
-from p2pinfer.server.streams.allowance import Allowance
+from p2pinfer.server.streams.allowance import UNLIMITED, Allowance, Trust
 from p2pinfer.server.streams.outlet import Outlet
 from p2pinfer.server.streams.packing import ResultPacker, StepPacker
 from p2pinfer.server.streams.progress import Progress
+from p2pinfer.server.streams.room import Room, pages_of
 from p2pinfer.server.streams.upstream import Upstream
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.receipts import Work
@@ -52,6 +58,7 @@ class State(Enum):
     """What the session's step waits for."""
 
     READING = auto()
+    CROWDED = auto()
     UNSIGNED = auto()
     COMPUTING = auto()
     SENDING = auto()
@@ -59,7 +66,7 @@ class State(Enum):
     RELEASED = auto()
 
 
-READING, UNSIGNED, COMPUTING, SENDING, ENDED, RELEASED = State
+READING, CROWDED, UNSIGNED, COMPUTING, SENDING, ENDED, RELEASED = State
 """The states by themselves: Python 3.11 takes 0.1 us to find a member in its class."""
 
 
@@ -79,11 +86,13 @@ class StepStream(Generic[LaneT]):
         progress: Progress,
         results_key: bytes = b"",
         pass_history_on: bool = False,
+        trust: Trust = UNLIMITED,
     ) -> None:
         """`steps_key` opens the lane of steps; at the last hop `results_key` opens the lane of results.
 
         Without a `results_key` another hop follows: outputs are kept for a replay, and HISTORY steps go there
-        too if `pass_history_on` says so. At most `limit_tokens` tokens of work may be unsigned.
+        too if `pass_history_on` says so. At most `limit_tokens` tokens of work may be unsigned, and `trust`
+        counts what all sessions of the client do.
         """
         self.state = READING
         self.lengths = [0] * contract.rows
@@ -93,7 +102,8 @@ class StepStream(Generic[LaneT]):
         self.packer: ResultPacker | StepPacker = (
             ResultPacker(contract) if results_key else StepPacker(contract, pass_history_on=pass_history_on)
         )
-        self.allowance = Allowance(limit_tokens, progress)
+        self.allowance = Allowance(limit_tokens, progress, trust)
+        self.room = Room(contract.rows, contract.rows * pages_of(contract.max_tokens) * PAGE_TOKENS)
         self._contract = contract
         self._results_key = results_key
         self._progress = progress
@@ -134,8 +144,25 @@ class StepStream(Generic[LaneT]):
 
     def receipt_came(self, signed: Work) -> Actions[LaneT]:
         """The client has signed for this work, all receipts together."""
-        self.allowance.signed = signed
+        self.allowance.sign(signed)
+        return self.turn_came()
+
+    def turn_came(self) -> Actions[LaneT]:
+        """The step that waits may be computed unsigned now."""
         if self.state is UNSIGNED and self._step is not None:
+            return (self._begin(self._step),)
+        return ()
+
+    def limit_room(self) -> int:
+        """Take back the room that isn't used. Returns the tokens that are, of all rows together."""
+        if self.state is not CROWDED:  # a step that waits for room has asked for more, and is answered
+            self.room.tokens = self.room.used_tokens
+        return self.room.tokens
+
+    def room_came(self, tokens: int) -> Actions[LaneT]:
+        """The rows may take so many tokens together from now on."""
+        self.room.tokens = tokens
+        if self.state is CROWDED and self._step is not None:
             return (self._begin(self._step),)
         return ()
 
@@ -165,13 +192,23 @@ class StepStream(Generic[LaneT]):
             raise ProtocolError("a FEED step has come to the last hop")
         return step
 
-    def _begin(self, step: Step) -> RunStep | WaitForReceipt:
-        """Begin a step, or let it wait for the receipt that has to come before."""
-        self._step, tokens = step, step.tokens
+    def _begin(self, step: Step) -> RunStep | WaitForReceipt | WaitForTurn | AskForRoom:
+        """Begin a step, or let it wait: for room, for the receipt that has to come before, for its turn."""
+        self._step, tokens, lengths = step, step.tokens, _lengths_after(step)
+        if (needed := self.room.needed(lengths)) > self.room.tokens:
+            self.state = CROWDED
+            return AskForRoom(needed)
         if not self.allowance.may_run(tokens):
             self.state = UNSIGNED
             return WaitForReceipt(self.allowance.ask(), self.allowance.signed)
+        if (seconds := self.allowance.wait_seconds(tokens)) > 0:
+            self.state = UNSIGNED
+            return WaitForTurn(self.allowance.ask(), seconds)
         self.state = COMPUTING
+        self.allowance.begin(tokens)
+        for row, length in lengths:
+            self.room.take(row, length)
+        self._progress.cache_tokens = self.room.used_tokens
         if step.step_id:
             self._progress.received_step_id = step.step_id
         for chunk in step.chunks:
@@ -244,10 +281,11 @@ class StepStream(Generic[LaneT]):
         self.outlet.is_writing = True
         return (WriteRest(lane),)
 
-    def outputs_lost(self, lane: LaneT, why: str) -> Actions[LaneT]:
-        """The lane has failed. The session goes on without it until the client names another."""
+    def outputs_lost(self, lane: LaneT | None, why: str) -> Actions[LaneT]:
+        """The lane has failed, or (None) none has come. The session goes on: the client names another."""
         if self.state is not SENDING or lane is not self.outlet.lane:
             return ()
+        self.outlet.drop_waiting()
         whose = "the client took no result" if self._results_key else "the next hop took no step"
         lost = pb.OutputsLost(detail=f"{whose}: {why}")
         return (Tell(pb.ServerFrame(outputs_lost=lost)), *self._replace_outlet(None), self._read_on())
@@ -327,3 +365,12 @@ class StepStream(Generic[LaneT]):
     def _read_on(self) -> Action[LaneT]:
         self.state, self._step = READING, None
         return READ_ON
+
+
+def _lengths_after(step: Step) -> list[tuple[int, int]]:
+    """The rows that a step changes, and their tokens when it has run."""
+    lengths = [(chunk.row, chunk.position + len(chunk.hidden)) for chunk in step.chunks]
+    lengths += [(fork.row, fork.tokens) for fork in step.forks]
+    if step.prefix is not None and step.kind is StepKind.RECALL:
+        lengths.append((step.prefix.row, step.prefix.tokens))
+    return lengths

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.guest import Guest
 from p2pinfer.model.engine.base import SequenceCache
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.copies import QueuedCopies, RowCopy
+from p2pinfer.server.frames.frame_room import SHORT_FRAME_BYTES
+from p2pinfer.server.frames.incoming import IncomingFrames, Next, sources_of
 from p2pinfer.server.streams.actions import (
     AbandonLane,
     Actions,
     AskForReceipt,
+    AskForRoom,
     CloseLane,
     End,
     FreeCaches,
@@ -31,12 +36,13 @@ from p2pinfer.server.streams.actions import (
     Send,
     Tell,
     WaitForReceipt,
+    WaitForTurn,
     WriteRest,
 )
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.server.streams.prefix_runs import PrefixRuns
 from p2pinfer.server.streams.progress import Progress
-from p2pinfer.server.streams.step_stream import READING, RELEASED, StepStream
+from p2pinfer.server.streams.step_stream import READING, RELEASED, SENDING, StepStream
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lanes import Lane
@@ -59,6 +65,12 @@ class EventLoopSide(Protocol):
     def wait_for_receipt(self, done: Work, signed: Work) -> None:
         """Ask, and call `receipt_overdue(signed)` if none has come in time."""
 
+    def wait_for_turn(self, done: Work, seconds: float) -> None:
+        """Ask the client to sign for all that was done, and call `turn_came` after so many seconds."""
+
+    def ask_for_room(self, tokens: int) -> None:
+        """Call `room_came` if there is cache for so many tokens of all rows, or end the session."""
+
     def end(self, refused: Refused) -> None:
         """End the session for this reason."""
 
@@ -78,25 +90,30 @@ class StreamDriver:
         stream: StepStream[Lane],
         contract: Contract,
         client: bytes,
+        guest: Callable[[], Guest],
         is_patient: bool,
         caches: Sequence[SequenceCache],
         progress: Progress,
         batcher: Batcher,
         thread: ComputeThread,
+        incoming: IncomingFrames,
         loop_side: EventLoopSide,
     ) -> None:
-        """`client` is whose share of the engine steps are charged to; `caches` has one cache per row.
+        """`client` is whose share of the engine steps are charged to, `guest` what it counts as at the time;
+        `caches` has one cache per row.
 
         The steps of one that `is_patient` stand back behind others.
         """
         self.stream = stream
         self._max_step_bytes = contract.max_step_bytes
         self._client = client
+        self._guest = guest
         self._is_patient = is_patient
         self._caches = caches
         self._progress = progress
         self._batcher = batcher
         self._thread = thread
+        self._incoming = incoming
         self._loop_side = loop_side
         self._prefix_runs = PrefixRuns(
             batcher=batcher, client=client, contract=contract, caches=caches, packer=stream.packer
@@ -120,16 +137,43 @@ class StreamDriver:
 
     def _read_lane(self, lane: Lane) -> None:
         try:
-            while (frame := lane.receive()) is not None:
-                self._do(self.stream.take_frame(lane, frame))
-                if self.stream.state is not READING:
-                    return
-            self._thread.watch(lane, self.readable)
+            while True:
+                if (frame := lane.receive()) is not None:
+                    self._incoming.came(lane)
+                    self._do(self.stream.take_frame(lane, frame))
+                    if self.stream.state is not READING:
+                        return
+                    continue
+                match self._incoming.came_in_part(lane, self._sender, self):
+                    case Next.WATCH:
+                        self._thread.watch(lane, self.readable)
+                        return
+                    case Next.WAIT:
+                        self._thread.unwatch(lane)
+                        return
         except (OSError, EOFError) as error:
             logger.debug("steps end: %s", error)
             self._do(self.stream.lane_ended(lane))
         except ProtocolError as error:
             self._do(self.stream.lane_broken(error))
+
+    def reads(self, lane: Lane) -> bool:
+        """True if frames are taken from this lane as they come: there is no step."""
+        return lane in self.stream.readable
+
+    def read_on(self, lane: Lane) -> None:
+        """There is room for the frame that comes on this lane."""
+        if lane in self.stream.readable:
+            self._read_lane(lane)
+
+    def give_up(self, lane: Lane) -> None:
+        """Close a lane whose frame doesn't come. Its sender notices that; the session goes on without it."""
+        self._do(self.stream.lane_ended(lane))
+
+    def _sender(self, lane: Lane) -> Guest:
+        """Who sends on a lane: the client, or for it the hop before, from elsewhere."""
+        guest = self._guest()
+        return replace(guest, sources=sources_of(lane) or guest.sources)
 
     # 2. The step runs in a batch.
 
@@ -145,7 +189,11 @@ class StreamDriver:
             self._prefix_runs.run(step, self.computed)
             return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
-        self._batcher.add(QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient))
+        guest = self._guest()
+        source = next(iter(guest.sources), None)
+        self._batcher.add(
+            QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient, source, guest.is_known)
+        )
 
     def computed(self, outcome: Computed | Exception, is_lacking: bool = False) -> None:
         """The batcher has the outputs of the step, or what the engine raised."""
@@ -168,6 +216,18 @@ class StreamDriver:
             return
         self._do(self.stream.outputs_taken(lane) if taken else self.stream.outputs_partly_taken(lane))
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory of outputs that nobody has taken yet."""
+        outlet = self.stream.outlet
+        if self.stream.state is not SENDING:
+            return 0
+        return outlet.waiting_bytes + (outlet.lane.unsent_bytes if outlet.lane is not None else 0)
+
+    def drop_outputs(self, why: str) -> None:
+        """Keep outputs that nobody takes no longer; the client is told."""
+        self._do(self.stream.outputs_lost(self.stream.outlet.lane, why))
+
     def _do(self, actions: Actions[Lane]) -> None:
         """Carry out actions in order; the ones of every token come first here."""
         for action in actions:
@@ -182,6 +242,10 @@ class StreamDriver:
                     self._thread.tell(self._loop_side.ask_for_receipt, action.done)
                 case WaitForReceipt():
                     self._thread.tell(self._loop_side.wait_for_receipt, action.done, action.signed)
+                case WaitForTurn():
+                    self._thread.tell(self._loop_side.wait_for_turn, action.done, action.seconds)
+                case AskForRoom():
+                    self._thread.tell(self._loop_side.ask_for_room, action.tokens)
                 case Tell():
                     self._thread.tell(self._loop_side.tell_client, action.frame)
                 case WriteRest():
@@ -189,6 +253,7 @@ class StreamDriver:
                 case AbandonLane():
                     self._thread.tell(self._loop_side.abandon, action.lane)
                 case CloseLane():
+                    self._incoming.came(action.lane)
                     self._thread.unwatch(action.lane)
                     action.lane.close()
                 case End():
@@ -211,7 +276,7 @@ class StreamDriver:
             return True
         if not self.stream.offer_steps_lane(lane, hello.key):
             return False
-        lane.max_frame_bytes = self._max_step_bytes
+        lane.max_frame_bytes, lane.room_bytes = self._max_step_bytes, SHORT_FRAME_BYTES
         self._read()
         return True
 
@@ -252,6 +317,19 @@ class StreamDriver:
     def receipt_overdue(self, signed: Work) -> None:
         """The time for a receipt is over; `signed` is what was signed for when it began."""
         self._do(self.stream.receipt_overdue(signed))
+
+    def turn_came(self) -> None:
+        """The step that waits may be computed unsigned now."""
+        self._do(self.stream.turn_came())
+
+    def limit_room(self) -> int:
+        """Take back the room that isn't used; returns what is. Raises Refused."""
+        self._check_open()
+        return self.stream.limit_room()
+
+    def room_came(self, tokens: int) -> None:
+        """The rows may take so many tokens together from now on."""
+        self._do(self.stream.room_came(tokens))
 
     def release(self) -> None:
         """Close the lanes and free the caches. The event loop writes to none of the lanes any more."""

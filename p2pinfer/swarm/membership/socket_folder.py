@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import stat
 import tempfile
 import time
@@ -36,6 +37,16 @@ def private_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def named(connecting: socket.socket, path: str) -> Iterator[None]:
+    """Give a unix socket a name while it connects. The other side remembers it; the file isn't needed."""
+    connecting.bind(path)
+    try:
+        yield
+    finally:
+        os.unlink(path)
 
 
 def _lock(folder: Path) -> int | None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
+from p2pinfer.fairness.merits import Merits
+from p2pinfer.fairness.sources import Source
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.membership.presence import takes_connections
@@ -19,6 +21,8 @@ from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.asking import connect_through, on_introduction, on_relayed
+from p2pinfer.swarm.reach.relay.observed import networks
+from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.staggered import first_success
 from p2pinfer.swarm.reach.verdict import is_public
 from p2pinfer.swarm.tunnel.acceptor import Acceptor, expose
@@ -56,6 +60,7 @@ class Ways:
         self._permission = permission
         self._meetings = Meetings(member, self.may_dial)
         self._acceptor: Acceptor | None = None
+        self._sightings = Sightings(member)
         self._relayed: dict[PeerId, tuple[Address, float]] = {}  # to be met; since when
         self._poor_relays: dict[PeerId, float] = {}  # through which nothing came, and when
         self._refusing: dict[PeerId, tuple[float, float]] = {}  # its ports: since when, and when last
@@ -107,17 +112,26 @@ class Ways:
         """The tunnels that others have open to the service here, by their way."""
         return {} if self._acceptor is None else self._acceptor.ways()
 
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        """Whose tunnel leads to the exposed service's connection of this name; see `Acceptor.sources_of`."""
+        return () if self._acceptor is None else self._acceptor.sources_of(name)
+
     @asynccontextmanager
-    async def expose(self, unix_socket_path: str | Path) -> AsyncIterator[Acceptor]:
+    async def expose(
+        self, unix_socket_path: str | Path, merits: Merits | None = None
+    ) -> AsyncIterator[Acceptor]:
         """Connect tunnels from other peers to the service on `unix_socket_path`, until the block ends.
 
-        They come directly, or through the relays where this member has a place.
+        They come directly, or through the relays where this member has a place. `merits` says who is known.
         """
         member, places = self._member, self._reaching.places
-        async with expose(member, unix_socket_path, way_of=self._way_in) as acceptor:
+        exposed = expose(
+            member, unix_socket_path, way_of=self._way_in, networks_of=self._networks_of, merits=merits
+        )
+        async with exposed as acceptor:
 
-            async def take(peer_id: PeerId, stream: Stream) -> None:
-                await acceptor.take(peer_id, stream, Way.RELAYED)
+            async def take(peer_id: PeerId, stream: Stream, relay: PeerId) -> None:
+                await acceptor.take(peer_id, stream, Way.RELAYED, relay)
 
             def is_relay(peer_id: PeerId) -> bool:
                 return peer_id in places.held
@@ -131,6 +145,14 @@ class Ways:
                     yield acceptor
                 finally:
                     self._acceptor = None
+
+    async def _networks_of(self, peer_id: PeerId) -> tuple[Source, ...]:
+        """From where a peer is directly connected with us, as far as p2pd says."""
+        try:
+            seen = await self._sightings.of(peer_id)
+        except SwarmError:
+            return ()
+        return networks(seen)
 
     def _way_in(self, peer_id: PeerId) -> Way:
         """How a peer has come that is directly connected with us."""

@@ -1,37 +1,47 @@
-"""Tunnels to our service: the streams that peers open, and the tunnels that wait for their next stream."""
+"""Tunnels to our service: the streams that peers open, and the tunnels that wait for their next stream.
+
+Identities cost nothing, so tunnels have bounds for an identity, for the relay or the networks that it comes
+through, and in all, and a part is kept for those who are known. Who makes room for a newcomer is decided in
+`fairness/room.py`: first a tunnel that isn't used.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import os
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.merits import Merits
+from p2pinfer.fairness.room import Holder, first_to_go
+from p2pinfer.fairness.shares import Bound, Lack, Shares
+from p2pinfer.fairness.sources import Source, peer_source, relay_source
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.swarm.tunnel.link import Link
 from p2pinfer.swarm.tunnel.messages import MOST_BYTES, Kind, Refusal, encode, read_message
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
-from p2pinfer.swarm.tunnel.streams import (
-    MAX_STREAMS,
-    MAX_STREAMS_PER_PEER,
-    PROTOCOL,
-    OpenedStream,
-    Streams,
-    abort,
-    closed,
-)
+from p2pinfer.swarm.tunnel.streams import MAX_TUNNELS_TO_PEER, PROTOCOL, OpenedStream, Streams, abort, closed
 from p2pinfer.swarm.tunnel.tunnel_end import TunnelEnd
 from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, Way, short_id
 
+TUNNELS = Bound(in_all=256, per_source=96, per_key=MAX_TUNNELS_TO_PEER, for_known=64)
+"""With a stream or without. A source is a relay, or the network of those who are directly connected."""
 DETACHED_SECONDS = 15.0
 """How long a tunnel without a stream is kept: longer than a dialler tries."""
+EMPTY_SECONDS = 10.0
+"""A tunnel through which nothing has come so long after its opening isn't used."""
 IDLE_SECONDS = 60.0
-"""A tunnel on which the peer has said nothing for so long ends when another peer needs its place."""
+"""One on which the peer has said nothing for so long isn't either."""
 
 _OPEN_SECONDS = 5.0
 _SILENT_SECONDS = 0.5  # then a stream without a message makes room for another one
@@ -44,14 +54,45 @@ _logger = logging.getLogger(__name__)
 
 _Key = tuple[PeerId, bytes]
 
+FindNetworks = Callable[[PeerId], Awaitable[tuple[Source, ...]]]
+"""The networks from which a peer is directly connected with us."""
+
+
+async def nowhere(peer_id: PeerId) -> tuple[Source, ...]:
+    """Nothing is known but the peer itself."""
+    return ()
+
 
 @dataclass(slots=True)
 class _Tunnel:
     """A tunnel that is here, and when it ends if no stream comes for it."""
 
+    guest: Guest
     end: TunnelEnd
     life: asyncio.Task[None]
+    opened_at: float
     expiry: asyncio.TimerHandle | None = None
+
+    def is_idle(self, now: float) -> bool:
+        """True if it isn't used, as far as can be seen here."""
+        state = self.end.state
+        is_empty = not state.receiving.received and now - self.opened_at > EMPTY_SECONDS
+        is_silent = now - self.end.heard_at > IDLE_SECONDS
+        return self.expiry is not None or is_empty or is_silent or state.sending.has_ended
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """A stream that is served."""
+
+    guest: Guest
+    writer: asyncio.StreamWriter
+    since: float
+    has_spoken: bool = False
+
+    def is_idle(self, now: float) -> bool:
+        """True if it has had the time to say what it is for."""
+        return now - self.since >= _SILENT_SECONDS
 
 
 def window_bytes(tunnels: int) -> int:
@@ -69,16 +110,16 @@ async def expose(
     unix_socket_path: str | Path,
     *,
     way_of: Callable[[PeerId], Way] = lambda peer_id: Way.TUNNEL,
-    max_streams: int = MAX_STREAMS,
-    max_streams_per_peer: int = MAX_STREAMS_PER_PEER,
+    networks_of: FindNetworks = nowhere,
+    merits: Merits | None = None,
 ) -> AsyncIterator[Acceptor]:
     """Connect tunnels from other peers to the service on `unix_socket_path`, until the block ends.
 
-    `way_of` tells how a peer is connected that opens a stream. Yields the acceptor, which takes streams from
-    elsewhere too. When p2pd is started again, tunnels go on over new streams. Raises SwarmError if the swarm
-    has been left.
+    `way_of` tells how a peer is connected that opens a stream, `networks_of` from where, and `merits` who is
+    known. Yields the acceptor, which takes streams from elsewhere too. When p2pd is started again, tunnels go
+    on over new streams. Raises SwarmError if the swarm has been left.
     """
-    acceptor = Acceptor(unix_socket_path, max_streams=max_streams, max_streams_per_peer=max_streams_per_peer)
+    acceptor = Acceptor(unix_socket_path, networks_of=networks_of, merits=merits)
 
     async def on_stream(peer_id: PeerId, stream: Stream) -> None:
         await acceptor.take(peer_id, stream, way_of(peer_id))
@@ -98,19 +139,30 @@ class Acceptor:
         self,
         unix_socket_path: str | Path,
         *,
-        max_streams: int = MAX_STREAMS,
-        max_streams_per_peer: int = MAX_STREAMS_PER_PEER,
+        networks_of: FindNetworks = nowhere,
+        merits: Merits | None = None,
+        bound: Bound = TUNNELS,
         detached_seconds: float = DETACHED_SECONDS,
     ) -> None:
-        """The limits are for tunnels, with a stream or without. While they move each may have two."""
+        """`bound` is for tunnels. While they move each may have two streams."""
         self._path = unix_socket_path
-        self._most = max_streams
-        self._most_per_peer = max_streams_per_peer
+        self._networks_of = networks_of
+        self._merits = Merits() if merits is None else merits
         self._detached_seconds = detached_seconds
         self._tunnels: dict[_Key, _Tunnel] = {}
-        self._reserved: Counter[PeerId] = Counter()  # tunnels, those included whose service is being dialled
-        self._taking: dict[asyncio.Task[object], PeerId] = {}
-        self._silent: dict[asyncio.StreamWriter, float] = {}  # wait for their first message since then
+        self._places = Shares(bound)  # those included whose service is being dialled
+        self._streams = Shares(
+            replace(
+                bound,
+                in_all=_STREAMS_PER_TUNNEL * bound.in_all,
+                per_source=_STREAMS_PER_TUNNEL * bound.per_source,
+                per_key=_STREAMS_PER_TUNNEL * bound.per_key,
+                for_known=_STREAMS_PER_TUNNEL * bound.for_known,
+            )
+        )
+        self._taking: dict[asyncio.Task[object], _Visit] = {}
+        self._sources: dict[str, tuple[Source, ...]] = {}  # by the names of local connections
+        self._numbers = itertools.count(1)
         self._lives = Nursery()
         self._is_closing = False
 
@@ -119,19 +171,28 @@ class Acceptor:
         ends = [tunnel.end for tunnel in self._tunnels.values()]
         return Counter(end.link.way for end in ends if end.link is not None)
 
-    async def take(self, peer_id: PeerId, stream: Stream, way: Way) -> None:
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        """Whose tunnel leads to the service's connection of this name: a peer, and where it comes from.
+
+        The service sees the name as that of the unix socket at the other end. () if there is no such tunnel.
+        """
+        return self._sources.get(name, ())
+
+    async def take(self, peer_id: PeerId, stream: Stream, way: Way, relay: PeerId | None = None) -> None:
         """Serve a stream that `peer_id` has opened, until it ends. It is closed here.
 
-        Raises nothing for what the peer does. If this is cancelled, the tunnel waits for another stream.
+        `relay` is the peer through which it comes. Raises nothing for what the peer does. If this is
+        cancelled, the tunnel waits for another stream.
         """
         reader, writer = stream
-        if self._is_closing or not self._has_room_for_stream(peer_id):
+        guest = self._guest(peer_id, () if relay is None else (relay_source(relay),))
+        if self._is_closing or not self._has_room_for_stream(guest):
             _logger.debug("stream refused peer=%s streams=%d", short_id(peer_id), len(self._taking))
             abort(writer)
             return
-        with self._counted(peer_id):
+        with self._counted(guest, writer) as visit:
             try:
-                await self._greet(peer_id, OpenedStream(reader, writer, way))
+                await self._greet(peer_id, OpenedStream(reader, writer, way, relay), visit)
             except (OSError, EOFError, ProtocolError) as error:  # TimeoutError is an OSError
                 _logger.debug("stream ended peer=%s: %r", short_id(peer_id), error)
                 abort(writer)
@@ -146,41 +207,44 @@ class Acceptor:
         await self._lives.close()
         await cancel_and_wait(*self._taking)
 
-    def _has_room_for_stream(self, peer_id: PeerId) -> bool:
-        of_peer = sum(peer == peer_id for peer in self._taking.values())
-        if of_peer >= _STREAMS_PER_TUNNEL * self._most_per_peer:
-            return False
-        return len(self._taking) < _STREAMS_PER_TUNNEL * self._most or self._end_one_silent()
+    def _guest(self, peer_id: PeerId, places: tuple[Source, ...]) -> Guest:
+        sources = (peer_source(peer_id), *places)
+        is_known = self._merits.guest(None, sources).is_known
+        return Guest(key=peer_id.encode(), sources=sources, is_known=is_known)
 
-    def _end_one_silent(self) -> bool:
-        """End the stream that has waited longest for its first message: who opens one speaks at once."""
+    def _has_room_for_stream(self, guest: Guest) -> bool:
+        """Streams that have said nothing yet make room: who opens one speaks at once."""
+        if (lack := self._streams.lack(guest)) is None:
+            return True
         now = asyncio.get_running_loop().time()
-        writer, since = next(iter(self._silent.items()), (None, now))
-        if writer is None or now - since < _SILENT_SECONDS:
-            return False
-        del self._silent[writer]
-        abort(writer)
-        return True
+        silent = [
+            Holder(what=visit, guest=visit.guest, is_idle=visit.is_idle(now), used_at=visit.since)
+            for visit in self._taking.values()
+            if not visit.has_spoken and not visit.writer.transport.is_closing()
+        ]
+        visit = None if lack is Lack.KEY else first_to_go(guest, lack, silent, self._streams)
+        if visit is not None:
+            abort(visit.writer)
+        return visit is not None
 
     @contextmanager
-    def _counted(self, peer_id: PeerId) -> Iterator[None]:
+    def _counted(self, guest: Guest, writer: asyncio.StreamWriter) -> Iterator[_Visit]:
         task = asyncio.current_task()
         assert task is not None
-        self._taking[task] = peer_id
+        visit = self._taking[task] = _Visit(guest, writer, asyncio.get_running_loop().time())
+        self._streams.take(guest)
         try:
-            yield
+            yield visit
         finally:
+            self._streams.give_back(guest)
             del self._taking[task]
 
-    async def _greet(self, peer_id: PeerId, stream: OpenedStream) -> None:
-        self._silent[stream.writer] = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(_OPEN_SECONDS):
-                message = await read_message(stream.reader)
-        finally:
-            self._silent.pop(stream.writer, None)
+    async def _greet(self, peer_id: PeerId, stream: OpenedStream, visit: _Visit) -> None:
+        async with asyncio.timeout(_OPEN_SECONDS):
+            message = await read_message(stream.reader)
+        visit.has_spoken = True
         if message.kind is Kind.OPEN:
-            answer = await self._open(peer_id, message.body)
+            answer = await self._open(peer_id, message.body, visit.guest)
         elif message.kind is Kind.RESUME:
             answer = self._find(peer_id, message.body)
         else:
@@ -192,41 +256,86 @@ class Acceptor:
             return
         await self._carry(answer, stream, message.offset)
 
-    async def _open(self, peer_id: PeerId, tunnel_id: bytes) -> _Tunnel | Refusal:
+    async def _open(self, peer_id: PeerId, tunnel_id: bytes, guest: Guest) -> _Tunnel | Refusal:
         key = peer_id, tunnel_id
         if key in self._tunnels:
             return Refusal.IN_USE
-        if self._reserved[peer_id] >= self._most_per_peer:
-            await self._end_one_detached(peer_id)
-        if self._reserved.total() >= self._most:
-            await self._make_room(peer_id)
-        if self._reserved[peer_id] >= self._most_per_peer or self._reserved.total() >= self._most:
+        if len(guest.sources) == 1:  # no relay
+            guest = self._guest(peer_id, await self._networks_of(peer_id))
+        if not await self._has_room(guest):
             return Refusal.FULL
-        self._reserved[peer_id] += 1
+        self._places.take(guest)
+        name = f"tunnel-{next(self._numbers)}"
+        self._sources[name] = guest.sources
+
+        def give_back() -> None:
+            self._places.give_back(guest)
+            del self._sources[name]
+
         try:
-            local = await asyncio.open_unix_connection(self._path, limit=MOST_BYTES)
+            local = await self._dial_service(name)
         except BaseException as error:
-            self._release(peer_id)
+            give_back()
             if isinstance(error, OSError):
                 _logger.debug("no service behind the tunnels: %r", error)
                 return Refusal.NO_SERVICE
             raise
         if key in self._tunnels or self._is_closing:
-            self._release(peer_id)
+            give_back()
             abort(local[1])
             return Refusal.IN_USE
         end = TunnelEnd(local, lambda: window_bytes(len(self._tunnels)))
-        tunnel = _Tunnel(end, self._lives.start(end.live()))
+        tunnel = _Tunnel(guest, end, self._lives.start(end.live()), asyncio.get_running_loop().time())
         self._tunnels[key] = tunnel
 
         def on_end(_: asyncio.Task[None]) -> None:  # also if it never began
             abort(local[1])
             self._stop_expiry(tunnel)
             del self._tunnels[key]
-            self._release(peer_id)
+            give_back()
 
         tunnel.life.add_done_callback(on_end)
         return tunnel
+
+    async def _has_room(self, guest: Guest) -> bool:
+        """End the tunnels that make room for a new one: one at most for each thing that it may lack."""
+        for _ in range(len(Lack)):
+            if (lack := self._places.lack(guest)) is None:
+                return True
+            now = asyncio.get_running_loop().time()
+            tunnel = first_to_go(
+                guest,
+                lack,
+                [
+                    Holder(
+                        what=tunnel,
+                        guest=tunnel.guest,
+                        is_idle=tunnel.is_idle(now),
+                        used_at=tunnel.end.heard_at,
+                    )
+                    for tunnel in self._tunnels.values()
+                    if not tunnel.end.is_over
+                ],
+                self._places,
+            )
+            if tunnel is None:
+                return False
+            tunnel.end.fail("another tunnel needs its place")
+            await asyncio.wait({tunnel.life}, timeout=_ENDING_SECONDS)
+        return self._places.lack(guest) is None
+
+    async def _dial_service(self, name: str) -> Stream:
+        """Connect to the service, on a socket with this name. Raises OSError."""
+        path = os.fspath(self._path)
+        local = socket.socket(socket.AF_UNIX)
+        try:
+            local.setblocking(False)
+            with named(local, os.path.join(os.path.dirname(path), name)):
+                await asyncio.get_running_loop().sock_connect(local, path)
+            return await asyncio.open_unix_connection(sock=local, limit=MOST_BYTES)
+        except BaseException:
+            local.close()
+            raise
 
     def _find(self, peer_id: PeerId, tunnel_id: bytes) -> _Tunnel | Refusal:
         tunnel = self._tunnels.get((peer_id, tunnel_id))
@@ -252,39 +361,3 @@ class Acceptor:
         if tunnel.expiry is not None:
             tunnel.expiry.cancel()
             tunnel.expiry = None
-
-    def _release(self, peer_id: PeerId) -> None:
-        self._reserved[peer_id] -= 1
-        if not self._reserved[peer_id]:
-            del self._reserved[peer_id]
-
-    async def _make_room(self, peer_id: PeerId) -> None:
-        """End the tunnel that was silent longest: of the peer with most of them, or of all if that's long.
-
-        Identities cost nothing: a few could hold all places for ever. Who has fewer goes before who has more.
-        """
-        [(crowd, most)] = self._reserved.most_common(1)
-        has_more = most > self._reserved[peer_id] + 1
-        places = [
-            (tunnel.end.heard_at, tunnel.end, tunnel.life)
-            for (peer, _), tunnel in self._tunnels.items()
-            if not has_more or peer == crowd
-        ]
-        if not places:
-            return
-        heard_at, end, life = min(places, key=lambda one: one[0])
-        if has_more or asyncio.get_running_loop().time() - heard_at > IDLE_SECONDS:
-            end.fail("another peer needs its place")
-            await asyncio.wait({life}, timeout=_ENDING_SECONDS)
-
-    async def _end_one_detached(self, peer_id: PeerId) -> None:
-        """End the tunnel of this peer that has waited longest for a stream, if one waits."""
-        waiting = [
-            (tunnel.expiry.when(), tunnel.end, tunnel.life)
-            for (peer, _), tunnel in self._tunnels.items()
-            if peer == peer_id and tunnel.expiry is not None
-        ]
-        if waiting:
-            _, end, life = min(waiting, key=lambda one: one[0])
-            end.fail("its peer opens another one")
-            await asyncio.wait({life}, timeout=1.0)

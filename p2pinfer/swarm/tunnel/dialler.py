@@ -14,7 +14,7 @@ from p2pinfer.errors import PeerGoneError, ProtocolError
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.tunnel.link import Link
 from p2pinfer.swarm.tunnel.messages import ID_BYTES, MOST_BYTES, Kind, Refusal, encode, read_message
-from p2pinfer.swarm.tunnel.streams import MAX_STREAMS_PER_PEER, OpenedStream, abort
+from p2pinfer.swarm.tunnel.streams import MAX_TUNNELS_TO_PEER, OpenedStream, abort
 from p2pinfer.swarm.tunnel.tunnel_end import TunnelEnd
 from p2pinfer.tasks import Nursery, cancel_and_wait, first_of
 from p2pinfer.types import Address, PeerId, Way, short_id
@@ -46,7 +46,7 @@ class Dialler:
         open_stream: OpenStream,
         folder: Path,
         *,
-        max_tunnels: int = MAX_STREAMS_PER_PEER,
+        max_tunnels: int = MAX_TUNNELS_TO_PEER,
         resume_seconds: float = RESUME_SECONDS,
         doubt: Callable[[PeerId], None] = lambda relay: None,
     ) -> None:

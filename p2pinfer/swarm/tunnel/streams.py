@@ -13,8 +13,7 @@ from p2pinfer.swarm.membership.presence import StreamHandler
 from p2pinfer.types import PeerId, Way
 
 PROTOCOL = "/p2pinfer/tunnel/2"
-MAX_STREAMS = 256
-MAX_STREAMS_PER_PEER = 64  # a session needs up to 3; p2pd itself accepts about 256 from one peer
+MAX_TUNNELS_TO_PEER = 64  # a session needs up to 3; p2pd itself accepts about 256 streams from one peer
 FLUSH_SECONDS = 5.0
 
 

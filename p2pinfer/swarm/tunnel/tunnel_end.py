@@ -15,6 +15,8 @@ from p2pinfer.swarm.tunnel.state import WINDOW_BYTES, State
 from p2pinfer.swarm.tunnel.streams import abort, closed, drop
 from p2pinfer.tasks import ending
 
+HALF_CLOSED_SECONDS = 10.0
+"""A tunnel whose local connection has ended, and on which nothing moves for so long, ends."""
 _QUIET_SECONDS = 0.5
 _PART_SECONDS = 1.0  # many round trips
 
@@ -160,6 +162,16 @@ class TunnelEnd:
             return
         sending.put_end()
         self._flush()
+        await self._fail_unless_it_ends()
+
+    async def _fail_unless_it_ends(self) -> None:
+        """The local connection says nothing more: end the tunnel, unless the other end still takes or says
+        something. It could keep the place of a connection for ever that was closed here."""
+        before = None
+        while (now := (self.state.sending.kept_bytes, self.state.receiving.received)) != before:
+            before = now
+            await asyncio.sleep(HALF_CLOSED_SECONDS)
+        self.fail("its other end doesn't end it")
 
     async def _deliver_slowly(self) -> None:
         try:

@@ -140,6 +140,7 @@ def main() -> int:
             parameters["store"],
             initial_peers=parameters["initial_peers"],
             timeout=parameters.get("timeout", 60.0),
+            cache_folder=parameters.get("cache_folder"),
         ) as model:
             model.generation_config.eos_token_id = None  # no text ends early
             client = Client(model, parameters["prompts"], watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -94,9 +95,10 @@ class ChaosClients:
         for number in range(count):
             tasks = tasks_of(number, seed, count=TASKS, max_tokens=max_tokens)
             work = [task.as_json() for task in tasks]
-            client = ChaosClient(
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="p2pinfer-chaos-"))
+            client = ChaosClient(  # each remembers for itself what servers did
                 number,
-                parameters | {"tasks": work},
+                parameters | {"tasks": work, "cache_folder": folder},
                 prefix=hosts.client_prefix(f"client-{number}"),
                 log=None if logs is None else logs / f"client-{number}.log",
                 stack=self._stack,

@@ -1,9 +1,10 @@
 """Servers are killed, stopped, cut off and drained while sessions generate without pause.
 
-There are three stages with three servers each. Every text is compared with the text of one undisturbed
-process. Prints the results, the stalls by kind of fault, and the goals; a JSON file keeps every event. Ends
-with status 1 if a generation failed, a token differs, or a server or client did something that no fault
-explains; with 77 where the network isn't available. A stall that misses its goal doesn't change the status.
+There are three stages with three servers each; with --hostile some of them boast or stall. Every text is
+compared with the text of one undisturbed process. Prints the results, the stalls by kind of fault, and the
+goals; a JSON file keeps every event. Ends with status 1 if a generation failed, a token differs, or a server
+or client did something that no fault explains; with 77 where the network isn't available. A stall that misses
+its goal doesn't change the status.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from scripts.benchmarks.chaos.faults import FaultKind
 from scripts.benchmarks.chaos.figures import Figures, summary
+from scripts.benchmarks.chaos.hostility import Hostility
 from scripts.benchmarks.chaos.run import Settings, measure
 from scripts.benchmarks.chaos.table import table
 from scripts.benchmarks.chaos.work import MAX_TOKENS, MIN_TOKENS
@@ -42,7 +44,14 @@ def parse_flags() -> tuple[Settings, Path]:
         type=_kinds,
         default=frozenset(FaultKind),
         metavar="KIND[,KIND...]",
-        help=f"of {', '.join(_KINDS)} (all that the network allows)",
+        help=f"of {', '.join(_KINDS)}, or none (all that the network allows)",
+    )
+    parser.add_argument(
+        "--hostile",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="of the servers boast or stall, for example 0.3 (0)",
     )
     parser.add_argument("--sessions", type=int, choices=range(1, 33), default=4, metavar="N", help="(4)")
     parser.add_argument(
@@ -66,11 +75,24 @@ def parse_flags() -> tuple[Settings, Path]:
         sessions=flags.sessions,
         max_tokens=flags.tokens,
         logs=flags.logs,
+        hostile_share=flags.hostile,
     )
     return settings, flags.json
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 0.6:
+        raise argparse.ArgumentTypeError(f"a share from 0 to 0.6 is expected, not {text!r}")
+    return share
+
+
 def _kinds(text: str) -> frozenset[FaultKind]:
+    if text == "none":
+        return frozenset()
     try:
         return frozenset(FaultKind(name) for name in text.split(","))
     except ValueError as error:
@@ -95,7 +117,10 @@ def main() -> int:
         started = time.monotonic()
         measured = measure(settings)
         figures = Figures(measured)
-        write_json(json_file, measured | {"summary": summary(figures)})
+        write_json(
+            json_file,
+            measured | {"summary": summary(figures) | {"hostility": Hostility.of(measured).as_json()}},
+        )
         print(table(figures))
         say(f"\n{time.monotonic() - started:.0f} s; every event is in {json_file}")
         return 0 if figures.well else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from contextlib import ExitStack
@@ -19,7 +20,8 @@ from p2pinfer.model.source import open_model
 from p2pinfer.types import short_id
 from scripts.benchmarks.chaos.clients import ChaosClients
 from scripts.benchmarks.chaos.faults import Dealer, Fault, FaultKind, ServerView, direction_of
-from scripts.benchmarks.chaos.servers import REPLICAS, Servers, State, name
+from scripts.benchmarks.chaos.malice import chosen
+from scripts.benchmarks.chaos.servers import REPLICAS, STAGES, Servers, State, name
 from scripts.benchmarks.chaos.work import TEXTS
 from scripts.benchmarks.contenders.turns import Contender
 from scripts.benchmarks.shared.hosts import LOOPBACK, Hosts
@@ -42,6 +44,7 @@ class Settings:
     sessions: int
     max_tokens: int
     logs: Path | None
+    hostile_share: float = 0.0
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -72,6 +75,11 @@ def measure(settings: Settings) -> dict[str, Any]:
             "replicas": REPLICAS,
             "prompt_tokens": [len(prompt) for prompt in prompts],
             "expected": expected,
+            "began": conductor.began,
+            "hostile": [
+                {"peer_id": conductor.servers.swarm.peer_ids[index], "malice": malice.value}
+                for index, malice in conductor.servers.hostile.items()
+            ],
             "faults": [fault.as_json() for fault in conductor.faults],
             "problems": conductor.problems,
             "clients": [client.events for client in clients],
@@ -100,10 +108,13 @@ class Conductor:
         self.problems: list[str] = []
         self._settings = settings
         self._hosts = hosts
-        self._began = time.monotonic()
-        self.servers = Servers(hosts, stack.enter_context(LocalSwarm()), self._problem)
-        self.clients = ChaosClients(stack, self._problem)
+        self.began = time.monotonic()
         self._chance = random.Random(settings.seed)
+        hostile = (
+            chosen(STAGES, REPLICAS, settings.hostile_share, self._chance) if settings.hostile_share else {}
+        )
+        self.servers = Servers(hosts, stack.enter_context(LocalSwarm()), self._problem, hostile)
+        self.clients = ChaosClients(stack, self._problem)
         impossible = {FaultKind.CUT} if hosts.lab is None else set()
         self._dealer = Dealer(settings.kinds - impossible, self._chance)
 
@@ -112,6 +123,8 @@ class Conductor:
         settings = self._settings
         where = "on loopback" if settings.network == LOOPBACK else f"each on a {settings.network} host"
         say(f"starting {len(self.servers.states)} servers and {settings.sessions} clients, {where}")
+        for index, malice in self.servers.hostile.items():
+            say(f"{name(index)} is hostile: {malice.value}")
         self.servers.start(store)
         self.clients.start(
             self._hosts,
@@ -128,9 +141,9 @@ class Conductor:
 
     def conduct(self) -> None:
         """Let all faults happen, then wait without faults until the last generation is done."""
-        self._began = time.monotonic()
-        end = self._began + 60 * self._settings.minutes
-        next_at = self._began + WARM_UP_SECONDS
+        self.began = time.monotonic()
+        end = self.began + 60 * self._settings.minutes
+        next_at = self.began + WARM_UP_SECONDS if self._settings.kinds else math.inf
         while time.monotonic() < end:
             self._look()
             if time.monotonic() >= next_at and self._one_fault():
@@ -150,7 +163,7 @@ class Conductor:
         views = [
             ServerView(
                 stage=index // REPLICAS,
-                serving=state is State.SERVING,
+                serving=state is State.SERVING and index not in self.servers.hostile,
                 in_use=bool(self.clients.users(peers[index])),
             )
             for index, state in enumerate(self.servers.states)
@@ -181,5 +194,5 @@ class Conductor:
     def _report(self, what: str) -> None:
         clients = self.clients.clients
         done, failed = (sum(getattr(client, which) for client in clients) for which in ("done", "failed"))
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self.began
         say(f"{time.strftime('%H:%M:%S')} {seconds:6.1f} s  {done:3} done, {failed} failed  {what}")

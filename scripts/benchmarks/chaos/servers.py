@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
 from scripts.benchmarks.chaos.faults import RESTART_SECONDS, SILENT_SECONDS, Fault, FaultKind
+from scripts.benchmarks.chaos.malice import HOSTILE_PROGRAM, Malice
 from scripts.benchmarks.shared.hosts import Hosts
 
 STAGES = 3
@@ -46,8 +47,15 @@ class Servers:
     Behaviour that no fault explains is reported to `problem`.
     """
 
-    def __init__(self, hosts: Hosts, swarm: LocalSwarm, problem: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        swarm: LocalSwarm,
+        problem: Callable[[str], None],
+        hostile: Mapping[int, Malice],
+    ) -> None:
         self.swarm = swarm
+        self.hostile = hostile
         self._hosts = hosts
         self._problem = problem
         self._care = [_Care() for _ in range(STAGES * REPLICAS)]
@@ -55,12 +63,17 @@ class Servers:
     def start(self, store: LayerStore) -> None:
         """Start all servers and wait until they are ready. Raises SwarmError."""
         spans = split_layers(store.manifest.num_layers, STAGES)
-        self.swarm.start(
-            store.folder,
-            [spans[index // REPLICAS] for index in range(len(self._care))],
-            threads=1,
-            places=[self._hosts.server_place(_host(index)) for index in range(len(self._care))],
-        )
+        for index in range(len(self._care)):
+            malice = self.hostile.get(index)
+            self.swarm.launch(
+                store.folder,
+                [spans[index // REPLICAS]],
+                threads=1,
+                places=[self._hosts.server_place(_host(index))],
+                program="p2pinfer.server" if malice is None else HOSTILE_PROGRAM,
+                server_arguments=() if malice is None else ("--malice", malice.value),
+            )
+        self.swarm.wait_ready()
 
     @property
     def states(self) -> list[State]:

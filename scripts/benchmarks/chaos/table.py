@@ -7,6 +7,7 @@ from statistics import median
 
 from scripts.benchmarks.chaos.faults import FaultKind
 from scripts.benchmarks.chaos.figures import Figures, goals, percentile
+from scripts.benchmarks.chaos.hostility import Hostility
 from scripts.benchmarks.chaos.servers import REPLICAS, STAGES
 from scripts.benchmarks.shared.report import verdict
 
@@ -24,6 +25,7 @@ def table(figures: Figures) -> str:
         *_texts(figures),
         "",
         *_stalls(figures),
+        *_hostility(figures),
         "",
         *_goals(figures),
         "",
@@ -76,6 +78,21 @@ def _stall_line(figures: Figures, kind: FaultKind) -> str:
     )
 
 
+def _hostility(figures: Figures) -> Iterator[str]:
+    found = Hostility.of(figures.measured)
+    if not found.hostile:
+        return
+    kinds = ", ".join(one["malice"] for one in figures.measured["hostile"])
+    yield ""
+    yield f"{'hostile servers':20} {found.hostile} of {STAGES * REPLICAS}: {kinds}"
+    for percent, words in ((found.first_minute_percent, "first"), (found.later_percent, "later")):
+        share = "-" if percent is None else f"{percent:.2f} %"
+        yield f"  {'of the steps':18} {share:>8} {'in the first minute' if words == 'first' else 'later'}"
+    if found.pauses:
+        cells = [f"{percentile(found.pauses, share):.2f}" for share in (0.5, 0.99, 1)]
+        yield f"  {'longest pauses, s':18} p50 {cells[0]}, p99 {cells[1]}, max {cells[2]} (of a call)"
+
+
 def _goals(figures: Figures) -> Iterator[str]:
     yield f"{'goals':62} {'wanted':>8} {'found':>8}"
     share = 100 * figures.identical / figures.compared if figures.compared else 0.0
@@ -84,7 +101,7 @@ def _goals(figures: Figures) -> Iterator[str]:
         f"  {'identical tokens':60} {'100 %':>8} {share:6.4g} %  "
         f"{verdict(figures.identical == figures.compared > 0)}"
     )
-    for goal in goals(figures):
+    for goal in (*goals(figures), *Hostility.of(figures.measured).goals()):
         wanted = f"<= {goal.limit:g}{goal.unit}"
         if goal.found is None:
             yield f"  {goal.what:60} {wanted:>8} {'-':>8}  not measured"

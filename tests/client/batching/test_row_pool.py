@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -164,7 +165,9 @@ async def test_where_servers_are_full_a_session_of_one_row_is_tried_before_the_t
         async with jobs_in(swarm, route=0.2) as jobs:
             expected = await alone_short(swarm, PROMPTS[0], 4)
             assert await jobs.text(PROMPTS[0], 4) == expected
-    async with fake_swarm(THREE, cache_tokens=300) as swarm, opened(swarm, max_tokens=256):
+    async with fake_swarm(THREE, cache_tokens=300) as swarm, AsyncExitStack() as full:
+        for member in swarm.members:
+            full.enter_context(member.sessions.reserved(256))
         async with jobs_in(swarm, route=0.2) as jobs:
             with pytest.raises((NoRouteError, RefusedError), match=r"no room|are free"):
                 await jobs.text(PROMPTS[0], 4)

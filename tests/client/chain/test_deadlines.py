@@ -1,4 +1,4 @@
-"""Deadlines follow the times of earlier steps; a slow hop is different from a hop that was slow once."""
+"""Deadlines follow the times of earlier steps, and before there are any what was expected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pinfer.client.chain.deadlines import FIRST_SECONDS, HopPace, StepTimes
+from p2pinfer.client.chain.deadlines import FIRST_SECONDS, StepTimes
 from p2pinfer.wire.step_kind import StepKind
 
 SECONDS = st.floats(0.0001, 60.0)
@@ -79,36 +79,16 @@ def test_a_longer_piece_of_a_prompt_gets_more_time(per_token: float):
     )
 
 
-def paced(seconds: list[float]) -> HopPace:
-    pace = HopPace()
-    for value in seconds:
-        pace.add(value)
-    return pace
+@given(expected=st.floats(0.0001, 100.0), kind=st.sampled_from([StepKind.DECODE, StepKind.PREFILL]))
+def test_a_first_step_gets_a_few_times_what_was_expected_and_never_more_than_without(
+    expected: float, kind: StepKind
+):
+    overdue = StepTimes().overdue_seconds(kind, tokens=1, expected_seconds=expected)
+    assert overdue == pytest.approx(min(max(4 * expected, 0.5), FIRST_SECONDS))
 
 
-USUAL = st.floats(0.001, 1.0)
-
-
-@given(usual=USUAL, noise=st.lists(st.floats(0.9, 2.5), max_size=100))
-def test_a_hop_whose_steps_vary_is_not_slow(usual: float, noise: list[float]):
-    """Up to two and a half times the usual time is noise."""
-    assert paced([usual] * 16 + [usual * factor for factor in noise]).slow_seconds is None
-
-
-@given(usual=USUAL, factor=st.floats(10, 100), times=st.integers(1, 7))
-def test_a_hop_that_was_slow_for_a_few_steps_is_not_slow(usual: float, factor: float, times: int):
-    assert paced([usual] * 20 + [usual * factor] * times).slow_seconds is None
-
-
-@given(usual=USUAL, factor=st.floats(10, 100), times=st.integers(8, 200))
-def test_a_hop_that_stays_slow_is_slow_for_as_long_as_it_stays_so(usual: float, factor: float, times: int):
-    """Slow steps don't become the usual ones, however long they last."""
-    pace = paced([usual] * 20 + [usual * factor] * times)
-    assert pace.slow_seconds == pytest.approx(usual * factor)
-    pace.add(usual)
-    assert pace.slow_seconds is None
-
-
-@given(seconds=st.lists(SECONDS, max_size=15))
-def test_nobody_is_slow_before_there_is_anything_to_compare_with(seconds: list[float]):
-    assert paced(seconds).slow_seconds is None
+@given(steps=st.lists(SECONDS, min_size=1, max_size=50), expected=st.floats(0.0001, 0.3))
+def test_hops_are_asked_soon_however_slow_their_steps_have_been(steps: list[float], expected: float):
+    """A route that was slow from the beginning doesn't earn itself time."""
+    times = decode_times(steps)
+    assert times.overdue_seconds(StepKind.DECODE, tokens=1, expected_seconds=expected) <= FIRST_SECONDS

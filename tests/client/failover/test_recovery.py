@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pinfer.client.failover.recovery import FAILED_PEER_SECONDS, Remedy, after_failure
-from p2pinfer.errors import HopFailedError, LinkFailedError, NoRouteError, RefusedError, UsageError
+from p2pinfer.client.trust.reputation import Offence
+from p2pinfer.errors import (
+    HopFailedError,
+    HopLiedError,
+    HopStalledError,
+    LinkFailedError,
+    NoRouteError,
+    RefusedError,
+    UsageError,
+)
 from p2pinfer.types import PeerId
 from p2pinfer.wire.status import Reason
 
@@ -27,7 +36,21 @@ def test_a_peer_that_may_be_innocent_is_replaced_and_asked_again_only_if_there_i
 
 def test_a_broken_link_costs_nobody_the_place():
     """Both peers may be healthy: only the link between them is in doubt."""
-    assert after_failure(LinkFailedError(PEER, OTHER, "cut")) == Remedy(avoid_link=(PEER, OTHER))
+    remedy = after_failure(LinkFailedError(PEER, OTHER, "cut"))
+    assert remedy == Remedy(avoid_link=(PEER, OTHER), suspects={PEER: 0.5, OTHER: 0.5})
+
+
+def test_of_a_link_to_the_client_only_the_server_is_suspected():
+    remedy = after_failure(LinkFailedError(PeerId(""), PEER, "cut"))
+    assert remedy == Remedy(avoid_link=(PeerId(""), PEER), suspects={PEER: 1.0})
+
+
+def test_what_a_server_has_done_is_named_so_that_it_is_remembered():
+    stalled = after_failure(HopStalledError(PEER, "it has held a step"))
+    assert stalled == Remedy(replace=PEER, doubt=PEER, offence=Offence.STALLED)
+    lied = after_failure(HopLiedError(PEER, "steps that nobody has sent"))
+    assert lied is not None
+    assert (lied.avoid, lied.offence) == (PEER, Offence.LIED)
 
 
 def test_a_full_peer_is_asked_again_when_it_said():
@@ -36,15 +59,16 @@ def test_a_full_peer_is_asked_again_when_it_said():
 
 
 @given(reason=st.sampled_from(list(Reason)), retry=st.floats(0, 60))
-def test_every_refusal_has_an_answer_and_only_a_bad_opening_has_no_other_way(reason: Reason, retry: float):
-    """A server that refuses is replaced, and avoided for a while unless it has only lost the session."""
+def test_every_refusal_has_an_answer(reason: Reason, retry: float):
+    """A server that refuses is replaced, and avoided for a while unless it has only lost the session.
+
+    One that loses sessions again and again is suspected.
+    """
     remedy = after_failure(RefusedError(PEER, reason, "", retry))
-    if reason is Reason.BAD_OPENING:
-        assert remedy is None
-        return
     assert remedy is not None
     assert remedy.replace == PEER
     assert remedy.avoid == (None if reason in SESSION_GONE else PEER)
+    assert bool(remedy.suspects) is (reason in SESSION_GONE)
     if remedy.avoid:
         assert remedy.avoid_seconds == (retry or FAILED_PEER_SECONDS)
 

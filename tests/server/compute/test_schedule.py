@@ -56,6 +56,20 @@ demands = st.lists(
     min_size=1,
     max_size=40,
 )
+few_demands = st.lists(
+    st.builds(
+        Demand,
+        st.sampled_from(CLIENTS),
+        st.integers(1, 40),
+        st.booleans(),
+        st.integers(1, LAYERS),
+        st.floats(1e-9, 10.0),
+        is_known=st.booleans(),
+        source=st.sampled_from(["a", "b"]),
+    ),
+    min_size=1,
+    max_size=8,
+)
 
 
 @given(demands, st.integers(MIN_PREFILL_TOKENS, MAX_BATCH_TOKENS), st.floats(0, 1) | st.just(inf))
@@ -154,7 +168,8 @@ def test_what_is_remembered_of_clients_is_bounded():
     shares = FairShares()
     for index in range(5000):
         plan_batch([waits(index.to_bytes(4, "big"), 3)], shares, tokens_only(100))
-    assert len(shares._served) <= 1024
+    assert len(shares._served) <= 4096
+    assert len(shares._now) <= 4096
 
 
 def test_a_client_in_a_few_layers_gets_as_much_work_as_one_in_many():
@@ -193,3 +208,61 @@ def test_who_may_compute_for_a_part_of_the_time_only_does_so_in_shorter_batches(
     assert prefill_budget(decoding=False, duty=0.25) == PrefillBudget(MAX_BATCH_TOKENS // 4, inf)
     assert prefill_budget(decoding=True, duty=0.5).seconds == pytest.approx(STALL_SECONDS / 2)
     assert prefill_budget(decoding=True, duty=0.01).tokens == MIN_PREFILL_TOKENS
+
+
+KNOWN, CROWD = "203.0.113.0/24", "198.51.100.0/24"
+
+
+def decodes(client: bytes, source: str | None = KNOWN, *, is_known: bool = True, rows: int = 1) -> Demand:
+    """A step of a row or more that a reader waits for; a token takes 1 ms beside others."""
+    return replace(waits(client, rows, urgent=True), source=source, is_known=is_known)
+
+
+def shared(step_seconds: float = 0.004) -> PrefillBudget:
+    """While several parties decode, and a step takes so long alone."""
+    return PrefillBudget(MAX_BATCH_TOKENS, STALL_SECONDS, step_seconds)
+
+
+def test_a_crowd_of_fresh_keys_takes_no_more_of_a_batch_than_a_step_alone():
+    crowd = [decodes(index.to_bytes(2, "big"), CROWD, is_known=False) for index in range(60)]
+    taken = plan_batch([*crowd, decodes(b"known")], FairShares(), shared())
+    assert (sum(taken[:-1]), taken[-1]) == (4, 1)
+
+
+def test_documents_of_strangers_do_not_hold_up_who_is_known():
+    document = replace(waits(b"new", 500), source=CROWD, is_known=False)
+    assert plan_batch([document, decodes(b"known")], FairShares(), shared()) == [4, 1]
+
+
+def test_of_those_who_are_known_each_network_has_a_step_of_every_batch():
+    others = [decodes(b"busy", f"192.0.{number}.0/24", rows=100) for number in range(3)]
+    assert plan_batch([*others, decodes(b"known")], FairShares(), shared()) == [4, 4, 4, 1]
+
+
+def test_strangers_share_by_network_first():
+    """Sixty keys of one network have together what the one of another has."""
+    shares, had = FairShares(), {CROWD: 0, KNOWN: 0}
+    waiting = [decodes(index.to_bytes(2, "big"), CROWD, is_known=False) for index in range(60)]
+    waiting.append(decodes(b"newcomer", is_known=False))
+    for _ in range(100):
+        taken = plan_batch([*waiting, decodes(b"known", "192.0.2.0/24")], shares, shared(0.001))
+        for tokens, demand in zip(taken, waiting, strict=False):
+            had[demand.source] += tokens
+    assert sum(had.values()) == 100
+    assert abs(had[CROWD] - had[KNOWN]) <= 1
+
+
+@given(few_demands, st.floats(1e-6, 0.1))
+def test_every_step_is_run_in_the_end_while_parties_share(waiting, step_seconds):
+    shares = FairShares()
+    left = [demand.tokens for demand in waiting]
+    for _ in range(8 * sum(left)):
+        now = [replace(demand, tokens=tokens) for demand, tokens in zip(waiting, left, strict=True) if tokens]
+        backlog = [index for index, tokens in enumerate(left) if tokens]
+        if not backlog:
+            break
+        planned = plan_batch([*now, decodes(b"endless")], shares, shared(step_seconds))
+        assert sum(planned) > 0
+        for index, tokens in zip(backlog, planned, strict=False):
+            left[index] -= tokens
+    assert not any(left)

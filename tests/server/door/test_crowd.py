@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import pytest
 
-from p2pinfer.server.door.front_door import MAX_CONNECTIONS, listen_on
-from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.front_door import listen_on
+from p2pinfer.server.door.guests import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Guests
 from p2pinfer.types import Span
 from p2pinfer.wire import inference_pb2 as pb
 from tests.fakes import fake_swarm, random_hidden, run_locally
 from tests.server.door.test_front_door import GRPC, ask, door_to, echo_service, no_free_descriptors
-from tests.server.wire_client import SECONDS, opened, wire_client
+from tests.server.wire_client import SECONDS, opened, until, wire_client
 
 
 @contextmanager
@@ -36,21 +36,32 @@ def room_for_files(number: int) -> Iterator[None]:
 class Crowd:
     """Connections that shake hands as gRPC does, and then say nothing."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._port = port
+        self._host = host
         self._tls = ssl.create_default_context()
         self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self._tls.set_alpn_protocols(["h2"])
         self._members: list[asyncio.StreamWriter] = []
+        self._readers: list[asyncio.StreamReader] = []
 
     async def grow(self, number: int) -> None:
         """Every fiftieth goes through with the handshake, which takes 5 ms; the others begin one."""
         for index in range(number):
             tls = self._tls if index % 50 == 0 else None
-            _, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=tls)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", self._port, ssl=tls, local_addr=(self._host, 0)
+            )
             if tls is None:
                 writer.write(b"\x16")
             self._members.append(writer)
+            self._readers.append(reader)
+
+    @property
+    def present(self) -> int:
+        """How many haven't been closed of those that said one byte."""
+        begun = [reader for index, reader in enumerate(self._readers) if index % 50]
+        return sum(not reader.at_eof() and reader.exception() is None for reader in begun)
 
     def leave(self) -> None:
         for writer in self._members:
@@ -77,6 +88,21 @@ async def test_client_1025_gets_in_and_a_session_from_before_goes_on():
 
     expected = run_locally(steps, 2)
     assert all((ours == right).all() for ours, right in zip(outputs, expected, strict=True))
+
+
+async def test_a_crowd_of_another_network_keeps_nobody_out_and_has_its_share_soon():
+    """1,100 connections that say one byte."""
+    with room_for_files(MAX_CONNECTIONS * 4 + 1000):
+        async with fake_swarm([Span(0, 2)]) as swarm, AsyncExitStack() as stack:
+            [member] = swarm.members
+            crowd = Crowd(member.port, "127.1.1.1")
+            stack.callback(crowd.leave)
+            await crowd.grow(1100)
+            client = await stack.enter_async_context(wire_client())
+            async with asyncio.timeout(SECONDS):
+                await client.open(member)
+            await until(lambda: crowd.present <= MAX_CONNECTIONS_PER_SOURCE)
+            assert len(member.sessions) == 1
 
 
 @asynccontextmanager
@@ -109,11 +135,11 @@ async def test_where_all_connections_are_in_use_a_newcomer_is_turned_away(tmp_pa
         async with guest_of(listener) as first:
             busy = guests.first_to_go()
             assert busy is not None
-            guests.call_began(busy, is_session=True)
+            guests.call_began(busy, 1.0, is_session=True)
             newcomer, writer = await asyncio.open_connection(*listener.getsockname())
             assert await ends(newcomer)
             writer.close()
-            guests.call_ended(busy, is_session=True)
+            guests.call_ended(busy, 2.0, is_session=True)
             assert await ask(listener, GRPC) == GRPC
             assert await ends(first)
 

@@ -9,16 +9,20 @@ import itertools
 import resource
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from p2pinfer.fairness.sources import Source, peer_source, source_of
 from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.server.door import front_door
 from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
+from p2pinfer.swarm.membership.socket_folder import named
+from p2pinfer.tasks import ending
 from p2pinfer.wire.certificates import LANE_PROTOCOL, new_certificate, pinned_context
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.reach.client_hello import NO_APPLICATION_PROTOCOL
@@ -100,14 +104,58 @@ async def test_who_begins_with_something_else_gets_no_answer_at_once(tmp_path, b
         assert await ask(listener, begin) == b""
 
 
-async def test_a_guest_that_sends_a_part_of_its_hello_is_closed_in_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(front_door, "_HELLO_SECONDS", 0.1)
+@pytest.mark.parametrize("at_once", [1, len(GRPC) - 1, len(GRPC)], ids=["a byte", "almost all", "all"])
+async def test_a_guest_that_makes_no_call_is_closed_in_time_however_it_lingers(
+    tmp_path, monkeypatch, at_once
+):
+    """Whether it says one byte, goes on byte by byte, or says hello and shakes hands no further."""
+    monkeypatch.setattr(front_door, "FIRST_CALL_SECONDS", 0.3)
+    path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
+    async with await echo_service(path), door_to(path).open([listener]):
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(GRPC[:at_once])
+
+        async def linger() -> None:
+            for byte in GRPC[at_once:]:
+                await asyncio.sleep(0.05)
+                writer.write(bytes([byte]))
+
+        with contextlib.suppress(ConnectionError):
+            async with ending(asyncio.create_task(linger())), asyncio.timeout(SECONDS):
+                while await reader.read(100):
+                    pass
+        assert time.monotonic() - began < 1.0
+        writer.close()
+
+
+async def test_a_lane_that_shakes_hands_no_further_is_closed_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(front_door, "FIRST_CALL_SECONDS", 0.1)
     path, listener = tmp_path / "grpc.sock", listen_on("127.0.0.1:0")
     async with await echo_service(path), door_to(path).open([listener]):
         reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(GRPC[:-1])
+        writer.write(client_hello(LANE_PROTOCOL))
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), SECONDS) == b""
+            async with asyncio.timeout(SECONDS):
+                while await reader.read(4096):
+                    pass
+        writer.close()
+
+
+async def test_a_connection_on_which_a_call_was_made_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(front_door, "FIRST_CALL_SECONDS", 0.05)
+    path, listener, guests = tmp_path / "grpc.sock", listen_on("127.0.0.1:0"), Guests()
+    async with await echo_service(path), door_to(path, guests).open([listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(GRPC)
+        assert await reader.readexactly(len(GRPC)) == GRPC
+        name = guests.first_to_go()
+        assert name is not None
+        guests.call_began(name, 0.0, is_session=False)
+        guests.call_ended(name, 0.0, is_session=False)
+        await asyncio.sleep(0.1)
+        writer.write(b"more")
+        assert await asyncio.wait_for(reader.readexactly(4), SECONDS) == b"more"
         writer.close()
 
 
@@ -212,6 +260,31 @@ async def test_one_listener_takes_guests_of_both_families(tmp_path):
             writer.write(GRPC)
             assert await asyncio.wait_for(reader.readexactly(len(GRPC)), SECONDS) == GRPC
             writer.close()
+
+
+async def test_guests_are_told_where_each_connection_comes_from(tmp_path):
+    """By its address, or by who stands behind the socket of a tunnel."""
+
+    class Told(Guests):
+        def arrived(self, name: str, sources: tuple[Source, ...], now: float) -> None:
+            told.append(sources)
+            super().arrived(name, sources, now)
+
+    told: list[tuple[Source, ...]] = []
+    names = {"tunnel-7": (peer_source("12D3KooWsomebody"),)}
+    path, inside, outside = tmp_path / "grpc.sock", tmp_path / "door.sock", listen_on("127.0.0.1:0")
+    context = new_certificate().lanes
+    door = FrontDoor(
+        str(path), context, lambda lane: None, Told(), find_sources=lambda name: names.get(name, ())
+    )
+    async with await echo_service(path), door.open([outside, listen_on(str(inside))]):
+        assert await ask(outside, GRPC) == GRPC
+        with socket.socket(socket.AF_UNIX) as tunnel:
+            tunnel.setblocking(False)
+            with named(tunnel, str(tmp_path / "tunnel-7")):
+                await asyncio.get_running_loop().sock_connect(tunnel, str(inside))
+            await until(lambda: len(told) == 2)
+    assert told == [(source_of("127.0.0.1"),), names["tunnel-7"]]
 
 
 async def test_a_lane_whose_hello_comes_in_pieces_is_accepted(tmp_path):

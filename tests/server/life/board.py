@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from p2pinfer.errors import SwarmError
+from p2pinfer.fairness.merits import Merits
+from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.reach.report import ReachReport, WayIn
 from p2pinfer.swarm.reach.verdict import Verdict
@@ -25,8 +27,11 @@ class NobodyTunnels(OnlyEndpoints):
     """The door is open to tunnels as well, and none comes."""
 
     @asynccontextmanager
-    async def expose(self, unix_socket_path: str) -> AsyncIterator[None]:
+    async def expose(self, unix_socket_path: str, merits: Merits) -> AsyncIterator[None]:
         yield
+
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        return ()
 
 
 def nobody_looks() -> SimpleNamespace:

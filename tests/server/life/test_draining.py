@@ -16,6 +16,7 @@ import pytest
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import RefusedError, SwarmError
 from p2pinfer.server.config import ServerConfig
+from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.listeners import open_to_peers
 from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.layers import announcing
@@ -79,7 +80,7 @@ class Program:
         reception = Reception()
         services = [partial(add_InferenceServicer_to_server, reception)]
         async with open_to_peers(
-            config.listen, config.announce, services, reception.adopt, swarm
+            config.listen, config.announce, services, reception.adopt, swarm, Guests()
         ) as reachable:
             await service.run(reception, reachable)
 

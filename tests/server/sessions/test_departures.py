@@ -338,7 +338,8 @@ async def test_a_change_that_can_not_be_is_refused_and_the_session_goes_on(monke
     assert np.array_equal(output, run_locally(hidden, 4)[1:])
 
 
-async def test_a_change_of_either_side_keeps_a_session_from_being_idle():
+async def test_a_replay_keeps_a_session_from_being_idle_and_a_new_upstream_does_not():
+    """A client could go on naming upstreams for ever, and never compute."""
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         route = await client.route(*swarm.members)
         first, second = (member.open_sessions[0].lease for member in swarm.members)
@@ -346,4 +347,7 @@ async def test_a_change_of_either_side_keeps_a_session_from_being_idle():
         await route.hops[0].set_downstream(route.hops[1].downstream())
         await route.hops[1].set_upstream(os.urandom(32), at_once=False)
         assert first.last_active > 0
-        assert second.last_active > 0
+        assert second.last_active == 0
+        first.opened_at, first.touched_at = -1e6, 0.0
+        await route.hops[0].set_downstream(route.hops[1].downstream())
+        assert first.last_active == 0, "history is read for ever"

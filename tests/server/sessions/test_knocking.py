@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from p2pinfer.errors import RefusedError, SwarmError
+from p2pinfer.fairness.rates import RateBound
 from p2pinfer.identity import Identity
 from p2pinfer.server.sessions import dial_allowance, next_hops
 from p2pinfer.server.sessions.next_record import check_next
@@ -167,7 +168,7 @@ def test_records_that_fit_are_those_that_serve_what_comes_next():
 
 
 async def test_a_client_soon_has_had_enough_doors_tried(monkeypatch):
-    monkeypatch.setattr(dial_allowance, "NEW_PER_CLIENT", 3)
+    monkeypatch.setattr(dial_allowance, "BOUND", RateBound(in_all=9, per_source=9, per_key=3))
     monkeypatch.setattr(next_hops, "DIAL_SECONDS", 0.01)
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         with door() as (endpoint, listener):
@@ -181,6 +182,24 @@ async def test_a_client_soon_has_had_enough_doors_tried(monkeypatch):
         # A door that has opened is new to nobody.
         last = await client.open(swarm.members[1])
         await client.open(swarm.members[0], last.downstream())
+
+
+async def test_a_known_server_that_names_another_address_is_a_new_door(monkeypatch):
+    """Else one that opens could have a stranger's doors tried beside its own, as many as it likes."""
+    monkeypatch.setattr(dial_allowance, "BOUND", RateBound(in_all=9, per_source=9, per_key=4))
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
+        first, last = swarm.members
+        await client.open(first, (await client.open(last)).downstream())
+        found = []
+        for port in (1, 2, 3):
+            target = (await client.open(last)).downstream()
+            record = replace(last.record(), maddrs=(f"/ip4/127.0.0.1/tcp/{port}/p2p/{last.peer_id}",))
+            target.record = announcement.encode(record, last.identity)
+            try:
+                await client.open(first, target)
+            except RefusedError as error:
+                found.append(error.reason)
+        assert found == [Reason.BUSY] * 2
 
 
 async def test_of_many_sessions_that_name_the_same_new_door_one_knocks(monkeypatch):

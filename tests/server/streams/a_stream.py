@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from p2pinfer.server.streams.actions import RunStep, Send
+from p2pinfer.server.streams.allowance import UNLIMITED, Trust
 from p2pinfer.server.streams.progress import Progress
 from p2pinfer.server.streams.step_stream import StepStream
 from p2pinfer.wire import inference_pb2 as pb
@@ -80,6 +81,7 @@ class AStream:
         is_last_hop: bool = False,
         pass_history_on: bool = False,
         led: bool = True,
+        trust: Trust = UNLIMITED,
     ) -> None:
         self.contract = Contract(rows=rows, max_tokens=MAX_TOKENS, hidden_size=HIDDEN_SIZE)
         self.progress = Progress()
@@ -90,6 +92,7 @@ class AStream:
             progress=self.progress,
             results_key=RESULTS_KEY if is_last_hop else b"",
             pass_history_on=pass_history_on,
+            trust=trust,
         )
         assert self.stream.offer_steps_lane("steps", KEY)
         if led:

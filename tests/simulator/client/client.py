@@ -37,6 +37,7 @@ class SimClient:
         self.payer = Payer(identity)
         self.carrier = SimCarrier(host, loop)
         self.directory = Directory(swarm, self.carrier, MODEL, num_layers, chance=chance)
+        self.directory.experience.unix_now = loop.clock.time
         self._loop = loop
 
     @property

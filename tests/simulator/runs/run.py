@@ -45,6 +45,8 @@ class Outcome:
     happened: list[Happened] = field(default_factory=list)
     trace: list[tuple[float, str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    doubted: set[str] = field(default_factory=set)
+    """The servers that the client remembers for something that they did."""
 
     @property
     def steps(self) -> list[Answered]:
@@ -65,6 +67,10 @@ def run_schedule(schedule: Schedule) -> Outcome:
         finally:
             outcome.wrong += [f"not handled: {_where(error)}" for error in world.errors]
             outcome.trace, outcome.seconds = world.trace, world.clock.now
+            known = world.client.directory.reputations.known
+            outcome.doubted = {
+                host.name for host in world.hosts if host.peer_id in known and known[host.peer_id].offences
+            }
             for program in programs:
                 program.abandon()
             world.close()

@@ -4,6 +4,7 @@ of the thread."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from p2pinfer.server.compute.batcher import Batcher, QueuedStep
 from p2pinfer.wire.status import Refused
 from tests.simulator.network.lanes import SimLane
+from tests.simulator.server.malice import Malice, step_seconds
 
 T = TypeVar("T")
 
@@ -22,13 +24,25 @@ class SimBatcher(Batcher):
     slow_factor = 1.0
     seconds_per_layer = 0.001
     seconds_per_layer_token = 0.0
+    malice: Malice = ""
 
     def add(self, work: QueuedStep) -> None:
         work.arrived = asyncio.get_running_loop().time()
         super().add(work)
 
+    def took(self, seconds: float) -> None:
+        """Let the waiting steps report so many virtual seconds of computing, or none where it hides them."""
+        now = asyncio.get_running_loop().time()
+        for work in self._backlog:
+            if self.malice == "hidden half":
+                work.arrived = now
+            else:
+                work.compute_seconds += seconds
+
     def seconds(self) -> float:
         """The virtual seconds that the next batch takes, roughly."""
+        if (seconds := step_seconds(self.malice)) is not None:
+            return seconds
         if not self._backlog:  # rows are copied
             return self.slow_factor * self.seconds_per_layer
         layers = max(len(work.rows[0].cache.layers) for work in self._backlog)
@@ -38,6 +52,8 @@ class SimBatcher(Batcher):
 
 class SimComputeThread:
     """Stands in for p2pinfer.server.compute.compute_thread.ComputeThread."""
+
+    busy_seconds = 0.0
 
     def __init__(self, batcher: SimBatcher, loop: asyncio.AbstractEventLoop) -> None:
         self._batcher = batcher
@@ -106,12 +122,15 @@ class SimComputeThread:
                 when_readable(lane)
         if self._batcher.depth:
             self._computing = True
-            self._loop.call_later(self._batcher.seconds(), self._computed)
+            seconds = self._batcher.seconds()
+            if seconds < math.inf:
+                self._loop.call_later(seconds, self._computed, seconds)
         elif self._inbox or any(lane.socket.readable for lane in self._watched):
             self._wake()
 
-    def _computed(self) -> None:
+    def _computed(self, seconds: float) -> None:
         self._computing = False
+        self._batcher.took(seconds)
         self._batcher.run()
         self._wake()
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from p2pinfer.identity import Identity
 from p2pinfer.server.compute.speed import Speed
 from p2pinfer.server.door.admission import Load
-from p2pinfer.server.door.handler import Handler
 from p2pinfer.server.life.draining import SETTLE_SECONDS, drain
 from p2pinfer.server.sessions.accounts import Accounts
 from p2pinfer.server.sessions.session_runner import SessionRunner
@@ -29,6 +28,7 @@ from tests.simulator.network.host import Host
 from tests.simulator.network.lanes import SimLane
 from tests.simulator.network.sockets import Socket
 from tests.simulator.server.compute_thread import SimBatcher
+from tests.simulator.server.malice import BOASTED, BOASTED_ROOM, HostileHandler, Malice
 from tests.simulator.swarm import RECORD_SECONDS, SimSwarm
 
 HEARTBEAT_SECONDS = 15.0
@@ -46,6 +46,7 @@ class ServerShape:
     cache_tokens: int = 100_000
     idle_seconds: float = 120.0
     receipt_tokens: int = 256
+    malice: Malice = ""
 
 
 class SimServer:
@@ -74,6 +75,7 @@ class SimServer:
         self.batcher.rates.observe = lambda *_: None  # the engine itself takes no virtual time
         self.batcher.seconds_per_layer = shape.seconds_per_layer
         self.batcher.seconds_per_layer_token = shape.seconds_per_layer_token
+        self.batcher.malice = shape.malice
         self.accounts = Accounts(identity, MemoryBook(), receipt_tokens=shape.receipt_tokens, now=clock.time)
         self.sessions = SessionTable(
             self.engine,
@@ -89,7 +91,7 @@ class SimServer:
         self._drain_seconds = 0.0
         self._leaves_at: float | None = None
         self._runner: SessionRunner
-        self._handler: Handler
+        self._handler: HostileHandler
         self._ready = asyncio.Event()
         self._records: dict[ServerState, Announcement] = {}
         self.loop.set_exception_handler(self._on_loop_error)
@@ -119,7 +121,8 @@ class SimServer:
         """The life of the process, as lifecycle.py runs it."""
         with SessionRunner(self.batcher, self.loop) as runner:
             self._runner = runner
-            self._handler = Handler(self.sessions, runner, self._load)
+            self._handler = HostileHandler(self.sessions, runner, self._load)
+            self._handler.malice = self.shape.malice
             self.host.process = self
             forever = [asyncio.create_task(self._beat()), asyncio.create_task(self.sessions.expire_forever())]
             await self._stopping.wait()
@@ -151,7 +154,7 @@ class SimServer:
             self._records[state] = record
         load = {
             "queue_depth": self.batcher.depth,
-            "free_cache_tokens": self.sessions.free_cache_tokens,
+            "free_cache_tokens": BOASTED_ROOM if self.shape.malice else self.sessions.free_cache_tokens,
         }
         self._swarm.announce(dataclasses.replace(record, expires_at=now + RECORD_SECONDS, **load))
 
@@ -168,8 +171,8 @@ class SimServer:
             numerics=NUMERICS,
             endpoints=("192.0.2.1:4600",),
             certificate=self.certificate,
-            decode=LayerSeconds(self.shape.seconds_per_layer),
-            prefill=_PREFILL,
+            decode=BOASTED if self.shape.malice else LayerSeconds(self.shape.seconds_per_layer),
+            prefill=BOASTED if self.shape.malice else _PREFILL,
             announced_at=now,
             expires_at=now + RECORD_SECONDS,
         )

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from p2pinfer.errors import PeerGoneError, SwarmError
+from p2pinfer.fairness.sources import Source, peer_source, relay_source, source_of
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.reach import ways
 from p2pinfer.swarm.reach.relay.allowance import Allowance
@@ -101,6 +102,33 @@ async def test_a_session_begins_at_the_relay_and_moves_to_a_connection_without_l
 
         await until(has_moved, 5)
         writer.close()
+
+
+async def test_the_service_learns_whose_tunnel_it_is_and_where_that_comes_from(
+    homes: Homes, tmp_path: Path
+) -> None:
+    """Through the relay, or from an address of its own."""
+    came: list[tuple[Source, ...]] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name = Path(writer.get_extra_info("peername")).name
+        came.append(homes.server.ways.sources_of(name))
+        await echo(reader, writer)
+
+    async def visit() -> None:
+        async with homes.client.ways.tunnel(homes.address) as path:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            writer.close()
+
+    async with service(tmp_path / "s.sock", note), homes.server.ways.expose(tmp_path / "s.sock"):
+        await visit()
+        await homes.server.connect(homes.client.peer_id, homes.client.addresses, 5.0)
+        await visit()
+        assert [one.name for one in tmp_path.iterdir()] == ["s.sock"]
+    peer = peer_source(homes.client.peer_id)
+    assert came == [(peer, relay_source(homes.relay.peer_id)), (peer, source_of("127.0.0.1"))]
 
 
 async def test_a_connection_that_is_dead_is_left_for_the_relay_and_closed(

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.tunnel import acceptor as acceptor_module
 from p2pinfer.swarm.tunnel import dialler as dialler_module
 from p2pinfer.swarm.tunnel import tunnel_end
 from p2pinfer.swarm.tunnel.dialler import Dialler
@@ -25,7 +24,16 @@ from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
 from p2pinfer.types import Address, PeerId, Way
 from tests.spoiled import spoiled
-from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, echo, service, stream_pair, wired
+from tests.swarm.tunnel.wiring import (
+    SERVER,
+    address_of,
+    at_most,
+    echo,
+    say,
+    service,
+    stream_pair,
+    wired,
+)
 
 ID = bytes(range(ID_BYTES))
 HELLO = encode(Kind.DATA, 0, b"hello")
@@ -101,14 +109,6 @@ def test_an_acceptor_closes_the_stream_whatever_its_dialler_sends(data: bytes) -
     asyncio.run(serve())
 
 
-async def say(wires: Wires, *messages: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a stream and send messages on it."""
-    reader, writer = await wires.open_raw()
-    for message in messages:
-        writer.write(message)
-    return reader, writer
-
-
 async def test_only_the_peer_that_opened_a_tunnel_resumes_it() -> None:
     async with wired() as (wires, _):
         reader, writer = await say(wires, encode(Kind.OPEN, 0, ID), HELLO)
@@ -165,84 +165,22 @@ async def test_an_id_in_use_opens_no_second_tunnel() -> None:
             one.close()
 
 
-async def test_ten_thousand_openings_hold_no_more_than_the_limit() -> None:
-    """They come from one peer, on streams that are left open, and another peer is still served."""
-    async with wired(max_streams=16, max_streams_per_peer=8) as (wires, _):
-        writers = []
-        for _ in range(10_000):
-            reader, writer = await say(wires, encode(Kind.OPEN, 0, secrets.token_bytes(ID_BYTES)))
-            if len(wires.acceptor._taking) <= 8:
+async def test_a_peer_that_never_ends_a_tunnel_whose_service_has_closed_loses_it(monkeypatch) -> None:
+    """The door closes connections on which nothing is asked; their tunnels mustn't outlive that."""
+    monkeypatch.setattr(tunnel_end, "HALF_CLOSED_SECONDS", 0.05)
+
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with wired(close) as (wires, _):
+        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
+        async with asyncio.timeout(5):
+            while (await read_message(reader)).kind is not Kind.CLOSE:
+                pass
+            while wires.acceptor._tunnels:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-            writers.append(writer)
-            if len(writers) > 100:
-                writers.pop(8).transport.abort()
-            assert len(wires.acceptor._taking) <= 16
-            assert len(wires.acceptor._tunnels) <= 8
-        wires.peer_id = Identity.ephemeral().peer_id
-        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
-        assert (await read_message(reader)).kind is Kind.READY
-        for one in (*writers, writer):
-            one.transport.abort()
-
-
-async def test_streams_that_say_nothing_are_counted() -> None:
-    async with wired(max_streams_per_peer=2) as (wires, _):
-        silent = [await wires.open_raw() for _ in range(4)]
-        await asyncio.sleep(0)
-        reader, refused = await wires.open_raw()
-        with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 1) == b""
-        for _, writer in (*silent, (reader, refused)):
-            writer.transport.abort()
-
-
-async def test_streams_that_say_nothing_make_room_for_one_that_speaks(monkeypatch) -> None:
-    """A few strangers could hold all streams with silence, and nobody else would reach the server."""
-    monkeypatch.setattr(acceptor_module, "_SILENT_SECONDS", 0.0)
-    async with wired(max_streams=4, max_streams_per_peer=2) as (wires, _):
-        silent = []
-        for _ in range(2):
-            wires.peer_id = Identity.ephemeral().peer_id
-            silent += [await wires.open_raw() for _ in range(4)]
-        await asyncio.sleep(0)
-        assert len(wires.acceptor._taking) == 8
-        wires.peer_id = Identity.ephemeral().peer_id
-        reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
-        assert (await read_message(reader)).kind is Kind.READY
-        for _, one in (*silent, (reader, writer)):
-            one.transport.abort()
-
-
-async def test_who_has_most_tunnels_makes_room_for_who_has_none(monkeypatch) -> None:
-    """Identities cost nothing: four of them could hold every place of a server for ever."""
-    monkeypatch.setattr(tunnel_end, "_PART_SECONDS", 0.01)
-    async with wired(max_streams=8, max_streams_per_peer=4) as (wires, _):
-        held = []
-        for _ in range(2):
-            wires.peer_id = Identity.ephemeral().peer_id
-            for _ in range(4):
-                held.append(await say(wires, encode(Kind.OPEN, 0, secrets.token_bytes(ID_BYTES))))
-                assert (await read_message(held[-1][0])).kind is Kind.READY
-        for expected in [Kind.READY] * 6 + [Kind.REFUSED]:  # then all have one
-            wires.peer_id = Identity.ephemeral().peer_id
-            held.append(await say(wires, encode(Kind.OPEN, 0, ID)))
-            assert (await read_message(held[-1][0])).kind is expected
-            assert len(wires.acceptor._tunnels) == 8
-        for _, one in held:
-            one.transport.abort()
-
-
-async def test_a_tunnel_that_was_silent_for_long_makes_room(monkeypatch) -> None:
-    monkeypatch.setattr(acceptor_module, "IDLE_SECONDS", -1.0)
-    monkeypatch.setattr(tunnel_end, "_PART_SECONDS", 0.01)
-    async with wired(max_streams=2, max_streams_per_peer=1) as (wires, _):
-        held = []
-        for _ in range(4):
-            wires.peer_id = Identity.ephemeral().peer_id
-            held.append(await say(wires, encode(Kind.OPEN, 0, ID)))
-            assert (await read_message(held[-1][0])).kind is Kind.READY
-        for _, one in held:
-            one.transport.abort()
+        assert wires.acceptor._places.taken == 0
+        writer.transport.abort()
 
 
 async def test_a_peer_that_never_reads_costs_no_more_than_a_window() -> None:
@@ -271,7 +209,7 @@ async def test_a_peer_that_never_reads_costs_no_more_than_a_window() -> None:
 @pytest.mark.parametrize("most", [1, 3])
 async def test_streams_for_one_tunnel_end_each_other(most: int) -> None:
     """Whoever has the id can't pile them up: the newest is on offer, one is used, one may be left."""
-    async with wired(max_streams_per_peer=most) as (wires, _):
+    async with wired(bound=at_most(256, most)) as (wires, _):
         reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
         assert (await read_message(reader)).kind is Kind.READY
         streams = [await say(wires, encode(Kind.RESUME, 0, ID)) for _ in range(10)]

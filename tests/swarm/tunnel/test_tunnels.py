@@ -16,7 +16,7 @@ from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.state import WINDOW_BYTES
 from p2pinfer.swarm.tunnel.streams import OpenedStream
 from p2pinfer.types import Address, Way
-from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, wired
+from tests.swarm.tunnel.wiring import SERVER, Wires, address_of, at_most, wired
 
 ADDRESS = address_of(SERVER)
 
@@ -272,7 +272,7 @@ async def test_tunnels_beyond_the_limit_are_refused() -> None:
         except OSError:
             return False, writer
 
-    async with wired(max_streams_per_peer=2) as (wires, dialler), dialler.dial(ADDRESS) as path:
+    async with wired(bound=at_most(256, 2)) as (wires, dialler), dialler.dial(ADDRESS) as path:
         outcomes = [await works(path) for _ in range(4)]
         assert [worked for worked, _ in outcomes] == [True, True, False, False]
         for _, writer in outcomes:
@@ -285,7 +285,7 @@ async def test_tunnels_beyond_the_limit_are_refused() -> None:
 
 async def test_a_tunnel_that_waits_for_a_stream_makes_room_for_a_new_one_of_its_peer(tmp_path: Path) -> None:
     async with (
-        wired(max_streams_per_peer=1) as (wires, dialler),
+        wired(bound=at_most(256, 1)) as (wires, dialler),
         dialler.dial(ADDRESS) as path,
         AsyncExitStack() as stack,
     ):

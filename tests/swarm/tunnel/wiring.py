@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from p2pinfer.errors import SwarmError
+from p2pinfer.fairness.shares import Bound
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.tunnel.acceptor import Acceptor
+from p2pinfer.swarm.tunnel.acceptor import TUNNELS, Acceptor
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.streams import OpenedStream, abort
 from p2pinfer.tasks import Nursery
@@ -74,6 +75,7 @@ class Wires:
         self.error: Exception | None = None
         self.opened = 0
         self.peer_id = CLIENT
+        self.relay: PeerId | None = None
         self._streams = streams
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -91,7 +93,7 @@ class Wires:
         """A stream that the acceptor takes."""
         ours, theirs = await stream_pair()
         self._writers += [ours[1], theirs[1]]
-        self._streams.start(self.acceptor.take(self.peer_id, theirs, self.way))
+        self._streams.start(self.acceptor.take(self.peer_id, theirs, self.way, self.relay))
         return ours
 
     def cut(self) -> None:
@@ -101,14 +103,26 @@ class Wires:
             abort(writer)
 
 
+def at_most(in_all: int, per_key: int, *, per_source: int | None = None, for_known: int = 0) -> Bound:
+    """So many tunnels of all, and of one peer."""
+    return Bound(in_all=in_all, per_source=per_source or in_all, per_key=per_key, for_known=for_known)
+
+
+async def say(wires: Wires, *messages: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream and send messages on it."""
+    reader, writer = await wires.open_raw()
+    for message in messages:
+        writer.write(message)
+    return reader, writer
+
+
 @asynccontextmanager
 async def wired(
     handler: Handler = echo,
     *,
     resume_seconds: float = 10.0,
     detached_seconds: float = 15.0,
-    max_streams: int = 256,
-    max_streams_per_peer: int = 64,
+    bound: Bound = TUNNELS,
 ) -> AsyncIterator[tuple[Wires, Dialler]]:
     """A service, an acceptor before it, and a dialler that reaches it."""
     with tempfile.TemporaryDirectory() as name:
@@ -116,8 +130,7 @@ async def wired(
         async with service(folder / "s.sock", handler), Nursery() as streams:
             acceptor = Acceptor(
                 folder / "s.sock",
-                max_streams=max_streams,
-                max_streams_per_peer=max_streams_per_peer,
+                bound=bound,
                 detached_seconds=detached_seconds,
             )
             wires = Wires(acceptor, streams)

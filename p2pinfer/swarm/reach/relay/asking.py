@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from p2pinfer.errors import PeerGoneError, ProtocolError, RelayRefusedError, SwarmError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.framing import (
     ask,
@@ -33,13 +35,12 @@ from p2pinfer.swarm.reach.relay.messages import (
     encode_request,
 )
 from p2pinfer.swarm.reach.relay.proof import Proofs, prove
-from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.swarm.reach.relay.streams import BEAT_SECONDS, MEET, RELAY, RELAYED, Streams
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
-RelayedHandler = Callable[[PeerId, Stream], Awaitable[None]]
-"""Takes a stream that a relay passes on, and who has asked for it. The handler closes it."""
+RelayedHandler = Callable[[PeerId, Stream, PeerId], Awaitable[None]]
+"""Takes who has asked for a stream, the stream, and the relay that passes it on. The handler closes it."""
 
 IntroductionHandler = Callable[[PeerId, tuple[str, ...]], Awaitable[Collection[str]]]
 """Takes a peer and where to dial it; returns where it can dial this member. Within a second or two."""
@@ -48,7 +49,8 @@ _OPEN_SECONDS = 5.0
 _ANSWER_SECONDS = 7.0  # a relay waits 5 s for the target
 _MEETING_SECONDS = 12.0  # the relay waits for two steps of the target
 _FIRST_MESSAGE_SECONDS = 5.0
-_INTRODUCTIONS_PER_MINUTE = 60  # of each relay: one that asks too often takes nothing from the others
+_INTRODUCTIONS = RateBound(in_all=600, per_source=60, per_key=60)
+"""A minute, of each relay: one that asks too often takes nothing from the others."""
 
 _logger = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ async def on_relayed(
         except BaseException:
             await close_streams(stream)
             raise
-        await handler(relayed.asker, stream)
+        await handler(relayed.asker, stream, relay)
 
     await streams.add_stream_handler(RELAYED, on_stream)
     try:
@@ -168,11 +170,12 @@ async def on_introduction(
 
     `is_relay` says from which peers: those where this member holds a reservation.
     """
-    quota = Quota(_INTRODUCTIONS_PER_MINUTE)
+    introductions = Rates(_INTRODUCTIONS)
 
     async def on_stream(relay: PeerId, stream: Stream) -> None:
         try:
-            if not is_relay(relay) or not quota.use(relay, asyncio.get_running_loop().time()):
+            now = asyncio.get_running_loop().time()
+            if not is_relay(relay) or introductions.use(Guest(key=relay.encode()), now) > 0:
                 raise ProtocolError("not a relay of ours, or one that asks too often")
             async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
                 introduction = decode_introduction(await read_message(stream[0]))

@@ -43,7 +43,8 @@ class Trio:
     ) -> AsyncIterator[Reservation]:
         """The server with a reservation, taking streams and introductions from the relay."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(on_relayed(self.server, handler, self.is_relay))
+            relayed = on_relayed(self.server, lambda asker, stream, _: handler(asker, stream), self.is_relay)
+            await stack.enter_async_context(relayed)
             if introduced is not None:
                 await stack.enter_async_context(on_introduction(self.server, introduced, self.is_relay))
             yield await stack.enter_async_context(reserve(self.server, self.relay.peer_id, beat_seconds=0.2))

@@ -24,7 +24,8 @@ async def test_a_relay_cannot_name_others_as_those_who_ask(trio: Trio) -> None:
     """Not without their word, with that of another, or with a word that was used: it could end tunnels."""
     asked: list[PeerId] = []
 
-    async def handler(asker: PeerId, stream: Stream) -> None:
+    async def handler(asker: PeerId, stream: Stream, through: PeerId) -> None:
+        assert through == relay
         asked.append(asker)
         await close_streams(stream)
 

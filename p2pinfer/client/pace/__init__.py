@@ -1,0 +1,1 @@
+"""How fast a route's hops are, next to what was expected of them."""
