@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from functools import lru_cache
 
 from p2pinfer.errors import InvalidRecordError
+from p2pinfer.identity import peer_id_to_bytes
 from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS
 from p2pinfer.types import PeerId
 
@@ -65,7 +67,21 @@ def check_maddr(field: str, maddr: str) -> PeerId:
             right = False
         if not right:
             raise InvalidRecordError(f"{field}: an IP address that can't be one")
+    elif not _NAME.fullmatch(found["host"]):
+        raise InvalidRecordError(f"{field}: a name that no host can have")
+    if not _is_peer_id(found["peer"]):
+        raise InvalidRecordError(f"{field}: a peer id that no peer has")
     return PeerId(found["peer"])
+
+
+@lru_cache(maxsize=4096)  # the same relays are in many records
+def _is_peer_id(text: str) -> bool:
+    """True if a key is in it: not all texts that look so have one, and no stream is opened to them."""
+    try:
+        peer_id_to_bytes(text)
+    except ValueError:
+        return False
+    return True
 
 
 MAX_MADDR_CHARACTERS = 160
@@ -74,4 +90,5 @@ _MADDR = re.compile(
     r"/(?:tcp/(?P<port>[0-9]{1,5})|udp/(?P<port_of_quic>[0-9]{1,5})/quic-v1)"
     r"/p2p/(?P<peer>12D3KooW[1-9A-HJ-NP-Za-km-z]{44})"
 )
+_NAME = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _ENDPOINT = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")

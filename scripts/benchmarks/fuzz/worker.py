@@ -7,6 +7,7 @@ import mmap
 import resource
 import signal
 import struct
+import tempfile
 import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -48,6 +49,7 @@ def work(blocks: Connection, note_path: Path, seed: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
+    tempfile.tempdir = str(note_path.parent)  # this process may be killed: the parent removes its files
     note = Note(note_path)
     made: dict[str, tuple[Reader, Spoiler]] = {}
     while (block := blocks.recv()) is not None:

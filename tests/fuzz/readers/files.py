@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from p2pinfer.errors import ModelError, ProtocolError, StoreError
 from p2pinfer.model.formats.gguf.file import GgufFile
@@ -26,10 +24,10 @@ from p2pinfer.sharing import bitmaps
 from p2pinfer.sharing.manifest_summary import ManifestSummary
 from p2pinfer.sharing.safety import check_manifest, check_small_files
 from tests.fuzz.reader import Reader
+from tests.fuzz.readers.folders import new_folder
 from tests.fuzz.readers.gguf_sample import gguf_file
 from tests.fuzz.spoiling.spoiler import Form
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="p2pinfer-fuzz-"))
 _CONFIG = {
     "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 128, "head_dim": 16,
     "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5,
@@ -183,7 +181,7 @@ def safetensors() -> Reader:
 def journals() -> Reader:
     entry = FileEntry("ab" * 32, 1000, ("cd" * 32,))
     key = {"source": "here", "version": 3}
-    folder = _FOLDER / "journal"
+    folder = new_folder() / "journal"
     journal = Journal(folder, key)
     journal.add(ENDS_FILE, entry)
     journal.add(layer_file(0), entry)
@@ -201,8 +199,7 @@ def journals() -> Reader:
 
 def gguf_files() -> Reader:
     """Header, config, vocabulary and tokenizer; two words of weights are all that is there."""
-    path, tokenizer = _FOLDER / "tiny.gguf", _FOLDER / "tokenizer"
-    tokenizer.mkdir(exist_ok=True)
+    path, tokenizer = new_folder() / "tiny.gguf", new_folder()
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
@@ -215,8 +212,7 @@ def gguf_files() -> Reader:
 
 
 def tokenizers() -> Reader:
-    folder = _FOLDER / "tokenizers"
-    folder.mkdir(exist_ok=True)
+    folder = new_folder()
     (folder / "config.json").write_text(json.dumps(_CONFIG))
 
     def read(data: bytes) -> None:

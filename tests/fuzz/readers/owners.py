@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from p2pinfer.errors import UsageError
 from p2pinfer.identity import Identity
@@ -23,9 +21,9 @@ from p2pinfer.owner.status import Status, read_statuses, write_status
 from p2pinfer.sharing.naming.known_models import KnownModels
 from p2pinfer.swarm.reach.relay.month import Month
 from tests.fuzz.reader import Reader
+from tests.fuzz.readers.folders import new_folder
 from tests.fuzz.spoiling.spoiler import Form
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="p2pinfer-fuzz-"))
 _RATES = b"""[[sponsor]]
 client = "%s"
 name = "Example Foundation"
@@ -50,7 +48,7 @@ battery_celsius = { command = ["/usr/local/bin/battery-heat"], every_seconds = 2
 
 
 def policies() -> Reader:
-    path = _FOLDER / "policy.toml"
+    path = new_folder() / "policy.toml"
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
@@ -97,14 +95,13 @@ def device_messages() -> Reader:
 
 def own_files() -> Reader:
     """Files that this software has written, and a disk or a hand has damaged."""
-    folder = _FOLDER / "status"
-    folder.mkdir()
+    folder, others = new_folder(), new_folder()
     peer = Identity.ephemeral().peer_id
     status = Status(
         peer_id=peer, process=1, written_at=1.0, state=OwnerState.SERVING, since=1.0, words="w", model="m"
     )
     write_status(folder, status)
-    consent, month, known = (_FOLDER / name for name in ("consent.json", "month.json", "known.json"))
+    consent, month, known = (others / name for name in ("consent.json", "month.json", "known.json"))
 
     def read(data: bytes) -> None:
         for path in (folder / f"{peer}.json", consent, month, known):

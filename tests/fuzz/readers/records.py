@@ -8,10 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from hivemind.utils.multiaddr import Multiaddr
 from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.errors import InvalidCertificateError, InvalidRecordError, UsageError
-from p2pinfer.identity import Identity
+from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.outside.certificate import read_certificate
 from p2pinfer.server.sessions.next_record import check_next
 from p2pinfer.swarm import addresses, record_pb2
@@ -19,6 +20,7 @@ from p2pinfer.swarm.kademlia.hardening import bounded_loads
 from p2pinfer.swarm.kademlia.validator import RecordValidator
 from p2pinfer.swarm.reach.claimed import claimed_reach, relays_of
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.swarm.records.listing import (
     LISTING_KEY,
     ListingEntry,
@@ -93,6 +95,8 @@ def server_records() -> Reader:
         claimed_reach(record), relays_of(record)
         for address in record.maddrs + record.relays:
             addresses.tcp_endpoint(address)
+            transport, _, peer_id = address.rpartition("/p2p/")
+            Multiaddr(transport).to_bytes(), peer_id_to_bytes(peer_id)  # as p2pd is told them
         if record.certificate:
             pinned(record.certificate)
         with suppress(Refused):
@@ -180,6 +184,27 @@ def peer_addresses() -> Reader:
     )
 
 
+def record_addresses() -> Reader:
+    """Multiaddresses in records: what is accepted can be told to p2pd."""
+
+    def read(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        peer_id = check_maddr("relays", text)
+        Multiaddr(text.rpartition("/p2p/")[0]).to_bytes(), peer_id_to_bytes(peer_id)
+
+    samples = [
+        f"{transport}/p2p/{ME.peer_id}".encode()
+        for transport in (
+            "/ip4/192.0.2.7/tcp/31330",
+            "/ip6/2001:db8::7/udp/31330/quic-v1",
+            "/dns4/car.example/tcp/1",
+            "/dns6/car.example/udp/1/quic-v1",
+            "/dns/car.example/tcp/1",
+        )
+    ]
+    return Reader(samples=samples, form=Form.BYTES, read=read, errors=(InvalidRecordError,))
+
+
 READERS: Mapping[str, Callable[[], Reader]] = {
     "server-records": server_records,
     "listings": listings,
@@ -187,4 +212,5 @@ READERS: Mapping[str, Callable[[], Reader]] = {
     "certificates": certificates,
     "msgpack": msgpack,
     "peer-addresses": peer_addresses,
+    "record-addresses": record_addresses,
 }

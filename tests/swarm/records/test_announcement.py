@@ -32,7 +32,7 @@ from tests.swarm.strangers_record import strangers_record
 IDENTITY = Identity.ephemeral()
 OTHERS = [Identity.ephemeral().peer_id for _ in range(3)]
 CERTIFICATE = new_certificate().der
-LONG_MADDRS = (f"/dns4/{'x' * 80}/tcp/1/p2p/{IDENTITY.peer_id}",) * 8
+LONG_MADDRS = (f"/dns4/{'x' * 40}.{'x' * 39}/tcp/1/p2p/{IDENTITY.peer_id}",) * 8
 HOPS = {Identity.ephemeral().peer_id: (index + 1) / 1000 for index in range(24)}
 printable = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=32)
 
