@@ -35,17 +35,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from p2pinfer.plain_text import foreign, harmless
 from p2pinfer.types import PeerId, Span, short_id
+
+_MOST_CHARACTERS = 10_000
 
 
 class P2PInferError(Exception):
     """The root of all errors that p2pinfer raises on purpose.
+
+    No message of theirs controls a terminal or is without end, whoever wrote a part of it. What a peer says
+    becomes one line of at most 300 characters where it is put into an error, see `plain_text.foreign`.
 
     If the error ends a generation early, `rows` holds the token ids of each sequence so far, prompt and
     answer.
     """
 
     rows: Sequence[Sequence[int]] | None = None
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(_shown(word) if isinstance(word, str) else word for word in words))
 
 
 class UsageError(P2PInferError, ValueError):
@@ -120,7 +129,7 @@ class RelayRefusedError(SwarmError):
 
     def __init__(self, peer_id: PeerId, detail: str, come_back_seconds: float = 0.0) -> None:
         """`come_back_seconds`: when asking again may help; 0.0 if that isn't known."""
-        super().__init__(f"relay {short_id(peer_id)} refused: {detail}")
+        super().__init__(f"relay {short_id(peer_id)} refused: {foreign(detail)}")
         self.peer_id = peer_id
         self.come_back_seconds = come_back_seconds
 
@@ -147,7 +156,7 @@ class NoRouteError(SwarmError):
     ) -> None:
         super().__init__(message)
         self.missing = missing
-        self.reason = reason
+        self.reason = harmless(reason)
         self.waiting_for = waiting_for
 
     @property
@@ -165,7 +174,7 @@ class RefusedError(P2PInferError):
     """A server refused to open a session. `reason` is a word of `wire.status.Reason`."""
 
     def __init__(self, peer_id: PeerId, reason: str, detail: str, retry_after_seconds: float = 0.0):
-        super().__init__(f"server {short_id(peer_id)} refused: {detail}")
+        super().__init__(f"server {short_id(peer_id)} refused: {foreign(detail)}")
         self.peer_id = peer_id
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
@@ -179,7 +188,7 @@ class HopFailedError(P2PInferError):
     """
 
     def __init__(self, peer_id: PeerId, detail: str, *, certain: bool = True) -> None:
-        super().__init__(f"server {short_id(peer_id)} failed: {detail}")
+        super().__init__(f"server {short_id(peer_id)} failed: {foreign(detail)}")
         self.peer_id = peer_id
         self.certain = certain
 
@@ -229,3 +238,7 @@ class InvalidRecordError(ProtocolError):
 
 class InvalidTensorError(ProtocolError):
     """A tensor breaks the session's contract."""
+
+
+def _shown(text: str) -> str:
+    return harmless(text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…")

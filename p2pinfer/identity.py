@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.trusted_files import check_only_ours
 from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
 
@@ -53,9 +54,11 @@ class Identity:
     def load_or_create(cls, path: str | Path) -> Identity:
         """Read the key file at `path`, or write a new one there that only its owner can read.
 
-        Raises UsageError, naming the file, if it can't be read or written, or holds another kind of data.
+        Raises UsageError, naming the file, if it can't be read or written, holds another kind of data, or can
+        be written by others.
         """
         path = Path(path).expanduser()
+        check_only_ours(path, f"identity file {path}")
         try:
             return cls._parse(path.read_bytes(), path)
         except FileNotFoundError:

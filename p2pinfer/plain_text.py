@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
+MOST_FOREIGN_CHARACTERS = 300
+
+
 def printable(text: str, most: int = 200) -> str:
     """`text` as one line of at most `most` characters that can't control a terminal.
 
@@ -14,6 +17,21 @@ def printable(text: str, most: int = 200) -> str:
     """
     plain = "".join(sign if sign.isprintable() else "?" for sign in text[: most + 1])
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def foreign(text: str) -> str:
+    """A stranger's words, as an error or a log line may quote them: one line, at most 300 characters."""
+    return printable(text, MOST_FOREIGN_CHARACTERS)
+
+
+def harmless(text: str) -> str:
+    """`text`, which may have several lines, with `?` for each character that could control a terminal.
+
+    Escape sequences, bells, carriage returns, marks of direction, and what nobody sees are such characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
 
 
 def short_count(number: int) -> str:

@@ -60,14 +60,21 @@ class MemoryBook:
     sessions: list[tuple[Expected, Work]] = field(default_factory=list)
 
     full: bool = False
+    clients: list[tuple[bytes, int]] = field(default_factory=list)
+    """What clients have signed for before."""
 
-    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
+    async def add_receipt(self, receipt: SignedReceipt, *, before: Work) -> str | None:
         if self.full:
             raise LedgerError("the disk is full")
         self.receipts.append(receipt)
         return None
 
-    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
+    async def signed_tokens(self) -> list[tuple[bytes, int]]:
+        return self.clients
+
+    def add_session(
+        self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
+    ) -> None:
         self.sessions.append((expected, work))
 
 

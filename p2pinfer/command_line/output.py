@@ -10,10 +10,9 @@ import codecs
 import contextlib
 import errno
 import io
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TextIO
 
 from p2pinfer.command_line.bottom_line import say_above, wipe
@@ -82,22 +81,6 @@ def has_color(stream: TextIO | None) -> bool:
     with contextlib.suppress(ValueError):  # closed
         return stream.isatty()
     return False
-
-
-class SpokenLog(logging.Handler):
-    """A log handler that speaks with `say` or `complain`: a log line that can't be written stops nothing."""
-
-    def __init__(self, speak: Callable[[str], None]) -> None:
-        super().__init__()
-        self._speak = speak
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = self.format(record)
-        except Exception as error:  # noqa: BLE001 - whatever an argument's __str__ raises
-            self._speak(f"a fault in p2pinfer: no log line can be made of {record.msg!r}: {error!r}")
-        else:
-            self._speak(line)
 
 
 def replace_unprintable() -> None:

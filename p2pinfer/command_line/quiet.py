@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
-from p2pinfer.command_line.output import SpokenLog, complain
+from p2pinfer.command_line.log.setup import log_to
+from p2pinfer.command_line.output import complain
 
 
 def quiet_libraries(own: str) -> None:
@@ -14,11 +15,6 @@ def quiet_libraries(own: str) -> None:
     What the swarm can't do is no news for the log: the program's answers say it.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[SpokenLog(complain)],
-    )
+    log_to(complain)
     logging.getLogger("p2pinfer").setLevel(logging.ERROR)
     logging.getLogger(own).setLevel(logging.INFO)

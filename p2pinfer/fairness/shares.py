@@ -70,7 +70,8 @@ class Shares:
             return Lack.KEY
         if self.full_sources(guest, amount):
             return Lack.SOURCE
-        if not guest.is_known and self._by_strangers + amount > bound.in_all - bound.for_known:
+        for_strangers = bound.in_all - bound.for_known
+        if bound.for_known and not guest.is_known and self._by_strangers + amount > for_strangers:
             return Lack.STRANGERS
         if self.taken + amount > bound.in_all:
             return Lack.ALL

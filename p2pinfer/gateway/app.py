@@ -55,6 +55,7 @@ def create_app(
         Door,
         rules=settings.origins,
         most_body_bytes=settings.most_body_bytes,
+        most_coming_bytes=settings.most_coming_bytes,
         most_bytes_at={f"{prefix}/files": MOST_FORM_BYTES for prefix in ("/v1", "")},
     )
     app.add_middleware(SecurityHeaders)

@@ -14,6 +14,7 @@ from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.gateway.access.key_command import default_key_file
 from p2pinfer.gateway.access.origins import ANY, OriginRules, is_loopback, is_origin
 from p2pinfer.gateway.storage import default_storage
+from p2pinfer.http.connections.proxies import Network, add_proxies
 
 _DESCRIPTION = """\
 Give programs that know OpenAI's API the models of a swarm. A client needs only this program's address, with
@@ -53,6 +54,7 @@ class GatewayConfig:
     batches: Path
     no_batches: bool
     files_gb: float
+    proxies: tuple[Network, ...] = ()
 
     @classmethod
     def from_args(cls, argv: Sequence[str] | None = None) -> GatewayConfig:
@@ -135,6 +137,7 @@ def _parser() -> Parser:
         help=f"answer only clients with a key of this file (without FILE: {default_key_file()})",
     )
     door.add_argument("--no-keys", action="store_true", help="let everybody in whom --host lets in")
+    add_proxies(door)
     door.add_argument(
         "--allow-origin",
         type=_origin,

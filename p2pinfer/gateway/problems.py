@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from p2pinfer.errors import P2PInferError
 from p2pinfer.http.answers import json_answer
+from p2pinfer.http.bodies import BodyGivenUpError
 from p2pinfer.http.request_body import BodyTooLargeError
 from p2pinfer.http.security import HEADERS
 from p2pinfer.openai_api.errors import INVALID, ApiError, as_api_error, is_expected
@@ -18,6 +19,7 @@ from p2pinfer.openai_api.validation import NO_JSON, of_validation
 
 logger = logging.getLogger(__name__)
 
+_RETRY_SECONDS = 30
 _DOCS = "/docs describes the API."
 
 
@@ -41,6 +43,10 @@ def add_problems(app: FastAPI) -> None:
     async def too_large(request: Request, error: BodyTooLargeError) -> Response:
         return error_answer(_too_large(error))
 
+    @app.exception_handler(BodyGivenUpError)
+    async def given_up(request: Request, error: BodyGivenUpError) -> Response:
+        return error_answer(_given_up(error))
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return error_answer(of_validation(error.errors()))
@@ -50,6 +56,8 @@ def add_problems(app: FastAPI) -> None:
         path = request.scope["path"]
         if isinstance(error.__cause__, BodyTooLargeError):  # FastAPI makes its own error of it
             said = _too_large(error.__cause__)
+        elif isinstance(error.__cause__, BodyGivenUpError):
+            said = _given_up(error.__cause__)
         elif error.status_code == 404:
             said = ApiError(404, f"There is nothing at {path}. {_DOCS}", code="not_found")
         elif error.status_code == 405:
@@ -69,3 +77,9 @@ def add_problems(app: FastAPI) -> None:
 
 def _too_large(error: BodyTooLargeError) -> ApiError:
     return ApiError(413, str(error), code="request_too_large")
+
+
+def _given_up(error: BodyGivenUpError) -> ApiError:
+    return ApiError(
+        503, str(error), kind="server_error", code="too_much_at_once", retry_after_seconds=_RETRY_SECONDS
+    )

@@ -20,9 +20,10 @@ from p2pinfer.gateway.page.routes import page_router
 from p2pinfer.gateway.serving.opening import Opener
 from p2pinfer.gateway.settings import Settings
 from p2pinfer.gateway.storage import opened_storage
-from p2pinfer.http.listening import address_of, listen
+from p2pinfer.http.listening import address_of, connections_within, files_for, listen
 from p2pinfer.http.server import WebServer
 from p2pinfer.openai_api.work.registry import Models
+from p2pinfer.swarm.open_files import allow_open_files
 from p2pinfer.tasks import first_of
 
 _SPARE_CONNECTIONS = 2_000
@@ -79,10 +80,12 @@ async def serve(
             routers=[page_router(), *routers],
         )
         gateway: Gateway = app.state.gateway
+        most = config.request_limit + _SPARE_CONNECTIONS
         server = WebServer(
             app,
             end_streams=gateway.streams.end_all,
-            most_connections=config.request_limit + _SPARE_CONNECTIONS,
+            most_connections=connections_within(allow_open_files(files_for(most)), most),
+            proxies=config.proxies,
         )
         ready()
         await first_of(

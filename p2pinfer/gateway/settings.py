@@ -23,5 +23,8 @@ class Settings:
 
     most_body_bytes: int = 8 << 20
 
+    most_coming_bytes: int = 256 << 20
+    """Of all bodies that have come in part, but for files, which go to the disk."""
+
     most_tokens: int | None = None
     """The most tokens of an answer whose request says nothing; None: as many as the context has."""

@@ -11,6 +11,7 @@ from p2pinfer.command_line.flags import path, port, seconds, whole_number
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, settings_of
 from p2pinfer.folders import user_data_folder
+from p2pinfer.http.connections.proxies import Network, add_proxies
 
 _DESCRIPTION = """\
 Show how a swarm is, on a public web page: which models it serves, which layers few servers hold, and how
@@ -44,6 +45,7 @@ class HealthConfig:
     probe_tokens: int
     data_folder: Path
     cache_folder: Path
+    proxies: tuple[Network, ...] = ()
     refresh_seconds: float = 4.0
     late_seconds: float = 18.0
     """The page asks a server whether it is there after this time without an announcement. Servers announce
@@ -85,6 +87,7 @@ def _parser() -> Parser:
         metavar="N",
         help="port to listen on (default: %(default)s; 0: any free port)",
     )
+    add_proxies(page)
     add_initial_peers(
         page,
         flag="--show-peers",

@@ -63,7 +63,7 @@ async def _serve(config: HealthConfig, probes: list[Probe]) -> None:
         listener = resources.enter_context(listen(config.host, config.port))
         history, contributions = resources.enter_context(keeping(config.data_folder, config.initial_peers))
         watcher = Watcher(config, history, contributions)
-        server = page_server(create_app(watcher))
+        server = page_server(create_app(watcher), config.proxies)
         say(f"the page is at {address_of(listener)}")
         async with probes_of(config) as found:
             probes += found

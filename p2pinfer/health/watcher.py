@@ -6,7 +6,6 @@ It is a client: it announces nothing, and no server knows or needs it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -28,8 +27,6 @@ from p2pinfer.health.snapshot.state import ContributionView, HealthState, ProbeV
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.swarm import Swarm
-
-logger = logging.getLogger(__name__)
 
 _STALE_SECONDS = 30.0
 _SAMPLE_SECONDS = 60.0
@@ -78,7 +75,7 @@ class Watcher:
         try:
             return self._history.samples(model, since=self._now() - hours * 3600)
         except DatabaseError as error:
-            logger.error("history can't be read: %s", error)
+            self._faults.note(f"history can't be read: {error}", error)
             return ()
 
     async def wait_newer(self, than: float) -> HealthState:
@@ -233,4 +230,4 @@ class Watcher:
         try:
             self._history.add_all(samples)
         except DatabaseError as error:  # for instance a full disk: the page continues without new history
-            logger.error("history isn't kept: %s", error)
+            self._faults.note(f"history isn't kept: {error}", error)

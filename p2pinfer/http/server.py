@@ -7,24 +7,31 @@ import contextlib
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from p2pinfer.http.bounded_protocol import BoundedHttp
+from p2pinfer.http.connections.patience import DEADLINES, Deadlines
+from p2pinfer.http.connections.places import Places
+from p2pinfer.http.connections.protocol import BoundedHttp
+from p2pinfer.http.connections.proxies import Network
+from p2pinfer.http.listening import BACKLOG
 from p2pinfer.tasks import undisturbed
 
 MOST_CONNECTIONS = 2_000
 
 _KEEP_ALIVE_SECONDS = 20
 _GRACE_SECONDS = 5
+_LOOK_TICKS = 5  # uvicorn's, of a tenth of a second
 
 
 class WebServer(uvicorn.Server):
     """`serve()` runs until `should_exit`. Signals are the program's business, see stopping.py.
 
-    When it stops it calls `end_streams` first: streams never end by themselves. Meanwhile the interpreter
-    goes from thread to thread every `give_way_seconds`; None leaves that as it is.
+    Of more than `most_connections` some are closed, see connections/places.py; `proxies` are addresses of
+    reverse proxies. When it stops it calls `end_streams` first: streams never end by themselves. While it
+    runs the interpreter goes from thread to thread every `give_way_seconds`; None leaves that as it is.
     """
 
     def __init__(
@@ -34,21 +41,25 @@ class WebServer(uvicorn.Server):
         end_streams: Callable[[], None],
         give_way_seconds: float | None = None,
         most_connections: int = MOST_CONNECTIONS,
+        deadlines: Deadlines = DEADLINES,
+        proxies: tuple[Network, ...] = (),
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        places: Places[BoundedHttp] = Places(most_connections)
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
                 access_log=False,
-                log_level="warning",
+                log_level="error",  # it has a warning for each malformed request of anybody
                 server_header=False,
                 lifespan="on",
-                http=BoundedHttp,
+                http=partial(BoundedHttp, places=places, deadlines=deadlines, proxies=proxies),  # type: ignore[arg-type]
                 ws="none",
-                limit_concurrency=most_connections,
+                proxy_headers=False,
+                backlog=BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
@@ -84,6 +95,15 @@ class WebServer(uvicorn.Server):
         finally:
             self.should_exit = True
             await undisturbed(serving)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close the connections whose time is over."""
+        if counter % _LOOK_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, BoundedHttp)
+                connection.look(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then the rest."""

@@ -123,6 +123,15 @@ _STATELESS_ROTARY = frozenset({"default", "linear", "llama3", "yarn", "proportio
 the longest sequence so far, so a token's bytes would depend on its neighbours. A `longrope` with one list for
 short and long sequences is stateless, too."""
 
+MOST_COUNT = 2**31 - 1
+_MOST_LAYERS = 4096  # as a store and the records of servers
+_COUNTS = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
+    *("head_dim", "vocab_size", "max_position_embeddings"),
+)
+_LABELS = ("num_labels", "id2label", "label2id")
+"""Of classifiers. `transformers` makes a table of `num_labels` entries."""
+
 _LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 
 
@@ -134,6 +143,14 @@ def family_of(config: ConfigFields) -> Family:
         supported = ", ".join(sorted(FAMILIES))
         raise UnsupportedModelError(f"p2pinfer does not run {model_type!r} models; it runs {supported}")
     return family
+
+
+def check_counts(config: ConfigFields) -> None:
+    """Raise ModelError if a config has a size that no model has, before anything is made of that size."""
+    for name in _COUNTS:
+        count, most = config.get(name), _MOST_LAYERS if name == "num_hidden_layers" else MOST_COUNT
+        if count is not None and (type(count) is not int or not 0 < count <= most):
+            raise ModelError(f"the config's {name} can't be {str(count)[:40]}")
 
 
 def check_supported(config: ConfigFields) -> None:
@@ -238,8 +255,10 @@ def transformers_config(config: ConfigFields) -> PreTrainedConfig:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     family = family_of(config)
+    check_counts(config)
+    fields = {name: value for name, value in config.items() if name not in _LABELS}
     try:
-        made: PreTrainedConfig = CONFIG_MAPPING[family.model_type].from_dict(dict(config))
+        made: PreTrainedConfig = CONFIG_MAPPING[family.model_type].from_dict(fields)
         if getattr(made, "head_dim", 0) is None:  # a Ministral's layers don't fill it in
             made.head_dim = made.hidden_size // made.num_attention_heads
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError) as error:

@@ -5,7 +5,6 @@ The ways are those of Sentence Transformers' modules Pooling and Normalize.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -18,6 +17,7 @@ from p2pinfer.model.engine.base import Hidden
 from p2pinfer.model.layer_store.names import POOLING_FILE
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.model.layer_store.tensors import read_verified
+from p2pinfer.outside.plain_json import read_json
 
 Mode = Literal["first", "last", "mean"]
 
@@ -60,8 +60,8 @@ def pooling_of(store: LayerStore) -> Pooling | None:
         return None
     data = read_verified(store.folder / POOLING_FILE, entry).tobytes()
     try:
-        return Pooling.from_json(json.loads(data))
-    except (ValueError, RecursionError) as error:
+        return Pooling.from_json(read_json(data))
+    except ValueError as error:
         raise StoreError(f"{POOLING_FILE} is not JSON: {error}") from error
 
 

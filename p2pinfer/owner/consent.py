@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.plain_json import read_json
+from p2pinfer.outside.trusted_files import check_only_ours
 from p2pinfer.owner.command_text import owner_command
 from p2pinfer.private_files import write_private
 
@@ -60,14 +62,15 @@ class Consent:
 
 def read_consent(path: Path) -> Consent | None:
     """The owner's consent; None if there is none. Raises UsageError if the file can't be read."""
+    check_only_ours(path, f"consent {path}")
     try:
-        said = json.loads(path.read_bytes())
+        said = read_json(path.read_bytes())
         return Consent(version=int(said["version"]), accepted_at=str(said["accepted_at"]))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UsageError(f"{path} can't be read ({error.strerror}): check its permissions") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: delete it, and you will be asked again") from error
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
@@ -62,7 +63,7 @@ def read_statuses(folder: Path) -> list[Status]:
     try:
         for path in folder.glob("*.json"):
             with contextlib.suppress(ValueError, TypeError, KeyError, FileNotFoundError):
-                statuses.append(_parse(json.loads(path.read_bytes())))
+                statuses.append(_parse(read_json(path.read_bytes())))
     except OSError as error:
         raise UsageError(f"{folder} can't be read ({error.strerror}): check its permissions") from error
     return sorted(statuses, key=lambda status: -status.written_at)
@@ -74,9 +75,30 @@ def _parse(said: object) -> Status:
         raise TypeError("a status is a table")
     known = {one.name for one in fields(Status)}
     given = {key: value for key, value in said.items() if key in known}
-    signals = given.get("signals", {})
-    if not isinstance(signals, dict):
-        raise TypeError("signals are no table")
-    given["signals"] = {name: SignalLine(**line) for name, line in signals.items()}
-    given["state"] = OwnerState(str(given["state"]))
+    for name, value in given.items():
+        is_yes_or_no = isinstance(value, bool)  # which Python counts as a number
+        if is_yes_or_no or not (isinstance(value, _KINDS[name]) or (value is None and name in _MAY_LACK)):
+            raise TypeError(f"{name} is of another kind")
+        if name in _NUMBERS and isinstance(value, int | float) and not abs(value) < _MOST_SECONDS:
+            raise ValueError(f"{name} is no number that a clock or a meter gives")
+    signals = {name: SignalLine(**line) for name, line in given.get("signals", {}).items()}
+    if not all(isinstance(line.value, str) and abs(line.at) < _MOST_SECONDS for line in signals.values()):
+        raise TypeError("a signal is of another kind")
+    given["signals"] = signals
+    given["state"] = OwnerState(given["state"])
     return Status(**given)
+
+
+_TEXTS = ("peer_id", "state", "words", "model", "layers", "public_name", "reached", "relaying")
+_NUMBERS = ("written_at", "since", "leaves_at", "duty", "watts")
+_COUNTS = ("process", "sessions", "unsigned_tokens", "shared_bytes")
+_TABLES = ("reach", "signals", "troubles")
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(_TEXTS, (str,)),
+    **dict.fromkeys(_NUMBERS, (int, float)),
+    **dict.fromkeys(_COUNTS, (int,)),
+    **dict.fromkeys(_TABLES, (dict,)),
+}
+_MOST_SECONDS = 1e11
+"""Unix seconds in the year 5138; a date that is too late can't be shown."""
+_MAY_LACK = frozenset({"leaves_at", "watts"})

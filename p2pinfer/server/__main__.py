@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from p2pinfer.command_line.extras import require
-from p2pinfer.command_line.output import SpokenLog, say
+from p2pinfer.command_line.log.setup import log_to
+from p2pinfer.command_line.output import say
 from p2pinfer.command_line.program import FAILED, run
 from p2pinfer.owner.consent import ask, consented
 from p2pinfer.owner.files import OwnerFiles
@@ -61,12 +62,7 @@ def _quiet(config: ServerConfig) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    logging.basicConfig(
-        level=logging.DEBUG if config.verbose else logging.WARNING,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[SpokenLog(say)],
-    )
+    log_to(say, verbose=config.verbose)
     logging.getLogger("p2pinfer").setLevel(logging.DEBUG if config.verbose else logging.INFO)
 
 

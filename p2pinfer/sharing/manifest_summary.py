@@ -10,6 +10,7 @@ from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import MAX_LAYERS
 from p2pinfer.model.layer_store.origin import Origin
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.plain_text import printable
 
 MAX_SUMMARY_BYTES = 16 << 10
@@ -53,8 +54,8 @@ class ManifestSummary:
     def from_json(cls, text: str) -> ManifestSummary:
         """Read a stranger's summary. Texts are made printable. Raises StoreError."""
         try:
-            data: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data: Any = read_json(text)
+        except ValueError as error:
             raise StoreError(f"the summary of a manifest is not JSON: {error}") from error
         if not isinstance(data, dict):
             raise StoreError("the summary of a manifest is no object")

@@ -6,14 +6,14 @@ ever allows that, and files that ask for it are refused before they are written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from p2pinfer.errors import UnusableModelError
-from p2pinfer.model.families import check_supported
+from p2pinfer.errors import ModelError, UnusableModelError
+from p2pinfer.model.families import check_counts, check_supported
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import CONFIG_FILE, is_small
+from p2pinfer.outside.plain_json import read_json
 
 MOST_SMALL_BYTES = 256 << 20
 """Of all small files together: they are held in memory until they have been checked."""
@@ -22,11 +22,6 @@ _CODE = frozenset({"auto_map", "custom_pipelines"})
 """Keys by which a folder names code to be loaded."""
 _VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json"})
 """Any text may be a token. These files are read by compiled code, which loads no other."""
-_COUNTS = (
-    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
-    *("head_dim", "vocab_size", "max_position_embeddings"),
-)
-_MOST_COUNT = 1 << 31
 _MOST_DEPTH = 32
 
 
@@ -47,8 +42,8 @@ def check_small_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         if not name.endswith(".json"):
             continue
         try:
-            content = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            content = read_json(data)
+        except ValueError as error:
             raise UnusableModelError(f"{manifest.name}: {name} is not JSON ({error})") from error
         if not isinstance(content, dict):
             raise UnusableModelError(f"{manifest.name}: {name} is no object")
@@ -63,10 +58,10 @@ def _check_config(manifest: Manifest, config: Mapping[str, Any]) -> None:
     fields = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
     if said != tuple(config.get(field) for field in fields):
         raise UnusableModelError(f"{manifest.name}: its manifest and {CONFIG_FILE} describe different models")
-    for name in _COUNTS:
-        count = config.get(name)
-        if count is not None and (type(count) is not int or not 0 < count < _MOST_COUNT):
-            raise UnusableModelError(f"{manifest.name}: the config's {name} can't be {str(count)[:40]}")
+    try:
+        check_counts(config)
+    except ModelError as error:
+        raise UnusableModelError(f"{manifest.name}: {error}") from error
     check_supported(config)
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pinfer.command_line.flags import gigabytes, number, path
-from p2pinfer.command_line.output import say
+from p2pinfer.command_line.log.setup import log_to
+from p2pinfer.command_line.output import complain, say
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, run, settings_of
 from p2pinfer.swarm.reach.interfaces import has_ipv6
@@ -152,7 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    asyncio.run(serve(BootstrapConfig.from_args(argv)))
+    config = BootstrapConfig.from_args(argv)
+    log_to(complain)
+    asyncio.run(serve(config))
     return 0
 
 

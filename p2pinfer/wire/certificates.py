@@ -5,19 +5,15 @@ from __future__ import annotations
 import datetime
 import ssl
 import tempfile
-import warnings
 from dataclasses import dataclass
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from p2pinfer.errors import InvalidCertificateError
-
-SERVER_NAME = "p2pinfer"
-"""The name in all certificates. Trust comes from pinning the certificate, not from the name."""
+from p2pinfer.outside.certificate import SUBJECT, SUBJECT_NAMES, read_certificate
 
 LANE_PROTOCOL = "p2pinfer-lane/5"
 """What lanes ask for in ALPN; the number is the version of lanes and steps, see docs/protocol.md."""
@@ -35,17 +31,16 @@ class Certificate:
 def new_certificate(lifetime_days: int = 365) -> Certificate:
     """Make a P-256 key and a certificate for it."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(SUBJECT)
+        .issuer_name(SUBJECT)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=lifetime_days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .add_extension(SUBJECT_NAMES, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -70,25 +65,6 @@ def _server_context(pem_key: bytes, pem_certificate: bytes) -> ssl.SSLContext:
         file.flush()
         context.load_cert_chain(file.name)
     return context
-
-
-def read_certificate(der: bytes) -> bytes:
-    """Read a peer's certificate; returns it in PEM. This is the one place where such bytes are read.
-
-    Peers make their certificates with `new_certificate`, so another kind of key is refused: verifying the
-    signature of a huge RSA key takes seconds. The caller pins the certificate, which checks nothing else in
-    it: a wrong name or date lets the TLS handshake fail. Raises only InvalidCertificateError, whatever the
-    bytes are.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # a peer's oddities are no news for our user
-            certificate = x509.load_der_x509_certificate(der)
-            key = certificate.public_key()
-    except Exception as error:  # the library's errors have no base of their own
-        raise InvalidCertificateError("not an X.509 certificate") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise InvalidCertificateError("a certificate whose key isn't one of P-256")
-    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def pinned(certificate_der: bytes) -> grpc.ChannelCredentials:

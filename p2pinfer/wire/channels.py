@@ -18,10 +18,11 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import Address, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
-from p2pinfer.wire.certificates import SERVER_NAME, pinned
+from p2pinfer.wire.certificates import pinned
 from p2pinfer.wire.dialling import CONNECT_SECONDS, Reached, Ways, first_connection
 from p2pinfer.wire.inference_pb2_grpc import InferenceStub
 from p2pinfer.wire.traffic import DIRECT, TUNNELLED, Traffic
@@ -56,6 +57,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # What may wait here of a call that nobody reads yet, whatever the way could carry: requests are short.
+    ("grpc.http2.lookahead_bytes", 16 * 1024),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),

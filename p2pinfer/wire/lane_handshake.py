@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any
 
 from p2pinfer.errors import HopFailedError, InvalidCertificateError, ProtocolError
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.types import Address
-from p2pinfer.wire.certificates import LANE_PROTOCOL, SERVER_NAME, pinned_context
+from p2pinfer.wire.certificates import LANE_PROTOCOL, pinned_context
 from p2pinfer.wire.dialling import Ways, first_connection
 from p2pinfer.wire.lanes import Lane, ready
 from p2pinfer.wire.reach.endpoints import Endpoint

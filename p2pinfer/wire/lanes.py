@@ -23,6 +23,7 @@ import struct
 from typing import Literal
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.wire.hello import HELLO_BYTES
 from p2pinfer.wire.traffic import traffic_of
 
@@ -35,6 +36,10 @@ class Lane:
 
     def __init__(self, sock: ssl.SSLSocket, *, max_frame_bytes: int = HELLO_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
+        self.room_bytes: int | None = None
+        """A longer frame isn't read to its end until this has grown; None: no frame has to wait."""
+        self.sources: tuple[Source, ...] = ()
+        """Where it comes from, for who shares things out; none: `host` alone says it."""
         self._socket = sock
         self._traffic = traffic_of(sock)
         self._received: bytes | bytearray = b""
@@ -49,6 +54,32 @@ class Lane:
     def is_tunnelled(self) -> bool:
         """True if it leads to the other side through a tunnel of the swarm."""
         return self._socket.family == socket.AF_UNIX
+
+    @property
+    def host(self) -> str:
+        """The IP address of the other side; empty if that is unknown, as behind a tunnel."""
+        try:
+            return "" if self.is_tunnelled else str(self._socket.getpeername()[0])
+        except OSError:  # it has gone
+            return ""
+
+    @property
+    def partial_bytes(self) -> int:
+        """How much there is of a frame that has come in part."""
+        return len(self._received)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was to be sent the network hasn't taken. Any thread may ask."""
+        return max(0, len(self._unsent) - self._sent)
+
+    @property
+    def lacks_room_bytes(self) -> int:
+        """The length of the frame that has come in part, if it is longer than `room_bytes`; else 0."""
+        if self.room_bytes is None or len(self._received) < _LENGTH.size:
+            return 0
+        (length,) = _LENGTH.unpack_from(self._received)
+        return int(length) if length > self.room_bytes else 0
 
     def send(self, frame: bytes) -> bool:
         """Send a frame, after what is still unsent. True: nothing is left to send; False: call `flush` later.
@@ -74,7 +105,7 @@ class Lane:
         return True
 
     def receive(self) -> bytes | None:
-        """The next frame; None if it hasn't arrived completely.
+        """The next frame; None if it hasn't arrived completely, or is longer than there is room for.
 
         Raises OSError if the connection is broken, EOFError if the other side closed it, and ProtocolError
         for a frame longer than `max_frame_bytes`.
@@ -90,7 +121,10 @@ class Lane:
                 end = _LENGTH.size + length
                 if len(received) >= end:
                     self._received = received[end:]
-                    return bytes(received[_LENGTH.size : end])
+                    with memoryview(received) as whole:
+                        return bytes(whole[_LENGTH.size : end])
+                if self.room_bytes is not None and length > self.room_bytes:
+                    return None
             try:
                 data = self._socket.recv(_READ_BYTES)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -107,8 +141,12 @@ class Lane:
                 self._received = bytearray(received) + data
 
     def close(self) -> None:
-        """Close the connection; closing twice is harmless."""
+        """Close the connection, and forget what came or went in part; closing twice is harmless.
+
+        A session may name its lane long after the lane has ended.
+        """
         self._socket.close()
+        self._received, self._unsent, self._sent = b"", b"", 0
 
 
 async def deliver(lane: Lane, frame: bytes, *, stall_seconds: float | None = None) -> None:

@@ -24,6 +24,9 @@ VALID_SECONDS = 90 * 86_400.0
 MAX_TOKENS = 2**62
 MAX_LAYERS = 2**20
 
+MAX_RECEIPT_BYTES = 400
+"""Of the signed bytes. A receipt of p2pinfer has about 220; servers keep it for good."""
+
 _CLIENT_DOMAIN = b"p2pinfer receipt 1\0"
 _SERVER_DOMAIN = b"p2pinfer countersigned receipt 1\0"
 
@@ -89,19 +92,7 @@ class Receipt:
 
 def sign_receipt(receipt: Receipt, client: Identity) -> SignedReceipt:
     """The receipt with the client's signature."""
-    data = ReceiptMessage(
-        session_id=receipt.session_id,
-        server=receipt.server,
-        client_public_key=receipt.client,
-        model=receipt.model,
-        first_layer=receipt.layers.start,
-        end_layer=receipt.layers.end,
-        prefill_tokens=receipt.work.prefill_tokens,
-        decode_tokens=receipt.work.decode_tokens,
-        sequence=receipt.sequence,
-        issued_at=receipt.issued_at,
-        expires_at=receipt.expires_at,
-    ).SerializeToString()
+    data = _canonical(receipt)
     return SignedReceipt(receipt=data, client_signature=client.sign(_CLIENT_DOMAIN + data))
 
 
@@ -116,8 +107,14 @@ def countersign(signed: SignedReceipt, server: Identity) -> SignedReceipt:
 def read_receipt(signed: SignedReceipt) -> Receipt:
     """What the client has signed; the server's signature is not looked at.
 
-    Raises InvalidReceiptError if the client's signature is wrong, or if a value is out of range.
+    Raises InvalidReceiptError if the client's signature is wrong, if a value is out of range, or if the bytes
+    are not the only ones that say this: receipts are kept for good, and must carry nothing else.
     """
+    if len(signed.receipt) > MAX_RECEIPT_BYTES:
+        raise InvalidReceiptError(
+            f"it has {len(signed.receipt):,} bytes, and at most {MAX_RECEIPT_BYTES} are taken: "
+            "leave out what the protocol doesn't name"
+        )
     message = ReceiptMessage()
     try:
         message.ParseFromString(signed.receipt)
@@ -135,7 +132,7 @@ def read_receipt(signed: SignedReceipt) -> Receipt:
         raise InvalidReceiptError("it is for more tokens than there can be")
     if not (math.isfinite(message.issued_at) and math.isfinite(message.expires_at)):
         raise InvalidReceiptError("its times are not finite numbers")
-    return Receipt(
+    receipt = Receipt(
         session_id=SessionId(message.session_id),
         server=PeerId(message.server),
         client=message.client_public_key,
@@ -146,6 +143,28 @@ def read_receipt(signed: SignedReceipt) -> Receipt:
         issued_at=message.issued_at,
         expires_at=message.expires_at,
     )
+    if _canonical(receipt) != signed.receipt:
+        raise InvalidReceiptError(
+            "it is not in its canonical form: write each field once, by its number, and no others"
+        )
+    return receipt
+
+
+def _canonical(receipt: Receipt) -> bytes:
+    """The only serialization of a receipt that is taken: its fields by their numbers, and no others."""
+    return ReceiptMessage(
+        session_id=receipt.session_id,
+        server=receipt.server,
+        client_public_key=receipt.client,
+        model=receipt.model,
+        first_layer=receipt.layers.start,
+        end_layer=receipt.layers.end,
+        prefill_tokens=receipt.work.prefill_tokens,
+        decode_tokens=receipt.work.decode_tokens,
+        sequence=receipt.sequence,
+        issued_at=receipt.issued_at,
+        expires_at=receipt.expires_at,
+    ).SerializeToString(deterministic=True)
 
 
 def read_countersigned(signed: SignedReceipt) -> Receipt:

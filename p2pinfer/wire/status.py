@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.plain_text import foreign
 
 REASON_KEY = "p2pinfer-reason"
 RETRY_KEY = "p2pinfer-retry-after-seconds"
@@ -65,11 +66,17 @@ _STATUS = {
 
 @dataclass(eq=False)
 class Refused(Exception):  # noqa: N818  read it where it is raised
-    """Raised inside a handler: it ends the call with a reason that the peer can act on."""
+    """Raised inside a handler: it ends the call with a reason that the peer can act on.
+
+    Its sentence may quote the peer, or be one: it becomes one line of at most 300 printable characters.
+    """
 
     reason: Reason
     detail: str
     retry_after_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.detail = foreign(self.detail)
 
     def __str__(self) -> str:
         return self.detail
@@ -103,6 +110,12 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refused | None:
     if word not in Reason.__members__.values():
         return None
     return Refused(Reason(str(word)), error.details() or "", _seconds(metadata.get(RETRY_KEY)))
+
+
+def words_of(error: grpc.aio.AioRpcError) -> str:
+    """What a failed call says, made printable. The error itself has it as the peer wrote it: it is never the
+    cause of another error, whose traceback would show it."""
+    return f"{error.code().name.lower()}: {foreign(error.details() or 'the stream ended')}"
 
 
 def _seconds(text: str | bytes | None) -> float:

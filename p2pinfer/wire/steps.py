@@ -75,8 +75,9 @@ class Contract:
 
     @property
     def max_step_bytes(self) -> int:
-        """The length of the longest step."""
-        hidden = hidden_bytes(self.max_step_tokens, self.hidden_size, self.wire_dtype)
+        """The length of the longest step: its tokens fit into the rows."""
+        tokens = min(self.max_step_tokens, self.rows * self.max_tokens)
+        hidden = hidden_bytes(tokens, self.hidden_size, self.wire_dtype)
         return _HEADER.size + self.rows * _CHUNK.size + MAX_HOPS * _TIME.size + max(hidden, NAME_BYTES)
 
 

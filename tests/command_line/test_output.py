@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.command_line.output import SpokenLog, complain, has_color, say
+from p2pinfer.command_line.output import complain, has_color, say
 from p2pinfer.command_line.speaker import Speaker
 
 ROOT = Path(__file__).parents[2]
@@ -202,17 +201,6 @@ def test_a_stream_that_a_program_has_closed_is_no_trouble(monkeypatch: pytest.Mo
         monkeypatch.setattr(sys, "stderr", stream)
         say("lost")
         complain("lost")
-
-
-def test_a_log_line_is_spoken_and_a_broken_one_stops_nothing():
-    spoken: list[str] = []
-    logger = logging.Logger("test")
-    logger.addHandler(SpokenLog(spoken.append))
-    logger.warning("layers %s", "0:10")
-    logger.warning("layers %d", "none")
-
-    assert spoken[0] == "layers 0:10"
-    assert spoken[1].startswith("a fault in p2pinfer: no log line can be made of 'layers %d': TypeError")
 
 
 class Terminal(io.StringIO):

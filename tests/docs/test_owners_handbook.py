@@ -80,7 +80,7 @@ def test_the_handbook_calls_every_command_of_the_owner():
 
 def test_every_flag_that_the_handbook_mentions_is_one_of_ours(capsys: pytest.CaptureFixture[str]):
     """In running text; those of other programs stand in commands, or are named here."""
-    others = {"--network", "--stop-timeout", "--build-arg", "--add-host", "--dry-run"}
+    others = {"--network", "--stop-timeout", "--build-arg", "--add-host", "--dry-run", "--user"}
     with pytest.raises(SystemExit):
         ServerConfig.from_args(["--help"])
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

@@ -25,10 +25,12 @@ from p2pinfer.identity import Identity
 from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
-from p2pinfer.swarm.records.announcement import Announcement, ServerState
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, model_key
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 from p2pinfer.wire.certificates import new_certificate
+from tests.swarm.strangers_record import strangers_record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SECONDS = 30.0
@@ -158,13 +160,13 @@ def test_a_report_for_the_terminal(swarm: LocalSwarm, tmp_path: Path):
 async def test_a_record_with_a_certificate_of_no_known_version_ends_no_page(
     swarm: LocalSwarm, tmp_path: Path
 ):
-    """It is old enough to be pinged, so the page and the report read its certificate."""
+    """Nodes refuse such a record, also where a stranger's member stores it without a look."""
     flags = ["--initial-peers", *swarm.initial_peers, "--data-folder", str(tmp_path)]
     me = Identity.ephemeral()
     async with Swarm.join(swarm.initial_peers, me, client_only=True) as member:
         [listed] = await member.models()
         version_3, version_16 = bytes.fromhex("a003020102"), bytes.fromhex("a00302010f")
-        now = time.time()
+        certificate, now = new_certificate().der, time.time()
         record = Announcement(
             peer_id=me.peer_id,
             model=listed.model,
@@ -174,11 +176,14 @@ async def test_a_record_with_a_certificate_of_no_known_version_ends_no_page(
             state=ServerState.SERVING,
             numerics="native-w8a8h64-1",
             endpoints=("127.0.0.1:9",),
-            certificate=new_certificate().der.replace(version_3, version_16, 1),
+            certificate=certificate,
             announced_at=now - 20.0,
             expires_at=now + 120.0,
         )
-        await member.announce(record)
+        spoiled = strangers_record(record, me, certificate=certificate.replace(version_3, version_16, 1))
+        stored = Record(peer_id=me.peer_id, data=spoiled, expires_at=record.expires_at)
+        presence = member._membership.presence()
+        assert await presence.run(presence.node.put(model_key(listed.model), stored)) == 0
         with running(*flags) as page:
             await asyncio.to_thread(until, lambda: len(page.model().get("servers", ())) == 3)
             read_at = json.loads(page.get("/api/v1/state"))["generated_at"]

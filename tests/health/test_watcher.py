@@ -15,6 +15,7 @@ import pytest
 from p2pinfer.errors import DatabaseError, HopFailedError, SwarmError, UsageError
 from p2pinfer.health import watcher as watching
 from p2pinfer.health.config import HealthConfig
+from p2pinfer.health.kept.history import History
 from p2pinfer.health.kept.keeping import keeping
 from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import Answer, ProbeView
@@ -184,6 +185,18 @@ async def test_history_is_kept_once_a_minute(scene):
     samples = scene.watcher.history(MODEL, 1.0)
     assert [sample.servers for sample in samples] == [1, 1, 1]
     assert samples[0].swarm_tokens_per_second == pytest.approx(250.0)
+
+
+async def test_history_that_cant_be_read_is_logged_once_however_many_ask_for_it(scene, monkeypatch, caplog):
+    """Every visitor of a model's page asks for it."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise DatabaseError("the disk is gone")
+
+    monkeypatch.setattr(History, "samples", broken)
+    assert [scene.watcher.history(MODEL, 1.0) for _ in range(50)] == [()] * 50
+    assert len(caplog.records) == 1
+    assert "the disk is gone" in caplog.text
 
 
 async def test_what_a_probe_found_is_shown(scene):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from p2pinfer.errors import UnsupportedModelError
+from p2pinfer.errors import ModelError, UnsupportedModelError
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.engine import load_engine
 from p2pinfer.model.engine.base import Chunk
-from p2pinfer.model.families import FAMILIES, ends_recipe, family_of, normalised_config
+from p2pinfer.model.families import FAMILIES, ends_recipe, family_of, normalised_config, transformers_config
 from p2pinfer.model.layer_store.store import LayerStore
 from p2pinfer.types import Span
 from tests.model.tiny_models import (
@@ -196,3 +197,23 @@ def test_the_store_keeps_the_config_readable_without_a_library(tmp_path: Path):
 
     assert fields["rope_parameters"] == {"rope_theta": 10000.0, "rope_type": "default"}
     assert fields["head_dim"] == 8
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"num_hidden_layers": 10**9}, id="layers"),
+        pytest.param({"num_hidden_layers": -1}, id="fewer than none"),
+        pytest.param({"hidden_size": 2**40}, id="width"),
+        pytest.param({"vocab_size": "many"}, id="a word"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused_before_anything_is_made_of_that_size(fields: dict[str, Any]):
+    """`transformers` makes a list of all layers."""
+    with pytest.raises(ModelError, match=f"the config's {next(iter(fields))} can't be"):
+        transformers_config({"model_type": "qwen2", **fields})
+
+
+def test_a_table_of_a_billion_labels_is_not_made():
+    """A decoder has none; `transformers` would name each."""
+    assert transformers_config({"model_type": "llama", "num_labels": 10**9}).num_labels == 2

@@ -92,7 +92,18 @@ def test_it_can_be_taken_back_once(path):
     assert not revoke_consent(path)
 
 
-@pytest.mark.parametrize("content", ["", "yes", "[]", '{"version": "one", "accepted_at": "now"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "yes",
+        "[]",
+        '{"version": "one", "accepted_at": "now"}',
+        '{"version": 1e999, "accepted_at": "now"}',
+        "[" * 100_000,
+    ],
+    ids=range(6),
+)
 def test_a_damaged_consent_is_none_and_says_what_to_do(path, content):
     path.parent.mkdir()
     path.write_text(content)

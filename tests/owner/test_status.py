@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ SERVING = Status(
     signals={"parked": SignalLine(value="gear is P", at=2_000_000_000.0, origin="mqtt a/b")},
     troubles={"host wifi": "nobody tells"},
 )
+AS_WRITTEN = json.loads(json.dumps(asdict(SERVING)))
 
 
 def test_what_is_written_is_read_and_is_its_owners_alone(tmp_path: Path):
@@ -48,7 +49,15 @@ def test_what_is_written_is_read_and_is_its_owners_alone(tmp_path: Path):
         '{"signals": []}',
         json.dumps({"state": "elsewhere"}),
         json.dumps({"signals": {"parked": {"value": "x"}}}),
+        json.dumps(AS_WRITTEN | {"written_at": "now"}),
+        json.dumps(AS_WRITTEN | {"since": 1e300}),
+        json.dumps(AS_WRITTEN | {"leaves_at": float("nan")}),
+        json.dumps(AS_WRITTEN | {"words": None}),
+        json.dumps(AS_WRITTEN | {"sessions": True}),
+        json.dumps(AS_WRITTEN | {"signals": {"parked": {"value": "x", "at": [], "origin": ""}}}),
+        "[" * 100_000,
     ],
+    ids=range(13),
 )
 def test_a_damaged_one_is_left_out(tmp_path: Path, damaged: str):
     write_status(tmp_path, SERVING)

@@ -227,7 +227,7 @@ def nested(depth: int) -> str:
 
 async def test_settings_that_are_nested_too_deep_are_refused(peers: Peers, model: LayerStore, tmp_path: Path):
     """Readers of such files recurse."""
-    evil = altered(model, tmp_path / "evil", "tokenizer_config.json", nested(900))
+    evil = altered(model, tmp_path / "evil", "tokenizer_config.json", nested(40))
     swarm = Swarm()
     swarm.add(await peers.add(evil), Span(0, 4), holds_ends=True)
 

@@ -30,15 +30,17 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
 )
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, parse_envelope, seal
+from p2pinfer.wire.certificates import new_certificate
 from tests.spoiled import spoiled
 from tests.swarm.conftest import MODEL, describe
 
 IDENTITY = Identity.ephemeral()
+CERTIFICATE = new_certificate().der
 SERVER = encode(
     describe(
         IDENTITY,
         endpoints=("192.0.2.7:4600", "[2001:db8::7]:65535"),
-        certificate=b"der",
+        certificate=CERTIFICATE,
         next_hop_seconds={Identity.ephemeral().peer_id: 0.25},
         leaves_at=2e9,
         public_name="Ann's car",

@@ -17,6 +17,7 @@ from p2pinfer.wire.receipt_pb2 import Receipt as ReceiptMessage
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import (
     MAX_LAYERS,
+    MAX_RECEIPT_BYTES,
     MAX_TOKENS,
     Receipt,
     Work,
@@ -59,6 +60,41 @@ def test_what_was_signed_is_read():
     """Every field arrives, and both signatures are good."""
     assert read_receipt(SIGNED) == read_countersigned(SIGNED) == RECEIPT
     assert is_countersigned(SIGNED, SERVER.peer_id)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(b"\x62\x04junk", id="an unknown field"),
+        pytest.param(b"\x48\x03", id="a field twice"),
+        pytest.param(b"\x10", id="half a field"),
+    ],
+)
+@pytest.mark.parametrize("at", ["front", "end"])
+def test_only_the_canonical_form_is_taken(more: bytes, at: str):
+    """Though the client has signed the longer one: a ledger would keep it for good."""
+    data = more + SIGNED.receipt if at == "front" else SIGNED.receipt + more
+    padded = SignedReceipt(receipt=data, client_signature=CLIENT.sign(b"p2pinfer receipt 1\0" + data))
+
+    with pytest.raises(InvalidReceiptError, match=r"canonical form: write each|can't be parsed|names no"):
+        read_receipt(padded)
+
+
+def test_a_number_with_needless_bytes_is_not_canonical():
+    """3 as two bytes."""
+    data = SIGNED.receipt.replace(b"\x48\x03", b"\x48\x83\x00")
+    longer = SignedReceipt(receipt=data, client_signature=CLIENT.sign(b"p2pinfer receipt 1\0" + data))
+    assert data != SIGNED.receipt
+
+    with pytest.raises(InvalidReceiptError, match="canonical"):
+        read_receipt(longer)
+
+
+def test_a_receipt_is_short():
+    """Its strings can be of any length; the receipt can't."""
+    assert len(SIGNED.receipt) < 250 < MAX_RECEIPT_BYTES
+    with pytest.raises(InvalidReceiptError, match=r"has [0-9,]+ bytes, and at most 400 are taken"):
+        read_receipt(sign_receipt(replace(RECEIPT, model="f" * 400), CLIENT))
 
 
 def test_it_is_paid_by_tokens_times_layers():

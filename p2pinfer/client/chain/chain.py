@@ -35,6 +35,7 @@ from p2pinfer.wire.prefix_steps import Feed, Prefix
 from p2pinfer.wire.receipts import work_of
 from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import (
+    MAX_HOPS,
     Fork,
     Outputs,
     Result,
@@ -103,6 +104,8 @@ class Chain:
         self._last_step_id = 0
         self._unsent = False
         self._ended: P2PInferError | None = None
+        self._asked: dict[int, int] = {}
+        """Hidden states that steps ask for, by step id: of those under way, and of the one answered last."""
 
     @property
     def max_step_tokens(self) -> int:
@@ -116,9 +119,7 @@ class Chain:
         self._unsent = False
         farthest = max(hop.server.round_trip_seconds for hop in hops)
         self._max_step_tokens = min(step_tokens(farthest), *(hop.max_step_tokens for hop in hops))
-        results_lane.lane.max_frame_bytes = max_result_bytes(
-            self.max_step_tokens, len(hops), self.shape.hidden_size, self.shape.wire_dtype
-        )
+        self._bound_results()
 
     def ways_to(self, hop: Hop) -> HopWays:
         """How a hop of the chain is reached now. Any thread may ask."""
@@ -155,7 +156,7 @@ class Chain:
         work = work_of(kind, sum(len(chunk.hidden) for chunk in chunks))
         for hop in self.hops:
             hop.tally.ask(work)
-        return self._begin_to_send(step)
+        return self._begin_to_send(step, _answered_tokens(chunks, outputs))
 
     def fork(self, forks: Sequence[Fork]) -> int:
         """Begin to send a step that copies rows at every hop, and return its id. Nothing is computed.
@@ -211,8 +212,10 @@ class Chain:
             hop.tally.ask(work_of(StepKind.PREFILL, feed.tokens))
         return self._begin_to_send(pack_feed(self._last_step_id, feed))
 
-    def _begin_to_send(self, step: bytes) -> int:
+    def _begin_to_send(self, step: bytes, answered: int = 0) -> int:
         assert self.steps_lane is not None
+        self._asked[self._last_step_id] = answered
+        self._bound_results()
         try:
             self._unsent = not self.steps_lane.lane.send(step)
         except OSError as error:
@@ -229,6 +232,7 @@ class Chain:
         is to blame if another can take its place. Raises HopFailedError, RefusedError.
         """
         frame = self._next_frame(step_id, overdue_seconds, patience)
+        self._asked = {later: asked for later, asked in self._asked.items() if later >= step_id}
         try:
             return read_result(
                 frame,
@@ -256,6 +260,17 @@ class Chain:
         resources = self.resources.pop(hop, None)
         if resources is not None:
             await resources.aclose()
+
+    def _bound_results(self) -> None:
+        """Take no longer result than those that were asked for: the last hop may be anybody's.
+
+        Results that are on their way may have passed other hops than those of now.
+        """
+        if self.results_lane is not None:
+            tokens = max(list(self._asked.values()), default=0)
+            self.results_lane.lane.max_frame_bytes = max_result_bytes(
+                tokens, MAX_HOPS, self.shape.hidden_size, self.shape.wire_dtype
+            )
 
     def _next_frame(self, step_id: int, overdue_seconds: float, patience: float) -> bytes:
         """Return the result of this step; results of older steps are dropped."""
@@ -351,3 +366,13 @@ class Chain:
         self.broken[(left, right)] = None
         names = [CLIENT if hop is None else hop.peer_id for hop in (left, right)]
         return LinkFailedError(names[0], names[1], f"nothing gets through to it: {why}")
+
+
+def _answered_tokens(chunks: Sequence[RowChunk], outputs: Outputs) -> int:
+    match outputs:
+        case Outputs.ALL:
+            return sum(len(chunk.hidden) for chunk in chunks)
+        case Outputs.LAST:
+            return len(chunks)
+        case Outputs.NONE:
+            return 0

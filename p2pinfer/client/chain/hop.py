@@ -18,8 +18,9 @@ from p2pinfer.client.pay.settlement import Settlement
 from p2pinfer.client.pay.tally import Tally
 from p2pinfer.client.reach.carrier import Carrier, HopCall
 from p2pinfer.client.route.hop_server import HopServer
-from p2pinfer.client.trust.frames import MOST_DETAIL_CHARACTERS, Allowance
+from p2pinfer.client.trust.frames import Allowance
 from p2pinfer.errors import HopFailedError, HopLiedError, HopStalledError, P2PInferError, RefusedError
+from p2pinfer.plain_text import foreign
 from p2pinfer.tasks import ending
 from p2pinfer.types import SESSION_ID_BYTES, PeerId, Way
 from p2pinfer.wire import inference_pb2 as pb
@@ -220,7 +221,7 @@ class Hop:
                         self.draining = True
                         self.draining_seconds = frame.draining.seconds
                     case "outputs_lost":
-                        self.outputs_lost = frame.outputs_lost.detail[:MOST_DETAIL_CHARACTERS]
+                        self.outputs_lost = foreign(frame.outputs_lost.detail)
                     case "caught_up":
                         self.caught_up = max(self.caught_up, frame.caught_up.tokens)
                     case "next_hop_way":

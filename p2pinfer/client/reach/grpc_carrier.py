@@ -21,7 +21,7 @@ from p2pinfer.wire.channels import ChannelPool, inference_stub, parsed
 from p2pinfer.wire.dialling import Ways, way_taken
 from p2pinfer.wire.lane_handshake import lane_to
 from p2pinfer.wire.lanes import Lane, deliver
-from p2pinfer.wire.status import refusal_of
+from p2pinfer.wire.status import refusal_of, words_of
 
 Reply = TypeVar("Reply")
 _SessionCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
@@ -111,7 +111,7 @@ class GrpcCarrier:
             except grpc.aio.AioRpcError as error:
                 if refusal_of(error) is None:
                     await self._pool.forget(address.peer_id)
-                raise _failure(address.peer_id, error) from error
+                raise _failure(address.peer_id, error) from None
 
 
 class GrpcHopCall:
@@ -129,7 +129,7 @@ class GrpcHopCall:
         except grpc.aio.AioRpcError as error:
             if refusal_of(error) is None:
                 await self._pool.forget(self._peer_id)
-            raise _failure(self._peer_id, error) from error
+            raise _failure(self._peer_id, error) from None
         if frame is grpc.aio.EOF:
             raise await self._why_ended()
         answer: pb.ServerFrame = parsed(self._peer_id, frame)
@@ -193,5 +193,4 @@ def _failure(peer_id: PeerId, error: grpc.aio.AioRpcError) -> P2PInferError:
     if refused is not None:
         return RefusedError(peer_id, refused.reason, refused.detail, refused.retry_after_seconds)
     # Even "internal" proves nothing: gRPC also reports it for a write to a stream that was just refused.
-    detail = f"{error.code().name.lower()}: {error.details() or 'the stream ended'}"
-    return HopFailedError(peer_id, detail, certain=False)
+    return HopFailedError(peer_id, words_of(error), certain=False)

@@ -12,7 +12,6 @@ MOST_FRAMES = 256
 """Frames that bring nothing new about work, at once."""
 
 FRAMES_PER_SECOND = 2.0
-MOST_DETAIL_CHARACTERS = 300
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ https://platform.openai.com/docs/guides/batch
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, NoReturn, Protocol
@@ -17,6 +16,7 @@ from p2pinfer.documents.inputs.wrong_document import WrongDocument
 from p2pinfer.documents.jobs.job import Document
 from p2pinfer.openai_api.errors import ApiError
 from p2pinfer.openai_api.whole_answers import BATCH_URLS
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.plain_text import bytes_in_words, printable
 
 MOST_LINE_BYTES = 8 << 20
@@ -114,12 +114,10 @@ def _parsed(data: bytes | None, number: int) -> Document:
 
 def _json(data: bytes) -> Any:
     try:
-        return json.loads(data.decode(), parse_constant=_no_number)
+        return read_json(data.decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
         raise _LineError("invalid_json_line", f"it isn't UTF-8 (byte {error.start + 1})") from error
-    except RecursionError as error:
-        raise _LineError("invalid_json_line", "its brackets are nested too deeply") from error
-    except ValueError as error:  # malformed, or a number of thousands of digits
+    except ValueError as error:  # malformed, nested too deeply, or a number of thousands of digits
         raise _LineError("invalid_json_line", f"it isn't JSON ({error})") from error
 
 

@@ -9,7 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2pinfer.gateway.access.origins import OriginRules, allows, refusal
 from p2pinfer.http.answers import json_answer
+from p2pinfer.http.bodies import Arrival, Bodies
 from p2pinfer.http.request_body import BodyTooLargeError
+from p2pinfer.http.sources import source_of_request
 from p2pinfer.openai_api.errors import ApiError
 
 _METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
@@ -26,13 +28,17 @@ class Door:
         *,
         rules: OriginRules,
         most_body_bytes: int,
+        most_coming_bytes: int,
         most_bytes_at: Mapping[str, int] | None = None,
     ) -> None:
-        """`most_bytes_at` has addresses whose bodies may be longer than others: those of files."""
+        """`most_bytes_at` has addresses whose bodies may be longer than others: those of files.
+        Bodies that aren't there as a whole have `most_coming_bytes` in all.
+        """
         self._app = app
         self._rules = rules
         self._most_body_bytes = most_body_bytes
         self._most_bytes_at = most_bytes_at or {}
+        self._bodies = Bodies(most_coming_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -67,8 +73,29 @@ class Door:
                 },
             )(scope, receive, send_readable)
             return
-        most_bytes = self._most_bytes_at.get(scope["path"], self._most_body_bytes)
-        await self._app(scope, _bounded(headers, receive, most_bytes), send_readable)
+        if (most_bytes := self._most_bytes_at.get(scope["path"])) is not None:  # these go to the disk
+            await self._app(scope, _bounded(headers, receive, most_bytes), send_readable)
+            return
+        with self._bodies.arriving(source_of_request(scope)) as arrival:
+            counted = _bounded(headers, _counted(arrival, receive), self._most_body_bytes)
+            await self._app(scope, counted, send_readable)
+
+
+def _counted(arrival: Arrival, receive: Receive) -> Receive:
+    """`receive`, which counts the body until it is there, and raises BodyGivenUpError."""
+    is_there = False
+
+    async def receive_counted() -> Message:
+        nonlocal is_there
+        if is_there:  # the application waits for the client to leave
+            return await receive()
+        message = await arrival.part(receive)
+        is_there = not message.get("more_body", False)
+        if is_there:
+            arrival.is_there()
+        return message
+
+    return receive_counted
 
 
 def _bounded(headers: Headers, receive: Receive, most_bytes: int) -> Receive:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
 from p2pinfer.gateway.access.keys import Key, keys_as_text, parse_keys
+from p2pinfer.outside.trusted_files import who_else_writes
 from p2pinfer.private_files import write_private
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ def read_keys(path: Path) -> dict[str, Key]:
         found = path.stat()
         if found.st_size > _MOST_BYTES:
             raise UsageError("it is too large")
-        if found.st_mode & stat.S_IWOTH:
-            raise UsageError("everybody on this machine may write it, so make keys: chmod 600 it")
+        if reason := who_else_writes(path):
+            raise UsageError(f"others could make keys: {reason}")
         return parse_keys(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from error

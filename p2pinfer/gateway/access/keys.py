@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.plain_json import read_json
 
 MOST_KEYS = 10_000
 MOST_NAME_CHARACTERS = 64
@@ -71,8 +72,8 @@ def keys_as_text(keys: Iterable[Key]) -> str:
 def parse_keys(text: str | bytes) -> dict[str, Key]:
     """The keys of a file by id. Raises UsageError, which says what is wrong, for any other content."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = read_json(text)
+    except ValueError as error:
         raise UsageError("it isn't JSON") from error
     if (
         not isinstance(data, dict)

@@ -12,6 +12,7 @@ from p2pinfer.gateway.access.keys import Key
 from p2pinfer.gateway.gateway import Gateway
 from p2pinfer.gateway.uploads.form import FORM
 from p2pinfer.openai_api.errors import ApiError
+from p2pinfer.outside.plain_json import MOST_DEPTH, is_nested_within
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request can't be answered as it is"},
@@ -69,6 +70,13 @@ def check_is_nothing(headers: Mapping[str, str]) -> None:
         check_is_json(headers)
 
 
+def check_depth(body: bytes) -> None:
+    """Raise ApiError for JSON that is nested deeper than any request: everything behind here recurses."""
+    if not is_nested_within(body, MOST_DEPTH):
+        message = f"The body is nested deeper than {MOST_DEPTH} levels."
+        raise ApiError(400, message, code="invalid_json")
+
+
 def _check_is_plain(headers: Mapping[str, str]) -> None:
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
@@ -83,6 +91,7 @@ class KeyedRoute(APIRoute):
     """A route that answers nobody without a key, if the gateway has keys. What is posted to it is JSON."""
 
     check_body: Callable[[Mapping[str, str]], None] = staticmethod(check_is_json)
+    takes_json = True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the check. Refusals are counted."""
@@ -94,6 +103,8 @@ class KeyedRoute(APIRoute):
                 request.state.key = gateway.visitors.check(request)
                 if request.method == "POST":
                     self.check_body(request.headers)
+                    if self.takes_json:
+                        check_depth(await request.body())
             except ApiError as error:
                 gateway.metrics.refused(self.path, error.status)
                 raise
@@ -106,9 +117,11 @@ class UploadRoute(KeyedRoute):
     """A route that takes a form with a file."""
 
     check_body = staticmethod(check_is_form)
+    takes_json = False
 
 
 class BodilessRoute(KeyedRoute):
     """A route that takes nothing but its address."""
 
     check_body = staticmethod(check_is_nothing)
+    takes_json = False

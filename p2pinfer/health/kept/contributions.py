@@ -32,13 +32,13 @@ from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import ContributionView
 from p2pinfer.identity import peer_id_of
 from p2pinfer.owner.ledger.acceptance import first_misstep, misstep
-from p2pinfer.owner.statement.bundle import BundleLine, open_bundle, read_bundle
+from p2pinfer.owner.statement.bundle import PART_LINES, BundleLine, open_bundle, read_bundle
 from p2pinfer.swarm.records.bounds import MAX_LAYERS, check_model
 from p2pinfer.types import short_id
 from p2pinfer.wire.receipts import Receipt, read_countersigned
 
 MAX_SESSIONS = 1_000_000
-MAX_LINES_AT_ONCE = 50_000
+MAX_LINES_AT_ONCE = PART_LINES
 """Lines of one bundle: a check takes 0.3 ms, and other bundles wait."""
 
 MAX_SESSION_LAYER_TOKENS = 2**42

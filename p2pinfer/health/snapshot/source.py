@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2pinfer.health.snapshot.state import HealthState, Sample
+from p2pinfer.owner.statement.bundle import PART_BYTES
 
-MAX_BUNDLE_BYTES = 8_000_000
-"""The largest bundle of receipts that the page takes: months of one server's sessions."""
+MAX_BUNDLE_BYTES = PART_BYTES
+"""The largest bundle of receipts that the page takes: `export` writes none that is larger."""
 
 
 @dataclass(frozen=True, slots=True)

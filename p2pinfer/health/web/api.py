@@ -19,6 +19,7 @@ from p2pinfer.health.web.snapshots import Snapshots
 from p2pinfer.http.answers import JSON, json_answer
 from p2pinfer.http.body import Body
 from p2pinfer.http.routes import get
+from p2pinfer.http.sources import source_of_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def add_api(app: FastAPI, source: HealthSource, snapshots: Snapshots, events: Ev
     )
     async def listen(request: Request) -> Response:
         """Server-sent events: `snapshot` with an id for each new snapshot. Then fetch the state."""
-        if events.is_full:
+        if not events.has_place_for(source_of_request(request.scope)):
             raise RequestError(
                 status=503,
                 error="There are too many listeners.",
@@ -78,7 +79,7 @@ def add_api(app: FastAPI, source: HealthSource, snapshots: Snapshots, events: Ev
     @app.post(
         "/api/v1/receipts",
         response_model=Submission,
-        responses=dict.fromkeys((400, 408, 413, 503), problems),
+        responses=dict.fromkeys((400, 408, 413, 429, 503), problems),
         openapi_extra={
             "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
         },

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from p2pinfer import __version__
 from p2pinfer.health.snapshot.source import HealthSource
 from p2pinfer.health.web.api import add_api
+from p2pinfer.health.web.demand import Demand
 from p2pinfer.health.web.events import Events
 from p2pinfer.health.web.problems import add_problems
 from p2pinfer.health.web.rendering.api_page import render_api
@@ -66,6 +67,7 @@ def create_app(
     )
     app.state.events = events
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Demand)
     add_api(app, source, snapshots, events)
     _add_pages(app, snapshots)
     add_problems(app)

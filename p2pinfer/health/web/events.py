@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from p2pinfer.fairness.crowd import Crowd
+from p2pinfer.fairness.sources import Source
 from p2pinfer.health.web.snapshots import Snapshots
+from p2pinfer.http.sources import source_of_request
 from p2pinfer.tasks import ending, first_of
 
 MOST_LISTENERS = 500
@@ -39,12 +42,34 @@ class Events:
         self._most_listeners = most_listeners
         self._heartbeat_seconds = heartbeat_seconds
         self._closing = asyncio.Event()
-        self.listeners = 0
+        self._crowd: Crowd[asyncio.Event] = Crowd()
 
     @property
-    def is_full(self) -> bool:
-        """True if no further listener is accepted."""
-        return self.listeners >= self._most_listeners
+    def listeners(self) -> int:
+        """How many there are."""
+        return len(self._crowd)
+
+    def has_place_for(self, source: Source) -> bool:
+        """True if one more may listen, perhaps instead of one of a source that has more listeners."""
+        if self.listeners < self._most_listeners:
+            return True
+        return self._crowd.of_source(source) + 1 < self._crowd.of_source(
+            self._crowd.source_of(self._crowd.first_to_go())
+        )
+
+    @contextlib.contextmanager
+    def listening(self, source: Source) -> Iterator[asyncio.Event]:
+        """For as long as one listens. The event is set when it has to leave."""
+        leave = asyncio.Event()
+        self._crowd.add(leave, source)
+        if self.listeners > self._most_listeners:
+            leaving = self._crowd.first_to_go()
+            self._crowd.remove(leaving)
+            leaving.set()
+        try:
+            yield leave
+        finally:
+            self._crowd.remove(leave)
 
     def close(self) -> None:
         """End all streams. Later ones end at once."""
@@ -84,18 +109,18 @@ class EventStream(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        self._events.listeners += 1
-        try:
+        with self._events.listening(source_of_request(scope)) as leave:
             async with (
                 ending(asyncio.create_task(self._send_all(send))) as sending,
                 ending(asyncio.create_task(_until_disconnect(receive))) as leaving,
+                ending(asyncio.create_task(_until_set(leave))) as displaced,
             ):
                 await asyncio.wait(
-                    {sending, leaving}, timeout=self._lifetime_seconds, return_when=asyncio.FIRST_COMPLETED
+                    {sending, leaving, displaced},
+                    timeout=self._lifetime_seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
                 has_left = leaving.done()
-        finally:
-            self._events.listeners -= 1
         if not has_left:
             await send({"type": "http.response.body", "body": b""})
 
@@ -108,6 +133,10 @@ class EventStream(Response):
 async def _until_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _until_set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _snapshot_message(snapshot_id: str) -> bytes:

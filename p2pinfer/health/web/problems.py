@@ -39,7 +39,7 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestError)
     async def refused(request: Request, problem: RequestError) -> Response:
-        headers = {"retry-after": str(_RETRY_SECONDS)} if problem.status == 503 else {}
+        headers = {"retry-after": str(_RETRY_SECONDS)} if problem.status in (429, 503) else {}
         return _problem_json(problem.status, problem.error, problem.what_to_do, headers)
 
     @app.exception_handler(RequestValidationError)

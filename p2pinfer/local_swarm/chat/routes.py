@@ -7,7 +7,6 @@ header nor from this origin.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.http.answers import json_answer
 from p2pinfer.http.request_body import BodyTooLargeError, body_parts
 from p2pinfer.local_swarm.chat.demo import Demo
+from p2pinfer.outside.plain_json import read_json
 
 HEADER = "x-p2pinfer-demo"
 
@@ -78,8 +78,8 @@ async def _peer(request: Request) -> str:
     """The peer that the body names. Raises UsageError."""
     try:
         body = b"".join([part async for part in body_parts(request, _MOST_BODY_BYTES, "too long")])
-        peer = json.loads(body)["peer"]
-    except (BodyTooLargeError, ValueError, KeyError, TypeError, RecursionError) as error:
+        peer = read_json(body)["peer"]
+    except (BodyTooLargeError, ValueError, KeyError, TypeError) as error:
         raise UsageError('the body is {"peer": "..."}') from error
     if not isinstance(peer, str):
         raise UsageError('the body is {"peer": "..."}')

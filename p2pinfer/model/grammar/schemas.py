@@ -23,6 +23,7 @@ from p2pinfer.model.grammar.constraint import LIMITS, Grammar, first_line
 from p2pinfer.model.grammar.endless import endless_place
 from p2pinfer.model.grammar.keywords import GUIDANCE
 from p2pinfer.model.grammar.schema_reader import Pointer, SchemaReader
+from p2pinfer.outside.plain_json import read_json
 
 MOST_CHARACTERS = 128 * 1024
 """Of a schema's JSON."""
@@ -97,7 +98,10 @@ def _plain_copy(schema: Any, name: str) -> Any:
         raise UsageError(f"{name} is no JSON: {error}") from error
     if len(text) > MOST_CHARACTERS:
         raise UsageError(f"{name} is longer than {MOST_CHARACTERS:,} characters")
-    return json.loads(text)
+    try:
+        return read_json(text)
+    except ValueError as error:
+        raise UsageError(f"{name} can't be read: {error}") from error
 
 
 def _with_options(schema: dict[str, Any], *, is_strict: bool) -> str:
@@ -149,6 +153,6 @@ def _close_objects(places: dict[Pointer, Any]) -> None:
             "properties" in schema
             and not _OPEN & schema.keys()
             and isinstance(required, list)
-            and all(name in schema["properties"] for name in required)
+            and all(isinstance(name, str) and name in schema["properties"] for name in required)
         ):
             schema["additionalProperties"] = False

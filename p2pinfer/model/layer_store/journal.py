@@ -15,6 +15,7 @@ from typing import Any
 
 from p2pinfer.model.layer_store.chunks import FileDigest, FileEntry, number_of_chunks
 from p2pinfer.model.layer_store.names import ENDS_FILE, layer_of
+from p2pinfer.outside.plain_json import read_json
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -69,8 +70,8 @@ def read_key(folder: Path) -> dict[str, Any] | None:
     """The key of a folder's journal; None if it has none that can be read."""
     try:
         with (folder / JOURNAL_FILE).open(encoding="utf-8") as file:
-            key = json.loads(file.readline(4096))
-    except (OSError, ValueError, RecursionError):
+            key = read_json(file.readline(4096))
+    except (OSError, ValueError):
         return None
     return key if isinstance(key, dict) else None
 
@@ -84,7 +85,7 @@ def _entries(path: Path) -> list[tuple[str, FileEntry]]:
     found = []
     for line in path.read_text("utf-8", errors="replace").splitlines()[1:_MOST_LINES]:
         try:
-            name, sha256, size, chunks = json.loads(line)
+            name, sha256, size, chunks = read_json(line)
             is_known = name == ENDS_FILE or layer_of(name) is not None
             if is_known and len(chunks) == 64 * number_of_chunks(size):
                 hashes = tuple(chunks[start : start + 64] for start in range(0, len(chunks), 64))

@@ -28,6 +28,7 @@ from p2pinfer.model.layer_store.names import (
     layer_file,
 )
 from p2pinfer.model.layer_store.origin import Origin
+from p2pinfer.outside.plain_json import read_json
 
 FORMAT = "p2pinfer-int8-3"
 """Change this whenever the same source would give other bytes."""
@@ -86,8 +87,8 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Read manifest.json, which may come from a stranger. Raises StoreError: which part is wrong."""
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data = read_json(text)
+        except ValueError as error:
             raise StoreError(f"{MANIFEST_FILE} is not JSON: {error}") from error
         _check_format(data)
         fields: dict[str, Any] = {}

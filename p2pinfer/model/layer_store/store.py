@@ -7,7 +7,6 @@ the files that its manifest lists, any but the config may be missing, and sharin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.names import CONFIG_FILE, ENDS_FILE, MANIFEST_FILE, layer_file
 from p2pinfer.model.layer_store.search import read_manifest
 from p2pinfer.model.layer_store.tensors import Tensors, read_tensors, read_verified
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.types import Span
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ class LayerStore:
     def open(cls, folder: Path) -> LayerStore:
         """Read manifest and config. Raises StoreError if they are missing, altered or don't agree."""
         manifest = read_manifest(folder / MANIFEST_FILE)
-        config = json.loads(read_verified(folder / CONFIG_FILE, manifest.files[CONFIG_FILE]).tobytes())
+        try:
+            config = read_json(read_verified(folder / CONFIG_FILE, manifest.files[CONFIG_FILE]).tobytes())
+        except ValueError as error:
+            raise StoreError(f"{folder / CONFIG_FILE} is not JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise StoreError(f"{folder / CONFIG_FILE} holds no JSON object")
         store = cls(folder, manifest, config)
         store._check_config()
         return store

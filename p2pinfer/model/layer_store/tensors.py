@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.chunks import FileDigest, FileEntry
+from p2pinfer.outside.plain_json import read_json
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -131,7 +132,7 @@ def _parse(data: NDArray[np.uint8]) -> Tensors:
     header_bytes = int.from_bytes(data[:8].tobytes(), "little")
     if len(data) < 8 or header_bytes > min(len(data) - 8, _MAX_HEADER_BYTES):
         raise ValueError("the header is longer than the file")
-    header = json.loads(data[8 : 8 + header_bytes].tobytes())
+    header = read_json(data[8 : 8 + header_bytes].tobytes())
     body = data[8 + header_bytes :]
     tensors: Tensors = {}
     for name, described in header.items():

@@ -18,6 +18,7 @@ from p2pinfer.openai_api.shapes.messages import (
     text_of,
 )
 from p2pinfer.openai_api.shapes.tools import ToolCall
+from p2pinfer.outside.plain_json import read_json
 
 _DEVELOPER = "developer"
 
@@ -109,8 +110,8 @@ def _assistant(message: AssistantMessage, place: str, *, knows_tools: bool) -> d
 
 def _arguments(call: ToolCall, place: str) -> dict[str, Any]:
     try:
-        given = json.loads(call.function.arguments.strip() or "{}")
-    except (ValueError, RecursionError):
+        given = read_json(call.function.arguments.strip() or "{}")
+    except ValueError:
         given = None
     if not isinstance(given, dict):
         raise refused_field(

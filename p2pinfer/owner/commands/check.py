@@ -165,7 +165,7 @@ def _listening(policy: Policy) -> Iterator[str]:
         user = f", as {printable(broker.username)}" if broker.username else ""
         yield f"  mqtt is the broker {printable(broker.host)}, port {broker.port}{user}{tls}"
     if home_assistant is not None:
-        yield f"  home_assistant is {printable(home_assistant.url)}"
+        yield f"  home_assistant is {printable(home_assistant.shown_url)}"
 
 
 def _remarks(path: Path, policy: Policy) -> Iterator[str]:

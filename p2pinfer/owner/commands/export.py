@@ -7,15 +7,16 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from p2pinfer.errors import InvalidReceiptError, UsageError
 from p2pinfer.identity import peer_id_of, public_key_of
 from p2pinfer.owner.elsewhere import elsewhere
 from p2pinfer.owner.files import OwnerFiles
 from p2pinfer.owner.ledger.ledger import Ledger
-from p2pinfer.owner.statement.bundle import write_bundle
+from p2pinfer.owner.statement.bundle import bundle_lines
 from p2pinfer.owner.statement.month import Month
 from p2pinfer.plain_text import several, short_count
 from p2pinfer.types import PeerId
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write the newest receipt of every session to a file, which a sponsor can redeem. A receipt includes "
         "the work of all earlier receipts of its session, so no work is in the file twice. A sponsor pays "
-        "for each piece of work once, even if you submit it again."
+        "for each piece of work once, even if you submit it again. More receipts than a health page takes at "
+        "a time (8 MB, some 14,000) become several files: FILE, then FILE-2, FILE-3, ... before its ending."
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", required=True, help="the file to write; it must not exist"
@@ -60,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out.expanduser()
     tally = _Tally(now=time.time())
     with Ledger.open(files.ledger) as ledger:
-        receipts = tally.watch(ledger.newest_receipts(since=since, until=until, client=client))
-        _write(out, receipts)
-    print(tally.report(out), end="")
+        newest = ledger.newest_receipts(since=since, until=until, client=client)
+        with contextlib.closing(newest), contextlib.closing(tally.watch(newest)) as receipts:
+            written = _write(out, receipts)
+    print(tally.report(written), end="")
     if not tally.sessions:
         out.unlink()
         return 1
@@ -79,7 +82,7 @@ class _Tally:
         self._damaged = 0
         self._now = now
 
-    def watch(self, receipts: Iterator[SignedReceipt]) -> Iterator[SignedReceipt]:
+    def watch(self, receipts: Iterator[SignedReceipt]) -> Generator[SignedReceipt, None, None]:
         for signed in receipts:
             try:
                 receipt = read_receipt(signed)
@@ -94,8 +97,11 @@ class _Tally:
             self._layer_tokens[client] += receipt.prefill_layer_tokens + receipt.decode_layer_tokens
             yield signed
 
-    def report(self, out: Path) -> str:
-        lines = [f"{out}: receipts of {several(self.sessions.total(), 'session')}, signed by"]
+    def report(self, written: Sequence[Path]) -> str:
+        names = str(written[0])
+        if len(written) > 1:
+            names = f"{names} to {written[-1].name} ({len(written)} files; submit all of them)"
+        lines = [f"{names}: receipts of {several(self.sessions.total(), 'session')}, signed by"]
         if not self.sessions:
             lines = ["There is nothing to submit: the ledger has no such receipt."]
         for client, sessions in self.sessions.most_common():
@@ -109,7 +115,7 @@ class _Tally:
             lines.append(f"Left out: {several(self._expired, 'expired receipt')}.")
         if self._damaged:
             damaged = several(self._damaged, "receipt")
-            lines.append(f"Left out: {damaged} with a wrong signature: the ledger was altered.")
+            lines.append(f"Left out: {damaged} with a wrong signature or form: no sponsor would take them.")
         return "\n".join(lines) + "\n"
 
 
@@ -120,18 +126,36 @@ def _client(text: str) -> bytes:
         raise UsageError(f"--client takes a peer id (12D3Koo...), not {text!r}") from error
 
 
-def _write(out: Path, receipts: Iterator[SignedReceipt]) -> None:
+def _write(out: Path, receipts: Iterator[SignedReceipt]) -> list[Path]:
+    """Write as many files as the receipts need, or none. Returns their paths."""
+    written: list[Path] = []
     try:
-        with out.open("x", encoding="ascii") as file:
-            try:
-                write_bundle(file, receipts)
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:  # half a bundle is of no use
-                with contextlib.suppress(OSError):
-                    out.unlink()
-                raise
+        with contextlib.ExitStack() as files:
+            for number, line in bundle_lines(receipts):
+                if number > len(written):
+                    files.close()
+                    path = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+                    file = files.enter_context(_new_file(path))
+                    written.append(path)
+                file.write(line)
+    except BaseException as error:  # half of the bundles are of no use
+        for path in written:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        if isinstance(error, OSError):
+            raise UsageError(f"{out} can't be written ({error.strerror})") from error
+        raise
+    return written
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A new file, which is on the disk when the block has ended. Raises UsageError if the path is taken."""
+    try:
+        file = path.open("x", encoding="ascii")
     except FileExistsError as error:
-        raise UsageError(f"{out} exists already: choose a new file") from error
-    except OSError as error:
-        raise UsageError(f"{out} can't be written ({error.strerror})") from error
+        raise UsageError(f"{path} exists already: choose a new file") from error
+    with file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

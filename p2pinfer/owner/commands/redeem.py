@@ -6,23 +6,23 @@ import argparse
 import json
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from decimal import Decimal
-from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
 from p2pinfer.errors import DatabaseError, P2PInferError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.owner.files import OwnerFiles
-from p2pinfer.owner.statement.bundle import open_bundle, read_bundle
+from p2pinfer.owner.statement.bundle import BundleLine, open_bundle, read_bundle
 from p2pinfer.owner.statement.rates import rates_in_use
 from p2pinfer.owner.statement.redeemed import Redeemed
 from p2pinfer.owner.statement.redemption import Claim, ClaimVerdict, examine, in_batches
 from p2pinfer.plain_text import several, short_count
 from p2pinfer.types import PeerId, short_id
 
-HELP = "for sponsors: check a file of receipts and say what to pay"
+HELP = "for sponsors: check files of receipts and say what to pay"
 
 _BATCH = 500
 
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "were valid; 1: some were not."
     )
     parser.epilog = _LIMITS
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a file that `owner export` wrote")
+    parser.add_argument(
+        "bundles", type=Path, nargs="+", metavar="BUNDLE", help="the files that `owner export` wrote"
+    )
     parser.add_argument(
         "--identity",
         type=Path,
@@ -65,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Redeem a bundle. Returns 0 if all receipts were valid, else 1. Raises UsageError and DatabaseError."""
+    """Redeem bundles. Returns 0 if all receipts were valid, else 1. Raises UsageError and DatabaseError."""
     files = OwnerFiles(args.data_folder)
     clients = frozenset(_identity(path).public_key for path in args.identity)
     rates = rates_in_use(args.rates, files)
@@ -73,26 +75,37 @@ def run(args: argparse.Namespace) -> int:
     totals = _Totals()
     opening = Redeemed.rehearse if args.dry_run else Redeemed.open
     stopped_by: P2PInferError | None = None
-    with open_bundle(args.bundle) as file, closing(read_bundle(file, str(args.bundle))) as lines:
-        first = list(islice(lines, 1))  # before a file is made: raises here if it isn't a bundle
-        with opening(files.redeemed) as redeemed:
-            try:
-                for batch in in_batches(chain(first, lines), _BATCH):
-                    now = time.time()
-                    examined = [examine(line, clients=clients, rates=rates, now=now) for line in batch]
-                    for claim in redeemed.pay(examined, now=now):
-                        totals.add(claim)
-                        report.claim(claim)
-            except (UsageError, DatabaseError) as error:
-                stopped_by = error
+    for path in args.bundles:  # before a file is made: raises here if one isn't a bundle
+        with _lines(path) as lines:
+            next(lines, None)
+    with opening(files.redeemed) as redeemed:
+        try:
+            for path in args.bundles:
+                if len(args.bundles) > 1:
+                    report.bundle(path)
+                with _lines(path) as lines:
+                    for batch in in_batches(lines, _BATCH):
+                        now = time.time()
+                        examined = [examine(line, clients=clients, rates=rates, now=now) for line in batch]
+                        for claim in redeemed.pay(examined, now=now):
+                            totals.add(claim)
+                            report.claim(claim)
+        except (UsageError, DatabaseError) as error:
+            stopped_by = error
     report.end(totals, remembered_in=None if args.dry_run else files.redeemed)
     if stopped_by is not None:
         raise stopped_by  # the claims reported before stay paid
     return 0 if set(totals.verdicts) <= {ClaimVerdict.VALID} else 1
 
 
+@contextmanager
+def _lines(path: Path) -> Iterator[Iterator[BundleLine]]:
+    with open_bundle(path) as file, closing(read_bundle(file, str(path))) as lines:
+        yield lines
+
+
 class _Totals:
-    """The totals of a bundle. Only valid claims take memory, and the sponsor itself has signed these."""
+    """The totals of all bundles. Only valid claims take memory, and the sponsor itself has signed these."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[ClaimVerdict] = Counter()
@@ -111,6 +124,8 @@ class _Totals:
 
 
 class _Report(Protocol):
+    def bundle(self, path: Path) -> None: ...
+
     def claim(self, claim: Claim) -> None: ...
 
     def end(self, totals: _Totals, *, remembered_in: Path | None) -> None: ...
@@ -118,6 +133,9 @@ class _Report(Protocol):
 
 class _TextReport:
     """Prints claims as text. Of a bundle's own text it shows only peer ids, after they were checked."""
+
+    def bundle(self, path: Path) -> None:
+        print(f"{path}:")
 
     def claim(self, claim: Claim) -> None:
         if claim.verdict is not ClaimVerdict.VALID or claim.receipt is None:
@@ -135,7 +153,7 @@ class _TextReport:
         print(
             f"\n{several(totals.verdicts.total(), 'receipt')}: {counts}"
             if counts
-            else "\nThe bundle is empty."
+            else "\nThere are no receipts."
         )
         if totals.layer_tokens:
             print("To pay:" if totals.amounts else "Work, without rates to price it by:")
@@ -152,8 +170,14 @@ class _TextReport:
 
 
 class _JsonReport:
+    def __init__(self) -> None:
+        self._bundle: dict[str, object] = {}
+
+    def bundle(self, path: Path) -> None:
+        self._bundle = {"bundle": str(path)}
+
     def claim(self, claim: Claim) -> None:
-        values: dict[str, object] = {"line": claim.line, "verdict": claim.verdict.value}
+        values: dict[str, object] = {**self._bundle, "line": claim.line, "verdict": claim.verdict.value}
         if claim.words:
             values["words"] = claim.words
         if claim.verdict is ClaimVerdict.VALID and claim.receipt is not None:

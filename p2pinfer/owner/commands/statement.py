@@ -62,6 +62,7 @@ def _of_month(ledger: Ledger, month: Month, rates: tuple[Rate, ...]) -> Statemen
         month,
         receipts=ledger.receipts(since=since, until=until),
         sessions=ledger.sessions(since=since, until=until),
+        small_work=ledger.small_work(since=since, until=until),
         intervals=ledger.intervals(since=since, until=until),
         transitions=ledger.transitions(since=since, until=until),
         rates=rates,

@@ -54,6 +54,16 @@ class EndedSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SmallWork:
+    """Work whose receipts, if there were any, are not kept: see worth.py."""
+
+    server: PeerId
+    at: float  # Unix seconds: the start of a quarter of an hour
+    sessions: int
+    layer_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A server's change to another state, and why."""
 

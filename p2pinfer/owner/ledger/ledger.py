@@ -1,30 +1,44 @@
 """The ledger: every receipt, session, interval and change of state of this machine's servers, on the disk.
 
 When an `add_*` has returned, its entry survives a SIGKILL, and a power cut if the disk keeps its promises.
-Entries are never changed or deleted. Several servers of one machine may share a ledger.
+Entries are never deleted. Only a receipt gives way to a newer one of its session, and small work is added up
+where a day has too much of it (worth.py). Several servers of one machine may share a ledger.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-import sqlite3
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from p2pinfer.database import Database
-from p2pinfer.errors import InvalidReceiptError, LedgerError
-from p2pinfer.owner.ledger.acceptance import misstep
-from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
+from p2pinfer.errors import InvalidReceiptError
+from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, SmallWork, Transition
 from p2pinfer.owner.ledger.interval import EnergySource, Interval
+from p2pinfer.owner.ledger.rows import Account, Rows
 from p2pinfer.owner.ledger.schema import LEDGER
+from p2pinfer.owner.ledger.worth import LEAST_FREE_BYTES, SECONDS_A_DAY, Day, day_number
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.types import PeerId, SessionId, Span, short_id
+from p2pinfer.plain_text import bytes_in_words
+from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import Receipt, Work, read_countersigned
 
+logger = logging.getLogger(__name__)
+
 _ACCOUNT = "accounts.server, session_id, client, model, first_layer, end_layer"
+
+_ROWS_OF_DAY = (
+    "SELECT client, count(*) FROM receipts JOIN accounts ON accounts.id = account "
+    "WHERE added_at >= ? AND added_at < ? GROUP BY client "
+    "UNION ALL SELECT client, count(*) FROM sessions JOIN accounts ON accounts.id = account "
+    "WHERE ended_at >= ? AND ended_at < ? "
+    "AND NOT EXISTS (SELECT 1 FROM receipts WHERE receipts.account = accounts.id) GROUP BY client"
+)
 
 
 class Ledger:
@@ -34,6 +48,8 @@ class Ledger:
         """Use `open` instead."""
         self._database = database
         self._now = now
+        self._day = Day(number=-1)
+        self._is_disk_full = False
 
     @classmethod
     def open(cls, path: Path, *, now: Callable[[], float] = time.time) -> Self:
@@ -54,18 +70,28 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add_receipts(self, receipts: Sequence[SignedReceipt]) -> list[str | None]:
+    def add_receipts(
+        self, receipts: Sequence[SignedReceipt], *, before: Sequence[Work] = ()
+    ) -> list[str | None]:
         """Keep the good receipts, in one write. Returns for each: None, or why it was not taken.
 
-        Both signatures are checked again. If it raises LedgerError, nothing was written.
+        `before` is the work that each one's session was already signed for: of a session with little work,
+        the ledger may have kept no receipt. Both signatures are checked again. If it raises LedgerError,
+        nothing was written.
         """
         read = [
             _read(signed) for signed in receipts
         ]  # before the write: meanwhile no other process can write
+        now = self._now()
+        rows = self._rows(now)
         with self._database.transaction() as connection:
             return [
-                receipt if isinstance(receipt, str) else self._add_receipt(connection, receipt, signed)
-                for receipt, signed in zip(read, receipts, strict=True)
+                receipt
+                if isinstance(receipt, str)
+                else rows.add_receipt(connection, receipt, signed, before=work, now=now)
+                for receipt, signed, work in zip(
+                    read, receipts, before or [Work()] * len(receipts), strict=True
+                )
             ]
 
     def add_session(
@@ -79,21 +105,17 @@ class Ledger:
         work: Work,
         started_at: float,
         ended_at: float,
+        signed: Work | None = None,
     ) -> None:
-        """Note a session that has ended, with all its work, signed or not.
+        """Note a session that has ended, with all its work, and with the part that was signed for.
 
         Raises LedgerError if it can't be written, or if it contradicts an entry about the same session.
         """
+        account = Account(server=server, session_id=session_id, client=client, model=model, layers=layers)
+        rows = self._rows(self._now())
         with self._database.transaction() as connection:
-            account = _account(connection, server, session_id, client, model, layers)
-            if account is None or _exists(connection, "sessions", account):
-                raise LedgerError(
-                    f"session {session_id.hex()[:8]} of server {short_id(server)} is in the ledger already, "
-                    + ("as another client's" if account is None else "as one that has ended")
-                )
-            connection.execute(
-                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
-                (account, work.prefill_tokens, work.decode_tokens, started_at, ended_at),
+            rows.add_session(
+                connection, account, work, signed or Work(), started_at=started_at, ended_at=ended_at
             )
 
     def add_interval(self, interval: Interval) -> None:
@@ -152,9 +174,18 @@ class Ledger:
                 added_at=added_at,
             )
 
+    def signed_tokens(self, *, since: float, most: int) -> list[tuple[bytes, int]]:
+        """What clients have signed for since then, in tokens: the last `most`, the last one last."""
+        query = (
+            "SELECT client, sum(added_prefill_tokens + added_decode_tokens), max(added_at) AS last "
+            "FROM receipts JOIN accounts ON account = accounts.id WHERE added_at >= ? "
+            "GROUP BY client ORDER BY last DESC LIMIT ?"
+        )
+        return [(client, tokens) for client, tokens, _ in self._database.rows(query, (since, most))][::-1]
+
     def newest_receipts(
         self, *, since: float = -math.inf, until: float = math.inf, client: bytes | None = None
-    ) -> Iterator[SignedReceipt]:
+    ) -> Generator[SignedReceipt, None, None]:
         """The newest receipt of each session that this client (None: any) signed for in [since, until)."""
         query = (
             "SELECT receipt, client_signature, server_signature "
@@ -245,40 +276,45 @@ class Ledger:
         [(total,)] = self._database.rows(query, (since,))
         return int(total)
 
-    def _add_receipt(
-        self, connection: sqlite3.Connection, receipt: Receipt, signed: SignedReceipt
-    ) -> str | None:
-        account = _account(
-            connection, receipt.server, receipt.session_id, receipt.client, receipt.model, receipt.layers
+    def small_work(
+        self, *, since: float = -math.inf, until: float = math.inf, server: PeerId | None = None
+    ) -> Iterator[SmallWork]:
+        """The work of [since, until) that has no rows of its own, by quarters of an hour. Oldest first."""
+        query = (
+            "SELECT server, quarter, sessions, layer_tokens FROM small_work "
+            "WHERE quarter >= ? AND quarter < ? AND (? IS NULL OR server = ?) ORDER BY quarter, server"
         )
-        if account is None:
-            return "an earlier one of this session names another client, model or layers"
-        sequence, *tokens = connection.execute(
-            "SELECT sequence, prefill_tokens, decode_tokens FROM receipts WHERE account = ? "
-            "ORDER BY sequence DESC LIMIT 1",
-            (account,),
-        ).fetchone() or (0, 0, 0)
-        before = Work(*tokens)
-        if reason := misstep(receipt, sequence, before):
-            return reason
-        added = receipt.work - before
-        connection.execute(
-            "INSERT INTO receipts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                account,
-                receipt.sequence,
-                receipt.work.prefill_tokens,
-                receipt.work.decode_tokens,
-                added.prefill_tokens,
-                added.decode_tokens,
-                receipt.issued_at,
-                self._now(),
-                signed.receipt,
-                signed.client_signature,
-                signed.server_signature,
-            ),
-        )
-        return None
+        for peer_id, at, sessions, layer_tokens in self._database.rows(query, (since, until, server, server)):
+            yield SmallWork(server=peer_id, at=at, sessions=sessions, layer_tokens=layer_tokens)
+
+    def _rows(self, now: float) -> Rows:
+        """The rows of today, and the room for more."""
+        number = day_number(now)
+        if number != self._day.number:
+            day, times = Day(number=number), (number * SECONDS_A_DAY, (number + 1) * SECONDS_A_DAY)
+            for client, count in self._database.rows(_ROWS_OF_DAY, (*times, *times)):
+                day.add(client, count)
+            self._day = day
+        return Rows(self._day, self._free_bytes())
+
+    def _free_bytes(self) -> int:
+        """The room on the disk; says once when there is too little, and when there is enough again."""
+        try:
+            free_bytes = shutil.disk_usage(self._database.path.parent).free
+        except OSError:  # a write will tell
+            return LEAST_FREE_BYTES
+        if (free_bytes < LEAST_FREE_BYTES) != self._is_disk_full:
+            self._is_disk_full = not self._is_disk_full
+            if self._is_disk_full:
+                logger.warning(
+                    "the disk of %s has less than %s free: receipts of new sessions are not kept, their work "
+                    "is only added up. Make room; serving goes on",
+                    self._database.path,
+                    bytes_in_words(LEAST_FREE_BYTES),
+                )
+            else:
+                logger.warning("the disk of %s has room again: receipts are kept", self._database.path)
+        return free_bytes
 
 
 def _read(signed: SignedReceipt) -> Receipt | str:
@@ -286,30 +322,3 @@ def _read(signed: SignedReceipt) -> Receipt | str:
         return read_countersigned(signed)
     except InvalidReceiptError as error:
         return str(error)
-
-
-def _account(
-    connection: sqlite3.Connection,
-    server: PeerId,
-    session_id: SessionId,
-    client: bytes,
-    model: str,
-    layers: Span,
-) -> int | None:
-    """The account of a session, made if need be; None if it names another client, model or layers."""
-    terms = (client, model, layers.start, layers.end)
-    found = connection.execute(
-        "SELECT id, client, model, first_layer, end_layer FROM accounts WHERE server = ? AND session_id = ?",
-        (server, session_id),
-    ).fetchone()
-    if found is not None:
-        account, *known = found
-        return int(account) if tuple(known) == terms else None
-    made = connection.execute(
-        "INSERT INTO accounts VALUES (NULL, ?, ?, ?, ?, ?, ?)", (server, session_id, *terms)
-    )
-    return made.lastrowid
-
-
-def _exists(connection: sqlite3.Connection, table: str, account: int) -> bool:
-    return connection.execute(f"SELECT 1 FROM {table} WHERE account = ?", (account,)).fetchone() is not None

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,12 +28,17 @@ _T = TypeVar("_T")
 
 _MAX_RECEIPTS_AT_ONCE = 256
 
+_LATELY_SECONDS = 30 * 86_400.0
+_MOST_CLIENTS = 4096
+"""Clients that are known again after a start."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _NewReceipt:
     """A receipt to be written, and the future of the caller that waits for it."""
 
     receipt: SignedReceipt
+    before: Work
     reason: asyncio.Future[str | None]
 
 
@@ -64,17 +70,19 @@ class LedgerWriter:
         self._thread.join(timeout=10)
         self._ledger.close()
 
-    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
+    async def add_receipt(self, receipt: SignedReceipt, *, before: Work) -> str | None:
         """Keep a receipt for good. Returns None, or why the ledger does not take it.
 
-        Raises LedgerError if the ledger can't be written.
+        `before` is what its session was signed for already. Raises LedgerError if it can't be written.
         """
-        new = _NewReceipt(receipt, self._loop.create_future())
+        new = _NewReceipt(receipt, before, self._loop.create_future())
         self._work.put(new)
         return await new.reason
 
-    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
-        """Note a session that has ended, with all its work, signed or not."""
+    def add_session(
+        self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
+    ) -> None:
+        """Note a session that has ended, with all its work, and with the part that was signed for."""
         self.note(
             lambda ledger: ledger.add_session(
                 server=expected.server,
@@ -83,9 +91,16 @@ class LedgerWriter:
                 model=expected.model,
                 layers=expected.layers,
                 work=work,
+                signed=signed,
                 started_at=started_at,
                 ended_at=ended_at,
             )
+        )
+
+    async def signed_tokens(self) -> list[tuple[bytes, int]]:
+        """What clients have signed for lately, in tokens; who signed last stands last. Raises LedgerError."""
+        return await self.ask(
+            lambda ledger: ledger.signed_tokens(since=time.time() - _LATELY_SECONDS, most=_MOST_CLIENTS)
         )
 
     def note(self, write: Callable[[Ledger], None]) -> None:
@@ -124,7 +139,12 @@ class LedgerWriter:
                 batch.append(following)
         reasons: Sequence[str | None] | LedgerError
         try:
-            reasons = _asked(lambda ledger: ledger.add_receipts([new.receipt for new in batch]), self._ledger)
+            reasons = _asked(
+                lambda ledger: ledger.add_receipts(
+                    [new.receipt for new in batch], before=[new.before for new in batch]
+                ),
+                self._ledger,
+            )
         except LedgerError as error:
             reasons = error
         for index, new in enumerate(batch):

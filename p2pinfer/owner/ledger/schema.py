@@ -1,4 +1,8 @@
-"""The ledger's tables. Rows are only added: triggers refuse every change and deletion."""
+"""The ledger's tables. Rows are added, never deleted; triggers see to it.
+
+Two kinds of rows may also grow: a receipt gives way to a newer one of its session, which covers it, and the
+sums of small work.
+"""
 
 from __future__ import annotations
 
@@ -91,11 +95,15 @@ def append_only(*tables: str) -> str:
 
 
 def _append_only(table: str) -> Iterator[str]:
-    for verb in ("UPDATE", "DELETE"):
-        yield (
-            f"CREATE TRIGGER {table}_stay_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} are only added'); END"
-        )
+    yield _refusing("UPDATE", table)
+    yield _refusing("DELETE", table)
+
+
+def _refusing(verb: str, table: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_stay_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} are only added'); END"
+    )
 
 
 _SHARED = """
@@ -107,14 +115,47 @@ CREATE TABLE shared (
 """
 """Not a column of intervals: a server of the last release that still runs goes on writing these."""
 
+_FOLDED = (
+    """
+CREATE TRIGGER receipts_fold BEFORE UPDATE ON receipts
+WHEN NOT (
+    NEW.account = OLD.account AND NEW.sequence > OLD.sequence AND NEW.added_at >= OLD.added_at
+    AND NEW.prefill_tokens >= OLD.prefill_tokens AND NEW.decode_tokens >= OLD.decode_tokens
+    AND NEW.added_prefill_tokens >= OLD.added_prefill_tokens
+    AND NEW.added_decode_tokens >= OLD.added_decode_tokens
+)
+BEGIN SELECT RAISE(ABORT, 'receipts of a session only grow'); END""",
+    """
+-- Work without rows of its own, in tokens times layers, by quarters of an hour (Unix seconds of the start).
+CREATE TABLE small_work (
+    server TEXT NOT NULL,
+    quarter INTEGER NOT NULL,
+    sessions INTEGER NOT NULL,
+    layer_tokens INTEGER NOT NULL,
+    PRIMARY KEY (server, quarter)
+) STRICT, WITHOUT ROWID""",
+    """
+CREATE TRIGGER small_work_grows BEFORE UPDATE ON small_work
+WHEN NOT (
+    NEW.server = OLD.server AND NEW.quarter = OLD.quarter
+    AND NEW.sessions >= OLD.sessions AND NEW.layer_tokens >= OLD.layer_tokens
+)
+BEGIN SELECT RAISE(ABORT, 'small work only grows'); END""",
+    _refusing("DELETE", "small_work"),
+)
+
 LEDGER = FileKind(
     name="ledger",
     application_id=0x70326C31,  # "p2l1"
-    version=2,
+    version=3,
     error=LedgerError,
     schema=_TABLES
-    + append_only("accounts", "receipts", "sessions", "intervals", "transitions")
-    + f"{_SHARED};"
-    + append_only("shared"),
-    upgrades={1: (_SHARED, *_append_only("shared"))},
+    + append_only("accounts", "sessions", "intervals", "transitions")
+    + f"{_refusing('DELETE', 'receipts')};{_SHARED};"
+    + append_only("shared")
+    + "".join(f"{statement};" for statement in _FOLDED),
+    upgrades={
+        1: (_SHARED, *_append_only("shared")),
+        2: ("DROP TRIGGER receipts_stay_update", *_FOLDED),
+    },
 )

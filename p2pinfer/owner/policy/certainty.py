@@ -67,8 +67,8 @@ def describe_source(source: Source | None) -> str:
             return f"home_assistant {entity_id}{f' {attribute}' if attribute else ''}"
         case FileText(path=path):
             return f"file {path}"
-        case Command(arguments=arguments):
-            return f"command {' '.join(arguments)}"
+        case Command():
+            return f"command {source.shown}"
         case Host():
             return "this machine"
         case None:

@@ -72,7 +72,7 @@ def _shared_source(signal: Signal, config: SignalsConfig) -> str:
         case MqttTopic() if config.mqtt is not None:
             return f"mqtt broker {config.mqtt.host}:{config.mqtt.port}"
         case Entity() if config.home_assistant is not None:
-            return f"home assistant {config.home_assistant.url}"
+            return f"home assistant {config.home_assistant.shown_url}"
         case _:
             return ""
 

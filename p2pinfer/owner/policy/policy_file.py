@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.trusted_files import check_only_ours
 from p2pinfer.owner.command_text import owner_command
 from p2pinfer.owner.plain_file import read_plain_file
 from p2pinfer.owner.policy.conditions import SIGNAL_OF, Action, Condition, InUse
@@ -47,6 +48,7 @@ def load_policy(path: Path) -> Policy:
     Raises UsageError, which lists all mistakes, or says why the file can't be read.
     """
     name = printable(path.name)
+    check_only_ours(path, f"policy {path}")
     try:
         data, _ = read_plain_file(path, most_bytes=MOST_BYTES)
     except FileNotFoundError as error:

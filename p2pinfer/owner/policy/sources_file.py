@@ -94,7 +94,13 @@ def with_names(source: Source, names: Collection[str]) -> Source:
 def _read_broker(table: TomlTable, folder: Path) -> MqttBroker | None:
     """The broker; None if the table is missing or empty."""
     defaults = MqttBroker(host="")
-    host = table.text("host", "the name or address of a machine, without a port,", pattern=r"[^\s/]+")
+    given = table.raw("host")
+    host = table.text(
+        "host",
+        "the name or address of a machine, without port, user and password,",
+        pattern=r"[^\s/@]+",
+        secret=isinstance(given, str) and "@" in given,
+    )
     port = table.number("port", "a whole number from 1 to 65535", low=1, high=65535, whole=True)
     broker = MqttBroker(
         host=host,

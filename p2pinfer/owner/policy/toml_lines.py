@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Mapping
 
 Place = tuple[str | int, ...]
@@ -33,6 +34,7 @@ def lines_of(text: str) -> Mapping[Place, int]:
 class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
+        self._line_ends = [found.start() for found in re.finditer("\n", text)]
         self._position = 0
         self._lines: dict[Place, int] = {}
         self._lengths: dict[Place, int] = {}  # of lists of tables: the number of tables so far
@@ -133,4 +135,4 @@ class _Scanner:
 
     def _note(self, path: Place, position: int | None = None) -> None:
         at = self._position if position is None else position
-        self._lines.setdefault(path, self._text.count("\n", 0, at) + 1)
+        self._lines.setdefault(path, bisect_left(self._line_ends, at) + 1)

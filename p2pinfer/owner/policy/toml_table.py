@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.url_secrets import masked
 from p2pinfer.owner.policy.certainty import finite_number
 from p2pinfer.owner.policy.toml_lines import Place, lines_of
 from p2pinfer.owner.policy.toml_shape import ShapeError, check_shape
@@ -195,11 +196,12 @@ class TomlTable:
     def finish(self, also: Collection[str] = ()) -> None:
         """Note a problem for every key that wasn't taken and isn't in `also`."""
         self._known.update(also)
-        for key in self._values:
-            if key not in self._known:
-                hint = _closest(key, self._known)
-                where = f"[{'.'.join(map(str, self._place))}]" if self._place else "the file"
-                self.complain(key, f"{key}: {where} has no such setting{hint}")
+        unknown = [key for key in self._values if key not in self._known]
+        for number, key in enumerate(unknown):
+            # A hint takes milliseconds, and no more problems than these are told.
+            hint = _closest(key, self._known) if number < MOST_PROBLEMS else ""
+            where = f"[{'.'.join(map(str, self._place))}]" if self._place else "the file"
+            self.complain(key, f"{key}: {where} has no such setting{hint}")
 
     def _take(self, key: str) -> object:
         self._known.add(key)
@@ -212,4 +214,4 @@ def _closest(word: str, known: Collection[str]) -> str:
 
 
 def _as_toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return masked(json.dumps(value, ensure_ascii=False, default=str))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from p2pinfer.outside.url_secrets import masked
 from p2pinfer.owner.signals.readings import Signal
 
 
@@ -58,6 +59,11 @@ class Command:
     timeout_seconds: float = 5.0
     meaning: Meaning = field(default_factory=Meaning)
 
+    @property
+    def shown(self) -> str:
+        """The command for people, without passwords in addresses."""
+        return masked(" ".join(self.arguments))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
@@ -84,8 +90,13 @@ class MqttBroker:
 class HomeAssistant:
     """The Home Assistant of all entities."""
 
-    url: str  # http://homeassistant.local:8123
+    url: str = field(repr=False)  # http://homeassistant.local:8123; may hold a password
     token: str = field(repr=False)
+
+    @property
+    def shown_url(self) -> str:
+        """The address for people, without a password."""
+        return masked(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

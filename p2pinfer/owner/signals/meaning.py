@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.owner.signals.config import Meaning
 from p2pinfer.owner.signals.readings import Value
 from p2pinfer.owner.signals.trouble import SourceError
@@ -28,7 +29,8 @@ _NO_ANSWERS = frozenset(
 """Words that mean "I don't know": of Home Assistant, of openHAB, and of programming languages."""
 _AROUND = " \t\"'<>()[]{}-?"  # "unknown", <none>, (null), --
 _LIST_IT = "if it means yes or no, list it in true_when or false_when"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""No digit may belong to two parts: thousands of them would be divided in every way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +158,8 @@ def _name(text: str, meaning: Meaning) -> str:
 def _dug(text: str, path: Sequence[str]) -> str | None:
     """The text at `path` in the JSON. A step of the path is a key, or an index of a list."""
     try:
-        # Thousands of nested brackets end in a RecursionError.
-        here: object = json.loads(text)
-    except (ValueError, RecursionError):
+        here: object = read_json(text)
+    except ValueError:
         raise SourceError("it sends something that is not JSON", kind="no JSON") from None
     for step in path:
         if isinstance(here, dict) and step in here:

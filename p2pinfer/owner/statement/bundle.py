@@ -6,19 +6,21 @@
 
 Each line is one JSON object. Its values are the signed bytes, in base64. A reader ignores other keys and
 empty lines. A bundle may come from anybody: a reader believes nothing before it is checked, and holds one
-line at a time.
+line at a time. What is too much for one bundle becomes several: each is valid on its own, and no session is
+in two of them.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from p2pinfer.errors import UsageError
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 
 HEADER = "p2pinfer receipts 1"
@@ -26,6 +28,10 @@ HEADER = "p2pinfer receipts 1"
 MAX_LINE_BYTES = 16_384
 MAX_LINES = 1_000_000
 MAX_BYTES = 2**30
+
+PART_BYTES = 8_000_000
+PART_LINES = 50_000
+"""What is written into one bundle: a health page takes as much at a time, and `redeem` more."""
 
 _FIELDS = ("receipt", "client_signature", "server_signature")
 
@@ -43,9 +49,26 @@ def write_bundle(file: TextIO, receipts: Iterable[SignedReceipt]) -> None:
     """Write a header and all receipts."""
     file.write(f"{HEADER}\n")
     for signed in receipts:
-        values = (signed.receipt, signed.client_signature, signed.server_signature)
-        texts = (base64.b64encode(value).decode() for value in values)
-        file.write(json.dumps(dict(zip(_FIELDS, texts, strict=True))) + "\n")
+        file.write(_line(signed))
+
+
+def bundle_lines(receipts: Iterable[SignedReceipt]) -> Iterator[tuple[int, str]]:
+    """The lines of as many bundles as the receipts need, each with the number of its bundle: 1, 2, ..."""
+    number, lines, total_bytes = 1, 0, len(HEADER) + 1
+    yield number, f"{HEADER}\n"
+    for signed in receipts:
+        line = _line(signed)
+        if lines == PART_LINES or total_bytes + len(line) > PART_BYTES:
+            number, lines, total_bytes = number + 1, 0, len(HEADER) + 1
+            yield number, f"{HEADER}\n"
+        lines, total_bytes = lines + 1, total_bytes + len(line)
+        yield number, line
+
+
+def _line(signed: SignedReceipt) -> str:
+    values = (signed.receipt, signed.client_signature, signed.server_signature)
+    texts = (base64.b64encode(value).decode() for value in values)
+    return json.dumps(dict(zip(_FIELDS, texts, strict=True))) + "\n"
 
 
 def read_bundle(file: BinaryIO, name: str) -> Generator[BundleLine, None, None]:
@@ -84,11 +107,11 @@ def open_bundle(path: Path) -> BinaryIO:
 
 def _parse(number: int, line: bytes) -> BundleLine:
     try:
-        values = json.loads(line)
+        values = read_json(line)
         if not isinstance(values, dict):
             raise ValueError("not an object")
         data = [_decoded(values.get(name)) for name in _FIELDS]
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, not base64, or thousands of nested brackets
+    except ValueError:  # not UTF-8, not JSON, not base64, or thousands of nested brackets
         problem = f"it is not an object with {', '.join(_FIELDS)} in base64"
         return BundleLine(number=number, signed=None, problem=problem)
     receipt, by_client, by_server = data

@@ -25,9 +25,13 @@ from typing import Any
 
 from p2pinfer.errors import UsageError
 from p2pinfer.identity import public_key_of
+from p2pinfer.outside.trusted_files import check_only_ours
 from p2pinfer.owner.files import OwnerFiles
+from p2pinfer.owner.plain_file import read_plain_file
+from p2pinfer.owner.policy.toml_shape import ShapeError, check_shape
 from p2pinfer.types import PeerId
 
+_MOST_BYTES = 1 << 20
 _MILLION = Decimal(1_000_000)
 _MAX_RATE = Decimal(1_000_000_000)
 _MAX_DECIMAL_PLACES = 18
@@ -86,22 +90,27 @@ def rates_in_use(chosen: Path | None, files: OwnerFiles) -> tuple[Rate, ...]:
 
 def read_rates(path: Path) -> tuple[Rate, ...]:
     """The rates in a file. Raises UsageError, naming file and entry, if it can't be read or has mistakes."""
+    check_only_ours(path, f"rates file {path}")
     try:
-        text = path.read_text(encoding="utf-8")
+        data, _ = read_plain_file(path, most_bytes=_MOST_BYTES)
+        text = data.decode("utf-8")
     except OSError as error:
         raise UsageError(f"rates file {path} can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"rates file {path} is not UTF-8 text") from error
+    if len(data) > _MOST_BYTES:
+        raise UsageError(f"rates file {path} has more than {_MOST_BYTES >> 10} KiB: that is another file")
     return parse_rates(text, str(path))
 
 
 def parse_rates(text: str, name: str) -> tuple[Rate, ...]:
     """The rates in the text of a file that messages call `name`. Raises UsageError, naming the entry."""
     try:
+        check_shape(text)
         # Decimal keeps the digits as they are written; a float would round them.
         values = tomllib.loads(text, parse_float=Decimal)
-    except RecursionError:
-        raise UsageError(f"rates file {name}: brackets nested too deeply") from None
+    except ShapeError as error:
+        raise UsageError(f"rates file {name} line {error.line}: {error}") from None
     except (ValueError, ArithmeticError) as error:  # malformed, or a number of thousands of digits
         raise UsageError(f"rates file {name}: {error}") from error
     entries = values.pop("sponsor", [])

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from p2pinfer.identity import public_key_of
-from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, Transition
+from p2pinfer.owner.ledger.entries import EndedSession, SignedWork, SmallWork, Transition
 from p2pinfer.owner.ledger.interval import JOULES_PER_KWH, Interval
 from p2pinfer.owner.statement.figures import Figures
 from p2pinfer.owner.statement.month import Month
@@ -41,6 +41,7 @@ def make_statement(
     *,
     receipts: Iterable[SignedWork],
     sessions: Iterable[EndedSession],
+    small_work: Iterable[SmallWork] = (),
     intervals: Iterable[Interval],
     transitions: Iterable[Transition],
     rates: Iterable[Rate],
@@ -50,7 +51,8 @@ def make_statement(
 
     Signed work counts on the day of its signature, unsigned work on the day when its session ended, an
     interval on the day when it began. A session counts once: on the first day of the month on which one of
-    its receipts was signed or the session ended. Credit follows the rate at the time of the signature.
+    its receipts was signed or the session ended. Small work, whose receipts aren't kept, is unsigned. Credit
+    follows the rate at the time of the signature.
     """
     days: dict[date, Figures] = {}
     first_seen: dict[tuple[PeerId, SessionId], date] = {}
@@ -75,6 +77,10 @@ def make_statement(
         _count_interval(on_day(interval.started_at), interval)
     for day in first_seen.values():
         days[day].sessions += 1
+    for small in small_work:
+        figures = on_day(small.at)
+        figures.sessions += small.sessions
+        figures.unsigned_layer_tokens += small.layer_tokens
     return Statement(month=month, days=tuple(sorted(days.items())), changes=tuple(transitions))
 
 

@@ -146,6 +146,11 @@ class Batcher:
         """What sessions have left here for later ones."""
 
     @property
+    def hidden_size(self) -> int:
+        """The width of the hidden states."""
+        return self._engine.hidden_size
+
+    @property
     def depth(self) -> int:
         """Steps that wait or run. Any thread may ask."""
         return len(self._backlog) + len(self.copies)

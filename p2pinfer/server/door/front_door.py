@@ -133,7 +133,7 @@ class FrontDoor:
 
     def _start_receiving(self, guest: socket.socket, sources: tuple[Source, ...]) -> None:
         name = f"{os.path.basename(self._service_path)}-{next(self._numbers)}"
-        task = self._receiving.start(self._receive(guest, name))
+        task = self._receiving.start(self._receive(guest, name, sources))
         loop = asyncio.get_running_loop()
         self._guests.arrived(name, sources, time.monotonic())
         self._tasks[name] = task
@@ -177,13 +177,15 @@ class FrontDoor:
             logger.debug("a connection without a session is closed, to make room")
         await cancel_and_wait(*map(self._tasks.get, names))
 
-    async def _receive(self, guest: socket.socket, name: str) -> None:
+    async def _receive(self, guest: socket.socket, name: str, sources: tuple[Source, ...]) -> None:
         with contextlib.closing(guest):
             guest.setblocking(False)
             try:
                 asked_for = await _asked_for(guest)
                 if LANE_PROTOCOL.encode() in asked_for:
-                    self._adopt(await accept_lane(guest, self._context))
+                    lane = await accept_lane(guest, self._context)
+                    lane.sources = sources
+                    self._adopt(lane)
                 elif _GRPC_PROTOCOL in asked_for:
                     await self._lead_to_service(guest, name)
                 else:

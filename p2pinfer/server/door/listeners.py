@@ -142,7 +142,7 @@ async def serve_on_sockets(
     """
     certificate = new_certificate()
     guests = Guests() if guests is None else guests
-    server = grpc.aio.server(interceptors=[OpenCalls(guests), ParsedRequests()], options=SERVER_OPTIONS)
+    server = grpc.aio.server(interceptors=[ParsedRequests(), OpenCalls(guests)], options=SERVER_OPTIONS)
     for add in services:
         add(server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)

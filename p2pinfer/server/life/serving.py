@@ -54,6 +54,7 @@ async def serve_period(
         if not config.initial_peers:
             period.say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
         accounts = Accounts(identity, book, receipt_tokens=config.receipt_tokens)
+        await accounts.remember()
         try:
             store = await choice.open(library, opening)
             async with library.on_trial(store.manifest.hash):

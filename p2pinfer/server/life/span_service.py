@@ -26,7 +26,7 @@ from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.reach_news import tell_reach_forever
 from p2pinfer.server.life.serving_period import ServingPeriod
-from p2pinfer.server.machine.memory import available_memory_bytes
+from p2pinfer.server.machine.memory import available_memory_bytes, give_back_forever
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.placement.moving import Move
@@ -131,6 +131,7 @@ class SpanService:
                         tell_reach_forever(self._period.reach_news, reach, self._period.say),
                         self._sessions.expire_forever(),
                         self._runner.expire_prefixes_forever(),
+                        give_back_forever(),
                         self._runner.wait_failed(),
                     )
                     await self._leave(describe())

@@ -44,11 +44,19 @@ is a write to the disk."""
 class ReceiptKeeper(Protocol):
     """Where receipts and ended sessions are written down for good."""
 
-    async def add_receipt(self, receipt: SignedReceipt) -> str | None:
-        """Keep a receipt, or return why not. Raises LedgerError if it can't be written."""
+    async def add_receipt(self, receipt: SignedReceipt, *, before: Work) -> str | None:
+        """Keep a receipt, or return why not. Raises LedgerError if it can't be written.
 
-    def add_session(self, expected: Expected, work: Work, *, started_at: float, ended_at: float) -> None:
-        """Note a session that has ended, with all its work."""
+        `before` is the work of the session that was signed for already.
+        """
+
+    async def signed_tokens(self) -> list[tuple[bytes, int]]:
+        """What clients have signed for lately, in tokens; who signed last stands last. Raises LedgerError."""
+
+    def add_session(
+        self, expected: Expected, work: Work, signed: Work, *, started_at: float, ended_at: float
+    ) -> None:
+        """Note a session that has ended, with all its work, and with the part that was signed for."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -103,6 +111,13 @@ class Accounts:
         self._ended: dict[SessionId, Account] = {}  # in the order in which they ended
         self._settled = asyncio.Event()
 
+    async def remember(self) -> None:
+        """Know those again who have signed before. A ledger that can't be read knows nobody."""
+        try:
+            self.merits.load(await self._keeper.signed_tokens())
+        except LedgerError as error:
+            logger.warning("clients that have paid before are strangers: %s", error)
+
     def open(self, guest: Guest, terms: pb.Terms, progress: Progress) -> Account:
         """Begin the account of a guest's session, whose work is counted in `progress`."""
         assert guest.key is not None
@@ -143,6 +158,7 @@ class Accounts:
                     self._keeper.add_session(
                         account.expected,
                         account.done,
+                        account.signed,
                         started_at=account.started_at,
                         ended_at=account.ended_at,
                     )
@@ -178,7 +194,7 @@ class Accounts:
         if reason is None:
             countersigned = countersign(signed, self._identity)
             try:
-                reason = await self._keeper.add_receipt(countersigned)
+                reason = await self._keeper.add_receipt(countersigned, before=account.signed)
             except LedgerError as error:
                 logger.error("a receipt was lost: %s", error)
                 raise Refused(Reason.FAILED, "this server can't write its ledger") from error

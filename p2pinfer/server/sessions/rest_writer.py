@@ -12,6 +12,8 @@ from p2pinfer.wire.lanes import Lane
 
 TAKE_SECONDS = 30.0
 """A lane that takes no bytes for this time is lost."""
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
+"""A lane that takes fewer, after this time, is lost, too."""
 _MOVING_SECONDS = 1.0
 """A lane that takes no bytes for this time waits for its reader, not for the network."""
 
@@ -30,7 +32,7 @@ class RestWriter:
         self._written = written
         self._lost = lost
         self._patience: asyncio.TimerHandle | None = None
-        self._moved_at = 0.0  # by the loop's clock
+        self._moved_at = self._gives_up_at = 0.0  # by the loop's clock
         self.lane: Lane | None = None
         """The lane that waits to be written to."""
 
@@ -42,6 +44,7 @@ class RestWriter:
     def write(self, lane: Lane) -> None:
         """Write the rest of the lane's frame as the network takes it."""
         self.lane = lane
+        self._gives_up_at = self._loop.time() + TAKE_SECONDS + lane.unsent_bytes / SLOWEST_BYTES_PER_SECOND
         self._loop.add_writer(lane.fileno(), self._flush, lane)
         self._be_patient(lane)
 
@@ -61,6 +64,8 @@ class RestWriter:
         if is_out:
             self.stop()
             self._written(lane)
+        elif self._loop.time() > self._gives_up_at:
+            self._give_up(lane, f"fewer than {SLOWEST_BYTES_PER_SECOND} bytes a second")
         else:  # it has taken something: wait for as long again
             self._be_patient(lane)
 

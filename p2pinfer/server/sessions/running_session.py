@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from p2pinfer.server.compute.batcher import Batcher
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.unsigned_work import TrustIn, UnsignedWork
+from p2pinfer.server.frames.incoming import IncomingFrames
 from p2pinfer.server.sessions.accounts import RECEIPT_SECONDS, receipt_due
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.rest_writer import RestWriter
@@ -42,6 +43,7 @@ class RunningSession:
         *,
         thread: ComputeThread,
         batcher: Batcher,
+        incoming: IncomingFrames,
         loop: asyncio.AbstractEventLoop,
         unsigned_work: UnsignedWork,
         find_room: FindRoom,
@@ -66,6 +68,7 @@ class RunningSession:
             progress=lease.progress,
             batcher=batcher,
             thread=thread,
+            incoming=incoming,
             loop_side=self,
         )
         """The computing thread's: hand its methods over, never call them here."""

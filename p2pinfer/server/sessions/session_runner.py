@@ -14,6 +14,8 @@ from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.unsigned_work import UnsignedWork
+from p2pinfer.server.frames.frame_room import frame_bound
+from p2pinfer.server.frames.incoming import LOOK_SECONDS, IncomingFrames
 from p2pinfer.server.sessions.lease import Lease
 from p2pinfer.server.sessions.running_session import FindRoom, RunningSession
 from p2pinfer.server.streams.arrivals import Arrivals
@@ -23,12 +25,16 @@ from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.status import Reason, Refused
 from p2pinfer.wire.step_kind import StepKind
-
-_STRANGER_SECONDS = 60.0
-"""A lane that says no hello within this time is closed."""
-
+from p2pinfer.wire.steps import MAX_STEP_TOKENS
+from p2pinfer.wire.tensors import hidden_bytes
 
 _EXPIRE_SECONDS = 60.0
+_BATCH_SECONDS_COUNT = 0.25
+"""What a second of a batch counts against who sends a frame: nothing is read, the kernel takes a little."""
+
+_UNSENT_SHARE = 4
+"""Outputs that nobody has taken may have so many times the memory of steps that come in part: whoever
+computes for many clients with slow lines has many on the way."""
 
 _OURSELVES = b""
 """The client of steps that belong to no session."""
@@ -41,13 +47,20 @@ class SessionRunner:
         self._batcher = batcher
         self._loop = loop
         self._thread = ComputeThread(batcher, loop)
-        self.arrivals = Arrivals(self._thread)
+        bound = frame_bound(hidden_bytes(MAX_STEP_TOKENS, batcher.hidden_size, pb.FLOAT32))
+        self._incoming = IncomingFrames(
+            bound,
+            self._thread.call,
+            lambda: time.monotonic() - (1 - _BATCH_SECONDS_COUNT) * self._thread.busy_seconds,
+        )
+        self.arrivals = Arrivals(self._thread, self._incoming, _UNSENT_SHARE * bound.in_all)
         """The computing thread's: hand its methods over, never call them here."""
         self._running: dict[SessionId, RunningSession] = {}
         self._timers: set[asyncio.TimerHandle] = set()
 
     def __enter__(self) -> SessionRunner:
         self._thread.__enter__()
+        self._later(LOOK_SECONDS, self._look_at_frames)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -110,7 +123,6 @@ class SessionRunner:
     def adopt(self, lane: Lane) -> None:
         """Take a lane that was accepted, and find out which session's it is."""
         self._thread.call(self.arrivals.meet, lane)
-        self._later(_STRANGER_SECONDS, lambda: self._thread.call(self.arrivals.forget, lane))
 
     @contextmanager
     def running(
@@ -129,6 +141,7 @@ class SessionRunner:
             terms,
             thread=self._thread,
             batcher=self._batcher,
+            incoming=self._incoming,
             loop=self._loop,
             unsigned_work=unsigned_work,
             find_room=find_room,
@@ -174,6 +187,12 @@ class SessionRunner:
         if (session := self._running.pop(session_id, None)) is not None:
             session.stop()
             self._thread.call(self.arrivals.close, session_id)
+
+    def _look_at_frames(self) -> None:
+        """Have frames that don't come, and outputs that nobody takes, given up every second."""
+        if len(self._incoming) or self._running:
+            self._thread.call(self.arrivals.look)
+        self._later(LOOK_SECONDS, self._look_at_frames)
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do something later, if the block hasn't ended by then."""

@@ -34,6 +34,11 @@ class Outlet(Generic[LaneT]):
         hello, self._frame, self._hello = self._hello, None, None
         return Send(lane, frame, hello)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How long the frame is that waits for its first lane."""
+        return 0 if self._frame is None else len(self._frame)
+
     def drop_waiting(self) -> None:
         """Forget the frame that waits."""
         self._frame = None

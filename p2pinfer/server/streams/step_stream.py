@@ -281,10 +281,11 @@ class StepStream(Generic[LaneT]):
         self.outlet.is_writing = True
         return (WriteRest(lane),)
 
-    def outputs_lost(self, lane: LaneT, why: str) -> Actions[LaneT]:
-        """The lane has failed. The session goes on without it until the client names another."""
+    def outputs_lost(self, lane: LaneT | None, why: str) -> Actions[LaneT]:
+        """The lane has failed, or (None) none has come. The session goes on: the client names another."""
         if self.state is not SENDING or lane is not self.outlet.lane:
             return ()
+        self.outlet.drop_waiting()
         whose = "the client took no result" if self._results_key else "the next hop took no step"
         lost = pb.OutputsLost(detail=f"{whose}: {why}")
         return (Tell(pb.ServerFrame(outputs_lost=lost)), *self._replace_outlet(None), self._read_on())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from p2pinfer.errors import ProtocolError
@@ -20,6 +21,8 @@ from p2pinfer.server.compute.batcher import Batcher, QueuedStep, RowInput
 from p2pinfer.server.compute.compute_thread import ComputeThread
 from p2pinfer.server.compute.computed import Computed
 from p2pinfer.server.compute.copies import QueuedCopies, RowCopy
+from p2pinfer.server.frames.frame_room import SHORT_FRAME_BYTES
+from p2pinfer.server.frames.incoming import IncomingFrames, Next, sources_of
 from p2pinfer.server.streams.actions import (
     AbandonLane,
     Actions,
@@ -39,7 +42,7 @@ from p2pinfer.server.streams.actions import (
 from p2pinfer.server.streams.packing import Piece
 from p2pinfer.server.streams.prefix_runs import PrefixRuns
 from p2pinfer.server.streams.progress import Progress
-from p2pinfer.server.streams.step_stream import READING, RELEASED, StepStream
+from p2pinfer.server.streams.step_stream import READING, RELEASED, SENDING, StepStream
 from p2pinfer.wire import inference_pb2 as pb
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.lanes import Lane
@@ -93,6 +96,7 @@ class StreamDriver:
         progress: Progress,
         batcher: Batcher,
         thread: ComputeThread,
+        incoming: IncomingFrames,
         loop_side: EventLoopSide,
     ) -> None:
         """`client` is whose share of the engine steps are charged to, `guest` what it counts as at the time;
@@ -109,6 +113,7 @@ class StreamDriver:
         self._progress = progress
         self._batcher = batcher
         self._thread = thread
+        self._incoming = incoming
         self._loop_side = loop_side
         self._prefix_runs = PrefixRuns(
             batcher=batcher, client=client, contract=contract, caches=caches, packer=stream.packer
@@ -132,16 +137,43 @@ class StreamDriver:
 
     def _read_lane(self, lane: Lane) -> None:
         try:
-            while (frame := lane.receive()) is not None:
-                self._do(self.stream.take_frame(lane, frame))
-                if self.stream.state is not READING:
-                    return
-            self._thread.watch(lane, self.readable)
+            while True:
+                if (frame := lane.receive()) is not None:
+                    self._incoming.came(lane)
+                    self._do(self.stream.take_frame(lane, frame))
+                    if self.stream.state is not READING:
+                        return
+                    continue
+                match self._incoming.came_in_part(lane, self._sender, self):
+                    case Next.WATCH:
+                        self._thread.watch(lane, self.readable)
+                        return
+                    case Next.WAIT:
+                        self._thread.unwatch(lane)
+                        return
         except (OSError, EOFError) as error:
             logger.debug("steps end: %s", error)
             self._do(self.stream.lane_ended(lane))
         except ProtocolError as error:
             self._do(self.stream.lane_broken(error))
+
+    def reads(self, lane: Lane) -> bool:
+        """True if frames are taken from this lane as they come: there is no step."""
+        return lane in self.stream.readable
+
+    def read_on(self, lane: Lane) -> None:
+        """There is room for the frame that comes on this lane."""
+        if lane in self.stream.readable:
+            self._read_lane(lane)
+
+    def give_up(self, lane: Lane) -> None:
+        """Close a lane whose frame doesn't come. Its sender notices that; the session goes on without it."""
+        self._do(self.stream.lane_ended(lane))
+
+    def _sender(self, lane: Lane) -> Guest:
+        """Who sends on a lane: the client, or for it the hop before, from elsewhere."""
+        guest = self._guest()
+        return replace(guest, sources=sources_of(lane) or guest.sources)
 
     # 2. The step runs in a batch.
 
@@ -184,6 +216,18 @@ class StreamDriver:
             return
         self._do(self.stream.outputs_taken(lane) if taken else self.stream.outputs_partly_taken(lane))
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory of outputs that nobody has taken yet."""
+        outlet = self.stream.outlet
+        if self.stream.state is not SENDING:
+            return 0
+        return outlet.waiting_bytes + (outlet.lane.unsent_bytes if outlet.lane is not None else 0)
+
+    def drop_outputs(self, why: str) -> None:
+        """Keep outputs that nobody takes no longer; the client is told."""
+        self._do(self.stream.outputs_lost(self.stream.outlet.lane, why))
+
     def _do(self, actions: Actions[Lane]) -> None:
         """Carry out actions in order; the ones of every token come first here."""
         for action in actions:
@@ -209,6 +253,7 @@ class StreamDriver:
                 case AbandonLane():
                     self._thread.tell(self._loop_side.abandon, action.lane)
                 case CloseLane():
+                    self._incoming.came(action.lane)
                     self._thread.unwatch(action.lane)
                     action.lane.close()
                 case End():
@@ -231,7 +276,7 @@ class StreamDriver:
             return True
         if not self.stream.offer_steps_lane(lane, hello.key):
             return False
-        lane.max_frame_bytes = self._max_step_bytes
+        lane.max_frame_bytes, lane.room_bytes = self._max_step_bytes, SHORT_FRAME_BYTES
         self._read()
         return True
 

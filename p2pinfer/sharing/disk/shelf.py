@@ -7,7 +7,6 @@ else lies there, and whatever can't be read, is passed over. No symbolic link is
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ from typing import Any
 from p2pinfer.errors import StoreError
 from p2pinfer.model.layer_store.manifest import MAX_MANIFEST_BYTES, Manifest
 from p2pinfer.model.layer_store.names import MANIFEST_FILE
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.plain_text import printable
 from p2pinfer.sharing.disk.use import STORES_FOLDER, is_used, last_used
 
@@ -101,8 +101,8 @@ def _store(folder: Path) -> StoreOnDisk | None:
 def _unreadable(text: str) -> dict[str, Any]:
     """What the manifest of another version, or a damaged one, says; nothing if it is no manifest."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = read_json(text)
+    except ValueError:
         return {}
     if not isinstance(data, dict) or not str(data.get("format")).startswith(_ANY_FORMAT):
         return {}

@@ -14,7 +14,7 @@ from p2pinfer.errors import HopFailedError, P2PInferError, ProtocolError, Refuse
 from p2pinfer.types import Address, PeerId
 from p2pinfer.wire import sharing_pb2 as pb
 from p2pinfer.wire.channels import ChannelPool
-from p2pinfer.wire.status import refusal_of
+from p2pinfer.wire.status import refusal_of, words_of
 from p2pinfer.wire.traffic import Traffic
 
 _Answer = TypeVar("_Answer", bound=Message)
@@ -58,7 +58,7 @@ class Call(AsyncIterator[_Answer]):
             detail = f"it was silent for {self.silent_seconds:.0f} s"
             raise HopFailedError(self._peer_id, detail, certain=False) from error
         except grpc.aio.AioRpcError as error:
-            raise _failure(self._peer_id, error) from error
+            raise _failure(self._peer_id, error) from None
         self._traffic.count_received(len(data) + _FRAME_BYTES)
         try:
             return self._kind.FromString(data)
@@ -121,5 +121,4 @@ def _failure(peer_id: PeerId, error: grpc.aio.AioRpcError) -> P2PInferError:
         return RefusedError(peer_id, refused.reason, refused.detail, refused.retry_after_seconds)
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return HopFailedError(peer_id, "it is of a version that shares no files")
-    detail = f"{error.code().name.lower()}: {error.details() or 'the stream ended'}"
-    return HopFailedError(peer_id, detail, certain=False)
+    return HopFailedError(peer_id, words_of(error), certain=False)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.private_files import write_private
 
 FILE = "known-models.json"
@@ -79,10 +80,10 @@ class KnownModels:
         try:
             if self._path.stat().st_size > _MOST_FILE_BYTES:
                 raise ValueError("it is too large")
-            return _parse(json.loads(self._path.read_bytes()))
+            return _parse(read_json(self._path.read_bytes()))
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             self._set_aside(str(error))
             return {}
 

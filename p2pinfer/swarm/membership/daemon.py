@@ -31,6 +31,7 @@ from hivemind.utils.multiaddr.exceptions import Error as MultiaddrError
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.addresses import why_not_bound
 from p2pinfer.swarm.kademlia.hardening import current_owner
 from p2pinfer.swarm.membership.free_ports import with_free_ports
@@ -148,11 +149,11 @@ class Daemon:
                 response = p2pd_pb2.Response()
                 await read_pbmsg_safe(reader, response)
             if response.type == p2pd_pb2.Response.ERROR:
-                raise SwarmError(f"{failure}: {response.error.msg}")
+                raise SwarmError(f"{failure}: {foreign(response.error.msg)}")
         except BaseException as error:
             writer.close()
             if isinstance(error, TimeoutError | OSError | asyncio.IncompleteReadError):
-                raise SwarmError(f"{failure}: {error!r}") from error
+                raise SwarmError(f"{failure}: {foreign(repr(error))}") from error
             raise
         return stream, response
 
@@ -190,7 +191,7 @@ async def run_daemon(
         try:
             p2p = await _attach(control, folder)
         except (OSError, EOFError, ControlFailure) as error:
-            raise SwarmError(f"p2pd ended at its start: {error!r}") from error
+            raise SwarmError(f"p2pd ended at its start: {foreign(repr(error))}") from error
         if str(p2p.peer_id) != identity.peer_id:
             raise SwarmError(f"p2pd runs as {p2p.peer_id} instead of {identity.peer_id}")
         yield Daemon(process, p2p, answer_seconds)
@@ -310,9 +311,10 @@ async def _wait_ready(ready: asyncio.Future[str | None], config: DaemonConfig) -
     if "listen" in last_line:
         listen = ", ".join(config.listen_maddrs)
         return SwarmError(
-            f"can't listen on {listen}: is the port taken, or the address not this machine's? ({last_line})"
+            f"can't listen on {listen}: is the port taken, or the address not this machine's? "
+            f"({foreign(last_line)})"
         )
-    return SwarmError(f"p2pd ended at its start: {last_line}")
+    return SwarmError(f"p2pd ended at its start: {foreign(last_line)}")
 
 
 def unreachable(initial_peers: Sequence[str]) -> SwarmUnreachableError:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2pinfer.errors import ProtocolError, SwarmError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.sources import source_of
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.look_pb2 import LookReply, LookRequest
 from p2pinfer.swarm.membership.daemon import Stream
@@ -37,6 +40,8 @@ MOST_REQUESTS = 64
 MOST_REQUESTS_PER_ASKER = 2
 SECONDS_BETWEEN_LOOKS = 2.0
 """For one asker."""
+LOOKS = RateBound(in_all=240, per_source=40, per_key=40)
+"""A minute. Askers cost nothing, and who shares an address with others must not have their ports tried."""
 _MOST_ASKERS = 1024
 _MOST_OBSERVED = 8
 _MOST_HOSTS = 2
@@ -116,6 +121,7 @@ class Looker:
         self._connections = connections
         self._own_maddrs = own_maddrs
         self._may_dial_back = may_dial_back
+        self._rates = Rates(LOOKS)
         self._looked_at: OrderedDict[PeerId, float] = OrderedDict()
         self._looks = 0
         self._requests: Counter[PeerId] = Counter()
@@ -142,7 +148,7 @@ class Looker:
         reply = LookReply(observed=observed, own=list(self._own_maddrs())[:_MOST_OWN])
         ports = {port for port in request.ports[:MOST_PORTS] if 0 < port < 65536}
         hosts = [host for host in _hosts_of(observed) if self._may_dial_back(host)][:_MOST_HOSTS]
-        if not ports or not hosts or not self._may_look(peer_id):
+        if not ports or not hosts or not self._may_look(peer_id, hosts):
             return reply
         places = [(host, port) for port in sorted(ports) for host in hosts]
         self._looks += 1
@@ -154,14 +160,16 @@ class Looker:
             reply.attempts.add(host=host, port=port, taken=taken)
         return reply
 
-    def _may_look(self, peer_id: PeerId) -> bool:
+    def _may_look(self, peer_id: PeerId, hosts: Iterable[str]) -> bool:
         now = time.monotonic()
         last = self._looked_at.pop(peer_id, None)
         is_early = last is not None and now - last < SECONDS_BETWEEN_LOOKS
         self._looked_at[peer_id] = last if is_early and last is not None else now
         while len(self._looked_at) > _MOST_ASKERS:
             self._looked_at.popitem(last=False)
-        return not is_early and self._looks < MOST_LOOKS
+        if is_early or self._looks >= MOST_LOOKS:
+            return False
+        return self._rates.use(Guest(sources=tuple(dict.fromkeys(map(source_of, hosts)))), now) == 0
 
 
 def _reply(data: bytes) -> LookReply:

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from p2pinfer.errors import SwarmError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.sources import source_of
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.relay.asking import introduce
-from p2pinfer.swarm.reach.relay.observed import address_groups
-from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.tasks import Nursery, cancel_and_wait
 from p2pinfer.types import PeerId, short_id
 
@@ -30,7 +31,9 @@ MOST_PLACES = 2
 """IP addresses, of one meeting: one of IPv4 and one of IPv6."""
 MOST_MADDRS = 4
 MOST_A_MINUTE = 12
-"""Meetings at one IP address, of IPv6 in one /48."""
+"""Meetings in one network."""
+MOST_IN_ALL = 240
+"""The same, wherever that is."""
 _MOST_NOTES = 1024
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +47,7 @@ class Meetings:
         self._may_dial = may_dial
         self._nursery = Nursery()
         self._under_way: dict[PeerId, asyncio.Task[bool]] = {}
-        self._dialled = Quota(MOST_A_MINUTE)
+        self._dialled = Rates(RateBound(in_all=MOST_IN_ALL, per_source=MOST_A_MINUTE, per_key=MOST_IN_ALL))
         self._failures: dict[PeerId, tuple[int, float]] = {}  # in a row, and when to try again
 
     async def close(self) -> None:
@@ -112,9 +115,11 @@ class Meetings:
     def _within_bounds(self, maddrs: Sequence[str]) -> list[str]:
         """A relay may lie, and a hundred of its members would send packets to a third party together."""
         now = asyncio.get_running_loop().time()
-        places = dict.fromkeys(place for maddr in maddrs for place in address_groups([maddr]))
-        allowed = {place for place in list(places)[:MOST_PLACES] if self._dialled.use(place, now)}
-        return [maddr for maddr in maddrs if address_groups([maddr]) <= allowed][:MOST_MADDRS]
+        places = list(dict.fromkeys(map(ip_of, maddrs)))[:MOST_PLACES]
+        allowed = [
+            place for place in places if self._dialled.use(Guest(sources=(source_of(str(place)),)), now) == 0
+        ]
+        return [maddr for maddr in maddrs if ip_of(maddr) in allowed][:MOST_MADDRS]
 
     def _note_failure(self, peer_id: PeerId) -> None:
         number = self._failures.pop(peer_id, (0, 0.0))[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
 from p2pinfer.fairness.merits import Merits
-from p2pinfer.fairness.sources import Source, source_of
+from p2pinfer.fairness.sources import Source
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.membership.presence import takes_connections
@@ -21,6 +21,7 @@ from p2pinfer.swarm.reach.member import Member
 from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.swarm.reach.reaching import Reaching
 from p2pinfer.swarm.reach.relay.asking import connect_through, on_introduction, on_relayed
+from p2pinfer.swarm.reach.relay.observed import networks
 from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.staggered import first_success
 from p2pinfer.swarm.reach.verdict import is_public
@@ -151,7 +152,7 @@ class Ways:
             seen = await self._sightings.of(peer_id)
         except SwarmError:
             return ()
-        return tuple(dict.fromkeys(source_of(str(ip)) for maddr in seen if (ip := ip_of(maddr)) is not None))
+        return networks(seen)
 
     def _way_in(self, peer_id: PeerId) -> Way:
         """How a peer has come that is directly connected with us."""

@@ -15,8 +15,9 @@ from types import MappingProxyType
 
 from google.protobuf.message import DecodeError
 
-from p2pinfer.errors import InvalidRecordError
+from p2pinfer.errors import InvalidCertificateError, InvalidRecordError
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
+from p2pinfer.outside.certificate import read_certificate
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.records.bounds import (
     MAX_LAYERS,
@@ -40,7 +41,6 @@ from p2pinfer.types import UNKNOWN_SECONDS, Address, LayerSeconds, PeerId, Span
 MAX_ENDPOINTS = 8
 MAX_MADDRS = 8
 MAX_RELAYS = 4
-MAX_CERTIFICATE_BYTES = 1536
 MAX_NEXT_HOPS = 24
 MIN_NEXT_HOP_SECONDS = 1e-6
 MAX_NEXT_HOP_SECONDS = 60.0
@@ -287,8 +287,11 @@ def check(announcement: Announcement) -> None:
         peers = [check_maddr(name, maddr) for maddr in maddrs]
         if any((peer == announcement.peer_id) != (name == "maddrs") for peer in peers):
             raise InvalidRecordError(f"{name}: the peer id at the end doesn't fit")
-    if len(announcement.certificate) > MAX_CERTIFICATE_BYTES:
-        raise InvalidRecordError(f"certificate: at most {MAX_CERTIFICATE_BYTES} bytes")
+    if announcement.certificate:
+        try:
+            read_certificate(announcement.certificate)
+        except InvalidCertificateError as error:
+            raise InvalidRecordError(f"certificate: {error}") from error
     if announcement.endpoints and not announcement.certificate and announcement.state is not ServerState.LEFT:
         raise InvalidRecordError("certificate: endpoints need one, because clients trust nothing else")
     for name, line in (("decode", announcement.decode), ("prefill", announcement.prefill)):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from p2pinfer.client.chain.chain import Chain
+from p2pinfer.client.chain.hop import Hop
 from p2pinfer.client.failover.step_pipeline import StepPipeline, StepRequest
 from p2pinfer.client.session import InferenceSession
 from p2pinfer.model.engine.base import Hidden
@@ -52,13 +52,13 @@ class StepTotals:
 
         def noting_seconds(
             pipeline: StepPipeline[Any],
-            chain: Chain,
+            hops: list[Hop],
             hop_seconds: Sequence[tuple[float, float]],
             kind: StepKind,
         ) -> None:
             queues, engines = zip(*hop_seconds, strict=True)
             self._add(kind, queue_seconds=sum(queues), engine_seconds=sum(engines))
-            count(pipeline, chain, hop_seconds, kind)
+            count(pipeline, hops, hop_seconds, kind)
 
         StepPipeline._sent = noting_sent  # type: ignore[assignment, method-assign]
         StepPipeline._count = noting_seconds  # type: ignore[assignment, method-assign]

@@ -3,6 +3,8 @@
 After every kill the server's ledger must open and be whole, and hold every receipt that the server has
 acknowledged to a client. Only the unsigned tail may be lost, for which there was no receipt. After each
 restart the server has the same identity and ledger. Ends with status 1 if something was lost.
+
+With --flood it measures instead how many bytes strangers can write into a ledger for good, and how fast.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.types import PeerId, SessionId, Span
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
 from p2pinfer.wire.receipts import read_receipt
+from scripts.benchmarks.owner.flood import as_json, run_floods, table
 from scripts.benchmarks.shared.flags import at_least
 from scripts.benchmarks.shared.free_port import free_port
 from scripts.benchmarks.shared.program import status_of
@@ -155,7 +158,14 @@ def main() -> int:
     parser.add_argument("--kills", type=at_least(1), default=20, metavar="N", help="(20)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments (1)")
     parser.add_argument("--json", type=Path, default=Path("build/bench_ledger.json"), metavar="FILE")
+    parser.add_argument("--flood", action="store_true", help="measure how fast a ledger can be filled")
     flags = parser.parse_args()
+
+    def flood() -> int:
+        floods = run_floods()
+        write_json(flags.json, {"machine": machine(), "floods": as_json(floods)})
+        print(table(floods))
+        return 0
 
     def work() -> int:
         measured = measure(flags.kills, flags.seed)
@@ -168,7 +178,7 @@ def main() -> int:
         )
         return 0
 
-    return status_of("bench_ledger", work)
+    return status_of("bench_ledger", flood if flags.flood else work)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_each_line_is_a_document():
         (b"[1, 2]\n", "invalid_json_line", "a JSON object is expected"),
         (b'"text"', "invalid_json_line", "a JSON object is expected"),
         (b'{"custom_id": "\xff"}\n', "invalid_json_line", "it isn't UTF-8 (byte 16)"),
-        (b"[" * 100_000 + b"\n", "invalid_json_line", "nested too deeply"),
+        (b"[" * 100_000 + b"\n", "invalid_json_line", "nested deeper than 64 levels"),
         (b'{"custom_id": 1' + b"0" * 5_000 + b"}", "invalid_json_line", "it isn't JSON"),
         (line(body={"temperature": float("nan")}), "invalid_json_line", "NaN is no number in JSON"),
         (line(...), "missing_required_parameter", "'custom_id' is missing"),

@@ -1,0 +1,1 @@
+"""Strangers against real processes."""

@@ -137,7 +137,7 @@ def test_a_file_that_everybody_may_write_lets_nobody_in(tmp_path: Path):
 
     (tmp_path / "keys.json").chmod(0o666)
     assert not file.keys()
-    with pytest.raises(UsageError, match="chmod 600"):
+    with pytest.raises(UsageError, match="chmod o-w"):
         read_keys(tmp_path / "keys.json")
 
     (tmp_path / "keys.json").chmod(0o600)

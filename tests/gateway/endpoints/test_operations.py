@@ -102,3 +102,22 @@ async def test_the_docs_load_nothing_from_elsewhere():
     for word in ("/v1/chat/completions", "max_completion_tokens", "web_search_options", "top_k"):
         assert word in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_a_body_that_is_given_up_for_others_is_asked_for_again():
+    """It says when, in OpenAI's form; clients of OpenAI try again by themselves."""
+    async with asking(StandInModel(), most_coming_bytes=1_000) as client:
+        answer = await chat(client, messages=[{"role": "user", "content": "x" * 2_000}])
+        assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+        assert error_of(answer)["code"] == "too_much_at_once"
+        assert (await chat(client)).status_code == 200
+
+
+async def test_a_body_that_is_nested_too_deep_is_refused_before_anything_reads_it():
+    body = b'{"model": "tiny", "messages": [], "tools": ' + b"[" * 900 + b"]" * 900 + b"}"
+    async with asking(StandInModel()) as client:
+        answer = await client.post(
+            "/v1/chat/completions", content=body, headers={"content-type": "application/json"}
+        )
+    assert answer.status_code == 400 and error_of(answer)["code"] == "invalid_json"
+    assert "deeper than 64 levels" in error_of(answer)["message"]

@@ -32,9 +32,21 @@ def test_too_many_listeners_are_told_to_poll():
         assert ask(page, "/api/v1/events", method="HEAD").status == 503
         connections[0].close()
         deadline = time.monotonic() + 10
-        while page.server.config.app.state.events.is_full:
+        while page.server.config.app.state.events.listeners == 2:
             assert time.monotonic() < deadline
         connections[1].close()
+
+
+def test_a_newcomer_takes_the_place_of_a_source_that_has_more():
+    """One address may have all places only as long as nobody else comes; its own newcomers are refused."""
+    with served(FakeSource(fresh_state()), most_listeners=3) as page:
+        crowd = [_listen(page, "127.1.1.1") for _ in range(3)]
+        list(zip(range(4), _listen(page)[1], strict=False))
+        list(crowd[0][1])  # ends, and without an error
+        assert page.server.config.app.state.events.listeners == 3
+        connection = _connection(page, "127.1.1.1")
+        connection.request("GET", "/api/v1/events")
+        assert connection.getresponse().status == 503
 
 
 def test_the_page_ends_while_a_listener_is_connected():
@@ -49,8 +61,12 @@ def test_the_page_ends_while_a_listener_is_connected():
         connection.close()
 
 
-def _listen(page: Served) -> tuple[http.client.HTTPConnection, Iterator[str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20)
+def _connection(page: Served, host: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", page.server.port, timeout=20, source_address=(host, 0))
+
+
+def _listen(page: Served, host: str = "127.0.0.1") -> tuple[http.client.HTTPConnection, Iterator[str]]:
+    connection = _connection(page, host)
     connection.request("GET", "/api/v1/events")
     response = connection.getresponse()
     assert response.status == 200 and response.headers["content-type"].startswith("text/event-stream")

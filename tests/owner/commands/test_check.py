@@ -227,3 +227,45 @@ def test_check_of_a_strangers_file_can_do_without_running_its_commands(
 ):
     checked(tmp_path, capsys, f'[signals]\nprice = {{ command = ["/bin/touch", "{tmp_path}/done"] }}')
     assert not (tmp_path / "done").exists()
+
+
+def test_a_password_in_an_address_is_shown_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Neither Home Assistant's, nor one in a command, nor in what an unreachable home is told of."""
+    port = free_port()
+    (tmp_path / "policy.toml").write_text(
+        f"""version = 1
+[when]
+parked = true
+plugged_in = true
+[home_assistant]
+url = "http://me:s3cret@127.0.0.1:{port}/"
+token = "t0ken"
+[signals]
+parked = {{ home_assistant = "binary_sensor.car" }}
+plugged_in = {{ command = ["sh", "-c", "false http://me:s3cret@h/?token=s3cret"] }}
+"""
+    )
+    (tmp_path / "policy.toml").chmod(0o600)
+    check.run(arguments(check, tmp_path))
+    said = " ".join(capsys.readouterr().out.split())
+
+    assert f"home_assistant is http://***@127.0.0.1:{port}/" in said and "connection refused" in said
+    assert "false http://***@h/?token=***" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[home_assistant]\nurl = 'http://me:s3/cret@home'\ntoken = 't'", id="a slash in it"),
+        pytest.param("[home_assistant]\nurl = 'ftp://me:s3cret@home'\ntoken = 't'", id="another scheme"),
+        pytest.param("[mqtt]\nhost = 'me:s3cret@home'", id="a broker"),
+        pytest.param("[mqtt]\nhost = 'mqtt://me:s3cret@home'", id="a broker's address"),
+        pytest.param("[when]\nwifi = {a = 'http://me:s3cret@home'}", id="where none is expected"),
+    ],
+)
+def test_nor_is_one_shown_in_a_mistake(tmp_path: Path, text: str):
+    (tmp_path / "policy.toml").write_text(f"version = 1\n{text}\n")
+    with pytest.raises(UsageError) as wrong:
+        check.run(arguments(check, tmp_path, "--no-ask"))
+    assert "expected" in str(wrong.value) and "cret" not in str(wrong.value)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from p2pinfer.health.kept.contributions import Contributions
 from p2pinfer.identity import Identity
 from p2pinfer.owner.__main__ import main
 from p2pinfer.owner.files import OwnerFiles
@@ -63,9 +64,10 @@ def export(owner: OwnerFiles, out: Path, *flags: str) -> int:
     return main(["--data-folder", str(owner.folder), "export", "--out", str(out), *flags])
 
 
-def redeem(sponsor: tuple[OwnerFiles, Path], out: Path, *flags: str) -> int:
+def redeem(sponsor: tuple[OwnerFiles, Path], out: Path | list[Path], *flags: str) -> int:
     files, key = sponsor
-    return main(["--data-folder", str(files.folder), "redeem", str(out), "--identity", str(key), *flags])
+    bundles = map(str, out if isinstance(out, list) else [out])
+    return main(["--data-folder", str(files.folder), "redeem", *bundles, "--identity", str(key), *flags])
 
 
 def test_what_an_owner_exports_a_sponsor_pays_once(
@@ -248,4 +250,41 @@ def test_a_receipt_that_was_altered_in_the_ledger_stays_out(
 
     monkeypatch.setattr(Ledger, "newest_receipts", altered)
     assert export(owner, tmp_path / "bundle") == 1
-    assert "Left out: 4 receipts with a wrong signature" in capsys.readouterr().out
+    assert "Left out: 4 receipts with a wrong signature or form" in capsys.readouterr().out
+
+
+def test_what_is_too_much_for_one_file_is_split_and_each_part_counts_once(
+    owner: OwnerFiles,
+    sponsor: tuple[OwnerFiles, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """For the sponsor, who takes them together or one by one, and for a health page, which has the bound."""
+    monkeypatch.setattr(bundle, "PART_BYTES", 700)
+    out, parts = tmp_path / "receipts.txt", [tmp_path / f"receipts-{number}.txt" for number in (2, 3)]
+    assert export(owner, out) == 0
+    assert f"{out} to receipts-3.txt (3 files; submit all of them): receipts of 3" in capsys.readouterr().out
+    assert all(path.stat().st_size <= 700 for path in (out, *parts))
+
+    assert redeem(sponsor, parts[0], "--json") == 0
+    capsys.readouterr()
+    assert redeem(sponsor, [out, *parts]) == 1
+    said = capsys.readouterr().out
+    assert "3 receipts: 1 valid, 1 already redeemed, 1 not signed by you" in said
+    assert f"{parts[1]}:\nline 2: not signed by you" in said
+
+    with Contributions.open(tmp_path / "board.sqlite") as board:
+        assert [board.submit(path).taken for path in (out, *parts, out)] == [1, 1, 1, 0]
+
+
+def test_half_of_the_parts_are_no_export(
+    owner: OwnerFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """A file is in the way of the last one: what others wrote stays."""
+    monkeypatch.setattr(bundle, "PART_LINES", 1)
+    (tmp_path / "bundle-3").write_text("mine")
+
+    assert export(owner, tmp_path / "bundle") != 0
+    assert "bundle-3 exists already: choose a new file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob("bundle*")] == ["bundle-3"]

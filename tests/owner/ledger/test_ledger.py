@@ -49,8 +49,11 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_added_is_there_after_opening_again(path: Path):
     """Receipts, the session they belong to, intervals and changes of state."""
     receipts = chain(Work(10, 0), Work(10, 7))
-    with Ledger.open(path, now=lambda: NOW) as ledger:
-        assert ledger.add_receipts(receipts) == [None, None]
+    clock = [NOW - 900]
+    with Ledger.open(path, now=lambda: clock[0]) as ledger:
+        assert ledger.add_receipts(receipts[:1]) == [None]
+        clock[0] = NOW
+        assert ledger.add_receipts(receipts[1:]) == [None]
         ledger.add_session(
             server=SERVER.peer_id,
             session_id=SESSION,
@@ -113,7 +116,8 @@ def test_each_receipt_of_a_batch_is_judged_by_itself(path: Path):
         for expected, reason in zip(batch, reasons, strict=False):
             assert (reason is None) == (expected == "") and expected in (reason or "")
         assert reasons[-3:-1] == [None, None] and "number 3 is here" in (reasons[-1] or "")
-        assert [entry.added for entry in ledger.receipts()] == [Work(10, 0), Work(0, 5), Work(0, 4)]
+        assert [entry.added for entry in ledger.receipts()] == [Work(10, 9)]
+        assert list(ledger.newest_receipts()) == [best]
 
 
 def test_sessions_and_servers_are_kept_apart(path: Path):
@@ -127,12 +131,29 @@ def test_sessions_and_servers_are_kept_apart(path: Path):
         assert len(list(ledger.receipts(server=STRANGER.peer_id))) == 1
 
 
+def test_it_tells_what_clients_have_signed_for_the_last_one_last(path: Path):
+    """All receipts of all sessions of a client together, since a time."""
+    clock = [NOW]
+    with Ledger.open(path, now=lambda: clock[0]) as ledger:
+        assert ledger.add_receipts(chain(Work(100, 0), Work(150, 30))) == [None, None]
+        clock[0] = NOW + 1
+        other = signed(receipt(client=STRANGER.public_key, session_id=SessionId(b"o" * 16)), client=STRANGER)
+        assert ledger.add_receipts([other]) == [None]
+        work = receipt().work
+        told = ledger.signed_tokens(since=NOW, most=2)
+        assert told == [(CLIENT.public_key, 180), (STRANGER.public_key, work.tokens)]
+        assert ledger.signed_tokens(since=NOW, most=1) == told[1:]
+        assert ledger.signed_tokens(since=NOW + 1, most=2) == told[1:]
+
+
 def test_reading_is_by_time(path: Path):
     """The beginning of a range belongs to it, its end doesn't."""
-    clock = iter([NOW, NOW + 10])
-    with Ledger.open(path, now=lambda: next(clock)) as ledger:
-        for one in chain(Work(1, 0), Work(2, 0)):
-            ledger.add_receipts([one])
+    clock = [NOW]
+    one, other = chain(Work(1, 0)), chain(Work(2, 0), session_id=SessionId(bytes(16)))
+    with Ledger.open(path, now=lambda: clock[0]) as ledger:
+        ledger.add_receipts(one)
+        clock[0] = NOW + 10
+        ledger.add_receipts(other)
         for shift in (0, 10):
             ledger.add_interval(replace(INTERVAL, started_at=NOW + shift, ended_at=NOW + shift + 5))
             ledger.add_transition(server=SERVER.peer_id, at=NOW + shift, state=OwnerState.OFF, words="")
@@ -191,7 +212,7 @@ def test_an_interval_that_cant_be_is_refused(path: Path, wrong: dict[str, float]
         assert list(ledger.intervals()) == [INTERVAL]
 
 
-@pytest.mark.parametrize("table", ["accounts", "receipts", "sessions", "intervals", "shared", "transitions"])
+@pytest.mark.parametrize("table", ["accounts", "sessions", "intervals", "shared", "transitions"])
 def test_nothing_is_changed_or_deleted(path: Path, table: str):
     """Not even with SQL."""
     test_what_is_added_is_there_after_opening_again(path)
@@ -200,6 +221,26 @@ def test_nothing_is_changed_or_deleted(path: Path, table: str):
         for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
             with pytest.raises(sqlite3.IntegrityError, match="are only added"):
                 connection.execute(statement)
+
+
+def test_receipts_are_not_deleted_and_change_only_into_newer_ones(path: Path):
+    """Not even with SQL: neither another session's, nor one for less work, nor an earlier one."""
+    with Ledger.open(path, now=lambda: NOW) as ledger:
+        ledger.add_receipts(chain(Work(10, 5)))
+    more = "sequence = 2, decode_tokens = 6"
+    with closing(sqlite3.connect(path)) as connection:
+        with pytest.raises(sqlite3.IntegrityError, match="are only added"):
+            connection.execute("DELETE FROM receipts")
+        for change in (
+            "sequence = 1",
+            "sequence = 2, prefill_tokens = 9, added_prefill_tokens = 9",
+            f"{more}, account = 2",
+            f"{more}, added_decode_tokens = 4",
+            f"{more}, added_at = 0",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="only grow"):
+                connection.execute(f"UPDATE receipts SET {change}")
+        connection.execute(f"UPDATE receipts SET {more}")
 
 
 def test_nothing_is_replaced(path: Path):
@@ -262,7 +303,7 @@ def test_a_newer_ledger_is_not_touched(path: Path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 9")
 
-    with pytest.raises(LedgerError, match=r"version 9, and this p2pinfer knows version 2"):
+    with pytest.raises(LedgerError, match=r"version 9, and this p2pinfer knows version 3"):
         Ledger.open(path)
 
 

@@ -12,6 +12,7 @@ from p2pinfer.owner.ledger.ledger import Ledger
 from p2pinfer.owner.ledger.ledger_writer import LedgerWriter
 from p2pinfer.owner.states import OwnerState
 from p2pinfer.wire.receipt_pb2 import SignedReceipt
+from p2pinfer.wire.receipts import Work
 from tests.owner.signing import CLIENT, SERVER, receipt, signed
 
 
@@ -28,15 +29,15 @@ def path(tmp_path: Path) -> Path:
 async def test_receipts_that_come_together_are_all_there_when_their_senders_are_answered(path):
     with LedgerWriter(path) as book:
         receipts = [number(count) for count in range(1, 30)]
-        answers = await asyncio.gather(*(book.add_receipt(receipt) for receipt in receipts))
+        answers = await asyncio.gather(*(book.add_receipt(receipt, before=Work()) for receipt in receipts))
         with Ledger.open(path) as ledger:
-            assert len(list(ledger.receipts(since=0.0, until=1e12))) == 29
+            assert [entry.added for entry in ledger.receipts(since=0.0, until=1e12)] == [Work(290, 5)]
     assert answers == [None] * 29
 
 
 async def test_one_that_is_refused_does_not_stop_the_others(path):
     with LedgerWriter(path) as book:
-        first, again, second = (book.add_receipt(number(count)) for count in (1, 1, 2))
+        first, again, second = (book.add_receipt(number(count), before=Work()) for count in (1, 1, 2))
         assert [reason is None for reason in await asyncio.gather(first, again, second)] == [
             True,
             False,
@@ -58,7 +59,7 @@ async def test_what_was_noted_is_written_when_the_book_is_closed(path):
 
 async def test_a_question_is_answered_after_what_was_noted_before(path):
     with LedgerWriter(path) as book:
-        await book.add_receipt(number(1))
+        await book.add_receipt(number(1), before=Work())
         assert await book.ask(lambda ledger: len(list(ledger.newest_receipts(client=CLIENT.public_key)))) == 1
 
 
@@ -71,11 +72,11 @@ async def test_a_failure_reaches_who_waits_and_the_thread_goes_on(path, monkeypa
         with monkeypatch.context() as broken:
             broken.setattr(Ledger, "add_receipts", fail)
             with pytest.raises(LedgerError, match=r"disk|fault"):
-                await book.add_receipt(number(1))
+                await book.add_receipt(number(1), before=Work())
             book.note(fail)
             with pytest.raises(LedgerError):
                 await book.ask(fail)
-        assert await book.add_receipt(number(1)) is None
+        assert await book.add_receipt(number(1), before=Work()) is None
     assert "not written to the ledger" in caplog.text
 
 

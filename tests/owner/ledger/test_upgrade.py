@@ -42,13 +42,16 @@ UNSHARED = replace(INTERVAL, shared_bytes=0)
 def path(tmp_path: Path) -> Path:
     """A ledger of version 1, with a row in every table."""
     path = tmp_path / "ledger.sqlite"
-    with Ledger(Database.open(path, VERSION_1), lambda: NOW) as ledger:
+    clock = [NOW - 900]
+    with Ledger(Database.open(path, VERSION_1), lambda: clock[0]) as ledger:
+        assert ledger.add_receipts(RECEIPTS[:1]) == [None]
+        clock[0] = NOW
         write_rows(ledger)
     return path
 
 
 def write_rows(ledger: Ledger) -> None:
-    assert ledger.add_receipts(RECEIPTS) == [None, None]
+    assert ledger.add_receipts(RECEIPTS[1:]) == [None]
     ledger.add_session(
         server=SERVER.peer_id,
         session_id=SESSION,
@@ -120,7 +123,7 @@ def test_a_copy_is_upgraded_and_the_file_is_not(path: Path):
 
 def test_a_server_of_the_last_release_goes_on_writing_meanwhile(path: Path):
     """It opened the file before `statement` of this release did."""
-    with Ledger(Database.open(path, VERSION_1), lambda: NOW + 5) as old:
+    with Ledger(Database.open(path, VERSION_1), lambda: NOW + 900) as old:
         with Ledger.open(path) as new:
             old.add_interval(replace(UNSHARED, started_at=NOW + 60, ended_at=NOW + 90))
             assert old.add_receipts(chain(Work(10, 0), Work(10, 7), Work(10, 8))[2:]) == [None]
@@ -134,7 +137,7 @@ def test_a_ledger_without_a_way_up_is_refused(path: Path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 0")
 
-    with pytest.raises(LedgerError, match="version 0, and this p2pinfer knows version 2"):
+    with pytest.raises(LedgerError, match="version 0, and this p2pinfer knows version 3"):
         Ledger.open(path)
     with pytest.raises(LedgerError, match="version 0"):
         Database.copy_of(path, LEDGER)
@@ -168,7 +171,9 @@ def test_several_that_upgrade_it_at_once_do_it_once(path: Path):
 
 def test_an_upgrade_that_fails_half_way_changes_nothing(path: Path):
     """Its first statements worked."""
-    broken = replace(LEDGER, upgrades={1: (*LEDGER.upgrades[1], "CREATE TABLE intervals (id)")})
+    broken = replace(
+        LEDGER, upgrades={**LEDGER.upgrades, 2: (*LEDGER.upgrades[2], "CREATE TABLE intervals (id)")}
+    )
     before = objects_of(path)
     with pytest.raises(LedgerError, match=r"ledger\.sqlite"):
         Database.open(path, broken)
@@ -188,7 +193,7 @@ def upgrading(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = (
         "import sys; from dataclasses import replace; from pathlib import Path; "
         "from p2pinfer.database import Database; from p2pinfer.owner.ledger.schema import LEDGER; "
-        "slow = replace(LEDGER, upgrades={1: (*LEDGER.upgrades[1], sys.argv[2])}); "
+        "slow = replace(LEDGER, upgrades={**LEDGER.upgrades, 1: (*LEDGER.upgrades[1], sys.argv[2])}); "
         "Database.open(Path(sys.argv[1]), slow)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path), ENDLESS], cwd=ROOT) as process:

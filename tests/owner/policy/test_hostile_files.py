@@ -170,3 +170,23 @@ def test_what_a_person_writes_has_a_shape_that_is_fine(kind: MachineKind):
 def test_any_text_is_a_policy_or_a_sentence(text: str):
     with contextlib.suppress(UsageError):
         parse_policy(f"version = 1\n{text}", "p")
+
+
+def test_a_policy_that_others_may_write_is_not_obeyed(tmp_path: Path):
+    """It may name a command. The message has the command that helps."""
+    path = written(tmp_path, "")
+    path.chmod(0o666)
+    assert complaint(path)[0].startswith(f"policy {path} is not used: everybody may write {path}. Allow it")
+
+    path.chmod(0o644)
+    tmp_path.chmod(0o777)
+    assert complaint(path)[0].endswith(f"w {tmp_path}")
+    tmp_path.chmod(0o700)
+
+
+def test_ten_thousand_keys_are_read_in_a_moment(tmp_path: Path):
+    """No hint is looked for that nobody would see, and no line is counted from the beginning."""
+    path = written(tmp_path, "[when]\n" + "".join(f"k{number}=1\n" for number in range(7_000)))
+    began = time.process_time()
+    complaint(path)
+    assert time.process_time() - began < 5

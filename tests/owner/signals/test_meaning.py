@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,14 @@ def test_numbers_are_scaled_and_moved():
 def test_what_is_no_finite_number_means_nothing(text):
     with pytest.raises(SourceError):
         value(text, float)
+
+
+def test_thousands_of_digits_that_are_no_number_are_told_at_once():
+    """A device may send 64 KB of them: dividing them in every way took a minute."""
+    began = time.process_time()
+    with pytest.raises(SourceError):
+        value("9" * 65_000 + "x", float)
+    assert time.process_time() - began < 1.0
 
 
 def test_a_scale_that_leads_out_of_all_bounds_means_nothing():

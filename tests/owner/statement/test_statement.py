@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pinfer.errors import UsageError
+from p2pinfer.owner.ledger.entries import SmallWork
 from p2pinfer.owner.statement.month import Month
 from p2pinfer.owner.statement.text import as_csv, as_table
 from p2pinfer.owner.states import OwnerState
-from p2pinfer.types import SessionId
+from p2pinfer.types import PeerId, SessionId
 from p2pinfer.wire.receipts import Work
 from tests.owner.signing import STRANGER
 from tests.owner.statement.months import RATES, at, ended, interval, signed_work, statement, utc
@@ -54,6 +55,16 @@ def test_a_session_counts_once_on_the_first_day_that_shows_it():
 
     assert [figures.sessions for _, figures in made.days] == [1, 1]
     assert made.total.sessions == 2
+
+
+def test_small_work_whose_receipts_are_not_kept_counts_as_unsigned():
+    """Nobody can redeem it."""
+    small = [SmallWork(server=PeerId("p"), at=at(day), sessions=7, layer_tokens=70) for day in (2, 2, 3)]
+    made = statement(small_work=small)
+
+    assert [figures.sessions for _, figures in made.days] == [14, 7]
+    assert made.total.unsigned_layer_tokens == 210
+    assert not made.total.money
 
 
 def test_unsigned_work_counts_when_its_session_ends():

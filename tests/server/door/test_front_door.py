@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.fairness.sources import Source, peer_source, source_of
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.server.door import front_door
 from p2pinfer.server.door.accepting import GUEST_LEFT_SECONDS, AcceptFailures
 from p2pinfer.server.door.front_door import FrontDoor, listen_on
 from p2pinfer.server.door.guests import Guests
 from p2pinfer.swarm.membership.socket_folder import named
 from p2pinfer.tasks import ending
-from p2pinfer.wire.certificates import LANE_PROTOCOL, SERVER_NAME, new_certificate, pinned_context
+from p2pinfer.wire.certificates import LANE_PROTOCOL, new_certificate, pinned_context
 from p2pinfer.wire.lanes import Lane
 from p2pinfer.wire.reach.client_hello import NO_APPLICATION_PROTOCOL
 from tests.server.wire_client import receive, until

@@ -295,3 +295,23 @@ async def test_history_counts_as_prefill_though_it_comes_token_by_token():
             chunk = RowChunk(0, position, hidden[position : position + 1])
             await send(route.steps, pack_step(0, StepKind.HISTORY, [chunk], Outputs.NONE, pb.FLOAT32))
         await until(lambda: member.open_sessions[0].lease.account.done == Work(prefill_tokens=2))
+
+
+async def test_who_has_signed_before_is_known_after_a_start():
+    key, crumbs = Identity.ephemeral(), Identity.ephemeral()
+    async with fake_swarm([Span(0, 2)]) as swarm:
+        accounts, book = swarm.members[0].accounts, swarm.members[0].book
+        book.clients = [(crumbs.public_key, 3), (key.public_key, 100_000)]
+        await accounts.remember()
+        assert accounts.merits.is_known(key.public_key)
+        assert not accounts.merits.is_known(crumbs.public_key)
+
+
+async def test_who_signs_for_enough_is_known_in_all_its_sessions():
+    async with fake_swarm([Span(0, 2)], receipt_tokens=1200) as swarm, wire_client() as client:
+        (first, hop, member), _ = await one_hop(swarm, client), await one_hop(swarm, client)
+        for _ in range(10):
+            await first.run(random_hidden(60), 0)
+        assert [lease.guest.is_known for lease in member.sessions.leases] == [False, False]
+        await settle(hop, signed(hop, client.identity, Work(600, 0)))
+        assert [lease.guest.is_known for lease in member.sessions.leases] == [True, True]

@@ -18,6 +18,7 @@ from p2pinfer.wire.channels import CHANNEL_OPTIONS
 from p2pinfer.wire.status import Reason, refusal_of
 from tests.fakes import FakeEngine, fake_swarm, random_hidden
 from tests.server.wire_client import opened, until, wire_client
+from tests.swarm.strangers_record import strangers_record
 
 VALID = new_certificate().der
 VERSION_15 = VALID.replace(bytes.fromhex("a003020102"), bytes.fromhex("a00302010e"))
@@ -94,21 +95,20 @@ async def test_sessions_that_still_run_when_a_server_stops_free_their_caches(mon
 @pytest.mark.parametrize(
     "certificate", [VERSION_15, b"der", VALID + b"\0"], ids=["version 15", "none", "more"]
 )
-async def test_a_next_hop_whose_certificate_cant_be_read_is_unreachable_and_no_fault(
-    certificate, caplog, monkeypatch
+async def test_a_next_hop_whose_certificate_cant_be_read_is_refused_with_the_reason_and_no_fault(
+    certificate, caplog
 ):
-    """Anybody can sign such a record, and name it as the next hop."""
-    monkeypatch.setattr(next_hops, "DIAL_SECONDS", 0.1)
+    """Anybody can sign such a record, and name it as the next hop, at opening and later."""
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         first, second = swarm.members
-        next_hop = await client.open(second)
-        second.certificate_der = certificate
-        with pytest.raises(RefusedError, match="unreachable") as refused:
-            await client.open(first, next_hop.downstream())
-        assert refused.value.reason == "next-hop-unreachable"
-    async with wire_client() as another:
-        with pytest.raises(HopFailedError, match="no valid certificate"):
-            await another.stub(second)
+        next_hop = (await client.open(second)).downstream()
+        session = await client.open(first, next_hop)
+        spoiled = strangers_record(second.record(), second.identity, certificate=certificate)
+        other = pb.Downstream(record=spoiled, session_id=bytes(16), steps_key=bytes(32))
+        for asking in (client.open(first, other), session.set_downstream(other)):
+            with pytest.raises(RefusedError, match="record is not valid: certificate: ") as refused:
+                await asking
+            assert refused.value.reason == "bad-opening"
     assert caplog.text == ""
 
 

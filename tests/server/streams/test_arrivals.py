@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from p2pinfer.server.streams.arrivals import MAX_STRANGERS, Arrivals
+from p2pinfer.server.frames.frame_room import frame_bound
+from p2pinfer.server.frames.incoming import IncomingFrames
+from p2pinfer.server.streams.arrivals import STRANGERS, Arrivals
 from p2pinfer.types import SessionId
 from p2pinfer.wire.hello import Hello, Role
 
@@ -19,6 +21,7 @@ class Inbox:
     def __init__(self) -> None:
         self.calls: deque[Any] = deque()
         self.watched: dict[Any, Any] = {}
+        self.now = 0.0
 
     def call(self, work: Any, *arguments: Any) -> None:
         self.calls.append((work, arguments))
@@ -38,9 +41,14 @@ class Inbox:
 class NewLane:
     """A lane with these frames in it."""
 
-    def __init__(self, *frames: bytes) -> None:
+    sources = ()
+    room_bytes: int | None = None
+    partial_bytes = lacks_room_bytes = 0
+
+    def __init__(self, *frames: bytes, host: str = "") -> None:
         self.frames = deque(frames)
         self.is_closed = False
+        self.host = host
 
     def receive(self) -> bytes | None:
         return self.frames.popleft() if self.frames else None
@@ -62,7 +70,8 @@ class Stream:
 
 
 def arrivals(inbox: Inbox) -> Any:
-    return Arrivals(inbox)  # type: ignore[arg-type]
+    incoming = IncomingFrames(frame_bound(1000), inbox.call, lambda: inbox.now)
+    return Arrivals(inbox, incoming, 1000)  # type: ignore[arg-type]
 
 
 def test_a_hello_that_overtakes_its_sessions_opening_in_the_inbox_is_not_turned_away():
@@ -98,7 +107,7 @@ def test_a_lane_that_was_given_up_meanwhile_goes_to_no_session():
     lanes = arrivals(inbox)
     lanes.open(SESSION, stream)
     lanes.meet(lane)
-    for _ in range(MAX_STRANGERS):
+    for _ in range(STRANGERS.in_all):
         lanes.meet(NewLane())
     inbox.drain()
 

@@ -10,6 +10,7 @@ import socket
 import numpy as np
 import pytest
 
+from p2pinfer.fairness.shares import Bound
 from p2pinfer.types import Span
 from p2pinfer.wire.hello import Hello, Role
 from p2pinfer.wire.steps import RowChunk
@@ -76,7 +77,8 @@ async def test_a_lane_that_does_not_say_hello_is_closed(first):
 
 async def test_strangers_do_not_pile_up(monkeypatch):
     """A silent connection is closed when more connections come; sessions still get through."""
-    monkeypatch.setattr("p2pinfer.server.streams.arrivals.MAX_STRANGERS", 3)
+    few = Bound(in_all=3, per_source=3, per_key=3)
+    monkeypatch.setattr("p2pinfer.server.streams.arrivals.STRANGERS", few)
     async with fake_swarm([Span(0, 2)]) as swarm, wire_client() as client:
         member = swarm.members[0]
         lanes = [await client.lane(member) for _ in range(6)]

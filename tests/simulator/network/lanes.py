@@ -19,6 +19,11 @@ class SimLane:
     """One end of a lane."""
 
     is_tunnelled = False
+    host = ""
+    sources = ()
+    room_bytes: int | None = None
+    partial_bytes = lacks_room_bytes = 0  # a frame comes whole
+    unsent_bytes = 0
 
     def __init__(self, socket: Socket, loop: VirtualLoop, twice: Callable[[], bool]) -> None:
         """`twice()` is asked for every numbered step or result whether it is sent twice."""

@@ -53,6 +53,8 @@ class SimBatcher(Batcher):
 class SimComputeThread:
     """Stands in for p2pinfer.server.compute.compute_thread.ComputeThread."""
 
+    busy_seconds = 0.0
+
     def __init__(self, batcher: SimBatcher, loop: asyncio.AbstractEventLoop) -> None:
         self._batcher = batcher
         self._loop = loop

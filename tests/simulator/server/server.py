@@ -19,6 +19,7 @@ from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.status import Reason, Refused
 from tests.fakes import MemoryBook
+from tests.outside.certificates import numbered_certificate
 from tests.simulator.arithmetic import MAX_POSITIONS, MODEL, NUMERICS, NumberEngine
 from tests.simulator.clock import Clock
 from tests.simulator.network.calls import ServerChannel
@@ -65,7 +66,7 @@ class SimServer:
         self.host = host
         self.identity = identity
         self.shape = shape
-        self.certificate = f"certificate of {host.name} in its run {run}".encode()
+        self.certificate = numbered_certificate(f"{host.name} in its run {run}")
         self.loop = HostLoop(clock, host.name)
         self.loop.host = host
         self.draining = False

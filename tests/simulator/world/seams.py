@@ -25,6 +25,7 @@ def simulated(clock: Clock) -> Iterator[None]:
             ("p2pinfer.server.compute.batcher.time", clock),
             ("p2pinfer.server.compute.unsigned_work.time", clock),
             ("p2pinfer.server.sessions.session_runner.ComputeThread", SimComputeThread),
+            ("p2pinfer.server.sessions.session_runner.time", clock),
             ("p2pinfer.server.sessions.next_hops.lane_to", lane_to),
             ("p2pinfer.server.sessions.next_hops.time", clock),
         ):

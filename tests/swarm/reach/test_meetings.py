@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from p2pinfer.fairness.rates import RateBound
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.reach.meetings import MOST_A_MINUTE, MOST_MADDRS, MOST_PLACES, Meetings
 from p2pinfer.swarm.reach.relay import asking
@@ -61,7 +62,7 @@ async def test_a_relay_that_introduces_too_often_takes_nothing_from_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Nobody could be met directly any more."""
-    monkeypatch.setattr(asking, "_INTRODUCTIONS_PER_MINUTE", 2)
+    monkeypatch.setattr(asking, "_INTRODUCTIONS", RateBound(in_all=9, per_source=9, per_key=2))
     handlers, heard = {}, []
 
     class Streams:

@@ -25,10 +25,14 @@ from p2pinfer.swarm.records.listing import LISTING_KEY, decode_listing
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.certificates import new_certificate
+from tests.outside.certificates import VERSION_3, numbered_certificate
 from tests.swarm.conftest import MODEL, describe
+from tests.swarm.strangers_record import strangers_record
 
 IDENTITY = Identity.ephemeral()
 OTHERS = [Identity.ephemeral().peer_id for _ in range(3)]
+CERTIFICATE = new_certificate().der
+LONG_MADDRS = (f"/dns4/{'x' * 80}/tcp/1/p2p/{IDENTITY.peer_id}",) * 8
 HOPS = {Identity.ephemeral().peer_id: (index + 1) / 1000 for index in range(24)}
 printable = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=32)
 
@@ -50,7 +54,7 @@ def announcements(draw: st.DrawFn) -> Announcement:
         state=draw(st.sampled_from(ServerState)),
         numerics=draw(printable),
         endpoints=draw(st.sampled_from([(), ("192.0.2.7:4600",), ("a.example:1", "[2001:db8::7]:65535")])),
-        certificate=draw(st.binary(min_size=1, max_size=1000)),
+        certificate=numbered_certificate(draw(st.text(max_size=4))),
         decode=draw(lines),
         prefill=draw(lines),
         measured_at=draw(st.none() | st.floats(0, 4e9)),
@@ -79,7 +83,7 @@ def test_what_is_announced_is_read(announcement: Announcement) -> None:
 
 def test_every_flipped_byte_is_noticed() -> None:
     """Each byte of the record, with one bit flipped and with all eight."""
-    data = encode(describe(IDENTITY, endpoints=("192.0.2.7:4600",), certificate=b"der"), IDENTITY)
+    data = encode(describe(IDENTITY, endpoints=("192.0.2.7:4600",), certificate=CERTIFICATE), IDENTITY)
 
     for position in range(len(data)):
         for mask in (1, 0x80, 0xFF):
@@ -173,7 +177,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("name", "value"), BAD_FIELDS)
 def test_a_field_out_of_bounds_is_named(name: str, value: Any) -> None:
     with pytest.raises(InvalidRecordError, match=f"^(peer_id|{name}|expires_at)"):
-        encode(describe(IDENTITY, **{"certificate": b"der", name: value}), IDENTITY)
+        encode(describe(IDENTITY, **{"certificate": CERTIFICATE, name: value}), IDENTITY)
 
 
 def test_endpoints_without_a_certificate_are_refused() -> None:
@@ -220,9 +224,33 @@ def test_bounds_hold_for_the_reader_too() -> None:
             decode(sealed(**changes))
 
 
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        pytest.param(b"der", id="no DER"),
+        pytest.param(CERTIFICATE.replace(VERSION_3, VERSION_3[:-1] + b"\x0e"), id="X.509 version 15"),
+        pytest.param(CERTIFICATE + b"\0", id="one more byte"),
+        pytest.param(CERTIFICATE + CERTIFICATE, id="twice"),
+        pytest.param(CERTIFICATE[:-1], id="cut short"),
+        pytest.param(b"x" * 1537, id="too long"),
+    ],
+)
+def test_a_record_whose_certificate_nobody_can_use_is_no_record(certificate: bytes) -> None:
+    """Whoever pings its server or connects to it would read the certificate, sooner or later."""
+    valid = describe(IDENTITY, endpoints=("192.0.2.7:4600",), certificate=CERTIFICATE)
+    with pytest.raises(InvalidRecordError, match="certificate: "):
+        encode(replace(valid, certificate=certificate), IDENTITY)
+    with pytest.raises(InvalidRecordError, match="certificate: "):
+        decode(strangers_record(valid, IDENTITY, certificate=certificate))
+
+
 def test_a_record_over_4_kb_cant_be_made() -> None:
     big = describe(
-        IDENTITY, certificate=b"x" * 1536, next_hop_seconds=HOPS, endpoints=("x" * 240 + ":1",) * 8
+        IDENTITY,
+        certificate=CERTIFICATE,
+        next_hop_seconds=HOPS,
+        endpoints=("x" * 240 + ":1",) * 8,
+        maddrs=LONG_MADDRS,
     )
 
     with pytest.raises(InvalidRecordError, match="4096"):
@@ -240,7 +268,7 @@ def test_a_record_has_room_for_every_hint_beside_long_names_and_a_real_certifica
         version="v" * 32,
         public_name="é" * 64,
         region="r" * 32,
-        certificate=new_certificate().der,
+        certificate=CERTIFICATE,
         endpoints=("x" * 54 + ":65535",) * 8,
         decode=LayerSeconds(0.1, 0.1),
         prefill=LayerSeconds(0.1, 0.1),
@@ -263,7 +291,11 @@ def test_a_record_has_room_for_every_hint_beside_long_names_and_a_real_certifica
 def test_the_farthest_next_hops_give_way_where_endpoints_are_long() -> None:
     """A server that has measured its neighbours can still be announced."""
     long = describe(
-        IDENTITY, next_hop_seconds=HOPS, endpoints=("x" * 240 + ":1",) * 8, certificate=b"x" * 900
+        IDENTITY,
+        next_hop_seconds=HOPS,
+        endpoints=("x" * 240 + ":1",) * 8,
+        certificate=CERTIFICATE,
+        maddrs=LONG_MADDRS[:4],
     )
     with pytest.raises(InvalidRecordError, match="4096"):
         encode(long, IDENTITY)
@@ -273,7 +305,7 @@ def test_the_farthest_next_hops_give_way_where_endpoints_are_long() -> None:
     assert 0 < len(kept) < 24
     assert kept == list(HOPS.items())[: len(kept)]
     assert 4096 - 2 * 51 < len(encode(shorter, IDENTITY)) <= 4096
-    no_room = replace(long, certificate=b"x" * 1536, model_name="é" * 128, public_name="é" * 64)
+    no_room = replace(long, maddrs=LONG_MADDRS, model_name="é" * 128, public_name="é" * 64)
     assert fitting(no_room).next_hop_seconds == {}
 
 

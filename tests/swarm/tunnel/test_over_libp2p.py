@@ -17,12 +17,13 @@ import pytest
 import pytest_asyncio
 
 from p2pinfer.identity import Identity
+from p2pinfer.outside.certificate import SERVER_NAME
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel.acceptor import expose
 from p2pinfer.swarm.tunnel.dialler import Dialler
 from p2pinfer.swarm.tunnel.streams import PROTOCOL, OpenedStream
 from p2pinfer.types import Address, Way
-from p2pinfer.wire.certificates import SERVER_NAME, new_certificate, pinned
+from p2pinfer.wire.certificates import new_certificate, pinned
 from tests.swarm.conftest import QUICK, join_here, p2pd_of, rejoining
 from tests.swarm.tunnel.wiring import address_of, echo, service
 

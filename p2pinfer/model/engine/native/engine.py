@@ -8,7 +8,6 @@ This file owns the library's model and checks every bound before the compiled co
 from __future__ import annotations
 
 import ctypes
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from p2pinfer.model.engine.native.cache import NativeCache, steps_of
 from p2pinfer.model.engine.native.config import ACTIVATIONS, NativeShape, read_shape
 from p2pinfer.model.engine.native.library import NORMS, check
 from p2pinfer.model.engine.native.tensors import LayerTensors
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.types import Span
 
 NUMERICS = "native-w8a8h64-1"
@@ -122,7 +122,7 @@ class NativeEngine:
         bounds them. Raises UnsupportedModelError, StoreError for tensors that don't fit the config,
         UsageError if the library or the instruction set is missing, and MemoryError.
         """
-        config = json.loads((store.folder / "config.json").read_text("utf-8"))
+        config = read_json((store.folder / "config.json").read_text("utf-8"))
         engine = cls(read_shape(config), span, threads=threads, max_cache_tokens=max_cache_tokens, isa=isa)
         for layer in range(span.start, span.end):
             engine.fill_layer(layer, store.layer_tensors(layer))

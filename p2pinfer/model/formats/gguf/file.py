@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pinfer.errors import ModelError, UnsupportedModelError
+from p2pinfer.model.families import MOST_COUNT
 from p2pinfer.model.formats.gguf import names, rotary
 from p2pinfer.model.formats.gguf.kinds import quantization, stored_bytes
 from p2pinfer.model.formats.gguf.reader import GgufTensor, read_header
 from p2pinfer.model.formats.gguf.tokenizer import rule_given, tokenizer_config, tokenizer_json
 from p2pinfer.model.formats.gguf.vocabulary import BYTE_PAIRS, read_vocabulary
+from p2pinfer.model.layer_store.names import MAX_LAYERS
 from p2pinfer.model.layer_store.origin import Origin, TensorPlace
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
@@ -44,6 +46,8 @@ class GgufFile:
                 f"{self._architecture!r}: convert the Hugging Face model instead"
             )
         self._data = np.memmap(path, np.uint8, "r")
+        for name, tensor in header.tensors.items():
+            self._check_inside(name, tensor)
         self._tensors = {names.store_name(name): tensor for name, tensor in header.tensors.items()}
         divisors = rotary.TENSORS if self._architecture == "llama" else ()
         self._divisors = {
@@ -132,8 +136,10 @@ class GgufFile:
 
     def _read_config(self) -> dict[str, Any]:
         """A config with `transformers`' field names."""
-        heads, hidden = self._count("attention.head_count"), self._count("embedding_length")
-        head_dim = self._count("attention.key_length", hidden // heads)
+        widest = max((size for shape in self.shapes.values() for size in shape), default=0)
+        heads = self._count("attention.head_count", most=widest)
+        hidden = self._count("embedding_length", most=widest)
+        head_dim = self._count("attention.key_length", hidden // heads, most=widest)
         positions = self._count("context_length")
         if "embed_tokens.weight" not in self.shapes:
             raise ModelError(f"{self._path} lacks token_embd.weight")
@@ -146,10 +152,10 @@ class GgufFile:
         fields = {
             "model_type": self._architecture,
             "hidden_size": hidden,
-            "intermediate_size": self._count("feed_forward_length"),
-            "num_hidden_layers": self._count("block_count"),
+            "intermediate_size": self._count("feed_forward_length", most=widest),
+            "num_hidden_layers": self._count("block_count", most=min(MAX_LAYERS, len(self.shapes))),
             "num_attention_heads": heads,
-            "num_key_value_heads": self._count("attention.head_count_kv", heads),
+            "num_key_value_heads": self._count("attention.head_count_kv", heads, most=widest),
             "head_dim": head_dim,
             "max_position_embeddings": positions,
             # float32 in the file: 1e-5 comes back as 9.999999747378752e-06 unless it is rounded
@@ -161,6 +167,19 @@ class GgufFile:
             "mlp_bias": "layers.0.mlp.gate_proj.bias" in self.shapes,
         }
         return fields | self.generation_config
+
+    def _check_inside(self, name: str, tensor: GgufTensor) -> None:
+        """Refuse a tensor that the file doesn't hold, before anything is made in its shape."""
+        size = stored_bytes(tensor)
+        if size is None:
+            raise ModelError(
+                f"{self._path}: {name[:80]!r} is of the ggml type {tensor.kind}, which is unknown"
+            )
+        if tensor.offset + size > len(self._data):
+            raise ModelError(
+                f"{self._path} is no complete GGUF file: {name[:80]!r} has {size:,} bytes, and the file ends "
+                f"after {len(self._data):,}"
+            )
 
     def _check_all_known(self) -> None:
         """Refuse a file with tensors that would be left out silently. llama.cpp doesn't load it either."""
@@ -177,10 +196,16 @@ class GgufFile:
                 f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}"
             )
 
-    def _count(self, name: str, default: int | None = None) -> int:
+    def _count(self, name: str, default: int | None = None, most: int = MOST_COUNT) -> int:
         value = self._key(name, default)
         if not isinstance(value, int) or value <= 0:
-            raise ModelError(f"{self._path}: {self._architecture}.{name} is {value!r}, not a positive number")
+            words = repr(value)[:80]
+            raise ModelError(f"{self._path}: {self._architecture}.{name} is {words}, not a positive number")
+        if value > most:
+            raise ModelError(
+                f"{self._path}: {self._architecture}.{name} is {value:,}, and this file can't have more than "
+                f"{most:,}"
+            )
         return value
 
     def _epsilon(self) -> float:

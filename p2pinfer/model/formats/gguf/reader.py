@@ -19,6 +19,12 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 _MAX_DIMENSIONS = 4
 
+_MOST_ENTRIES = 1 << 22
+"""Of an array, of the metadata, of the tensor table: vocabularies have a quarter of a million."""
+
+_MOST_STRING_BYTES = 1 << 24
+_MOST_ALIGNMENT = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
@@ -65,7 +71,9 @@ class _Cursor:
             key = self._string()
             metadata[key] = self._value(self._scalar("I"))
         table = [self._tensor() for _ in range(self._plausible(tensor_count))]
-        alignment = int(metadata.get("general.alignment", 32))
+        alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 0 < alignment <= _MOST_ALIGNMENT:
+            raise ValueError(f"its alignment is {str(alignment)[:40]}")
         start = -(-self._at // alignment) * alignment
         return GgufHeader(
             metadata,
@@ -76,8 +84,10 @@ class _Cursor:
         name = self._string()
         dimensions = self._scalar("I")
         if dimensions > _MAX_DIMENSIONS:
-            raise ValueError(f"{name} has {dimensions} dimensions")
+            raise ValueError(f"{name[:80]} has {dimensions} dimensions")
         shape = tuple(self._scalar("Q") for _ in range(dimensions))
+        if 0 in shape:
+            raise ValueError(f"{name[:80]} has no numbers")
         return name, shape[::-1], self._scalar("I"), self._scalar("Q")
 
     def _value(self, kind: int) -> Any:
@@ -100,7 +110,10 @@ class _Cursor:
         return form.unpack(self._take(form.size))[0]
 
     def _string(self) -> str:
-        return self._take(self._scalar("Q")).decode("utf-8")
+        count = self._scalar("Q")
+        if count > _MOST_STRING_BYTES:
+            raise ValueError(f"it claims a text of {count} bytes")
+        return self._take(count).decode("utf-8")
 
     def _take(self, count: int) -> bytes:
         end = self._at + count
@@ -111,6 +124,7 @@ class _Cursor:
         return taken
 
     def _plausible(self, count: int) -> int:
-        if count > len(self._data):
+        """A count of entries that the rest of the file can hold: nothing is made for others."""
+        if count > min(len(self._data) - self._at, _MOST_ENTRIES):
             raise ValueError(f"it claims {count} entries")
         return count

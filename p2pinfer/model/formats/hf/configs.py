@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from typing import Any
 
 from p2pinfer.errors import ModelError
 from p2pinfer.model.families import text_config
+from p2pinfer.outside.plain_json import read_json
 
 CONFIG_FILE = "config.json"
 GENERATION_CONFIG_FILE = "generation_config.json"
@@ -26,8 +26,8 @@ _MOST_CARD_LINES = 2000
 def parse_object(text: str, where: str) -> dict[str, Any]:
     """The JSON object in a text. Raises ModelError."""
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        fields = read_json(text)
+    except ValueError as error:
         raise ModelError(f"{where} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ModelError(f"{where} holds no JSON object")

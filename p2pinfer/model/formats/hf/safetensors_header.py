@@ -6,13 +6,13 @@ the tensors' bytes. A header may come from a stranger: lengths and places are ch
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from p2pinfer.errors import ModelError
+from p2pinfer.outside.plain_json import read_json
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 64 << 20
@@ -45,7 +45,7 @@ def header_bytes(first: bytes, file_bytes: int, where: str) -> int:
 def parse_header(header: bytes, file_bytes: int, where: str) -> dict[str, StoredTensor]:
     """The tensors by their stored names. `header` has the length in front. Raises ModelError."""
     try:
-        listed = json.loads(header[LENGTH_BYTES:])
+        listed = read_json(header[LENGTH_BYTES:])
         if not isinstance(listed, dict):
             raise ValueError("the header is no object")
         body_bytes = file_bytes - len(header)
@@ -54,7 +54,7 @@ def parse_header(header: bytes, file_bytes: int, where: str) -> dict[str, Stored
             for name, entry in listed.items()
             if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{where} is no complete safetensors file: {error}") from error
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from p2pinfer.model.pooling import Mode, Pooling
+from p2pinfer.outside.plain_json import read_json
 
 MODULES_FILE = "modules.json"
 MOST_BYTES = 1 << 20
@@ -63,8 +63,8 @@ def _parsed(data: bytes | None) -> Any:
     if data is None:
         return None
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return read_json(data)
+    except ValueError:
         return {}
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from p2pinfer.errors import HubUnreachableError, ModelError
 from p2pinfer.model.formats.hub.patience import PATIENCE, Patience
-from p2pinfer.model.formats.hub.repository import HubRepository, gated, is_http_error, unknown
+from p2pinfer.model.formats.hub.repository import HubRepository, gated, is_http_error, said_by, unknown
+from p2pinfer.plain_text import foreign
 
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _FORGOTTEN = (400, 401, 403, 404, 410)
@@ -96,7 +97,7 @@ class HubFiles:
             except Exception as error:
                 if not is_http_error(error) and not isinstance(error, OSError):
                     raise
-                broken = _BrokenError(_reason(error), for_good=_is_offline(error))
+                broken = _BrokenError(said_by(error), for_good=_is_offline(error))
             else:
                 return
             self._locations.pop(name, None)
@@ -147,7 +148,7 @@ class HubFiles:
             raise gated(self._repository.id)
         if code == "RepoNotFound" or status == 401:
             raise unknown(self._repository.id)
-        raise ModelError(f"the hub answers {status} ({code or 'no reason'}) for {self._words(name)}")
+        raise ModelError(f"the hub answers {status} ({foreign(code or 'no reason')}) for {self._words(name)}")
 
     def _host_of(self, response: Any) -> Any:
         return _host(response.history[0].url if response.history else response.url)
@@ -190,10 +191,6 @@ class _BrokenError(Exception):
         super().__init__(reason)
         self.wait_seconds = wait_seconds
         self.for_good = for_good
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _is_offline(error: Exception) -> bool:

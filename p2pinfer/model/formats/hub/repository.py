@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 from p2pinfer.errors import HubUnreachableError, ModelError
+from p2pinfer.outside.url_secrets import masked
+from p2pinfer.plain_text import foreign
 
 _QUESTION_SECONDS = 5.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -74,10 +76,14 @@ def unknown(model_id: str) -> ModelError:
     return ModelError(f"the Hugging Face hub has no model {model_id}, or it is private")
 
 
+def said_by(error: Exception) -> str:
+    """The first line of what a library says, which may quote the hub."""
+    return foreign(masked(str(error).splitlines()[0]) if str(error) else type(error).__name__)
+
+
 def unreachable(model_id: str, error: Exception) -> HubUnreachableError:
     """The hub doesn't answer the first question."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return HubUnreachableError(
         f"{model_id} is no local folder and not in the Hugging Face cache, and the hub can't be reached "
-        f"({reason}): give a folder, a .gguf file, or a model id where there is a network"
+        f"({said_by(error)}): give a folder, a .gguf file, or a model id where there is a network"
     )

@@ -105,7 +105,7 @@ def _sources(
             yield keep_looking(
                 known,
                 signal,
-                origin=f"command {' '.join(source.arguments)}",
+                origin=f"command {source.shown}",
                 look=partial(look_by_command, signal, source),
                 every_seconds=source.every_seconds,
                 patience_seconds=source.timeout_seconds + 1,

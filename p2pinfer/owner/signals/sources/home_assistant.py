@@ -15,6 +15,7 @@ import aiohttp
 from hass_client import HomeAssistantClient
 from hass_client.exceptions import AuthenticationFailed, BaseHassClientError, CannotConnect, FailedCommand
 
+from p2pinfer.outside.url_secrets import masked
 from p2pinfer.owner.signals.config import Entity, HomeAssistant
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import is_listed, make_sense, text_of_json
@@ -53,7 +54,7 @@ class HomeAssistantListener:
         self._prove_seconds = prove_seconds
         self._answer_seconds = answer_seconds
         self._pauses = pauses
-        self._origin = f"home assistant {home.url}"
+        self._origin = f"home assistant {home.shown_url}"
         self._states: dict[str, _State] = {}  # reported by this connection
         self._texts: dict[Signal, str | None] = {}  # the last ones, of any connection
 
@@ -223,7 +224,7 @@ def _in_words(error: Exception) -> SourceError:
         )
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return SourceError("its certificate can't be verified", kind="certificate", hopeless=True)
-    return SourceError(f"the connection failed ({error})", kind="lost")
+    return SourceError(f"the connection failed ({masked(str(error))})", kind="lost")
 
 
 def _origin(entity: Entity) -> str:

@@ -23,6 +23,7 @@ from aiomqtt import Client, Message, MqttError, Wildcard
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.reasoncodes import ReasonCode
 
+from p2pinfer.outside.url_secrets import masked
 from p2pinfer.owner.signals.config import MqttBroker, MqttTopic
 from p2pinfer.owner.signals.known import Known
 from p2pinfer.owner.signals.meaning import is_listed, make_sense, text_of
@@ -204,7 +205,7 @@ def _origin(topic: MqttTopic) -> str:
 def _in_words(error: MqttError) -> SourceError:
     if isinstance(error, MqttConnectError):
         return _refusal(str(error.rc).casefold())
-    said = str(error)
+    said = masked(str(error))
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return SourceError("its certificate can't be verified", kind="certificate", hopeless=True)
     if "timed out" in said:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from p2pinfer.errors import PeerGoneError, ProtocolError, RelayRefusedError, SwarmError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay.framing import (
     ask,
@@ -33,7 +35,6 @@ from p2pinfer.swarm.reach.relay.messages import (
     encode_request,
 )
 from p2pinfer.swarm.reach.relay.proof import Proofs, prove
-from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.swarm.reach.relay.streams import BEAT_SECONDS, MEET, RELAY, RELAYED, Streams
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId, short_id
@@ -48,7 +49,8 @@ _OPEN_SECONDS = 5.0
 _ANSWER_SECONDS = 7.0  # a relay waits 5 s for the target
 _MEETING_SECONDS = 12.0  # the relay waits for two steps of the target
 _FIRST_MESSAGE_SECONDS = 5.0
-_INTRODUCTIONS_PER_MINUTE = 60  # of each relay: one that asks too often takes nothing from the others
+_INTRODUCTIONS = RateBound(in_all=600, per_source=60, per_key=60)
+"""A minute, of each relay: one that asks too often takes nothing from the others."""
 
 _logger = logging.getLogger(__name__)
 
@@ -168,11 +170,12 @@ async def on_introduction(
 
     `is_relay` says from which peers: those where this member holds a reservation.
     """
-    quota = Quota(_INTRODUCTIONS_PER_MINUTE)
+    introductions = Rates(_INTRODUCTIONS)
 
     async def on_stream(relay: PeerId, stream: Stream) -> None:
         try:
-            if not is_relay(relay) or not quota.use(relay, asyncio.get_running_loop().time()):
+            now = asyncio.get_running_loop().time()
+            if not is_relay(relay) or introductions.use(Guest(key=relay.encode()), now) > 0:
                 raise ProtocolError("not a relay of ours, or one that asks too often")
             async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
                 introduction = decode_introduction(await read_message(stream[0]))

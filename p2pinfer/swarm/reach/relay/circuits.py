@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.room import Holder, first_to_go
+from p2pinfer.fairness.shares import Bound, Lack, Shares
 from p2pinfer.swarm.membership.daemon import Stream
-from p2pinfer.swarm.reach.relay.allowance import TokenBucket
+from p2pinfer.swarm.reach.relay.allowance import MAX_CIRCUITS, MAX_CIRCUITS_PER_CLIENT, TokenBucket
 from p2pinfer.swarm.reach.relay.framing import close_streams
 from p2pinfer.swarm.reach.relay.messages import Status
 from p2pinfer.swarm.reach.relay.passed import PassedOn
 from p2pinfer.tasks import cancel_and_wait, first_of
 from p2pinfer.types import PeerId, short_id
 
-MAX_CIRCUITS_PER_ADDRESS = 96  # of a home with several machines, or a carrier that shares addresses
+MAX_CIRCUITS_PER_SOURCE = 96  # of a home with several machines, or a carrier that shares addresses
+EMPTY_SECONDS = 10.0
+"""A circuit that has carried nothing so long after its opening ends when another one needs its place."""
 IDLE_SECONDS = 60.0
-"""A circuit that carried nothing for so long ends when another one needs its place."""
+"""One that carries nothing more for so long does, too."""
 
 STALL_SECONDS = 30.0
 """A circuit ends if one side takes nothing for so long while there is something for it."""
@@ -28,15 +32,24 @@ _FLUSH_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
+def _bound(most: int, most_per_client: int) -> Bound:
+    return Bound(in_all=most, per_source=MAX_CIRCUITS_PER_SOURCE, per_key=most_per_client)
+
+
 class Circuit:
     """A place for one circuit; its streams are joined when both are open."""
 
-    def __init__(self, client: PeerId, groups: frozenset[str], turn: asyncio.Lock, now: float) -> None:
+    def __init__(self, client: PeerId, guest: Guest, turn: asyncio.Lock, now: float) -> None:
         self.client = client
-        self.groups = groups
+        self.guest = guest
         self.turn = turn  # of this client: whoever has it waits for the rate, for all circuits of the client
         self.moved_at = now
+        self.has_moved = False
         self.task = asyncio.current_task()
+
+    def is_idle(self, now: float) -> bool:
+        """True if it carries nothing."""
+        return now - self.moved_at >= (IDLE_SECONDS if self.has_moved else EMPTY_SECONDS)
 
 
 class Circuits:
@@ -47,9 +60,8 @@ class Circuits:
         self._bucket = TokenBucket()
         self._metered = False
         self._open: set[Circuit] = set()
-        self._of_client: Counter[PeerId] = Counter()
+        self._shares = Shares(_bound(MAX_CIRCUITS, MAX_CIRCUITS_PER_CLIENT))
         self._turns: dict[PeerId, asyncio.Lock] = {}
-        self._of_group: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -59,38 +71,41 @@ class Circuits:
         self._metered = bytes_per_second is not None
         self._bucket.set_rate(bytes_per_second)
 
-    def refusal(
-        self, client: PeerId, groups: frozenset[str], most: int, most_per_client: int
-    ) -> Status | None:
+    def refusal(self, guest: Guest, most: int, most_per_client: int) -> Status | None:
         """Why this client can't have one more circuit; None if it can.
 
-        If all places are taken, the circuit that has been idle longest makes room, if it has been idle long.
+        If it lacks a place, a circuit makes room that carries nothing, or one of those who have most.
         """
-        if self._of_client[client] >= most_per_client:
-            return Status.LIMIT
-        if any(self._of_group[group] >= MAX_CIRCUITS_PER_ADDRESS for group in groups):
-            return Status.LIMIT
-        if len(self._open) >= most and not self._make_room():
-            return Status.FULL
+        self._shares.bound = _bound(most, most_per_client)
+        now = asyncio.get_running_loop().time()
+        while (lack := self._shares.lack(guest)) is not None:
+            holders = (
+                Holder(what=one, guest=one.guest, is_idle=one.is_idle(now), used_at=one.moved_at)
+                for one in self._open
+            )
+            circuit = first_to_go(guest, lack, holders, self._shares)
+            if circuit is None:
+                return Status.LIMIT if lack in (Lack.KEY, Lack.SOURCE) else Status.FULL
+            self.free(circuit)
+            if circuit.task is not None:
+                circuit.task.cancel()
         return None
 
-    def take(self, client: PeerId, groups: frozenset[str]) -> Circuit:
+    def take(self, client: PeerId, guest: Guest) -> Circuit:
         """Take a place, for the current task; `free` gives it back."""
         turn = self._turns.setdefault(client, asyncio.Lock())
-        circuit = Circuit(client, groups, turn, asyncio.get_running_loop().time())
+        circuit = Circuit(client, guest, turn, asyncio.get_running_loop().time())
         self._open.add(circuit)
-        self._of_client[client] += 1
-        self._of_group.update(groups)
+        self._shares.take(guest)
         return circuit
 
     def free(self, circuit: Circuit) -> None:
         """Give a place back. Nothing happens if that was done."""
         if circuit in self._open:
             self._open.discard(circuit)
-            self._of_client -= Counter({circuit.client: 1})
-            if not self._of_client[circuit.client]:
+            self._shares.give_back(circuit.guest)
+            if not self._shares.of_key(circuit.guest.key):
                 del self._turns[circuit.client]
-            self._of_group -= Counter(circuit.groups)
 
     async def join(self, circuit: Circuit, asker: Stream, target: Stream) -> None:
         """Pass bytes on, untouched, until one side ends; then send what is left, and close both.
@@ -115,22 +130,12 @@ class Circuits:
         """End all circuits. What is on its way through this process may be lost: tunnels resume elsewhere."""
         await cancel_and_wait(*(circuit.task for circuit in self._open))
 
-    def _make_room(self) -> bool:
-        """End the circuit that has been idle longest, if it has been idle long."""
-        idlest = min(self._open, key=lambda circuit: circuit.moved_at, default=None)
-        if idlest is None or asyncio.get_running_loop().time() - idlest.moved_at < IDLE_SECONDS:
-            return False
-        self.free(idlest)
-        if idlest.task is not None:
-            idlest.task.cancel()
-        return True
-
     async def _pass_on(
         self, circuit: Circuit, source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
         loop = asyncio.get_running_loop()
         while piece := await source.read(_METERED_PIECE_BYTES if self._metered else _PIECE_BYTES):
-            circuit.moved_at = loop.time()
+            circuit.moved_at, circuit.has_moved = loop.time(), True
             if self._metered:
                 async with circuit.turn:  # so clients share the rate, however many circuits each of them has
                     await asyncio.sleep(self._bucket.take(len(piece), loop.time()))

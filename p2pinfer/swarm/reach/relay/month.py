@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.private_files import write_private
 from p2pinfer.swarm.reach.relay.passed import PASSED_ON, PassedOn
 
@@ -84,11 +85,11 @@ class Month:
             return 0
         try:
             with self._path.open("rb") as file:
-                said = json.loads(file.read(_MOST_FILE_BYTES))
+                said = read_json(file.read(_MOST_FILE_BYTES))
             count = said["relayed_bytes"] if said["month"] == self._month else 0
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             _logger.warning("%s isn't a count of relayed bytes (%r): it begins at zero", self._path, error)
             return 0
         return count if isinstance(count, int) and count > 0 else 0

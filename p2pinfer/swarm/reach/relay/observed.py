@@ -6,10 +6,14 @@ import ipaddress
 from collections.abc import Iterable
 
 from p2pinfer.errors import ProtocolError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.sources import Source, source_of
 from p2pinfer.swarm.addresses import ip_of
 from p2pinfer.swarm.reach.relay.messages import MAX_MADDRS
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.types import PeerId
+
+_UNKNOWN = Source("unknown")
 
 
 def full_maddrs(peer_id: PeerId, seen: Iterable[str]) -> tuple[str, ...]:
@@ -39,19 +43,15 @@ def candidates(observed: tuple[str, ...], claimed: Iterable[str]) -> tuple[str, 
     return tuple(dict.fromkeys((*observed, *own)))[:MAX_MADDRS]
 
 
-def address_groups(observed: Iterable[str]) -> frozenset[str]:
-    """Those who share an address with this peer: the IPv4 address, or the /48 of IPv6, a site's.
+def networks(observed: Iterable[str]) -> tuple[Source, ...]:
+    """The networks of the IP addresses in multiaddresses, each once."""
+    hosts = [host for maddr in observed if (host := _host(maddr)) is not None]
+    return tuple(dict.fromkeys(source_of(str(host)) for host in hosts))
 
-    Those of whom no IP address is known share a group.
-    """
-    groups = set()
-    for maddr in observed:
-        host = _host(maddr)
-        if isinstance(host, ipaddress.IPv6Address):
-            groups.add(str(ipaddress.ip_network((host, 48), strict=False)))
-        elif host is not None:
-            groups.add(str(host))
-    return frozenset(groups or {"unknown"})
+
+def guest_at(peer_id: PeerId, observed: Iterable[str]) -> Guest:
+    """A peer with the networks where it is seen. Those of whom no IP address is known share a source."""
+    return Guest(key=peer_id.encode(), sources=networks(observed) or (_UNKNOWN,))
 
 
 def _host(maddr: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

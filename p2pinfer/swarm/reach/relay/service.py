@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from p2pinfer.errors import ProtocolError, SwarmError
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.rates import RateBound, Rates
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.open_files import allow_open_files
 from p2pinfer.swarm.reach.relay.allowance import Allowance
@@ -39,9 +41,8 @@ from p2pinfer.swarm.reach.relay.messages import (
     encode_introduction,
     encode_relayed,
 )
-from p2pinfer.swarm.reach.relay.observed import address_groups, candidates, full_maddrs
+from p2pinfer.swarm.reach.relay.observed import candidates, full_maddrs, guest_at
 from p2pinfer.swarm.reach.relay.passed import PASSED_ON, PassedOn
-from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.swarm.reach.relay.reservations import MAX_RESERVATIONS, Reservation, Reservations
 from p2pinfer.swarm.reach.relay.sightings import Sightings
 from p2pinfer.swarm.reach.relay.streams import MEET, RELAY, RELAYED, Streams
@@ -53,9 +54,12 @@ OPEN_FILES = 2048
 MAX_REQUESTS = 256  # that are being answered, of all peers
 MAX_REQUESTS_PER_PEER = 16
 MAX_STREAMS_PER_PEER = 64  # circuits, requests, and what is refused
-INTRODUCTIONS_PER_ASKER = 6  # a minute
-INTRODUCTIONS_PER_ADDRESS = 24  # several askers behind one router
-INTRODUCTIONS_PER_TARGET = 60
+REQUESTS = RateBound(in_all=4800, per_source=960, per_key=240)
+"""Of all kinds, a minute. A session opens a few tunnels, each by a request."""
+INTRODUCTIONS = RateBound(in_all=600, per_source=24, per_key=6)
+"""A minute, by who asks; there may be several behind one router."""
+INTRODUCTIONS_TO = RateBound(in_all=600, per_source=60, per_key=60)
+"""The same, by whom they are introduced to."""
 
 _SILENT_SECONDS = 0.5  # then a stream without a request makes room for another one
 _REQUEST_SECONDS = 5.0  # from the opening of a stream to its request
@@ -106,9 +110,9 @@ class RelayService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams_of: Counter[PeerId] = Counter()
         self._silent: dict[asyncio.Task[None], float] = {}  # wait for their request since then
-        self._introduced_asker = Quota(INTRODUCTIONS_PER_ASKER)
-        self._introduced_address = Quota(INTRODUCTIONS_PER_ADDRESS)
-        self._introduced_target = Quota(INTRODUCTIONS_PER_TARGET)
+        self._requests = Rates(REQUESTS)
+        self._introductions = Rates(INTRODUCTIONS)
+        self._introductions_to = Rates(INTRODUCTIONS_TO)
         self._watching = Nursery()
         self._closed = False
 
@@ -224,34 +228,39 @@ class RelayService:
                 answer = _refusal(Status.NO_RELAY, allowance.refusal, allowance.come_back_seconds)
                 await _end_with(stream, answer)
                 return
+            seen = await self._sightings.of(peer_id)
+            guest = guest_at(peer_id, seen)
+            if (seconds := self._requests.use(guest, asyncio.get_running_loop().time())) > 0:
+                await _end_with(stream, _refusal(Status.LIMIT, "too many requests in a minute", seconds))
+                return
             if not isinstance(request, Reserve) and request.target not in self._reservations:
                 await _end_with(stream, _not_here())
                 return
-            seen = await self._sightings.of(peer_id)
             if isinstance(request, Introduce):
-                await _end_with(stream, await self._introduce(peer_id, request, seen))
+                await _end_with(stream, await self._introduce(peer_id, request, seen, guest))
                 return
         if isinstance(request, Reserve):
-            await self._hold(peer_id, stream, seen, allowance)
+            await self._hold(peer_id, stream, seen, guest, allowance)
         else:
-            await self._connect(peer_id, request, stream, seen, allowance)
+            await self._connect(peer_id, request, stream, guest, allowance)
 
     async def _hold(
-        self, peer_id: PeerId, stream: Stream, seen: tuple[str, ...], allowance: Allowance
+        self, peer_id: PeerId, stream: Stream, seen: tuple[str, ...], guest: Guest, allowance: Allowance
     ) -> None:
         """Keep a reservation until its stream ends, or the peer makes another one."""
         task = asyncio.current_task()
         assert task is not None
-        reservation = Reservation(peer_id, address_groups(seen))
-        former = self._reservations.replace(reservation)
-        if isinstance(former, Status):
-            whose = "at this address" if former is Status.LIMIT else "at this relay"
-            await _end_with(stream, _refusal(former, f"all places {whose} are taken", 60.0))
+        reservation = Reservation(peer_id, guest, asyncio.get_running_loop().time())
+        goes = self._reservations.replace(reservation)
+        if isinstance(goes, Status):
+            whose = "of this network" if goes is Status.LIMIT else "at this relay"
+            await _end_with(stream, _refusal(goes, f"all places {whose} are taken", 60.0))
             return
         self._holding[reservation] = task
         try:
-            if former is not None and (old := self._holding.pop(former, None)) is not None:
-                old.cancel()
+            for other in goes:
+                if (holding := self._holding.pop(other, None)) is not None:
+                    holding.cancel()
             answer = Answer(
                 status=Status.OK,
                 maddrs=full_maddrs(peer_id, seen),
@@ -266,17 +275,16 @@ class RelayService:
             self._holding.pop(reservation, None)
 
     async def _connect(
-        self, peer_id: PeerId, request: Connect, stream: Stream, seen: tuple[str, ...], allowance: Allowance
+        self, peer_id: PeerId, request: Connect, stream: Stream, guest: Guest, allowance: Allowance
     ) -> None:
         """Join the asker's stream with a new one to the target."""
-        groups = address_groups(seen)
         most = min(allowance.max_circuits, self._room)
         per_client = allowance.max_circuits_per_client
-        if (status := self._circuits.refusal(peer_id, groups, most, per_client)) is not None:
+        if (status := self._circuits.refusal(guest, most, per_client)) is not None:
             whose = "of this member" if status is Status.LIMIT else "of this relay"
             await _end_with(stream, _refusal(status, f"all circuits {whose} are in use", _SHORTLY))
             return
-        circuit = self._circuits.take(peer_id, groups)
+        circuit = self._circuits.take(peer_id, guest)
         try:
             async with self._to_target(request.target, RELAYED) as target:
                 await write_message(target[1], encode_relayed(Relayed(peer_id, request.proof)))
@@ -287,16 +295,15 @@ class RelayService:
         finally:
             self._circuits.free(circuit)
 
-    async def _introduce(self, peer_id: PeerId, request: Introduce, seen: tuple[str, ...]) -> Answer:
+    async def _introduce(
+        self, peer_id: PeerId, request: Introduce, seen: tuple[str, ...], guest: Guest
+    ) -> Answer:
         """Tell asker and target where the other is. Returns the answer for the asker."""
         now = asyncio.get_running_loop().time()
-        groups = address_groups(seen)
-        if not self._introduced_asker.use(peer_id, now) or not all(
-            self._introduced_address.use(group, now) for group in groups
-        ):
-            return _refusal(Status.LIMIT, "too many introductions in a minute", 60.0)
-        if not self._introduced_target.use(request.target, now):
-            return _refusal(Status.LIMIT, "too many introductions to this peer in a minute", 60.0)
+        if (seconds := self._introductions.use(guest, now)) > 0:
+            return _refusal(Status.LIMIT, "too many introductions in a minute", seconds)
+        if (seconds := self._introductions_to.use(Guest(key=request.target.encode()), now)) > 0:
+            return _refusal(Status.LIMIT, "too many introductions to this peer in a minute", seconds)
         introduction = Introduction(peer_id, candidates(full_maddrs(peer_id, seen), request.maddrs))
         target = request.target
         try:

@@ -90,6 +90,15 @@ def test_a_tensor_that_would_be_left_out_is_refused_by_name(tmp_path: Path, name
         ({"llama.attention.head_count": "four"}, "head_count is 'four'"),
         ({"llama.attention.layer_norm_rms_epsilon": "small"}, "epsilon is 'small'"),
         ({"llama.context_length": None}, "lacks llama.context_length"),
+        (
+            {"llama.block_count": 10**9},
+            r"block_count is 1,000,000,000, and this file can't have",
+        ),
+        ({"llama.attention.key_length": 2**31}, r"key_length is 2,147,483,648, and this file can't"),
+        ({"llama.embedding_length": 2**30}, "embedding_length is 1,073,741,824"),
+        ({"llama.attention.head_count_kv": [4] * 1000}, r"is \[4, 4.{0,80}, not a positive number"),
+        ({"general.alignment": 0}, "its alignment is 0"),
+        ({"general.alignment": "wide"}, "its alignment is wide"),
         ({"tokenizer.ggml.tokens": [f"<{number}>" for number in range(161)]}, "lists 161 tokens"),
     ],
 )
@@ -160,3 +169,41 @@ def test_a_header_that_claims_too_much_takes_no_memory(tmp_path: Path):
 
     with pytest.raises(ModelError, match="claims 1099511627776 entries"):
         read_header(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        pytest.param((2**40, 8), r"has 35,184,372,088,832 bytes, and the file ends after", id="too large"),
+        pytest.param((0, 2**40), "has no numbers", id="empty and wide"),
+        pytest.param((2**63, 2**63), "and the file ends after", id="larger than any file"),
+    ],
+)
+def test_a_tensor_that_the_file_does_not_hold_is_refused_before_anything_is_made(
+    tmp_path: Path, tensor: tuple[int, int], message: str
+):
+    """The shape in the table is another one than the bytes' behind it."""
+    path = tmp_path / "m.gguf"
+    write_gguf(
+        plain_model(tmp_path / "m", "llama"), path, "llama", tensors={"mystery": np.ones((7, 11), "f4")}
+    )
+    shape = b"".join(size.to_bytes(8, "little") for size in (11, 7))
+    data = path.read_bytes()
+    assert data.count(shape) == 1
+    path.write_bytes(data.replace(shape, b"".join(size.to_bytes(8, "little") for size in tensor[::-1])))
+
+    with pytest.raises(ModelError, match=message):
+        GgufFile(path)
+
+
+@pytest.mark.parametrize("kind", [4, 5, 8])
+def test_arrays_and_texts_are_not_made_longer_than_the_file(tmp_path: Path, kind: int):
+    """An array of numbers or of texts, and a text."""
+    inner = b"" if kind == 8 else kind.to_bytes(4, "little")
+    entry = b"\1" + bytes(7) + b"k" + (8 if kind == 8 else 9).to_bytes(4, "little") + inner
+    header = b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + (1).to_bytes(8, "little")
+    path = tmp_path / "m.gguf"
+    for claimed in (200, 2**22 + 1, 2**62):
+        path.write_bytes(header + entry + claimed.to_bytes(8, "little") + bytes(100))
+        with pytest.raises(ModelError, match=r"claims|ends too early"):
+            read_header(path)

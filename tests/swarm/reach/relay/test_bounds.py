@@ -11,9 +11,8 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.reach.relay.allowance import Allowance, TokenBucket, TrafficLimits, allowance_of
 from p2pinfer.swarm.reach.relay.messages import MAX_MADDRS, Status
 from p2pinfer.swarm.reach.relay.month import Month
-from p2pinfer.swarm.reach.relay.observed import address_groups, candidates, full_maddrs
+from p2pinfer.swarm.reach.relay.observed import candidates, full_maddrs, guest_at
 from p2pinfer.swarm.reach.relay.passed import PassedOn
-from p2pinfer.swarm.reach.relay.quota import Quota
 from p2pinfer.swarm.reach.relay.reservations import Reservation, Reservations
 
 PEERS = [Identity.ephemeral().peer_id for _ in range(6)]
@@ -68,44 +67,47 @@ def test_over_a_minute_no_more_passes_than_the_rate_and_one_burst() -> None:
     assert 60_000 < passed <= 64_000 + 317
 
 
-def test_places_are_bounded_in_all_and_for_each_address() -> None:
-    places = Reservations(most=4, most_per_address=2)
-    home, other = frozenset({"192.0.2.1"}), frozenset({"192.0.2.2"})
-    first = Reservation(PEERS[0], home)
-    assert places.replace(first) is None
-    assert places.replace(Reservation(PEERS[1], home)) is None
-    assert places.replace(Reservation(PEERS[2], home)) is Status.LIMIT
-    assert places.replace(Reservation(PEERS[3], other)) is None
-    assert places.replace(Reservation(PEERS[4])) is None
-    assert places.replace(Reservation(PEERS[5])) is Status.FULL
-    again = Reservation(PEERS[0], home)
-    assert places.replace(again) is first  # also where all places are taken
+def place(number: int, host: str, made_at: float = 0.0) -> Reservation:
+    return Reservation(PEERS[number], guest_at(PEERS[number], [f"/ip4/{host}/tcp/1"]), made_at)
+
+
+def test_places_are_bounded_in_all_and_for_each_network() -> None:
+    places = Reservations(most=4, most_per_source=2)
+    first = place(0, "7.0.0.1")
+    assert places.replace(first) == ()
+    assert places.replace(place(1, "7.0.0.2")) == ()
+    assert places.replace(place(2, "7.0.0.3")) is Status.LIMIT
+    assert places.replace(place(3, "7.0.1.1")) == ()
+    assert places.replace(place(4, "7.0.2.1")) == ()
+    again = place(0, "7.0.0.1")
+    assert places.replace(again) == (first,)  # also where all places are taken
     places.remove(first)  # its stream ends only now: the new one stays
     assert PEERS[0] in places
     places.remove(again)
     assert PEERS[0] not in places
-    assert places.replace(Reservation(PEERS[2], home)) is None
+    assert places.replace(place(2, "7.0.0.3")) == ()
     assert len(places) == 4
 
 
-def test_a_peer_that_moves_to_a_crowded_address_keeps_its_old_place() -> None:
-    places = Reservations(most_per_address=1)
-    places.replace(Reservation(PEERS[0], frozenset({"192.0.2.1"})))
-    places.replace(Reservation(PEERS[1], frozenset({"192.0.2.2"})))
-    assert places.replace(Reservation(PEERS[1], frozenset({"192.0.2.1"}))) is Status.LIMIT
+def test_the_newest_of_a_crowd_makes_room_for_another_network_and_nobody_else_does() -> None:
+    """Identities cost nothing, and who is found here for long is known to others there."""
+    places = Reservations(most=4, most_per_source=3)
+    crowd = [place(number, "7.0.0.1", float(number)) for number in range(3)]
+    for one in (*crowd, place(3, "7.0.1.1")):
+        assert places.replace(one) == ()
+    assert places.replace(place(4, "7.0.2.1")) == (crowd[2],)
+    assert places.replace(place(5, "7.0.3.1")) is not Status.FULL
+    places = Reservations(most=2)
+    assert places.replace(place(0, "7.0.0.1")) == places.replace(place(1, "7.0.1.1")) == ()
+    assert places.replace(place(2, "7.0.2.1")) is Status.FULL
+
+
+def test_a_peer_that_moves_to_a_crowded_network_keeps_its_old_place() -> None:
+    places = Reservations(most_per_source=1)
+    places.replace(place(0, "7.0.0.1"))
+    places.replace(place(1, "7.0.1.1"))
+    assert places.replace(place(1, "7.0.0.1")) is Status.LIMIT
     assert PEERS[1] in places
-
-
-def test_a_quota_counts_minutes_and_forgets_who_is_gone() -> None:
-    quota = Quota(2)
-    assert [quota.use("a", now) for now in (0.0, 1.0, 2.0, 59.9, 60.0, 60.5, 61.0)] == [
-        True, True, False, False, True, False, True,
-    ]  # fmt: skip
-    assert quota.use("b", 61.0)
-    crowd = Quota(1)
-    assert all(crowd.use(key, 0.0) for key in range(4096))
-    assert not crowd.use("one more", 59.0)
-    assert crowd.use("one more", 60.0)
 
 
 def test_seen_addresses_become_full_ones_and_odd_ones_are_left_out() -> None:
@@ -144,16 +146,16 @@ def test_nobody_claims_an_address_of_third_parties(claimed: str, is_kept: bool) 
     assert len(candidates(seen, [f"/ip4/192.0.2.7/tcp/{port}" for port in range(1, 100)])) == MAX_MADDRS
 
 
-def test_an_address_is_that_of_a_home() -> None:
-    def groups(*maddrs: str) -> frozenset[str]:
-        return address_groups(maddrs)
+def test_a_guest_comes_from_the_networks_where_it_is_seen() -> None:
+    def sources(*maddrs: str) -> tuple[str, ...]:
+        return guest_at(PEER, maddrs).sources
 
-    assert groups("/ip4/192.0.2.7/tcp/1", "/ip4/192.0.2.7/udp/2/quic-v1") == {"192.0.2.7"}
-    assert groups("/ip6/2001:db8:1:2::3/tcp/1") == groups("/ip6/2001:db8:1:9::4/tcp/1") != groups()
-    assert groups("/ip6/2001:db8:1::3/tcp/1") != groups("/ip6/2001:db8:2::3/tcp/1")
-    assert groups("/ip6/::ffff:192.0.2.7/tcp/1") == {"192.0.2.7"}
-    assert groups("/ip4/192.0.2.7/tcp/1/ws") == {"192.0.2.7"}
-    assert groups("/dns4/example.org/tcp/1") == groups() != frozenset()
+    assert sources("/ip4/192.0.2.7/tcp/1", "/ip4/192.0.2.8/udp/2/quic-v1") == ("192.0.2.0/24",)
+    assert sources("/ip6/2001:db8:1:2::3/tcp/1") == sources("/ip6/2001:db8:1:9::4/tcp/1") != sources()
+    assert sources("/ip6/2001:db8:1::3/tcp/1") != sources("/ip6/2001:db8:2::3/tcp/1")
+    assert sources("/ip6/::ffff:192.0.2.7/tcp/1") == ("192.0.2.0/24",)
+    assert sources("/ip4/192.0.2.7/tcp/1/ws") == ("192.0.2.0/24",)
+    assert sources("/dns4/example.org/tcp/1") == sources() != ()
 
 
 class Clock:

@@ -8,9 +8,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from p2pinfer.fairness.guest import Guest
+from p2pinfer.fairness.sources import source_of
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay import circuits as circuits_module
-from p2pinfer.swarm.reach.relay.circuits import MAX_CIRCUITS_PER_ADDRESS, Circuits
+from p2pinfer.swarm.reach.relay.circuits import MAX_CIRCUITS_PER_SOURCE, Circuits
 from p2pinfer.swarm.reach.relay.framing import close_streams
 from p2pinfer.swarm.reach.relay.messages import Status
 from p2pinfer.swarm.reach.relay.passed import PassedOn
@@ -19,7 +21,11 @@ from p2pinfer.types import PeerId
 from tests.swarm.reach.relay.conftest import settled
 
 ANN, BOB = PeerId("ann"), PeerId("bob")
-HOME = frozenset({"192.0.2.7"})
+HOME = (source_of("192.0.2.7"),)
+
+
+def at_home(peer: PeerId) -> Guest:
+    return Guest(key=peer.encode(), sources=HOME)
 
 
 async def pair(stack: AsyncExitStack) -> tuple[Stream, Stream]:
@@ -38,7 +44,7 @@ async def joined(
     target, near_target = await pair(stack)
 
     async def carry() -> None:
-        circuit = circuits.take(client, HOME)
+        circuit = circuits.take(client, at_home(client))
         try:
             await circuits.join(circuit, near_asker, near_target)
         finally:
@@ -93,26 +99,46 @@ async def test_a_full_relay_ends_the_circuit_that_was_idle_longest(monkeypatch: 
     circuits = Circuits(PassedOn())
     async with AsyncExitStack() as stack, Nursery() as nursery:
         idle, _ = await joined(circuits, ANN, nursery, stack)
-        busy, _ = await joined(circuits, ANN, nursery, stack)
-        assert circuits.refusal(BOB, HOME, 2, 8) is Status.FULL
-        monkeypatch.setattr(circuits_module, "IDLE_SECONDS", 0.05)
+        busy, _ = await joined(circuits, PeerId("eve"), nursery, stack)
+        assert circuits.refusal(at_home(BOB), 2, 8) is Status.FULL
+        monkeypatch.setattr(circuits_module, "EMPTY_SECONDS", 0.05)
         await asyncio.sleep(0.1)
-        assert circuits.refusal(BOB, HOME, 3, 8) is None
+        assert circuits.refusal(at_home(BOB), 3, 8) is None
         assert len(circuits) == 2
         busy[1].write(b"x")
         await settled(lambda: circuits._passed.total_bytes == 1)
-        assert circuits.refusal(BOB, HOME, 2, 8) is None
+        assert circuits.refusal(at_home(BOB), 2, 8) is None
         assert await asyncio.wait_for(idle[0].read(), 5) == b""
         assert len(circuits) == 1
 
 
-async def test_one_address_has_a_bound_of_its_own() -> None:
+async def test_one_network_has_a_bound_of_its_own() -> None:
     circuits = Circuits(PassedOn())
-    held = [circuits.take(PeerId(f"peer {number}"), HOME) for number in range(MAX_CIRCUITS_PER_ADDRESS)]
-    assert circuits.refusal(BOB, HOME, 256, 8) is Status.LIMIT
-    assert circuits.refusal(BOB, frozenset({"192.0.2.8"}), 256, 8) is None
+    peers = [PeerId(f"peer {number}") for number in range(MAX_CIRCUITS_PER_SOURCE)]
+    held = [circuits.take(peer, at_home(peer)) for peer in peers]
+    assert circuits.refusal(at_home(BOB), 256, 8) is Status.LIMIT
+    assert circuits.refusal(Guest(key=b"bob", sources=(source_of("7.0.0.1"),)), 256, 8) is None
     for circuit in held:
         circuits.free(circuit)
         circuits.free(circuit)
-    assert circuits.refusal(BOB, HOME, 256, 8) is None
+    assert circuits.refusal(at_home(BOB), 256, 8) is None
     assert not circuits._turns
+
+
+async def test_a_crowd_of_clients_makes_room_for_another_network() -> None:
+    """Though all its circuits are in use: clients cost nothing."""
+    circuits, crowd = Circuits(PassedOn()), []
+
+    async def hold(number: int) -> None:
+        peer = PeerId(f"peer {number}")
+        crowd.append(circuits.take(peer, at_home(peer)))
+        await asyncio.Event().wait()
+
+    async with Nursery() as nursery:
+        tasks = [nursery.start(hold(number)) for number in range(4)]
+        await settled(lambda: len(crowd) == 4)
+        assert circuits.refusal(at_home(BOB), 4, 8) is Status.FULL
+        assert circuits.refusal(Guest(key=b"bob", sources=(source_of("7.0.0.1"),)), 4, 8) is None
+        assert len(circuits) == 3
+        await asyncio.wait({tasks[0]})
+        assert tasks[0].cancelled()

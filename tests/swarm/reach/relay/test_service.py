@@ -11,13 +11,15 @@ import psutil
 import pytest
 
 from p2pinfer.errors import PeerGoneError, RelayRefusedError, SwarmError
+from p2pinfer.fairness.rates import RateBound
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.daemon import Stream
+from p2pinfer.swarm.reach.relay import service as relay_service
 from p2pinfer.swarm.reach.relay.allowance import Allowance
 from p2pinfer.swarm.reach.relay.asking import connect_through, introduce, reserve
 from p2pinfer.swarm.reach.relay.framing import close_streams, read_message, write_message
 from p2pinfer.swarm.reach.relay.messages import Connect, Reserve, Status, decode_answer, encode_request
-from p2pinfer.swarm.reach.relay.service import INTRODUCTIONS_PER_ASKER, MAX_REQUESTS_PER_PEER, RelayService
+from p2pinfer.swarm.reach.relay.service import INTRODUCTIONS, MAX_REQUESTS_PER_PEER, RelayService
 from p2pinfer.swarm.reach.relay.streams import RELAY
 from p2pinfer.types import PeerId
 from tests.swarm.reach.relay.conftest import Trio, echo, settled
@@ -270,10 +272,21 @@ async def test_introductions_of_one_member_are_few(trio: Trio) -> None:
         return ()
 
     async with trio.relaying(), trio.serving(echo, introduced):
-        for _ in range(INTRODUCTIONS_PER_ASKER):
+        for _ in range(int(INTRODUCTIONS.per_key)):
             await introduce(trio.client, trio.relay.peer_id, trio.server.peer_id, ())
         with pytest.raises(RelayRefusedError, match="too many introductions"):
             await introduce(trio.client, trio.relay.peer_id, trio.server.peer_id, ())
+
+
+async def test_requests_of_one_member_are_bounded(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it asks, and whether that is refused."""
+    monkeypatch.setattr(relay_service, "REQUESTS", RateBound(in_all=9, per_source=9, per_key=3))
+    async with trio.relaying():
+        for _ in range(3):
+            with pytest.raises(PeerGoneError):
+                await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
+        with pytest.raises(RelayRefusedError, match="too many requests"):
+            await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
 
 
 async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
@@ -328,7 +341,10 @@ async def test_streams_without_a_request_are_bounded_and_the_rest_of_the_world_g
             assert service.stats().reservations == 1
 
 
-async def test_a_thousand_requests_of_a_stranger_are_answered_and_leave_nothing(trio: Trio) -> None:
+async def test_a_thousand_requests_of_a_stranger_are_answered_and_leave_nothing(
+    trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_service, "REQUESTS", RateBound(in_all=9999, per_source=9999, per_key=9999))
     async with trio.relaying() as service, trio.serving(echo):
         files = psutil.Process().num_fds()
         gone, refused = 0, 0

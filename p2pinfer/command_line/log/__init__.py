@@ -1,0 +1,1 @@
+"""A program's log: lines of one kind are limited by rate, so that no stranger's deeds fill a disk."""
