@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from scripts.benchmarks.chaos.malice import HOSTILE_PROGRAM, Malice
 from tests.end_to_end.conftest import PROMPTS
 
 TOKENS = 24
+TRIES = 8
 MOST_PAUSE_SECONDS = 6.0
 """Twice what is promised: the machines that run tests are busy with other tests."""
 
@@ -44,7 +44,7 @@ class Clock(BaseStreamer):
 def test_a_hostile_server_loses_its_client_within_three_steps_and_is_remembered(
     smollm2, tokenizer, one_process, tmp_path: Path, malice: Malice
 ):
-    """It announces the best figures of all, so it is tried first. A second process doesn't try it again."""
+    """Clients that know nobody draw it or the honest one. The next process of one that drew it doesn't."""
     ids = tokenizer(PROMPTS[1], return_tensors="pt").input_ids
     expected = one_process.greedy(ids[0].tolist(), TOKENS)
     with LocalSwarm() as swarm:
@@ -57,31 +57,43 @@ def test_a_hostile_server_loses_its_client_within_three_steps_and_is_remembered(
             server_arguments=("--malice", malice.value),
         )
         swarm.wait_ready()
-        hostile, routes = swarm.peer_ids[2], []
-        for _ in range(2):
-            with AutoDistributedModelForCausalLM.from_pretrained(
-                smollm2.folder, initial_peers=swarm.initial_peers, cache_folder=tmp_path
-            ) as model:
-                clock, through = Clock(), []
-                with model.inference_session(max_length=128) as session:
+        hostile = swarm.peer_ids[2]
 
-                    def look(input_ids: torch.Tensor, scores: object, **_: object) -> bool:
-                        through.append(hostile in [hop.peer_id for hop in session.report()])  # noqa: B023
-                        return False
+        def process(folder: Path) -> tuple[bool, int]:
+            """Generate a text as a new client; return if it drew the hostile server, and its steps there."""
+            through: list[bool] = []
+            clock = Clock()
+            with (
+                AutoDistributedModelForCausalLM.from_pretrained(
+                    smollm2.folder, initial_peers=swarm.initial_peers, cache_folder=folder
+                ) as model,
+                model.inference_session(max_length=128) as session,
+            ):
 
-                    output = model.generate(
-                        ids,
-                        max_new_tokens=TOKENS,
-                        do_sample=False,
-                        eos_token_id=None,
-                        streamer=clock,
-                        stopping_criteria=[look],
-                    )
+                def look(input_ids: torch.Tensor, scores: object, **_: object) -> bool:
+                    through.append(hostile in [hop.peer_id for hop in session.report()])
+                    return False
+
+                output = model.generate(
+                    ids,
+                    max_new_tokens=TOKENS,
+                    do_sample=False,
+                    eos_token_id=None,
+                    streamer=clock,
+                    stopping_criteria=[look],
+                )
+                replaced = session.replaced_hops
             assert output[0, ids.shape[1] :].tolist() == expected
             assert max(clock.pauses) < MOST_PAUSE_SECONDS
-            routes.append(through)
-    first, second = routes
-    assert not first[-1]
-    assert sum(first) <= (3 if malice is not Malice.HALF else 10)
-    assert not any(second), "what it did is in the file"
-    assert hostile in json.loads((tmp_path / FILE_NAME).read_text())["servers"]
+            assert not through[-1]
+            return any(through) or replaced > 0, sum(through)
+
+        for number in range(TRIES):
+            has_drawn_it, steps = process(tmp_path / str(number))
+            if has_drawn_it:
+                break
+        else:
+            pytest.skip(f"{TRIES} clients drew the honest server")
+        assert steps <= (10 if malice is Malice.HALF else 3)
+        assert hostile in (tmp_path / str(number) / FILE_NAME).read_text()
+        assert process(tmp_path / str(number)) == (False, 0)
