@@ -19,10 +19,10 @@ CLIENT = b"client"
 class Waiting:
     """A step that was added, and its outcome once there is one."""
 
-    def __init__(self, batcher: Batcher, *rows: RowInput, client: bytes = CLIENT) -> None:
+    def __init__(self, batcher: Batcher, *rows: RowInput, client: bytes = CLIENT, **whose: object) -> None:
         self.outcomes: list[Computed | Exception] = []
         kind = StepKind.DECODE if all(len(row.hidden) == 1 for row in rows) else StepKind.PREFILL
-        batcher.add(QueuedStep(client, kind, rows, self.outcomes.append))
+        batcher.add(QueuedStep(client, kind, rows, self.outcomes.append, **whose))
 
     @property
     def done(self) -> Computed:
@@ -60,6 +60,40 @@ def test_steps_of_other_layers_run_in_the_same_batch():
     assert engine.batch_sizes == [2]
     assert np.array_equal(whole.done.outputs[0], run_locally(random_hidden(1), 4))
     assert np.array_equal(half.done.outputs[0], run_locally(random_hidden(1), 2))
+
+
+def test_beside_who_is_known_a_crowd_of_strangers_runs_little_by_little_and_computes_the_same():
+    """Also while the known client's step is away at the other hops, and at full size when nobody is known."""
+    engine = FakeEngine(Span(0, 2))
+    batcher = Batcher(engine, SPEED)
+    most = int(SPEED.decode.first / SPEED.prefill.first)  # tokens beside others in the time of a step alone
+    hidden = random_hidden(40)
+    crowd = [
+        Waiting(
+            batcher,
+            RowInput(engine.new_cache(), 0, hidden[index : index + 1]),
+            source="crowd",
+            is_known=False,
+        )
+        for index in range(40)
+    ]
+    known = Waiting(batcher, RowInput(engine.new_cache(), 0, hidden[:1]), client=b"known", source="home")
+    batcher.run()
+    assert known.done.outputs
+    batcher.run()
+    first, second = engine.batch_sizes
+    assert (first, 1 <= second <= most) == (most + 1, True)  # what a step takes is learned as it goes
+    run_all(batcher)
+    for index, step in enumerate(crowd):
+        assert np.array_equal(step.done.outputs[0], run_locally(hidden[index : index + 1], 2))
+
+    batcher._decoding.clear()  # the known client is silent for a while
+    for index in range(40):
+        Waiting(
+            batcher, RowInput(engine.new_cache(), 0, hidden[index : index + 1]), source="c", is_known=False
+        )
+    batcher.run()
+    assert engine.batch_sizes[-1] == 40
 
 
 @pytest.mark.parametrize(("reader", "writer"), [((1, 3), (0, 4)), ((0, 4), (1, 3)), ((0, 1), (2, 4))])
