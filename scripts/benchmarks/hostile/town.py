@@ -53,7 +53,7 @@ class HonestClient:
         self.process = HostProcess(_HONEST, parameters, log=log, hear=self._hear)
 
     def wait(self, what: str, seconds: float, *, times: int = 1) -> Said | None:
-        """Wait for an event of this kind, the first or a later one. None if the time is up, or it has ended."""
+        """Wait for an event of this kind, the first or a later one. None if the time is up, or it ended."""
         deadline = time.monotonic() + seconds
         with self._news:
             while True:
