@@ -52,15 +52,17 @@ class HonestClient:
         self._news = threading.Condition()
         self.process = HostProcess(_HONEST, parameters, log=log, hear=self._hear)
 
-    def wait(self, what: str, seconds: float) -> Said | None:
-        """Wait for the first event of this kind; None if the time is up, or the process has ended."""
+    def wait(self, what: str, seconds: float, *, times: int = 1) -> Said | None:
+        """Wait for an event of this kind, the first or a later one. None if the time is up, or it ended."""
         deadline = time.monotonic() + seconds
         with self._news:
-            while (found := next((event for event in self.events if event["what"] == what), None)) is None:
+            while True:
+                found = [event for event in self.events if event["what"] == what]
+                if len(found) >= times:
+                    return found[times - 1]
                 if self.process.returncode is not None or time.monotonic() > deadline:
-                    break
+                    return None
                 self._news.wait(0.1)
-        return found
 
     def heard(self) -> dict[str, int]:
         """The refusals that it has heard so far, by reason."""
