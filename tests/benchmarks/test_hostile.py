@@ -136,9 +136,9 @@ def test_a_port_scanner_must_learn_nothing():
         attacker = {"seconds": 60.0, "counts": {"doors knocked at": 900}, "notes": notes}
         return missed(attacker=attacker)
 
-    same = {"open": ["unreachable"], "shut": ["unreachable"]}
+    same = {"open": {"unreachable": 9}, "shut": {"unreachable": 9}}
     assert scan(seconds={"open": [5.0], "shut": [5.1]}, words=same) == ["doors knocked at"]
-    other = {"open": ["no TLS"], "shut": ["connection refused"]}
+    other = {"open": {"no TLS": 9}, "shut": {"connection refused": 9}}
     assert scan(seconds={"open": [5.0], "shut": [0.1]}, words=other)[1:] == [
         "open and shut doors differ, s",
         "answers about both are the same",

@@ -26,6 +26,8 @@ MOST_DOORS = {1: 240, 16: 960}
 nothing has been used up."""
 MOST_TELLING_SECONDS = 0.25
 """Between the median answers about open and shut doors."""
+MOST_TELLING_SHARE = 0.05
+"""Of the answers, in words that came about one kind of doors only."""
 LONGEST_WORDS = 1000
 """The longest line that a server's words may make on a terminal, with what stands around them."""
 
@@ -143,6 +145,17 @@ def growth(samples: Sequence[Sample], what: str, began: float, ended: float | No
     return Growth(peak=max(0.0, max(later) - before[-1]), left=max(0.0, later[-1] - before[-1]))
 
 
+def telling(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """The share of answers that were never given about the other kind.
+
+    >>> telling({"shut up": 3, "late": 1}, {"shut up": 4})
+    0.125
+    """
+    only = sum(one[words] for words in one if words not in other)
+    only += sum(other[words] for words in other if words not in one)
+    return only / max(1, sum(one.values()) + sum(other.values()))
+
+
 def promised(by_addresses: Mapping[int, float], addresses: int) -> float:
     """What is promised where attackers have so many addresses.
 
@@ -188,7 +201,7 @@ def _own_goals(line: Line) -> Iterator[Goal]:
             yield _at_most(
                 "open and shut doors differ, s", abs(medians[0] - medians[1]), MOST_TELLING_SECONDS
             )
-            same = set(notes["words"]["open"]) == set(notes["words"]["shut"])
+            same = telling(notes["words"]["open"], notes["words"]["shut"]) <= MOST_TELLING_SHARE
             yield Goal(
                 what="answers about both are the same",
                 wanted="yes",

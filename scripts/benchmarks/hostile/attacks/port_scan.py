@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import time
+from collections import Counter
 
 import grpc
 
@@ -28,8 +29,8 @@ async def port_scan(scene: Scene) -> None:
     first = scene.servers[0]
     certificate = new_certificate().der
     seconds: dict[str, list[float]] = {"open": [], "shut": []}
-    words: dict[str, set[str]] = {"open": set(), "shut": set()}
-    scene.tally.notes |= {"seconds": seconds}
+    words: dict[str, Counter[str]] = {"open": Counter(), "shut": Counter()}
+    scene.tally.notes |= {"seconds": seconds, "words": words}
     doors = scene.number("doors")
     with contextlib.ExitStack() as listening:
         open_ports, shut_ports = [], []
@@ -63,8 +64,7 @@ async def port_scan(scene: Scene) -> None:
                 except Exception as error:
                     reason = str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error)
                     seconds[kind].append(time.monotonic() - began)
-                    words[kind].add(reason)
-                    scene.tally.notes["words"] = {which: sorted(said)[:8] for which, said in words.items()}
+                    words[kind][reason] += 1
                     raise
 
             await for_ever(scene, scene.number("guests"), work, rate=scene.numbers["rate"])
