@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from p2pinfer.errors import EngineError, ModelError, StoreError, UnusableModelError
+from p2pinfer.fairness.merits import Merits
 from p2pinfer.server.life import layer_service
 from p2pinfer.server.life.layer_service import LayerService
 from p2pinfer.server.life.serving_period import ServingPeriod
@@ -54,7 +55,8 @@ class Stay:
 
     async def run(self) -> None:
         config = SimpleNamespace(listen=None, announce=())
-        parts: Any = dict.fromkeys(("swarm", "library", "store", "holdings", "accounts"))
+        parts: Any = dict.fromkeys(("swarm", "library", "store", "holdings"))
+        parts["accounts"] = SimpleNamespace(merits=Merits())
         made: Any = LayerService(config=config, choice=self.choice, period=self.period, **parts)  # type: ignore[arg-type]
         self.moved_at = made.moved_at
         async with asyncio.timeout(5.0):
