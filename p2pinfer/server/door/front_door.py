@@ -104,6 +104,12 @@ class FrontDoor:
             finally:
                 await self._receiving.close()
 
+    def call_was_empty(self, name: str) -> None:
+        """A call on a connection has brought no request: too many of them, and it is closed."""
+        if self._guests.call_was_empty(name, time.monotonic()) and name in self._tasks:
+            self._guests.left(name)
+            self._tasks[name].cancel()
+
     async def _accept_forever(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         failures = AcceptFailures()

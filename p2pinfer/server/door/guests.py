@@ -20,6 +20,7 @@ from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.merits import Merits
 from p2pinfer.fairness.shares import Bound, Lack, Shares
 from p2pinfer.fairness.sources import Source
+from p2pinfer.server.door.nuisances import Nuisances
 
 MAX_CONNECTIONS = 1024
 MAX_CONNECTIONS_PER_SOURCE = 64
@@ -72,6 +73,7 @@ class Guests:
         self.merits = Merits() if merits is None else merits
         self._connections: dict[str, _Connection] = {}
         self._kindred: dict[_Kin, _Kindred] = {}
+        self._nuisances = Nuisances()
         self.set_places(MAX_CONNECTIONS)
 
     def __len__(self) -> int:
@@ -103,6 +105,8 @@ class Guests:
     def room_for(self, sources: tuple[Source, ...], now: float) -> tuple[str, ...] | None:
         """Who has to go before a newcomer may come, at most one; None if it can't."""
         newcomer = self._guest(sources)
+        if not newcomer.is_known and self._nuisances.are_barred(sources, now):
+            return None
         lack = self._shares.lack(newcomer)
         if lack is Lack.SOURCE:
             full = self._shares.full_sources(newcomer)
@@ -120,6 +124,10 @@ class Guests:
             case _:
                 name = self._first_to_go(self._kindred)
         return None if name is None else (name,)
+
+    def call_was_empty(self, name: str, now: float) -> bool:
+        """A call on a connection has brought no request. True: they are too many, and it is to be closed."""
+        return self._nuisances.note(self.sources_of(name), now)
 
     def is_too_much(self, name: str) -> bool:
         """True if a connection, which has had the time to settle, is beyond the share of its source."""

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from p2pinfer.server.door.methods import Method, Parse
+from p2pinfer.server.door.open_calls import guest_of
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
 
 REQUEST_SECONDS = 10.0
@@ -30,8 +31,10 @@ or of all. A request of someone honest comes whole, within milliseconds."""
 class ParsedRequests(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Reads and parses the one request of every call."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_empty: Callable[[str], None]) -> None:
+        """`on_empty` hears of each call without a request, and the connection's name."""
         self._unread = UnreadRequests()
+        self._on_empty = on_empty
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
@@ -56,12 +59,16 @@ class ParsedRequests(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc 
     def _parsed(self, method: Method, parse: Parse) -> Method:
         async def call(requests: AsyncIterator[bytes], context: Any) -> Any:
             async with errors_as_status(context):
-                with self._unread.waiting(context.peer()) as deadline:
-                    request = await _first(requests, deadline)
+                connection = guest_of(context.peer())
                 try:
-                    message = parse(request)
+                    with self._unread.waiting(connection) as deadline:
+                        message = parse(await _first(requests, deadline))
                 except DecodeError as error:
+                    self._on_empty(connection)
                     raise Refused(Reason.BAD_OPENING, "the request can't be parsed") from error
+                except (Refused, asyncio.CancelledError):  # streams that are reset at once cost as much
+                    self._on_empty(connection)
+                    raise
             return await method(message, context)
 
         return call

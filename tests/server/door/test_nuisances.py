@@ -1,0 +1,51 @@
+"""Networks whose calls bring no requests."""
+
+from __future__ import annotations
+
+from p2pinfer.fairness.merits import KNOWN_TOKENS, Merits
+from p2pinfer.fairness.sources import Source
+from p2pinfer.server.door.guests import Guests
+from p2pinfer.server.door.nuisances import BARRED_SECONDS, EMPTY_CALLS, Nuisances
+
+CROWD, HOME = (Source("198.51.100.0/24"),), (Source("203.0.113.0/24"),)
+
+
+def test_a_few_calls_without_a_request_are_forgiven_and_many_bar_their_network():
+    nuisances = Nuisances()
+    assert not any(nuisances.note(CROWD, 0.0) for _ in range(int(EMPTY_CALLS.per_source)))
+    assert not nuisances.are_barred(CROWD, 0.0)
+    assert nuisances.note(CROWD, 0.0)
+    assert nuisances.are_barred(CROWD, BARRED_SECONDS - 1)
+    assert not nuisances.are_barred(CROWD, BARRED_SECONDS + 1)
+    assert not nuisances.are_barred(HOME, 0.0)
+
+
+def test_others_behind_the_same_relay_are_not_barred():
+    nuisances = Nuisances()
+    for _ in range(100):
+        nuisances.note((Source("peer a"), Source("relay r")), 0.0)
+    assert nuisances.are_barred((Source("peer a"), Source("relay r")), 0.0)
+    assert not nuisances.are_barred((Source("peer b"), Source("relay r")), 0.0)
+
+
+def test_what_is_remembered_of_them_is_bounded():
+    nuisances = Nuisances()
+    for number in range(5000):
+        for _ in range(65):
+            nuisances.note((Source(str(number)),), 0.0)
+    assert len(nuisances._barred) <= 4096
+
+
+def test_strangers_of_a_barred_network_get_no_place_and_those_who_are_known_do():
+    merits = Merits()
+    guests = Guests(merits)
+    guests.arrived("one", CROWD, 0.0)
+    assert any(guests.call_was_empty("one", 0.0) for _ in range(100))
+    assert guests.room_for(CROWD, 1.0) is None
+    assert guests.room_for(HOME, 1.0) == ()
+    merits.signed(merits.guest(b"known", CROWD), KNOWN_TOKENS)
+    assert guests.room_for(CROWD, 1.0) == ()
+
+
+def test_a_connection_that_has_gone_is_nobodys():
+    assert not any(Guests().call_was_empty("gone", 0.0) for _ in range(100))
