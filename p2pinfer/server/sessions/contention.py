@@ -149,7 +149,7 @@ class _Totals:
         parties: dict[Hashable, list[Holding]] = {}
         for holding in others:
             if not set(holding.guest.sources) & set(newcomer.sources):
-                parties.setdefault(_party(holding.guest), []).append(holding)
+                parties.setdefault(holding.guest.network or holding.guest.key, []).append(holding)
         while parties:
             largest = max(parties, key=lambda party: left[party])
             if left[largest] <= SEVERAL_TIMES * (own + amount):
