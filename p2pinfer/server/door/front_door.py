@@ -81,6 +81,7 @@ class FrontDoor:
         self._adopt = adopt
         self._guests = guests
         guests.set_places(most)
+        guests.hang_up = self._hang_up
         self._find_sources = find_sources
         self._receiving = Nursery()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -176,6 +177,11 @@ class FrontDoor:
             self._guests.left(name)
             logger.debug("a connection without a session is closed, to make room")
         await cancel_and_wait(*map(self._tasks.get, names))
+
+    def _hang_up(self, name: str) -> None:
+        logger.debug("connection closed: too many calls come on it")
+        if (task := self._tasks.get(name)) is not None:
+            task.cancel()
 
     async def _receive(self, guest: socket.socket, name: str, sources: tuple[Source, ...]) -> None:
         with contextlib.closing(guest):

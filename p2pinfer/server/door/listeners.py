@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -142,7 +143,13 @@ async def serve_on_sockets(
     """
     certificate = new_certificate()
     guests = Guests() if guests is None else guests
-    server = grpc.aio.server(interceptors=[ParsedRequests(), OpenCalls(guests)], options=SERVER_OPTIONS)
+
+    def may_call(peer: str) -> bool:
+        return guests.may_call(guest_of(peer), time.monotonic())
+
+    server = grpc.aio.server(
+        interceptors=[ParsedRequests(may_call), OpenCalls(guests)], options=SERVER_OPTIONS
+    )
     for add in services:
         add(server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
