@@ -16,3 +16,8 @@ class Guest:
     sources: tuple[Source, ...] = ()  # the narrowest first
     is_known: bool = False
     """True for one with merit."""
+
+    @property
+    def network(self) -> Source | None:
+        """The widest of its sources: a tunnel's peer has its identity as well, which costs nothing."""
+        return self.sources[-1] if self.sources else None

@@ -81,6 +81,7 @@ class FrontDoor:
         self._adopt = adopt
         self._guests = guests
         guests.set_places(most)
+        guests.hang_up = self._hang_up
         self._find_sources = find_sources
         self._receiving = Nursery()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -103,12 +104,6 @@ class FrontDoor:
                     yield
             finally:
                 await self._receiving.close()
-
-    def call_was_empty(self, name: str) -> None:
-        """A call on a connection has brought no request: too many of them, and it is closed."""
-        if self._guests.call_was_empty(name, time.monotonic()) and name in self._tasks:
-            self._guests.left(name)
-            self._tasks[name].cancel()
 
     async def _accept_forever(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -182,6 +177,11 @@ class FrontDoor:
             self._guests.left(name)
             logger.debug("a connection without a session is closed, to make room")
         await cancel_and_wait(*map(self._tasks.get, names))
+
+    def _hang_up(self, name: str) -> None:
+        logger.debug("connection closed: too many calls come on it")
+        if (task := self._tasks.get(name)) is not None:
+            task.cancel()
 
     async def _receive(self, guest: socket.socket, name: str, sources: tuple[Source, ...]) -> None:
         with contextlib.closing(guest):

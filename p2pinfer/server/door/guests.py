@@ -7,17 +7,21 @@ Connections cost a stranger nothing. So each source has a share of them, a part 
 known clients came lately, and when places are short a connection of the source that has most makes room: the
 one that has been idle longest, or else one whose calls are no sessions. Sessions have bounds of their own:
 a connection with one never makes room, and isn't counted in the share of its source.
+
+Calls cost a stranger less than the server, which can be kept busy by calls that are broken off at once. So
+their rate is bounded, and a connection on which too many come is closed.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.merits import Merits
+from p2pinfer.fairness.rates import RateBound, Rates
 from p2pinfer.fairness.shares import Bound, Lack, Shares
 from p2pinfer.fairness.sources import Source
 from p2pinfer.server.door.nuisances import Nuisances
@@ -28,6 +32,11 @@ MAX_CONNECTIONS_PER_SOURCE = 64
 SETTLING_SECONDS = 1.0
 """So young connections aren't closed for the share of their source: clients come back together when a server
 starts again, each needs a moment for its session, and none is to be turned away."""
+CALLS = RateBound(per_key=2_000, per_source=4_000, in_all=16_000, seconds=10.0)
+"""Calls in ten seconds on one connection, from one network, and in all; once more for those who are known.
+Who fetches a model asks for a MiB with each."""
+MOST_REFUSED = 100
+"""Calls on a connection with sessions, after which it is closed for coming too often."""
 _PART_FOR_KNOWN = 4
 """One place in so many."""
 
@@ -42,6 +51,7 @@ class _Connection:
     used_at: float
     calls: int = 0
     sessions: int = 0
+    refused: int = 0  # calls that came too often
     has_called: bool = False
 
     @property
@@ -73,7 +83,10 @@ class Guests:
         self.merits = Merits() if merits is None else merits
         self._connections: dict[str, _Connection] = {}
         self._kindred: dict[_Kin, _Kindred] = {}
+        self._calls = {is_known: Rates(CALLS) for is_known in (False, True)}
         self._nuisances = Nuisances()
+        self.hang_up: Callable[[str], None] = lambda name: None
+        """Closes a connection; whoever accepts them sets it."""
         self.set_places(MAX_CONNECTIONS)
 
     def __len__(self) -> int:
@@ -125,10 +138,6 @@ class Guests:
                 name = self._first_to_go(self._kindred)
         return None if name is None else (name,)
 
-    def call_was_empty(self, name: str, now: float) -> bool:
-        """A call on a connection has brought no request. True: they are too many, and it is to be closed."""
-        return self._nuisances.note(self.sources_of(name), now)
-
     def is_too_much(self, name: str) -> bool:
         """True if a connection, which has had the time to settle, is beyond the share of its source."""
         connection = self._connections.get(name)
@@ -152,6 +161,24 @@ class Guests:
         if (connection := self._connections.pop(name, None)) is not None:
             self._displace(name, connection)
             self._shares.give_back(connection.share)
+
+    def may_call(self, name: str, now: float) -> bool:
+        """Count a call on a connection. False: too many come from there, and the connection is closed, soon
+        if it has sessions. Others of its network may be to blame for the first that is refused."""
+        if (connection := self._connections.get(name)) is None:
+            return True
+        guest = replace(connection.guest, key=name.encode())
+        if self._calls[guest.is_known].use(guest, now) == 0:
+            return True
+        connection.refused += 1
+        if not connection.sessions or connection.refused > MOST_REFUSED:
+            self.hang_up(name)
+        return False
+
+    def call_was_empty(self, name: str, now: float) -> None:
+        """A call on a connection has brought no request: too many of them, and it is closed."""
+        if self._nuisances.note(self.sources_of(name), now):
+            self.hang_up(name)
 
     def call_began(self, name: str, now: float, *, is_session: bool) -> None:
         """A call began on a connection; harmless if there is no such connection any more."""

@@ -142,16 +142,16 @@ async def serve_on_sockets(
     """
     certificate = new_certificate()
     guests = Guests() if guests is None else guests
-    door = FrontDoor(
-        service_path, certificate.lanes, adopt, guests, most_connections, find_sources=find_sources
-    )
-    interceptors = [ParsedRequests(door.call_was_empty), OpenCalls(guests)]
+    interceptors = [ParsedRequests(guests), OpenCalls(guests)]
     server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
     for add in services:
         add(server)
     server.add_secure_port(f"unix:{service_path}", certificate.credentials)
     await server.start()
     try:
+        door = FrontDoor(
+            service_path, certificate.lanes, adopt, guests, most_connections, find_sources=find_sources
+        )
         async with door.open(listeners):
             try:
                 yield certificate

@@ -28,9 +28,7 @@ class Nuisances:
 
     def __init__(self) -> None:
         self._rates = Rates(EMPTY_CALLS)
-        self._barred: OrderedDict[Source, float] = (
-            OrderedDict()
-        )  # until when; the last one stands last
+        self._barred: OrderedDict[Source, float] = OrderedDict()  # until when; the last one stands last
 
     def note(self, sources: tuple[Source, ...], now: float) -> bool:
         """Count a call without a request. True: they are too many, and its connection should be closed."""

@@ -3,11 +3,14 @@
 gRPC itself waits for the rest of a request for ever, and keeps what there is of it: one connection with 1,000
 calls took 82 MB. And to a request that can't be parsed it answers UNKNOWN and logs a traceback for each:
 strangers could fill the log with them.
+
+Calls that come too often are refused before anything else is done for them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +19,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from p2pinfer.server.door.guests import Guests
 from p2pinfer.server.door.methods import Method, Parse
 from p2pinfer.server.door.open_calls import guest_of
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
+
+_RETRY_SECONDS = 1.0
 
 REQUEST_SECONDS = 10.0
 """From the beginning of a call to the end of its request."""
@@ -31,22 +37,22 @@ or of all. A request of someone honest comes whole, within milliseconds."""
 class ParsedRequests(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Reads and parses the one request of every call."""
 
-    def __init__(self, on_empty: Callable[[str], None]) -> None:
-        """`on_empty` hears of each call without a request, and the connection's name."""
+    def __init__(self, guests: Guests) -> None:
+        """`guests` are told of each call before anything is done for it, and of those without a request."""
         self._unread = UnreadRequests()
-        self._on_empty = on_empty
+        self._guests = guests
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
-        """gRPC's interface: the handler of a method, or None if there is no such method.
+        """gRPC's interface: the handler of a method. There is one for those that don't exist, to count them.
 
         For gRPC the requests of all methods are streams: else it would call no method before a request is
         there.
         """
         handler = await continuation(handler_call_details)
         if handler is None:
-            return None
+            return grpc.stream_unary_rpc_method_handler(self._unknown)
         make, method = (
             (grpc.stream_stream_rpc_method_handler, handler.unary_stream)
             if handler.response_streaming
@@ -56,18 +62,29 @@ class ParsedRequests(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc 
         assert parse is not None, "somebody else parses them"
         return make(self._parsed(method, parse), None, handler.response_serializer)
 
+    async def _unknown(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        async with errors_as_status(context):
+            self._count(context)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
+
+    def _count(self, context: Any) -> None:
+        """Raises Refused if too many calls come from there."""
+        if not self._guests.may_call(guest_of(context.peer()), time.monotonic()):
+            raise Refused(Reason.BUSY, "too many calls come from there", _RETRY_SECONDS)
+
     def _parsed(self, method: Method, parse: Parse) -> Method:
         async def call(requests: AsyncIterator[bytes], context: Any) -> Any:
             async with errors_as_status(context):
+                self._count(context)
                 connection = guest_of(context.peer())
                 try:
                     with self._unread.waiting(connection) as deadline:
                         message = parse(await _first(requests, deadline))
                 except DecodeError as error:
-                    self._on_empty(connection)
+                    self._guests.call_was_empty(connection, time.monotonic())
                     raise Refused(Reason.BAD_OPENING, "the request can't be parsed") from error
                 except (Refused, asyncio.CancelledError):  # streams that are reset at once cost as much
-                    self._on_empty(connection)
+                    self._guests.call_was_empty(connection, time.monotonic())
                     raise
             return await method(message, context)
 

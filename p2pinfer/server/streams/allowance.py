@@ -23,6 +23,9 @@ class Trust(Protocol):
     def is_short(self) -> bool:
         """True if the client should be asked to sign soon."""
 
+    def leave(self) -> None:
+        """The session has ended: it waits for nothing any more."""
+
 
 class _Unlimited:
     """A client that is trusted with everything."""
@@ -37,6 +40,9 @@ class _Unlimited:
     def is_short(self) -> bool:
         """Never."""
         return False
+
+    def leave(self) -> None:
+        """Nobody waits."""
 
 
 UNLIMITED = _Unlimited()
@@ -72,6 +78,10 @@ class Allowance:
         """A step of so many tokens begins."""
         if tokens:
             self._trust.count(tokens)
+
+    def end(self) -> None:
+        """The session has ended."""
+        self._trust.leave()
 
     def count(self, work: Work) -> None:
         """Add the work of a step that was computed."""

@@ -351,6 +351,7 @@ class StepStream(Generic[LaneT]):
         find them much later.
         """
         self.state, self._step = RELEASED, None
+        self.allowance.end()
         self.outlet.drop_waiting()
         self.packer.forget()
         lanes = self.upstream.close()

@@ -190,7 +190,7 @@ class StreamDriver:
             return
         rows = [RowInput(self._caches[chunk.row], chunk.position, chunk.hidden) for chunk in step.chunks]
         guest = self._guest()
-        source = next(iter(guest.sources), None)
+        source = next(iter(guest.sources), None) if guest.is_known else guest.network
         self._batcher.add(
             QueuedStep(self._client, step.kind, rows, self.computed, self._is_patient, source, guest.is_known)
         )

@@ -7,7 +7,13 @@ import random
 from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.merits import KNOWN_TOKENS, Merits
 from p2pinfer.fairness.sources import Source, peer_source, relay_source, source_of
-from p2pinfer.server.door.guests import MAX_CONNECTIONS_PER_SOURCE, SETTLING_SECONDS, Guests
+from p2pinfer.server.door.guests import (
+    CALLS,
+    MAX_CONNECTIONS_PER_SOURCE,
+    MOST_REFUSED,
+    SETTLING_SECONDS,
+    Guests,
+)
 from p2pinfer.server.door.open_calls import guest_of
 
 HOME, CROWD = (source_of("7.0.0.1"),), (source_of("9.0.0.1"),)
@@ -225,3 +231,38 @@ def test_whatever_happens_everybody_is_counted_once():
 def test_a_connection_is_told_by_its_name_whatever_its_folder_is_called():
     assert guest_of("unix:/tmp/a%20folder/grpc.sock-7") == "grpc.sock-7"
     assert guest_of("unix:") == "unix:"
+
+
+def test_a_connection_on_which_too_many_calls_come_is_closed():
+    guests = guests_of("flood", "other")
+    closed: list[str] = []
+    guests.hang_up = closed.append
+    assert all(guests.may_call("flood", 10.0) for _ in range(CALLS.per_key))
+    assert not guests.may_call("flood", 10.0)
+    assert closed == ["flood"]
+    assert guests.may_call("other", 10.0)
+    assert guests.may_call("gone", 10.0)
+    assert guests.may_call("flood", 11.0), "they come back with time"
+
+
+def test_a_flood_from_a_network_costs_a_neighbour_calls_but_not_its_sessions():
+    guests = guests_of("flood", "flood again", "neighbour")
+    closed: list[str] = []
+    guests.hang_up = closed.append
+    guests.call_began("neighbour", 5.0, is_session=True)
+    for name in ("flood", "flood again"):
+        assert all(guests.may_call(name, 10.0) for _ in range(CALLS.per_key))
+    assert not guests.may_call("neighbour", 10.0)
+    assert closed == []
+    assert not any(guests.may_call("neighbour", 10.0) for _ in range(MOST_REFUSED))
+    assert closed == ["neighbour"]
+
+
+def test_a_crowd_of_strangers_leaves_calls_for_those_who_are_known():
+    guests = Guests(knowing(*HOME))
+    for number in range(5):
+        guests.arrived(f"s{number}", (source_of(f"9.0.{number}.1"),), 0.0)
+        for _ in range(CALLS.per_source):
+            guests.may_call(f"s{number}", 1.0)
+    guests.arrived("known", HOME, 0.0)
+    assert guests.may_call("known", 1.0)

@@ -36,11 +36,14 @@ def test_what_is_remembered_of_them_is_bounded():
     assert len(nuisances._barred) <= 4096
 
 
-def test_strangers_of_a_barred_network_get_no_place_and_those_who_are_known_do():
+def test_a_network_that_is_barred_loses_the_connection_and_its_strangers_get_no_other():
     merits = Merits()
-    guests = Guests(merits)
+    guests, closed = Guests(merits), []
+    guests.hang_up = closed.append
     guests.arrived("one", CROWD, 0.0)
-    assert any(guests.call_was_empty("one", 0.0) for _ in range(100))
+    for _ in range(int(EMPTY_CALLS.per_source) + 1):
+        guests.call_was_empty("one", 0.0)
+    assert closed == ["one"]
     assert guests.room_for(CROWD, 1.0) is None
     assert guests.room_for(HOME, 1.0) == ()
     merits.signed(merits.guest(b"known", CROWD), KNOWN_TOKENS)
@@ -48,4 +51,8 @@ def test_strangers_of_a_barred_network_get_no_place_and_those_who_are_known_do()
 
 
 def test_a_connection_that_has_gone_is_nobodys():
-    assert not any(Guests().call_was_empty("gone", 0.0) for _ in range(100))
+    guests, closed = Guests(), []
+    guests.hang_up = closed.append
+    for _ in range(100):
+        guests.call_was_empty("gone", 0.0)
+    assert closed == []

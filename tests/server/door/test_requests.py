@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from p2pinfer.fairness.rates import RateBound
 from p2pinfer.server.door import requests
 from p2pinfer.server.door.requests import UnreadRequests
 from p2pinfer.types import Span
@@ -97,3 +98,22 @@ async def test_of_all_unread_requests_the_oldest_goes_first(monkeypatch: pytest.
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert len(unread) == 0
+
+
+async def test_a_flood_of_calls_that_are_broken_off_at_once_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also of methods that don't exist. A session on another connection isn't disturbed."""
+    monkeypatch.setattr("p2pinfer.server.door.guests.CALLS", RateBound(per_key=5, per_source=50, in_all=500))
+    for path in (PING, "/no/such"):
+        async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm) as session, wire_client() as client:
+            channel = await channel_to(swarm, client)
+            codes = []
+            for _ in range(10):
+                try:
+                    async with asyncio.timeout(5):
+                        await channel.unary_unary(path)(b"")
+                except grpc.aio.AioRpcError as error:
+                    codes.append(error.code())
+            assert {*codes} - {grpc.StatusCode.UNIMPLEMENTED} and codes.count(codes[-1]) < 10
+            assert len(await session.run(ONE, 0)) == 1

@@ -85,6 +85,24 @@ def test_of_strangers_within_their_part_only_the_idle_make_room():
     assert concede(guest("b"), 100, [*active, idle], ROOM) == Concession(end=names("idle"))
 
 
+def test_promises_of_strangers_shut_nobody_out():
+    """A few networks have a quarter each, which they don't use; nobody is above its part."""
+    crowd = [holds(str(number), guest(str(number)), 250, 16) for number in range(4)]
+    assert concede(guest("b"), 100, crowd, ROOM) == Concession(cut=names("3"))
+    assert obtainable(crowd, ROOM) == 250
+    known = [holds(str(number), guest(str(number), is_known=True), 250, 16) for number in range(4)]
+    assert concede(guest("b"), 100, known, ROOM) is Lack.ALL
+
+
+def test_many_networks_that_fill_everything_let_a_newcomer_in():
+    """Sixteen networks have 32 of 512 places each, and each session a step now and then."""
+    crowd = [holds(str(number), guest(f"k{number}", f"n{number % 16}"), 1) for number in range(512)]
+    assert concede(guest("b"), 1, crowd, 512) == Concession(end=names("511"))
+    assert concede(guest("another", "n3"), 1, crowd, 512) is Lack.ALL
+    few = [holds(str(number), guest(str(number)), 2) for number in range(256)]
+    assert concede(guest("b"), 1, few, 512) is Lack.ALL
+
+
 def test_a_part_is_kept_for_the_known():
     """Any number of strangers, from any number of networks, keep nobody out who is known."""
     crowd = [holds(f"s{number}", guest(f"k{number}"), 20) for number in range(50)]

@@ -14,6 +14,7 @@ class Trust:
     def __init__(self, left: int) -> None:
         self.left = left
         self.short = False
+        self.has_left = False
 
     def wait_seconds(self, tokens: int) -> float:
         return 0.0 if tokens <= self.left else 3.0
@@ -23,6 +24,9 @@ class Trust:
 
     def is_short(self) -> bool:
         return self.short
+
+    def leave(self) -> None:
+        self.has_left = True
 
 
 def used(stream: StepStream) -> int:
@@ -98,6 +102,13 @@ def test_a_step_of_a_client_that_is_not_trusted_with_more_waits_for_its_turn_or_
     (action,) = session.stream.receipt_came(Work(prefill_tokens=10))
     assert isinstance(action, RunStep)
     assert trust.left == 5
+
+
+def test_a_session_that_ends_waits_for_its_turn_no_longer():
+    session = AStream(trust=(trust := Trust(0)))
+    session.take(step_frame(1, 0, 10))
+    session.stream.release()
+    assert trust.has_left
 
 
 def test_a_turn_that_comes_when_no_step_waits_is_harmless():
