@@ -148,8 +148,9 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBud
     taken = [0] * len(demands)
     room, patient = MAX_BATCH_TOKENS, MOST_PATIENT_TOKENS
     prefill, seconds = 0, budget.seconds
-    rations = Rations(budget.step_seconds)
-    for index in _fair_order(demands, shares) if len(demands) > 1 else (0,):
+    rations, is_rationed = Rations(budget.step_seconds), budget.step_seconds < inf
+    order = _fair_order(demands, shares, is_rationed=is_rationed) if len(demands) > 1 else [0]
+    for index in order:
         demand = demands[index]
         tokens = min(demand.tokens, room)
         if demand.patient:
@@ -169,17 +170,21 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBud
     return taken
 
 
-def _fair_order(demands: Sequence[Demand], shares: FairShares) -> list[int]:
-    """Return urgent steps first, then those of who had least, counting the steps before in this order.
+def _fair_order(demands: Sequence[Demand], shares: FairShares, *, is_rationed: bool) -> list[int]:
+    """Return the steps of who had least first, counting the steps before in this order.
 
-    Of one client's steps, those that aren't patient come before the others.
+    Urgent steps come before all others. Where parties have rations, only before those of their own client:
+    else the decode steps of a crowd would use up their party's ration for ever. Of one client's steps, those
+    that aren't patient come before the others.
     """
     in_order = sorted(range(len(demands)), key=lambda index: demands[index].patient)
     promised: dict[Hashable, float] = {}
+    first = [index for index in in_order if demands[index].urgent]
+    then = [index for index in in_order if not demands[index].urgent]
     order = []
-    for urgent in (True, False):
-        alike = [(index, demands[index]) for index in in_order if demands[index].urgent is urgent]
-        order += _merged([(index, demand.work, demand.path) for index, demand in alike], 0, shares, promised)
+    for indices in ([*first, *then],) if is_rationed else (first, then):
+        waiting = [(index, demands[index].work, demands[index].path) for index in indices]
+        order += _merged(waiting, 0, shares, promised)
     return order
 
 
@@ -194,12 +199,13 @@ def _merged(
     for one in waiting:
         parts.setdefault(one[2][level], []).append(one)
     works = {index: work for index, work, _ in waiting}
+    places = {index: place for place, (index, *_) in enumerate(waiting)}
     keys = []
     for (whole, part), of_part in parts.items():
         before = promised.get(part)
         before = shares.served(whole, part) if before is None else before
         for index in _merged(of_part, level + 1, shares, promised):
-            keys.append((before, index))
+            keys.append((before, places[index], index))
             before += works[index]
         promised[part] = before
-    return [index for _, index in sorted(keys)]
+    return [index for *_, index in sorted(keys)]

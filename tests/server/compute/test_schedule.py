@@ -257,13 +257,32 @@ def test_strangers_share_by_network_first():
 def test_every_step_is_run_in_the_end_while_parties_share(waiting, step_seconds):
     shares = FairShares()
     left = [demand.tokens for demand in waiting]
-    for _ in range(8 * sum(left)):
+    for _ in range(40 * sum(left)):
         now = [replace(demand, tokens=tokens) for demand, tokens in zip(waiting, left, strict=True) if tokens]
         backlog = [index for index, tokens in enumerate(left) if tokens]
         if not backlog:
             break
-        planned = plan_batch([*now, decodes(b"endless")], shares, shared(step_seconds))
+        endless = [decodes(b"endless"), *(decodes(bytes([key]), CROWD, is_known=False) for key in range(9))]
+        planned = plan_batch([*now, *endless], shares, shared(step_seconds))
         assert sum(planned) > 0
         for index, tokens in zip(backlog, planned, strict=False):
             left[index] -= tokens
     assert not any(left)
+
+
+def test_a_crowd_that_decodes_does_not_keep_a_newcomers_prompt_out():
+    """All of them are strangers, and share one ration."""
+    shares, left = FairShares(), 40
+    crowd = [decodes(index.to_bytes(2, "big"), CROWD, is_known=False, rows=8) for index in range(60)]
+    for _ in range(30):
+        prompt = replace(waits(b"new", left), source="elsewhere", is_known=False)
+        taken = plan_batch([*crowd, prompt, decodes(b"known")], shares, shared())
+        left -= taken[-2]
+        if not left:
+            return
+    raise AssertionError(left)
+
+
+def test_of_one_client_decode_steps_go_before_its_documents_also_where_parties_share():
+    waiting = [waits(b"one", 500), decodes(b"one", None), decodes(b"other")]
+    assert plan_batch(waiting, FairShares(), shared()) == [3, 1, 1]
