@@ -18,6 +18,31 @@ _Name = TypeVar("_Name", bound=Hashable)
 _MOST_REMEMBERED = 4096
 
 
+class Line(Generic[_Name]):
+    """Who waits for one thing, first come, first served; by any name, and for how much."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[_Name, float] = {}  # who has waited longest first
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def wait(self, name: _Name, amount: float) -> float:
+        """One waits for so much, now or still. Returns what all those need together who came before it."""
+        self._waiting[name] = amount
+        before = 0.0
+        for other, needed in self._waiting.items():
+            if other == name:
+                break
+            before += needed
+        return before
+
+    def leave(self, name: _Name) -> None:
+        """One waits no longer; harmless if it didn't."""
+        self._waiting.pop(name, None)
+
+
 class Turns(Generic[_Name]):
     """Who waits, by any name, of which network, and for how much."""
 

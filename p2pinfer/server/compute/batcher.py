@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from p2pinfer.model.engine.base import Chunk, Engine, Hidden, SequenceCache
 from p2pinfer.server.compute.budget import PAGE_TOKENS
@@ -137,7 +136,8 @@ class Batcher:
         self._engine = engine
         self._backlog: list[QueuedStep] = []
         self._shares = FairShares()
-        self._decoding: dict[Hashable, float] = {}  # parties, and when each had an urgent step here last
+        self._decoding: dict[tuple[Hashable, Hashable], float] = {}
+        """Networks, with their parties, and when each had an urgent step here last."""
         self.duty = 1.0  # the fraction of time that batches may take
         self.rates = Rates(speed, time.time())
         self.copies = Copies(engine.cache_bytes_per_token / len(engine.span))
@@ -194,15 +194,14 @@ class Batcher:
         demands = [work.demand(self.rates.prefill) for work in self._backlog]
         for demand in demands:
             if demand.urgent:
-                self._decoding[demand.party] = now
+                self._decoding[demand.network] = now
         before = now - _DECODING_SECONDS
-        self._decoding = {party: at for party, at in self._decoding.items() if at > before}
-        parties = {*self._decoding, *(demand.party for demand in demands)}
-        is_shared = bool(self._decoding) and len(parties) > 1
+        self._decoding = {network: at for network, at in self._decoding.items() if at > before}
         budget = prefill_budget(
             decoding=bool(self._decoding),
             duty=self.duty,
-            step_seconds=self.rates.decode.first * len(self._engine.span) if is_shared else inf,
+            step_seconds=self.rates.decode.first * len(self._engine.span),
+            networks={*self._decoding, *(demand.network for demand in demands)},
         )
         taken = plan_batch(demands, self._shares, budget)
         return [(work, tokens) for work, tokens in zip(self._backlog, taken, strict=True) if tokens]

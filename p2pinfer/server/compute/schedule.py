@@ -12,13 +12,14 @@ steps they go last.
 
 A batch takes as long as all of it. So while one of several parties decodes, none has more of a batch than a
 step takes alone: whoever decodes keeps half of its speed beside any number of strangers, and its part of the
-time beside others who are known.
+time beside others who are known. The same holds among the networks of strangers: a newcomer keeps half of its
+speed beside a crowd from elsewhere.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -59,10 +60,14 @@ class Demand:
         return self.client if self.source is None else self.source
 
     @property
+    def network(self) -> tuple[Hashable, Hashable]:
+        """Its party, and the network within the party."""
+        return self.party, self.source
+
+    @property
     def path(self) -> _Path:
         """Party, network and client, each behind the whole that it is a part of."""
-        party = (self.party,)
-        network = (*party, self.source)
+        party, network = (self.party,), self.network
         return ((), party), (party, network), (network, (*network, self.client))
 
     @property
@@ -77,7 +82,13 @@ class PrefillBudget:
 
     tokens: int
     seconds: float  # but MIN_PREFILL_TOKENS always run: fewer cost nearly as much
-    step_seconds: float = inf  # what a step takes alone; inf: there is no more than one party
+    party_seconds: float = inf  # what a step takes alone; inf: there is no more than one party
+    network_seconds: float = inf  # the same; inf: there is no more than one network
+
+    @property
+    def has_rations(self) -> bool:
+        """True if several share the engine, and one of them decodes."""
+        return min(self.party_seconds, self.network_seconds) < inf
 
 
 class FairShares:
@@ -107,37 +118,56 @@ def _note(figures: OrderedDict[Hashable, float], name: Hashable, value: float) -
         figures.popitem(last=False)
 
 
-def prefill_budget(*, decoding: bool, duty: float = 1.0, step_seconds: float = inf) -> PrefillBudget:
+def prefill_budget(
+    *,
+    decoding: bool,
+    duty: float = 1.0,
+    step_seconds: float = inf,
+    networks: Collection[tuple[Hashable, Hashable]] = (),
+) -> PrefillBudget:
     """Return what prefill may take of one batch, while sessions are decoding, through any layers, or not.
 
     With a `duty` below 1 a pause in proportion follows every batch, so batches are shorter. `step_seconds`
-    is what a step takes alone, where there are several parties.
+    is what a step takes alone; `networks`, with their parties, are those that share the engine.
     """
     tokens = max(MIN_PREFILL_TOKENS, int(MAX_BATCH_TOKENS * duty))
-    return PrefillBudget(tokens, STALL_SECONDS * duty if decoding else inf, step_seconds)
+    return PrefillBudget(
+        tokens,
+        STALL_SECONDS * duty if decoding else inf,
+        party_seconds=step_seconds if decoding and len({party for party, _ in networks}) > 1 else inf,
+        network_seconds=step_seconds if decoding and len(networks) > 1 else inf,
+    )
 
 
 class Rations:
-    """The time that parties have left in one batch, where there are several."""
+    """The time that parties and networks have left in one batch, where there are several."""
 
-    def __init__(self, step_seconds: float) -> None:
-        self._step_seconds = step_seconds
+    def __init__(self, budget: PrefillBudget) -> None:
+        self._budget = budget
         self._had: dict[Hashable, float] = {}
 
     def most(self, demand: Demand) -> int:
-        """How many tokens of a step may run: one at least if it is the first of its party."""
-        if self._step_seconds == inf:
-            return demand.tokens
-        had = self._had.get(demand.party)
-        if had is None:
-            return max(1, int(self._step_seconds / demand.token_seconds))
-        return max(0, int((self._step_seconds - had) / demand.token_seconds))
+        """How many tokens of a step may run: one at least if it is the first of its party, or of its network
+        where there is one party."""
+        return min(
+            self._most(demand, demand.party, self._budget.party_seconds),
+            self._most(demand, demand.network, self._budget.network_seconds),
+        )
 
     def take(self, demand: Demand, tokens: int) -> None:
         """So many of its tokens run."""
         if tokens:
             seconds = tokens * demand.token_seconds
-            self._had[demand.party] = self._had.get(demand.party, 0.0) + seconds
+            for name in (demand.party, demand.network):
+                self._had[name] = self._had.get(name, 0.0) + seconds
+
+    def _most(self, demand: Demand, name: Hashable, seconds: float) -> int:
+        if seconds == inf:
+            return demand.tokens
+        had = self._had.get(name)
+        if had is None:
+            return max(1, int(seconds / demand.token_seconds))
+        return max(0, int((seconds - had) / demand.token_seconds))
 
 
 def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBudget) -> list[int]:
@@ -148,8 +178,8 @@ def plan_batch(demands: Sequence[Demand], shares: FairShares, budget: PrefillBud
     taken = [0] * len(demands)
     room, patient = MAX_BATCH_TOKENS, MOST_PATIENT_TOKENS
     prefill, seconds = 0, budget.seconds
-    rations, is_rationed = Rations(budget.step_seconds), budget.step_seconds < inf
-    order = _fair_order(demands, shares, is_rationed=is_rationed) if len(demands) > 1 else [0]
+    rations = Rations(budget)
+    order = _fair_order(demands, shares, is_rationed=budget.has_rations) if len(demands) > 1 else [0]
     for index in order:
         demand = demands[index]
         tokens = min(demand.tokens, room)

@@ -150,7 +150,8 @@ class RunningSession:
         """Ask for a receipt, and let the step begin after so many seconds without one."""
         if self._is_released:
             return
-        if done.tokens > self.lease.account.signed.tokens:
+        account = self.lease.account
+        if done.tokens > account.signed.tokens and done != account.asked:  # else it was asked before
             self.ask_for_receipt(done)
         if self._turn_timer is not None:
             self._turn_timer.cancel()

@@ -220,7 +220,7 @@ def decodes(client: bytes, source: str | None = KNOWN, *, is_known: bool = True,
 
 def shared(step_seconds: float = 0.004) -> PrefillBudget:
     """While several parties decode, and a step takes so long alone."""
-    return PrefillBudget(MAX_BATCH_TOKENS, STALL_SECONDS, step_seconds)
+    return PrefillBudget(MAX_BATCH_TOKENS, STALL_SECONDS, step_seconds, step_seconds)
 
 
 def test_a_crowd_of_fresh_keys_takes_no_more_of_a_batch_than_a_step_alone():
@@ -238,6 +238,19 @@ def test_documents_of_others_do_not_hold_up_who_decodes():
 def test_of_those_who_are_known_each_network_has_a_step_of_every_batch():
     others = [decodes(b"busy", f"192.0.{number}.0/24", rows=100) for number in range(3)]
     assert plan_batch([*others, decodes(b"known")], FairShares(), shared()) == [4, 4, 4, 1]
+
+
+def test_beside_a_newcomer_a_crowd_of_another_network_takes_no_more_than_a_step_alone():
+    """Nobody is known."""
+    crowd = [decodes(index.to_bytes(2, "big"), CROWD, is_known=False) for index in range(60)]
+    waiting = [*crowd, decodes(b"newcomer", is_known=False)]
+    networks = {demand.network for demand in waiting}
+    taken = plan_batch(
+        waiting, FairShares(), prefill_budget(decoding=True, step_seconds=0.004, networks=networks)
+    )
+    assert (sum(taken[:-1]), taken[-1]) == (4, 1)
+    one = prefill_budget(decoding=True, step_seconds=0.004, networks={crowd[0].network})
+    assert plan_batch(crowd, FairShares(), one) == [1] * 60
 
 
 def test_strangers_share_by_network_first():

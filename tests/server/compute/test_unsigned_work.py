@@ -77,3 +77,34 @@ def test_who_waits_for_its_own_share_keeps_nobody_waiting(clock):
     busy.count(32)
     assert busy.wait_seconds(16) > 0
     assert other.wait_seconds(32) == 0
+
+
+def test_of_one_network_a_large_step_comes_to_its_turn_beside_small_ones(clock):
+    """Its neighbours have fresh keys, and look every hundredth of a second."""
+    work = UnsignedWork(2048)
+    crowd = [a_session(work, str(number), "there") for number in range(50)]
+
+    def crowd_takes_all() -> None:
+        for number, session in enumerate(crowd):
+            if not session.wait_seconds(1):
+                session.count(1)
+                crowd[number] = a_session(work, f"{number} {clock.now}", "there")
+
+    crowd[0].count(4 * 2048)
+    newcomer = a_session(work, "newcomer", "there")
+    while newcomer.wait_seconds(400):
+        crowd_takes_all()
+        clock.now += 0.01
+    assert clock.now < 4
+    for session in crowd:
+        session.leave()
+    assert not work._lines
+
+
+def test_who_waits_behind_many_looks_again_late(clock):
+    """Each look costs: hundreds that wait must not keep the computing thread busy."""
+    work = UnsignedWork(2048)
+    crowd = [a_session(work, str(number), "there") for number in range(500)]
+    crowd[0].count(4 * 2048)
+    waits = [session.wait_seconds(8) for session in crowd]
+    assert sum(seconds < 1 for seconds in waits) < 20
