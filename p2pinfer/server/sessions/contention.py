@@ -5,7 +5,7 @@ others wait, no key and no source keeps more than an equal part, or a quarter if
 together no more than what isn't kept for the known. From those above it, what was promised and is not used
 goes first, then sessions: the idle, and strangers, the newest first. A session of somebody who is known, and
 which is in use, is never ended for others. Who asks for room gets no more than its part either, with what it
-has.
+has, unless others are idle: a long text may need more than that.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def concede(newcomer: Guest, amount: int, holdings: Sequence[Holding], capacity:
     if amount <= free:
         return Concession()
     totals = _Totals(newcomer, holdings, capacity)
-    if totals.of(newcomer.key) + amount > totals.share:
-        return Lack.KEY
-    return totals.take_back(newcomer, amount - free, holdings) or Lack.ALL
+    is_too_much = totals.of(newcomer.key) + amount > totals.share
+    room = totals.take_back(newcomer, amount - free, holdings, only_idle=is_too_much)
+    return room or (Lack.KEY if is_too_much else Lack.ALL)
 
 
 def obtainable(holdings: Sequence[Holding], capacity: int) -> int:
@@ -71,11 +71,10 @@ def obtainable(holdings: Sequence[Holding], capacity: int) -> int:
     totals = _Totals(newcomer, holdings, capacity)
     if free >= totals.share:
         return free
-    gains = [
-        holding.promised if _may_end(holding) else holding.unused
-        for holding in totals.above(newcomer, holdings)
-    ]
-    return max(0, free, min(int(totals.share), free + sum(gains)))
+    above = list(totals.above(newcomer, holdings))
+    gains = sum(holding.promised if _may_end(holding) else holding.unused for holding in above)
+    idle = sum(holding.promised for holding in above if _is_idle(holding))
+    return max(0, free + idle, min(int(totals.share), free + gains))
 
 
 class _Totals:
@@ -112,9 +111,12 @@ class _Totals:
             ):
                 yield holding
 
-    def take_back(self, newcomer: Guest, missing: int, holdings: Sequence[Holding]) -> Concession | None:
+    def take_back(
+        self, newcomer: Guest, missing: int, holdings: Sequence[Holding], *, only_idle: bool
+    ) -> Concession | None:
         """Return what yields so much; None if nothing does."""
-        newest_first = list(reversed(list(self.above(newcomer, holdings))))
+        above = [holding for holding in self.above(newcomer, holdings) if _is_idle(holding) or not only_idle]
+        newest_first = above[::-1]
         newest_first.sort(key=lambda holding: holding.guest.is_known)
         cut: list[SessionId] = []
         for holding in newest_first:
