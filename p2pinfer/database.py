@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from p2pinfer.errors import DatabaseError
+from p2pinfer.private_files import make_private_folder
 
 BUSY_SECONDS = 10.0
 """How long to wait while another process writes. A write takes milliseconds."""
@@ -123,7 +124,7 @@ def _check_sqlite(path: Path, kind: FileKind) -> None:
 
 
 def _create(path: Path, kind: FileKind) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:

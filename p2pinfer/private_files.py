@@ -1,4 +1,4 @@
-"""Small files that only their owner can read, and that are written as a whole or not at all."""
+"""Small files that only their owner can read, and that are written whole or not at all; their folders."""
 
 from __future__ import annotations
 
@@ -7,13 +7,29 @@ import secrets
 from pathlib import Path
 
 
+def make_private_folder(folder: Path) -> None:
+    """Create a folder, and what is missing on the way to it, with mode 0700. Raises OSError.
+
+    What was there stays as it is. Path.mkdir gives its mode to the last folder only: under a umask that lets
+    others write, as on some storage devices, they could then replace what is in the folder.
+    """
+    missing = []
+    for place in (folder, *folder.parents):
+        if place.exists():
+            break
+        missing.append(place)
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # raises if it is no folder
+
+
 def write_private(path: Path, data: bytes, *, replace: bool, durable: bool = True) -> bool:
     """Write `data` to `path` with mode 0600, and create its folder if need be. Raises OSError.
 
     Without `replace` an existing file stays as it is, even one that another process writes at the same time;
     the result is then False. With `durable` the file survives a power cut after this has returned.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_cache_folder, user_data_folder
 
 ROOT = Path(__file__).parent.parent
@@ -65,3 +66,17 @@ def test_on_macos_they_are_in_the_library():
         "/home/someone/Library/Caches/p2pinfer",
         "/home/someone/Library/Application Support/p2pinfer",
     ]
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch):
+    """As in a container that runs as a user whom nobody knows."""
+
+    def no_home(*_: object, **__: object) -> None:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("platformdirs.user_data_path", no_home)
+    monkeypatch.setattr("platformdirs.user_cache_path", no_home)
+    with pytest.raises(UsageError, match="set HOME, or XDG_DATA_HOME"):
+        user_data_folder()
+    with pytest.raises(UsageError, match="set HOME, or XDG_CACHE_HOME"):
+        user_cache_folder()

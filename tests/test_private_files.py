@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pinfer.private_files import write_private
+from p2pinfer.private_files import make_private_folder, write_private
 
 
 @pytest.fixture
@@ -50,3 +50,23 @@ def test_nothing_is_left_of_a_write_that_failed(path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         write_private(path, b"half", replace=True)
     assert list(path.parent.iterdir()) == []
+
+
+def test_folders_are_private_under_any_umask_and_those_that_exist_stay_as_they_are(tmp_path: Path):
+    """What this program makes it has to trust afterwards, also where others may usually write."""
+    before = tmp_path.stat().st_mode
+    umask = os.umask(0)
+    try:
+        write_private(tmp_path / "a" / "b" / "policy.toml", b"", replace=True)
+        make_private_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(umask)
+    assert tmp_path.stat().st_mode == before
+    for place in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        make_private_folder(tmp_path / "file")

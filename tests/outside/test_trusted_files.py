@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -75,6 +76,33 @@ def test_another_users_file_is_refused_with_both_users_and_what_to_do():
         f"/data/policy.toml belongs to user {NOBODY_KNOWN}, and this program runs as root (0)."
     )
     assert said.endswith("Run it as the owner, or take it over: chown 0 /data/policy.toml")
+
+
+def test_another_users_folder_is_never_to_be_taken_over():
+    """It may be a home: its owner couldn't log in any more."""
+    said = complaint(Path("/home/alice"), status(stat.S_IFDIR | 0o755, uid=NOBODY_KNOWN), 0) or ""
+    assert "chown" not in said and said.endswith("Run it as the owner, or keep the file in another folder")
+
+
+def test_folders_above_the_home_do_not_count(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some storage devices let everybody write the folder of all homes; the home itself does count."""
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert str(tmp_path) in (who_else_writes(file) or "")
+    monkeypatch.setenv("HOME", str(file.parent))
+    assert who_else_writes(file) is None
+    assert who_else_writes(tmp_path / "folder" / ".." / "folder" / "policy.toml") is None
+    file.parent.chmod(0o757)
+    assert who_else_writes(file) is not None
+    tmp_path.chmod(0o700)
+
+
+def test_a_group_that_only_this_process_has_is_trusted():
+    """As a container's: its volume belongs to root and to a group that was made for it."""
+    own = next(gid for gid in (os.getegid(), *os.getgroups()))
+    mine = status(stat.S_IFDIR | 0o2775, uid=0, gid=own)
+    shared = any(user.pw_gid == own and user.pw_uid not in (ME, 0) for user in pwd.getpwall())
+    assert (complaint(Path("/data"), mine, ME) is not None) is shared
 
 
 def test_roots_files_are_trusted_by_everybody():

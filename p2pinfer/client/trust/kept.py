@@ -19,7 +19,7 @@ from pathlib import Path
 
 from p2pinfer.client.trust.reputation import Reputation
 from p2pinfer.client.trust.reputations import Reputations, as_json, from_json
-from p2pinfer.private_files import write_private
+from p2pinfer.private_files import make_private_folder, write_private
 from p2pinfer.types import PeerId
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class KeptReputations:
         """
         together = Reputations(known)
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
             with self._locked():
                 before = self.read()
                 together.merge(before)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Self
 from p2pinfer.documents.files.stored_file import FileLimits, Purpose, StoredFile, Totals
 from p2pinfer.documents.jobs.tables import Tables
 from p2pinfer.errors import UsageError
+from p2pinfer.private_files import make_private_folder
 
 _COLUMNS = "id, owner, purpose, name, bytes, created_at, expires_at"
 _IS_FRESH = "(expires_at IS NULL OR expires_at > ?)"
@@ -81,7 +82,7 @@ class FileStore:
         """The files of a store of jobs: in a folder beside its SQLite file. Raises UsageError."""
         folder = tables.path.with_name("files")
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(folder)
         except OSError as error:
             raise UsageError(f"{folder} can't be made: {error.strerror or error}") from error
         return cls(tables, folder)

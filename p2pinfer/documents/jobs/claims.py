@@ -15,6 +15,7 @@ from typing import Self
 
 from p2pinfer.errors import JobError, JobStoreError
 from p2pinfer.plain_text import printable
+from p2pinfer.private_files import make_private_folder
 
 _TRIES = 20
 _PAUSE_SECONDS = 0.01  # `holder` holds a lock for some microseconds, and a leaving runner for as long
@@ -57,7 +58,7 @@ class Claims:
         path = self._folder / job_id
         name = ""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._folder)
             for _ in range(_TRIES):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:

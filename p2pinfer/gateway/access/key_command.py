@@ -17,6 +17,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.folders import user_data_folder
 from p2pinfer.gateway.access.key_file import read_keys, write_keys
 from p2pinfer.gateway.access.keys import MOST_KEYS, MOST_LIMIT, Key, check_name, new_key
+from p2pinfer.private_files import make_private_folder
 
 _DESCRIPTION = """\
 Make, list and remove the API keys of a gateway. The file has only hashes: a key is shown once, when it is
@@ -102,7 +103,7 @@ def _table(keys: Sequence[Key]) -> str:
 def _only_writer(file: Path) -> Iterator[None]:
     """Keep other commands from writing the file meanwhile. Raises UsageError if its folder can't be made."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(file.parent)
         lock = file.with_name(f".{file.name}.lock").open("w")
     except OSError as error:
         raise UsageError(f"{file.parent} can't be used: {error.strerror or error}") from error

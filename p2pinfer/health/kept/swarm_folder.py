@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from p2pinfer.errors import UsageError
-from p2pinfer.private_files import write_private
+from p2pinfer.private_files import make_private_folder, write_private
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def own_folder(root: Path, peers: Sequence[str]) -> Iterator[Path]:
     Raises UsageError if it can't be made, or another page holds it.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(root)
         folder = find_folder(root, peers)
         folder.mkdir(mode=0o700, exist_ok=True)
         lock = (folder / _LOCK).open("w")

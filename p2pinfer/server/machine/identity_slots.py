@@ -9,6 +9,7 @@ from pathlib import Path
 
 from p2pinfer.errors import UsageError
 from p2pinfer.identity import Identity
+from p2pinfer.private_files import make_private_folder
 
 MAX_SLOTS = 64
 
@@ -27,7 +28,7 @@ def owned_identity(path: Path | None, data_folder: Path) -> Iterator[Identity]:
     for number in range(1, MAX_SLOTS + 1):
         slot = data_folder / f"server-{number}.slot"
         try:
-            data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(data_folder)
             lock = slot.open("w")
         except OSError as error:
             raise UsageError(f"{slot} can't be written ({error.strerror}): give --identity FILE") from error

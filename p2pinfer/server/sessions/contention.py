@@ -7,7 +7,8 @@ above their part, then of all other strangers, who would shut out everybody by a
 sessions go: the idle, and of those above their part strangers, the newest first. Where nobody is above its
 part, because many networks fill everything, the strangers of a network go that has several times what the
 newcomer would have. A session of somebody who is known, and which is in use, is never ended for others. Who
-asks for room gets no more than its part either, with what it has.
+asks for room gets no more than its part either, with what it has, unless others are idle: a long text may
+need more than that.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def concede(newcomer: Guest, amount: int, holdings: Sequence[Holding], capacity:
     if amount <= free:
         return Concession()
     totals = _Totals(newcomer, holdings, capacity)
-    if totals.of(newcomer.key) + amount > totals.share:
-        return Lack.KEY
-    return totals.take_back(newcomer, amount, amount - free, holdings) or Lack.ALL
+    is_too_much = totals.of(newcomer.key) + amount > totals.share
+    room = totals.take_back(newcomer, amount, amount - free, holdings, only_idle=is_too_much)
+    return room or (Lack.KEY if is_too_much else Lack.ALL)
 
 
 def obtainable(holdings: Sequence[Holding], capacity: int) -> int:
@@ -79,9 +80,10 @@ def obtainable(holdings: Sequence[Holding], capacity: int) -> int:
     if free >= totals.share:
         return free
     above = totals.above(newcomer, holdings)
-    gains = [holding.promised if _may_end(holding) else holding.unused for holding in above]
-    gains += [holding.unused for holding in _strangers_among(holdings, newcomer, but=above)]
-    return max(0, free, min(int(totals.share), free + sum(gains)))
+    gains = sum(holding.promised if _may_end(holding) else holding.unused for holding in above)
+    gains += sum(holding.unused for holding in _strangers_among(holdings, newcomer, but=above))
+    idle = sum(holding.promised for holding in above if _is_idle(holding))
+    return max(0, free + idle, min(int(totals.share), free + gains))
 
 
 class _Totals:
@@ -119,13 +121,13 @@ class _Totals:
         ]
 
     def take_back(
-        self, newcomer: Guest, amount: int, missing: int, holdings: Sequence[Holding]
+        self, newcomer: Guest, amount: int, missing: int, holdings: Sequence[Holding], *, only_idle: bool
     ) -> Concession | None:
         """Return what yields so much as is missing of the amount; None if nothing does."""
-        above = self.above(newcomer, holdings)
+        above = [holding for holding in self.above(newcomer, holdings) if _is_idle(holding) or not only_idle]
         newest_first = above[::-1]
         newest_first.sort(key=lambda holding: holding.guest.is_known)
-        others = _strangers_among(holdings, newcomer, but=above)[::-1]
+        others = [] if only_idle else _strangers_among(holdings, newcomer, but=above)[::-1]
         cut: dict[SessionId, int] = {}
         for holding in (*newest_first, *others):
             if missing > 0 and holding.unused:

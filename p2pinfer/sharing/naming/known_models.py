@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pinfer.outside.plain_json import read_json
-from p2pinfer.private_files import write_private
+from p2pinfer.private_files import make_private_folder, write_private
 
 FILE = "known-models.json"
 MOST_MODELS = 1000
@@ -64,7 +64,7 @@ class KnownModels:
     def remember(self, name: str, model: str, *, at: float) -> None:
         """Note that `name` stands for the manifest hash `model`, at Unix seconds `at`."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._path.parent)
             with self._only_writer():
                 known = self._load()
                 before = known.get(name)

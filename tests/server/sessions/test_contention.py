@@ -64,6 +64,16 @@ def test_who_asks_gets_no_more_than_its_part_with_what_it_has():
     assert concede(guest("b"), 230, many, ROOM) == Concession(cut=names("a"))
 
 
+def test_who_needs_more_than_its_part_gets_it_from_those_who_are_idle():
+    """A small cache: one of two long texts stands still, and a third would wait until its session ends."""
+    idle = holds("idle", guest("a", is_known=True), 500, idle=11)
+    busy = holds("busy", guest("b", is_known=True), 500)
+    assert concede(guest("c"), 500, [idle, busy], ROOM) == Concession(end=names("idle"))
+    assert obtainable([idle, busy], ROOM) == 500
+    assert concede(guest("c"), 501, [idle, busy], ROOM) is Lack.KEY
+    assert concede(guest("c"), 500, [holds("used", guest("a"), 500), busy], ROOM) is Lack.KEY
+
+
 def test_the_sessions_in_use_of_somebody_known_never_end_for_others():
     busy = holds("busy", guest("a", is_known=True), 1000)
     assert concede(guest("b"), 100, [busy], ROOM) is Lack.ALL
