@@ -140,8 +140,10 @@ class Hop:
         return HopProgress(received=reply.received, computed=reply.computed, sent=reply.sent)
 
     def takes_back(self, said: HopProgress | None, step_id: int) -> bool:
-        """Note what the hop says while `step_id` is waited for. True if it is less than it said before: where a
-        step is could be moved to and fro for ever."""
+        """Note what the hop says while `step_id` is waited for. True if it is less than it said before.
+
+        Without this a hop could move the step to and fro for as long as it likes.
+        """
         before, self._said = self._said, None if said is None else (step_id, said)
         if before is None or said is None or before[0] != step_id:
             return False

@@ -14,8 +14,8 @@ from p2pinfer.errors import HopFailedError, HopLiedError, RefusedError
 async def locate_step(step_id: int, last_step_id: int, hops: Sequence[Hop]) -> Stuck | Working:
     """Return where the step is. `last_step_id` is that of the last step that was sent.
 
-    Raises HopFailedError if a hop is silent or gone, or says what can't be true, also after what it has said of
-    this step before; RefusedError if a hop has ended its session.
+    Raises HopFailedError if a hop is silent or gone, says what can't be true, or takes back what it said of
+    this step; RefusedError if a hop has ended its session.
     """
     answers = await asyncio.gather(*(hop.progress() for hop in hops), return_exceptions=True)
     progress = []

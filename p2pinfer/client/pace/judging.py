@@ -25,7 +25,7 @@ _AT_ONCE_STEPS = 2
 
 _OFTEN_STEPS = 12
 _OFTEN_SECONDS = 0.25
-"""A hop may be as fast as expected between slow steps: of so many, `STEPS` that take so much longer are no chance."""
+"""A hop may be fast between slow steps: of so many, `STEPS` that take so much longer are no chance."""
 
 _OFTEN_FACTOR = 2.0
 
