@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 THREE_STAGES = (Span(0, 2), Span(2, 4), Span(4, 6))
 KINDS: tuple[Malice, ...] = (
     "five seconds", "half a second", "hidden half", "stalls", "never opens", "tiny steps", "says done",
-    "from the future", "drains for ever", "babbles", "bad opening", "forgets",
+    "to and fro", "from the future", "drains for ever", "babbles", "bad opening", "forgets",
 )  # fmt: skip
 PLACES = {"first": Span(0, 2), "middle": Span(2, 4), "last": Span(4, 6), "all layers": Span(0, 6)}
 MOST_STALL_SECONDS = 3.0

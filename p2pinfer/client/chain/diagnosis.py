@@ -14,6 +14,12 @@ class HopProgress:
     computed: int
     sent: int
 
+    def is_behind(self, earlier: HopProgress) -> bool:
+        """True if the hop says less than it said `earlier`."""
+        return (
+            self.received < earlier.received or self.computed < earlier.computed or self.sent < earlier.sent
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Silent:

@@ -67,6 +67,7 @@ class Hop:
     compute_seconds: float = 0.0  # sum over these steps
     pace: HopPace = field(default_factory=HopPace)
     tally: Tally = field(default_factory=Tally)
+    _said: tuple[int, HopProgress] | None = None  # a step that was waited for, and what the hop said of it
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -137,6 +138,16 @@ class Hop:
         except TimeoutError:
             return None
         return HopProgress(received=reply.received, computed=reply.computed, sent=reply.sent)
+
+    def takes_back(self, said: HopProgress | None, step_id: int) -> bool:
+        """Note what the hop says while `step_id` is waited for. True if it is less than it said before.
+
+        Without this a hop could move the step to and fro for as long as it likes.
+        """
+        before, self._said = self._said, None if said is None else (step_id, said)
+        if before is None or said is None or before[0] != step_id:
+            return False
+        return said.is_behind(before[1])
 
     async def why_ended(self, otherwise: P2PInferError) -> P2PInferError:
         """Return the reason that the call gives for its end, or `otherwise` if none comes within a moment."""

@@ -14,8 +14,8 @@ from p2pinfer.errors import HopFailedError, HopLiedError, RefusedError
 async def locate_step(step_id: int, last_step_id: int, hops: Sequence[Hop]) -> Stuck | Working:
     """Return where the step is. `last_step_id` is that of the last step that was sent.
 
-    Raises HopFailedError if a hop is silent or gone, or says what can't be true; RefusedError if a hop has
-    ended its session.
+    Raises HopFailedError if a hop is silent or gone, says what can't be true, or takes back what it said of
+    this step; RefusedError if a hop has ended its session.
     """
     answers = await asyncio.gather(*(hop.progress() for hop in hops), return_exceptions=True)
     progress = []
@@ -29,6 +29,9 @@ async def locate_step(step_id: int, last_step_id: int, hops: Sequence[Hop]) -> S
     verdict = diagnose(step_id, last_step_id, progress)
     if isinstance(verdict, Lying):
         raise HopLiedError(hops[verdict.hop].peer_id, "it says that it has had steps that nobody has sent")
+    for hop, said in zip(hops, progress, strict=True):
+        if hop.takes_back(said, step_id):
+            raise HopLiedError(hop.peer_id, "it takes back what it said of its progress")
     if isinstance(verdict, Silent):
         raise HopFailedError(hops[verdict.hop].peer_id, "it does not answer", certain=False)
     return verdict

@@ -23,6 +23,12 @@ _UNREPORTED_LEAST_SECONDS = 0.1
 _AT_ONCE_SECONDS = 1.0
 _AT_ONCE_STEPS = 2
 
+_OFTEN_STEPS = 12
+_OFTEN_SECONDS = 0.25
+"""A hop may be fast between slow steps: of so many, `STEPS` that take so much longer are no chance."""
+
+_OFTEN_FACTOR = 2.0
+
 
 class AtHop(NamedTuple):
     """Seconds of one decode step at one hop, as the hop reports them, and as was expected (0.0: unknown)."""
@@ -46,7 +52,7 @@ class Slow:
 class RouteJudge:
     """The last decode steps through one list of hops."""
 
-    _steps: deque[tuple[Sequence[AtHop], float]] = field(default_factory=lambda: deque(maxlen=STEPS))
+    _steps: deque[tuple[Sequence[AtHop], float]] = field(default_factory=lambda: deque(maxlen=_OFTEN_STEPS))
 
     def add(self, hops: Sequence[AtHop], *, seconds: float, way_seconds: float) -> None:
         """Note a step that took so long in all, of which the ways between hops explain `way_seconds`."""
@@ -57,13 +63,14 @@ class RouteJudge:
         self._steps.append((hops, max(0.0, seconds - reported - way_seconds)))
 
     def slow(self) -> list[Slow]:
-        """Return the hops that were slow in each of the last steps; nobody before there are enough.
+        """Return the hops that were slow in each of the last steps, or in several of some more; nobody before
+        there are enough.
 
         Steps that take over a second are enough sooner. Where time is missing that no hop reports, every hop
         may be the one.
         """
         found = self._of_last(_AT_ONCE_STEPS, _AT_ONCE_SECONDS)
-        return found or self._of_last(STEPS, 0.0)
+        return found or self._of_last(STEPS, 0.0) or self._often()
 
     def _of_last(self, count: int, least_seconds: float) -> list[Slow]:
         if len(self._steps) < count:
@@ -92,6 +99,43 @@ class RouteJudge:
             found = [
                 Slow(hop=hop, seconds=least[hop] + unreported, is_queue=False, is_reported=False)
                 for hop in hops
+            ]
+        return found
+
+    def _often(self) -> list[Slow]:
+        """The hops that were slow in some of the last steps, and so on the whole."""
+        count = len(self._steps)
+        slow_steps: dict[int, list[AtHop]] = {}
+        unreported = 0
+        for hops, missing in self._steps:
+            if not all(hop.expected for hop in hops):
+                return []
+            ratios = [(hop.queue + hop.compute) / hop.expected for hop in hops]
+            for place, hop in enumerate(hops):
+                least = hop.expected * _FACTOR * _of_others(ratios, place)
+                if hop.queue + hop.compute > max(least, hop.expected + _OFTEN_SECONDS):
+                    slow_steps.setdefault(place, []).append(hop)
+            everywhere = sum(hop.expected for hop in hops) * max(1.0, min(ratios))
+            unreported += missing > max(_OFTEN_SECONDS, _FACTOR * everywhere)
+        means = [
+            sum(hops[place].queue + hops[place].compute for hops, _ in self._steps) / count
+            for place in range(len(self._steps[-1][0]) if count else 0)
+        ]
+        found = [
+            Slow(
+                hop=place,
+                seconds=means[place],
+                is_queue=all(hop.queue > hop.compute for hop in slow),
+                is_reported=True,
+            )
+            for place, slow in sorted(slow_steps.items())
+            if len(slow) >= STEPS and means[place] > _OFTEN_FACTOR * slow[-1].expected
+        ]
+        if not found and unreported >= STEPS:
+            missing = sum(one for _, one in self._steps) / count
+            found = [
+                Slow(hop=place, seconds=mean + missing, is_queue=False, is_reported=False)
+                for place, mean in enumerate(means)
             ]
         return found
 

@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from p2pinfer.client.trust.reputation import Reputation
@@ -33,8 +33,10 @@ _LOCK_SECONDS = 0.01
 class KeptReputations:
     """One file, which several processes may use at the same time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        """`now` gives Unix seconds."""
         self.path = path
+        self.now = now
 
     def read(self) -> dict[PeerId, Reputation]:
         """What the file has; nothing if there is none, or if it can't be read."""
@@ -63,7 +65,7 @@ class KeptReputations:
             make_private_folder(self.path.parent)
             with self._locked():
                 before = self.read()
-                together.merge(before)
+                together.merge(before, self.now())
                 if together.known != before:
                     data = json.dumps(as_json(together.known), separators=(",", ":")).encode()
                     write_private(self.path, data, replace=True, durable=False)

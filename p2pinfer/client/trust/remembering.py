@@ -33,7 +33,7 @@ class Remembering:
         if self._kept is None:
             yield
             return
-        self.reputations.merge(await in_thread(self._kept.read))
+        self.reputations.merge(await in_thread(self._kept.read), self._kept.now())
         try:
             async with ending(asyncio.create_task(self._exchange_forever(self._kept))):
                 yield
@@ -54,4 +54,4 @@ class Remembering:
 
     async def _exchange(self, kept: KeptReputations) -> None:
         known = dict(self.reputations.known)
-        self.reputations.merge(await in_thread(lambda: kept.exchange(known)))
+        self.reputations.merge(await in_thread(lambda: kept.exchange(known)), kept.now())

@@ -72,6 +72,17 @@ class Reputation:
             doubted_until=max(self.doubted_until if self.is_doubted(now) else 0.0, now + seconds),
         )
 
+    def as_of(self, now: float) -> Reputation:
+        """The same without what only a clock that was wrong could have dated: it lies in the future, and
+        would count as newer than all that the server does from now on."""
+        is_possible = self.doubted_until <= now + _LONGEST_SECONDS
+        return replace(
+            self,
+            worked_at=min(self.worked_at, now),
+            offended_at=min(self.offended_at, now),
+            doubted_until=self.doubted_until if is_possible else 0.0,
+        )
+
     def merged(self, other: Reputation) -> Reputation:
         """What two processes know together."""
         later = self if self.offended_at >= other.offended_at else other

@@ -50,11 +50,12 @@ class Reputations:
         bad = sum(one.is_doubted(now) for one in self._known.values())
         return (1 + good) / (1 + good + bad)
 
-    def merge(self, others: Mapping[PeerId, Reputation]) -> None:
-        """Add what another process knows."""
+    def merge(self, others: Mapping[PeerId, Reputation], now: float) -> None:
+        """Add what another process knows. What is dated in the future goes, whoever knows it."""
+        self._known = {peer_id: mine.as_of(now) for peer_id, mine in self._known.items()}
         for peer_id, reputation in others.items():
-            mine = self._known.get(peer_id)
-            self._known[peer_id] = reputation if mine is None else mine.merged(reputation)
+            mine, other = self._known.get(peer_id), reputation.as_of(now)
+            self._known[peer_id] = other if mine is None else mine.merged(other)
         self._bound()
 
     def _bound(self) -> None:

@@ -49,6 +49,7 @@ class Limits:
             )
         if key.requests_per_minute is not None:
             share = _MINUTE_SECONDS / key.requests_per_minute
+            use.free_at = min(use.free_at, now + _MINUTE_SECONDS)  # beyond it: a clock was set back
             free_at = max(use.free_at, now) + share
             if free_at - now > _MINUTE_SECONDS + share / 2:
                 raise _too_many(

@@ -72,14 +72,17 @@ def _line(signed: SignedReceipt) -> str:
 
 
 def read_bundle(file: BinaryIO, name: str) -> Generator[BundleLine, None, None]:
-    """The lines after the header. Raises UsageError, naming the file, if it is no bundle or too large."""
+    """The lines after the header.
+
+    Raises UsageError, naming the file, if it is no bundle, too large, or can't be read to its end.
+    """
     total_bytes = 0
     for number in range(1, MAX_LINES + 2):
-        line = file.readline(MAX_LINE_BYTES + 1)
+        line = _next_part(file, name)
         total_bytes += len(line)
         is_too_long = len(line) > MAX_LINE_BYTES
         while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n") and total_bytes <= MAX_BYTES:
-            line = file.readline(MAX_LINE_BYTES + 1)
+            line = _next_part(file, name)
             total_bytes += len(line)
         if total_bytes > MAX_BYTES:
             raise UsageError(f"{name} has more than {MAX_BYTES >> 20} MiB: split it into several bundles")
@@ -93,8 +96,15 @@ def read_bundle(file: BinaryIO, name: str) -> Generator[BundleLine, None, None]:
             return
         elif line.strip():
             yield _parse(number, line)
-    if file.read(1):
+    if _next_part(file, name):
         raise UsageError(f"{name} has more than {MAX_LINES:,} lines: split it into several bundles")
+
+
+def _next_part(file: BinaryIO, name: str) -> bytes:
+    try:
+        return file.readline(MAX_LINE_BYTES + 1)
+    except OSError as error:  # a disk that fails, a share that is gone
+        raise UsageError(f"{name} can't be read to its end ({error.strerror})") from error
 
 
 def open_bundle(path: Path) -> BinaryIO:

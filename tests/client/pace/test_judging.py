@@ -36,6 +36,29 @@ def test_one_slow_step_is_chance():
     assert judged(slow, fast, slow) == []
 
 
+FAST, SLOW = ((0.005, 0.005), 0.012), ((0.005, 0.6), 0.615)
+
+
+@pytest.mark.parametrize("fast_between", [1, 2, 3])
+def test_a_hop_that_is_fast_between_slow_steps_is_seen_after_three_of_these(fast_between: int):
+    steps = [*[SLOW, *[FAST] * fast_between] * 2, SLOW]
+    assert judged(*steps[:-1]) == []
+    [slow] = judged(*steps)
+    assert (slow.hop, slow.is_reported, slow.is_queue) == (1, True, False)
+    assert slow.seconds == pytest.approx((3 * 0.6 + 2 * fast_between * 0.005) / len(steps))
+
+
+def test_it_may_hide_its_slow_steps_and_then_every_hop_may_be_the_one():
+    hidden = ((0.005, 0.005), 0.615)
+    assert [slow.is_reported for slow in judged(hidden, FAST, hidden, FAST, hidden)] == [False, False]
+
+
+def test_slow_steps_that_are_far_apart_or_where_others_are_slow_too_are_chance():
+    assert judged(SLOW, *[FAST] * 6, SLOW, *[FAST] * 6, SLOW) == []
+    busy = ((0.4, 0.6), 1.01)
+    assert judged(busy, FAST, busy, FAST, busy) == []
+
+
 @given(busy=st.floats(1.0, 100.0), noise=st.floats(1.0, 3.9))
 def test_where_everything_is_slower_than_said_nobody_is(busy: float, noise: float):
     """The machine is busy with other things, or its servers measured themselves when it wasn't."""

@@ -11,9 +11,10 @@ import pytest
 
 from p2pinfer.client.trust.kept import KeptReputations
 from p2pinfer.client.trust.reputation import Offence, Reputation
+from p2pinfer.client.trust.reputations import Reputations
 from p2pinfer.types import PeerId
 
-NOW = 1.8e9
+NOW = 1.7e9
 A, B = PeerId("12D3KooWa"), PeerId("12D3KooWb")
 KNOWN = Reputation().after_work(40, NOW)
 BAD = Reputation().after(Offence.STALLED, NOW)
@@ -31,6 +32,22 @@ def test_two_processes_learn_from_each_other(tmp_path: Path):
     one.exchange({A: KNOWN})
     assert other.exchange({B: BAD}) == {A: KNOWN, B: BAD}
     assert one.exchange({A: KNOWN}) == {A: KNOWN, B: BAD}
+
+
+def test_a_clock_that_was_years_ahead_spoils_no_memory(tmp_path: Path):
+    """What was written then would count as newer than all that servers do from now on."""
+    years_ahead = NOW + 3 * 365 * 86400
+    once = Reputation().after_work(40, years_ahead).after(Offence.BUSY, years_ahead + 1)
+    KeptReputations(tmp_path / "servers.json", now=lambda: years_ahead + 2).exchange({A: once, B: once})
+
+    kept = KeptReputations(tmp_path / "servers.json", now=lambda: NOW)
+    remembered = Reputations()
+    remembered.merge(kept.read(), kept.now())
+    remembered.offended(A, Offence.LIED, NOW)
+    remembered.work(B, 40, NOW)
+    remembered.merge(kept.exchange(remembered.known), kept.now())
+    assert remembered.of(A).is_doubted(NOW + 1)
+    assert remembered.of(B).is_known(NOW + 1)
 
 
 def test_nothing_is_written_where_nothing_is_new(tmp_path: Path):

@@ -38,6 +38,18 @@ def test_requests_of_a_minute_may_come_at_once_and_then_one_by_one():
         limits.begin(key)
 
 
+def test_a_clock_that_is_set_back_shuts_no_key_out_for_longer_than_its_limit_does():
+    clock, key = Clock(), make_key(requests_per_minute=6)
+    limits = Limits(clock)
+    limits.begin(key)
+    clock.at -= 5 * DAY
+    with pytest.raises(ApiError) as refused:
+        limits.begin(key)
+    assert refused.value.retry_after_seconds == pytest.approx(10.0)
+    clock.at += 10.0
+    limits.begin(key)
+
+
 def test_tokens_count_until_the_day_of_utc_ends():
     clock, key = Clock(), make_key(tokens_per_day=100)
     limits = Limits(clock)

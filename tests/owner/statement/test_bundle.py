@@ -120,6 +120,11 @@ def test_reading_has_an_end(monkeypatch: pytest.MonkeyPatch):
         list(read_bundle(io.BytesIO(three + b"\n"), "b"))
 
 
+def test_a_file_that_can_be_opened_but_not_read_is_named():
+    with open("/proc/self/mem", "rb") as unreadable, pytest.raises(UsageError, match="mem can't be read"):
+        list(read_bundle(unreadable, "mem"))
+
+
 def test_bytes_are_written_in_base64(tmp_path: Path):
     """So that anybody can read a bundle with any language."""
     [one] = chain(Work(1, 0))

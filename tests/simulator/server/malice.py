@@ -20,13 +20,14 @@ Malice = Literal[
     "never opens",  # it answers pings, and no opening
     "tiny steps",  # it takes no token in a step
     "says done",  # it computes nothing, and says that it has sent everything
+    "to and fro",  # it computes nothing, and says by turns that it has computed, and that it has had nothing
     "from the future",  # it says that it has had steps that nobody has sent
     "drains for ever",  # it says that it leaves, again and again, and stays
     "babbles",  # it tells the same without end
     "bad opening",  # it finds every opening wrong
     "forgets",  # it knows no session when the first step has come
 ]
-STALLERS = ("stalls", "says done", "from the future", "forgets")
+STALLERS = ("stalls", "says done", "to and fro", "from the future", "forgets")
 
 STEP_SECONDS = {"five seconds": 5.0, "half a second": 0.5, "hidden half": 0.5}
 BOASTED = LayerSeconds(1e-9)
@@ -44,6 +45,7 @@ class HostileHandler(Handler):
     """The real handler, but for what its malice changes."""
 
     malice: Malice = ""
+    _questions: int = 0
 
     async def Session(self, opening: pb.Opening, context: Any) -> None:
         if self.malice == "never opens":
@@ -57,6 +59,11 @@ class HostileHandler(Handler):
         reply = await super().Progress(request, context)
         if self.malice == "says done":
             reply.computed = reply.sent = reply.received
+        self._questions += 1
+        if self.malice == "to and fro":
+            reply.computed = reply.received
+            if self._questions % 2:
+                reply.received = reply.computed = reply.sent = 0
         if self.malice == "from the future":
             reply.received = reply.computed = reply.sent = 2**40
         if self.malice == "forgets" and reply.received:
