@@ -35,7 +35,7 @@ CALLS = RateBound(per_key=2_000, per_source=4_000, in_all=16_000, seconds=10.0)
 """Calls in ten seconds on one connection, from one network, and in all; once more for those who are known.
 Who fetches a model asks for a MiB with each."""
 MOST_REFUSED = 100
-"""Calls on a connection with sessions, after which it is closed for coming too often."""
+"""So many more calls that were refused on a connection than others since: it is closed."""
 _PART_FOR_KNOWN = 4
 """One place in so many."""
 
@@ -159,15 +159,16 @@ class Guests:
             self._shares.give_back(connection.share)
 
     def may_call(self, name: str, now: float) -> bool:
-        """Count a call on a connection. False: too many come from there, and the connection is closed, soon
-        if it has sessions. Others of its network may be to blame for the first that is refused."""
+        """Count a call on a connection. False: too many come from there. Who goes on loses the connection;
+        for a few that are refused others of the network may be to blame."""
         if (connection := self._connections.get(name)) is None:
             return True
         guest = replace(connection.guest, key=name.encode())
         if self._calls[guest.is_known].use(guest, now) == 0:
+            connection.refused = max(0, connection.refused - 1)
             return True
         connection.refused += 1
-        if not connection.sessions or connection.refused > MOST_REFUSED:
+        if connection.refused > MOST_REFUSED:
             self.hang_up(name)
         return False
 

@@ -238,11 +238,25 @@ def test_a_connection_on_which_too_many_calls_come_is_closed():
     closed: list[str] = []
     guests.hang_up = closed.append
     assert all(guests.may_call("flood", 10.0) for _ in range(CALLS.per_key))
+    assert not any(guests.may_call("flood", 10.0) for _ in range(MOST_REFUSED))
+    assert closed == []
     assert not guests.may_call("flood", 10.0)
     assert closed == ["flood"]
     assert guests.may_call("other", 10.0)
     assert guests.may_call("gone", 10.0)
     assert guests.may_call("flood", 11.0), "they come back with time"
+
+
+def test_who_waits_when_its_calls_are_refused_keeps_its_connection():
+    guests = guests_of("fetches")
+    closed: list[str] = []
+    guests.hang_up = closed.append
+    now = 10.0
+    for _ in range(4 * MOST_REFUSED):
+        while guests.may_call("fetches", now):
+            pass
+        now += 0.1
+    assert closed == []
 
 
 def test_a_flood_from_a_network_costs_a_neighbour_calls_but_not_its_sessions():
