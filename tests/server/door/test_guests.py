@@ -8,6 +8,7 @@ from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.merits import KNOWN_TOKENS, Merits
 from p2pinfer.fairness.sources import Source, peer_source, relay_source, source_of
 from p2pinfer.server.door.guests import (
+    BYTES,
     CALLS,
     MAX_CONNECTIONS_PER_SOURCE,
     MOST_REFUSED,
@@ -280,3 +281,11 @@ def test_a_crowd_of_strangers_leaves_calls_for_those_who_are_known():
             guests.may_call(f"s{number}", 1.0)
     guests.arrived("known", HOME, 0.0)
     assert guests.may_call("known", 1.0)
+
+
+def test_what_comes_faster_than_requests_do_is_read_later():
+    guests = guests_of("flood", "other")
+    assert guests.received("flood", 1000, 10.0) == 0
+    assert 0 < guests.received("flood", int(BYTES.per_key), 10.0) < 1
+    assert guests.received("other", 1000, 10.0) == 0
+    assert guests.received("gone", 1 << 30, 10.0) == 0
