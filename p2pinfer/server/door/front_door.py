@@ -178,6 +178,9 @@ class FrontDoor:
             logger.debug("a connection without a session is closed, to make room")
         await cancel_and_wait(*map(self._tasks.get, names))
 
+    def _pause_seconds(self, name: str, count: int) -> float:
+        return self._guests.received(name, count, time.monotonic())
+
     def _hang_up(self, name: str) -> None:
         logger.debug("connection closed: too many calls come on it")
         if (task := self._tasks.get(name)) is not None:
@@ -210,7 +213,7 @@ class FrontDoor:
                 await loop.sock_connect(service, self._service_path)
             traffic = traffic_of(guest)
             await all_of(
-                _copy(guest, service, traffic.count_received),
+                _copy(guest, service, traffic.count_received, lambda count: self._pause_seconds(name, count)),
                 _copy(service, guest, traffic.count_sent),
             )
 
@@ -246,13 +249,20 @@ def _wake_with(guest: socket.socket, number: int) -> None:
         guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, number)
 
 
-async def _copy(source: socket.socket, target: socket.socket, count: Callable[[int], None]) -> None:
+async def _copy(
+    source: socket.socket,
+    target: socket.socket,
+    count: Callable[[int], None],
+    pause_seconds: Callable[[int], float] = lambda count: 0.0,
+) -> None:
     """Copy one direction until it ends or breaks, count the bytes, and pass the end on."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
         while data := await loop.sock_recv(source, _COPY_BYTES):
             count(len(data))
             await loop.sock_sendall(target, data)
+            if (seconds := pause_seconds(len(data))) > 0:
+                await asyncio.sleep(seconds)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
 

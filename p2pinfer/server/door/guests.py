@@ -35,8 +35,11 @@ starts again, each needs a moment for its session, and none is to be turned away
 CALLS = RateBound(per_key=2_000, per_source=4_000, in_all=16_000, seconds=10.0)
 """Calls in ten seconds on one connection, from one network, and in all; once more for those who are known.
 Who fetches a model asks for a MiB with each."""
+BYTES = RateBound(per_key=256 << 10, per_source=1 << 20, in_all=8 << 20, seconds=4.0)
+"""That gRPC takes in four seconds from one connection, one network, and in all; once more for those who are
+known. Requests are short; what comes faster waits: gRPC would queue tens of thousands of calls."""
 MOST_REFUSED = 100
-"""Calls on a connection with sessions, after which it is closed for coming too often."""
+"""So many more calls that were refused on a connection than others since: it is closed."""
 _PART_FOR_KNOWN = 4
 """One place in so many."""
 
@@ -85,6 +88,7 @@ class Guests:
         self._kindred: dict[_Kin, _Kindred] = {}
         self._calls = {is_known: Rates(CALLS) for is_known in (False, True)}
         self._nuisances = Nuisances()
+        self._bytes = {is_known: Rates(BYTES) for is_known in (False, True)}
         self.hang_up: Callable[[str], None] = lambda name: None
         """Closes a connection; whoever accepts them sets it."""
         self.set_places(MAX_CONNECTIONS)
@@ -162,16 +166,25 @@ class Guests:
             self._displace(name, connection)
             self._shares.give_back(connection.share)
 
+    def received(self, name: str, count: int, now: float) -> float:
+        """So many bytes have come for gRPC. Returns the seconds after which more may be read."""
+        if (connection := self._connections.get(name)) is None:
+            return 0.0
+        guest, rates = replace(connection.guest, key=name.encode()), self._bytes[connection.guest.is_known]
+        rates.count(guest, now, count)
+        return rates.wait_seconds(guest, now, 0.0)
+
     def may_call(self, name: str, now: float) -> bool:
-        """Count a call on a connection. False: too many come from there, and the connection is closed, soon
-        if it has sessions. Others of its network may be to blame for the first that is refused."""
+        """Count a call on a connection. False: too many come from there. Who goes on loses the connection;
+        for a few that are refused others of the network may be to blame."""
         if (connection := self._connections.get(name)) is None:
             return True
         guest = replace(connection.guest, key=name.encode())
         if self._calls[guest.is_known].use(guest, now) == 0:
+            connection.refused = max(0, connection.refused - 1)
             return True
         connection.refused += 1
-        if not connection.sessions or connection.refused > MOST_REFUSED:
+        if connection.refused > MOST_REFUSED:
             self.hang_up(name)
         return False
 

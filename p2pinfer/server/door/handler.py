@@ -26,7 +26,7 @@ from p2pinfer.wire.opening import KEY_BYTES, read_opening, way_number
 from p2pinfer.wire.status import Reason, Refused, errors_as_status
 
 OPENINGS = RateBound(per_key=1_200, per_source=3_000, in_all=12_000)
-"""Openings in a minute; each costs a signature's check."""
+"""Openings in a minute; each costs a signature's check. Once for strangers, once for those who are known."""
 
 _TRIES = 3
 """Somebody else may take what was found meanwhile."""
@@ -54,7 +54,7 @@ class Handler(InferenceServicer):
         self._sources_of = sources_of
         self._room = RoomFinder(sessions, runner)
         self._unsigned_work = UnsignedWork(sessions.accounts.receipt_tokens)
-        self._openings = Rates(OPENINGS)
+        self._openings = {is_known: Rates(OPENINGS) for is_known in (False, True)}
 
     @property
     def obtainable_tokens(self) -> int:
@@ -94,7 +94,7 @@ class Handler(InferenceServicer):
 
     async def _admit(self, guest: Guest, terms: pb.Terms) -> None:
         """Return, without a further wait, when there is room for a session. Raises Refused."""
-        if (seconds := self._openings.use(guest, time.monotonic())) > 0:
+        if (seconds := self._openings[guest.is_known].use(guest, time.monotonic())) > 0:
             detail = "too many sessions were opened from there within a minute: use one for many sequences"
             raise Refused(Reason.BUSY, detail, seconds)
         assert guest.key is not None

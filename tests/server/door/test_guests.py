@@ -8,6 +8,7 @@ from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.merits import KNOWN_TOKENS, Merits
 from p2pinfer.fairness.sources import Source, peer_source, relay_source, source_of
 from p2pinfer.server.door.guests import (
+    BYTES,
     CALLS,
     MAX_CONNECTIONS_PER_SOURCE,
     MOST_REFUSED,
@@ -238,11 +239,25 @@ def test_a_connection_on_which_too_many_calls_come_is_closed():
     closed: list[str] = []
     guests.hang_up = closed.append
     assert all(guests.may_call("flood", 10.0) for _ in range(CALLS.per_key))
+    assert not any(guests.may_call("flood", 10.0) for _ in range(MOST_REFUSED))
+    assert closed == []
     assert not guests.may_call("flood", 10.0)
     assert closed == ["flood"]
     assert guests.may_call("other", 10.0)
     assert guests.may_call("gone", 10.0)
     assert guests.may_call("flood", 11.0), "they come back with time"
+
+
+def test_who_waits_when_its_calls_are_refused_keeps_its_connection():
+    guests = guests_of("fetches")
+    closed: list[str] = []
+    guests.hang_up = closed.append
+    now = 10.0
+    for _ in range(4 * MOST_REFUSED):
+        while guests.may_call("fetches", now):
+            pass
+        now += 0.1
+    assert closed == []
 
 
 def test_a_flood_from_a_network_costs_a_neighbour_calls_but_not_its_sessions():
@@ -266,3 +281,11 @@ def test_a_crowd_of_strangers_leaves_calls_for_those_who_are_known():
             guests.may_call(f"s{number}", 1.0)
     guests.arrived("known", HOME, 0.0)
     assert guests.may_call("known", 1.0)
+
+
+def test_what_comes_faster_than_requests_do_is_read_later():
+    guests = guests_of("flood", "other")
+    assert guests.received("flood", 1000, 10.0) == 0
+    assert 0 < guests.received("flood", int(BYTES.per_key), 10.0) < 1
+    assert guests.received("other", 1000, 10.0) == 0
+    assert guests.received("gone", 1 << 30, 10.0) == 0

@@ -104,6 +104,7 @@ async def test_a_flood_of_calls_that_are_broken_off_at_once_ends_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Also of methods that don't exist. A session on another connection isn't disturbed."""
+    monkeypatch.setattr("p2pinfer.server.door.guests.MOST_REFUSED", 1)
     monkeypatch.setattr("p2pinfer.server.door.guests.CALLS", RateBound(per_key=5, per_source=50, in_all=500))
     for path in (PING, "/no/such"):
         async with fake_swarm([Span(0, 2)]) as swarm, opened(swarm) as session, wire_client() as client:

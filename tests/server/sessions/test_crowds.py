@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from p2pinfer.errors import RefusedError
+from p2pinfer.fairness.merits import KNOWN_TOKENS
 from p2pinfer.fairness.rates import RateBound
 from p2pinfer.identity import Identity
 from p2pinfer.server.streams.step_stream import State
@@ -93,3 +94,19 @@ async def test_more_openings_than_anybody_needs_are_refused(monkeypatch):
         assert 0 < refused.value.retry_after_seconds <= 30
         async with opened(swarm):
             pass
+
+
+async def test_openings_of_a_crowd_keep_nobody_out_who_is_known(monkeypatch):
+    """Also one who comes from the same network."""
+    monkeypatch.setattr("p2pinfer.server.door.handler.OPENINGS", RateBound(per_key=2, per_source=3, in_all=3))
+    known = Identity.ephemeral()
+    async with fake_swarm([LAYERS]) as swarm:
+        swarm.members[0].sessions.accounts.merits.load([(known.public_key, KNOWN_TOKENS)])
+        for _ in range(3):
+            async with opened(swarm):
+                pass
+        with pytest.raises(RefusedError, match="too many sessions"):
+            async with opened(swarm):
+                pass
+        async with opened(swarm, identity=known) as session:
+            assert len(await session.run(random_hidden(3), 0)) == 3
