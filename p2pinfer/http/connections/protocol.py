@@ -21,11 +21,27 @@ MOST_HEAD_BYTES = 64 << 10
 
 _MOST_PIPELINED = 16
 
-_EMPTY = b"connection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _EMPTY
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _EMPTY
-_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\n" + _EMPTY
-_NO_PLACE = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n" + _EMPTY
+
+def _refusal(status: str, sentence: str, *, retry_after: int | None = None) -> bytes:
+    """A whole answer, with a sentence that says what to do."""
+    body = f"{sentence}\n".encode()
+    wait = "" if retry_after is None else f"retry-after: {retry_after}\r\n"
+    head = f"HTTP/1.1 {status}\r\n{wait}connection: close\r\ncontent-type: text/plain\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+_TOO_SLOW = _refusal(
+    "408 Request Timeout", "The request came too slowly: send less of it at once, or faster."
+)
+_TOO_LARGE = _refusal("431 Request Header Fields Too Large", "The headers are too long: send shorter ones.")
+_TOO_MANY = _refusal(
+    "429 Too Many Requests", "Too many requests wait on this connection: read answers first.", retry_after=1
+)
+_NO_PLACE = _refusal(
+    "503 Service Unavailable",
+    "All places are taken, most by your network: try again.",
+    retry_after=5,
+)
 
 
 class BoundedHttp(HttpToolsProtocol):
