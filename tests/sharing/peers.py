@@ -152,7 +152,7 @@ class Peer:
         """Serve at a new port."""
         folder = self._running.enter_context(tempfile.TemporaryDirectory())
         guests = Guests()
-        interceptors = [OpenCalls(guests), ParsedRequests()]
+        interceptors = [ParsedRequests(), OpenCalls(guests)]
         server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
         add_SharingServicer_to_server(self.service, server)
         server.add_secure_port(f"unix:{folder}/grpc.sock", self.certificate.credentials)
