@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from p2pinfer.command_line.output import SpokenLog
+from p2pinfer.command_line.log.spoken_log import SpokenLog
 from p2pinfer.errors import (
     HopFailedError,
     InvalidRecordError,

@@ -41,12 +41,14 @@ def test_a_newcomer_takes_the_place_of_a_source_that_has_more():
     """One address may have all places only as long as nobody else comes; its own newcomers are refused."""
     with served(FakeSource(fresh_state()), most_listeners=3) as page:
         crowd = [_listen(page, "127.1.1.1") for _ in range(3)]
-        list(zip(range(4), _listen(page)[1], strict=False))
+        newcomer, lines = _listen(page)
+        list(zip(range(4), lines, strict=False))
         list(crowd[0][1])  # ends, and without an error
         assert page.server.config.app.state.events.listeners == 3
         connection = _connection(page, "127.1.1.1")
         connection.request("GET", "/api/v1/events")
         assert connection.getresponse().status == 503
+        newcomer.close()
 
 
 def test_the_page_ends_while_a_listener_is_connected():

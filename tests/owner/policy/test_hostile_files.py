@@ -176,7 +176,9 @@ def test_a_policy_that_others_may_write_is_not_obeyed(tmp_path: Path):
     """It may name a command. The message has the command that helps."""
     path = written(tmp_path, "")
     path.chmod(0o666)
-    assert complaint(path)[0].startswith(f"policy {path} is not used: everybody may write {path}. Allow it")
+    (words,) = complaint(path)
+    assert words.startswith(f"policy {path} is not used: everybody may write {path}. ")
+    assert words.endswith(f"chmod o-w {path}")
 
     path.chmod(0o644)
     tmp_path.chmod(0o777)
