@@ -6,9 +6,9 @@ together no more than what isn't kept for the known. What was promised and is no
 above their part, then of all other strangers, who would shut out everybody by a few large promises. Then
 sessions go: the idle, and of those above their part strangers, the newest first. Where nobody is above its
 part, because many networks fill everything, the strangers of a network go that has several times what the
-newcomer would have. A session of somebody who is known, and which is in use, is never ended for others. Who
-asks for room gets no more than its part either, with what it has, unless others are idle: a long text may
-need more than that.
+newcomer would have. A session of somebody who is known, and which is in use, is never ended for others, but
+may find no room to grow. Who asks for room gets no more than its part either, with what it has, unless others
+are idle: a long text may need more than that.
 """
 
 from __future__ import annotations
