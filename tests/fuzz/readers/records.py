@@ -101,7 +101,7 @@ def server_records() -> Reader:
             pinned(record.certificate)
         with suppress(Refused):
             check_next(record, _TERMS, _NOW)
-        RecordValidator().accept(key, data)
+        RecordValidator(lambda: _NOW).accept(key, data)
 
     payload = parse_envelope(server_record())[0].payload
     return Reader(samples=[payload], form=Form.FIELDS, read=read, errors=(InvalidRecordError,))
@@ -114,7 +114,7 @@ def listings() -> Reader:
             said.ParseFromString(payload)
         data = seal(ME, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, said.expires_at, payload[:RECORD_BYTES])
         decode_listing.__wrapped__(data)
-        RecordValidator().accept(LISTING_KEY, data)
+        RecordValidator(lambda: _NOW).accept(LISTING_KEY, data)
 
     payload = parse_envelope(encode_listing(_ENTRY, ME))[0].payload
     return Reader(samples=[payload], form=Form.FIELDS, read=read, errors=(InvalidRecordError,))
@@ -128,7 +128,7 @@ def envelopes() -> Reader:
         accepted = 0
         for key in keys:
             with suppress(InvalidRecordError):
-                RecordValidator().check(key, ME.peer_id.encode(), data, SERVER.expires_at)
+                RecordValidator(lambda: _NOW).check(key, ME.peer_id.encode(), data, SERVER.expires_at)
                 accepted += 1
         if not accepted:
             raise InvalidRecordError("neither")
