@@ -76,7 +76,8 @@ def parked(car: int) -> dict[str, str]:
 
 def driven(car: int) -> dict[str, str]:
     """Values of a car whose owner has unplugged it and shifts."""
-    return topics(car, plugged_in="false", shift_state="D")
+    # The gear first: a server without sessions has paused, for the first reason, before the second comes.
+    return topics(car, shift_state="D", plugged_in="false")
 
 
 def run_owner(data_folder: Path, *arguments: str) -> str:
