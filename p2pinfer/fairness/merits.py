@@ -26,10 +26,6 @@ class Merits:
         self._new: OrderedDict[bytes, int] = OrderedDict()  # apart, so that no crowd displaces the known
         self._sources: OrderedDict[Source, None] = OrderedDict()
 
-    def __len__(self) -> int:
-        """How many keys are known."""
-        return len(self._known)
-
     def load(self, signed: Iterable[tuple[bytes, int]]) -> None:
         """Begin with what each key has signed for before, in tokens; those who signed last at the end."""
         for key, tokens in signed:

@@ -75,3 +75,15 @@ class Rates:
         if amount > most:
             return inf
         return max(0.0, (amount - self._left(name, most, now)) * self.bound.seconds / most)
+
+
+class RatesByStanding:
+    """Rates for strangers, and others for those who are known: no crowd uses up what is theirs."""
+
+    def __init__(self, strangers: RateBound, known: RateBound | None = None) -> None:
+        """Without a bound for the known it is the strangers' once more."""
+        self._rates = {False: Rates(strangers), True: Rates(known or strangers)}
+
+    def of(self, guest: Guest) -> Rates:
+        """Those that hold for a guest."""
+        return self._rates[guest.is_known]

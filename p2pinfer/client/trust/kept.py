@@ -19,6 +19,7 @@ from pathlib import Path
 
 from p2pinfer.client.trust.reputation import Reputation
 from p2pinfer.client.trust.reputations import Reputations, as_json, from_json
+from p2pinfer.outside.plain_json import read_json
 from p2pinfer.private_files import make_private_folder, write_private
 from p2pinfer.types import PeerId
 
@@ -46,12 +47,10 @@ class KeptReputations:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise ValueError("not a file")
                 data = file.read(_MOST_BYTES + 1)
-            if len(data) > _MOST_BYTES:
-                raise ValueError(f"larger than {_MOST_BYTES} bytes")
-            return from_json(json.loads(data))
+            return from_json(read_json(data, most_bytes=_MOST_BYTES))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             logger.debug("what is remembered of servers can't be read from %s: %s", self.path, error)
             return {}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2pinfer.fairness.guest import Guest
-from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.rates import RateBound, RatesByStanding
 from p2pinfer.fairness.sources import Source
 from p2pinfer.fairness.turns import Line, Turns
 
@@ -61,16 +61,7 @@ class UnsignedWork:
     """What a server computes on trust, for all sessions."""
 
     def __init__(self, receipt_tokens: int) -> None:
-        self._rates = {
-            is_known: Rates(
-                RateBound(
-                    per_key=key * receipt_tokens,
-                    per_source=source * receipt_tokens,
-                    in_all=in_all * receipt_tokens,
-                )
-            )
-            for is_known, (key, source, in_all) in ((False, STRANGERS), (True, KNOWN))
-        }
+        self._rates = RatesByStanding(_bound(STRANGERS, receipt_tokens), _bound(KNOWN, receipt_tokens))
         self._turns: dict[bool, Turns[TrustIn]] = {False: Turns(), True: Turns()}
         """Who waits for what all may have together."""
         self._lines: dict[_Kin, Line[TrustIn]] = {}
@@ -82,7 +73,7 @@ class UnsignedWork:
 
         Until its session runs them, or leaves, others leave it what it waits for, when its turn comes.
         """
-        rates, turns, now = self._rates[guest.is_known], self._turns[guest.is_known], time.monotonic()
+        rates, turns, now = self._rates.of(guest), self._turns[guest.is_known], time.monotonic()
         line = self._lines.get((guest.is_known, guest.sources))
         seconds = rates.wait_seconds(guest, now, tokens)
         if not (seconds or turns or line):
@@ -102,7 +93,7 @@ class UnsignedWork:
 
     def _wait_in_line(self, session: TrustIn, guest: Guest, tokens: int, now: float) -> float:
         """The seconds until its networks let a session run, behind those that come from the same."""
-        rates, name = self._rates[guest.is_known], (guest.is_known, guest.sources)
+        rates, name = self._rates.of(guest), (guest.is_known, guest.sources)
         if self._in_line.get(session, name) != name:
             self.leave(session)
         self._in_line[session] = name
@@ -123,9 +114,16 @@ class UnsignedWork:
 
     def count(self, guest: Guest, tokens: int) -> None:
         """A guest gets so many tokens; a negative number, or it has signed for them."""
-        self._rates[guest.is_known].count(guest, time.monotonic(), tokens)
+        self._rates.of(guest).count(guest, time.monotonic(), tokens)
         self._turns[guest.is_known].served(guest.network, tokens)
 
     def is_short(self, guest: Guest) -> bool:
         """True if a guest should be asked to sign, so that it needn't wait soon."""
-        return self._rates[guest.is_known].fullness(guest, time.monotonic()) < _IS_SHORT
+        return self._rates.of(guest).fullness(guest, time.monotonic()) < _IS_SHORT
+
+
+def _bound(receipts: tuple[int, int, int], receipt_tokens: int) -> RateBound:
+    key, source, in_all = receipts
+    return RateBound(
+        per_key=key * receipt_tokens, per_source=source * receipt_tokens, in_all=in_all * receipt_tokens
+    )

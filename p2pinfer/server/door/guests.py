@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.merits import Merits
-from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.rates import RateBound, RatesByStanding
 from p2pinfer.fairness.shares import Bound, Lack, Shares
 from p2pinfer.fairness.sources import Source
 from p2pinfer.server.door.nuisances import Nuisances
@@ -86,9 +86,9 @@ class Guests:
         self.merits = Merits() if merits is None else merits
         self._connections: dict[str, _Connection] = {}
         self._kindred: dict[_Kin, _Kindred] = {}
-        self._calls = {is_known: Rates(CALLS) for is_known in (False, True)}
+        self._calls = RatesByStanding(CALLS)
         self._nuisances = Nuisances()
-        self._bytes = {is_known: Rates(BYTES) for is_known in (False, True)}
+        self._bytes = RatesByStanding(BYTES)
         self.hang_up: Callable[[str], None] = lambda name: None
         """Closes a connection; whoever accepts them sets it."""
         self.set_places(MAX_CONNECTIONS)
@@ -170,7 +170,8 @@ class Guests:
         """So many bytes have come for gRPC. Returns the seconds after which more may be read."""
         if (connection := self._connections.get(name)) is None:
             return 0.0
-        guest, rates = replace(connection.guest, key=name.encode()), self._bytes[connection.guest.is_known]
+        guest = replace(connection.guest, key=name.encode())
+        rates = self._bytes.of(guest)
         rates.count(guest, now, count)
         return rates.wait_seconds(guest, now, 0.0)
 
@@ -180,7 +181,7 @@ class Guests:
         if (connection := self._connections.get(name)) is None:
             return True
         guest = replace(connection.guest, key=name.encode())
-        if self._calls[guest.is_known].use(guest, now) == 0:
+        if self._calls.of(guest).use(guest, now) == 0:
             connection.refused = max(0, connection.refused - 1)
             return True
         connection.refused += 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pinfer.fairness.guest import Guest
-from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.rates import RateBound, RatesByStanding
 from p2pinfer.fairness.sources import Source
 from p2pinfer.server.compute.unsigned_work import UnsignedWork
 from p2pinfer.server.door.admission import Load, admit, lacks_room
@@ -54,12 +54,7 @@ class Handler(InferenceServicer):
         self._sources_of = sources_of
         self._room = RoomFinder(sessions, runner)
         self._unsigned_work = UnsignedWork(sessions.accounts.receipt_tokens)
-        self._openings = {is_known: Rates(OPENINGS) for is_known in (False, True)}
-
-    @property
-    def obtainable_tokens(self) -> int:
-        """Tokens of cache that a newcomer could have now, where others have to make room."""
-        return self._room.obtainable_tokens
+        self._openings = RatesByStanding(OPENINGS)
 
     async def tell_ways_forever(self) -> None:
         """Tell clients whenever the hop after this one is reached in another way."""
@@ -71,7 +66,7 @@ class Handler(InferenceServicer):
         return pb.PingReply(
             server=load.peer_id,
             queue_depth=self._runner.queue_depth,
-            free_cache_tokens=self.obtainable_tokens,
+            free_cache_tokens=self._sessions.obtainable_tokens,
         )
 
     async def Session(self, opening: pb.Opening, context: Context) -> None:
@@ -94,7 +89,7 @@ class Handler(InferenceServicer):
 
     async def _admit(self, guest: Guest, terms: pb.Terms) -> None:
         """Return, without a further wait, when there is room for a session. Raises Refused."""
-        if (seconds := self._openings[guest.is_known].use(guest, time.monotonic())) > 0:
+        if (seconds := self._openings.of(guest).use(guest, time.monotonic())) > 0:
             detail = "too many sessions were opened from there within a minute: use one for many sequences"
             raise Refused(Reason.BUSY, detail, seconds)
         assert guest.key is not None

@@ -7,7 +7,7 @@ import asyncio
 from p2pinfer.fairness.guest import Guest
 from p2pinfer.fairness.shares import Lack
 from p2pinfer.server.door.admission import MAX_SESSIONS, RETRY_AFTER_SECONDS
-from p2pinfer.server.sessions.contention import Concession, concede, obtainable
+from p2pinfer.server.sessions.contention import Concession, concede
 from p2pinfer.server.sessions.lease import Lease, leased_tokens
 from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
@@ -31,12 +31,6 @@ class RoomFinder:
     def __init__(self, sessions: SessionTable, runner: SessionRunner) -> None:
         self._sessions = sessions
         self._runner = runner
-
-    @property
-    def obtainable_tokens(self) -> int:
-        """Tokens of the whole span that a newcomer could have now."""
-        sessions = self._sessions
-        return obtainable(sessions.holdings(), sessions.capacity) // sessions.num_layers
 
     async def for_opening(self, guest: Guest, terms: Terms) -> bool:
         """Make room for a session that was refused. False: it lacks none, or nobody has to give any up."""

@@ -97,7 +97,6 @@ class SpanService:
         self._neighbours = Neighbours(us, roster, swarm.ways)
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
         self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
-        self._obtainable_tokens: Callable[[], int] = lambda: self._sessions.free_cache_tokens
         self.move: Move | None = None
         """Where the server goes, if that is why the service has ended."""
 
@@ -111,7 +110,6 @@ class SpanService:
         handler = Handler(
             self._sessions, self._runner, self._load, ways=swarm.ways, sources_of=reachable.sources_of
         )
-        self._obtainable_tokens = lambda: handler.obtainable_tokens
         with self._runner:
             async with reception.attached(handler, self._runner.adopt, LEAVE_SECONDS):
                 describe = partial(self._describe, reachable)
@@ -246,7 +244,7 @@ class SpanService:
             prefill_measured_at=batcher.rates.prefill_measured_at,
             batch_costs=self._span.speed.measured_costs,
             queue_depth=runner.queue_depth,
-            free_cache_tokens=self._obtainable_tokens(),
+            free_cache_tokens=self._sessions.obtainable_tokens,
             next_hop_seconds=self._neighbours.next_hop_seconds(),
             announced_at=now,
             expires_at=now + self._config.record_seconds,

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 from p2pinfer.fairness.guest import Guest
-from p2pinfer.fairness.rates import RateBound, Rates
+from p2pinfer.fairness.rates import RateBound, RatesByStanding
 
 NEW_PER_CLIENT = 80
 """So many addresses a minute: a client's sessions lead on to a few servers, and to others when these fail;
@@ -31,7 +31,7 @@ class DialAllowance:
     """The doors that are known, and what each client has left. `now` is in seconds of any steady clock."""
 
     def __init__(self) -> None:
-        self._strangers, self._known = Rates(BOUND), Rates(BOUND)
+        self._rates = RatesByStanding(BOUND)
         self._doors: OrderedDict[Hashable, float] = OrderedDict()
 
     def is_known(self, door: Hashable, now: float) -> bool:
@@ -42,7 +42,7 @@ class DialAllowance:
     def take(self, guest: Guest, now: float, addresses: int = 1) -> float:
         """Count a new door that a client names, at so many addresses. Returns the seconds that it has to
         wait."""
-        return (self._known if guest.is_known else self._strangers).use(guest, now, max(1, addresses))
+        return self._rates.of(guest).use(guest, now, max(1, addresses))
 
     def opened(self, door: Hashable, now: float) -> None:
         """A peer was reached there, with the certificate of its record."""

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from p2pinfer.fairness.guest import Guest
 from p2pinfer.model.engine.base import Engine
 from p2pinfer.server.sessions.accounts import Accounts
-from p2pinfer.server.sessions.contention import Holding
+from p2pinfer.server.sessions.contention import Holding, obtainable
 from p2pinfer.server.sessions.lease import Lease, leased_tokens
 from p2pinfer.server.streams.progress import Progress
 from p2pinfer.types import SessionId, Span
@@ -79,6 +79,11 @@ class SessionTable:
     def free_cache_tokens(self) -> int:
         """Tokens through the whole span that no session has leased."""
         return self.free_layer_tokens // self.num_layers
+
+    @property
+    def obtainable_tokens(self) -> int:
+        """Tokens through the whole span that a newcomer could have now, where others have to make room."""
+        return obtainable(self.holdings(), self.capacity) // self.num_layers
 
     def holdings(self) -> list[Holding]:
         """What each session has of the cache, in layer-tokens; the oldest session first."""

@@ -24,7 +24,7 @@ async def test_an_opening_that_leases_the_whole_cache_keeps_nobody_out():
         async with opened(swarm, max_tokens=256) as greedy:
             first = await greedy.run(hidden[:20], 0)
             assert swarm.members[0].sessions.free_cache_tokens == 0
-            assert swarm.members[0].handler.obtainable_tokens == 128
+            assert swarm.members[0].sessions.obtainable_tokens == 128
             async with opened(swarm, max_tokens=64) as other:
                 assert np.array_equal(await other.run(hidden, 0), run_locally(hidden, 2))
                 rest = await greedy.run(hidden[20:], 20)
