@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pinfer.health.json_form import as_json
-from p2pinfer.health.metrics import metrics_text
-from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
-from p2pinfer.health.terminal import as_text
-from p2pinfer.health.web.rendering.page import render_page
+from p2pinfer.health.snapshot.report import SwarmReading
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import LayerSeconds, PeerId, Span
+from tests.health.snapshot.shown import shown
 
 NOW = 1_785_000_000.0
 
@@ -68,22 +64,7 @@ def readings(draw: st.DrawFn) -> SwarmReading:
 def test_whatever_servers_announce_can_be_shown(reading: SwarmReading, now: float, since: float):
     """Page, JSON, metrics, terminal and history, at any time of the page's clock."""
     first_seen = {server.peer_id: since for servers in reading.models.values() for server in servers}
-    state = make_state(
-        reading,
-        first_seen=first_seen,
-        probes={},
-        contributions=(),
-        generated_at=now,
-        fresh=True,
-        detail="",
-        version="0",
-        join_addresses=(),
-    )
-    histories = {model.model: [make_sample(model, now)] * 2 for model in state.models}
-    page = render_page(state, histories, snapshot_id="x", now=now)
-    json.dumps(as_json(state), allow_nan=False).encode()
-    metrics_text(state)
-    report = as_text(state, width=80)
+    words = shown(reading, first_seen=first_seen, now=now)
 
     for sign in "\u202e\u2066\x1b":
-        assert sign not in page + report
+        assert sign not in words
