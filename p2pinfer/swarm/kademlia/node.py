@@ -24,6 +24,8 @@ from p2pinfer.swarm.kademlia.views import Views
 from p2pinfer.tasks import Nursery, all_of, ending
 
 REPLICAS = 5
+WIDE_REPLICAS = 20
+"""Where a member keeps its record that newcomers don't find."""
 BUCKET_SIZE = 20
 PARALLEL_SEARCHES = 6
 MAX_VIEWERS = 3
@@ -121,15 +123,15 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                     patience_seconds = self.times.settle_seconds
         return answers
 
-    async def put(self, key: bytes, record: Record) -> int:
+    async def put(self, key: bytes, record: Record, *, widely: bool = False) -> int:
         """Store our record at the nodes nearest to `key`, which may include this one, and at our anchors.
 
         Others are likely to know these too: whoever takes all places near the key doesn't hide us from those
-        who ask there. Returns how many nodes keep the record.
+        who ask there. Storing `widely`, more nodes keep it. Returns how many nodes keep the record.
         """
-        key_id = DHTID.from_bytes(key)
-        nearest = (await self.find_nearest_nodes([key_id], k_nearest=REPLICAS, exclude_self=True))[key_id]
-        targets = sorted([*nearest, self.node_id], key=key_id.xor_distance)[:REPLICAS]
+        key_id, replicas = DHTID.from_bytes(key), WIDE_REPLICAS if widely else REPLICAS
+        nearest = (await self.find_nearest_nodes([key_id], k_nearest=replicas, exclude_self=True))[key_id]
+        targets = sorted([*nearest, self.node_id], key=key_id.xor_distance)[:replicas]
         if self.protocol.client_mode:
             targets = list(nearest)
         kept = 0
@@ -242,7 +244,8 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
 async def _first_of_anchors(asking: asyncio.Task[None], anchored: asyncio.Event, seconds: float) -> None:
     """Wait until an anchor has answered, all have failed, or `seconds` are over."""
     async with ending(asyncio.create_task(anchored.wait())) as first:
-        await asyncio.wait({asking, first}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {asking, first}
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _settle(tasks: set[asyncio.Task[None]], progress: asyncio.Event, settle_seconds: float) -> None:
@@ -253,14 +256,15 @@ async def _settle(tasks: set[asyncio.Task[None]], progress: asyncio.Event, settl
     patience_seconds: float | None = None
     while tasks:
         async with ending(asyncio.create_task(progress.wait())) as step:
+            waiting: set[asyncio.Future[Any]] = {*tasks, step}
             done, _ = await asyncio.wait(
-                {*tasks, step}, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
+                waiting, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
             )
-        for task in tasks & done:
+        for task in done:
             task.result()
         if not done:
             return
-        tasks = tasks - done
+        tasks = {task for task in tasks if task not in done}
         if progress.is_set():
             progress.clear()
             patience_seconds = settle_seconds
