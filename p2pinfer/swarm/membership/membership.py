@@ -278,7 +278,6 @@ class Membership:
                 self._acquaintances.greeted(self._former.peers, time.monotonic())
                 await presence.greet(self._former.peers, connected=set())
             return
-        self._acquaintances.greeted(self._contacted, time.monotonic())
         node = presence.node
         others = self._contacted - set(self._initial)
         try:
