@@ -55,6 +55,29 @@ class Acquaintances:
         kept = sorted(self._met.items(), key=lambda item: (-item[1].seen_at, item[1].first_seen_at))[:MAX_MET]
         self._met = dict(kept)
 
+    def recall(
+        self,
+        peers: Mapping[PeerId, Collection[str]],
+        seen: Mapping[PeerId, tuple[float, float]],
+        now: float,
+        unix_now: float,
+    ) -> None:
+        """Remember peers from an earlier stay, `seen` first and last at these Unix seconds; others just now.
+
+        `unix_now` is the time that is `now` on the clock of all other calls.
+        """
+        for peer_id, addresses in peers.items():
+            first, last = (
+                min(at, unix_now) - unix_now + now for at in seen.get(peer_id, (unix_now, unix_now))
+            )
+            self._met[peer_id] = _Met(tuple(addresses), min(first, last), last)
+        self.saw({}, now)
+
+    def seen(self, now: float, unix_now: float) -> dict[PeerId, tuple[float, float]]:
+        """When each peer was met for the first and for the last time, in Unix seconds."""
+        offset = unix_now - now
+        return {peer: (met.first_seen_at + offset, met.seen_at + offset) for peer, met in self._met.items()}
+
     def addresses(self) -> dict[PeerId, tuple[str, ...]]:
         """All remembered peers, with every known address of each."""
         found = dict(self._initial)
