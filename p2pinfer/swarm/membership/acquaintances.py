@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from p2pinfer.types import PeerId
 
 MAX_MET = 16
+MAX_ANCHORS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,19 @@ class Acquaintances:
         for peer_id, met in self._met.items():
             found[peer_id] = tuple(dict.fromkeys((*found.get(peer_id, ()), *met.addresses)))
         return found
+
+    def anchors(self, known: Set[PeerId]) -> list[PeerId]:
+        """Those of the `known` that others are likeliest to know as well, at most MAX_ANCHORS.
+
+        The initial peers first, then those met longest ago: whoever comes with many new identities is none
+        of them. Half of the places are never an initial peer's, if enough others are known.
+        """
+        initial = [peer for peer in self._initial if peer in known]
+        met = sorted(
+            self._met.keys() & known - self._initial.keys(), key=lambda peer: self._met[peer].first_seen_at
+        )
+        first = initial[: max(MAX_ANCHORS // 2, MAX_ANCHORS - len(met))]
+        return [*first, *met][:MAX_ANCHORS]
 
     def due(self, now: float, known: Set[PeerId], connected: Set[PeerId]) -> dict[PeerId, tuple[str, ...]]:
         """The peers to greet now, with their addresses; from here on they count as greeted.

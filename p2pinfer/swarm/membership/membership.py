@@ -223,6 +223,7 @@ class Membership:
                 before=self._before,
                 owner=owner,
                 times=self._pace.requests,
+                anchors=self._acquaintances.anchors,
             )
             arrival = self._meet_initial_peers(presence) if first else self._return(presence)
             await unless(daemon.process.wait(), arrival, SwarmError("p2pd has ended at its start"))
