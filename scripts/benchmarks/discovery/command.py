@@ -5,14 +5,15 @@ Honest members, each with its p2pd on 127.0.0.1: one bootstrap member, eight ser
 with a town of its own:
 
 rest     Nobody attacks. Counts what all members send on the loopback, with all headers; other programs that
-         use it are counted too. Then plain members become servers one after another, and a client that asks
-         once a second waits for each.
+         use it are counted too, unless this one has a network namespace of its own. Then plain members become
+         servers one after another, and a client that asks once a second waits for each.
 eclipse  Identities are ground that are nearer to the model's key than all honest nodes. They join, say that
          they keep every record, hand none out, and know only each other. When the honest records of before
          have expired, newcomers come, each of which knows one honest member, drawn by chance. Seconds count
          from the newcomer's start, with that of its p2pd.
-flood    More identities than a key holds records announce servers, while an honest server sleeps. The records
-         go straight into the honest nodes' handlers; what one identity costs is measured with real ones (key,
+flood    More identities than a key holds records announce servers, while an honest server sleeps until its
+         record has expired. Then it wakes up, another server is new, and a client comes. The records go
+         straight into the honest nodes' handlers; what one identity costs is measured with real ones (key,
          record, and p2pd until its record is stored).
 
 Ends with status 1 if a goal is missed.
@@ -90,7 +91,7 @@ async def measure(args: argparse.Namespace) -> int:
 
 def pace_of(*, quick: bool, settle: int | None) -> Pace:
     """How long everything takes. Honest records have expired when newcomers come, however soon that is."""
-    settle_seconds = float(settle or (15 if quick else _FULL.settle_seconds))
+    settle_seconds = float(settle or (25 if quick else _FULL.settle_seconds))
     return Pace(
         lifetime_seconds=min(_FULL.lifetime_seconds, max(7.0, settle_seconds - 5.0)),
         settle_seconds=settle_seconds,

@@ -24,7 +24,7 @@ async def eclipse(members: int, hostile: int, newcomers: int, pace: Pace, chance
     key = model_key(MODEL)
     async with town(members, pace) as here, AsyncExitStack() as stack:
         began = time.process_time()
-        ground = grind(key, [member.node.node_id for member in here.members], hostile)
+        ground = grind(key, [member.identity for member in here.members], hostile)
         grinding_seconds = time.process_time() - began
         gang = await join_all(stack, here.entrance, ground)
         await all_of(*(member.swarm.servers(MODEL) for member in gang))  # meets whoever is near the key

@@ -104,39 +104,39 @@ class Flood:
     cpu_seconds_each: float
     sleeper_back: bool
     newcomer_in: bool
-    visible: int  # honest servers in a reader's answer
+    kept: int  # honest servers whose records are at any honest node
     servers: int  # honest servers that announce themselves
     visit: Visit
 
     @property
     def cpu_seconds_per_displaced(self) -> float:
-        """What the attacker computes for each honest record that nobody reads; infinity if all are read."""
-        displaced = self.servers - self.visible
+        """What the attacker computes for each honest record that no honest node keeps; infinity if none."""
+        displaced = self.servers - self.kept
         return self.identities * self.cpu_seconds_each / displaced if displaced else math.inf
 
     def lines(self) -> Iterator[str]:
         """The table."""
         yield (
             f"{'identities':>11}{'CPU s each':>12}{'sleeper':>9}{'new server':>12}"
-            f"{'servers seen':>14}{'CPU s/displaced':>17}{'client s':>10}"
+            f"{'servers kept':>14}{'CPU s/displaced':>17}{'client s':>10}"
         )
-        seen = f"{self.visible} of {self.servers}"
+        kept = f"{self.kept} of {self.servers}"
         yield (
             f"{self.identities:>11}{self.cpu_seconds_each:>12.2f}{_place(self.sleeper_back):>9}"
-            f"{_place(self.newcomer_in):>12}{seen:>14}{in_words(self.cpu_seconds_per_displaced, ''):>17}"
+            f"{_place(self.newcomer_in):>12}{kept:>14}{in_words(self.cpu_seconds_per_displaced, ''):>17}"
             f"{in_words(self.visit.seconds, ''):>10}"
         )
 
     def goals(self) -> Iterator[Goal]:
         """What the figures have to be."""
         yield Goal(
-            what="a server that slept is seen again",
+            what="a server that slept is kept again",
             wanted="in",
             found=_place(self.sleeper_back),
             is_met=self.sleeper_back,
         )
         yield Goal(
-            what="a new server is seen", wanted="in", found=_place(self.newcomer_in), is_met=self.newcomer_in
+            what="a new server is kept", wanted="in", found=_place(self.newcomer_in), is_met=self.newcomer_in
         )
         yield Goal(
             what="a client has a whole honest route",

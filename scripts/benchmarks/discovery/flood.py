@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 import psutil
 
-from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.kademlia.validator import Record
-from p2pinfer.swarm.records.announcement import encode, model_key
+from p2pinfer.swarm.records.announcement import decode, encode, model_key
 from p2pinfer.swarm.swarm import Swarm
-from p2pinfer.tasks import Nursery
+from p2pinfer.types import PeerId
 from scripts.benchmarks.discovery.figures import Flood
 from scripts.benchmarks.discovery.town import MODEL, SPANS, Pace, Town, announcement, town
 from scripts.benchmarks.discovery.visitor import visit
@@ -22,8 +21,9 @@ from scripts.benchmarks.shared.report import say
 
 _LIFETIME_SECONDS = 500.0
 _AGAIN_SECONDS = 10.0
+_BREATH_SECONDS = 0.05  # for the honest nodes, which are in this process
 _PRICED = 3
-_SEEN_SECONDS = 2.0
+_ANNOUNCED_SECONDS = 7.0  # more than a heartbeat
 
 
 async def flood(members: int, identities: int, sleep_seconds: float, pace: Pace) -> Flood:
@@ -36,44 +36,47 @@ async def flood(members: int, identities: int, sleep_seconds: float, pace: Pace)
         each = statistics.median([await _cpu_seconds(here) for _ in range(_PRICED)])
         sleeper, newcomer = here.servers[0], here.plain[0]
         here.asleep.add(sleeper.identity.peer_id)
-        async with Nursery() as nursery:
-            flooding = nursery.start(_flood(here, [Identity.ephemeral() for _ in range(identities)]))
-            say(f"flood: {identities} identities, while a server sleeps for {sleep_seconds:g} s")
-            await asyncio.sleep(sleep_seconds)
-            for member in (sleeper, newcomer):
-                try:
-                    await member.swarm.announce(here.announcement(member.identity, SPANS[0]))
-                except SwarmError as error:
-                    say(f"flood: {error}")
-            await asyncio.sleep(_SEEN_SECONDS)
-            async with Swarm.join(here.entrance, Identity.ephemeral(), client_only=True) as reader:
-                seen = {one.peer_id for one in await reader.servers(MODEL)}
-            client = await visit(here, here.entrance, pace.patience_seconds)
-            flooding.cancel()
+        strangers = [Identity.ephemeral() for _ in range(identities)]
+        say(f"flood: {identities} identities, while a server sleeps for {sleep_seconds:g} s")
+        woken_at = time.monotonic() + sleep_seconds
+        while time.monotonic() < woken_at:
+            await _store(here, strangers)
+            await asyncio.sleep(_AGAIN_SECONDS)
+        await _store(here, strangers)  # the sleeper's record has expired: its place is free
+        here.asleep.clear()
+        here.become_server(newcomer)
+        await asyncio.sleep(_ANNOUNCED_SECONDS)
+        kept = _kept(here)
+        client = await visit(here, here.entrance, pace.patience_seconds)
     honest = [member.identity.peer_id for member in [*here.servers, newcomer]]
     return Flood(
         identities=identities,
         cpu_seconds_each=each,
-        sleeper_back=sleeper.identity.peer_id in seen,
-        newcomer_in=newcomer.identity.peer_id in seen,
-        visible=sum(peer_id in seen for peer_id in honest),
+        sleeper_back=sleeper.identity.peer_id in kept,
+        newcomer_in=newcomer.identity.peer_id in kept,
+        kept=sum(peer_id in kept for peer_id in honest),
         servers=len(honest),
         visit=client,
     )
 
 
-async def _flood(here: Town, identities: Sequence[Identity]) -> None:
-    """Announce a server of every identity at every honest node, and renew them, for ever."""
+async def _store(here: Town, strangers: Sequence[Identity]) -> None:
+    """Announce a server of every stranger at every honest node, or renew it."""
     key = model_key(MODEL)
-    while True:
-        records = [_record(identity) for identity in identities]
-        for member in here.members:
-            for record in records:
-                member.node.protocol._store(
-                    record.peer_id, key, record.peer_id.encode(), record.data, record.expires_at
-                )
-            await asyncio.sleep(0)
-        await asyncio.sleep(_AGAIN_SECONDS)
+    records = [_record(identity) for identity in strangers]
+    for member in here.members:
+        for record in records:
+            member.node.protocol._store(
+                record.peer_id, key, record.peer_id.encode(), record.data, record.expires_at
+            )
+        await asyncio.sleep(_BREATH_SECONDS)
+
+
+def _kept(here: Town) -> set[PeerId]:
+    """Whose live records under the model's key are at any honest node."""
+    key = model_key(MODEL)
+    stores = [member.node.protocol.records for member in here.members]
+    return {decode(data).peer_id for store in stores for data in store.get(key)}
 
 
 async def _cpu_seconds(here: Town) -> float:

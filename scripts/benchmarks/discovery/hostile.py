@@ -28,19 +28,18 @@ class Forgetful(RecordStore):
         return []
 
 
-def node_id(identity: Identity) -> DHTID:
-    """The place of an identity in the key space."""
-    return node_id_of(PeerID(peer_id_to_bytes(identity.peer_id)))
+def distance(key: bytes, identity: Identity) -> int:
+    """How far a node with this identity is from `key`."""
+    return int(DHTID.from_bytes(key).xor_distance(node_id_of(PeerID(peer_id_to_bytes(identity.peer_id)))))
 
 
-def grind(key: bytes, honest: Collection[DHTID], number: int) -> list[Identity]:
-    """Make identities until so many are nearer to `key` than the nearest of the `honest` nodes."""
-    place = DHTID.from_bytes(key)
-    limit = min(place.xor_distance(other) for other in honest)
+def grind(key: bytes, honest: Collection[Identity], number: int) -> list[Identity]:
+    """Make identities until so many are nearer to `key` than the nearest of the `honest`."""
+    nearest = min(distance(key, one) for one in honest)
     found: list[Identity] = []
     while len(found) < number:
         identity = Identity.ephemeral()
-        if place.xor_distance(node_id(identity)) < limit:
+        if distance(key, identity) < nearest:
             found.append(identity)
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from pathlib import Path
+
+import psutil
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.swarm import Swarm
@@ -14,7 +15,6 @@ from scripts.benchmarks.discovery.town import MODEL, SPANS, Member, Pace, Town, 
 from scripts.benchmarks.discovery.visitor import POLL_SECONDS
 from scripts.benchmarks.shared.report import say
 
-_LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")
 _HOUR_SECONDS = 3600.0
 
 
@@ -54,5 +54,5 @@ async def _seen_after(here: Town, member: Member, client: Swarm, chances: random
 
 
 def loopback_bytes() -> int:
-    """What all programs have sent on this machine's loopback. Linux only."""
-    return int(_LOOPBACK.read_text())
+    """What all programs have sent on the loopback of this network namespace. Linux only."""
+    return int(psutil.net_io_counters(pernic=True)["lo"].bytes_sent)

@@ -51,13 +51,14 @@ class Member:
 class Town:
     """A bootstrap member, a server for each of SPANS, and plain members that keep records."""
 
-    def __init__(self, members: Sequence[Member], pace: Pace) -> None:
+    def __init__(self, members: Sequence[Member], pace: Pace, nursery: Nursery) -> None:
         self.members = members
         self.servers = members[1 : len(SPANS) + 1]
         self.plain = members[len(SPANS) + 1 :]
         self.asleep: set[PeerId] = set()
         """Servers that announce nothing for the time being."""
         self._pace = pace
+        self._nursery = nursery
 
     @property
     def entrance(self) -> tuple[str, ...]:
@@ -73,11 +74,9 @@ class Town:
         """What an honest server says now."""
         return announcement(identity, layers, self._pace.lifetime_seconds)
 
-    async def serve(self) -> None:
-        """Announce all servers that aren't asleep, every few seconds, for ever."""
-        async with Nursery() as nursery:
-            for member, layers in zip(self.servers, SPANS, strict=True):
-                nursery.start(self._serve(member, layers))
+    def become_server(self, member: Member, layers: Span = SPANS[0]) -> None:
+        """Let a member announce a server every few seconds, until the town ends."""
+        self._nursery.start(self._serve(member, layers))
 
     async def _serve(self, member: Member, layers: Span) -> None:
         while True:
@@ -95,14 +94,12 @@ async def town(members: int, pace: Pace) -> AsyncIterator[Town]:
         others = await join_all(
             stack, first.swarm.addresses, [Identity.ephemeral() for _ in range(members - 1)]
         )
-        here = Town([first, *others], pace)
-        nursery = await stack.enter_async_context(Nursery())
-        serving = nursery.start(here.serve())
-        try:
+        async with Nursery() as nursery:
+            here = Town([first, *others], pace, nursery)
+            for member, layers in zip(here.servers, SPANS, strict=True):
+                here.become_server(member, layers)
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             yield here
-        finally:
-            serving.cancel()
 
 
 async def join_all(
