@@ -46,14 +46,23 @@ class Acquaintances:
     def saw(self, connected: Mapping[PeerId, Collection[str]], now: float) -> None:
         """Remember members that are connected at these addresses.
 
-        Of more than MAX_MET, the ones seen last are kept, and among these the ones known longest: a peer that
-        has been in the swarm for long is likelier to stay than a new one.
+        Of more than MAX_MET, half are those known longest of the ones seen lately: a crowd that comes can't
+        push them out. The others are those seen last, and among these the ones known longest.
         """
         for peer_id, addresses in connected.items():
             held = self._met.get(peer_id)
             self._met[peer_id] = _Met(tuple(addresses), held.first_seen_at if held else now, now)
-        kept = sorted(self._met.items(), key=lambda item: (-item[1].seen_at, item[1].first_seen_at))[:MAX_MET]
-        self._met = dict(kept)
+        lately = now - self._times.remembered_seconds
+        oldest = sorted(
+            (peer for peer, met in self._met.items() if met.seen_at >= lately),
+            key=lambda peer: (
+                self._met[peer].first_seen_at - self._met[peer].seen_at,
+                -self._met[peer].seen_at,
+            ),
+        )
+        newest = sorted(self._met, key=lambda peer: (-self._met[peer].seen_at, self._met[peer].first_seen_at))
+        kept = list(dict.fromkeys([*oldest[: MAX_MET // 2], *newest]))[:MAX_MET]
+        self._met = {peer: self._met[peer] for peer in kept}
 
     def recall(
         self,

@@ -81,3 +81,26 @@ def test_how_long_a_peer_is_known_survives_a_stay_and_another_clock() -> None:
     after = Acquaintances({FIRST: ["/ip4/192.0.2.1/tcp/1"]})
     after.recall({MET: ["/ip4/192.0.2.2/tcp/2"], OTHER: ["/ip4/192.0.2.4/tcp/4"]}, seen, 5.0, 1e9 + 100.0)
     assert after.seen(5.0, 1e9 + 100.0) == {**seen, OTHER: (1e9 + 100.0, 1e9 + 100.0)}
+
+
+def test_a_crowd_does_not_push_out_those_known_longest() -> None:
+    """They aren't connected while the crowd is: that is no reason to forget them."""
+    remembered = Acquaintances({})
+    old = [PeerId(f"old{number}") for number in range(MAX_MET // 2)]
+    for now in (0.0, 600.0):
+        remembered.saw({peer: ["/ip4/192.0.2.3/tcp/3"] for peer in old}, now)
+    for now in (700.0, 800.0):
+        crowd = [PeerId(f"new{now:g}-{number}") for number in range(4 * MAX_MET)]
+        remembered.saw({peer: ["/ip4/192.0.2.3/tcp/3"] for peer in crowd}, now)
+
+    assert set(remembered.anchors({*old, *crowd})) == set(old)
+
+
+def test_who_was_not_seen_for_long_makes_room() -> None:
+    remembered = Acquaintances({})
+    remembered.saw({PeerId("gone"): ["/ip4/192.0.2.3/tcp/3"]}, 0.0)
+    remembered.saw({PeerId("gone"): ["/ip4/192.0.2.3/tcp/3"]}, 600.0)
+    crowd = [PeerId(f"new{number}") for number in range(MAX_MET)]
+    remembered.saw({peer: ["/ip4/192.0.2.3/tcp/3"] for peer in crowd}, 5000.0)
+
+    assert "gone" not in remembered.addresses()
