@@ -7,6 +7,9 @@ reads do: the root, the same cell, the one above.
 
 The answer is the union of what was read in the end: a sample of the whole tree, a sample of the cell above,
 all of one's own cell. None of them is more than CAPACITY records.
+
+Samples can be taken by those who have paid for the best ranks; a cell that isn't crowded can't. A reader who
+needs more honest servers than it has found reads the cells beside its own as well (`place.cells_beside`).
 """
 
 from __future__ import annotations

@@ -39,6 +39,14 @@ def cell_of(place: str, depth: int) -> str:
     return place[:depth]
 
 
+def cells_beside(place: str, depth: int) -> tuple[str, ...]:
+    """The three other quarters of the cell above; none beside the root."""
+    if depth == 0:
+        return ()
+    own = cell_of(place, depth)
+    return tuple(own[:-1] + digit for digit in "0123" if digit != own[-1])
+
+
 def check_place(place: str) -> None:
     """Raise InvalidRecordError unless it is a place."""
     if not _PLACE.fullmatch(place):

@@ -13,7 +13,8 @@ minute at the busiest node for the root's key: where a node on the path that kno
 
 Then: how many newcomers find a whole honest route where a share of all identities is hostile (hostile.py says
 what these do): with one lookup of one key of each cell, with four walks without a common node for both keys,
-and where servers that were found are asked for their cell as well. And a burst of servers, and a lost region.
+where servers that were found are asked for their cell as well, and where the cells beside the own one are
+read, too. At last a burst of servers, and a lost region.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ class Loss:
     share: float  # of all servers
     keys_without_keeper: float  # the share of the keys of all cells that are left
     cells_without_keeper: float  # under all of their keys
-    settled_seconds: float  # until the others' cells have merged, after the lost records have expired
     reads: float  # of a reader that comes back with its memory
 
 
@@ -76,20 +75,17 @@ def loss(servers: int, seed: int) -> Loss:
     population = population_of(servers, seed)
     chance = np.random.default_rng((seed, 4))
     gone = _region(population)
-    before = settled(population)
     left = Population(places=population.places[~gone], ranks=population.ranks[~gone])
     after = settled(left)
     ring = Ring.of(servers, seed)
     is_gone_node = chance.permutation(gone)
     cells = sum(len(one.cells) for one in after.cells)
     is_lost = np.stack([is_gone_node[ring.holders(keys_of(cells, chance))].all(axis=1) for _ in range(SALTS)])
-    risen = before.homes[~gone] - after.homes
     _, again = visits(after, 200, chance)
     return Loss(
         share=float(gone.mean()),
         keys_without_keeper=float(is_lost.mean()),
         cells_without_keeper=float(is_lost.all(axis=0).mean()),
-        settled_seconds=float(risen.max()) * HEARTBEAT_SECONDS,
         reads=float(np.mean([one.reads for one in again])),
     )
 

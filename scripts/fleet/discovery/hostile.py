@@ -39,6 +39,7 @@ class Found:
     one_walk: float  # one lookup of one key of each cell
     disjoint: float  # all salts, several walks that share no node
     with_members: float  # and servers that were found are asked for their cell
+    with_cells_beside: float  # and the cells beside the own one are read, too
 
 
 def hostile_day(
@@ -58,43 +59,58 @@ def hostile_day(
     part_of = chance.integers(0, PARTS, size=servers)
     hostile_ring = Ring(ring.ids[is_hostile_node])
     hostile_numbers = np.flatnonzero(is_hostile_node)
-    wins = np.zeros(3)
+    wins = np.zeros(4)
+
+    def read(cell: int, depth: int) -> tuple[list[int], list[int]]:
+        """What one walk brings of a cell, and what all walks do."""
+        there = tree.announced(cell, depth)
+        hostile_there = there[is_hostile_server[there]].tolist()
+        reached = []
+        for key in keys_of(SALTS, chance):
+            allies = hostile_numbers[hostile_ring.holders(np.array([key]), BUCKET_SIZE)[0]].tolist()
+            reached.append(_reached(ring, int(key), is_hostile_node, allies, walks, chance))
+        return (
+            there.tolist() if reached[0][0] else hostile_there,
+            there.tolist() if any(any(one) for one in reached) else hostile_there,
+        )
+
     for _ in range(newcomers):
-        place = int(chance.choice(tree.population.places))
+        place = int(chance.choice(population.places))
         lone: set[int] = set()
         wide: set[int] = set()
-        for depth in _way(tree, place):
-            cell = int(cells_at(np.array([place], dtype=np.uint64), depth)[0])
-            there = tree.announced(cell, depth)
-            hostile_there = there[is_hostile_server[there]].tolist()
-            reached = []
-            for key in keys_of(SALTS, chance):
-                allies = hostile_numbers[hostile_ring.holders(np.array([key]), BUCKET_SIZE)[0]].tolist()
-                reached.append(_reached(ring, int(key), is_hostile_node, allies, walks, chance))
-            lone.update(there.tolist() if reached[0][0] else hostile_there)
-            wide.update(there.tolist() if any(any(one) for one in reached) else hostile_there)
-        asked = chance.permutation(sorted(wide))[:MEMBERS_ASKED]
+        way = _way(tree, place)
+        for depth in way:
+            one_walk, all_walks = read(_cell(place, depth), depth)
+            lone.update(one_walk)
+            wide.update(all_walks)
         told = set(wide)
+        asked = chance.permutation(sorted(wide))[:MEMBERS_ASKED]
         for member in asked[~is_hostile_server[asked]]:
             home = int(tree.homes[member])
-            cell = int(cells_at(tree.population.places[member : member + 1], home)[0])
-            told.update(tree.announced(cell, home).tolist())
-        wins += [_is_whole(found, is_hostile_server, part_of) for found in (lone, wide, told)]
-    one_walk, disjoint, with_members = (wins / newcomers).tolist()
+            told.update(tree.announced(_cell(int(population.places[member]), home), home).tolist())
+        beside = set(told)
+        for other in range(1, 4 if way[-1] else 1):
+            beside.update(read(_cell(place, way[-1]) ^ other, way[-1])[1])
+        wins += [_is_whole(found, is_hostile_server, part_of) for found in (lone, wide, told, beside)]
+    shares = (wins / newcomers).tolist()
     return Found(
         share=share,
         best_ranks=best_ranks,
-        one_walk=one_walk,
-        disjoint=disjoint,
-        with_members=with_members,
+        one_walk=shares[0],
+        disjoint=shares[1],
+        with_members=shares[2],
+        with_cells_beside=shares[3],
     )
+
+
+def _cell(place: int, depth: int) -> int:
+    return int(cells_at(np.array([place], dtype=np.uint64), depth)[0])
 
 
 def _way(tree: Tree, place: int) -> tuple[int, ...]:
     descent = Descent()
     while (depth := descent.next_depth) is not None:
-        cell = int(cells_at(np.array([place], dtype=np.uint64), depth)[0])
-        descent.saw(depth, tree.cells[depth].records_at(cell))
+        descent.saw(depth, tree.cells[depth].records_at(_cell(place, depth)))
     return descent.result
 
 

@@ -73,7 +73,8 @@ class Ring:
             if len(near) < BUCKET_SIZE and wide_end - wide_first > len(near):
                 near += _drawn(node, bits + _BITS, wide_first, wide_end).tolist()
             return near
-        return _drawn(node, bits, first, end).tolist()
+        told: list[int] = _drawn(node, bits, first, end).tolist()
+        return told
 
     def lookup(self, start: int, key: int) -> Lookup:
         """Ask the nearest that is known, until the REPLICAS nearest have answered."""
@@ -121,15 +122,16 @@ def _shared_bits(one: int, other: int) -> int:
 
 
 def _drawn(node: int, bits: int, first: int, end: int) -> Nodes:
-    return _drawn_by_many(np.array([node]), bits, first, end)[0]
+    found: Nodes = _drawn_by_many(np.array([node]), bits, first, end)[0]
+    return found
 
 
 def _drawn_by_many(nodes: Nodes, bits: int, first: int, end: int) -> Nodes:
     """BUCKET_SIZE nodes of a range that each of `nodes` knows: the same whenever it is asked."""
-    seeds = nodes.astype(np.uint64)[:, None] * np.uint64(BUCKET_SIZE) + np.arange(
-        BUCKET_SIZE, dtype=np.uint64
-    )
-    mixed = _mixed(_mixed(seeds) + np.uint64(bits))
+    slots = np.arange(BUCKET_SIZE, dtype=np.uint64)
+    seeds: Numbers = nodes.astype(np.uint64)[:, None] * np.uint64(BUCKET_SIZE) + slots
+    salted: Numbers = _mixed(seeds) + np.uint64(bits)
+    mixed = _mixed(salted)
     found: Nodes = (first + (mixed % np.uint64(end - first))).astype(np.int64)
     return found
 
@@ -138,4 +140,5 @@ def _mixed(numbers: Numbers) -> Numbers:
     """Scatter numbers: splitmix64's finalizer."""
     numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ numbers >> np.uint64(31)
+    scattered: Numbers = numbers ^ numbers >> np.uint64(31)
+    return scattered

@@ -33,11 +33,15 @@ def growth_row(one: Growth) -> str:
 
 def hostile_lines(days: Sequence[Found], newcomers: int) -> Iterator[str]:
     """Shares of newcomers who found a whole honest route."""
-    yield f"{'hostile':>8}{'one walk':>10}{'disjoint':>10}{'and members asked':>19}   ({newcomers} newcomers)"
+    yield (
+        f"{'hostile':>8}{'one walk':>10}{'disjoint':>10}{'and members asked':>19}"
+        f"{'and cells beside':>18}   ({newcomers} newcomers)"
+    )
     for one in days:
         yield (
             f"{100 * one.share:>7.0f}%{100 * one.one_walk:>9.1f}%{100 * one.disjoint:>9.1f}%"
-            f"{100 * one.with_members:>18.1f}%{'   with the best ranks' if one.best_ranks else ''}"
+            f"{100 * one.with_members:>18.1f}%{100 * one.with_cells_beside:>17.1f}%"
+            f"{'   with the best ranks' if one.best_ranks else ''}"
         )
 
 
@@ -51,6 +55,5 @@ def event_lines(crowd: Burst, gone: Loss) -> Iterator[str]:
     yield (
         f"{100 * gone.share:.0f} % of all servers go at once: {100 * gone.keys_without_keeper:.2f} % of the"
         f" others' keys lose all keepers, {100 * gone.cells_without_keeper:.3f} % of the cells;"
-        f" cells have merged {gone.settled_seconds:.0f} s after the records have expired;"
         f" {gone.reads:.1f} reads for a client that comes back"
     )

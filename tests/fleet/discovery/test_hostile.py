@@ -12,13 +12,13 @@ from scripts.fleet.discovery.hostile import hostile_day
 def test_with_nobody_hostile_everybody_finds_a_route_and_with_all_hostile_nobody(share: float, found: float):
     day = hostile_day(500, share, walks=2, newcomers=10, seed=1)
 
-    assert (day.one_walk, day.disjoint, day.with_members) == (found, found, found)
+    assert (day.one_walk, day.disjoint, day.with_members, day.with_cells_beside) == (found,) * 4
 
 
 def test_more_walks_are_captured_less_often():
     day = hostile_day(3000, 0.4, walks=4, newcomers=40, seed=1)
 
-    assert day.one_walk < day.disjoint <= day.with_members
+    assert day.one_walk < day.disjoint <= day.with_members <= day.with_cells_beside
 
 
 def test_a_burst_settles_in_a_few_heartbeats_and_no_key_keeps_more_than_it_may():

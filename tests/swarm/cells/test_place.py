@@ -13,6 +13,7 @@ from p2pinfer.swarm.cells.place import (
     DEPTH,
     ROOT,
     cell_of,
+    cells_beside,
     check_place,
     check_place_of,
     place_of,
@@ -39,6 +40,14 @@ def test_a_place_that_its_owner_has_chosen_is_refused():
     check_place_of(place, HERE, "peer")
     with pytest.raises(InvalidRecordError, match="place"):
         check_place_of(place, HERE, "another peer")
+
+
+def test_the_cells_beside_are_the_rest_of_the_cell_above():
+    place = "0123" * 4
+
+    assert cells_beside(place, 0) == ()
+    assert cells_beside(place, 1) == ("1", "2", "3")
+    assert cells_beside(place, 3) == ("010", "011", "013")
 
 
 @pytest.mark.parametrize("depth", [-1, 17])
