@@ -28,6 +28,7 @@ from scripts.benchmarks.shared.flags import at_least, some_of
 from scripts.benchmarks.shared.program import status_of
 from scripts.benchmarks.shared.report import machine, say, write_json
 from scripts.fleet.day import Fleet
+from scripts.fleet.discovery.command import LEAST_SERVERS, simulate_discovery
 from scripts.fleet.machines import Model, fleet_of
 from scripts.fleet.petals import Petals
 from scripts.fleet.rules import JoinOnly, Ours, Rule
@@ -43,7 +44,8 @@ RUN_IN_SECONDS = 3 * HOUR
 def main(argv: Sequence[str] | None = None) -> int:
     """Simulate with each rule, and print the table."""
     args = flags_of(argv)
-    return status_of("scripts/simulate_fleet", lambda: simulate(args))
+    work = simulate_discovery if args.discovery else simulate
+    return status_of("scripts/simulate_fleet", lambda: work(args))
 
 
 def flags_of(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,7 +55,11 @@ def flags_of(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--servers", type=at_least(1), default=1000, help="machines in all (default: 1,000)")
+    parser.add_argument(
+        "--servers",
+        type=at_least(1),
+        help="machines in all (default: 1,000; with --discovery sizes up to 1,000,000)",
+    )
     parser.add_argument(
         "--hours", type=at_least(1), default=24, help="that are counted, from 15:00 on (default: 24)"
     )
@@ -83,7 +89,21 @@ def flags_of(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--zones", type=at_least(1), default=1, help="time zones, an hour apart (default: 1)")
     parser.add_argument("--hourly", action="store_true", help="a line for each hour as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all values")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--discovery",
+        action="store_true",
+        help="simulate how servers are found instead, with ten clients a server (see docs/architecture.md); "
+        "it uses --servers, --newcomers, --seed and --json only",
+    )
+    parser.add_argument(
+        "--newcomers", type=at_least(1), default=1000, help="among hostile servers (default: 1,000)"
+    )
+    args = parser.parse_args(argv)
+    if args.servers is None:
+        args.servers = 1_000_000 if args.discovery else 1000
+    if args.discovery and args.servers < LEAST_SERVERS:
+        parser.error(f"--discovery needs --servers {LEAST_SERVERS} or more: a smaller swarm is one cell")
+    return args
 
 
 def simulate(args: argparse.Namespace) -> int:

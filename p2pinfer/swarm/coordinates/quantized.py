@@ -1,0 +1,77 @@
+"""The form of a coordinate that is announced: whole numbers of 10 ms. It tells no more of a home than a ping.
+
+The origin lies at one third of the range, in cell 42. One third is far from every boundary between halves,
+quarters, eighths and so on: always a third of the part's size. So the members of one LAN, who are all near
+the origin of their own swarm, share a cell at every size, and don't straddle two.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from p2pinfer.swarm.coordinates.vivaldi import LEAST_POSITION_SECONDS, Coordinate
+
+UNIT_SECONDS = 0.01
+LEVELS = 7
+CELLS = 1 << LEVELS
+"""On each axis; a height is in [0, CELLS) as well."""
+
+_SLACK_CELLS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantized:
+    """A cell of the plane and a height, in units of 10 ms. Raises ValueError for numbers out of range."""
+
+    x: int
+    y: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("x", self.x), ("y", self.y), ("height", self.height)):
+            if not 0 <= value < CELLS:
+                raise ValueError(f"{name}: a coordinate's number is in [0, {CELLS}), not {value}")
+
+
+def quantized(coordinate: Coordinate) -> Quantized:
+    """The cell that a coordinate lies in."""
+    return Quantized(
+        x=_cell(_in_cells(coordinate.x)),
+        y=_cell(_in_cells(coordinate.y)),
+        height=_cell(coordinate.height / UNIT_SECONDS + 0.5),
+    )
+
+
+def settled(announced: Quantized | None, coordinate: Coordinate) -> Quantized:
+    """What to announce now: the same as before, until the coordinate is half a cell outside of it.
+
+    Measurements jitter. Without slack a member near a boundary would move its records to and fro.
+    """
+    now = quantized(coordinate)
+    if announced is None:
+        return now
+    is_near = (
+        _is_near(announced.x, _in_cells(coordinate.x))
+        and _is_near(announced.y, _in_cells(coordinate.y))
+        and _is_near(announced.height, coordinate.height / UNIT_SECONDS + 0.5)
+    )
+    return announced if is_near else now
+
+
+def seconds_between(one: Quantized, other: Quantized) -> float:
+    """The expected round trip of two members that announced these: a hint for what isn't measured."""
+    across = math.hypot(one.x - other.x, one.y - other.y)
+    return (across + one.height + other.height) * UNIT_SECONDS
+
+
+def _in_cells(position_seconds: float) -> float:
+    return (position_seconds - LEAST_POSITION_SECONDS) / UNIT_SECONDS
+
+
+def _cell(cells: float) -> int:
+    return min(CELLS - 1, max(0, math.floor(cells)))
+
+
+def _is_near(cell: int, cells: float) -> bool:
+    return cell - _SLACK_CELLS <= cells <= cell + 1 + _SLACK_CELLS

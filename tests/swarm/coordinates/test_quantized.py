@@ -1,0 +1,53 @@
+"""What is announced of a coordinate: whole cells, in range, and steady."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2pinfer.swarm.coordinates.quantized import CELLS, Quantized, quantized, seconds_between, settled
+from p2pinfer.swarm.coordinates.vivaldi import MOST_POSITION_SECONDS, Coordinate
+
+
+@pytest.mark.parametrize("name", ["x", "y", "height"])
+@pytest.mark.parametrize("value", [-1, CELLS, 2**70])
+def test_numbers_out_of_range_are_refused_by_name(name: str, value: int):
+    with pytest.raises(ValueError, match=name):
+        Quantized(**{"x": 0, "y": 0, "height": 0, name: value})
+
+
+def test_the_origin_is_far_from_the_boundaries_of_cells_of_every_size():
+    for level in range(8):
+        cells = CELLS / 2**level
+        position = CELLS / 3 % cells
+        assert min(position, cells - position) == pytest.approx(cells / 3)
+    assert quantized(Coordinate()) == Quantized(x=42, y=42, height=0)
+
+
+def test_the_edges_of_the_range_have_cells():
+    edge = Coordinate(x=MOST_POSITION_SECONDS, y=-1.28 / 3, height=1.27)
+
+    assert quantized(edge) == Quantized(x=CELLS - 1, y=0, height=127)
+
+
+def test_a_coordinate_that_trembles_at_a_boundary_keeps_its_cell():
+    chance = random.Random(1)
+    boundary = 0.01 / 3  # between cells 42 and 43
+    announced = settled(None, Coordinate(x=boundary - 0.001))
+    for _ in range(1000):
+        announced = settled(announced, Coordinate(x=boundary + chance.uniform(-0.0045, 0.0045)))
+
+    assert announced.x == 42
+
+
+def test_a_member_that_has_moved_gets_another_cell():
+    announced = settled(None, Coordinate())
+
+    assert settled(announced, Coordinate(x=0.02)).x == 44
+
+
+def test_the_expected_round_trip_is_that_of_the_cells():
+    here, there = Quantized(x=42, y=42, height=1), Quantized(x=45, y=46, height=2)
+
+    assert seconds_between(here, there) == pytest.approx(0.08)
