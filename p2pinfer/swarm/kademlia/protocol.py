@@ -167,11 +167,11 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         if not len(keys) == len(request.keys) == 1:
             raise ValueError(f"ask for one key of {DHTID.HASH_NBYTES} bytes")
         raw = keys[0].to_bytes()
-        newest = dict.fromkeys(self.records.get(raw))
+        found: Iterable[Record] = ()
         if self.views is not None:
             found = await self.views.under(raw, PeerId(context.remote_id.to_base58()))
-            newest.update(dict.fromkeys(record.data for record in found))
-        value = _packed(newest, MAX_ANSWER_BYTES)
+        # What we keep is in what we find, but for records that a newer one has replaced.
+        value = _packed([record.data for record in found] or self.records.get(raw), MAX_ANSWER_BYTES)
         result = dht_pb2.FindResult(
             type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
             value=value,
