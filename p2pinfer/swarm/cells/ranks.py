@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import lru_cache
 
 EPOCH_SECONDS = 3600.0
+_MOST_CACHED = 32_768  # a flood at a full key would else cost hashes for each record there, again and again
 
 
 def rank(peer_id: str, proof: bytes, tree: str, epoch: int) -> float:
@@ -23,6 +25,7 @@ def epoch_at(peer_id: str, unix_seconds: float) -> int:
     return math.floor(unix_seconds / EPOCH_SECONDS + _share(b"epoch", peer_id.encode()))
 
 
+@lru_cache(maxsize=_MOST_CACHED)
 def _share(*words: bytes) -> float:
     """A number in [0, 1) that is drawn by the words. Each is hashed first, so none runs into the next."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(word).digest() for word in words)).digest()

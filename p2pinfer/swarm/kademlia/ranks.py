@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Protocol
 
 from p2pinfer.fairness.sources import Source
+from p2pinfer.swarm.cells import ranks
 from p2pinfer.types import PeerId
 
-EPOCH_SECONDS = 3600
 SILENT_SECONDS = 45.0  # servers refresh their records about every 17 s: two refreshes were lost
 NETWORK_SHARE = 0.25  # of a key's places
-_MOST_CACHED = 16_384  # a flood at a full key would else cost two hashes for each record there
+_NO_PROOF = b""  # identities don't have one yet
 
 
 class Place(Protocol):
@@ -28,24 +26,12 @@ class Place(Protocol):
     refreshed_at: float
 
 
-def rank(peer_id: PeerId, key: bytes, now: float) -> bytes:
+def rank(peer_id: PeerId, key: bytes, now: float) -> float:
     """A peer's rank under a key, the same at all nodes; lower is better. `now` is in Unix seconds.
 
     It changes each hour, at another moment for each peer, so that not all places change hands at once.
     """
-    name, stagger = _name(peer_id)
-    return _rank(name, key, int(now + stagger) // EPOCH_SECONDS)
-
-
-@lru_cache(maxsize=_MOST_CACHED)
-def _name(peer_id: PeerId) -> tuple[bytes, int]:
-    name = hashlib.sha256(b"p2pinfer rank\0" + peer_id.encode()).digest()
-    return name, int.from_bytes(name[:4], "big") % EPOCH_SECONDS
-
-
-@lru_cache(maxsize=_MOST_CACHED)
-def _rank(name: bytes, key: bytes, epoch: int) -> bytes:
-    return hashlib.sha256(name + epoch.to_bytes(8, "big", signed=True) + key).digest()
+    return ranks.rank(peer_id, _NO_PROOF, key.hex(), ranks.epoch_at(peer_id, now))
 
 
 def first_to_go(places: Sequence[Place], *, elders: int, most_of_network: int, now: float) -> Place:
