@@ -125,7 +125,7 @@ class Membership:
             return
         try:
             await presence.run(presence.take_streams(protocol, handler))
-        except (OSError, EOFError, SwarmError):
+        except SwarmError:
             if presence.daemon.running:
                 raise
             # Otherwise the restart will add it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Set
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ StreamHandler = Callable[[PeerId, Stream], Awaitable[None]]
 _PROBE_SECONDS = 3.0
 _CONNECT_SECONDS = 5.0
 _LEAVE_SECONDS = 3.0
+_END_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -122,7 +124,7 @@ class Presence:
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work` in the context where hivemind's tasks find their owner.
 
-        Raises SwarmError if p2pd ends meanwhile.
+        Raises SwarmError if p2pd ends meanwhile, or breaks off an answer.
         """
         if not self.daemon.running:
             work.close()
@@ -135,7 +137,14 @@ class Presence:
             task.cancel()
         if task.cancelled():  # by its owner, because this presence has ended
             raise lost()
-        return task.result()
+        try:
+            return task.result()
+        except (OSError, EOFError) as error:
+            # p2pd's sockets fail before its process is seen to have ended.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await self.daemon.process.wait()
+            raise (SwarmError(f"p2pd broke off: {error!r}") if self.daemon.running else lost()) from error
 
     async def say_goodbye(self) -> None:
         """Remove the request handlers, so that peers get an error at once instead of no answer."""

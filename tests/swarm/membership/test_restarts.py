@@ -120,6 +120,18 @@ async def test_callers_that_wait_for_p2pd_hear_at_once_that_it_ended() -> None:
         os.kill(p2pd_of(first), signal.SIGKILL)
 
 
+async def test_an_answer_that_p2pd_broke_off_is_an_error_of_the_swarm() -> None:
+    """Its sockets fail before its process is seen to have ended: who waits is told, and tries again."""
+    async with join_here() as swarm:
+        pid = p2pd_of(swarm)
+        os.kill(pid, signal.SIGSTOP)
+        asking = asyncio.create_task(swarm.visible_maddrs())
+        await asyncio.sleep(0.1)  # it has asked, and there is no answer
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(SwarmError, match="is being restored"):
+            await asking
+
+
 async def test_stream_handlers_and_tunnels_work_again(tmp_path: Path) -> None:
     """The same socket leads there again, whichever end lost its p2pd; an open connection goes on."""
 
