@@ -21,6 +21,7 @@ from p2pinfer.tasks import Nursery
 from p2pinfer.threads import in_thread
 
 PAYING = "making this machine's identity: some seconds of computing, once"
+PAYING_EACH_TIME = "making an identity for this run: some seconds of computing"
 
 THREAD = "p2pinfer-price"
 
@@ -41,7 +42,7 @@ async def pay(identity: Identity, say: Callable[[str], None] | None = None) -> N
         identity.proof = kept
         return
     if say is not None:
-        say(PAYING)
+        say(PAYING_EACH_TIME if identity.path is None else PAYING)
     identity.proof = await find_proof(identity.public_key, PRICE_BITS)
     if identity.path is None:
         return

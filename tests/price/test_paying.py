@@ -13,7 +13,7 @@ import pytest
 from p2pinfer.identity import Identity
 from p2pinfer.price import paying, proof
 from p2pinfer.price.kept import proof_file
-from p2pinfer.price.paying import PAYING, find_proof, pay
+from p2pinfer.price.paying import PAYING, PAYING_EACH_TIME, find_proof, pay
 from p2pinfer.price.proof import MOST_BITS, PROOF_BYTES, is_paid, zero_bits
 
 BITS = 3
@@ -32,7 +32,7 @@ async def test_an_identity_that_isnt_kept_pays_for_this_process() -> None:
     await pay(identity, said.append)
 
     assert is_paid(identity.public_key, identity.proof)
-    assert said == [PAYING]
+    assert said == [PAYING_EACH_TIME]
 
 
 async def test_a_kept_identity_pays_once(tmp_path: Path) -> None:

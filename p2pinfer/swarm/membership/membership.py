@@ -19,6 +19,7 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.price.paying import pay
 from p2pinfer.swarm.addresses import by_peer, joinable, with_ports, with_quic_beside
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
@@ -192,6 +193,8 @@ class Membership:
     async def _be_present(self, joined: asyncio.Future[None], leave: asyncio.Event) -> None:
         """Be present from a start of p2pd to its end, or until `leave` is set."""
         first = not joined.done()
+        if not self._config.client_only:
+            await pay(self._identity)
         owner = TaskOwner()
         current_owner.set(owner)
         config = self._config
