@@ -15,8 +15,9 @@ from collections.abc import Callable
 from functools import partial
 
 from p2pinfer.identity import Identity
+from p2pinfer.price import proof as price
 from p2pinfer.price.kept import keep_proof, proof_file, read_proof
-from p2pinfer.price.proof import PRICE_BITS, PROOF_BYTES, zero_bits
+from p2pinfer.price.proof import PROOF_BYTES, zero_bits
 from p2pinfer.tasks import Nursery
 from p2pinfer.threads import in_thread
 
@@ -43,7 +44,7 @@ async def pay(identity: Identity, say: Callable[[str], None] | None = None) -> N
         return
     if say is not None:
         say(PAYING_EACH_TIME if identity.path is None else PAYING)
-    identity.proof = await find_proof(identity.public_key, PRICE_BITS)
+    identity.proof = await find_proof(identity.public_key, price.PRICE_BITS)
     if identity.path is None:
         return
     try:

@@ -22,7 +22,6 @@ BITS = 3
 @pytest.fixture(autouse=True)
 def a_small_price(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "PRICE_BITS", BITS)
-    monkeypatch.setattr(paying, "PRICE_BITS", BITS)
 
 
 async def test_an_identity_that_isnt_kept_pays_for_this_process() -> None:

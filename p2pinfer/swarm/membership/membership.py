@@ -22,6 +22,7 @@ from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.price.paying import pay
 from p2pinfer.swarm.addresses import by_peer, joinable, with_ports, with_quic_beside
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
+from p2pinfer.swarm.kademlia.node import SwarmNode
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
@@ -222,6 +223,7 @@ class Membership:
                 )
             presence = await Presence.begin(
                 daemon,
+                proof=self._identity.proof,
                 client_only=not self._keeps_records,
                 before=self._before,
                 owner=owner,
@@ -302,12 +304,20 @@ class Membership:
                         return
                     failures += 1
                     if failures == self._pace.most_meetings:
-                        raise unreachable(self._config.initial_peers)
+                        raise self._nobody(node)
                     await asyncio.sleep(self._pace.meetings.seconds(failures))
                 _check_clock(differences[len(differences) // 2])
                 await node.find_nearest_nodes([node.node_id])
         except TimeoutError as error:
-            raise unreachable(self._config.initial_peers) from error
+            raise self._nobody(node) from error
+
+    def _nobody(self, node: SwarmNode) -> SwarmError:
+        """The error for a join that met nobody: of those that answered, why they can't be neighbours."""
+        if node.protocol.foreign:
+            return SwarmError(
+                f"can't join at {', '.join(self._config.initial_peers)}: {node.protocol.foreign}"
+            )
+        return unreachable(self._config.initial_peers)
 
     async def _return(self, presence: Presence) -> None:
         """Take streams and greet all remembered peers. None has to answer: greeting goes on later."""

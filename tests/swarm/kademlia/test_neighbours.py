@@ -1,0 +1,103 @@
+"""Which nodes a node remembers, passes on and asks: those that have paid, each at one place."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from hivemind.p2p import PeerID
+
+from p2pinfer.errors import SwarmError
+from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.price import proof as price
+from p2pinfer.price.paying import find_proof
+from p2pinfer.price.proof import PROOF_BYTES, is_paid
+from p2pinfer.swarm.kademlia.place import introduction, place_of
+from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
+from p2pinfer.swarm.swarm import Swarm
+from tests.swarm.conftest import MODEL, QUICK, describe, join_all, join_here, node_of
+
+
+def peer_of(member: Swarm | Identity) -> PeerID:
+    return PeerID(peer_id_to_bytes(member.peer_id))
+
+
+def answer(*neighbours: tuple[bytes, bytes]) -> SimpleNamespace:
+    """A node's answer, as far as its neighbours go: proofs and peer ids."""
+    proofs, peers = zip(*neighbours, strict=True)
+    return SimpleNamespace(nearest_node_ids=proofs, nearest_peer_ids=peers)
+
+
+async def test_nodes_show_each_other_their_proofs_and_those_of_their_neighbours() -> None:
+    async with join_here() as first, join_all(*(join_here(first.addresses) for _ in range(2))) as others:
+        one, other = others
+        found = await node_of(one).protocol.call_find(peer_of(first), [node_of(other).node_id])
+
+        assert found is not None
+        _, neighbours = found[node_of(other).node_id]
+        assert neighbours == {node_of(other).node_id: peer_of(other)}
+        assert next(iter(neighbours)).proof == bytes(PROOF_BYTES)
+
+
+async def test_members_pay_by_themselves_before_they_join_and_readers_pay_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(price, "PRICE_BITS", 2)
+    server, reader = Identity.ephemeral(), Identity.ephemeral()
+    async with (
+        join_here() as door,
+        join_here(door.addresses, server) as member,
+        join_here(door.addresses, reader, client_only=True) as looker,
+    ):
+        await member.announce(describe(server))
+
+        assert is_paid(server.public_key, server.proof)
+        assert [found.peer_id for found in await looker.servers(MODEL)] == [server.peer_id]
+        assert reader.proof == b""
+
+
+async def test_who_joins_at_nodes_of_another_version_is_told_both_versions() -> None:
+    async with join_here() as old:
+        node_of(old).protocol.node_info.node_id = bytes(20)
+
+        for client_only in (False, True):
+            with pytest.raises(SwarmError, match=r"speaks version 1 .*this program version 2: update"):
+                async with join_here(old.addresses, pace=QUICK, client_only=client_only):
+                    pass
+
+
+@pytest.mark.parametrize(
+    "words", [bytes(20), b"\x02\x0c" + bytes(PROOF_BYTES)], ids=["another-version", "another-price"]
+)
+async def test_a_node_that_cant_be_a_neighbour_is_forgotten(words: bytes) -> None:
+    async with join_here() as first, join_here(first.addresses) as second:
+        assert peer_of(second) in node_of(first).protocol.routing_table
+        node_of(second).protocol.node_info.node_id = words
+
+        await node_of(first).protocol.clock_difference(peer_of(second))
+
+        assert peer_of(second) not in node_of(first).protocol.routing_table
+
+
+async def test_a_node_stands_at_one_place_only() -> None:
+    """It may pay twice. Then the second place replaces the first."""
+    async with join_here() as first, join_here(first.addresses) as second:
+        table = node_of(first).protocol.routing_table
+        node_of(second).protocol.node_info.node_id = introduction(b"2nd paid")
+
+        await node_of(second).protocol.clock_difference(peer_of(first))
+
+        assert dict(table.uid_to_peer_id) == {place_of(peer_of(second), b"2nd paid"): peer_of(second)}
+
+
+async def test_what_comes_after_an_unpaid_neighbour_isnt_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An honest node passes on no unpaid one, and each check costs a millisecond."""
+    one, other, unpaid = (Identity.ephemeral() for _ in range(3))
+    proofs = await asyncio.gather(*(find_proof(peer.public_key, 4) for peer in (one, other)))
+    monkeypatch.setattr(price, "PRICE_BITS", 4)
+    paid = [(proof, peer_of(peer).to_bytes()) for proof, peer in zip(proofs, (one, other), strict=True)]
+
+    found = SwarmProtocol._neighbours(answer(paid[0], (b"", peer_of(unpaid).to_bytes()), paid[1]))
+
+    assert found == {place_of(peer_of(one), proofs[0]): peer_of(one)}
