@@ -20,11 +20,15 @@ PROOF_BYTES = 8
 USUAL_BITS = 12
 """The price where strangers meet. Who has another price is in another swarm."""
 MOST_BITS = 32
+USUAL_TRIES = 1 << USUAL_BITS
+"""That it takes to find a proof, on average."""
 VARIABLE = "P2PINFER_PRICE_BITS"
 """Changes the price for a process and its children: for tests and laboratories. 0: identities are free."""
 
-_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 512, 8, 1  # 128 * n * r bytes: 512 KiB
-_MOST_REMEMBERED = 16_384
+_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 512, 8, 1
+TRY_BYTES = 128 * _SCRYPT_N * _SCRYPT_R
+MOST_REMEMBERED = 16_384
+"""Proofs, right and wrong, whose check needn't be repeated."""
 
 
 def price_of(variable: str | None) -> int:
@@ -60,7 +64,7 @@ def zero_bits(public_key: bytes, proof: bytes) -> int:
     return 64 - int.from_bytes(digest, "big").bit_length()
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)
+@lru_cache(maxsize=MOST_REMEMBERED)
 def _begins_with_zeros(public_key: bytes, proof: bytes, bits: int) -> bool:
     """Remembered whether right or wrong: the same record comes from several nodes, and again every 15 s."""
     return zero_bits(public_key, proof) >= bits
