@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import SimpleNamespace
 
 import pytest
+from hivemind.dht.routing import DHTID
 from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.identity import SIGNATURE_BYTES, Identity, peer_id_to_bytes
 from p2pinfer.price import proof as price
 from p2pinfer.price.paying import find_proof
-from p2pinfer.price.proof import PROOF_BYTES, is_paid
+from p2pinfer.price.proof import PROOF_BYTES, is_paid, zero_bits
 from p2pinfer.swarm.kademlia.place import introduction, place_of
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
+from p2pinfer.swarm.record_pb2 import RecordSet, SignedRecord
+from p2pinfer.swarm.records.announcement import encode, model_key
 from p2pinfer.swarm.swarm import Swarm
 from tests.swarm.conftest import MODEL, QUICK, describe, join_all, join_here, node_of
 
@@ -101,3 +105,28 @@ async def test_what_comes_after_an_unpaid_neighbour_isnt_looked_at(monkeypatch: 
     found = SwarmProtocol._neighbours(answer(paid[0], (b"", peer_of(unpaid).to_bytes()), paid[1]))
 
     assert found == {place_of(peer_of(one), proofs[0]): peer_of(one)}
+
+
+async def test_what_comes_after_an_unpaid_record_isnt_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise: no honest node keeps one. A record that is wrong in another way takes nobody else's place."""
+    identities = [Identity.ephemeral() for _ in range(4)]
+    for identity in identities:
+        identity.proof = await find_proof(identity.public_key, 4)
+    one, two, unpaid, last = identities
+    unpaid.proof = bytes(PROOF_BYTES)
+    while zero_bits(unpaid.public_key, unpaid.proof) >= 4:
+        unpaid.proof = os.urandom(PROOF_BYTES)
+    forged = SignedRecord.FromString(encode(describe(one), one))
+    forged.signature = bytes(SIGNATURE_BYTES)
+    values = [
+        forged.SerializeToString(),
+        *(encode(describe(identity), identity) for identity in (one, two, unpaid, last)),
+    ]
+    async with join_here() as member:
+        monkeypatch.setattr(price, "PRICE_BITS", 4)
+        found = node_of(member).protocol._verified(
+            DHTID.from_bytes(model_key(MODEL)),
+            SimpleNamespace(value=RecordSet(records=values).SerializeToString()),
+        )
+
+    assert [record.peer_id for record in found] == [one.peer_id, two.peer_id]
