@@ -24,6 +24,8 @@ from p2pinfer.client.trust.remembering import Remembering
 from p2pinfer.errors import P2PInferError, SwarmError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.swarm.membership.kept_peers import KeptPeers
+from p2pinfer.swarm.remembering import join_remembering
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import all_of, cancel_and_wait
 from p2pinfer.threads import LoopGoneError, run_in_loop, tell
@@ -47,12 +49,16 @@ _CLOSED = "this model was closed: load it again with from_pretrained"
 _ENDED = "the client's network thread has ended: load the model again with from_pretrained"
 
 
-def join_through(initial_peers: str | Sequence[str] | None, *, seconds: float) -> Join:
+def join_through(
+    initial_peers: str | Sequence[str] | None, *, seconds: float, kept_peers: KeptPeers | None = None
+) -> Join:
     """Return how to join a swarm through one of these peers, as a client: it stores no records for others.
 
-    The join waits up to `seconds` for an answer. Raises UsageError if `initial_peers` is empty or malformed.
+    The join waits up to `seconds` for an answer. `kept_peers` is where whom this user's clients knew is
+    remembered; None: nowhere. Raises UsageError if `initial_peers` is empty or malformed.
     """
-    return partial(Swarm.join, peers(initial_peers), client_only=True, startup_timeout_seconds=seconds)
+    join = Swarm.join if kept_peers is None else partial(join_remembering, kept_peers)
+    return partial(join, peers(initial_peers), client_only=True, startup_timeout_seconds=seconds)
 
 
 class Network:

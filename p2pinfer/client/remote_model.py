@@ -31,6 +31,8 @@ from p2pinfer.identity import Identity
 from p2pinfer.model.ends import ClientEnds
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.swarm.membership.kept_peers import FILE_NAME as PEERS_FILE_NAME
+from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.wire import inference_pb2 as pb
 
 _WIRE_DTYPES = {"float32": pb.FLOAT32, "int8": pb.INT8}
@@ -79,8 +81,9 @@ class RemoteModel:
         """
         if wire_dtype not in _WIRE_DTYPES:
             raise UsageError(f"wire_dtype={wire_dtype!r} is unknown: use {' or '.join(_WIRE_DTYPES)}")
-        join = join_through(initial_peers, seconds=join_timeout_seconds)
         folder = Path(cache_folder) if cache_folder is not None else user_cache_folder()
+        known = KeptPeers(folder / PEERS_FILE_NAME)
+        join = join_through(initial_peers, seconds=join_timeout_seconds, kept_peers=known)
         name = os.fspath(model)
         store = open_local(name, folder, progress)
         payer = Identity.ephemeral() if identity is None else Identity.load_or_create(Path(identity))

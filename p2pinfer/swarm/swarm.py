@@ -87,6 +87,7 @@ class Swarm:
         self.relay: RelayService | None = None  # while others can dial this member
         self.ways = Ways(self, self.reaching, self._permission)
         """The ways to other members."""
+        self.is_hidden = False  # True: newcomers don't find us, so more members keep our records
 
     @property
     def peer_id(self) -> PeerId:
@@ -278,13 +279,9 @@ class Swarm:
         """
         check_model(model)
         now = time.time()
-        announcements = [decode(record.data) for record in await self._get(model_key(model))]
-        live = [
-            announcement
-            for announcement in announcements
-            if announcement.state is not ServerState.LEFT and announcement.expires_at > now
-        ]
-        return sorted(live, key=lambda announcement: (announcement.layers, announcement.peer_id))
+        found = [decode(record.data) for record in await self._get(model_key(model))]
+        live = [one for one in found if one.state is not ServerState.LEFT and one.expires_at > now]
+        return sorted(live, key=lambda one: (one.layers, one.peer_id))
 
     async def has_twin(self) -> bool:
         """True if another member has announced itself with our identity since we joined.
@@ -382,7 +379,7 @@ class Swarm:
     async def _put(self, key: bytes, data: bytes, expires_at: float) -> int:
         record = Record(peer_id=self.peer_id, data=data, expires_at=expires_at)
         presence = self._membership.presence()
-        return await presence.run(presence.node.put(key, record))
+        return await presence.run(presence.node.put(key, record, widely=self.is_hidden))
 
     async def _get(self, key: bytes) -> list[Record]:
         await self._membership.find_company()

@@ -216,7 +216,7 @@ def test_no_model_comes_into_the_cache_folder_for_a_store(smollm2, three_servers
         Path(smollm2.folder), initial_peers=three_servers.initial_peers, cache_folder=empty
     ):
         pass
-    assert {path.stem for path in empty.glob("*")} <= {"servers-remembered"}
+    assert {path.stem for path in empty.glob("*")} <= {"servers-remembered", "peers-remembered"}
 
 
 def test_int8_on_the_wire_answers_too_and_another_dtype_is_refused(smollm2, three_servers, tokenizer):

@@ -7,28 +7,20 @@ the memory ends with the process.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import logging
-import os
-import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from p2pinfer.client.trust.reputation import Reputation
 from p2pinfer.client.trust.reputations import Reputations, as_json, from_json
-from p2pinfer.outside.plain_json import read_json
-from p2pinfer.private_files import make_private_folder, write_private
+from p2pinfer.outside.kept_json import KeptJson
 from p2pinfer.types import PeerId
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "servers-remembered.json"
 _MOST_BYTES = 512 * 1024
-_LOCK_TRIES = 50
-_LOCK_SECONDS = 0.01
 
 
 class KeptReputations:
@@ -38,16 +30,12 @@ class KeptReputations:
         """`now` gives Unix seconds."""
         self.path = path
         self.now = now
+        self._file = KeptJson(path, most_bytes=_MOST_BYTES)
 
     def read(self) -> dict[PeerId, Reputation]:
         """What the file has; nothing if there is none, or if it can't be read."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise ValueError("not a file")
-                data = file.read(_MOST_BYTES + 1)
-            return from_json(read_json(data, most_bytes=_MOST_BYTES))
+            return from_json(self._file.read())
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -61,28 +49,11 @@ class KeptReputations:
         """
         together = Reputations(known)
         try:
-            make_private_folder(self.path.parent)
-            with self._locked():
+            with self._file.locked():
                 before = self.read()
                 together.merge(before, self.now())
                 if together.known != before:
-                    data = json.dumps(as_json(together.known), separators=(",", ":")).encode()
-                    write_private(self.path, data, replace=True, durable=False)
+                    self._file.write(as_json(together.known))
         except OSError as error:
             logger.debug("what is remembered of servers can't be written to %s: %s", self.path, error)
         return together.known
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing between our reading and writing; if one hangs, go on anyway."""
-        lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            for _ in range(_LOCK_TRIES):
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(_LOCK_SECONDS)
-            yield
-        finally:
-            os.close(lock)

@@ -20,6 +20,7 @@ from p2pinfer.model.grammar.vocabulary import Vocabulary
 from p2pinfer.openai_api.work.registry import Models
 from p2pinfer.openai_api.work.served_model import ServedModel
 from p2pinfer.plain_text import printable
+from p2pinfer.swarm.membership.kept_peers import FILE_NAME, KeptPeers
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import all_of
 
@@ -83,7 +84,8 @@ class Opener:
                     logger.warning("%s can't be opened: %s", name, error)
 
     async def _whole_models(self) -> list[ModelListing]:
-        join = join_through(self._config.initial_peers, seconds=_JOIN_SECONDS)
+        known = KeptPeers(self._config.cache_folder / FILE_NAME)
+        join = join_through(self._config.initial_peers, seconds=_JOIN_SECONDS, kept_peers=known)
         async with join(Identity.ephemeral()) as swarm:
             listings = (await swarm.models())[:_MOST_LISTED]
             servers = await all_of(*(swarm.servers(listing.model) for listing in listings))

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -151,7 +152,7 @@ class Life:
                 if not self._has_served:
                     raise
                 if self._remembered is not None:  # another program may use the old port now
-                    self._remembered = Remembered(self._remembered.peers)
+                    self._remembered = replace(self._remembered, listen_maddrs=())
                 failures += 1
                 wait_seconds = RETRIES.seconds(failures)
                 self._pause(f"{error}; trying again in {wait_seconds:.1f} s")

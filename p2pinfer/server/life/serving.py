@@ -22,6 +22,8 @@ from p2pinfer.server.life.serving_period import ServingPeriod
 from p2pinfer.server.sessions.accounts import Accounts, ReceiptKeeper
 from p2pinfer.sharing.holdings import Holdings
 from p2pinfer.sharing.library import Library
+from p2pinfer.swarm.membership.kept_peers import FILE_NAME, KeptPeers
+from p2pinfer.swarm.remembering import join_remembering
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import ending
 
@@ -37,7 +39,8 @@ async def serve_period(
     choice = ModelChoice(config, period.chosen, period.say)
     async with (
         _opening(config, choice.local, period) as opening,
-        Swarm.join(
+        join_remembering(
+            KeptPeers(config.data_folder / FILE_NAME),
             config.initial_peers,
             identity,
             listen_maddrs=config.dht_listen,

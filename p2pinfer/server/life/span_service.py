@@ -22,6 +22,7 @@ from p2pinfer.server.door.listeners import Reachable
 from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.housekeeping.ready_server import ReadyServer
 from p2pinfer.server.layers.announcing import Heartbeats, announce_first, withdraw
+from p2pinfer.server.layers.being_found import watch_being_found
 from p2pinfer.server.layers.mover import Mover
 from p2pinfer.server.life.draining import SETTLE_SECONDS, counted, drain
 from p2pinfer.server.life.reach_news import tell_reach_forever
@@ -123,6 +124,7 @@ class SpanService:
                         self._drain_when_moving(heartbeats, lambda: swarm.announce(describe())),
                         heartbeats.beat_forever(),
                         heartbeats.announce_news(),
+                        watch_being_found(swarm, self._span.claim.model, heartbeats.announce_soon),
                         handler.tell_ways_forever(),
                         self._neighbours.measure_forever(),
                         self._idle.measure_forever(),

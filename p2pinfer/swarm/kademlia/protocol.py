@@ -12,7 +12,7 @@ The handlers are called SwarmProtocol.rpc_*, so nodes of other hivemind networks
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -28,7 +28,9 @@ from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
 from p2pinfer.swarm.kademlia.store import RecordStore
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
+from p2pinfer.swarm.kademlia.views import Views
 from p2pinfer.swarm.record_pb2 import RecordSet
+from p2pinfer.types import PeerId
 
 MAX_KEYS_PER_REQUEST = 16
 MAX_ANSWER_BYTES = 3_500_000  # hivemind silently drops unary messages over 4 MiB
@@ -46,6 +48,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     _stub_type = None
 
     record_validator: RecordValidator
+    views: Views | None = None  # what this node tells others of its own searches
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -145,6 +148,35 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             response.results[-1].nearest_peer_ids.extend(peer.to_bytes() for _, peer in neighbours)
         return response
 
+    async def call_view(self, peer: PeerID, key: DHTID) -> list[Record] | None:
+        """Ask `peer` what it sees under a key, from where it stands. None if it doesn't answer."""
+        request = dht_pb2.FindRequest(keys=[key.to_bytes()], peer=self.node_info)
+        try:
+            response = await self.get_stub(peer).rpc_view(request, timeout=self.wait_timeout)
+            return self._verified(key, response.results[0])
+        except Exception as error:  # noqa: BLE001 - as in put
+            _logger.debug("no view of peer=%s reason=%r", peer, error)
+            return None
+
+    async def rpc_view(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
+        """Handle a peer's question for what we see under a key: our records, and those that we find."""
+        await self._answered(context.remote_id, request.peer)
+        keys = [key for key in map(_key_id, request.keys) if key is not None]
+        if not len(keys) == len(request.keys) == 1:
+            raise ValueError(f"ask for one key of {DHTID.HASH_NBYTES} bytes")
+        raw = keys[0].to_bytes()
+        newest = dict.fromkeys(self.records.get(raw))
+        if self.views is not None:
+            found = await self.views.under(raw, PeerId(context.remote_id.to_base58()))
+            newest.update(dict.fromkeys(record.data for record in found))
+        value = _packed(newest, MAX_ANSWER_BYTES)
+        result = dht_pb2.FindResult(
+            type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
+            value=value,
+            expiration_time=get_dht_time(),
+        )
+        return dht_pb2.FindResponse(peer=self.node_info, results=[result])
+
     async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
         """Handle a peer's ping: send our time, and remember the peer.
 
@@ -204,16 +236,8 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         await self.update_routing_table(None, peer, responded=False)
 
     def _packed(self, key: DHTID, budget_bytes: int) -> tuple[bytes, float]:
-        records = self.records.get(key.to_bytes())
-        if not records:
-            return b"", 0.0
-        kept: list[bytes] = []
-        for record in records:
-            budget_bytes -= len(record) + 4  # tag and length
-            if budget_bytes < 0:
-                break
-            kept.append(record)
-        return RecordSet(records=kept).SerializeToString(), get_dht_time()
+        value = _packed(self.records.get(key.to_bytes()), budget_bytes)
+        return value, get_dht_time() if value else 0.0
 
     def _verified(self, key: DHTID, result: Any) -> list[Record]:
         """The valid records of an answer. Invalid ones are left out, the others stay.
@@ -251,6 +275,17 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
                 _logger.debug("left out a neighbour: %s", error)
                 break
         return neighbours
+
+
+def _packed(records: Iterable[bytes], budget_bytes: int) -> bytes:
+    """A RecordSet of the first records for which there is room; empty for none."""
+    kept: list[bytes] = []
+    for record in records:
+        budget_bytes -= len(record) + 4  # tag and length
+        if budget_bytes < 0:
+            break
+        kept.append(record)
+    return RecordSet(records=kept).SerializeToString()
 
 
 def _key_id(raw: bytes) -> DHTID | None:

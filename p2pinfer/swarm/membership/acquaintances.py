@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from p2pinfer.types import PeerId
 
 MAX_MET = 16
+MAX_ANCHORS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +55,48 @@ class Acquaintances:
         kept = sorted(self._met.items(), key=lambda item: (-item[1].seen_at, item[1].first_seen_at))[:MAX_MET]
         self._met = dict(kept)
 
+    def recall(
+        self,
+        peers: Mapping[PeerId, Collection[str]],
+        seen: Mapping[PeerId, tuple[float, float]],
+        now: float,
+        unix_now: float,
+    ) -> None:
+        """Remember peers from an earlier stay, `seen` first and last at these Unix seconds; others just now.
+
+        `unix_now` is the time that is `now` on the clock of all other calls.
+        """
+        for peer_id, addresses in peers.items():
+            first, last = (
+                min(at, unix_now) - unix_now + now for at in seen.get(peer_id, (unix_now, unix_now))
+            )
+            self._met[peer_id] = _Met(tuple(addresses), min(first, last), last)
+        self.saw({}, now)
+
+    def seen(self, now: float, unix_now: float) -> dict[PeerId, tuple[float, float]]:
+        """When each peer was met for the first and for the last time, in Unix seconds."""
+        offset = unix_now - now
+        return {peer: (met.first_seen_at + offset, met.seen_at + offset) for peer, met in self._met.items()}
+
     def addresses(self) -> dict[PeerId, tuple[str, ...]]:
         """All remembered peers, with every known address of each."""
         found = dict(self._initial)
         for peer_id, met in self._met.items():
             found[peer_id] = tuple(dict.fromkeys((*found.get(peer_id, ()), *met.addresses)))
         return found
+
+    def anchors(self, known: Set[PeerId]) -> list[PeerId]:
+        """Those of the `known` that others are likeliest to know as well, at most MAX_ANCHORS.
+
+        The initial peers first, then those met longest ago: whoever comes with many new identities is none
+        of them. Half of the places are never an initial peer's, if enough others are known.
+        """
+        initial = [peer for peer in self._initial if peer in known]
+        met = sorted(
+            self._met.keys() & known - self._initial.keys(), key=lambda peer: self._met[peer].first_seen_at
+        )
+        first = initial[: max(MAX_ANCHORS // 2, MAX_ANCHORS - len(met))]
+        return [*first, *met][:MAX_ANCHORS]
 
     def due(self, now: float, known: Set[PeerId], connected: Set[PeerId]) -> dict[PeerId, tuple[str, ...]]:
         """The peers to greet now, with their addresses; from here on they count as greeted.

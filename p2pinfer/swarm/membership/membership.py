@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,15 +20,16 @@ from hivemind.p2p import PeerID
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.price.paying import pay
-from p2pinfer.swarm.addresses import by_peer, joinable, with_ports, with_quic_beside
+from p2pinfer.swarm.addresses import by_peer, joinable, with_ports
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.kademlia.node import SwarmNode
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
+from p2pinfer.swarm.membership.arrival import contact
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
 from p2pinfer.swarm.membership.socket_folder import private_folder
-from p2pinfer.tasks import Nursery, cancel_and_wait, ended, first_of, unless
+from p2pinfer.tasks import cancel_and_wait, ended, ending, first_of, unless
 from p2pinfer.types import PeerId
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 20.0
@@ -42,6 +43,8 @@ class Remembered:
 
     peers: Mapping[PeerId, tuple[str, ...]] = field(default_factory=dict)  # with their multiaddresses
     listen_maddrs: tuple[str, ...] = ()  # with the ports that the system chose; empty: as configured
+    seen: Mapping[PeerId, tuple[float, float]] = field(default_factory=dict)
+    """When a peer was met first and last, in Unix seconds; one that isn't in it counts as met now."""
 
 
 class Membership:
@@ -76,7 +79,8 @@ class Membership:
         self._identity = identity
         self._config = config
         self._former = remembered or Remembered()
-        self._acquaintances.saw(self._former.peers, time.monotonic())
+        self._acquaintances.recall(self._former.peers, self._former.seen, time.monotonic(), time.time())
+        self._contacted: set[PeerId] = set()
         self._opened_ports = self._former.listen_maddrs or config.listen_maddrs
         self._handlers: dict[str, StreamHandler] = {}
         self._present: Presence | None = None
@@ -92,7 +96,8 @@ class Membership:
     @property
     def remembered(self) -> Remembered:
         """What the next stay in this swarm needs."""
-        return Remembered(self._acquaintances.addresses(), self._opened_ports)
+        seen = self._acquaintances.seen(time.monotonic(), time.time())
+        return Remembered(self._acquaintances.addresses(), self._opened_ports, seen)
 
     def acquaintances(self) -> dict[PeerId, tuple[str, ...]]:
         """The initial peers and others that this member has met, with their multiaddresses."""
@@ -228,8 +233,9 @@ class Membership:
                 before=self._before,
                 owner=owner,
                 times=self._pace.requests,
+                anchors=self._acquaintances.anchors,
             )
-            arrival = self._meet_initial_peers(presence) if first else self._return(presence)
+            arrival = self._meet_first(presence) if first else self._return(presence)
             await unless(daemon.process.wait(), arrival, SwarmError("p2pd has ended at its start"))
             if config.listen_maddrs and not config.client_only:
                 visible = await daemon.visible_maddrs()
@@ -257,56 +263,44 @@ class Membership:
         return self._opened_ports
 
     async def _contact(self, daemon: Daemon) -> None:
-        """Connect to the initial peers side by side, until one answers and the others had a moment to.
-
-        Raises SwarmUnreachableError if none does.
-        """
+        """Connect to the initial peers, and to those known from before. Raises SwarmUnreachableError."""
         if not self._initial:
             return
         addresses = self._acquaintances.addresses()
-
-        async def connect(peer_id: PeerId) -> bool:
-            transports = [address.partition("/p2p/")[0] for address in with_quic_beside(addresses[peer_id])]
-            try:
-                await daemon.connect(peer_id, transports, self._config.startup_timeout_seconds)
-            except SwarmError as error:
-                _logger.debug("no initial peer: %s", error)
-                return False
-            return True
-
-        is_connected, patience_seconds = False, self._config.startup_timeout_seconds
-        async with Nursery() as nursery:
-            pending = {nursery.start(connect(peer_id)) for peer_id in self._initial}
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    break
-                if any(task.result() for task in done):
-                    is_connected, patience_seconds = True, self._pace.requests.settle_seconds
-        if not is_connected:
+        self._contacted = await contact(
+            daemon,
+            {peer_id: addresses[peer_id] for peer_id in self._initial},
+            {peer_id: addresses[peer_id] for peer_id in self._former.peers if peer_id in addresses},
+            most_seconds=self._config.startup_timeout_seconds,
+            settle_seconds=self._pace.requests.settle_seconds,
+        )
+        if not self._contacted:
             raise unreachable(self._config.initial_peers)
 
-    async def _meet_initial_peers(self, presence: Presence) -> None:
-        if self._former.peers:
-            self._acquaintances.greeted(self._former.peers, time.monotonic())
-            await presence.greet(self._former.peers, connected=set())
-        if not self._config.initial_peers:
+    async def _meet_first(self, presence: Presence) -> None:
+        """Meet who has answered, so that others know us. Raises SwarmUnreachableError, SwarmError."""
+        if not self._initial:
+            if self._former.peers:
+                self._acquaintances.greeted(self._former.peers, time.monotonic())
+                await presence.greet(self._former.peers, connected=set())
             return
         node = presence.node
+        others = self._contacted - set(self._initial)
         try:
-            async with asyncio.timeout(self._config.startup_timeout_seconds):
-                peers = [PeerID(peer_id_to_bytes(peer)) for peer in self._initial]
-                failures = 0
-                while not (differences := sorted(await node.meet(peers))):
-                    if not presence.alone:
-                        return
-                    failures += 1
-                    if failures == self._pace.most_meetings:
-                        raise self._nobody(node)
-                    await asyncio.sleep(self._pace.meetings.seconds(failures))
-                _check_clock(differences[len(differences) // 2])
+            async with (
+                asyncio.timeout(self._config.startup_timeout_seconds),
+                ending(asyncio.create_task(node.meet(_ids(others)))) as meeting_others,
+            ):
+                differences: list[float] = []
+                if others != self._contacted:
+                    differences = await self._meet_initial_peers(presence)
+                settle_seconds = self._pace.requests.settle_seconds if differences else None
+                await asyncio.wait({meeting_others}, timeout=settle_seconds)
+                # Only where no initial peer answers, strangers may say that our clock is wrong.
+                if differences := sorted(differences or meeting_others.result()):
+                    _check_clock(differences[len(differences) // 2])
+                elif presence.alone:
+                    raise self._nobody(node)
                 await node.find_nearest_nodes([node.node_id])
         except TimeoutError as error:
             raise self._nobody(node) from error
@@ -318,6 +312,16 @@ class Membership:
                 f"can't join at {', '.join(self._config.initial_peers)}: {node.protocol.foreign}"
             )
         return unreachable(self._config.initial_peers)
+
+    async def _meet_initial_peers(self, presence: Presence) -> list[float]:
+        """The clock differences of those that answer; none if others know us meanwhile, or nobody answers."""
+        failures = 0
+        while not (differences := await presence.node.meet(_ids(self._initial))) and presence.alone:
+            failures += 1
+            if failures == self._pace.most_meetings:
+                break
+            await asyncio.sleep(self._pace.meetings.seconds(failures))
+        return differences
 
     async def _return(self, presence: Presence) -> None:
         """Take streams and greet all remembered peers. None has to answer: greeting goes on later."""
@@ -369,6 +373,10 @@ class Membership:
     def _check_not_left(self) -> None:
         if self._left:
             raise SwarmError("this swarm has been left: join again")
+
+
+def _ids(peers: Collection[PeerId]) -> list[PeerID]:
+    return [PeerID(peer_id_to_bytes(peer)) for peer in peers]
 
 
 def _check_clock(seconds_ahead: float) -> None:

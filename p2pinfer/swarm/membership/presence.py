@@ -48,8 +48,11 @@ class Presence:
         before: Presence | None,
         owner: TaskOwner,
         times: RequestTimes,
+        anchors: Callable[[Set[PeerId]], Collection[PeerId]],
     ) -> Presence:
         """Open the node, and take over the records that the presence `before` kept for others.
+
+        `anchors` chooses, of the peers that are known, those that are always asked.
 
         Raises SwarmError if p2pd ends meanwhile.
         """
@@ -59,7 +62,9 @@ class Presence:
         )
         # hivemind would wait forever for the answers of a p2pd that has ended.
         node = await unless(daemon.process.wait(), opening, SwarmError("p2pd ended at its start"))
-        return cls(daemon, node, owner)
+        presence = cls(daemon, node, owner)
+        node.anchors = lambda: [PeerID(peer_id_to_bytes(peer)) for peer in anchors(presence.known())]
+        return presence
 
     def known(self) -> Set[PeerId]:
         """The other nodes in the routing table: they answered when they were last asked."""

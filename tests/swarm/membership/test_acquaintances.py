@@ -70,3 +70,14 @@ def test_of_many_those_are_kept_that_were_seen_last_and_known_longest() -> None:
     assert len(kept) == MAX_MET
     assert kept.keys() >= early.keys()
     assert OTHER not in kept
+
+
+def test_how_long_a_peer_is_known_survives_a_stay_and_another_clock() -> None:
+    """One clock counts from the machine's start, the other is the world's."""
+    before = acquaintances()
+    before.saw({MET: ["/ip4/192.0.2.2/tcp/2"]}, now=50.0)
+    seen = before.seen(now=60.0, unix_now=1e9)
+    assert seen == {MET: (1e9 - 60.0, 1e9 - 10.0)}
+    after = Acquaintances({FIRST: ["/ip4/192.0.2.1/tcp/1"]})
+    after.recall({MET: ["/ip4/192.0.2.2/tcp/2"], OTHER: ["/ip4/192.0.2.4/tcp/4"]}, seen, 5.0, 1e9 + 100.0)
+    assert after.seen(5.0, 1e9 + 100.0) == {**seen, OTHER: (1e9 + 100.0, 1e9 + 100.0)}

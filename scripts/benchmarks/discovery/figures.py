@@ -1,0 +1,165 @@
+"""What was measured, how it is judged and printed. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from p2pinfer.types import Span
+from scripts.benchmarks.shared.report import Goal
+
+NUM_LAYERS = 30
+MOST_SECONDS = 3.0
+"""Until a newcomer has a route (median), and until a new server is seen (99 of 100)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """A swarm that nobody attacks."""
+
+    members: int
+    bytes_per_node_hour: float  # sent and received, with all headers
+    seen_after: list[float]  # seconds, for each new server
+
+    def lines(self) -> Iterator[str]:
+        """The table."""
+        yield f"{'members':>8}{'MB/node/h':>11}{'new servers':>13}{'seen p50 s':>12}{'p99 s':>8}"
+        yield (
+            f"{self.members:>8}{self.bytes_per_node_hour / 1e6:>11.1f}{len(self.seen_after):>13}"
+            f"{statistics.median(self.seen_after):>12.2f}{part_of(self.seen_after, 0.99):>8.2f}"
+        )
+
+    def goals(self) -> Iterator[Goal]:
+        """What the figures have to be."""
+        seconds = part_of(self.seen_after, 0.99)
+        yield Goal(
+            what="a new server is seen, p99",
+            wanted=f"<= {MOST_SECONDS:g} s",
+            found=f"{seconds:.2f} s",
+            is_met=seconds <= MOST_SECONDS,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What one newcomer found. `seconds` count from its start; infinity if its patience ended first."""
+
+    seconds: float
+    servers: int  # honest ones, in the last answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eclipse:
+    """Newcomers among members that are nearer to the key than everybody honest."""
+
+    members: int
+    hostile: int
+    grinding_seconds: float  # of computing, for all hostile identities
+    servers: int  # honest ones, as many as a newcomer could see
+    visits: list[Visit]
+
+    @property
+    def arrived(self) -> list[Visit]:
+        """Those newcomers that found a whole route."""
+        return [visit for visit in self.visits if math.isfinite(visit.seconds)]
+
+    def lines(self) -> Iterator[str]:
+        """The table."""
+        yield (
+            f"{'members':>8}{'hostile':>9}{'ground in':>11}{'newcomers':>11}{'with route':>12}"
+            f"{'servers seen':>14}{'median s':>10}"
+        )
+        seen = f"{statistics.median(visit.servers for visit in self.visits):g} of {self.servers}"
+        yield (
+            f"{self.members:>8}{self.hostile:>9}{self.grinding_seconds:>9.2f} s{len(self.visits):>11}"
+            f"{len(self.arrived):>12}{seen:>14}{in_words(self._median(), ''):>10}"
+        )
+
+    def goals(self) -> Iterator[Goal]:
+        """What the figures have to be."""
+        yield Goal(
+            what="newcomers with a whole honest route",
+            wanted=f"{len(self.visits)}",
+            found=f"{len(self.arrived)}",
+            is_met=len(self.arrived) == len(self.visits),
+        )
+        yield Goal(
+            what="after, in the median",
+            wanted=f"<= {MOST_SECONDS:g} s",
+            found=in_words(self._median()),
+            is_met=self._median() <= MOST_SECONDS,
+        )
+
+    def _median(self) -> float:
+        return statistics.median(visit.seconds for visit in self.visits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood:
+    """Honest servers and a client while so many identities announce servers under the model's key."""
+
+    identities: int
+    cpu_seconds_each: float
+    sleeper_back: bool
+    newcomer_in: bool
+    kept: int  # honest servers whose records are at any honest node
+    servers: int  # honest servers that announce themselves
+    visit: Visit
+
+    @property
+    def cpu_seconds_per_displaced(self) -> float:
+        """What the attacker computes for each honest record that no honest node keeps; infinity if none."""
+        displaced = self.servers - self.kept
+        return self.identities * self.cpu_seconds_each / displaced if displaced else math.inf
+
+    def lines(self) -> Iterator[str]:
+        """The table."""
+        yield (
+            f"{'identities':>11}{'CPU s each':>12}{'sleeper':>9}{'new server':>12}"
+            f"{'servers kept':>14}{'CPU s/displaced':>17}{'client s':>10}"
+        )
+        kept = f"{self.kept} of {self.servers}"
+        yield (
+            f"{self.identities:>11}{self.cpu_seconds_each:>12.2f}{_place(self.sleeper_back):>9}"
+            f"{_place(self.newcomer_in):>12}{kept:>14}{in_words(self.cpu_seconds_per_displaced, ''):>17}"
+            f"{in_words(self.visit.seconds, ''):>10}"
+        )
+
+    def goals(self) -> Iterator[Goal]:
+        """What the figures have to be."""
+        yield Goal(
+            what="a server that slept is kept again",
+            wanted="in",
+            found=_place(self.sleeper_back),
+            is_met=self.sleeper_back,
+        )
+        yield Goal(
+            what="a new server is kept", wanted="in", found=_place(self.newcomer_in), is_met=self.newcomer_in
+        )
+        yield Goal(
+            what="a client has a whole honest route",
+            wanted=f"<= {MOST_SECONDS:g} s",
+            found=in_words(self.visit.seconds),
+            is_met=self.visit.seconds <= MOST_SECONDS,
+        )
+
+
+def is_whole(spans: Iterable[Span]) -> bool:
+    """True if these layers together are the whole model."""
+    return {layer for span in spans for layer in range(span.start, span.end)} >= set(range(NUM_LAYERS))
+
+
+def part_of(values: Sequence[float], part: float) -> float:
+    """The value that this part of all `values` doesn't exceed."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+def in_words(value: float, unit: str = " s") -> str:
+    """A number with two decimals, or `never`."""
+    return f"{value:.2f}{unit}" if math.isfinite(value) else "never"
+
+
+def _place(is_in: bool) -> str:
+    return "in" if is_in else "out"

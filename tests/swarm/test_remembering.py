@@ -1,0 +1,86 @@
+"""A member joins through those it knew, where no initial peer answers; and only in the same swarm."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from p2pinfer.errors import SwarmUnreachableError
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.membership.kept_peers import KeptPeers
+from p2pinfer.swarm.membership.known_peers import KnownPeer
+from p2pinfer.swarm.remembering import join_remembering
+from tests.swarm.conftest import describe, join_here, sees, until
+
+
+def nowhere() -> str:
+    """The address of an initial peer that doesn't run."""
+    return f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.ephemeral().peer_id}"
+
+
+async def test_the_initial_peer_is_dead_and_one_that_was_known_is_alive(tmp_path: Path) -> None:
+    kept = KeptPeers(tmp_path / "peers.json")
+    bob = Identity.ephemeral()
+    async with AsyncExitStack() as others:
+        async with join_here() as door:
+            addresses = door.addresses
+            swarm = await others.enter_async_context(join_here(addresses, bob))
+            await swarm.announce(describe(bob))
+            async with join_remembering(kept, addresses, Identity.ephemeral(), client_only=True) as reader:
+
+                async def has_met_bob() -> bool:
+                    return bob.peer_id in reader.remembered.seen
+
+                await until(has_met_bob, 15)
+        before = kept.read({door.peer_id})[bob.peer_id]
+
+        with pytest.raises(SwarmUnreachableError):
+            async with join_here(addresses, client_only=True):
+                pass
+        async with join_remembering(kept, addresses, Identity.ephemeral(), client_only=True) as reader:
+            assert await sees(reader, bob)
+        after = kept.read({door.peer_id})[bob.peer_id]
+        assert after.first_seen == pytest.approx(before.first_seen, abs=1e-3)
+        assert after.last_seen > before.last_seen
+
+        with pytest.raises(SwarmUnreachableError):  # of another swarm, nobody is known
+            async with join_remembering(kept, [nowhere()], Identity.ephemeral(), client_only=True):
+                pass
+
+
+async def test_where_nobody_answers_the_error_comes_as_soon(tmp_path: Path) -> None:
+    kept, address, gone = KeptPeers(tmp_path / "peers.json"), nowhere(), Identity.ephemeral().peer_id
+    door = address.rpartition("/p2p/")[2]
+    now = time.time()
+    dead = KnownPeer(maddrs=("/ip4/127.0.0.1/tcp/9",), first_seen=now, last_seen=now)
+    kept.add({door}, {gone: dead})  # type: ignore[arg-type]
+    began = time.monotonic()
+    with pytest.raises(SwarmUnreachableError, match="no peer of the swarm answers"):
+        async with join_remembering(kept, [address], Identity.ephemeral(), client_only=True):
+            pass
+    assert time.monotonic() - began < 5
+
+
+async def test_a_spoiled_file_and_dead_peers_disturb_no_join(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"[" * 1000)
+    async with join_here() as door:
+        async with join_remembering(KeptPeers(path), door.addresses, Identity.ephemeral(), client_only=True):
+            pass
+        now = time.time()
+        gone = KnownPeer(maddrs=("/ip4/127.0.0.1/tcp/9",), first_seen=now, last_seen=now)
+        KeptPeers(path).add({door.peer_id}, {Identity.ephemeral().peer_id: gone})
+        async with join_remembering(KeptPeers(path), door.addresses, Identity.ephemeral(), client_only=True):
+            pass
+
+
+async def test_who_begins_a_swarm_keeps_nobody(tmp_path: Path) -> None:
+    kept = KeptPeers(tmp_path / "peers.json")
+    async with join_remembering(
+        kept, (), Identity.ephemeral(), listen_maddrs=("/ip4/127.0.0.1/tcp/0",)
+    ) as swarm:
+        assert swarm.addresses
+    assert not kept.path.exists()
