@@ -160,7 +160,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     async def rpc_view(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's question for what we see under a key: our records, and those that we find."""
-        await self._answered(context.remote_id, request.peer)
+        await self._asked(context.remote_id, request.peer)
         keys = [key for key in map(_key_id, request.keys) if key is not None]
         if not len(keys) == len(request.keys) == 1:
             raise ValueError(f"ask for one key of {DHTID.HASH_NBYTES} bytes")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from hivemind.dht.routing import DHTID
 from hivemind.p2p import PeerID
+from hivemind.proto import dht_pb2
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import SIGNATURE_BYTES, Identity, peer_id_to_bytes
@@ -130,3 +131,18 @@ async def test_what_comes_after_an_unpaid_record_isnt_looked_at(monkeypatch: pyt
         )
 
     assert [record.peer_id for record in found] == [one.peer_id, two.peer_id]
+
+
+async def test_whoever_asks_is_answered_however_it_introduces_itself() -> None:
+    """It only isn't remembered, and can't put words into what we say of those that we asked."""
+    key = model_key(MODEL)
+    async with join_here() as first, join_here(first.addresses, client_only=True) as asker:
+        stub = node_of(asker).protocol.get_stub(peer_of(first))
+        for words in (bytes(20), b"\x03", b"\x02\x0c" + bytes(PROOF_BYTES)):
+            info = dht_pb2.NodeInfo(node_id=words)
+            assert (await stub.rpc_ping(dht_pb2.PingRequest(peer=info), timeout=5)).dht_time > 0
+            for ask in (stub.rpc_find, stub.rpc_view):
+                assert len((await ask(dht_pb2.FindRequest(keys=[key], peer=info), timeout=5)).results) == 1
+
+        assert node_of(first).protocol.foreign == ""
+        assert peer_of(asker) not in node_of(first).protocol.routing_table
