@@ -28,6 +28,7 @@ P2PInferError
    |- InvalidCertificateError    a peer's certificate is malformed or of another kind
    |- InvalidReceiptError        a receipt is forged, altered or malformed
    |- InvalidRecordError         a swarm record is forged, stale or malformed
+   |  `- UnpaidRecordError       its signer hasn't paid for an identity
    `- InvalidTensorError         a tensor breaks the session's contract
 """
 
@@ -234,6 +235,10 @@ class InvalidReceiptError(ProtocolError):
 
 class InvalidRecordError(ProtocolError):
     """A swarm record is forged, stale or malformed."""
+
+
+class UnpaidRecordError(InvalidRecordError):
+    """The signer of a swarm record hasn't paid for its identity: honest nodes keep no such record."""
 
 
 class InvalidTensorError(ProtocolError):

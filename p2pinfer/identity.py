@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from p2pinfer.errors import UsageError
 from p2pinfer.outside.trusted_files import check_only_ours
+from p2pinfer.price.proof import unpaid
 from p2pinfer.private_files import write_private
 from p2pinfer.types import PeerId
 
@@ -41,6 +42,8 @@ class Identity:
         self.path = path
         self.public_key: bytes = _PUBLIC_KEY_PREFIX + private_key.public_key().public_bytes_raw()
         self.peer_id: PeerId = peer_id_of(self.public_key)
+        self.proof: bytes = unpaid()
+        """That the price of an identity was paid: empty until `price.paying.pay`. Readers need none."""
 
     def __repr__(self) -> str:
         return f"Identity({self.peer_id})"  # never the private key

@@ -1,6 +1,13 @@
-"""Fixtures for several folders of tests: the small real model, prepared once per machine."""
+"""Fixtures for several folders of tests: the small real model, prepared once per machine.
+
+Identities are free in tests, and in the processes that tests start. What the price does is tested by itself.
+"""
 
 from __future__ import annotations
+
+import os
+
+os.environ["P2PINFER_PRICE_BITS"] = "0"  # before anything of the package is imported: it is read once
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "p2pinfer"
 
 GROUND_FLOOR = {
     "backoff", "command_line", "database", "errors", "fairness", "folders", "hadamard", "identity",
-    "outside", "plain_text", "private_files", "tasks", "threads", "types",
+    "outside", "plain_text", "price", "private_files", "tasks", "threads", "types",
 }  # fmt: skip
 """Words and small tools that every folder may use; they use nothing but each other."""
 

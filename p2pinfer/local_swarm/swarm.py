@@ -17,6 +17,7 @@ from typing import Self
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.local_swarm.paid_keys import PaidKeys, paid_keys_folder
 from p2pinfer.local_swarm.server_process import ServerProcess
 from p2pinfer.types import PeerId, Span
 
@@ -74,6 +75,7 @@ class LocalSwarm:
         self._launcher = ThreadPoolExecutor(max_workers=1)
         self._launcher.submit(lambda: None).result()  # starts its thread
         self._folder = tempfile.TemporaryDirectory(prefix="p2pinfer-servers-")
+        self._keys = PaidKeys(paid_keys_folder(), Path(self._folder.name))
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +141,7 @@ class LocalSwarm:
             arguments += ["--listen", f"{place.address}:0"]
             if place.dht_port:
                 arguments += ["--dht-listen", f"/ip4/{place.address}/tcp/{place.dht_port}"]
-            key_file = Path(self._folder.name) / f"{len(self.servers)}.key"
+            key_file = self._keys.take()
             data_folder = self.data_folder(len(self.servers))
             # These servers serve only this machine, and its owner starts them: no question is needed.
             arguments += ["--identity", str(key_file), "--data-folder", str(data_folder), "--accept"]
@@ -205,6 +207,7 @@ class LocalSwarm:
         finally:
             for server in self.servers:
                 server.close()
+            self._keys.close()
             self._folder.cleanup()
 
 

@@ -106,6 +106,7 @@ async def serve(config: BootstrapConfig) -> None:
 
 async def _live(config: BootstrapConfig) -> None:
     from p2pinfer.identity import Identity  # after the flags: these load cryptography and hivemind
+    from p2pinfer.price.paying import pay
     from p2pinfer.swarm.reach.relay.allowance import Allowance, TrafficLimits, allowance_of
     from p2pinfer.swarm.reach.relay.month import Month
     from p2pinfer.swarm.swarm import Swarm
@@ -122,6 +123,7 @@ async def _live(config: BootstrapConfig) -> None:
             limits, relayed_bytes=month.relayed_bytes, seconds_to_next_month=month.seconds_left
         )
 
+    await pay(identity, say)
     async with Swarm.join(
         config.initial_peers,
         identity,

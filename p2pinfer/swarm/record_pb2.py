@@ -24,29 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bp2pinfer/swarm/record.proto\x12\x0ep2pinfer.swarm\"p\n\x0cSignedRecord\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12(\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.p2pinfer.swarm.RecordKind\"\x95\x07\n\x0cServerRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x12\n\nnum_layers\x18\x03 \x01(\r\x12\x13\n\x0b\x66irst_layer\x18\x04 \x01(\r\x12\x11\n\tend_layer\x18\x05 \x01(\r\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.p2pinfer.swarm.ServerState\x12\x10\n\x08numerics\x18\x07 \x01(\t\x12\x11\n\tendpoints\x18\x08 \x03(\t\x12\x13\n\x0b\x63\x65rtificate\x18\t \x01(\x0c\x12\x13\n\x0bqueue_depth\x18\x0c \x01(\r\x12\x19\n\x11\x66ree_cache_tokens\x18\r \x01(\x04\x12*\n\tnext_hops\x18\x0e \x03(\x0b\x32\x17.p2pinfer.swarm.NextHop\x12\x16\n\tleaves_at\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x10 \x01(\t\x12\x13\n\x0bpublic_name\x18\x11 \x01(\t\x12\x14\n\x0c\x61nnounced_at\x18\x12 \x01(\x01\x12\x12\n\nexpires_at\x18\x13 \x01(\x01\x12\x0e\n\x06region\x18\x14 \x01(\t\x12,\n\x06\x64\x65\x63ode\x18\x15 \x01(\x0b\x32\x1c.p2pinfer.swarm.LayerSeconds\x12-\n\x07prefill\x18\x16 \x01(\x0b\x32\x1c.p2pinfer.swarm.LayerSeconds\x12\x18\n\x0bmeasured_at\x18\x17 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nholds_ends\x18\x18 \x01(\x08\x12\x14\n\x0cis_undecided\x18\x19 \x01(\x08\x12!\n\x14moves_to_first_layer\x18\x1a \x01(\rH\x02\x88\x01\x01\x12\x1f\n\x12moves_to_end_layer\x18\x1b \x01(\rH\x03\x88\x01\x01\x12 \n\x13prefill_measured_at\x18\x1c \x01(\x01H\x04\x88\x01\x01\x12.\n\x0b\x62\x61tch_costs\x18\x1d \x03(\x0b\x32\x19.p2pinfer.swarm.BatchCost\x12\x0e\n\x06maddrs\x18\x1e \x03(\t\x12\x0e\n\x06relays\x18\x1f \x03(\t\x12\x11\n\tis_mapped\x18  \x01(\x08\x12\x10\n\x08is_relay\x18! \x01(\x08\x42\x0c\n\n_leaves_atB\x0e\n\x0c_measured_atB\x17\n\x15_moves_to_first_layerB\x15\n\x13_moves_to_end_layerB\x16\n\x14_prefill_measured_atJ\x04\x08\n\x10\x0bJ\x04\x08\x0b\x10\x0c\"/\n\x0cLayerSeconds\x12\r\n\x05\x66irst\x18\x01 \x01(\x01\x12\x10\n\x08per_1024\x18\x02 \x01(\x01\",\n\tBatchCost\x12\x11\n\tsequences\x18\x01 \x01(\r\x12\x0c\n\x04\x63ost\x18\x02 \x01(\x01\"+\n\x07NextHop\x12\x0f\n\x07peer_id\x18\x01 \x01(\x0c\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"~\n\rListingRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x12\n\nnum_layers\x18\x03 \x01(\r\x12\x0c\n\x04left\x18\x04 \x01(\x08\x12\x14\n\x0c\x61nnounced_at\x18\x05 \x01(\x01\x12\x12\n\nexpires_at\x18\x06 \x01(\x01\"\x1c\n\tRecordSet\x12\x0f\n\x07records\x18\x01 \x03(\x0c*Z\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12RECORD_KIND_SERVER\x10\x01\x12\x17\n\x13RECORD_KIND_LISTING\x10\x02*\x91\x01\n\x0bServerState\x12\x1c\n\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SERVER_STATE_JOINING\x10\x01\x12\x18\n\x14SERVER_STATE_SERVING\x10\x02\x12\x19\n\x15SERVER_STATE_DRAINING\x10\x03\x12\x15\n\x11SERVER_STATE_LEFT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bp2pinfer/swarm/record.proto\x12\x0ep2pinfer.swarm\"\x90\x01\n\x0cSignedRecord\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12(\n\x04kind\x18\x04 \x01(\x0e\x32\x1a.p2pinfer.swarm.RecordKind\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\r\n\x05proof\x18\x06 \x01(\x0c\"\x95\x07\n\x0cServerRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x12\n\nnum_layers\x18\x03 \x01(\r\x12\x13\n\x0b\x66irst_layer\x18\x04 \x01(\r\x12\x11\n\tend_layer\x18\x05 \x01(\r\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.p2pinfer.swarm.ServerState\x12\x10\n\x08numerics\x18\x07 \x01(\t\x12\x11\n\tendpoints\x18\x08 \x03(\t\x12\x13\n\x0b\x63\x65rtificate\x18\t \x01(\x0c\x12\x13\n\x0bqueue_depth\x18\x0c \x01(\r\x12\x19\n\x11\x66ree_cache_tokens\x18\r \x01(\x04\x12*\n\tnext_hops\x18\x0e \x03(\x0b\x32\x17.p2pinfer.swarm.NextHop\x12\x16\n\tleaves_at\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x10 \x01(\t\x12\x13\n\x0bpublic_name\x18\x11 \x01(\t\x12\x14\n\x0c\x61nnounced_at\x18\x12 \x01(\x01\x12\x12\n\nexpires_at\x18\x13 \x01(\x01\x12\x0e\n\x06region\x18\x14 \x01(\t\x12,\n\x06\x64\x65\x63ode\x18\x15 \x01(\x0b\x32\x1c.p2pinfer.swarm.LayerSeconds\x12-\n\x07prefill\x18\x16 \x01(\x0b\x32\x1c.p2pinfer.swarm.LayerSeconds\x12\x18\n\x0bmeasured_at\x18\x17 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nholds_ends\x18\x18 \x01(\x08\x12\x14\n\x0cis_undecided\x18\x19 \x01(\x08\x12!\n\x14moves_to_first_layer\x18\x1a \x01(\rH\x02\x88\x01\x01\x12\x1f\n\x12moves_to_end_layer\x18\x1b \x01(\rH\x03\x88\x01\x01\x12 \n\x13prefill_measured_at\x18\x1c \x01(\x01H\x04\x88\x01\x01\x12.\n\x0b\x62\x61tch_costs\x18\x1d \x03(\x0b\x32\x19.p2pinfer.swarm.BatchCost\x12\x0e\n\x06maddrs\x18\x1e \x03(\t\x12\x0e\n\x06relays\x18\x1f \x03(\t\x12\x11\n\tis_mapped\x18  \x01(\x08\x12\x10\n\x08is_relay\x18! \x01(\x08\x42\x0c\n\n_leaves_atB\x0e\n\x0c_measured_atB\x17\n\x15_moves_to_first_layerB\x15\n\x13_moves_to_end_layerB\x16\n\x14_prefill_measured_atJ\x04\x08\n\x10\x0bJ\x04\x08\x0b\x10\x0c\"/\n\x0cLayerSeconds\x12\r\n\x05\x66irst\x18\x01 \x01(\x01\x12\x10\n\x08per_1024\x18\x02 \x01(\x01\",\n\tBatchCost\x12\x11\n\tsequences\x18\x01 \x01(\r\x12\x0c\n\x04\x63ost\x18\x02 \x01(\x01\"+\n\x07NextHop\x12\x0f\n\x07peer_id\x18\x01 \x01(\x0c\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"~\n\rListingRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x12\n\nnum_layers\x18\x03 \x01(\r\x12\x0c\n\x04left\x18\x04 \x01(\x08\x12\x14\n\x0c\x61nnounced_at\x18\x05 \x01(\x01\x12\x12\n\nexpires_at\x18\x06 \x01(\x01\"\x1c\n\tRecordSet\x12\x0f\n\x07records\x18\x01 \x03(\x0c*Z\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12RECORD_KIND_SERVER\x10\x01\x12\x17\n\x13RECORD_KIND_LISTING\x10\x02*\x91\x01\n\x0bServerState\x12\x1c\n\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SERVER_STATE_JOINING\x10\x01\x12\x18\n\x14SERVER_STATE_SERVING\x10\x02\x12\x19\n\x15SERVER_STATE_DRAINING\x10\x03\x12\x15\n\x11SERVER_STATE_LEFT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'p2pinfer.swarm.record_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECORDKIND']._serialized_start=1379
-  _globals['_RECORDKIND']._serialized_end=1469
-  _globals['_SERVERSTATE']._serialized_start=1472
-  _globals['_SERVERSTATE']._serialized_end=1617
-  _globals['_SIGNEDRECORD']._serialized_start=47
-  _globals['_SIGNEDRECORD']._serialized_end=159
-  _globals['_SERVERRECORD']._serialized_start=162
-  _globals['_SERVERRECORD']._serialized_end=1079
-  _globals['_LAYERSECONDS']._serialized_start=1081
-  _globals['_LAYERSECONDS']._serialized_end=1128
-  _globals['_BATCHCOST']._serialized_start=1130
-  _globals['_BATCHCOST']._serialized_end=1174
-  _globals['_NEXTHOP']._serialized_start=1176
-  _globals['_NEXTHOP']._serialized_end=1219
-  _globals['_LISTINGRECORD']._serialized_start=1221
-  _globals['_LISTINGRECORD']._serialized_end=1347
-  _globals['_RECORDSET']._serialized_start=1349
-  _globals['_RECORDSET']._serialized_end=1377
+  _globals['_RECORDKIND']._serialized_start=1412
+  _globals['_RECORDKIND']._serialized_end=1502
+  _globals['_SERVERSTATE']._serialized_start=1505
+  _globals['_SERVERSTATE']._serialized_end=1650
+  _globals['_SIGNEDRECORD']._serialized_start=48
+  _globals['_SIGNEDRECORD']._serialized_end=192
+  _globals['_SERVERRECORD']._serialized_start=195
+  _globals['_SERVERRECORD']._serialized_end=1112
+  _globals['_LAYERSECONDS']._serialized_start=1114
+  _globals['_LAYERSECONDS']._serialized_end=1161
+  _globals['_BATCHCOST']._serialized_start=1163
+  _globals['_BATCHCOST']._serialized_end=1207
+  _globals['_NEXTHOP']._serialized_start=1209
+  _globals['_NEXTHOP']._serialized_end=1252
+  _globals['_LISTINGRECORD']._serialized_start=1254
+  _globals['_LISTINGRECORD']._serialized_end=1380
+  _globals['_RECORDSET']._serialized_start=1382
+  _globals['_RECORDSET']._serialized_end=1410
 # @@protoc_insertion_point(module_scope)

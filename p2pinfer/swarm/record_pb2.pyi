@@ -30,16 +30,20 @@ SERVER_STATE_DRAINING: ServerState
 SERVER_STATE_LEFT: ServerState
 
 class SignedRecord(_message.Message):
-    __slots__ = ("payload", "public_key", "signature", "kind")
+    __slots__ = ("payload", "public_key", "signature", "kind", "version", "proof")
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     payload: bytes
     public_key: bytes
     signature: bytes
     kind: RecordKind
-    def __init__(self, payload: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., kind: _Optional[_Union[RecordKind, str]] = ...) -> None: ...
+    version: int
+    proof: bytes
+    def __init__(self, payload: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., kind: _Optional[_Union[RecordKind, str]] = ..., version: _Optional[int] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class ServerRecord(_message.Message):
     __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at", "region", "decode", "prefill", "measured_at", "holds_ends", "is_undecided", "moves_to_first_layer", "moves_to_end_layer", "prefill_measured_at", "batch_costs", "maddrs", "relays", "is_mapped", "is_relay")

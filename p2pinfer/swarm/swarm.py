@@ -132,9 +132,9 @@ class Swarm:
         """Join the swarm at `initial_peers`, or begin a new swarm if there are none.
 
         With empty `listen_maddrs` this member dials others, but can't be dialled. With `client_only` it only
-        reads: it keeps no records for others, and doesn't listen. `remembered` comes from a former stay in
-        this swarm: the member looks for the same peers and listens on the same ports. With `allowance` it
-        relays for others, as far as that allows at any moment, while they can dial it. `pace` is for tests.
+        reads: it keeps no records for others, doesn't listen, and needs no proof. Others pay first: seconds.
+        `remembered`, of a former stay in this swarm, names peers to look for and ports to listen on. With
+        `allowance` it relays for others, as far as that allows, while they can dial it. `pace` is for tests.
 
         Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
         peer answers, and SwarmError if p2pd can't be started.

@@ -35,6 +35,23 @@ async def start(*flags: str) -> asyncio.subprocess.Process:
     )
 
 
+async def test_the_first_start_says_that_it_pays_and_the_next_one_has_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2PINFER_PRICE_BITS", "2")
+    flags = ("--listen", "/ip4/127.0.0.1/tcp/0", "--identity", str(tmp_path / "identity"))
+    said = []
+    for _ in range(2):
+        process = await start(*flags)
+        assert process.stdout is not None
+        while not (line := (await process.stdout.readline()).decode()).startswith("ready:"):
+            said.append(line.partition(":")[0])
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    assert said == ["making this machine's identity", *["join this swarm", "relays"] * 2]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_it_prints_how_to_join_and_leaves_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     flags = ("--listen", "/ip4/127.0.0.1/tcp/0", "--identity", str(tmp_path / "identity"))

@@ -11,6 +11,7 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.price.paying import pay
 from p2pinfer.server.config import ServerConfig
 from p2pinfer.server.layers.layer_choice import choosing
 from p2pinfer.server.life.company import alone_with
@@ -34,6 +35,7 @@ async def serve_period(
 
     Raises P2PInferError, with what the owner can do about it, if the server can't begin or go on.
     """
+    await pay(identity, period.say)
     choice = ModelChoice(config, period.chosen, period.say)
     async with (
         _opening(config, choice.local, period) as opening,

@@ -18,7 +18,8 @@ from hivemind.dht.traverse import traverse_dht
 from hivemind.p2p import P2P, PeerID
 
 from p2pinfer.errors import InvalidRecordError
-from p2pinfer.swarm.kademlia.protocol import SwarmProtocol, node_id_of
+from p2pinfer.swarm.kademlia.place import introduction, place_of
+from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.kademlia.views import Views
 from p2pinfer.tasks import Nursery, all_of, ending
@@ -57,19 +58,21 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         cls,
         p2p: P2P,
         *,
+        proof: bytes,
         client_only: bool,
         predecessor: SwarmProtocol | None = None,
         times: RequestTimes | None = None,
     ) -> SwarmNode:
         """Take part through a running p2pd; with `client_only` ask others, but answer no requests.
 
+        `proof` is that of the identity that p2pd has; one that only asks needs none.
         The records that a `predecessor` kept for the swarm are taken over: only its p2pd has ended.
         """
         times = times or RequestTimes()
         self = cls(_initialized_with_create=True)
         self.p2p = p2p
         self.peer_id = p2p.peer_id
-        self.node_id = node_id_of(p2p.peer_id)
+        self.node_id = place_of(p2p.peer_id, proof)
         self.num_replicas, self.num_workers, self.chunk_size = REPLICAS, PARALLEL_SEARCHES, 1
         self.times = times
         self.blacklist = Blacklist(times.ban_seconds, _BAN_GROWTH)
@@ -86,6 +89,8 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             client_mode=client_only,
             record_validator=predecessor.record_validator if predecessor else RecordValidator(),
         )
+        if not client_only:
+            self.protocol.node_info.node_id = introduction(proof)
         self.anchors = tuple
         self.protocol.views = Views(lambda key: self._get(key, viewers=(), keepers=self.anchors()))
         if predecessor is not None:

@@ -4,13 +4,13 @@ hivemind's DHTProtocol decodes msgpack from peers, and lets any peer store a val
 This one keeps hivemind's transport, messages and routing table, and replaces what happens to keys and values:
 - Only its owner stores a record (libp2p authenticates the sender). Others don't copy, cache or hand it over.
 - Values are sets of signed records in protobuf, never msgpack. Sender and receiver validate each record.
-- A node's place in the key space is the hash of its peer id. A node that claims another place is ignored.
+- A node's place in the key space follows from its peer id and the proof that it has paid (place.py). Nodes
+  that show no proof are no neighbours, and nobody is asked before its proof was checked.
 The handlers are called SwarmProtocol.rpc_*, so nodes of other hivemind networks can't call them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -22,9 +22,10 @@ from hivemind.p2p import P2PContext, PeerID
 from hivemind.proto import dht_pb2
 from hivemind.utils.timed_storage import get_dht_time
 
-from p2pinfer.errors import InvalidRecordError
+from p2pinfer.errors import InvalidRecordError, ProtocolError, UnpaidRecordError
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm.kademlia.hardening import spawn
+from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
 from p2pinfer.swarm.kademlia.store import RecordStore
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.kademlia.views import Views
@@ -37,11 +38,6 @@ MAX_NEIGHBOURS_PER_ANSWER = 64
 MAX_KNOWN_NODES = 4096
 
 _logger = logging.getLogger(__name__)
-
-
-def node_id_of(peer_id: PeerID) -> DHTID:
-    """A node's place in the key space. It is derived, so that a node can't choose a place beside a key."""
-    return DHTID(int.from_bytes(hashlib.sha256(b"p2pinfer node\0" + peer_id.to_bytes()).digest()[:20], "big"))
 
 
 class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
@@ -57,6 +53,8 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
+        self.foreign = ""
+        """Why the last node that answered us can't be a neighbour; empty: they all could."""
 
     async def put(self, peer: PeerID, key: DHTID, record: Record) -> bool | None:
         """Ask `peer` to keep our record. True: it keeps it; False: it refuses; None: it doesn't answer."""
@@ -70,15 +68,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         )
         try:
             response = await self.get_stub(peer).rpc_store(request, timeout=self.wait_timeout)
+            await self._answered(peer, response.peer)
         except Exception as error:  # noqa: BLE001 - every failure of a peer counts as no answer
             await self._no_answer(peer, error)
             return None
-        await self._answered(peer, response.peer)
         return bool(response.store_ok and response.store_ok[0])
 
     async def rpc_store(self, request: dht_pb2.StoreRequest, context: P2PContext) -> dht_pb2.StoreResponse:
         """Handle a peer's request to keep its records. The answer says for each whether it is kept."""
-        await self._answered(context.remote_id, request.peer)
+        await self._asked(context.remote_id, request.peer)
         count = len(request.keys)
         if not (
             0 < count <= MAX_KEYS_PER_REQUEST
@@ -116,6 +114,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             response = await self.get_stub(peer).rpc_find(request, timeout=self.wait_timeout)
             if len(response.results) != len(keys):
                 raise ValueError(f"{len(response.results)} answers to {len(keys)} keys")
+            await self._answered(peer, response.peer)
             found = {
                 key: (self._verified(key, result), self._neighbours(result))
                 for key, result in zip(keys, response.results, strict=True)
@@ -123,16 +122,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         except Exception as error:  # noqa: BLE001 - as in put
             await self._no_answer(peer, error)
             return None
-        await self._answered(peer, response.peer)
         return found
 
     async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search: send our records under its keys, and the known nodes nearest to them."""
-        await self._answered(context.remote_id, request.peer)
+        await self._asked(context.remote_id, request.peer)
         keys = [key for key in map(_key_id, request.keys) if key is not None]
         if not 0 < len(keys) == len(request.keys) <= MAX_KEYS_PER_REQUEST:
             raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys of {DHTID.HASH_NBYTES} bytes")
-        asker = node_id_of(context.remote_id)
+        asker = self.routing_table.get(peer_id=context.remote_id)
         response = dht_pb2.FindResponse(peer=self.node_info)
         budget = MAX_ANSWER_BYTES
         for key in keys:
@@ -146,7 +144,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
                 )
             )
             neighbours = self.routing_table.get_nearest_neighbors(key, k=self.bucket_size, exclude=asker)
-            response.results[-1].nearest_node_ids.extend(node.to_bytes() for node, _ in neighbours)
+            response.results[-1].nearest_node_ids.extend(place.proof for place, _ in neighbours)
             response.results[-1].nearest_peer_ids.extend(peer.to_bytes() for _, peer in neighbours)
         return response
 
@@ -162,7 +160,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     async def rpc_view(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's question for what we see under a key: our records, and those that we find."""
-        await self._answered(context.remote_id, request.peer)
+        await self._asked(context.remote_id, request.peer)
         keys = [key for key in map(_key_id, request.keys) if key is not None]
         if not len(keys) == len(request.keys) == 1:
             raise ValueError(f"ask for one key of {DHTID.HASH_NBYTES} bytes")
@@ -184,19 +182,17 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
         hivemind's own fails for node ids of other lengths, and pings back a peer that asks for it.
         """
-        await self._answered(context.remote_id, request.peer)
+        await self._asked(context.remote_id, request.peer)
         return dht_pb2.PingResponse(peer=self.node_info, dht_time=get_dht_time())
 
     async def update_routing_table(
         self, node_id: DHTID | None, peer_id: PeerID, responded: bool = True
     ) -> None:
-        """Remember a node that answered, forget one that didn't. hivemind's ping calls this too."""
-        if not responded:
-            known = self.routing_table.get(peer_id=peer_id)
-            if known is not None:
-                del self.routing_table[known]
-            return
-        if node_id is None or node_id != node_id_of(peer_id) or node_id == self.node_id:
+        """Remember a node that answered, at one place; forget one that didn't. Places have to be paid."""
+        known = self.routing_table.get(peer_id=peer_id)
+        if known is not None and (not responded or (node_id is not None and node_id != known)):
+            del self.routing_table[known]
+        if not responded or not isinstance(node_id, Place) or node_id == self.node_id:
             return
         if node_id not in self.routing_table and len(self.routing_table.uid_to_peer_id) >= MAX_KNOWN_NODES:
             return
@@ -210,15 +206,30 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         asked_at = get_dht_time()
         try:
             response = await self.get_stub(peer).rpc_ping(request, timeout=self.wait_timeout)
+            await self._answered(peer, response.peer)
         except Exception as error:  # noqa: BLE001 - as in put
             await self._no_answer(peer, error)
             return None
-        await self._answered(peer, response.peer)
         return float(response.dht_time - (asked_at + get_dht_time()) / 2)
 
+    async def _asked(self, peer: PeerID, info: Any) -> None:
+        """Remember a node that asks us. Clients say no place: they don't answer, so no node keeps them."""
+        if info.node_id:
+            try:
+                await self.update_routing_table(introduced(peer, info.node_id), peer, responded=True)
+            except ProtocolError as error:
+                _logger.debug("asked by a node that is no neighbour: %s", error)
+
     async def _answered(self, peer: PeerID, info: Any) -> None:
-        if info.node_id:  # clients have none: they don't answer, so no node should remember them
-            await self.update_routing_table(_key_id(info.node_id), peer, responded=True)
+        """Remember a node that answers us. Raises ProtocolError if it can't be a neighbour."""
+        if not info.node_id:
+            return
+        try:
+            place = introduced(peer, info.node_id)
+        except ProtocolError as error:
+            self.foreign = str(error)
+            raise
+        await self.update_routing_table(place, peer, responded=True)
 
     async def _no_answer(self, peer: PeerID, error: Exception) -> None:
         _logger.debug("no answer peer=%s reason=%r", peer, error)
@@ -229,7 +240,10 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return value, get_dht_time() if value else 0.0
 
     def _verified(self, key: DHTID, result: Any) -> list[Record]:
-        """The valid records of an answer. Invalid ones are left out, the others stay."""
+        """The valid records of an answer. Invalid ones are left out, the others stay.
+
+        What comes after an unpaid record isn't looked at: an honest node keeps none, and a check takes 1 ms.
+        """
         if len(result.value) > MAX_ANSWER_BYTES:
             return []
         try:
@@ -242,15 +256,25 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
                 records.append(self.record_validator.accept(key.to_bytes(), value))
             except InvalidRecordError as error:
                 _logger.debug("left out a record reason=%s", error)
+                if isinstance(error, UnpaidRecordError):
+                    break
         return records
 
     @staticmethod
     def _neighbours(result: Any) -> dict[DHTID, PeerID]:
+        """The nodes of an answer that have paid. What comes after one that hasn't isn't looked at."""
+        neighbours: dict[DHTID, PeerID] = {}
         peers = result.nearest_peer_ids[:MAX_NEIGHBOURS_PER_ANSWER]
-        # Check the length first: base58 takes quadratic time.
-        return {
-            node_id_of(peer): peer for peer in (PeerID(raw) for raw in peers if len(raw) == PEER_ID_BYTES)
-        }
+        for proof, raw in zip(result.nearest_node_ids, peers, strict=False):
+            if len(raw) != PEER_ID_BYTES:  # check the length first: base58 takes quadratic time
+                continue
+            peer = PeerID(raw)
+            try:
+                neighbours[paid_place(peer, proof)] = peer
+            except ProtocolError as error:
+                _logger.debug("left out a neighbour: %s", error)
+                break
+        return neighbours
 
 
 def _packed(records: Iterable[bytes], budget_bytes: int) -> bytes:

@@ -19,8 +19,10 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.price.paying import pay
 from p2pinfer.swarm.addresses import by_peer, joinable, with_ports
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
+from p2pinfer.swarm.kademlia.node import SwarmNode
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
 from p2pinfer.swarm.membership.arrival import contact
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
@@ -197,6 +199,8 @@ class Membership:
     async def _be_present(self, joined: asyncio.Future[None], leave: asyncio.Event) -> None:
         """Be present from a start of p2pd to its end, or until `leave` is set."""
         first = not joined.done()
+        if not self._config.client_only:
+            await pay(self._identity)
         owner = TaskOwner()
         current_owner.set(owner)
         config = self._config
@@ -224,6 +228,7 @@ class Membership:
                 )
             presence = await Presence.begin(
                 daemon,
+                proof=self._identity.proof,
                 client_only=not self._keeps_records,
                 before=self._before,
                 owner=owner,
@@ -295,10 +300,18 @@ class Membership:
                 if differences := sorted(differences or meeting_others.result()):
                     _check_clock(differences[len(differences) // 2])
                 elif presence.alone:
-                    raise unreachable(self._config.initial_peers)
+                    raise self._nobody(node)
                 await node.find_nearest_nodes([node.node_id])
         except TimeoutError as error:
-            raise unreachable(self._config.initial_peers) from error
+            raise self._nobody(node) from error
+
+    def _nobody(self, node: SwarmNode) -> SwarmError:
+        """The error for a join that met nobody: of those that answered, why they can't be neighbours."""
+        if node.protocol.foreign:
+            return SwarmError(
+                f"can't join at {', '.join(self._config.initial_peers)}: {node.protocol.foreign}"
+            )
+        return unreachable(self._config.initial_peers)
 
     async def _meet_initial_peers(self, presence: Presence) -> list[float]:
         """The clock differences of those that answer; none if others know us meanwhile, or nobody answers."""

@@ -45,6 +45,7 @@ class Presence:
         cls,
         daemon: Daemon,
         *,
+        proof: bytes,
         client_only: bool,
         before: Presence | None,
         owner: TaskOwner,
@@ -58,7 +59,9 @@ class Presence:
         Raises SwarmError if p2pd ends meanwhile.
         """
         predecessor = before.node.protocol if before is not None else None
-        opening = SwarmNode.open(daemon.p2p, client_only=client_only, predecessor=predecessor, times=times)
+        opening = SwarmNode.open(
+            daemon.p2p, proof=proof, client_only=client_only, predecessor=predecessor, times=times
+        )
         # hivemind would wait forever for the answers of a p2pd that has ended.
         node = await unless(daemon.process.wait(), opening, SwarmError("p2pd ended at its start"))
         presence = cls(daemon, node, owner)

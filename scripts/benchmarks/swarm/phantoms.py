@@ -6,6 +6,7 @@ import time
 
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
+from p2pinfer.price.paying import pay
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode, model_key
 from p2pinfer.swarm.swarm import Swarm
@@ -23,6 +24,7 @@ async def announce_phantoms(swarm: Swarm, manifest: Manifest, layers: Span, numb
     presence = swarm._membership.presence()
     for index in range(number):
         identity = Identity.ephemeral()
+        await pay(identity)
         record = Announcement(
             peer_id=identity.peer_id,
             model=manifest.hash,

@@ -10,7 +10,7 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.kademlia.node import REPLICAS
-from p2pinfer.swarm.kademlia.protocol import node_id_of
+from p2pinfer.swarm.kademlia.place import place_of
 from p2pinfer.swarm.records.announcement import model_key
 from p2pinfer.swarm.swarm import Swarm
 from tests.swarm.conftest import MODEL, describe, join_all, join_here, node_of, sees
@@ -19,7 +19,7 @@ KEY = DHTID.from_bytes(model_key(MODEL))
 
 
 def _distance(identity: Identity) -> int:
-    place = node_id_of(PeerID(peer_id_to_bytes(identity.peer_id)))
+    place = place_of(PeerID(peer_id_to_bytes(identity.peer_id)), identity.proof)
     return int(KEY.xor_distance(place))
 
 

@@ -13,7 +13,6 @@ import msgpack
 import pytest
 import pytest_asyncio
 from hivemind.dht.protocol import DHTProtocol
-from hivemind.dht.routing import DHTID
 from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.p2p import PeerID
 from hivemind.proto import dht_pb2
@@ -21,7 +20,6 @@ from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
-from p2pinfer.swarm.kademlia.protocol import node_id_of
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
 from p2pinfer.swarm.records.signed import seal
 from p2pinfer.swarm.swarm import Swarm
@@ -290,20 +288,6 @@ async def test_nodes_of_other_hivemind_networks_cant_call_ours(scene: Scene) -> 
                 dht_pb2.PingResponse,
             )
         )
-
-
-async def test_a_node_that_claims_another_place_isnt_remembered() -> None:
-    """Node ids are derived from peer ids: a node can't choose a place beside a key."""
-    async with join_here() as victim, join_here(victim.addresses) as attacker:
-        protocol = node_of(attacker).protocol
-        peer = PeerID.from_base58(attacker.peer_id)
-        table = node_of(victim).protocol.routing_table
-        del table[node_id_of(peer)]
-        protocol.node_info.node_id = DHTID.from_bytes(KEY).to_bytes()
-        await protocol.clock_difference(PeerID.from_base58(victim.peer_id))
-
-        assert DHTID.from_bytes(KEY) not in table
-        assert peer not in table
 
 
 @pytest.mark.parametrize("raw", [b"", b"x", bytes(19), b"\xff" * 21, b"\xff" * 4096], ids=len)

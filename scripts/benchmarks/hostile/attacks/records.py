@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.price.paying import pay
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.records.announcement import model_key
@@ -32,6 +33,8 @@ async def records(scene: Scene) -> None:
     spoiled = certificates()
     async with AsyncExitStack() as stack:
         identities = [Identity.ephemeral() for _ in range(scene.number("identities"))]
+        for identity in identities:
+            await pay(identity)
         members = [
             await stack.enter_async_context(Swarm.join(scene.initial_peers, identity, client_only=True))
             for identity in identities
