@@ -32,6 +32,8 @@ class Record:
     peer_id: PeerId
     data: bytes
     expires_at: float
+    tree: str = ""  # of cells: its signer has one rank in all of them
+    proof: bytes = b""  # that its signer has paid
 
 
 class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is untyped
