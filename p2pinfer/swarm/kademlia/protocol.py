@@ -103,7 +103,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     def keep(self, key: bytes, record: Record) -> bool:
         """Keep a verified record in this node's store. False if the store refuses it."""
-        return self.records.put(key, record.peer_id, record.data, record.expires_at)
+        return not self.records.put(key, record).refusal
 
     async def call_find(
         self, peer: PeerID, keys: Collection[DHTID]
