@@ -35,13 +35,14 @@ class Held:
         return self.refreshed_at < now - SILENT_SECONDS or self.record.expires_at <= now
 
 
-def rank(record: Record, now: float) -> float:
-    """The rank of a record's signer, the same at all nodes and all keys of the tree; lower is better.
+def rank(record: Record, now: float, tree: str | None = None) -> float:
+    """The rank of a record's signer in its tree, the same at all nodes and all keys; lower is better.
 
-    `now` is in Unix seconds.
+    `now` is in Unix seconds. Say a `tree` where records of several are compared: of trees there are as many
+    as one likes, and a signer would choose one where its rank is good.
     """
     epoch = ranks.epoch_at(record.peer_id, now)
-    return ranks.rank(record.peer_id, record.proof, record.tree, epoch)
+    return ranks.rank(record.peer_id, record.proof, record.tree if tree is None else tree, epoch)
 
 
 def first_to_go(places: Sequence[Held], *, elders: int, most_of_network: int, now: float) -> Held:

@@ -22,6 +22,8 @@ from p2pinfer.types import PeerId
 COMPARED = 16
 """So many, others each time, are compared by rank: to compare all would cost a flooded node its time."""
 
+_ALL_TREES = ""
+
 _age = attrgetter("age")
 _Whose = TypeVar("_Whose", bound=Hashable)
 
@@ -57,29 +59,32 @@ class Shares:
 
         `company` tells how many records there are under a key.
         """
-        of_network = self._in_crowded_network(newcomer) or self._of_heaviest(newcomer, company)
-        return max(of_network, key=lambda held: rank(held.record, now))
+        # Who comes back with its age may be an elder: then a younger one makes room among the elders.
+        is_elder = bisect_left(self._by_age, newcomer.age, key=_age) < self._elders
+        rival = None if is_elder else newcomer
+        candidates = self._in_crowded_network(rival) or self._of_heaviest(rival, company)
+        return max(candidates, key=lambda held: rank(held.record, now, tree=_ALL_TREES))
 
-    def _in_crowded_network(self, newcomer: Held) -> list[Held]:
-        """Some of the network that has more than its share, if there is one."""
-        source = newcomer.source
-        if source is not None and self._by_network.size(source) >= self._most_of_network:
-            return [*self._by_network.some_of(source, COMPARED), newcomer]
+    def _in_crowded_network(self, rival: Held | None) -> list[Held]:
+        """Some young ones of a network that has more than its share, if there is one."""
+        source = None if rival is None else rival.source
+        if rival and source and self._by_network.size(source) >= self._most_of_network:
+            return [*self._by_network.some_of(source, COMPARED), rival]
         if self._by_network.largest <= self._most_of_network:
             return []
         (crowded,) = self._by_network.some_largest(1)
         return self._by_network.some_of(crowded, COMPARED)
 
-    def _of_heaviest(self, newcomer: Held, company: Callable[[bytes], int]) -> list[Held]:
-        """For some of the identities that have the most, the record that is missed least."""
-        own, most = self._by_peer.size(newcomer.record.peer_id) + 1, self._by_peer.largest
-        if own > most:
-            return [newcomer]
+    def _of_heaviest(self, rival: Held | None, company: Callable[[bytes], int]) -> list[Held]:
+        """Of some of the identities that have the most young ones, the record that is missed least."""
+        own = 0 if rival is None else self._by_peer.size(rival.record.peer_id) + 1
+        if rival is not None and own > self._by_peer.largest:
+            return [rival]
         least_missed = [
             max(self._by_peer.of(peer), key=lambda held: (company(held.key), held.age))
             for peer in self._by_peer.some_largest(COMPARED)
         ]
-        return [*least_missed, newcomer] if own == most else least_missed
+        return [*least_missed, rival] if rival is not None and own == self._by_peer.largest else least_missed
 
     def _becomes_young(self, held: Held) -> None:
         self._by_peer.add(held.record.peer_id, held)
