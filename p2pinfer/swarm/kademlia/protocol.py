@@ -106,9 +106,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     def keep(self, key: bytes, record: Record) -> Stored:
         """Keep a verified record in this node's store, or say why not."""
-        is_kept = self.records.put(key, record.peer_id, record.data, record.expires_at)
-        beside = max(0, len(self.records.get(key)) - is_kept)
-        return Stored(refusal="" if is_kept else "full", is_full=not is_kept, records=beside)
+        return self.records.put(key, record)
 
     async def call_find(
         self, peer: PeerID, keys: Collection[DHTID]
