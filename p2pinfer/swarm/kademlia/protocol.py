@@ -12,7 +12,7 @@ The handlers are called SwarmProtocol.rpc_*, so nodes of other hivemind networks
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -23,6 +23,7 @@ from hivemind.proto import dht_pb2
 from hivemind.utils.timed_storage import get_dht_time
 
 from p2pinfer.errors import InvalidRecordError, ProtocolError, UnpaidRecordError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
@@ -53,6 +54,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
+        self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
 
@@ -84,14 +86,23 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         ):
             raise ValueError(f"store 1 to {MAX_KEYS_PER_REQUEST} records, each with key, subkey and expiry")
         sender = context.remote_id.to_base58()
+        source = await self.source_of(PeerId(sender))
         response = dht_pb2.StoreResponse(peer=self.node_info)
         for key, subkey, value, expires_at in zip(
             request.keys, request.subkeys, request.values, request.expiration_time, strict=True
         ):
-            response.store_ok.append(self._store(sender, key, subkey, value, expires_at))
+            response.store_ok.append(self._store(sender, key, subkey, value, expires_at, source))
         return response
 
-    def _store(self, sender: str, key: bytes, subkey: bytes, value: bytes, expires_at: float) -> bool:
+    def _store(
+        self,
+        sender: str,
+        key: bytes,
+        subkey: bytes,
+        value: bytes,
+        expires_at: float,
+        source: Source | None,
+    ) -> bool:
         if subkey != sender.encode():
             return False  # the sender isn't the owner: a replay, a relayed record or a forgery
         try:
@@ -99,11 +110,14 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         except InvalidRecordError as error:
             _logger.debug("refused a record peer=%s reason=%s", sender, error)
             return False
-        return self.keep(key, record)
+        return self.keep(key, record, source)
 
-    def keep(self, key: bytes, record: Record) -> bool:
-        """Keep a verified record in this node's store. False if the store refuses it."""
-        return not self.records.put(key, record).refusal
+    def keep(self, key: bytes, record: Record, source: Source | None = None) -> bool:
+        """Keep a verified record in this node's store. False if the store refuses it.
+
+        `source` is the network of the peer that has sent it, if that is known.
+        """
+        return not self.records.put(key, record, source).refusal
 
     async def call_find(
         self, peer: PeerID, keys: Collection[DHTID]
@@ -275,6 +289,10 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
                 _logger.debug("left out a neighbour: %s", error)
                 break
         return neighbours
+
+
+async def _nowhere(peer_id: PeerId) -> Source | None:
+    return None
 
 
 def _packed(records: Iterable[bytes], budget_bytes: int) -> bytes:
