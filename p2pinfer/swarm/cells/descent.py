@@ -14,17 +14,19 @@ sample of the whole tree, a sample of the cell above, and all of one's own cell.
 CAPACITY records.
 
 Samples can be taken by those who came first, and by those who have paid for the best ranks; a cell that isn't
-crowded can't. A reader who needs more honest servers than it has found reads the cells beside its own as well
-(`place.cells_beside`).
+crowded can't. So a reader whose own cell has few servers reads the cells beside it as well (`is_sparse`,
+`place.cells_beside`).
 """
 
 from __future__ import annotations
 
-from p2pinfer.swarm.cells.climb import is_crowded
+from p2pinfer.swarm.cells.climb import SPLIT, is_crowded
 from p2pinfer.swarm.cells.place import DEPTH
 
 MOST_READS = 7
 """Of one descent: the root, and five halvings of 16 depths; or two reads by memory and four halvings."""
+FEW = SPLIT // 2
+"""Servers of a cell. Of so many, if a third is hostile, one in a hundred readers finds no honest route."""
 
 
 class Descent:
@@ -67,6 +69,11 @@ class Descent:
         """Where the reader's own cell is, when it has arrived. Remember it for the next time."""
         is_small = self._is_doubted and not any(self._seen.get(depth) for depth in self._memories())
         return 0 if is_small and self._crowded <= 0 else self._free
+
+    @property
+    def is_sparse(self) -> bool:
+        """True if the own cell showed so few servers that the cells beside it should be read as well."""
+        return self.depth > 0 and self._seen.get(self.depth, 0) < FEW
 
     @property
     def result(self) -> tuple[int, ...]:

@@ -184,7 +184,7 @@ def test_a_flood_displaces_nobody_of_the_elders_and_nobody_at_home_elsewhere(ran
 
 
 def test_those_who_come_after_a_flood_are_found_where_they_live():
-    """The hostile ones were first and have the best ranks: the samples are theirs, the other quarter is not."""
+    """The hostile ones were first and have the best ranks: samples are theirs, the other quarter isn't."""
     town = Town()
     for place in places(400, ["0"], seed=4):
         town.add(place, 0.0)

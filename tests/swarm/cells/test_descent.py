@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from p2pinfer.swarm.cells.climb import CAPACITY, SPLIT
-from p2pinfer.swarm.cells.descent import MOST_READS, Descent
+from p2pinfer.swarm.cells.descent import FEW, MOST_READS, Descent
 from p2pinfer.swarm.cells.place import DEPTH
 from tests.swarm.cells.town import Town, places
 
@@ -100,6 +100,19 @@ def test_a_memory_that_is_wrong_costs_a_read_or_two(remembered: int, free_from: 
 
     assert len(reads) == len(set(reads)) <= MOST_READS
     assert descent.depth == min(free_from, DEPTH)
+
+
+@pytest.mark.parametrize(
+    ("records", "is_sparse"),
+    [({0: SPLIT - 1}, False), ({0: CAPACITY, 1: FEW}, False), ({0: CAPACITY, 1: FEW - 1}, True),
+     ({0: CAPACITY}, True), ({}, False)],
+    ids=["small-swarm", "enough", "few", "hidden", "empty-swarm"],
+)  # fmt: skip
+def test_the_cells_beside_are_read_where_the_own_one_shows_few(records: dict[int, int], is_sparse: bool):
+    descent = Descent(1)
+    told(descent, records)
+
+    assert descent.is_sparse is is_sparse
 
 
 def test_it_ends_whatever_it_is_told():
