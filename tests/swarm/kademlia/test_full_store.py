@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -392,3 +393,19 @@ class RandomStore(RuleBasedStateMachine):
 
 RandomStore.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestRandomStore = RandomStore.TestCase
+
+
+def test_the_lines_of_one_model_leave_places_to_those_of_others(store: RecordStore, clock: Clock) -> None:
+    """In the list of models all servers of a model have the same place."""
+
+    def lists(peer: str, place: str) -> bool:
+        line = replace(record(peer, expires_at=clock.now + 300), place=place)
+        return not store.put(KEY, line).refusal
+
+    assert all(lists(f"popular{number}", "popular") for number in range(MAX_RECORDS_PER_KEY))
+    others = [f"model{number}" for number in range(100)]
+
+    assert all(lists(f"server of {place}", place) for place in others)
+    for number in range(MAX_RECORDS_PER_KEY):
+        lists(f"popular again{number}", "popular")
+    assert {f"server of {place}" for place in others} <= peers_under(store)
