@@ -18,7 +18,9 @@ from hivemind.dht.traverse import traverse_dht
 from hivemind.p2p import P2P, PeerID
 
 from p2pinfer.errors import InvalidRecordError
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.kademlia.place import introduction, place_of
+from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
 from p2pinfer.swarm.kademlia.store import Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
@@ -100,6 +102,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             self.protocol.node_info.node_id = introduction(proof)
         self.anchors = tuple
         self._known_keepers = {}
+        self.protocol.popular = Popular(lambda key: self._get([key], viewers=(), keepers=()))
         self.protocol.views = Views(lambda key: self._get([key], viewers=(), keepers=self.anchors()))
         if predecessor is not None:
             self.protocol.records.take_over(predecessor.records)
@@ -246,7 +249,9 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                 records, neighbours = answer
                 hear(records)
                 nodes.update(neighbours)
-                return {key_id: (tuple(one for one in neighbours if taken.get(one, way) == way), False)}
+                # A node on the way tells as much as a keeper would of what everybody asks for.
+                has_all = is_crowded(len(records))
+                return {key_id: (tuple(one for one in neighbours if taken.get(one, way) == way), has_all)}
 
             await traverse_dht(
                 queries=[key_id],
