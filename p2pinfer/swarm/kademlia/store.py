@@ -36,21 +36,26 @@ FULL_STORE = "full: this node keeps no more records"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What a keeper answers to a record."""
-
-    refusal: str  # empty: it is kept
-    is_full: bool  # it is refused because there is no place for it
-    records: int  # live records of other peers under the key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Lapsed:
     """A record that had a place, and how long that is remembered."""
 
     since: float
     until: float
     expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a keeper answers to the owner of a record."""
+
+    refusal: str  # for people; empty: it is kept
+    is_full: bool  # refused because there is no place for it
+    records: int  # live records of other peers under the key
+
+
+def refused(reason: str) -> Stored:
+    """A record that isn't kept, wherever it would have to be."""
+    return Stored(refusal=reason, is_full=False, records=0)
 
 
 class RecordStore:

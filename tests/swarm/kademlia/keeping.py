@@ -21,7 +21,14 @@ class Clock:
 
 def record(peer: str, *, data: bytes = b"x", expires_at: float, tree: str = "model") -> Record:
     """A record of `peer`, whose proof is drawn from its name."""
-    return Record(peer_id=PeerId(peer), data=data, expires_at=expires_at, tree=tree, proof=peer.encode()[-8:])
+    return Record(
+        peer_id=PeerId(peer),
+        data=data,
+        expires_at=expires_at,
+        tree=tree,
+        place=peer,
+        proof=peer.encode()[-8:],
+    )
 
 
 def put(
