@@ -11,9 +11,10 @@ from p2pinfer.swarm.cells import ranks
 from p2pinfer.swarm.kademlia.validator import Record
 
 SILENT_SECONDS = 45.0  # servers refresh their records about every 17 s: two refreshes were lost
+ELDERS_SHARE = 0.5  # of all places: they belong to those who have been there longest
+NETWORK_SHARE = 0.25
 MOST_OF_PLACE = 4
 """In the list of models all servers of a model have one place: of a popular one a few lines do."""
-NETWORK_SHARE = 0.25  # of the places for which there are others
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

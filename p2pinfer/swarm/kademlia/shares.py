@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from p2pinfer.fairness.sources import Source
-from p2pinfer.swarm.kademlia.ranks import NETWORK_SHARE, Held, rank
+from p2pinfer.swarm.kademlia.ranks import ELDERS_SHARE, NETWORK_SHARE, Held, rank
 from p2pinfer.types import PeerId
 
 COMPARED = 16
@@ -32,7 +32,7 @@ class Shares:
     """The records of a store by age, and the young ones by whose they are."""
 
     def __init__(self, places: int) -> None:
-        self._elders = places // 2
+        self._elders = int(places * ELDERS_SHARE)
         self._most_of_network = int((places - self._elders) * NETWORK_SHARE)
         # To insert into 16,384 pointers moves 0.1 MB at most: some microseconds.
         self._by_age: list[Held] = []
