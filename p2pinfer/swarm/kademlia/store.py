@@ -40,6 +40,20 @@ class _Held:
     refreshed_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a keeper answers to the owner of a record."""
+
+    refusal: str  # for people; empty: it is kept
+    is_full: bool  # refused because there is no place for it
+    records: int  # live records of other peers under the key
+
+
+def refused(reason: str) -> Stored:
+    """A record that isn't kept, wherever it would have to be."""
+    return Stored(refusal=reason, is_full=False, records=0)
+
+
 class RecordStore:
     """DHT key -> peer -> the peer's newest record. The caller has verified what it puts in."""
 
