@@ -27,7 +27,8 @@ class Reading:
     ) -> list[Record]:
         """The records of a tree as seen from a place: all of its cell, and samples of larger ones.
 
-        The cells beside are read as well where that isn't enough. The newest record of each peer is returned.
+        The cells beside are read as well where its own has few servers, and where all isn't enough. The
+        newest record of each peer is returned.
         """
         seen: dict[int, list[Record]] = {}
         descent = Descent(self.depth)
@@ -46,7 +47,7 @@ class Reading:
         self.depth = descent.depth
         self.sizes = {cell_of(place, depth): len(records) for depth, records in seen.items()}
         found = newest(record for depth in seen for record in seen[depth])
-        if descent.depth > 0 and not is_enough(found):
+        if descent.is_sparse or (descent.depth > 0 and not is_enough(found)):
             beside = cells_beside(place, descent.depth)
             more = await all_of(*map(self._cell, beside))
             self.sizes.update(zip(beside, map(len, more), strict=True))
