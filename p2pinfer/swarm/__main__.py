@@ -123,7 +123,8 @@ async def _live(config: BootstrapConfig) -> None:
             limits, relayed_bytes=month.relayed_bytes, seconds_to_next_month=month.seconds_left
         )
 
-    await pay(identity, say)
+    with identity.in_use():  # another peer may have it: that is said before anything is computed
+        await pay(identity, say)
     async with Swarm.join(
         config.initial_peers,
         identity,

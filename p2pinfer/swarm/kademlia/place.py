@@ -52,6 +52,13 @@ def introduction(proof: bytes) -> bytes:
     return bytes((NODE_VERSION, price.PRICE_BITS)) + proof
 
 
+def proof_in(words: bytes) -> bytes | None:
+    """The proof that has to be checked of an introduction; None for one that is refused without."""
+    if len(words) == INTRODUCTION_BYTES and words[:2] == bytes((NODE_VERSION, price.PRICE_BITS)):
+        return words[2:]
+    return None
+
+
 def introduced(peer_id: PeerID, words: bytes) -> Place:
     """The place of the node that introduces itself so.
 

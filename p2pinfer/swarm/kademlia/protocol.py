@@ -27,6 +27,7 @@ from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm import store_pb2
 from p2pinfer.swarm.cells.climb import is_crowded
+from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
 from p2pinfer.swarm.kademlia.popular import Popular
@@ -38,7 +39,6 @@ from p2pinfer.types import PeerId
 
 MAX_KEYS_PER_REQUEST = 16
 MAX_ANSWER_BYTES = 3_500_000  # hivemind silently drops unary messages over 4 MiB
-MAX_NEIGHBOURS_PER_ANSWER = 64
 MAX_KNOWN_NODES = 4096
 
 _logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
         self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
+        self.checks = Checks()
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
 
@@ -90,6 +91,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             and count == len(request.subkeys) == len(request.values) == len(request.expiration_time)
         ):
             raise ValueError(f"store 1 to {MAX_KEYS_PER_REQUEST} records, each with key, subkey and expiry")
+        await self.checks.request(context.remote_id, request.values)
         sender = context.remote_id.to_base58()
         source = await self.source_of(PeerId(sender))
         answer = store_pb2.StoreAnswer(node_id=self.node_info.node_id)
@@ -143,6 +145,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             if len(response.results) != len(keys):
                 raise ValueError(f"{len(response.results)} answers to {len(keys)} keys")
             await self._answered(peer, response.peer.node_id)
+            await self.checks.answer(peer, response.results)
             found = {
                 key: (self._verified(key, result), self._neighbours(result))
                 for key, result in zip(keys, response.results, strict=True)
@@ -194,6 +197,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         request = dht_pb2.FindRequest(keys=[key.to_bytes()], peer=self.node_info)
         try:
             response = await self.get_stub(peer).rpc_view(request, timeout=self.wait_timeout)
+            await self.checks.answer(peer, response.results[:1])
             return self._verified(key, response.results[0])
         except Exception as error:  # noqa: BLE001 - as in put
             _logger.debug("no view of peer=%s reason=%r", peer, error)
@@ -257,6 +261,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Remember a node that asks us. Clients say no place: they don't answer, so no node keeps them."""
         if info.node_id:
             try:
+                await self.checks.introduction(peer, info.node_id, asked=False)
                 await self.update_routing_table(introduced(peer, info.node_id), peer, responded=True)
             except ProtocolError as error:
                 _logger.debug("asked by a node that is no neighbour: %s", error)
@@ -265,6 +270,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Remember a node that answers us. Raises ProtocolError if it can't be a neighbour."""
         if not node_id:
             return
+        await self.checks.introduction(peer, node_id, asked=True)
         try:
             place = introduced(peer, node_id)
         except ProtocolError as error:
@@ -284,7 +290,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         if len(result.value) > MAX_ANSWER_BYTES:
             return []
         try:
-            values = RecordSet.FromString(result.value).records
+            values = RecordSet.FromString(result.value).records[:MOST_RECORDS]
         except DecodeError:
             return []
         records = []
@@ -301,7 +307,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def _neighbours(result: Any) -> dict[DHTID, PeerID]:
         """The nodes of an answer that have paid. What comes after one that hasn't isn't looked at."""
         neighbours: dict[DHTID, PeerID] = {}
-        peers = result.nearest_peer_ids[:MAX_NEIGHBOURS_PER_ANSWER]
+        peers = result.nearest_peer_ids[:MOST_NODES]
         for proof, raw in zip(result.nearest_node_ids, peers, strict=False):
             if len(raw) != PEER_ID_BYTES:  # check the length first: base58 takes quadratic time
                 continue
