@@ -214,16 +214,26 @@ def ranked(clock: Clock, peer: str, tree: str) -> float:
 
 
 def test_a_network_has_no_more_than_its_share_of_a_full_store(small: RecordStore) -> None:
-    """However few keys each of its identities has. Elders, half of the places, aren't touched."""
-    for number in range(32):
-        take(small, f"old{number}", 1)
+    """However few keys each of its identities has, and though it was there first."""
     for number in range(64):
         take(small, f"hostile{number}", 1, source="203.0.113.0/24")
 
-    for number in range(8):
+    for number in range(16):
         assert take(small, f"honest{number}", 3) == 3
-    assert sum(held.source is not None for held in small._by_refresh) == 8
-    assert {f"old{number}" for number in range(32)} <= set(identities(small))
+    assert sum(held.source is not None for held in small._by_refresh) == 16
+
+
+def test_the_eldest_of_a_network_stay_when_strangers_crowd_into_it(small: RecordStore) -> None:
+    for number in range(16):
+        take(small, f"old{number}", 1, source="100.64.0.0/24")
+    for number in range(48):
+        take(small, f"other{number}", 1)
+
+    for number in range(100):
+        take(small, f"hostile{number}", 1, source="100.64.0.0/24")
+
+    assert {f"old{number}" for number in range(16)} <= set(identities(small))
+    assert not any(peer.startswith("hostile") for peer in identities(small))
 
 
 def test_no_flood_of_other_keys_displaces_the_elders_of_a_store(small: RecordStore, clock: Clock) -> None:
@@ -358,15 +368,13 @@ class RandomStore(RuleBasedStateMachine):
         """Those that don't give way to a record under a key, even if it comes back and is older than they."""
         by_age = sorted(self.store._by_refresh, key=lambda held: held.age)
         beside = [held for held in by_age if held.key == key]
-        if len(beside) < self.PER_KEY:
-            stay = by_age[: self.IN_ALL // 2 - 1]
-        else:
-            places = [[one for one in beside if one.source == held.source].index(held) for held in beside]
-            stay = [
-                held
-                for held, place in list(zip(beside, places, strict=True))[: self.PER_KEY // 2 - 1]
-                if held.source is None or place < self.PER_KEY // 4 - 1
-            ]
+        rivals, places = (by_age, self.IN_ALL) if len(beside) < self.PER_KEY else (beside, self.PER_KEY)
+        of_network = Counter[str]()
+        stay = []
+        for held in rivals[: places // 2 - 1]:
+            of_network[held.source or ""] += 1
+            if held.source is None or of_network[held.source] < places // 4:
+                stay.append(held)
         return {(held.key, str(held.record.peer_id)) for held in stay if not held.is_silent(self.clock.now)}
 
     @invariant()
@@ -384,10 +392,13 @@ class RandomStore(RuleBasedStateMachine):
         shares = self.store._shares
         assert shares._by_age == by_age
         peers = Counter(held.record.peer_id for held in young)
-        assert {peer: shares._by_peer.size(peer) for peer in peers} == peers
-        assert shares._by_peer.largest == max(peers.values(), default=0)
-        networks = Counter(held.source for held in young if held.source is not None)
-        assert {source: len(crowd) for source, crowd in shares._by_network._of.items()} == networks
+        assert {peer: shares._young.size(peer) for peer in peers} == peers
+        assert shares._young.largest == max(peers.values(), default=0)
+        networks = Counter(held.source for held in by_age if held.source is not None)
+        assert {source: len(own) for source, own in shares._networks._by_age.items()} == networks
+        assert shares._networks._crowds == {
+            source for source, count in networks.items() if count > self.IN_ALL // 4
+        }
 
 
 RandomStore.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
