@@ -261,7 +261,7 @@ async def test_no_node_checks_what_others_send_in_its_event_loop(monkeypatch: py
         gate = Gate(monkeypatch)
         gate.opened.set()
 
-        answered = await protocol.call_find(peer, [key])
+        answered = await protocol.call_records(peer, [key])
         assert answered is not None
         assert [one.peer_id for one in answered[key][0]] == [found.peer_id]
         monkeypatch.setattr(keeper.records, "get", lambda key: [seen])
@@ -278,5 +278,5 @@ async def test_no_node_checks_what_others_send_in_its_event_loop(monkeypatch: py
         request.peer.node_id = introduction(os.urandom(PROOF_BYTES))
         response = await protocol.get_stub(peer).rpc_store(request, timeout=5)
 
-        assert list(response.store_ok) == [False]
+        assert "paid" in response.stored[0].refusal
         assert gate.threads == [checking._THREAD] * 4
