@@ -8,7 +8,7 @@ import pytest
 
 from p2pinfer.errors import InvalidRecordError, SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.cells import climb
+from p2pinfer.swarm.cells import climb, descent
 from p2pinfer.swarm.cells.keys import keys_of_cell, peer_key, root_key
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
 from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
@@ -28,6 +28,7 @@ def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells split at 12 servers."""
     monkeypatch.setattr(climb, "SPLIT", 12)
     monkeypatch.setattr(climb, "MERGE", 8)
+    monkeypatch.setattr(descent, "FEW", 2)
 
 
 async def town(shelves: Shelves, here: int, there: int) -> list[Server]:
