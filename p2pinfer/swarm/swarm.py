@@ -320,15 +320,15 @@ class Swarm:
         """
         await self._membership.wait_rejoined()
 
-    async def put(self, keys: Sequence[bytes], record: Record) -> list[Stored]:
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool = True) -> list[Stored]:
         """Ask the keepers of each key to keep our record. See `SwarmNode.put`."""
         presence = self._membership.presence()
-        return await presence.run(presence.node.put(keys, record, widely=self.is_hidden))
+        return await presence.run(presence.node.put(keys, record, shared=shared, widely=self.is_hidden))
 
-    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+    async def get(self, keys: Sequence[bytes], *, shared: bool = True) -> list[Record]:
         """The records under `keys`: see `SwarmNode.get`. For a client, SwarmError if no peer answers."""
         presence = self._membership.presence()
-        records = await presence.run(presence.node.get(keys))
+        records = await presence.run(presence.node.get(keys, shared=shared))
         if presence.cut_off:  # without an answer, an empty list would be a guess
             raise SwarmError("no peer of the swarm answers: is the network down?")
         return records

@@ -18,7 +18,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.keys import MODELS, peer_key
-from p2pinfer.swarm.cells.place import ROOT, children_of, place_of
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, children_of, place_of
 from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
@@ -36,6 +36,8 @@ from p2pinfer.swarm.records.listing import (
 )
 from p2pinfer.tasks import all_of
 
+MODELS_DEPTH = 1
+"""Of the smallest cells in the tree of models: four, which a reader reads where the root is crowded."""
 _MOST_OWN_RECORDS = 64  # that are told from a twin's: several minutes of heartbeats
 _MOST_READINGS = 64
 _EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
@@ -78,7 +80,7 @@ class Discovery:
         servers, models = self._tree(announcement.model), self._tree(MODELS)
         if (reading := self._readings.get(announcement.model)) is not None and reading.depth is not None:
             servers.begin_at(reading.depth)
-        putting = [servers.put(record), self._network.put(self._own_key(), line)]
+        putting = [servers.put(record), self._network.put(self._own_key(), line, shared=False)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
         answers, *_ = await all_of(*putting)
@@ -95,7 +97,7 @@ class Discovery:
         await all_of(
             self._replace_all(gone),
             self._tree(MODELS).replace_all(line),
-            self._network.put(self._own_key(), line),
+            self._network.put(self._own_key(), line, shared=False),
         )
 
     async def servers(self, model: str) -> list[Announcement]:
@@ -126,7 +128,9 @@ class Discovery:
         Only a copy of our key can sign such a record. It replaces ours, as ours replaces it, and libp2p leads
         peers to one of the two at random.
         """
-        lines = [decode_listing(record.data) for record in await self._network.get(self._own_key())]
+        lines = [
+            decode_listing(record.data) for record in await self._network.get(self._own_key(), shared=False)
+        ]
         return any(
             line.peer_id == self._identity.peer_id
             and not line.left
@@ -141,7 +145,9 @@ class Discovery:
         return {} if reading is None else dict(reading.sizes)
 
     def _tree(self, tree: str) -> Announcing:
-        return self._announcing.setdefault(tree, Announcing(self._network, self._chance))
+        # All lines of a model have one place: to split cells wouldn't part them.
+        deepest = MODELS_DEPTH if tree == MODELS else DEPTH
+        return self._announcing.setdefault(tree, Announcing(self._network, self._chance, deepest=deepest))
 
     def _own_key(self) -> list[bytes]:
         return [peer_key(self._identity.peer_id)]

@@ -79,7 +79,9 @@ class Reading:
         }
         if not is_own and self.depth and cell in self._samples:  # a small swarm's root is everybody's own
             return [record for record in self._samples[cell][1] if record.expires_at > now]
-        records = await self._network.get(keys_of_cell(self._tree, cell))
+        # Who knows that the swarm is large leaves those that everybody knows to newcomers.
+        shared = cell == ROOT and not self.depth
+        records = await self._network.get(keys_of_cell(self._tree, cell), shared=shared)
         self._samples[cell] = now, records
         return records
 

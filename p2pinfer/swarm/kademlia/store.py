@@ -22,7 +22,7 @@ from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.types import PeerId
 
 MAX_RECORDS_PER_KEY = CAPACITY
-MAX_KEYS_PER_PEER = 24  # a server is announced in several cells, each of which has two keys
+MAX_KEYS_PER_PEER = 40  # a server is announced in several cells, each of which has two keys
 MAX_RECORDS = 16_384  # times 4 KB is 64 MiB
 LAPSED_SECONDS = 600.0  # who returns within these keeps its age
 # Only who stayed this long is remembered: a flood of short stays can't push others out of the memory.
