@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from p2pinfer.backoff import Chance
-from p2pinfer.swarm.cells.climb import Sight, arrived, climbed
+from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
 from p2pinfer.swarm.discovery.network import Network

@@ -9,7 +9,7 @@ import pytest
 from p2pinfer.errors import InvalidRecordError, SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.cells import climb, descent
-from p2pinfer.swarm.cells.keys import keys_of_cell, peer_key, root_key
+from p2pinfer.swarm.cells.keys import MODELS, keys_of_cell, peer_key, root_key
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of, place_of
 from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
 from p2pinfer.swarm.discovery.announcing import sight_of
@@ -213,3 +213,17 @@ async def test_a_newcomer_that_has_read_begins_where_it_arrived() -> None:
 
 def test_origin_is_where_everybody_begins() -> None:
     assert ORIGIN.height == 0 and ORIGIN.x == ORIGIN.y
+
+
+async def test_a_popular_model_is_listed_in_few_cells_and_others_beside_it() -> None:
+    """All its lines have one place: no number of cells would part them."""
+    shelves = Shelves()
+    popular = [Server(shelves) for _ in range(climb.CAPACITY)]
+    for server in popular:
+        await server.announce()
+    rare = "cd" * 32
+    await Server(shelves, model=rare).announce()
+
+    assert {server.discovery._tree(MODELS).climb.home for server in popular} <= {0, 1}
+    models = await Discovery(shelves, Identity.ephemeral(), lambda: ORIGIN).models()
+    assert {listed.model for listed in models} == {MODEL, rare}
