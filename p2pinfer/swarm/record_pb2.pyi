@@ -46,7 +46,7 @@ class SignedRecord(_message.Message):
     def __init__(self, payload: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., kind: _Optional[_Union[RecordKind, str]] = ..., version: _Optional[int] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class ServerRecord(_message.Message):
-    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at", "region", "decode", "prefill", "measured_at", "holds_ends", "is_undecided", "moves_to_first_layer", "moves_to_end_layer", "prefill_measured_at", "batch_costs", "maddrs", "relays", "is_mapped", "is_relay")
+    __slots__ = ("model", "model_name", "num_layers", "first_layer", "end_layer", "state", "numerics", "endpoints", "certificate", "queue_depth", "free_cache_tokens", "next_hops", "leaves_at", "version", "public_name", "announced_at", "expires_at", "region", "decode", "prefill", "measured_at", "holds_ends", "is_undecided", "moves_to_first_layer", "moves_to_end_layer", "prefill_measured_at", "batch_costs", "maddrs", "relays", "is_mapped", "is_relay", "cell")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class ServerRecord(_message.Message):
     RELAYS_FIELD_NUMBER: _ClassVar[int]
     IS_MAPPED_FIELD_NUMBER: _ClassVar[int]
     IS_RELAY_FIELD_NUMBER: _ClassVar[int]
+    CELL_FIELD_NUMBER: _ClassVar[int]
     model: str
     model_name: str
     num_layers: int
@@ -109,7 +110,8 @@ class ServerRecord(_message.Message):
     relays: _containers.RepeatedScalarFieldContainer[str]
     is_mapped: bool
     is_relay: bool
-    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ..., region: _Optional[str] = ..., decode: _Optional[_Union[LayerSeconds, _Mapping]] = ..., prefill: _Optional[_Union[LayerSeconds, _Mapping]] = ..., measured_at: _Optional[float] = ..., holds_ends: _Optional[bool] = ..., is_undecided: _Optional[bool] = ..., moves_to_first_layer: _Optional[int] = ..., moves_to_end_layer: _Optional[int] = ..., prefill_measured_at: _Optional[float] = ..., batch_costs: _Optional[_Iterable[_Union[BatchCost, _Mapping]]] = ..., maddrs: _Optional[_Iterable[str]] = ..., relays: _Optional[_Iterable[str]] = ..., is_mapped: _Optional[bool] = ..., is_relay: _Optional[bool] = ...) -> None: ...
+    cell: NetworkCell
+    def __init__(self, model: _Optional[str] = ..., model_name: _Optional[str] = ..., num_layers: _Optional[int] = ..., first_layer: _Optional[int] = ..., end_layer: _Optional[int] = ..., state: _Optional[_Union[ServerState, str]] = ..., numerics: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., certificate: _Optional[bytes] = ..., queue_depth: _Optional[int] = ..., free_cache_tokens: _Optional[int] = ..., next_hops: _Optional[_Iterable[_Union[NextHop, _Mapping]]] = ..., leaves_at: _Optional[float] = ..., version: _Optional[str] = ..., public_name: _Optional[str] = ..., announced_at: _Optional[float] = ..., expires_at: _Optional[float] = ..., region: _Optional[str] = ..., decode: _Optional[_Union[LayerSeconds, _Mapping]] = ..., prefill: _Optional[_Union[LayerSeconds, _Mapping]] = ..., measured_at: _Optional[float] = ..., holds_ends: _Optional[bool] = ..., is_undecided: _Optional[bool] = ..., moves_to_first_layer: _Optional[int] = ..., moves_to_end_layer: _Optional[int] = ..., prefill_measured_at: _Optional[float] = ..., batch_costs: _Optional[_Iterable[_Union[BatchCost, _Mapping]]] = ..., maddrs: _Optional[_Iterable[str]] = ..., relays: _Optional[_Iterable[str]] = ..., is_mapped: _Optional[bool] = ..., is_relay: _Optional[bool] = ..., cell: _Optional[_Union[NetworkCell, _Mapping]] = ...) -> None: ...
 
 class LayerSeconds(_message.Message):
     __slots__ = ("first", "per_1024")
@@ -134,6 +136,16 @@ class NextHop(_message.Message):
     peer_id: bytes
     seconds: float
     def __init__(self, peer_id: _Optional[bytes] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class NetworkCell(_message.Message):
+    __slots__ = ("x", "y", "height")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    x: int
+    y: int
+    height: int
+    def __init__(self, x: _Optional[int] = ..., y: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class ListingRecord(_message.Message):
     __slots__ = ("model", "model_name", "num_layers", "left", "announced_at", "expires_at")

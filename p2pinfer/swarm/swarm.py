@@ -8,8 +8,6 @@ Everything runs in the caller's event loop, with p2pd as one child process that 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -20,6 +18,9 @@ from typing import Any
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
+from p2pinfer.swarm.coordinates.quantized import ORIGIN
+from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
 from p2pinfer.swarm.membership.membership import Membership, Remembered
@@ -37,26 +38,13 @@ from p2pinfer.swarm.records.announcement import (
     MAX_RELAYS,
     Announcement,
     ServerState,
-    decode,
-    encode,
     fitting,
-    model_key,
 )
-from p2pinfer.swarm.records.bounds import check_model
-from p2pinfer.swarm.records.listing import (
-    LISTING_KEY,
-    ListingEntry,
-    ModelListing,
-    decode_listing,
-    encode_listing,
-    summarize,
-)
-from p2pinfer.tasks import Nursery, all_of, first_of, undisturbed
+from p2pinfer.swarm.records.listing import ModelListing
+from p2pinfer.tasks import Nursery, first_of, undisturbed
 from p2pinfer.types import PeerId
 
-_MOST_OWN_RECORDS = 64  # that are told from a twin's: several minutes of heartbeats
 _CLIENT_LISTENS = ("/ip4/0.0.0.0/udp/0/quic-v1",)
-_EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
 
 
 class Swarm:
@@ -70,9 +58,7 @@ class Swarm:
         self._identity = identity
         self.sign = identity.sign  # data that begin with what they are signed for
         self._membership = Membership(identity, config, keeps_records=self._keeps_records, **options)
-        self._newest_expiry: dict[bytes, float] = {}
-        self._joined_at = time.time()
-        self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
+        self._discovery = Discovery(self, identity, lambda: ORIGIN)
         self._permission = Permission(
             initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
         )
@@ -215,13 +201,11 @@ class Swarm:
     async def announce(self, announcement: Announcement) -> Announcement:
         """Put our record into the swarm, or replace it. Returns the announcement as stored.
 
-        How others reach this member is filled in. `expires_at` is moved up by a millisecond where the record
-        would not replace the last one otherwise.
+        Where this member is, and how others reach it, is filled in. `expires_at` is moved up by a millisecond
+        where the record would not replace the last one otherwise.
         Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
         keeps the record.
         """
-        key = model_key(announcement.model)
-        announcement = replace(announcement, expires_at=self._later(key, announcement.expires_at))
         if announcement.state is not ServerState.LEFT and announcement.peer_id == self.peer_id:
             announcement = fitting(
                 replace(
@@ -232,44 +216,16 @@ class Swarm:
                     is_relay=self.relay is not None and not self.relay.stats().refusal,
                 )
             )
-        listing = ListingEntry(
-            peer_id=announcement.peer_id,
-            listing=ModelListing(
-                model=announcement.model,
-                model_name=announcement.model_name,
-                num_layers=announcement.num_layers,
-            ),
-            left=announcement.state is ServerState.LEFT,
-            announced_at=announcement.announced_at,
-            expires_at=self._later(LISTING_KEY, announcement.expires_at),
-        )
-        self._announced_at.append(announcement.announced_at)
         await self._membership.find_company()
-        kept, _ = await all_of(
-            self._put(key, encode(announcement, self._identity), announcement.expires_at),
-            self._put(LISTING_KEY, encode_listing(listing, self._identity), listing.expires_at),
-        )
-        if not kept:
-            raise SwarmError(
-                "no peer of the swarm keeps our record: the network is down, or its stores are full"
-            )
-        return announcement
+        return await self._discovery.announce(announcement)
 
     async def withdraw(self, announcement: Announcement) -> None:
-        """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
-        now = time.time()
-        await self.announce(
-            replace(
-                announcement,
-                state=ServerState.LEFT,
-                leaves_at=None,
-                endpoints=(),
-                certificate=b"",
-                next_hop_seconds={},
-                announced_at=now,
-                expires_at=now + 1.0,  # `announce` moves it beyond the record it replaces
-            )
-        )
+        """Replace our record by a tombstone: readers drop us at once, not only when the record expires.
+
+        Raises SwarmError while p2pd is away.
+        """
+        await self._membership.find_company()
+        await self._discovery.withdraw(announcement)
 
     async def servers(self, model: str) -> list[Announcement]:
         """The live servers of a model, given by its manifest hash: verified, unexpired, one per peer.
@@ -277,33 +233,21 @@ class Swarm:
         This member is among them if it announced itself. Raises SwarmError while p2pd is away, and for a
         client if no peer answers; InvalidRecordError if `model` isn't a manifest hash.
         """
-        check_model(model)
-        now = time.time()
-        found = [decode(record.data) for record in await self._get(model_key(model))]
-        live = [one for one in found if one.state is not ServerState.LEFT and one.expires_at > now]
-        return sorted(live, key=lambda one: (one.layers, one.peer_id))
+        await self._membership.find_company()
+        return await self._discovery.servers(model)
 
     async def has_twin(self) -> bool:
         """True if another member has announced itself with our identity since we joined.
 
         Only a copy of our key can sign such a record. It replaces ours, as ours replaces it, and libp2p leads
-        peers to one of the two at random. This reads the records of all servers: ask rarely. Raises
-        SwarmError.
+        peers to one of the two at random. Raises SwarmError.
         """
-        return any(
-            entry.peer_id == self.peer_id
-            and not entry.left
-            and entry.announced_at > self._joined_at
-            and entry.announced_at not in self._announced_at
-            for entry in await self._listing()
-        )
+        return await self._discovery.has_twin()
 
     async def models(self) -> list[ModelListing]:
-        """The models that have layers on at least one server."""
-        return summarize(await self._listing())
-
-    async def _listing(self) -> list[ListingEntry]:
-        return [decode_listing(record.data) for record in await self._get(LISTING_KEY)]
+        """The models that have layers on at least one server; of very many a sample. Raises SwarmError."""
+        await self._membership.find_company()
+        return await self._discovery.models()
 
     async def add_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
         """Let `handler` take every libp2p stream that a peer opens for `protocol`. The handler closes it.
@@ -376,22 +320,15 @@ class Swarm:
         """
         await self._membership.wait_rejoined()
 
-    async def _put(self, key: bytes, data: bytes, expires_at: float) -> int:
-        record = Record(peer_id=self.peer_id, data=data, expires_at=expires_at)
+    async def put(self, keys: Sequence[bytes], record: Record) -> list[Stored]:
+        """Ask the keepers of each key to keep our record. See `SwarmNode.put`."""
         presence = self._membership.presence()
-        return await presence.run(presence.node.put(key, record, widely=self.is_hidden))
+        return await presence.run(presence.node.put(keys, record, widely=self.is_hidden))
 
-    async def _get(self, key: bytes) -> list[Record]:
-        await self._membership.find_company()
+    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+        """The records under `keys`: see `SwarmNode.get`. For a client, SwarmError if no peer answers."""
         presence = self._membership.presence()
-        records = await presence.run(presence.node.get(key))
+        records = await presence.run(presence.node.get(keys))
         if presence.cut_off:  # without an answer, an empty list would be a guess
             raise SwarmError("no peer of the swarm answers: is the network down?")
         return records
-
-    def _later(self, key: bytes, expires_at: float) -> float:
-        previous = self._newest_expiry.get(key)
-        if previous is not None and expires_at <= previous:
-            expires_at = previous + _EXPIRY_STEP_SECONDS
-        self._newest_expiry[key] = expires_at
-        return expires_at

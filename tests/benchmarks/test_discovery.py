@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.records.announcement import model_key
+from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.types import Span
 from scripts.benchmarks.discovery.command import pace_of
 from scripts.benchmarks.discovery.figures import Eclipse, Flood, Rest, Visit, is_whole, part_of
@@ -32,7 +32,7 @@ def flood(kept: int, visit: Visit) -> Flood:
 
 
 def test_ground_identities_are_nearer_to_the_key_than_everybody_honest():
-    key = model_key(MODEL)
+    key = root_key(MODEL)
     honest = [Identity.ephemeral() for _ in range(30)]
     nearest = min(distance(key, other) for other in honest)
     assert all(distance(key, one) < nearest for one in grind(key, honest, 5))

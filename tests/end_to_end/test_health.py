@@ -25,8 +25,9 @@ from p2pinfer.identity import Identity
 from p2pinfer.local_swarm.shares import split_layers
 from p2pinfer.local_swarm.swarm import LocalSwarm
 from p2pinfer.model.layer_store.store import LayerStore
+from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia.validator import Record
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, model_key
+from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 from p2pinfer.wire.certificates import new_certificate
@@ -181,9 +182,16 @@ async def test_a_record_with_a_certificate_of_no_known_version_ends_no_page(
             expires_at=now + 120.0,
         )
         spoiled = strangers_record(record, me, certificate=certificate.replace(version_3, version_16, 1))
-        stored = Record(peer_id=me.peer_id, data=spoiled, expires_at=record.expires_at)
-        presence = member._membership.presence()
-        assert await presence.run(presence.node.put(model_key(listed.model), stored)) == 0
+        stored = Record(
+            peer_id=me.peer_id,
+            data=spoiled,
+            expires_at=record.expires_at,
+            tree=record.model,
+            place=record.place,
+            proof=me.proof,
+        )
+        answers = await member.put([root_key(listed.model)], stored)
+        assert answers and all(answer.refusal for answer in answers)
         with running(*flags) as page:
             await asyncio.to_thread(until, lambda: len(page.model().get("servers", ())) == 3)
             read_at = json.loads(page.get("/api/v1/state"))["generated_at"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
-from p2pinfer.swarm.records.announcement import Announcement, encode, model_key
+from p2pinfer.swarm.records.announcement import Announcement, encode
 from p2pinfer.swarm.records.signed import parse_envelope, seal
 
 
@@ -17,4 +17,4 @@ def strangers_record(valid: Announcement, identity: Identity, **fields: Any) -> 
     for name, value in fields.items():
         setattr(said, name, value)
     payload = said.SerializeToString(deterministic=True)
-    return seal(identity, record_pb2.RECORD_KIND_SERVER, model_key(said.model), said.expires_at, payload)
+    return seal(identity, record_pb2.RECORD_KIND_SERVER, payload)

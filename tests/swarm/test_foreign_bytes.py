@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from p2pinfer.errors import InvalidRecordError, UsageError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import addresses, record_pb2
+from p2pinfer.swarm.cells.keys import MODELS, root_key
 from p2pinfer.swarm.kademlia.hardening import bounded_loads
 from p2pinfer.swarm.kademlia.validator import RecordValidator
-from p2pinfer.swarm.records.announcement import decode, encode, model_key
+from p2pinfer.swarm.records.announcement import decode, encode
 from p2pinfer.swarm.records.listing import (
-    LISTING_KEY,
     ListingEntry,
     ModelListing,
     decode_listing,
@@ -65,8 +65,8 @@ def signed(message: type[Any], kind: int, payload: bytes) -> tuple[bytes, bytes]
     said = message()
     with suppress(DecodeError):
         said.ParseFromString(payload)
-    key = LISTING_KEY if kind == record_pb2.RECORD_KIND_LISTING else model_key(said.model)
-    return seal(IDENTITY, kind, key, said.expires_at, payload[:3500]), key  # type: ignore[arg-type]
+    key = root_key(MODELS) if kind == record_pb2.RECORD_KIND_LISTING else root_key(said.model)
+    return seal(IDENTITY, kind, payload[:3500]), key  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_any_signed_bytes_are_a_record_or_an_error(
         RecordValidator().accept(key, record)
 
 
-@given(spoiled(SERVER, LISTING), spoiled(model_key(MODEL)), st.floats())
+@given(spoiled(SERVER, LISTING), spoiled(root_key(MODEL)), st.floats())
 def test_any_bytes_are_kept_as_a_record_or_refused(record: bytes, key: bytes, expires_at: float) -> None:
     for read in (decode, decode_listing, parse_envelope):
         with suppress(InvalidRecordError):
             read(record)  # type: ignore[operator]
     subkey = IDENTITY.peer_id.encode()
-    for valid_or_not in (key, model_key(MODEL), LISTING_KEY):
+    for valid_or_not in (key, root_key(MODEL), root_key(MODELS)):
         with suppress(InvalidRecordError):
             RecordValidator().check(valid_or_not, subkey, record, expires_at)
     with pytest.raises(InvalidRecordError):

@@ -1,9 +1,14 @@
-"""In which of its cells a server announces itself. Pure: what it saw in, depths out.
+"""In which of its cells a server announces itself. Pure: what their keepers answered in, depths out.
 
 Its *home* is the largest of its cells that isn't crowded: all servers there are found under one key. From
-home it climbs: in each larger cell it is announced as well while it is among the CAPACITY best ranks. So a
-cell's key has all its servers or the CAPACITY best, and a crowded cell's larger cells are crowded, too. A
-server that isn't among the best of a cell isn't among those of larger ones: it doesn't ask there.
+home it climbs: in each larger cell it is announced as well while the keepers there have a place for it. So a
+cell's key has all its servers or CAPACITY of them, and a crowded cell's larger cells are crowded, too. Who
+has no place in a cell doesn't ask anew in larger ones: however many servers there are, few ask at the root.
+Who has a place there keeps it, whatever smaller cells say: otherwise whoever fills one, or keeps its key,
+would take its servers out of all samples.
+
+The keepers decide, and not the ranks alone: they keep places for those who were there first, which a server
+can't know. And whoever says that he is worse than everybody can't bring everybody to ask.
 
 Why not fewer than CAPACITY from each smaller cell: a region whose servers are all in one quarter would seem
 to be half empty, and everybody would go home to it.
@@ -11,7 +16,7 @@ to be half empty, and everybody would go home to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2pinfer.swarm.cells.place import DEPTH
 
@@ -25,10 +30,10 @@ MERGE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What a server learns of a cell when it announces itself there, or asks."""
+    """What a server learns of a cell when it announces itself there."""
 
     records: int  # of other servers
-    better: int  # of them, those with better ranks
+    is_kept: bool  # False: there was no place for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +49,8 @@ class Climb:
         return range(self.top, self.home + 1)
 
     @property
-    def looks(self) -> range:
-        """The depths that it has to know: where it is announced, and one above, if there is one."""
+    def tries(self) -> range:
+        """`depths`, and one above, if there is one: it may have a place for one more by now."""
         return range(max(0, self.top - 1), self.home + 1)
 
 
@@ -60,30 +65,30 @@ def arrived(home: int) -> Climb:
 
 
 def climbed(climb: Climb, sights: dict[int, Sight]) -> Climb:
-    """Where to announce next, after a look at the depths in `sights`.
+    """Where to announce next, after the keepers of the depths in `sights` have answered.
 
-    Home moves by one depth at a time, the top by as many as are known. A depth that isn't known (no answer
-    came) changes nothing.
+    Home and top move by one depth at a time, or the top down to the first that doesn't refuse. A depth that
+    isn't known (no answer came) changes nothing.
     """
     home = _home(climb.home, sights)
-    if home != climb.home:
-        return Climb(home=home, top=min(climb.top, home))
-    top = climb.top
-    for depth in reversed(range(climb.looks.start, home)):
-        sight = sights.get(depth)
-        if sight is None:
-            break
-        if sight.better >= CAPACITY:
-            return replace(climb, top=depth + 1)
-        top = min(top, depth)
-    return replace(climb, top=top)
+    return Climb(home=home, top=min(_top(climb, sights), home))
 
 
 def _home(home: int, sights: dict[int, Sight]) -> int:
     here = sights.get(home)
-    if here is not None and is_crowded(here.records + 1) and home < DEPTH:
+    if here is not None and home < DEPTH and (not here.is_kept or is_crowded(here.records + 1)):
         return home + 1
     above = sights.get(home - 1)
-    if above is not None and above.records + 1 < MERGE:
+    if above is not None and above.is_kept and above.records + 1 < MERGE:
         return home - 1
     return home
+
+
+def _top(climb: Climb, sights: dict[int, Sight]) -> int:
+    above = sights.get(climb.top - 1)
+    if above is not None and above.is_kept:
+        return climb.top - 1
+    top = climb.top
+    while (sight := sights.get(top)) is not None and not sight.is_kept:
+        top += 1
+    return top

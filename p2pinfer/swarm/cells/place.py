@@ -39,12 +39,17 @@ def cell_of(place: str, depth: int) -> str:
     return place[:depth]
 
 
+def children_of(cell: str) -> tuple[str, ...]:
+    """The four quarters of a cell."""
+    return tuple(cell + digit for digit in "0123")
+
+
 def cells_beside(place: str, depth: int) -> tuple[str, ...]:
     """The three other quarters of the cell above; none beside the root."""
     if depth == 0:
         return ()
     own = cell_of(place, depth)
-    return tuple(own[:-1] + digit for digit in "0123" if digit != own[-1])
+    return tuple(cell for cell in children_of(own[:-1]) if cell != own)
 
 
 def check_place(place: str) -> None:

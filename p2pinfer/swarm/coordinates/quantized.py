@@ -75,3 +75,7 @@ def _cell(cells: float) -> int:
 
 def _is_near(cell: int, cells: float) -> bool:
     return cell - _SLACK_CELLS <= cells <= cell + 1 + _SLACK_CELLS
+
+
+ORIGIN = quantized(Coordinate())
+"""Where everybody is who hasn't measured anything yet."""

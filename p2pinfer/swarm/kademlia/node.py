@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +20,21 @@ from hivemind.p2p import P2P, PeerID
 from p2pinfer.errors import InvalidRecordError
 from p2pinfer.swarm.kademlia.place import introduction, place_of
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
+from p2pinfer.swarm.kademlia.store import Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.kademlia.views import Views
 from p2pinfer.tasks import Nursery, all_of, ending
+from p2pinfer.types import PeerId
 
 REPLICAS = 5
 WIDE_REPLICAS = 20
 """Where a member keeps its record that newcomers don't find."""
 BUCKET_SIZE = 20
 PARALLEL_SEARCHES = 6
+KEEPERS_SECONDS = 50.0
+"""The nodes nearest to a key are looked for again after these: three heartbeats of a server."""
+WALKS = 2
+"""Towards each key, that share no node."""
 MAX_VIEWERS = 3
 """Members that a reader asks for what they see themselves."""
 _BAN_GROWTH = 2.0
@@ -52,6 +58,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
     times: RequestTimes
     anchors: Callable[[], Sequence[PeerID]]
     """Members that are always asked, and where our records are kept too: those known longest."""
+    _known_keepers: dict[bytes, tuple[list[PeerID], float]]  # by key, and until when
 
     @classmethod
     async def open(
@@ -92,7 +99,8 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         if not client_only:
             self.protocol.node_info.node_id = introduction(proof)
         self.anchors = tuple
-        self.protocol.views = Views(lambda key: self._get(key, viewers=(), keepers=self.anchors()))
+        self._known_keepers = {}
+        self.protocol.views = Views(lambda key: self._get([key], viewers=(), keepers=self.anchors()))
         if predecessor is not None:
             self.protocol.records.take_over(predecessor.records)
         return self
@@ -128,44 +136,63 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                     patience_seconds = self.times.settle_seconds
         return answers
 
-    async def put(self, key: bytes, record: Record, *, widely: bool = False) -> int:
-        """Store our record at the nodes nearest to `key`, which may include this one, and at our anchors.
+    async def put(self, keys: Sequence[bytes], record: Record, *, widely: bool = False) -> list[Stored]:
+        """Store our record at the nodes nearest to each of `keys`, which may include this one.
 
-        Others are likely to know these too: whoever takes all places near the key doesn't hide us from those
-        who ask there. Storing `widely`, more nodes keep it. Returns how many nodes keep the record.
+        The first of the keys is also kept by our anchors. Others are likely to know these too: whoever takes
+        all places near the keys doesn't hide us from those who ask there. Storing `widely`, more nodes keep
+        it. Returns what each keeper answers; those that don't answer are left out.
         """
-        key_id, replicas = DHTID.from_bytes(key), WIDE_REPLICAS if widely else REPLICAS
-        nearest = (await self.find_nearest_nodes([key_id], k_nearest=replicas, exclude_self=True))[key_id]
-        targets = sorted([*nearest, self.node_id], key=key_id.xor_distance)[:replicas]
-        if self.protocol.client_mode:
-            targets = list(nearest)
-        kept = 0
-        if self.node_id in targets:
-            kept += sum(self.protocol.keep(key, own) for own in self._valid(key, [record.data]))
-        peers = dict.fromkeys(nearest[node] for node in targets if node in nearest)
-        peers.update(dict.fromkeys(peer for peer in self.anchors() if peer not in self.blacklist))
-        stores = [self.protocol.put(peer, key_id, record) for peer in peers]
-        return kept + sum(bool(answer) for answer in await all_of(*stores))
+        wanted = WIDE_REPLICAS if widely else REPLICAS
+        anchors = [peer for peer in self.anchors() if peer not in self.blacklist]
+        stores: dict[tuple[bytes, PeerID], Coroutine[Any, Any, Stored | None]] = {}
+        answers: list[Stored] = []
+        for key, keepers in zip(keys, await self._keepers(keys, wanted), strict=True):
+            if self.peer_id in keepers:
+                answers.append(self._keep(key, record))
+            for peer in dict.fromkeys([*keepers, *(anchors if key == keys[0] else ())]):
+                if peer != self.peer_id:
+                    stores[key, peer] = self.protocol.put(peer, DHTID.from_bytes(key), record)
+        for (key, _), answer in zip(stores, await all_of(*stores.values()), strict=True):
+            if answer is not None:
+                answers.append(answer)
+            else:
+                self._known_keepers.pop(key, None)  # others are the nearest now
+        return answers
 
-    async def get(self, key: bytes) -> list[Record]:
-        """The newest live record of every peer under `key`, from the nodes nearest to it and our anchors.
+    async def _keepers(self, keys: Sequence[bytes], wanted: int) -> list[list[PeerID]]:
+        """The `wanted` nodes nearest to each of `keys`, which may include this one.
 
-        The first of the anchors are asked for what they see themselves, the others for what they keep.
-        Returns when the search is complete, or `settle_seconds` after the last answer that held records, so
-        that a dead node near the key doesn't delay the reader; but not before one anchor has answered,
-        unless none does for `anchor_seconds`.
+        Those that answered lately are taken again: a search asks four times as many nodes as it finds.
+        """
+        now = asyncio.get_running_loop().time()
+        known = self._known_keepers
+        for key in [key for key, (_, until) in known.items() if until < now]:
+            del known[key]
+        missing = [DHTID.from_bytes(key) for key in keys if len(known.get(key, ((), 0.0))[0]) < wanted]
+        found = await self.find_nearest_nodes(
+            missing, k_nearest=wanted, exclude_self=self.protocol.client_mode
+        )
+        for key_id, nearest in found.items():
+            known[key_id.to_bytes()] = (list(nearest.values()), now + KEEPERS_SECONDS)
+        return [known[key][0][:wanted] for key in keys]
+
+    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+        """The newest live record of every peer under `keys`, from the nodes nearest to each and our anchors.
+
+        The first of the anchors are asked for what they see under the first key themselves, the others for
+        what they keep there. Returns when the search is complete, or `settle_seconds` after the last answer
+        that held records, so that a dead node near a key doesn't delay the reader; but not before one anchor
+        has answered, unless none does for `anchor_seconds`.
         """
         anchors = self.anchors()
-        return await self._get(key, viewers=anchors[:MAX_VIEWERS], keepers=anchors[MAX_VIEWERS:])
+        return await self._get(keys, viewers=anchors[:MAX_VIEWERS], keepers=anchors[MAX_VIEWERS:])
 
-    async def _get(self, key: bytes, *, viewers: Sequence[PeerID], keepers: Sequence[PeerID]) -> list[Record]:
-        key_id = DHTID.from_bytes(key)
-        known = dict(
-            self.protocol.routing_table.get_nearest_neighbors(key_id, BUCKET_SIZE, exclude=self.node_id)
-        )
-        nodes: dict[DHTID, PeerID] = self._filter_blacklisted(known)
-        newest: dict[str, Record] = {}
-        progress = asyncio.Event()
+    async def _get(
+        self, keys: Sequence[bytes], *, viewers: Sequence[PeerID], keepers: Sequence[PeerID]
+    ) -> list[Record]:
+        newest: dict[PeerId, Record] = {}
+        progress, anchored = asyncio.Event(), asyncio.Event()
 
         def take(records: Collection[Record]) -> None:
             for record in records:
@@ -173,50 +200,76 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                 if held is None or record.expires_at > held.expires_at:
                     newest[record.peer_id] = record
 
-        async def ask(node: DHTID, queries: Collection[DHTID]) -> dict[DHTID, tuple[tuple[DHTID, ...], bool]]:
-            answer = await self._call_find_with_blacklist(nodes[node], list(queries))
-            if not answer:
-                return dict.fromkeys(queries, ((), False))
-            records, neighbours = answer[key_id]
+        def hear(records: Collection[Record]) -> None:
             take(records)
             if records:
                 progress.set()
-            nodes.update(neighbours)
-            return {key_id: (tuple(neighbours), False)}
 
         async def ask_anchors() -> None:
-            async def hear(answering: Awaitable[Collection[Record] | None]) -> None:
+            async def ask(answering: Awaitable[Collection[Record] | None]) -> None:
                 records = await answering
                 if records is not None:
-                    take(records)
+                    hear(records)
                     anchored.set()
-                    if records:
-                        progress.set()
 
-            views = [self._view(peer, key_id) for peer in viewers]
-            await all_of(*map(hear, [*views, *(self._kept(peer, key_id) for peer in keepers)]))
+            first = DHTID.from_bytes(keys[0])
+            views = [self._view(peer, first) for peer in viewers]
+            await all_of(*map(ask, [*views, *(self._kept(peer, first) for peer in keepers)]))
 
-        async def traverse() -> None:
-            if nodes:
-                await traverse_dht(
-                    queries=[key_id],
-                    initial_nodes=list(nodes),
-                    beam_size=BUCKET_SIZE,
-                    num_workers=self.num_workers,
-                    queries_per_call=1,
-                    get_neighbors=ask,
-                    visited_nodes={key_id: {self.node_id}},
-                    await_all_tasks=False,
-                )
-
-        take(self._valid(key, self.protocol.records.get(key)))
-        anchored = asyncio.Event()
-        asking, searching = asyncio.create_task(ask_anchors()), asyncio.create_task(traverse())
+        for key in keys:
+            take(self._valid(key, self.protocol.records.get(key)))
+        asking = asyncio.create_task(ask_anchors())
+        searching = asyncio.create_task(self._search(keys, hear))
         async with ending(asking), ending(searching):
             if viewers or keepers:
                 await _first_of_anchors(asking, anchored, self.times.anchor_seconds)
             await _settle({asking, searching}, progress, self.times.settle_seconds)
         return list(newest.values())
+
+    async def _search(self, keys: Sequence[bytes], hear: Callable[[Collection[Record]], None]) -> None:
+        """Walk towards each key, on WALKS ways that share no node.
+
+        A hostile node leads whoever asks it to others of its kind. It spoils one of the ways, not all.
+        Source: I. Baumgart and S. Mies, "S/Kademlia: A Practicable Approach Towards Secure Key-Based
+        Routing", ICPADS 2007.
+        """
+
+        async def walk(key_id: DHTID, nodes: dict[DHTID, PeerID], taken: dict[DHTID, int], way: int) -> None:
+            async def ask(
+                node: DHTID, queries: Collection[DHTID]
+            ) -> dict[DHTID, tuple[tuple[DHTID, ...], bool]]:
+                if taken.setdefault(node, way) != way:
+                    return dict.fromkeys(queries, ((), False))
+                answer = await self._ask(nodes[node], key_id)
+                if answer is None:
+                    return dict.fromkeys(queries, ((), False))
+                records, neighbours = answer
+                hear(records)
+                nodes.update(neighbours)
+                return {key_id: (tuple(one for one in neighbours if taken.get(one, way) == way), False)}
+
+            await traverse_dht(
+                queries=[key_id],
+                initial_nodes=list(nodes),
+                beam_size=BUCKET_SIZE,
+                num_workers=max(1, self.num_workers // WALKS),
+                queries_per_call=1,
+                get_neighbors=ask,
+                visited_nodes={key_id: {self.node_id}},
+                await_all_tasks=False,
+            )
+
+        walks = []
+        for key_id in map(DHTID.from_bytes, keys):
+            known = self.protocol.routing_table.get_nearest_neighbors(
+                key_id, BUCKET_SIZE, exclude=self.node_id
+            )
+            nearest = list(self._filter_blacklisted(dict(known)).items())
+            taken: dict[DHTID, int] = {}
+            walks += [
+                walk(key_id, dict(nearest[way::WALKS]), taken, way) for way in range(min(WALKS, len(nearest)))
+            ]
+        await all_of(*walks)
 
     async def _view(self, peer: PeerID, key_id: DHTID) -> Collection[Record] | None:
         """What a peer sees under a key; None if it doesn't answer."""
@@ -224,11 +277,29 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
 
     async def _kept(self, peer: PeerID, key_id: DHTID) -> Collection[Record] | None:
         """What a peer keeps under a key; None if it doesn't answer."""
-        answer = await self._call_find_with_blacklist(peer, [key_id])
-        return None if answer is None else answer[key_id][0]
+        answer = await self._ask(peer, key_id)
+        return None if answer is None else answer[0]
+
+    async def _ask(self, peer: PeerID, key_id: DHTID) -> tuple[list[Record], dict[DHTID, PeerID]] | None:
+        """What a peer keeps under a key, and the nodes it knows near it; None if it doesn't answer."""
+        if peer in self.blacklist:
+            return None
+        answer = await self.protocol.call_records(peer, [key_id])
+        self._remember(peer, answered=answer is not None)
+        if answer is None:
+            return None
+        records, nearest = answer[key_id]
+        return records, self._filter_blacklisted(nearest)
+
+    def _keep(self, key: bytes, record: Record) -> Stored:
+        """Keep our own record, unless another node has shown a newer one."""
+        try:
+            return self.protocol.keep(key, self.protocol.record_validator.accept(key, record.data))
+        except InvalidRecordError as error:
+            return refused(str(error))
 
     def _valid(self, key: bytes, records: Iterable[bytes]) -> list[Record]:
-        """What may be believed of the records that this node keeps, or is about to keep.
+        """What may be believed of the records that this node keeps.
 
         What was right when it came may have been replaced since: another node has shown a newer one, or it
         has expired.
@@ -240,10 +311,21 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         return valid
 
     async def _call_find_with_blacklist(self, peer_id: PeerID, keys: Collection[DHTID]) -> Any:
-        answer = await super()._call_find_with_blacklist(peer_id, keys)
+        if peer_id in self.blacklist:
+            return None
+        answer = await self.protocol.call_find(peer_id, keys)
+        self._remember(peer_id, answered=answer is not None)
         if answer is None:
-            self.blacklist.ban_counter[peer_id] = min(self.blacklist.ban_counter[peer_id], _LONGEST_BANS - 1)
-        return answer
+            return None
+        return {key: (none, self._filter_blacklisted(nearest)) for key, (none, nearest) in answer.items()}
+
+    def _remember(self, peer: PeerID, *, answered: bool) -> None:
+        """Ban a peer that didn't answer, longer each time, but not for long; else lift its ban."""
+        if answered:
+            self.blacklist.register_success(peer)
+            return
+        self.blacklist.register_failure(peer)
+        self.blacklist.ban_counter[peer] = min(self.blacklist.ban_counter[peer], _LONGEST_BANS - 1)
 
 
 async def _first_of_anchors(asking: asyncio.Task[None], anchored: asyncio.Event, seconds: float) -> None:

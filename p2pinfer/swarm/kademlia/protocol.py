@@ -12,7 +12,7 @@ The handlers are called SwarmProtocol.rpc_*, so nodes of other hivemind networks
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -23,11 +23,13 @@ from hivemind.proto import dht_pb2
 from hivemind.utils.timed_storage import get_dht_time
 
 from p2pinfer.errors import InvalidRecordError, ProtocolError, UnpaidRecordError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
+from p2pinfer.swarm import store_pb2
 from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
-from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
-from p2pinfer.swarm.kademlia.store import RecordStore
+from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place, refuse_first_version
+from p2pinfer.swarm.kademlia.store import RecordStore, Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.kademlia.views import Views
 from p2pinfer.swarm.record_pb2 import RecordSet
@@ -54,11 +56,13 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
         self.checks = Checks()
+        self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
+        self._has_told_of_version_1 = False
 
-    async def put(self, peer: PeerID, key: DHTID, record: Record) -> bool | None:
-        """Ask `peer` to keep our record. True: it keeps it; False: it refuses; None: it doesn't answer."""
+    async def put(self, peer: PeerID, key: DHTID, record: Record) -> Stored | None:
+        """Ask `peer` to keep our record. None if it doesn't answer."""
         request = dht_pb2.StoreRequest(
             keys=[key.to_bytes()],
             subkeys=[record.peer_id.encode()],
@@ -68,14 +72,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             peer=self.node_info,
         )
         try:
-            response = await self.get_stub(peer).rpc_store(request, timeout=self.wait_timeout)
-            await self._answered(peer, response.peer)
+            answer = await self.get_stub(peer).rpc_store(request, timeout=self.wait_timeout)
+            (stored,) = answer.stored
+            await self._answered(peer, answer.node_id)
         except Exception as error:  # noqa: BLE001 - every failure of a peer counts as no answer
             await self._no_answer(peer, error)
             return None
-        return bool(response.store_ok and response.store_ok[0])
+        return Stored(refusal=stored.refusal, is_full=stored.is_full, records=stored.records)
 
-    async def rpc_store(self, request: dht_pb2.StoreRequest, context: P2PContext) -> dht_pb2.StoreResponse:
+    async def rpc_store(self, request: dht_pb2.StoreRequest, context: P2PContext) -> store_pb2.StoreAnswer:
         """Handle a peer's request to keep its records. The answer says for each whether it is kept."""
         await self._asked(context.remote_id, request.peer)
         count = len(request.keys)
@@ -86,37 +91,58 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             raise ValueError(f"store 1 to {MAX_KEYS_PER_REQUEST} records, each with key, subkey and expiry")
         await self.checks.request(context.remote_id, request.values)
         sender = context.remote_id.to_base58()
-        response = dht_pb2.StoreResponse(peer=self.node_info)
+        source = await self.source_of(PeerId(sender))
+        answer = store_pb2.StoreAnswer(node_id=self.node_info.node_id)
         for key, subkey, value, expires_at in zip(
             request.keys, request.subkeys, request.values, request.expiration_time, strict=True
         ):
-            response.store_ok.append(self._store(sender, key, subkey, value, expires_at))
-        return response
+            stored = self._store(sender, key, subkey, value, expires_at, source)
+            answer.stored.add(refusal=stored.refusal, is_full=stored.is_full, records=stored.records)
+        return answer
 
-    def _store(self, sender: str, key: bytes, subkey: bytes, value: bytes, expires_at: float) -> bool:
-        if subkey != sender.encode():
-            return False  # the sender isn't the owner: a replay, a relayed record or a forgery
+    def _store(
+        self,
+        sender: str,
+        key: bytes,
+        subkey: bytes,
+        value: bytes,
+        expires_at: float,
+        source: Source | None = None,
+    ) -> Stored:
+        if subkey != sender.encode():  # a replay, a relayed record or a forgery
+            return refused("only its owner stores a record")
         try:
             record = self.record_validator.check(key, subkey, value, expires_at)
         except InvalidRecordError as error:
             _logger.debug("refused a record peer=%s reason=%s", sender, error)
-            return False
-        return self.keep(key, record)
+            return refused(str(error))
+        return self.keep(key, record, source)
 
-    def keep(self, key: bytes, record: Record) -> bool:
-        """Keep a verified record in this node's store. False if the store refuses it."""
-        return self.records.put(key, record.peer_id, record.data, record.expires_at)
+    def keep(self, key: bytes, record: Record, source: Source | None = None) -> Stored:
+        """Keep a verified record in this node's store, or say why not. `source`: the owner's network."""
+        return self.records.put(key, record, source)
 
     async def call_find(
         self, peer: PeerID, keys: Collection[DHTID]
     ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
-        """Ask `peer` for records and nearer nodes. None if it doesn't answer, or its answer is invalid."""
+        """Ask `peer` for nearer nodes, not for records. None if it doesn't answer, or answers nonsense."""
+        return await self._call(self.get_stub(peer).rpc_nearest, peer, keys)
+
+    async def call_records(
+        self, peer: PeerID, keys: Collection[DHTID]
+    ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
+        """Ask `peer` for records and nearer nodes. None if it doesn't answer, or answers nonsense."""
+        return await self._call(self.get_stub(peer).rpc_find, peer, keys)
+
+    async def _call(
+        self, ask: Callable[..., Awaitable[dht_pb2.FindResponse]], peer: PeerID, keys: Collection[DHTID]
+    ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
         request = dht_pb2.FindRequest(keys=[key.to_bytes() for key in keys], peer=self.node_info)
         try:
-            response = await self.get_stub(peer).rpc_find(request, timeout=self.wait_timeout)
+            response = await ask(request, timeout=self.wait_timeout)
             if len(response.results) != len(keys):
                 raise ValueError(f"{len(response.results)} answers to {len(keys)} keys")
-            await self._answered(peer, response.peer)
+            await self._answered(peer, response.peer.node_id)
             await self.checks.answer(peer, response.results)
             found = {
                 key: (self._verified(key, result), self._neighbours(result))
@@ -129,26 +155,32 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search: send our records under its keys, and the known nodes nearest to them."""
+        response = await self.rpc_nearest(request, context)
+        budget = MAX_ANSWER_BYTES
+        for key, result in zip(request.keys, response.results, strict=True):
+            result.value = _packed(self.records.get(key), budget)
+            budget -= len(result.value)
+            if result.value:
+                result.type, result.expiration_time = dht_pb2.FOUND_REGULAR, get_dht_time()
+        return response
+
+    async def rpc_nearest(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
+        """Handle a peer's search for nodes: send those we know nearest to its keys."""
         await self._asked(context.remote_id, request.peer)
         keys = [key for key in map(_key_id, request.keys) if key is not None]
         if not 0 < len(keys) == len(request.keys) <= MAX_KEYS_PER_REQUEST:
             raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys of {DHTID.HASH_NBYTES} bytes")
         asker = self.routing_table.get(peer_id=context.remote_id)
         response = dht_pb2.FindResponse(peer=self.node_info)
-        budget = MAX_ANSWER_BYTES
         for key in keys:
-            value, expires_at = self._packed(key, budget)
-            budget -= len(value)
+            neighbours = self.routing_table.get_nearest_neighbors(key, k=self.bucket_size, exclude=asker)
             response.results.append(
                 dht_pb2.FindResult(
-                    type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
-                    value=value,
-                    expiration_time=expires_at,
+                    type=dht_pb2.NOT_FOUND,
+                    nearest_node_ids=[place.proof for place, _ in neighbours],
+                    nearest_peer_ids=[peer.to_bytes() for _, peer in neighbours],
                 )
             )
-            neighbours = self.routing_table.get_nearest_neighbors(key, k=self.bucket_size, exclude=asker)
-            response.results[-1].nearest_node_ids.extend(place.proof for place, _ in neighbours)
-            response.results[-1].nearest_peer_ids.extend(peer.to_bytes() for _, peer in neighbours)
         return response
 
     async def call_view(self, peer: PeerID, key: DHTID) -> list[Record] | None:
@@ -185,7 +217,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Handle a peer's ping: send our time, and remember the peer.
 
         hivemind's own fails for node ids of other lengths, and pings back a peer that asks for it.
+        A node of version 1 is refused: it would believe that it has joined, and nobody would see it.
         """
+        try:
+            refuse_first_version(context.remote_id, request.peer.node_id)
+        except ProtocolError as error:
+            if not self._has_told_of_version_1:
+                _logger.warning("a node can't join here: %s", error)
+            self._has_told_of_version_1 = True
+            raise
         await self._asked(context.remote_id, request.peer)
         return dht_pb2.PingResponse(peer=self.node_info, dht_time=get_dht_time())
 
@@ -210,7 +250,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         asked_at = get_dht_time()
         try:
             response = await self.get_stub(peer).rpc_ping(request, timeout=self.wait_timeout)
-            await self._answered(peer, response.peer)
+            await self._answered(peer, response.peer.node_id)
         except Exception as error:  # noqa: BLE001 - as in put
             await self._no_answer(peer, error)
             return None
@@ -225,13 +265,13 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             except ProtocolError as error:
                 _logger.debug("asked by a node that is no neighbour: %s", error)
 
-    async def _answered(self, peer: PeerID, info: Any) -> None:
+    async def _answered(self, peer: PeerID, node_id: bytes) -> None:
         """Remember a node that answers us. Raises ProtocolError if it can't be a neighbour."""
-        if not info.node_id:
+        if not node_id:
             return
-        await self.checks.introduction(peer, info.node_id, asked=True)
+        await self.checks.introduction(peer, node_id, asked=True)
         try:
-            place = introduced(peer, info.node_id)
+            place = introduced(peer, node_id)
         except ProtocolError as error:
             self.foreign = str(error)
             raise
@@ -240,10 +280,6 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     async def _no_answer(self, peer: PeerID, error: Exception) -> None:
         _logger.debug("no answer peer=%s reason=%r", peer, error)
         await self.update_routing_table(None, peer, responded=False)
-
-    def _packed(self, key: DHTID, budget_bytes: int) -> tuple[bytes, float]:
-        value = _packed(self.records.get(key.to_bytes()), budget_bytes)
-        return value, get_dht_time() if value else 0.0
 
     def _verified(self, key: DHTID, result: Any) -> list[Record]:
         """The valid records of an answer. Invalid ones are left out, the others stay.
@@ -281,6 +317,10 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
                 _logger.debug("left out a neighbour: %s", error)
                 break
         return neighbours
+
+
+async def _nowhere(peer_id: PeerId) -> Source | None:
+    return None
 
 
 def _packed(records: Iterable[bytes], budget_bytes: int) -> bytes:

@@ -11,13 +11,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 
 from p2pinfer.errors import InvalidRecordError
-from p2pinfer.swarm.records.announcement import Announcement, decode, model_key
-from p2pinfer.swarm.records.listing import LISTING_KEY, ListingEntry, decode_listing
-from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS, MAX_RECORD_BYTES
+from p2pinfer.swarm.cells.keys import MODELS, keys_of, peer_key
+from p2pinfer.swarm.record_pb2 import RECORD_KIND_LISTING
+from p2pinfer.swarm.records.announcement import Announcement, decode
+from p2pinfer.swarm.records.listing import ListingEntry, decode_listing
+from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS, MAX_RECORD_BYTES, parse_envelope
 from p2pinfer.types import PeerId
 
 MAX_DHT_KEY_BYTES = 128
@@ -32,6 +35,38 @@ class Record:
     peer_id: PeerId
     data: bytes
     expires_at: float
+    tree: str  # of cells
+    place: str  # in the tree: its cells are those that this lies in
+    proof: bytes  # that its signer has paid
+
+
+@lru_cache(maxsize=4096)  # the same record comes from several nodes, and under the keys of several cells
+def read_record(value: bytes) -> Record:
+    """Read and verify a record. Raises InvalidRecordError; what follows from the clock isn't checked here."""
+    if len(value) > MAX_RECORD_BYTES:
+        raise InvalidRecordError(f"a record has at most {MAX_RECORD_BYTES} bytes")
+    envelope, _ = parse_envelope(value)
+    signed: Announcement | ListingEntry
+    if envelope.kind == RECORD_KIND_LISTING:
+        signed, tree = decode_listing(value), MODELS
+    else:
+        signed = decode(value)
+        tree = signed.model
+    return Record(
+        peer_id=signed.peer_id,
+        data=value,
+        expires_at=signed.expires_at,
+        tree=tree,
+        place=signed.place,
+        proof=envelope.proof,
+    )
+
+
+def may_be_under(key: bytes, record: Record) -> bool:
+    """True if `key` is that of a cell that the record's place lies in, or that of its signer's own lines."""
+    return key in keys_of(record.tree, record.place) or (
+        record.tree == MODELS and key == peer_key(record.peer_id)
+    )
 
 
 class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is untyped
@@ -39,9 +74,9 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        # The latest expiry seen of each (key, peer), least recently seen first. It protects readers as well:
+        # The latest expiry seen of each (tree, peer), least recently seen first. It protects readers as well:
         # a replica that holds back the newest record can't make them believe an older one.
-        self._newest: OrderedDict[tuple[bytes, PeerId], float] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, PeerId], float] = OrderedDict()
 
     def validate(self, record: DHTRecord) -> bool:
         """True if `record` may be stored or believed. This is hivemind's interface."""
@@ -66,35 +101,22 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         """Verify a record found under `key`, sizes first. Raises InvalidRecordError with the reason."""
         if len(key) > MAX_DHT_KEY_BYTES:
             raise InvalidRecordError(f"a key has at most {MAX_DHT_KEY_BYTES} bytes")
-        if len(value) > MAX_RECORD_BYTES:
-            raise InvalidRecordError(f"a record has at most {MAX_RECORD_BYTES} bytes")
-        record, own_key = _read(key, value)
-        if key != own_key:
+        record = read_record(value)
+        if not may_be_under(key, record):
             raise InvalidRecordError("a record of another key")
         now = self._now()
         if record.expires_at <= now:
             raise InvalidRecordError("a record that has expired")
         if record.expires_at > now + MAX_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS:
             raise InvalidRecordError(f"a record that lives longer than {MAX_LIFETIME_SECONDS:g} s")
-        self._refuse_older(key, record.peer_id, record.expires_at)
+        self._refuse_older(record)
         return record
 
-    def _refuse_older(self, key: bytes, peer_id: PeerId, expires_at: float) -> None:
-        newest = self._newest.get((key, peer_id), expires_at)
-        if expires_at < newest:
+    def _refuse_older(self, record: Record) -> None:
+        of = (record.tree, record.peer_id)
+        if record.expires_at < self._newest.get(of, record.expires_at):
             raise InvalidRecordError("a record older than one already seen")
-        self._newest[key, peer_id] = expires_at
-        self._newest.move_to_end((key, peer_id))
+        self._newest[of] = record.expires_at
+        self._newest.move_to_end(of)
         if len(self._newest) > _MAX_REMEMBERED:
             self._newest.popitem(last=False)
-
-
-def _read(key: bytes, value: bytes) -> tuple[Record, bytes]:
-    """The record and the key that its signature covers."""
-    signed: Announcement | ListingEntry
-    if key == LISTING_KEY:
-        signed, own_key = decode_listing(value), LISTING_KEY
-    else:
-        signed = decode(value)
-        own_key = model_key(signed.model)
-    return Record(peer_id=signed.peer_id, data=value, expires_at=signed.expires_at), own_key

@@ -19,6 +19,8 @@ from p2pinfer.errors import InvalidCertificateError, InvalidRecordError
 from p2pinfer.identity import Identity, peer_id_from_bytes, peer_id_to_bytes
 from p2pinfer.outside.certificate import read_certificate
 from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.cells.place import place_of
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
 from p2pinfer.swarm.records.bounds import (
     MAX_LAYERS,
     check_endpoint,
@@ -32,7 +34,6 @@ from p2pinfer.swarm.records.signed import (
     ENVELOPE_BYTES,
     MAX_RECORD_BYTES,
     check_signature,
-    dht_key,
     parse_envelope,
     seal,
 )
@@ -91,6 +92,7 @@ class Announcement:
     version: str = ""
     public_name: str = ""
     region: str = ""  # country or region, if the owner wants it shown
+    cell: Quantized = ORIGIN  # where it is in the network, no finer than a ping tells
     announced_at: float  # Unix seconds
     expires_at: float  # Unix seconds
     record: bytes = field(default=b"", repr=False, compare=False)  # the signed bytes it was read from
@@ -102,14 +104,14 @@ class Announcement:
             self.peer_id, self.endpoints, self.certificate, self.maddrs, self.relays, self.is_mapped
         )
 
+    @property
+    def place(self) -> str:
+        """Where it is announced in the tree of its model."""
+        return place_of(self.cell, self.peer_id)
+
 
 def _layer_seconds_message(line: LayerSeconds) -> record_pb2.LayerSeconds:
     return record_pb2.LayerSeconds(first=line.first, per_1024=line.per_1024)
-
-
-def model_key(model: str) -> bytes:
-    """The DHT key of all servers of a model."""
-    return dht_key("servers", model)
 
 
 def encode(announcement: Announcement, identity: Identity) -> bytes:
@@ -120,13 +122,8 @@ def encode(announcement: Announcement, identity: Identity) -> bytes:
     check(announcement)
     if announcement.peer_id != identity.peer_id:
         raise InvalidRecordError("peer_id: a record can only be signed by the peer it is about")
-    return seal(
-        identity,
-        record_pb2.RECORD_KIND_SERVER,
-        model_key(announcement.model),
-        announcement.expires_at,
-        _message(announcement).SerializeToString(deterministic=True),
-    )
+    payload = _message(announcement).SerializeToString(deterministic=True)
+    return seal(identity, record_pb2.RECORD_KIND_SERVER, payload)
 
 
 def fitting(announcement: Announcement) -> Announcement:
@@ -180,6 +177,9 @@ def _message(announcement: Announcement) -> record_pb2.ServerRecord:
         version=announcement.version,
         public_name=announcement.public_name,
         region=announcement.region,
+        cell=record_pb2.NetworkCell(
+            x=announcement.cell.x, y=announcement.cell.y, height=announcement.cell.height
+        ),
         announced_at=announcement.announced_at,
         expires_at=announcement.expires_at,
     )
@@ -197,7 +197,7 @@ def decode(data: bytes) -> Announcement:
     except DecodeError as error:
         raise InvalidRecordError("not the record of a server") from error
     # The signature comes first, so that the errors of later checks tell a forger nothing.
-    check_signature(envelope, model_key(record.model), record.expires_at)
+    check_signature(envelope)
     if len(record.next_hops) > MAX_NEXT_HOPS:
         raise InvalidRecordError(f"next_hop_seconds: at most {MAX_NEXT_HOPS}")
     if len(record.batch_costs) > MAX_BATCH_COSTS:
@@ -236,6 +236,7 @@ def decode(data: bytes) -> Announcement:
             version=record.version,
             public_name=record.public_name,
             region=record.region,
+            cell=Quantized(x=record.cell.x, y=record.cell.y, height=record.cell.height),
             announced_at=record.announced_at,
             expires_at=record.expires_at,
             record=data,

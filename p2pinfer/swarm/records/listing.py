@@ -1,4 +1,4 @@
-"""The list of models in the swarm: each server adds one small signed line under one shared key."""
+"""The list of models in the swarm: servers add small signed lines to it, in the tree of models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from google.protobuf.message import DecodeError
 from p2pinfer.errors import InvalidRecordError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.cells.place import place_of_model
 from p2pinfer.swarm.records.bounds import MAX_LAYERS, check_model, check_number, check_text, check_times
-from p2pinfer.swarm.records.signed import check_signature, dht_key, parse_envelope, seal
+from p2pinfer.swarm.records.signed import check_signature, parse_envelope, seal
 from p2pinfer.types import PeerId
-
-LISTING_KEY = dht_key("models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,11 @@ class ListingEntry:
     announced_at: float
     expires_at: float
 
+    @property
+    def place(self) -> str:
+        """Where it is listed in the tree of models."""
+        return place_of_model(self.listing.model)
+
 
 def encode_listing(entry: ListingEntry, identity: Identity) -> bytes:
     """Sign a line of the list. Raises InvalidRecordError, naming the field, if one is out of bounds."""
@@ -53,7 +57,7 @@ def encode_listing(entry: ListingEntry, identity: Identity) -> bytes:
         expires_at=entry.expires_at,
     )
     payload = record.SerializeToString(deterministic=True)
-    return seal(identity, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, entry.expires_at, payload)
+    return seal(identity, record_pb2.RECORD_KIND_LISTING, payload)
 
 
 @lru_cache(maxsize=1024)
@@ -67,7 +71,7 @@ def decode_listing(data: bytes) -> ListingEntry:
         record.ParseFromString(envelope.payload)
     except DecodeError as error:
         raise InvalidRecordError("not a line of the list of models") from error
-    check_signature(envelope, LISTING_KEY, record.expires_at)
+    check_signature(envelope)
     entry = ListingEntry(
         peer_id=peer_id,
         listing=ModelListing(model=record.model, model_name=record.model_name, num_layers=record.num_layers),

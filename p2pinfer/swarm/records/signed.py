@@ -1,9 +1,6 @@
-"""The signed envelope around every record: its signer, its DHT key and its expiry. See record.proto."""
+"""The signed envelope around every record: who signed it, and what it is a record of. See record.proto."""
 
 from __future__ import annotations
-
-import hashlib
-import struct
 
 from google.protobuf.message import DecodeError
 
@@ -19,19 +16,12 @@ RECORD_FORMAT = 2
 ENVELOPE_BYTES = 121
 """What a record of the greatest length has beside its payload: key, signature, proof, and their tags."""
 MAX_LIFETIME_SECONDS = 600.0
-KEY_BYTES = 20  # the width of hivemind's Kademlia space
 
 _DOMAIN = b"p2pinfer swarm record 2\0"
 
 
-def dht_key(*words: str) -> bytes:
-    """The 20-byte DHT key of a name that consists of `words`."""
-    name = "\0".join(("p2pinfer", "1", *words))
-    return hashlib.sha256(name.encode()).digest()[:KEY_BYTES]
-
-
-def seal(identity: Identity, kind: RecordKind, key: bytes, expires_at: float, payload: bytes) -> bytes:
-    """Sign `payload` for `key` until `expires_at`.
+def seal(identity: Identity, kind: RecordKind, payload: bytes) -> bytes:
+    """Sign `payload` as a record of a kind.
 
     Raises InvalidRecordError if the record is longer than 4096 bytes, or the identity hasn't paid.
     """
@@ -42,7 +32,7 @@ def seal(identity: Identity, kind: RecordKind, key: bytes, expires_at: float, pa
     record = SignedRecord(
         payload=payload,
         public_key=identity.public_key,
-        signature=identity.sign(_signed_bytes(kind, key, expires_at, identity.proof, payload)),
+        signature=identity.sign(_signed_bytes(kind, identity.proof, payload)),
         kind=kind,
         version=RECORD_FORMAT,
         proof=identity.proof,
@@ -82,9 +72,9 @@ def parse_envelope(data: bytes) -> tuple[SignedRecord, PeerId]:
     return record, peer_id
 
 
-def check_signature(record: SignedRecord, key: bytes, expires_at: float) -> None:
-    """Raise InvalidRecordError unless the record was signed for this key and this expiry."""
-    signed = _signed_bytes(record.kind, key, expires_at, record.proof, record.payload)
+def check_signature(record: SignedRecord) -> None:
+    """Raise InvalidRecordError unless the record's signature is that of its public key."""
+    signed = _signed_bytes(record.kind, record.proof, record.payload)
     if not verify(record.public_key, signed, record.signature):
         raise InvalidRecordError("a record whose signature is wrong")
 
@@ -99,5 +89,5 @@ def _other_format(record: SignedRecord) -> str:
     return "a record of format 1, and this is format 2: update p2pinfer there"
 
 
-def _signed_bytes(kind: RecordKind, key: bytes, expires_at: float, proof: bytes, payload: bytes) -> bytes:
-    return _DOMAIN + struct.pack(">B20sd", kind, key, expires_at) + proof + payload
+def _signed_bytes(kind: RecordKind, proof: bytes, payload: bytes) -> bytes:
+    return _DOMAIN + bytes([kind & 0xFF]) + proof + payload

@@ -7,7 +7,7 @@ import random
 import time
 from contextlib import AsyncExitStack
 
-from p2pinfer.swarm.records.announcement import model_key
+from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.tasks import Nursery, all_of
 from scripts.benchmarks.discovery.figures import Eclipse
 from scripts.benchmarks.discovery.hostile import grind, stay_known, turn_hostile
@@ -21,7 +21,7 @@ async def eclipse(members: int, hostile: int, newcomers: int, pace: Pace, chance
 
     Each newcomer knows one honest member, drawn by chance.
     """
-    key = model_key(MODEL)
+    key = root_key(MODEL)
     async with town(members, pace) as here, AsyncExitStack() as stack:
         began = time.process_time()
         ground = grind(key, [member.identity for member in here.members], hostile)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import psutil
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.kademlia.validator import Record
-from p2pinfer.swarm.records.announcement import decode, encode, model_key
+from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.kademlia.validator import Record, read_record
+from p2pinfer.swarm.records.announcement import decode, encode
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import PeerId
 from scripts.benchmarks.discovery.figures import Flood
@@ -62,7 +63,7 @@ async def flood(members: int, identities: int, sleep_seconds: float, pace: Pace)
 
 async def _store(here: Town, strangers: Sequence[Identity]) -> None:
     """Announce a server of every stranger at every honest node, or renew it."""
-    key = model_key(MODEL)
+    key = root_key(MODEL)
     records = [_record(identity) for identity in strangers]
     for member in here.members:
         for record in records:
@@ -74,7 +75,7 @@ async def _store(here: Town, strangers: Sequence[Identity]) -> None:
 
 def _kept(here: Town) -> set[PeerId]:
     """Whose live records under the model's key are at any honest node."""
-    key = model_key(MODEL)
+    key = root_key(MODEL)
     stores = [member.node.protocol.records for member in here.members]
     return {decode(data).peer_id for store in stores for data in store.get(key)}
 
@@ -86,12 +87,11 @@ async def _cpu_seconds(here: Town) -> float:
     record = _record(identity)
     seconds = time.thread_time() - began
     async with Swarm.join(here.entrance, identity, client_only=True) as swarm:
-        presence = swarm._membership.presence()
-        await presence.run(presence.node.put(model_key(MODEL), record))
+        await swarm.put([root_key(MODEL)], record)
         times = psutil.Process(swarm.daemon_pid).cpu_times()
     return seconds + float(times.user + times.system)
 
 
 def _record(identity: Identity) -> Record:
     said = announcement(identity, SPANS[0], _LIFETIME_SECONDS)
-    return Record(peer_id=identity.peer_id, data=encode(said, identity), expires_at=said.expires_at)
+    return read_record(encode(said, identity))

@@ -7,8 +7,9 @@ import time
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.price.paying import pay
-from p2pinfer.swarm.kademlia.validator import Record
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode, model_key
+from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.kademlia.validator import read_record
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
 
@@ -21,7 +22,6 @@ async def announce_phantoms(swarm: Swarm, manifest: Manifest, layers: Span, numb
     `swarm` is a member that keeps records, not a client.
     """
     now = time.time()
-    presence = swarm._membership.presence()
     for index in range(number):
         identity = Identity.ephemeral()
         await pay(identity)
@@ -36,5 +36,6 @@ async def announce_phantoms(swarm: Swarm, manifest: Manifest, layers: Span, numb
             announced_at=now,
             expires_at=now + _LIFETIME_SECONDS,
         )
-        stored = Record(peer_id=identity.peer_id, data=encode(record, identity), expires_at=record.expires_at)
-        assert await presence.run(presence.node.put(model_key(manifest.hash), stored))
+        stored = read_record(encode(record, identity))
+        answers = await swarm.put([root_key(manifest.hash)], stored)
+        assert any(not answer.refusal for answer in answers)

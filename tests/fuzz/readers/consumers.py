@@ -18,7 +18,7 @@ from p2pinfer.health.snapshot.report import SwarmReading
 from p2pinfer.server.placement.view import view_of
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.census.strength import claimed_now, classes
-from p2pinfer.swarm.records.announcement import Announcement, decode, model_key
+from p2pinfer.swarm.records.announcement import Announcement, decode
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.swarm.records.signed import parse_envelope, seal
 from p2pinfer.types import Address, PeerId, Span
@@ -47,8 +47,7 @@ def believed_records() -> Reader:
         said = record_pb2.ServerRecord()
         with suppress(DecodeError):
             said.ParseFromString(payload)
-        key = model_key(said.model)
-        data = seal(ME, record_pb2.RECORD_KIND_SERVER, key, said.expires_at, payload[:RECORD_BYTES])
+        data = seal(ME, record_pb2.RECORD_KIND_SERVER, payload[:RECORD_BYTES])
         records = [decode.__wrapped__(data), _HONEST]
         _show(records)
         _place(records)

@@ -16,13 +16,13 @@ from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.outside.certificate import read_certificate
 from p2pinfer.server.sessions.next_record import check_next
 from p2pinfer.swarm import addresses, record_pb2
+from p2pinfer.swarm.cells.keys import MODELS, root_key
 from p2pinfer.swarm.kademlia.hardening import bounded_loads
 from p2pinfer.swarm.kademlia.validator import RecordValidator
 from p2pinfer.swarm.reach.claimed import claimed_reach, relays_of
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
 from p2pinfer.swarm.records.bounds import check_maddr
 from p2pinfer.swarm.records.listing import (
-    LISTING_KEY,
     ListingEntry,
     ModelListing,
     decode_listing,
@@ -88,8 +88,8 @@ def server_records() -> Reader:
         said = record_pb2.ServerRecord()
         with suppress(DecodeError):
             said.ParseFromString(payload)
-        key = model_key(said.model)
-        data = seal(ME, record_pb2.RECORD_KIND_SERVER, key, said.expires_at, payload[:RECORD_BYTES])
+        key = root_key(said.model)
+        data = seal(ME, record_pb2.RECORD_KIND_SERVER, payload[:RECORD_BYTES])
         record = decode.__wrapped__(data)  # not remembered: it won't come again
         encode(record, ME)  # within the bounds of those that we write
         claimed_reach(record), relays_of(record)
@@ -112,9 +112,9 @@ def listings() -> Reader:
         said = record_pb2.ListingRecord()
         with suppress(DecodeError):
             said.ParseFromString(payload)
-        data = seal(ME, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, said.expires_at, payload[:RECORD_BYTES])
+        data = seal(ME, record_pb2.RECORD_KIND_LISTING, payload[:RECORD_BYTES])
         decode_listing.__wrapped__(data)
-        RecordValidator(lambda: _NOW).accept(LISTING_KEY, data)
+        RecordValidator(lambda: _NOW).accept(root_key(MODELS), data)
 
     payload = parse_envelope(encode_listing(_ENTRY, ME))[0].payload
     return Reader(samples=[payload], form=Form.FIELDS, read=read, errors=(InvalidRecordError,))
@@ -122,7 +122,7 @@ def listings() -> Reader:
 
 def envelopes() -> Reader:
     """Of records whose signature is right or wrong, under any key."""
-    keys = (model_key(_MODEL), LISTING_KEY)
+    keys = (root_key(_MODEL), root_key(MODELS))
 
     def read(data: bytes) -> None:
         accepted = 0

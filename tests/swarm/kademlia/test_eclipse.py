@@ -9,13 +9,13 @@ from hivemind.dht.routing import DHTID
 from hivemind.p2p import PeerID
 
 from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia.node import REPLICAS
 from p2pinfer.swarm.kademlia.place import place_of
-from p2pinfer.swarm.records.announcement import model_key
 from p2pinfer.swarm.swarm import Swarm
 from tests.swarm.conftest import MODEL, describe, join_all, join_here, node_of, sees
 
-KEY = DHTID.from_bytes(model_key(MODEL))
+KEY = DHTID.from_bytes(root_key(MODEL))
 
 
 def _distance(identity: Identity) -> int:
@@ -35,7 +35,7 @@ def ground(honest: Sequence[Identity], count: int) -> list[Identity]:
 def hold_back(member: Swarm) -> None:
     """Say yes to every record, keep none, and know nobody."""
     protocol = node_of(member).protocol
-    protocol.keep = lambda key, record: True
+    protocol.keep = lambda key, record, source=None: True
     protocol._packed = lambda key, budget: (b"", 0.0)
     protocol.views = None
 

@@ -20,7 +20,8 @@ from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode, model_key
+from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
 from p2pinfer.swarm.records.signed import seal
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
@@ -29,7 +30,7 @@ from tests.swarm.kademlia.bomb import nested_bomb
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-KEY = model_key(MODEL)
+KEY = root_key(MODEL)
 YEAR_SECONDS = 365 * 86400.0
 
 
@@ -59,7 +60,7 @@ class Scene:
         protocol = node_of(self.attacker_node).protocol
         victim = PeerID.from_base58(self.victim.peer_id)
         response = await protocol.get_stub(victim).rpc_store(request, timeout=5)
-        return any(response.store_ok)
+        return any(not stored.refusal for stored in response.stored)
 
     async def seen(self) -> list[Announcement]:
         """What a client reads, and a newcomer that has seen nothing before."""
@@ -112,7 +113,7 @@ def sealed(identity: Identity, *, expires_at: float, announced_at: float | None 
         expires_at=expires_at,
     )
     payload = record.SerializeToString()
-    return seal(identity, record_pb2.RECORD_KIND_SERVER, KEY, expires_at, payload)
+    return seal(identity, record_pb2.RECORD_KIND_SERVER, payload)
 
 
 async def test_a_forged_record_is_refused(scene: Scene) -> None:
@@ -153,7 +154,7 @@ async def test_a_foreign_key_is_refused(scene: Scene) -> None:
     honest_record = encode(scene.announcement, scene.honest)
 
     assert not await scene.store(record, subkey=scene.honest.peer_id.encode(), expires_at=own.expires_at)
-    assert not await scene.store(record, key=model_key("cd" * 32), expires_at=own.expires_at)
+    assert not await scene.store(record, key=root_key("cd" * 32), expires_at=own.expires_at)
     assert not await scene.store(record, key=b"k" * 5000, expires_at=own.expires_at)
     assert not await scene.store(record, subkey=b"s" * 5000, expires_at=own.expires_at)
     assert not await scene.store(
@@ -163,7 +164,7 @@ async def test_a_foreign_key_is_refused(scene: Scene) -> None:
     # Its own, under its name and its key, is welcome: it isn't all that it sends that is refused.
     assert await scene.store(
         encode(replace(own, model="cd" * 32), scene.attacker),
-        key=model_key("cd" * 32),
+        key=root_key("cd" * 32),
         expires_at=own.expires_at,
     )
 
@@ -253,7 +254,7 @@ async def test_a_nested_bomb_kills_no_process() -> None:
                         in_cache=[False],
                     )
                     response = await node_of(node).protocol.get_stub(victim).rpc_store(request, timeout=5)
-                    assert list(response.store_ok) == [False]
+                    assert [bool(stored.refusal) for stored in response.stored] == [True]
             # As the answer to a search, to a reader in a separate process.
             node_of(node).protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
             program = (

@@ -8,10 +8,11 @@ import pytest
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.records.announcement import encode, model_key
+from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.records.announcement import encode
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
 
-KEY = model_key(MODEL)
+KEY = root_key(MODEL)
 
 
 async def test_a_kept_record_whose_successor_was_seen_elsewhere_is_left_out_and_the_others_stay() -> None:
@@ -35,5 +36,5 @@ async def test_our_record_behind_one_that_was_seen_is_kept_nowhere_and_that_is_s
         node_of(swarm).protocol.record_validator.accept(
             KEY, encode(describe(ours, expires_at=time.time() + 90), ours)
         )
-        with pytest.raises(SwarmError, match="keeps our record"):
+        with pytest.raises(SwarmError, match="keeps our record: a record older"):
             await swarm.announce(describe(ours))

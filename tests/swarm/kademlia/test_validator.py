@@ -8,11 +8,12 @@ import pytest
 from hivemind.dht.validation import DHTRecord
 
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia.validator import RecordValidator
-from p2pinfer.swarm.records.announcement import encode, model_key
+from p2pinfer.swarm.records.announcement import encode
 from tests.swarm.conftest import MODEL, describe
 
-KEY = model_key(MODEL)
+KEY = root_key(MODEL)
 
 
 def test_the_validator_speaks_hiveminds_interface() -> None:

@@ -10,7 +10,7 @@ from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.kademlia.views import MAX_VIEWS, SEARCHES, Views
 
 ASKER, OTHER = Identity.ephemeral().peer_id, Identity.ephemeral().peer_id
-FOUND = Record(peer_id=OTHER, data=b"record", expires_at=1.0)
+FOUND = Record(peer_id=OTHER, data=b"record", expires_at=1.0, tree="", place="", proof=b"")
 
 
 class Searches:

@@ -125,6 +125,11 @@ async def test_an_answer_that_p2pd_broke_off_is_an_error_of_the_swarm() -> None:
     async with join_here() as swarm:
         pid = p2pd_of(swarm)
         os.kill(pid, signal.SIGSTOP)
+
+        async def stands_still() -> bool:
+            return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+        await until(stands_still, 5)
         asking = asyncio.create_task(swarm.visible_maddrs())
         await asyncio.sleep(0.1)  # it has asked, and there is no answer
         os.kill(pid, signal.SIGKILL)

@@ -19,9 +19,8 @@ from p2pinfer.swarm.records.announcement import (
     decode,
     encode,
     fitting,
-    model_key,
 )
-from p2pinfer.swarm.records.listing import LISTING_KEY, decode_listing
+from p2pinfer.swarm.records.listing import decode_listing
 from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, seal
 from p2pinfer.types import LayerSeconds, Span
 from p2pinfer.wire.certificates import new_certificate
@@ -113,8 +112,8 @@ def test_random_bytes_raise_one_error_only(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_a_signed_payload_of_nonsense_raises_one_error_only(payload: bytes) -> None:
     """A peer can sign any bytes."""
-    server = seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, model_key(""), 0.0, payload)
-    listing = seal(IDENTITY, record_pb2.RECORD_KIND_LISTING, LISTING_KEY, 0.0, payload)
+    server = seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, payload)
+    listing = seal(IDENTITY, record_pb2.RECORD_KIND_LISTING, payload)
 
     with pytest.raises(InvalidRecordError):
         decode(server)
@@ -206,7 +205,7 @@ def test_bounds_hold_for_the_reader_too() -> None:
         for name, value in changes.items():
             setattr(record, name, value)
         payload = record.SerializeToString()
-        return seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, model_key(MODEL), record.expires_at, payload)
+        return seal(IDENTITY, record_pb2.RECORD_KIND_SERVER, payload)
 
     assert decode(sealed()).layers == Span(0, 10)
     for changes in (

@@ -13,13 +13,13 @@ from p2pinfer.swarm.record_pb2 import SignedRecord
 from p2pinfer.swarm.records import signed
 from p2pinfer.swarm.records.signed import ENVELOPE_BYTES, MAX_RECORD_BYTES, parse_envelope, seal
 
-KIND, KEY = record_pb2.RECORD_KIND_SERVER, bytes(20)
+KIND = record_pb2.RECORD_KIND_SERVER
 IDENTITY = Identity.ephemeral()
 
 
 def changed(identity: Identity = IDENTITY, **fields: object) -> bytes:
     """A record with other fields in its envelope; None takes a field away."""
-    record = SignedRecord.FromString(seal(identity, KIND, KEY, 0.0, b"payload"))
+    record = SignedRecord.FromString(seal(identity, KIND, b"payload"))
     for name, value in fields.items():
         record.ClearField(name) if value is None else setattr(record, name, value)
     return record.SerializeToString(deterministic=True)
@@ -80,12 +80,12 @@ def test_an_identity_that_hasnt_paid_signs_no_records(monkeypatch: pytest.Monkey
     stranger = Identity.ephemeral()
 
     with pytest.raises(InvalidRecordError, match="hasn't paid for its identity"):
-        seal(stranger, KIND, KEY, 0.0, b"payload")
+        seal(stranger, KIND, b"payload")
 
 
 def test_the_room_beside_the_payload_is_counted_exactly() -> None:
     longest = bytes(MAX_RECORD_BYTES - ENVELOPE_BYTES)
 
-    assert len(seal(IDENTITY, KIND, KEY, 0.0, longest)) == MAX_RECORD_BYTES
+    assert len(seal(IDENTITY, KIND, longest)) == MAX_RECORD_BYTES
     with pytest.raises(InvalidRecordError, match="at most 4096 bytes, this one has 4097"):
-        seal(IDENTITY, KIND, KEY, 0.0, longest + b"x")
+        seal(IDENTITY, KIND, longest + b"x")

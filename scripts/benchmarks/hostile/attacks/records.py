@@ -16,8 +16,10 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.price.paying import pay
 from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.cells.place import place_of
+from p2pinfer.swarm.coordinates.quantized import ORIGIN
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
-from p2pinfer.swarm.records.announcement import model_key
 from p2pinfer.swarm.records.signed import parse_envelope, seal
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.wire.certificates import new_certificate
@@ -44,35 +46,38 @@ async def records(scene: Scene) -> None:
             for number, (identity, member) in enumerate(zip(identities, members, strict=True)):
                 name, certificate = spoiled[number % len(spoiled)]
                 expires_at = time.time() + _RECORD_SECONDS
-                key = model_key(scene.model)
                 record = Record(
                     peer_id=identity.peer_id,
-                    data=_record(scene, identity, certificate, key, expires_at),
+                    data=_record(scene, identity, certificate, expires_at),
                     expires_at=expires_at,
+                    tree=scene.model,
+                    place=place_of(ORIGIN, identity.peer_id),
+                    proof=identity.proof,
                 )
-                presence = member._membership.presence()
                 scene.tally.counts["attempts"] += 1
                 try:
-                    kept = await presence.run(presence.node.put(key, record))
+                    answers = await member.put([root_key(scene.model)], record)
                 except SwarmError as error:
                     scene.tally.refused(error)
                     continue
-                if kept:
+                if any(not answer.refusal for answer in answers):
                     scene.tally.counts["records kept"] += 1
                 else:
                     scene.tally.refusals[f"nobody keeps a certificate that is {name}"] += 1
             await asyncio.sleep(_AGAIN_SECONDS)
 
 
-def _record(scene: Scene, identity: Identity, certificate: bytes, key: bytes, expires_at: float) -> bytes:
+def _record(scene: Scene, identity: Identity, certificate: bytes, expires_at: float) -> bytes:
     """A record like an honest server's, with another key, certificate and time."""
     envelope, _ = parse_envelope(scene.last.record)
     message = record_pb2.ServerRecord.FromString(envelope.payload)
     message.certificate = certificate
     message.announced_at, message.expires_at = time.time(), expires_at
+    message.ClearField("cell")
+    message.cell.x, message.cell.y, message.cell.height = ORIGIN.x, ORIGIN.y, ORIGIN.height
     del message.maddrs[:], message.relays[:]
     payload = message.SerializeToString(deterministic=True)
-    return seal(identity, record_pb2.RECORD_KIND_SERVER, key, expires_at, payload)
+    return seal(identity, record_pb2.RECORD_KIND_SERVER, payload)
 
 
 def certificates() -> list[tuple[str, bytes]]:

@@ -1,0 +1,93 @@
+"""Be announced in the cells of one tree: `cells.climb` says in which, the keepers' answers move us."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from p2pinfer.backoff import Chance
+from p2pinfer.swarm.cells.climb import Sight, arrived, climbed
+from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.cells.place import DEPTH, cell_of
+from p2pinfer.swarm.discovery.network import Network
+from p2pinfer.swarm.kademlia.store import Stored
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.tasks import all_of
+
+TRY_AGAIN_SECONDS = 300.0
+"""After the keepers of a larger cell had no place. Ranks change once an hour."""
+
+
+class Announcing:
+    """Of one server in one tree."""
+
+    def __init__(self, network: Network, chance: Chance, now: Callable[[], float] = time.time) -> None:
+        """`now` is in Unix seconds."""
+        self._network, self._chance, self._now = network, chance, now
+        self.climb = arrived(0)
+        self._try_at = 0.0
+        self._live: dict[bytes, float] = {}  # key: when our last record there expires
+
+    def begin_at(self, depth: int) -> None:
+        """Before the first record: our home is likely to be at a depth, since a reader has arrived there."""
+        if not self._live:
+            self.climb = arrived(depth)
+
+    async def put(self, record: Record) -> list[Stored]:
+        """Announce `record` in all cells where it belongs now. Returns what the keepers of home answer.
+
+        Where a cell has become crowded the record goes to the smaller one in the same call: readers look
+        there as soon as they see the crowd.
+        """
+        at_home: list[Stored] = []
+        depths = self.climb.tries if self._now() >= self._try_at else self.climb.depths
+        for _ in range(DEPTH + 1):
+            answers = await all_of(*(self._put(record, depth) for depth in depths))
+            sights = {
+                depth: sight
+                for depth, found in zip(depths, answers, strict=True)
+                if (sight := sight_of(found)) is not None
+            }
+            before = self.climb
+            at_home = answers[depths.index(before.home)]
+            self.climb = climbed(before, sights)
+            if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
+                self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
+            if self.climb.home <= before.home:
+                break
+            depths = range(self.climb.home, self.climb.home + 1)
+        return at_home
+
+    async def replace_all(self, tombstone: Record) -> None:
+        """Put a tombstone of the same place wherever a record of ours is still alive, and forget them."""
+        self._forget_expired()
+        keys, self._live = list(self._live), {}
+        await all_of(*(self._network.put([key], tombstone) for key in keys))
+
+    async def _put(self, record: Record, depth: int) -> list[Stored]:
+        keys = keys_of_cell(record.tree, cell_of(record.place, depth))
+        self._forget_expired()
+        self._live.update(dict.fromkeys(keys, record.expires_at))
+        return await self._network.put(keys, record)
+
+    def _forget_expired(self) -> None:
+        now = self._now()
+        self._live = {key: expires_at for key, expires_at in self._live.items() if expires_at > now}
+
+
+def sight_of(answers: Sequence[Stored]) -> Sight | None:
+    """What most keepers of a cell say: a liar among them moves nobody. None if no answer says anything."""
+    telling = [answer for answer in answers if answer.is_full or not answer.refusal]
+    if not telling:
+        return None
+    kept = sum(not answer.is_full for answer in telling)
+    return Sight(
+        records=int(statistics.median_low(answer.records for answer in telling)),
+        is_kept=2 * kept > len(telling) if len(telling) > 1 else bool(kept),
+    )
+
+
+def refusals(answers: Iterable[Stored]) -> list[str]:
+    """Why keepers have refused, each reason once."""
+    return list(dict.fromkeys(answer.refusal for answer in answers if answer.refusal))

@@ -1,0 +1,208 @@
+"""Announce this member, and find others: the servers of a model, and the models that there are.
+
+A server is announced in the tree of its model, and in that of all models with a line of text. The line is
+also kept under the server's own key, where a copy of its identity would give itself away.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from p2pinfer.backoff import Chance
+from p2pinfer.errors import SwarmError
+from p2pinfer.identity import Identity
+from p2pinfer.plain_text import foreign
+from p2pinfer.swarm.cells.climb import is_crowded
+from p2pinfer.swarm.cells.keys import MODELS, peer_key
+from p2pinfer.swarm.cells.place import ROOT, children_of, place_of
+from p2pinfer.swarm.census.stretches import missing_spans
+from p2pinfer.swarm.coordinates.quantized import Quantized
+from p2pinfer.swarm.discovery.announcing import Announcing, refusals
+from p2pinfer.swarm.discovery.network import Network
+from p2pinfer.swarm.discovery.reading import Reading, newest
+from p2pinfer.swarm.kademlia.validator import Record, read_record
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
+from p2pinfer.swarm.records.bounds import check_model
+from p2pinfer.swarm.records.listing import (
+    ListingEntry,
+    ModelListing,
+    decode_listing,
+    encode_listing,
+    summarize,
+)
+from p2pinfer.tasks import all_of
+
+_MOST_OWN_RECORDS = 64  # that are told from a twin's: several minutes of heartbeats
+_MOST_READINGS = 64
+_EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
+
+
+class Discovery:
+    """Of one member, for one event loop."""
+
+    def __init__(
+        self,
+        network: Network,
+        identity: Identity,
+        where: Callable[[], Quantized],
+        chance: Chance = random.random,
+    ) -> None:
+        """`where` tells the cell of the network that this member is in."""
+        self._network, self._identity, self._where, self._chance = network, identity, where, chance
+        self._announcing: dict[str, Announcing] = {}
+        self._last: dict[str, Announcement] = {}
+        self._readings: OrderedDict[str, Reading] = OrderedDict()
+        self._newest_expiry: dict[str, float] = {}
+        self._joined_at = time.time()
+        self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
+
+    async def announce(self, announcement: Announcement) -> Announcement:
+        """Put our record into the cells where it belongs, or replace it. Returns the announcement as stored.
+
+        `expires_at` is moved up by a millisecond where the record would not replace the last one otherwise.
+        Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
+        keeps the record.
+        """
+        last = self._last.get(announcement.model)
+        if last is not None and last.place != announcement.place:
+            await self._replace_all(_gone(last))
+        announcement = self._moved_up(announcement)
+        record = read_record(encode(announcement, self._identity))
+        line = self._line(announcement)
+        self._announced_at.append(announcement.announced_at)
+        self._last[announcement.model] = announcement
+        servers, models = self._tree(announcement.model), self._tree(MODELS)
+        if (reading := self._readings.get(announcement.model)) is not None and reading.depth is not None:
+            servers.begin_at(reading.depth)
+        putting = [servers.put(record), self._network.put(self._own_key(), line)]
+        if servers.climb.top == 0:  # those of the root are enough to list a model
+            putting.append(models.put(line))
+        answers, *_ = await all_of(*putting)
+        if all(answer.refusal for answer in answers):
+            reasons = "; ".join(map(foreign, refusals(answers)[:3]))
+            raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
+        return announcement
+
+    async def withdraw(self, announcement: Announcement) -> None:
+        """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
+        gone = _gone(self._last.pop(announcement.model, announcement))
+        line = self._line(gone)
+        self._announced_at.append(gone.announced_at)
+        await all_of(
+            self._replace_all(gone),
+            self._tree(MODELS).replace_all(line),
+            self._network.put(self._own_key(), line),
+        )
+
+    async def servers(self, model: str) -> list[Announcement]:
+        """The live servers of a model, given by its manifest hash: verified, unexpired, one per peer.
+
+        Of a large swarm those near us, and a sample of the others. Raises InvalidRecordError if `model` isn't
+        a manifest hash.
+        """
+        check_model(model)
+        reading = self._readings.setdefault(model, Reading(self._network, model))
+        self._readings.move_to_end(model)
+        if len(self._readings) > _MOST_READINGS:
+            self._readings.popitem(last=False)
+        place = place_of(self._where(), self._identity.peer_id)
+        return _live(await reading.around(place, lambda records: _is_whole(_live(records))))
+
+    async def models(self) -> list[ModelListing]:
+        """The models that have layers on at least one server; of very many a sample."""
+        reading = Reading(self._network, MODELS)
+        lines = await reading.root()
+        if is_crowded(len(lines)):
+            lines = newest([*lines, *await reading.cells(children_of(ROOT))])
+        return summarize(decode_listing(line.data) for line in lines)
+
+    async def has_twin(self) -> bool:
+        """True if another member has announced itself with our identity since we joined.
+
+        Only a copy of our key can sign such a record. It replaces ours, as ours replaces it, and libp2p leads
+        peers to one of the two at random.
+        """
+        lines = [decode_listing(record.data) for record in await self._network.get(self._own_key())]
+        return any(
+            line.peer_id == self._identity.peer_id
+            and not line.left
+            and line.announced_at > self._joined_at
+            and line.announced_at not in self._announced_at
+            for line in lines
+        )
+
+    def sizes(self, model: str) -> dict[str, int]:
+        """The records of each cell that was read when the servers of a model were read the last time."""
+        reading = self._readings.get(model)
+        return {} if reading is None else dict(reading.sizes)
+
+    def _tree(self, tree: str) -> Announcing:
+        return self._announcing.setdefault(tree, Announcing(self._network, self._chance))
+
+    def _own_key(self) -> list[bytes]:
+        return [peer_key(self._identity.peer_id)]
+
+    async def _replace_all(self, gone: Announcement) -> None:
+        tombstone = read_record(encode(self._moved_up(gone), self._identity))
+        await self._tree(gone.model).replace_all(tombstone)
+
+    def _line(self, announcement: Announcement) -> Record:
+        entry = ListingEntry(
+            peer_id=announcement.peer_id,
+            listing=ModelListing(
+                model=announcement.model,
+                model_name=announcement.model_name,
+                num_layers=announcement.num_layers,
+            ),
+            left=announcement.state is ServerState.LEFT,
+            announced_at=announcement.announced_at,
+            expires_at=self._later(MODELS, announcement.expires_at),
+        )
+        return read_record(encode_listing(entry, self._identity))
+
+    def _moved_up(self, announcement: Announcement) -> Announcement:
+        """The announcement with an expiry that replaces the last record of its tree."""
+        expires_at = self._later(announcement.model, announcement.expires_at)
+        return replace(announcement, expires_at=expires_at)
+
+    def _later(self, tree: str, expires_at: float) -> float:
+        previous = self._newest_expiry.get(tree)
+        if previous is not None and expires_at <= previous:
+            expires_at = previous + _EXPIRY_STEP_SECONDS
+        self._newest_expiry[tree] = expires_at
+        return expires_at
+
+
+def _gone(announcement: Announcement) -> Announcement:
+    """A tombstone in the place of an announcement."""
+    now = time.time()
+    return replace(
+        announcement,
+        state=ServerState.LEFT,
+        leaves_at=None,
+        endpoints=(),
+        certificate=b"",
+        next_hop_seconds={},
+        announced_at=now,
+        expires_at=now + 1.0,  # it is moved up beyond the record that it replaces
+    )
+
+
+def _live(records: Collection[Record]) -> list[Announcement]:
+    now = time.time()
+    found = [decode(record.data) for record in records]
+    live = [one for one in found if one.state is not ServerState.LEFT and one.expires_at > now]
+    return sorted(live, key=lambda one: (one.layers, one.peer_id))
+
+
+def _is_whole(servers: Collection[Announcement]) -> bool:
+    """True if each layer is served by somebody who agrees with most on how many there are."""
+    if not servers:
+        return False
+    num_layers = Counter(server.num_layers for server in servers).most_common(1)[0][0]
+    serving = (server.layers for server in servers if server.state is ServerState.SERVING)
+    return not missing_spans(serving, num_layers)

@@ -1,0 +1,77 @@
+"""Read the cells of one tree: `cells.descent` says which, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from p2pinfer.swarm.cells.descent import Descent
+from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.cells.place import ROOT, cell_of, cells_beside
+from p2pinfer.swarm.discovery.network import Network
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.tasks import Nursery, all_of
+from p2pinfer.types import PeerId
+
+
+class Reading:
+    """Of one reader in one tree. It remembers how deep it came."""
+
+    def __init__(self, network: Network, tree: str) -> None:
+        self._network, self._tree = network, tree
+        self.depth: int | None = None
+        self.sizes: dict[str, int] = {}
+        """The records that the last descent saw in each cell it read."""
+
+    async def around(
+        self, place: str, is_enough: Callable[[Collection[Record]], bool] = lambda _: True
+    ) -> list[Record]:
+        """The records of a tree as seen from a place: all of its cell, and samples of larger ones.
+
+        The cells beside are read as well where that isn't enough. The newest record of each peer is returned.
+        """
+        seen: dict[int, list[Record]] = {}
+        descent = Descent(self.depth)
+        async with Nursery() as nursery:
+            # What was read the last time is likely to be read again: all of it at once.
+            begun = {
+                depth: nursery.start(self._cell(cell_of(place, depth)))
+                for depth in sorted({0, *([] if not self.depth else [self.depth - 1, self.depth])})
+            }
+            while (depth := descent.next_depth) is not None:
+                reading = begun.pop(depth, None)
+                seen[depth] = await (reading or self._cell(cell_of(place, depth)))
+                descent.saw(depth, len(seen[depth]))
+            for reading in begun.values():
+                reading.cancel()
+        self.depth = descent.depth
+        self.sizes = {cell_of(place, depth): len(records) for depth, records in seen.items()}
+        found = newest(record for depth in seen for record in seen[depth])
+        if descent.depth > 0 and not is_enough(found):
+            beside = cells_beside(place, descent.depth)
+            more = await all_of(*map(self._cell, beside))
+            self.sizes.update(zip(beside, map(len, more), strict=True))
+            found = newest([*found, *(record for records in more for record in records)])
+        return found
+
+    async def root(self) -> list[Record]:
+        """All records of a small tree, or a sample of a large one."""
+        found = await self._cell(ROOT)
+        self.sizes = {ROOT: len(found)}
+        return found
+
+    async def cells(self, cells: Iterable[str]) -> list[Record]:
+        """The records of some cells, side by side."""
+        return newest(record for records in await all_of(*map(self._cell, cells)) for record in records)
+
+    async def _cell(self, cell: str) -> list[Record]:
+        return await self._network.get(keys_of_cell(self._tree, cell))
+
+
+def newest(records: Iterable[Record]) -> list[Record]:
+    """The record of each peer that expires last."""
+    found: dict[PeerId, Record] = {}
+    for record in records:
+        held = found.get(record.peer_id)
+        if held is None or record.expires_at > held.expires_at:
+            found[record.peer_id] = record
+    return list(found.values())
