@@ -74,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measured(args: argparse.Namespace) -> int:
     """Measure the price, then the rest without it."""
     price_seconds = usual_price_seconds()
-    print(
-        f"price of an identity: {price_seconds:.1f} CPU s ({USUAL_BITS} bits, {USUAL_TRIES} tries on average)"
-    )
+    tries = f"{USUAL_BITS} bits, {USUAL_TRIES} tries on average"
+    print(f"price of an identity: {price_seconds:.1f} CPU s ({tries})")
     with free_identities():
         return asyncio.run(measure(args, price_seconds))
 
@@ -102,14 +101,8 @@ async def measure(args: argparse.Namespace, price_seconds: float) -> int:
     goals = [goal for result in results.values() for goal in result.goals()]
     print(*goal_lines(goals, width=_GOAL_WIDTH), sep="\n")
     if args.json:
-        write_json(
-            args.json,
-            {
-                **machine(),
-                "price_seconds": price_seconds,
-                **{name: asdict(result) for name, result in results.items()},
-            },
-        )
+        values = {name: asdict(result) for name, result in results.items()}
+        write_json(args.json, {**machine(), "price_seconds": price_seconds, **values})
     return 0 if all(goal.is_met for goal in goals) else 1
 
 
