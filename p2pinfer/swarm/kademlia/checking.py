@@ -1,11 +1,12 @@
 """Checks of proofs, beside the event loop: one that isn't remembered takes a millisecond of a core.
 
 A message is checked before it is read. What is read afterwards finds all proofs remembered (price/proof.py),
-as far as they are looked at: nothing after the first wrong one, since no honest node passes one on.
+as far as they are looked at: nothing after the first wrong one, since no honest node passes one on. Long
+answers are read here as a whole, signatures too.
 
 There is one thread for answers to our own questions and one for what others send unasked, so that a crowd of
 strangers delays strangers alone. Messages of one sender are checked one after the other. A sender of wrong
-proofs is soon refused without a check; one that shows what is remembered isn't, whatever it sent before.
+proofs is soon refused without a check; what is remembered comes through, whatever was sent before.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from p2pinfer.fairness.rates import RateBound, Rates
 from p2pinfer.identity import PEER_ID_BYTES, PUBLIC_KEY_BYTES
 from p2pinfer.price.proof import is_paid, remembered
 from p2pinfer.swarm.kademlia.place import proof_in
+from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.record_pb2 import RecordSet, SignedRecord
-from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES, parse_envelope
+from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES
 from p2pinfer.tasks import undisturbed
 from p2pinfer.threads import in_thread
 
@@ -35,6 +37,8 @@ MOST_RECORDS = 1024
 """Of one answer. An honest one has fewer, since a key has; the others aren't looked at."""
 MOST_NODES = 64
 """Likewise."""
+MOST_FORGED = 16
+"""Records of one answer that nobody has signed. An honest one has none; with more it isn't read at all."""
 WRONG = RateBound(in_all=60_000, per_source=60_000, per_key=4)
 """Wrong proofs that are checked in a minute; the key is the sender's. In all: what one thread can do."""
 MOST_WAITING = 256
@@ -42,6 +46,8 @@ MOST_WAITING = 256
 MOST_WAITING_OF_ONE = 32
 """Of them, those of one sender. An honest one has a proof that is new to us only once."""
 
+_FEW_RECORDS = 32
+"""Whose signatures take 5 ms, and mostly nothing, since they are remembered as well."""
 _THREAD = "p2pinfer-checks"
 
 Claim = tuple[bytes, bytes]
@@ -65,7 +71,10 @@ class Checks:
         self._answers, self._requests = _Turns(), _Turns()
 
     async def answer(self, sender: PeerID, results: Iterable[Any]) -> None:
-        """Check the records and the nodes in the results of a search. Raises ProtocolError as `request`."""
+        """Check the records and the nodes in the results of a search.
+
+        Raises ProtocolError as `request`, and if too many records are forged.
+        """
         for result in results:
             records = _records(result.value)
             nodes = [
@@ -75,7 +84,8 @@ class Checks:
                 )
                 if len(raw) == PEER_ID_BYTES
             ]
-            await self._check(sender, self._answers, _claims(records), partial(_are_paid, records))
+            claims = None if len(records) > _FEW_RECORDS else _claims(records)
+            await self._check(sender, self._answers, claims, partial(_read, records))
             await self._check(sender, self._answers, nodes, partial(_pay, nodes))
 
     async def request(self, sender: PeerID, records: Sequence[bytes]) -> None:
@@ -84,7 +94,7 @@ class Checks:
         Raises ProtocolError if others follow an unpaid one, if the sender has shown too many wrong proofs
         lately, or if too many wait.
         """
-        paid = await self._check(sender, self._requests, _claims(records), partial(_are_paid, records))
+        paid = await self._check(sender, self._requests, _claims(records), partial(_read, records))
         if not paid and len(records) > 1:
             raise ProtocolError("what comes with a record of an unpaid identity isn't looked at")
 
@@ -97,9 +107,9 @@ class Checks:
             await self._check(sender, turns, claims, partial(_pay, claims))
 
     async def _check(
-        self, sender: PeerID, turns: _Turns, claims: Sequence[Claim], check: Callable[[], bool]
+        self, sender: PeerID, turns: _Turns, claims: Sequence[Claim] | None, check: Callable[[], bool]
     ) -> bool:
-        """What `check` says in a thread. It isn't needed if all `claims` are remembered as paid."""
+        """What `check` says in a thread, which isn't needed where all `claims` are remembered as paid."""
         if _are_remembered(claims):
             return True
         name = sender.to_bytes()
@@ -149,21 +159,24 @@ def _claims(records: Iterable[bytes]) -> list[Claim]:
     return claims
 
 
-def _are_remembered(claims: Iterable[Claim]) -> bool:
-    return all(remembered(public_key, proof) for public_key, proof in claims)
+def _are_remembered(claims: Iterable[Claim] | None) -> bool:
+    return claims is not None and all(remembered(public_key, proof) for public_key, proof in claims)
 
 
 def _pay(claims: Iterable[Claim]) -> bool:
     return all(is_paid(public_key, proof) for public_key, proof in claims)
 
 
-def _are_paid(records: Iterable[bytes]) -> bool:
-    """False at the first record that is in order but for its price. Others are no matter of the price."""
+def _read(records: Iterable[bytes]) -> bool:
+    """False at the first record that is in order but for its price. Raises ProtocolError: see MOST_FORGED."""
+    forged = 0
     for data in records:
         try:
-            parse_envelope(data)
+            read_record(data)
         except UnpaidRecordError:
             return False
-        except InvalidRecordError:
-            continue
+        except InvalidRecordError as error:
+            forged += 1
+            if forged > MOST_FORGED:
+                raise ProtocolError(f"an answer with more than {MOST_FORGED} wrong records") from error
     return True

@@ -29,7 +29,7 @@ from p2pinfer.swarm import store_pb2
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
-from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
+from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place, refuse_first_version
 from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.store import RecordStore, Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
@@ -58,10 +58,11 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
-        self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.checks = Checks()
+        self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
+        self._has_told_of_version_1 = False
 
     async def put(self, peer: PeerID, key: DHTID, record: Record) -> Stored | None:
         """Ask `peer` to keep our record. None if it doesn't answer."""
@@ -226,7 +227,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Handle a peer's ping: send our time, and remember the peer.
 
         hivemind's own fails for node ids of other lengths, and pings back a peer that asks for it.
+        A node of version 1 is refused: it would believe that it has joined, and nobody would see it.
         """
+        try:
+            refuse_first_version(context.remote_id, request.peer.node_id)
+        except ProtocolError as error:
+            if not self._has_told_of_version_1:
+                _logger.warning("a node can't join here: %s", error)
+            self._has_told_of_version_1 = True
+            raise
         await self._asked(context.remote_id, request.peer)
         return dht_pb2.PingResponse(peer=self.node_info, dht_time=get_dht_time())
 

@@ -14,13 +14,13 @@ from hivemind.p2p import PeerID
 from hivemind.proto import dht_pb2
 
 from p2pinfer.errors import ProtocolError
-from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.identity import SIGNATURE_BYTES, Identity, peer_id_to_bytes
 from p2pinfer.price import proof as price
 from p2pinfer.price.paying import find_proof
 from p2pinfer.price.proof import PROOF_BYTES, remembered, zero_bits
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia import checking
-from p2pinfer.swarm.kademlia.checking import MOST_WAITING, MOST_WAITING_OF_ONE, WRONG, Checks
+from p2pinfer.swarm.kademlia.checking import MOST_FORGED, MOST_WAITING, MOST_WAITING_OF_ONE, WRONG, Checks
 from p2pinfer.swarm.kademlia.place import introduction
 from p2pinfer.swarm.record_pb2 import RecordSet, SignedRecord
 from p2pinfer.swarm.records.announcement import encode
@@ -145,6 +145,31 @@ async def test_what_is_no_record_hides_nothing() -> None:
     await Checks().answer(a_peer(), [answer(*values)])
 
     assert is_remembered(one)
+
+
+async def test_a_long_answer_is_read_as_a_whole_in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures take a sixth of a millisecond each."""
+    signer, reading = await paid(), list[str]()
+
+    def read(data: bytes) -> None:
+        reading.append(threading.current_thread().name)
+
+    monkeypatch.setattr(checking, "read_record", read)
+    values = [record(signer)] * (checking._FEW_RECORDS + 1)
+    await Checks().answer(a_peer(), [answer(*values)])
+
+    assert reading == [checking._THREAD] * len(values)
+
+
+async def test_an_answer_full_of_forged_records_isnt_read() -> None:
+    """Their signers have paid: it is others who made them up."""
+    forged = SignedRecord.FromString(record(await paid()))
+    forged.signature = bytes(SIGNATURE_BYTES)
+    value = forged.SerializeToString()
+
+    await Checks().answer(a_peer(), [answer(*[value] * MOST_FORGED, *[record(await paid())] * 32)])
+    with pytest.raises(ProtocolError, match="more than 16 wrong records"):
+        await Checks().answer(a_peer(), [answer(*[value] * 1000)])
 
 
 async def test_an_answer_of_no_use_is_passed_on_to_whoever_reads_it() -> None:
@@ -278,5 +303,6 @@ async def test_no_node_checks_what_others_send_in_its_event_loop(monkeypatch: py
         request.peer.node_id = introduction(os.urandom(PROOF_BYTES))
         response = await protocol.get_stub(peer).rpc_store(request, timeout=5)
 
-        assert "paid" in response.stored[0].refusal
+        (stored,) = response.stored
+        assert "for which nobody has paid" in stored.refusal
         assert gate.threads == [checking._THREAD] * 4
