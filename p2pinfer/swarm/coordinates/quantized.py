@@ -43,6 +43,15 @@ def quantized(coordinate: Coordinate) -> Quantized:
     )
 
 
+def middle(where: Quantized) -> Coordinate:
+    """The middle of a cell: where a member is, as far as others know."""
+    return Coordinate(
+        x=LEAST_POSITION_SECONDS + (where.x + 0.5) * UNIT_SECONDS,
+        y=LEAST_POSITION_SECONDS + (where.y + 0.5) * UNIT_SECONDS,
+        height=where.height * UNIT_SECONDS,
+    )
+
+
 def settled(announced: Quantized | None, coordinate: Coordinate) -> Quantized:
     """What to announce now: the same as before, until the coordinate is half a cell outside of it.
 

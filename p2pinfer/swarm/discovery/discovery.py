@@ -56,6 +56,7 @@ class Discovery:
         self._announcing: dict[str, Announcing] = {}
         self._readings: OrderedDict[str, Reading] = OrderedDict()
         self._newest_expiry: dict[str, float] = {}
+        self._cells: dict[str, Quantized] = {}  # of the network, where we are announced
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
 
@@ -69,6 +70,10 @@ class Discovery:
         announcement = replace(
             announcement, expires_at=self._later(announcement.model, announcement.expires_at)
         )
+        if announcement.state is ServerState.LEFT:  # a tombstone is of the same place as what it replaces
+            cell = self._cells.get(announcement.model, announcement.cell)
+            announcement = replace(announcement, cell=cell)
+        self._cells[announcement.model] = announcement.cell
         record = read_record(encode(announcement, self._identity))
         line = read_record(encode_listing(self._line(announcement), self._identity))
         self._announced_at.append(announcement.announced_at)
