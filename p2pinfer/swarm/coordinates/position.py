@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,10 @@ from p2pinfer.swarm.coordinates.vivaldi import (
     MOST_POSITION_SECONDS,
     Coordinate,
     Spring,
+    misfit,
     moved,
 )
-from p2pinfer.types import PeerId
+from p2pinfer.types import PeerId, Way
 
 FEWEST_PEERS = 3
 """Who has measured fewer stays where it is: of two, nobody can tell which one lies."""
@@ -40,22 +41,26 @@ MOST_ROUND_TRIP_SECONDS = 3.0
 LEAST_ROUND_TRIP_SECONDS = 1e-6
 MOST_DOUBT_SECONDS = 0.1
 
-BEGINNING = Coordinate()
 
 _DOUBT_FACTOR = 0.95  # for each measurement: after 60 of them a twentieth is left
 _MOST_STEPS = 4
 """For each measurement. Eight measured peers are enough for a newcomer to find its place."""
 _STILL_SECONDS = 0.0005
+_FEWEST_TO_LEAP = 12
+_CLEARLY_BETTER = 0.6
+"""Of 12 peers 8 would have to lie together; with 0.8, or among 8 peers, a third of liars in all is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
     """What is kept of a position when a process ends."""
 
-    point: Coordinate = BEGINNING
-    doubt_seconds: float = MOST_DOUBT_SECONDS
-    """How far the point may be from where it belongs; the maximum: nothing was measured."""
-    announced: Quantized = ORIGIN
+    point: Coordinate
+    doubt_seconds: float  # how far the point may be from where it belongs
+    announced: Quantized
+
+
+_NOWHERE = Whereabouts(point=Coordinate(), doubt_seconds=MOST_DOUBT_SECONDS, announced=ORIGIN)
 
 
 @dataclass(slots=True)
@@ -76,7 +81,7 @@ class Position:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`whereabouts` are those of a former process. `now` is in seconds of any one clock."""
-        kept = whereabouts or Whereabouts()
+        kept = whereabouts or _NOWHERE
         self._point = kept.point
         self._doubt_seconds = kept.doubt_seconds
         self._announced = settled(kept.announced, kept.point)
@@ -89,12 +94,21 @@ class Position:
         return self._announced
 
     @property
-    def whereabouts(self) -> Whereabouts:
-        """What the next process needs."""
+    def whereabouts(self) -> Whereabouts | None:
+        """What the next process needs; None as long as too little was measured."""
+        if self._doubt_seconds == MOST_DOUBT_SECONDS:
+            return None
         return Whereabouts(point=self._point, doubt_seconds=self._doubt_seconds, announced=self._announced)
 
-    def measured(self, peer_id: PeerId, where: Quantized, round_trip_seconds: float) -> None:
-        """Take a round trip to a peer, and the cell that it announces. What can't be true is left out."""
+    def measured(
+        self, peer_id: PeerId, where: Quantized, round_trip_seconds: float, way: Way | None = None
+    ) -> None:
+        """Take a round trip to a peer, and the cell that it announces. What can't be true is left out.
+
+        So is the `way` through a relay, which may be anywhere.
+        """
+        if way is Way.RELAYED:
+            return
         if not LEAST_ROUND_TRIP_SECONDS <= round_trip_seconds <= MOST_ROUND_TRIP_SECONDS:  # false for NaN
             return
         now = self._now()
@@ -107,11 +121,19 @@ class Position:
             return
         self._doubt_seconds *= _DOUBT_FACTOR
         springs = [Spring(peer.where, min(peer.round_trips)) for peer in self._peers.values()]
+        if len(springs) >= _FEWEST_TO_LEAP:
+            self._leap(springs)
         for _ in range(_MOST_STEPS):
             before, self._point = self._point, moved(self._point, springs, self._doubt_seconds, self._chance)
             if _is_still(before, self._point):
                 break
         self._announced = settled(self._announced, self._point)
+
+    def _leap(self, springs: Sequence[Spring]) -> None:
+        """Go to where the nearest peer is, if that fits clearly better: steps may end in a wrong valley."""
+        nearest = min(springs, key=lambda spring: spring.round_trip_seconds).where
+        if misfit(nearest, springs) < _CLEARLY_BETTER * misfit(self._point, springs):
+            self._point = nearest
 
     def _forget(self, now: float) -> None:
         """Drop who was measured longest ago: the first ones in the order."""

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 from p2pinfer.backoff import Chance
 
-LEAST_POSITION_SECONDS = -1.28 / 3
+LEAST_POSITION_SECONDS = -0.425
 MOST_POSITION_SECONDS = LEAST_POSITION_SECONDS + 1.28
-"""Of each axis. The origin lies at a third of the range; `quantized` says why."""
+"""Of each axis. The origin lies near a third of the range, in the middle of a cell; `quantized` says why."""
 LEAST_HEIGHT_SECONDS = 0.0001
 MOST_HEIGHT_SECONDS = 1.27
 MOST_STEP_SECONDS = 0.01
@@ -39,6 +39,7 @@ _HONEST_MISS_SECONDS = 0.01
 _HONEST_MISS_FACTOR = 6.0
 """An honest round trip may miss by the first, and so many times what the best third of all do. On a sphere,
 which no plane fits, honest ones miss by tens of milliseconds."""
+_CLEAR_MISS_SECONDS = 0.03
 _GRAVITY_SECONDS = 0.001
 _STRONG_GRAVITY_SECONDS = 0.01  # more at _GRAVITY_RADIUS_SECONDS; it grows with the square of the distance
 _GRAVITY_RADIUS_SECONDS = 0.128
@@ -98,6 +99,15 @@ def moved(own: Coordinate, springs: Sequence[Spring], doubt_seconds: float, chan
         y=_within(own.y + shortened * up, LEAST_POSITION_SECONDS, MOST_POSITION_SECONDS),
         height=_within(own.height + rise, LEAST_HEIGHT_SECONDS, MOST_HEIGHT_SECONDS),
     )
+
+
+def misfit(own: Coordinate, springs: Sequence[Spring]) -> float:
+    """How badly a point fits the springs. One that misses by far counts little more than one that misses."""
+    misses = (
+        max(0.0, abs(spring.round_trip_seconds - distance_seconds(own, spring.where)) - BLUR_SECONDS)
+        for spring in springs
+    )
+    return sum(math.log1p((miss / _CLEAR_MISS_SECONDS) ** 2) for miss in misses)
 
 
 def _direction(own: Coordinate, other: Coordinate, chance: Chance) -> tuple[float, tuple[float, float]]:
