@@ -18,7 +18,7 @@ from typing import Any
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
-from p2pinfer.swarm.coordinates.quantized import ORIGIN
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.discovery.discovery import Discovery
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
@@ -53,12 +53,18 @@ class Swarm:
     It heals itself when p2pd ends or the network fails. Until then its methods raise SwarmError at once.
     """
 
-    def __init__(self, identity: Identity, config: DaemonConfig, **options: Any) -> None:
-        """Nothing happens before the membership runs. `options` are those of Membership."""
+    def __init__(
+        self, identity: Identity, config: DaemonConfig, remembered: Remembered | None = None, **options: Any
+    ) -> None:
+        """Nothing happens before the membership runs. `remembered` and `options` are those of Membership."""
         self._identity = identity
         self.sign = identity.sign  # data that begin with what they are signed for
-        self._membership = Membership(identity, config, keeps_records=self._keeps_records, **options)
-        self._discovery = Discovery(self, identity, lambda: ORIGIN)
+        self._membership = Membership(
+            identity, config, remembered, keeps_records=self._keeps_records, **options
+        )
+        self.position = Position(None if remembered is None else remembered.whereabouts)
+        """Where this member is in the network. Whoever measures a round trip to a server tells it."""
+        self._discovery = Discovery(self, identity, lambda: self.position.announced)
         self._permission = Permission(
             initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
         )
@@ -93,7 +99,7 @@ class Swarm:
     @property
     def remembered(self) -> Remembered:
         """What the next stay in this swarm can begin with: pass it to `join`."""
-        return self._membership.remembered
+        return replace(self._membership.remembered, whereabouts=self.position.whereabouts)
 
     @property
     def daemon_pid(self) -> int | None:
@@ -210,6 +216,7 @@ class Swarm:
             announcement = fitting(
                 replace(
                     announcement,
+                    cell=self.position.announced,
                     maddrs=self.reaching.maddrs[:MAX_MADDRS],
                     relays=self.reaching.relays[:MAX_RELAYS],
                     is_mapped=self.reaching.verdict.is_mapped,

@@ -10,9 +10,11 @@ import pytest
 
 from p2pinfer.errors import SwarmUnreachableError
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized, seconds_between
 from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.membership.known_peers import KnownPeer
 from p2pinfer.swarm.remembering import join_remembering
+from p2pinfer.types import PeerId
 from tests.swarm.conftest import describe, join_here, sees, until
 
 
@@ -49,6 +51,28 @@ async def test_the_initial_peer_is_dead_and_one_that_was_known_is_alive(tmp_path
         with pytest.raises(SwarmUnreachableError):  # of another swarm, nobody is known
             async with join_remembering(kept, [nowhere()], Identity.ephemeral(), client_only=True):
                 pass
+
+
+async def test_a_server_that_starts_again_announces_the_same_cell_at_once(tmp_path: Path) -> None:
+    kept = KeptPeers(tmp_path / "peers.json")
+    identity = Identity.ephemeral()
+    here = ("/ip4/127.0.0.1/tcp/0",)
+    async with join_here() as door:
+        async with join_remembering(kept, door.addresses, identity, listen_maddrs=here) as swarm:
+            assert (await swarm.announce(describe(identity))).cell == ORIGIN
+            for number in range(60):
+                far = Quantized(x=42, y=42 + number % 2, height=0)
+                swarm.position.measured(PeerId(f"peer {number % 6}"), far, 0.1)
+            cell = swarm.position.announced
+            assert seconds_between(cell, ORIGIN) > 0.03
+            announcement = await swarm.announce(describe(identity))
+            assert announcement.cell == cell
+            assert await sees(door, identity)
+            await swarm.withdraw(describe(identity))
+            assert await sees(door)
+        async with join_remembering(kept, door.addresses, identity, listen_maddrs=here) as swarm:
+            assert swarm.position.announced == cell
+            assert (await swarm.announce(describe(identity))).cell == cell
 
 
 async def test_where_nobody_answers_the_error_comes_as_soon(tmp_path: Path) -> None:
