@@ -22,6 +22,7 @@ from p2pinfer.health.kept.history import History
 from p2pinfer.health.presence import Ping, ServerPresence
 from p2pinfer.health.reading import ReadableSwarm, read_swarm
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
+from p2pinfer.health.snapshot.sampled import CellLabels
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, Submission
 from p2pinfer.health.snapshot.state import ContributionView, HealthState, ProbeView, Sample
 from p2pinfer.identity import Identity
@@ -59,6 +60,7 @@ class Watcher:
         self._names: dict[str, str] = {}
         self._probes: dict[str, ProbeView] = {}
         self._faults = Faults()
+        self._labels = CellLabels(now)
         self._presence = ServerPresence(late_seconds=config.late_seconds, now=now, faults=self._faults)
         self._last_board: Sequence[ContributionView] = ()
         self._sampled_at = 0.0
@@ -138,7 +140,9 @@ class Watcher:
 
     async def look(self, swarm: ReadableSwarm, ping: Ping) -> None:
         """Read all models once, and publish the snapshot. Raises SwarmError."""
-        self._reading = await read_swarm(swarm, self._presence, ping, last=self._reading, faults=self._faults)
+        self._reading = await read_swarm(
+            swarm, self._presence, ping, last=self._reading, faults=self._faults, labels=self._labels
+        )
         self._read_at, self._trouble = self._now(), ""
         self._note_servers(server for servers in self._reading.models.values() for server in servers)
         self._publish()

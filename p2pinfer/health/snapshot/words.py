@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2pinfer.health.snapshot.plain import LATEST_TIME, NAME_CHARACTERS, clean_text
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView, ServerView
+from p2pinfer.health.snapshot.state import (
+    Activity,
+    Answer,
+    CellView,
+    HealthState,
+    ModelView,
+    Population,
+    ProbeView,
+    ServerView,
+)
 from p2pinfer.plain_text import short_count
 from p2pinfer.swarm.reach.claimed import ClaimedReach
 from p2pinfer.types import Way
@@ -121,6 +130,16 @@ def several(number: int, noun: str) -> str:
     return f"{count(number)} {noun if number == 1 else f'{noun}s'}"
 
 
+def about(number: Population | CellView) -> str:
+    """`37`, or `about 12.3k` where it is an estimate."""
+    return count(number.about) if number.least == number.most else f"about {count(number.about)}"
+
+
+def likely(number: Population | CellView) -> str:
+    """`9.1k to 17.2k`; empty for a number that is exact."""
+    return "" if number.least == number.most else f"{count(number.least)} to {count(number.most)}"
+
+
 def moment(at: float | None) -> Moment | None:
     """The moment; None for an impossible time."""
     if at is None or not math.isfinite(at) or not 0 < at <= LATEST_TIME:
@@ -140,8 +159,12 @@ def age_seconds(state: HealthState, now: float) -> float:
     return max(0.0, age) if math.isfinite(age) else math.inf
 
 
-def answer_word(answer: Answer, *, is_fresh: bool = True) -> str:
-    """For a badge. In the past tense while the swarm can't be read."""
+def answer_word(answer: Answer, *, is_fresh: bool = True, is_sample: bool = False) -> str:
+    """For a badge. In the past tense while the swarm can't be read. What a sample lacks may be elsewhere."""
+    if is_sample and answer is not Answer.YES:
+        if is_fresh:
+            return "thin in sample" if answer is Answer.THIN else "gap in sample"
+        return "was thin in sample" if answer is Answer.THIN else "had a gap in sample"
     if is_fresh:
         return {Answer.YES: "works", Answer.THIN: "thin", Answer.NO: "down"}[answer]
     return {Answer.YES: "worked", Answer.THIN: "was thin", Answer.NO: "was down"}[answer]
@@ -181,7 +204,7 @@ def hops_of(probe: ProbeView, most: int) -> list[tuple[str, int, int, str]]:
     """The first hops of a probe's route: short peer id, layers [start, end), and the way if not directly."""
     ways = [*probe.route_ways[:most], *[None] * most]
     return [
-        (plain(peer, 12), start, end, "" if way in (None, Way.DIRECT) else str(way))
+        (plain(peer, 12) or "a server", start, end, "" if way in (None, Way.DIRECT) else str(way))
         for (peer, start, end), way in zip(probe.route[:most], ways, strict=False)
     ]
 

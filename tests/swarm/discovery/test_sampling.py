@@ -115,10 +115,10 @@ async def test_a_large_swarm_is_read_in_few_reads_and_its_size_is_told():
     sample, crowd = await sampled(records)
 
     assert len(crowd.reads) <= 12  # two of the root, the way down, cells beside
-    assert sample.size.least <= 600 <= sample.size.most and not sample.size.is_counted
+    assert 300 < sample.size.about < 1200 and not sample.size.is_counted  # identities are drawn
     assert sample.from_everywhere == {one.peer_id for one in kept(records)}
     assert len(sample.servers) > len(sample.from_everywhere)
-    assert set(sample.cells) == set(crowd.reads)
+    assert {ROOT} < set(sample.cells) <= set(crowd.reads)
     assert any(size.is_counted for cell, size in sample.cells.items() if cell != ROOT)
 
 
