@@ -131,13 +131,15 @@ def several(number: int, noun: str) -> str:
 
 
 def about(number: Population | CellView) -> str:
-    """`37`, or `about 12.3k` where it is an estimate."""
-    return count(number.about) if number.least == number.most else f"about {count(number.about)}"
+    """`37`, or `about 12,000` where it is an estimate."""
+    return count(number.about) if number.least == number.most else f"about {_two_digits(number.about)}"
 
 
 def likely(number: Population | CellView) -> str:
-    """`9.1k to 17.2k`; empty for a number that is exact."""
-    return "" if number.least == number.most else f"{count(number.least)} to {count(number.most)}"
+    """`9,100 to 17,000`; empty for a number that is exact."""
+    if number.least == number.most:
+        return ""
+    return f"{_two_digits(number.least)} to {_two_digits(number.most)}"
 
 
 def moment(at: float | None) -> Moment | None:
@@ -217,6 +219,12 @@ def cut_to(start: int, end: int, num_layers: int) -> tuple[int, int]:
 
 def _and(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _two_digits(number: int) -> str:
+    """An estimate isn't better than that."""
+    number = max(0, min(number, _LARGEST_COUNT))
+    return f"{round(number, min(0, 2 - len(str(number)))):,}"
 
 
 def _whole(number: int) -> str:
