@@ -115,7 +115,7 @@ def _probe(probe: ProbeView, now: float) -> str:
     if not probe.works:
         return f"{when}: it failed ({clean_text(probe.detail, 200) or 'no reason is known'})"
     hops = ", ".join(
-        f"{peer} {words.layer_ranges([(start, end)])}{f' ({way})' if way else ''}"
+        f"{peer or 'a server'} {words.layer_ranges([(start, end)])}{f' ({way})' if way else ''}"
         for peer, start, end, way in words.hops_of(probe, 32)
     )
     return (

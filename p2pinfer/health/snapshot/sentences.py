@@ -61,6 +61,11 @@ def is_in_doubt(model: ModelView) -> bool:
     return model.population.is_sample and model.answer is not Answer.YES
 
 
+def shown_answer(model: ModelView) -> Answer:
+    """The answer whose colour the model has: what is in doubt is no alarm."""
+    return Answer.THIN if is_in_doubt(model) else model.answer
+
+
 def sample_note(model: ModelView, *, is_fresh: bool = True) -> str:
     """Which servers the figures are of, where they aren't all; else empty."""
     population = model.population

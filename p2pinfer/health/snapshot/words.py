@@ -206,7 +206,7 @@ def hops_of(probe: ProbeView, most: int) -> list[tuple[str, int, int, str]]:
     """The first hops of a probe's route: short peer id, layers [start, end), and the way if not directly."""
     ways = [*probe.route_ways[:most], *[None] * most]
     return [
-        (plain(peer, 12) or "a server", start, end, "" if way in (None, Way.DIRECT) else str(way))
+        (plain(peer, 12), start, end, "" if way in (None, Way.DIRECT) else str(way))
         for (peer, start, end), way in zip(probe.route[:most], ways, strict=False)
     ]
 

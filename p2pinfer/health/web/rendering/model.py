@@ -90,7 +90,7 @@ def model_part(
         name=words.model_name(model),
         hash=words.plain(model.model, 64),
         short_hash=words.plain(model.model, 12),
-        answer=model.answer,
+        answer=sentences.shown_answer(model),
         badge=words.answer_word(model.answer, is_fresh=is_fresh, is_sample=model.population.is_sample),
         headline=sentences.headline(model, is_fresh=is_fresh),
         explanation=sentences.explanation(model, is_fresh=is_fresh),
@@ -101,7 +101,7 @@ def model_part(
         layers=_layers(model, current),
         probe=_probe_part(model),
         picture=picture_of(model),
-        course=course_of(samples, now, is_fresh=is_fresh),
+        course=course_of(samples, now, is_fresh=is_fresh, is_sample=model.population.is_sample),
         servers=tuple(server_row(server, now) for server in model.servers),
         is_sample=model.population.is_sample,
         sample_note=sentences.sample_note(model, is_fresh=is_fresh),
@@ -141,7 +141,7 @@ def _probe_part(model: ModelView) -> ProbePart | None:
         at=words.moment(probe.at),
         route=tuple(
             HopPart(
-                name=words.plain(names.get(peer, "")),
+                name=words.plain(names.get(peer, "")) if peer else "a server",
                 short_id=peer,
                 layers=words.layers(start, end),
                 way=way,

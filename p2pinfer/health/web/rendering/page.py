@@ -50,7 +50,7 @@ def render_page(
         ],
         others=[
             OtherPart(
-                answer=model.answer,
+                answer=sentences.shown_answer(model),
                 badge=words.answer_word(
                     model.answer, is_fresh=is_fresh, is_sample=model.population.is_sample
                 ),
