@@ -71,7 +71,7 @@ def population_of(sample: SampleSize | None, present: int) -> Population:
     return Population(
         about=clean_count(sample.size.about, _MOST),
         least=clean_count(sample.size.least, _MOST),
-        most=clean_count(sample.size.most, _MOST),
+        most=None if sample.size.most is None else clean_count(sample.size.most, _MOST),
         is_sample=True,
         sampled=present,
         cells=sample.cells,

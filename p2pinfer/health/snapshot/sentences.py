@@ -72,9 +72,10 @@ def sample_note(model: ModelView, *, is_fresh: bool = True) -> str:
     if not population.is_sample:
         return ""
     are = "are" if is_fresh else "were"
+    likely = f"; {words.likely(population)} is likely" if words.likely(population) else ""
     return (
-        f"{words.about(population).capitalize()} servers {are} announced; "
-        f"{words.likely(population)} is likely. Coverage and rates {are} those of a sample: "
+        f"{words.about(population).capitalize()} servers {are} announced{likely}. "
+        f"Coverage and rates {are} those of a sample: "
         f"{words.several(population.sampled, 'server')} that answered. The list has the "
         f"{words.count(len(model.servers))} of them that were drawn from everywhere."
     )

@@ -92,7 +92,7 @@ class CellView:
     label: str  # another one each day
     about: int  # servers announced there; exact if `least` and `most` are the same
     least: int
-    most: int
+    most: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class Population:
 
     about: int  # servers that are there; of a large swarm those announced
     least: int  # with `most` a range that has the true number in 95 of 100 cases
-    most: int
+    most: int | None  # None: not known, since members hide servers from others
     is_sample: bool  # True: coverage, rates, `answer` and `servers` of the model are those of a sample
     sampled: int  # servers that coverage and rates count
     cells: tuple[CellView, ...]  # that were read, the largest first: a larger one contains smaller ones

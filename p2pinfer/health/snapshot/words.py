@@ -131,13 +131,15 @@ def several(number: int, noun: str) -> str:
 
 
 def about(number: Population | CellView) -> str:
-    """`37`, or `about 12,000` where it is an estimate."""
+    """`37`, or `about 12,000` where it is an estimate, or `at least 300`."""
+    if number.most is None:
+        return f"at least {count(number.least)}"
     return count(number.about) if number.least == number.most else f"about {_two_digits(number.about)}"
 
 
 def likely(number: Population | CellView) -> str:
-    """`9,100 to 17,000`; empty for a number that is exact."""
-    if number.least == number.most:
+    """`9,100 to 17,000`; empty for a number that is exact, or that nothing bounds."""
+    if number.most is None or number.least == number.most:
         return ""
     return f"{_two_digits(number.least)} to {_two_digits(number.most)}"
 

@@ -1,6 +1,7 @@
 """How many servers a tree has, from what a reader saw. Pure: ranks in, a number and its range out.
 
-A key with fewer than CAPACITY records has everybody who belongs there: they are counted. A full key keeps its
+A key with fewer than CAPACITY records has everybody who belongs there: they are counted. Where others were
+found in smaller cells, its keepers hide something, and there is no bound above. A full key keeps its
 elders and the best ranks of the others. A rank is a number in [0, 1) that is drawn evenly, so the k best of
 all servers say how many there are (k minimum values: Bar-Yossef et al. 2002; Beyer et al. 2007). Elders,
 which stay whatever their rank, don't disturb that: those with a good rank are among the k best, as they
@@ -22,6 +23,8 @@ from p2pinfer.swarm.cells.climb import CAPACITY
 
 RANKS = 48
 """So many of the best ranks are used. A full key keeps 64: the rest may have been good an hour ago."""
+UPCOMING_SHARE = 0.1
+"""Of the servers may be on their way up to the largest cell."""
 LATE_SHARE = 0.1
 """Of the best ranks: theirs are new, and they haven't asked for their place yet (TRY_AGAIN_SECONDS)."""
 WRONG_SHARE = 0.05
@@ -37,7 +40,7 @@ class Size:
 
     about: int
     least: int
-    most: int
+    most: int | None  # None: not known
 
     @property
     def is_counted(self) -> bool:
@@ -51,7 +54,8 @@ def size_of(root_ranks: Collection[float], seen: int) -> Size:
     `seen` servers were found in all cells that were read: there are as many at least.
     """
     if len(root_ranks) < CAPACITY:
-        return Size(about=seen, least=seen, most=seen)
+        is_hidden = seen * (1.0 - UPCOMING_SHARE) > len(root_ranks)
+        return Size(about=seen, least=seen, most=None if is_hidden else seen)
     worst = max(_LEAST_RANK, sorted(root_ranks)[RANKS - 1])
     about = min(_MOST, max(seen, round((RANKS - 1) / worst)))
     least = _first(lambda servers: 1.0 - _fewer_than_ranks(servers, worst) >= WRONG_SHARE / 2)

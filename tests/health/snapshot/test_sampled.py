@@ -17,6 +17,7 @@ from p2pinfer.health.snapshot.state import Answer, HealthState
 from p2pinfer.health.snapshot.wanted import wanted_layers
 from p2pinfer.health.terminal import as_text
 from p2pinfer.health.web.rendering.page import render_page
+from p2pinfer.swarm.cells.estimate import Size
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
@@ -140,6 +141,16 @@ def test_the_page_says_that_it_is_a_sample_and_of_how_many():
     assert "About 12,000 servers are announced" in as_text(state)
     assert make_sample(state.models[0], NOW).servers == 12_300
     assert [cell.about for cell in state.models[0].population.cells] == [12_300, 150, 5]
+
+
+def test_a_swarm_whose_largest_cell_hides_servers_has_a_number_without_a_bound():
+    hidden = replace(LARGE, size=Size(about=300, least=300, most=None))
+    state = state_of(replace(hidden, cells={"": hidden.size, "3": Size(about=300, least=300, most=None)}))
+
+    page = render_page(state, {}, snapshot_id="x", now=NOW)
+    assert "At least 300 servers are announced. Coverage" in page and "not known" in page
+    assert as_json(state)["models"][0]["population"]["most"] is None  # type: ignore
+    everything(state)
 
 
 def test_a_small_swarm_looks_as_before_and_its_number_is_exact():

@@ -88,6 +88,13 @@ def test_who_pays_for_ranks_counts_as_all_the_servers_paid_for(paid_share: float
     assert size.about <= 1.5 * (honest + paid)
 
 
+def test_a_root_that_hides_servers_is_no_small_swarm():
+    """They were found in smaller cells. A few are on their way up."""
+    assert size_of([0.5] * 9, 300) == Size(about=300, least=300, most=None)
+    assert size_of([0.5] * 90, 95).is_counted
+    assert not size_of([0.5] * 90, 120).is_counted
+
+
 def test_there_are_at_least_as_many_as_were_seen():
     root = drawn(200, 7)
 

@@ -46,7 +46,8 @@ class CellRow:
 
     label: str
     servers: str
-    likely: str  # the range of their number; empty: it is exact
+    likely: str  # the range of their number; empty: it is exact, or not known
+    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class ModelPart:
     servers: tuple[ServerRow, ...]
     is_sample: bool
     sample_note: str  # empty: all servers were read
-    likely: str  # the range of their number; empty: it is exact
+    likely: str  # the range of their number; empty: it is exact, or not known
     cells: tuple[CellRow, ...]  # empty: all servers were read
 
 
@@ -114,7 +115,12 @@ def _cells(model: ModelView) -> tuple[CellRow, ...]:
     if not model.population.is_sample:
         return ()
     return tuple(
-        CellRow(label=words.plain(cell.label, 12), servers=words.about(cell), likely=words.likely(cell))
+        CellRow(
+            label=words.plain(cell.label, 12),
+            servers=words.about(cell),
+            likely=words.likely(cell),
+            is_exact=cell.least == cell.most,
+        )
         for cell in model.population.cells[:_MOST_CELLS]
     )
 
