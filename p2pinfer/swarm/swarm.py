@@ -20,6 +20,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
@@ -242,6 +243,18 @@ class Swarm:
         """
         await self._membership.find_company()
         return await self._discovery.servers(model)
+
+    async def sample(self, model: str) -> Sample:
+        """Servers of a model for somebody who shows them to others: of a large swarm a sample, and its size.
+
+        Raises SwarmError as `servers` does; InvalidRecordError if `model` isn't a manifest hash.
+        """
+        await self._membership.find_company()
+        return await self._discovery.sample(model)
+
+    def sizes(self, model: str) -> dict[str, int]:
+        """The records of each cell that `servers` read the last time. Names of cells tell places."""
+        return self._discovery.sizes(model)
 
     async def has_twin(self) -> bool:
         """True if another member has announced itself with our identity since we joined.

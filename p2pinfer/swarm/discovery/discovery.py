@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from p2pinfer.backoff import Chance
@@ -19,13 +19,14 @@ from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.keys import MODELS, peer_key
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, children_of, place_of
-from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
+from p2pinfer.swarm.discovery.live import is_whole, live
 from p2pinfer.swarm.discovery.network import Network
 from p2pinfer.swarm.discovery.reading import Reading, newest
+from p2pinfer.swarm.discovery.sampling import Sample, Sampling
 from p2pinfer.swarm.kademlia.validator import Record, read_record
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
 from p2pinfer.swarm.records.bounds import check_model
 from p2pinfer.swarm.records.listing import (
     ListingEntry,
@@ -58,6 +59,7 @@ class Discovery:
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
         self._readings: OrderedDict[str, Reading] = OrderedDict()
+        self._sampling = Sampling(network)
         self._newest_expiry: dict[str, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
@@ -112,7 +114,16 @@ class Discovery:
         if len(self._readings) > _MOST_READINGS:
             self._readings.popitem(last=False)
         place = place_of(self._where(), self._identity.peer_id)
-        return _live(await reading.around(place, lambda records: _is_whole(_live(records))))
+        found = await reading.around(place, lambda some: is_whole(live(some, time.time())))
+        return live(found, time.time())
+
+    async def sample(self, model: str) -> Sample:
+        """Servers of a model for somebody who shows them to others. Bounded reads, whatever the size.
+
+        Raises InvalidRecordError if `model` isn't a manifest hash.
+        """
+        check_model(model)
+        return await self._sampling.sample(model)
 
     async def models(self) -> list[ModelListing]:
         """The models that have layers on at least one server; of very many a sample."""
@@ -196,19 +207,3 @@ def _gone(announcement: Announcement) -> Announcement:
         announced_at=now,
         expires_at=now + 1.0,  # it is moved up beyond the record that it replaces
     )
-
-
-def _live(records: Collection[Record]) -> list[Announcement]:
-    now = time.time()
-    found = [decode(record.data) for record in records]
-    live = [one for one in found if one.state is not ServerState.LEFT and one.expires_at > now]
-    return sorted(live, key=lambda one: (one.layers, one.peer_id))
-
-
-def _is_whole(servers: Collection[Announcement]) -> bool:
-    """True if each layer is served by somebody who agrees with most on how many there are."""
-    if not servers:
-        return False
-    num_layers = Counter(server.num_layers for server in servers).most_common(1)[0][0]
-    serving = (server.layers for server in servers if server.state is ServerState.SERVING)
-    return not missing_spans(serving, num_layers)

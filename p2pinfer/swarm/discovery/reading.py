@@ -7,7 +7,7 @@ is a sample, or not near: it may be some seconds old, and so isn't fetched again
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from p2pinfer.swarm.cells.descent import Descent
 from p2pinfer.swarm.cells.keys import keys_of_cell
@@ -33,12 +33,15 @@ class Reading:
         """The records that the last descent saw in each cell it read."""
 
     async def around(
-        self, place: str, is_enough: Callable[[Collection[Record]], bool] = lambda _: True
+        self,
+        place: str,
+        is_enough: Callable[[Collection[Record]], bool] = lambda _: True,
+        saw: Callable[[Mapping[str, list[Record]]], None] = lambda _: None,
     ) -> list[Record]:
         """The records of a tree as seen from a place: all of its cell, and samples of larger ones.
 
         The cells beside are read as well where its own has few servers, and where all isn't enough. The
-        newest record of each peer is returned.
+        newest record of each peer is returned. `saw` is told the records of each cell.
         """
         seen: dict[int, list[Record]] = {}
         descent = Descent(self.depth)
@@ -54,11 +57,13 @@ class Reading:
                 descent.saw(depth, len(seen[depth]))
         self.depth = descent.depth
         self.sizes = {cell_of(place, depth): len(records) for depth, records in seen.items()}
+        saw({cell_of(place, depth): records for depth, records in seen.items()})
         found = newest(record for depth in seen for record in seen[depth])
         if descent.is_sparse or (descent.depth > 0 and not is_enough(found)):
             beside = cells_beside(place, descent.depth)
             more = await all_of(*map(self._cell, beside))
             self.sizes.update(zip(beside, map(len, more), strict=True))
+            saw(dict(zip(beside, more, strict=True)))
             found = newest([*found, *(record for records in more for record in records)])
         return found
 
