@@ -28,10 +28,10 @@ class Cells:
             for key in keys_of_cell(TREE, cell)
         }
 
-    async def put(self, keys: Sequence[bytes], record: Record) -> list[Stored]:
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool = False) -> list[Stored]:
         return []
 
-    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+    async def get(self, keys: Sequence[bytes], *, shared: bool = False) -> list[Record]:
         return newest(record for key in keys for record in self._records.get(key, []))
 
 
