@@ -8,16 +8,15 @@ import numpy as np
 
 from p2pinfer.swarm.cells.keys import SALTS
 from p2pinfer.swarm.discovery.announcing import TRY_AGAIN_SECONDS
-from p2pinfer.swarm.kademlia.node import REPLICAS
+from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS
+from p2pinfer.swarm.kademlia.popular import FRESH_SECONDS
 from p2pinfer.swarm.membership.acquaintances import MAX_ANCHORS
 from scripts.fleet.discovery.population import population_of
-from scripts.fleet.discovery.readers import KNOWN_SECONDS, READ_AGAIN_SECONDS, questions_at_nodes, visits
+from scripts.fleet.discovery.readers import READ_AGAIN_SECONDS, questions_at_nodes, visits
 from scripts.fleet.discovery.ring import Ring, keys_of
 from scripts.fleet.discovery.tree import settled
 
 HEARTBEAT_SECONDS = 17.0
-LOOKED_UP_SECONDS = 50.0
-"""A server looks up the nodes that keep a key so often; in between it knows them."""
 RECORD_BYTES = 1000
 _READERS = 1000
 _LOOKUPS = 300
@@ -70,7 +69,7 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
     keys = float(climbs.mean()) * SALTS
     offers = keys * REPLICAS + float(climbs.mean()) * MAX_ANCHORS
     hour = 3600.0
-    reads = round(clients * KNOWN_SECONDS / READ_AGAIN_SECONDS)
+    reads = round(clients * FRESH_SECONDS / READ_AGAIN_SECONDS)
     roots = [int(key) for key in keys_of(_ROOTS, chance)]
     known = [int(questions_at_nodes(ring, key, reads, is_known=True, seed=seed).max()) for key in roots]
     without = int(questions_at_nodes(ring, roots[0], reads, is_known=False, seed=seed).max())
@@ -90,7 +89,7 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
         join_messages=first_reads * SALTS * asked + (keys + in_vain) * asked + offers + in_vain * REPLICAS,
         hourly_messages=(
             offers * hour / HEARTBEAT_SECONDS
-            + keys * asked * hour / LOOKED_UP_SECONDS
+            + keys * asked * hour / KEEPERS_SECONDS
             + in_vain * (asked + REPLICAS) * hour / TRY_AGAIN_SECONDS
         ),
         first_reads=first_reads,
@@ -98,8 +97,8 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
         hops=float(np.mean([one.hops for one in lookups])),
         first_bytes=_bytes([one.records for one in first]),
         hourly_bytes=_bytes([one.records for one in again]) * 3600 / READ_AGAIN_SECONDS,
-        busiest_per_minute=float(np.mean(known)) * 60 / KNOWN_SECONDS,
-        without_per_minute=without * 60 / KNOWN_SECONDS,
+        busiest_per_minute=float(np.mean(known)) * 60 / FRESH_SECONDS,
+        without_per_minute=without * 60 / FRESH_SECONDS,
     )
 
 
