@@ -42,10 +42,14 @@ async def join_remembering(
 ) -> AsyncIterator[Swarm]:
     """Join as `Swarm.join` does; whom `kept` knows in this swarm is greeted beside the initial peers.
 
-    Who begins a swarm, without initial peers, reads and keeps nobody. Raises what `Swarm.join` raises.
+    Who begins a swarm, without initial peers, knows it by its own identity, if that is in a file: after a
+    restart it greets those it knew, and waits for none of them. With an identity of this process only, it
+    reads and keeps nobody. Raises what `Swarm.join` raises.
     """
     initial = frozenset(by_peer(initial_peers)) - {identity.peer_id}
-    is_local = all(map(is_loopback, initial_peers))
+    if not initial_peers and identity.path is not None:
+        initial = frozenset((identity.peer_id,))
+    is_local = all(map(is_loopback, initial_peers or listen_maddrs))
     permission = Permission(
         initial=initial_peers, listen=() if client_only else listen_maddrs, announce=announce_maddrs
     )

@@ -20,6 +20,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
@@ -243,6 +244,18 @@ class Swarm:
         await self._membership.find_company()
         return await self._discovery.servers(model)
 
+    async def sample(self, model: str) -> Sample:
+        """Servers of a model for somebody who shows them to others: of a large swarm a sample, and its size.
+
+        Raises SwarmError as `servers` does; InvalidRecordError if `model` isn't a manifest hash.
+        """
+        await self._membership.find_company()
+        return await self._discovery.sample(model)
+
+    def sizes(self, model: str) -> dict[str, int]:
+        """The records of each cell that `servers` read the last time. Names of cells tell places."""
+        return self._discovery.sizes(model)
+
     async def has_twin(self) -> bool:
         """True if another member has announced itself with our identity since we joined.
 
@@ -327,15 +340,15 @@ class Swarm:
         """
         await self._membership.wait_rejoined()
 
-    async def put(self, keys: Sequence[bytes], record: Record) -> list[Stored]:
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool = True) -> list[Stored]:
         """Ask the keepers of each key to keep our record. See `SwarmNode.put`."""
         presence = self._membership.presence()
-        return await presence.run(presence.node.put(keys, record, widely=self.is_hidden))
+        return await presence.run(presence.node.put(keys, record, shared=shared, widely=self.is_hidden))
 
-    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+    async def get(self, keys: Sequence[bytes], *, shared: bool = True) -> list[Record]:
         """The records under `keys`: see `SwarmNode.get`. For a client, SwarmError if no peer answers."""
         presence = self._membership.presence()
-        records = await presence.run(presence.node.get(keys))
+        records = await presence.run(presence.node.get(keys, shared=shared))
         if presence.cut_off:  # without an answer, an empty list would be a guess
             raise SwarmError("no peer of the swarm answers: is the network down?")
         return records

@@ -33,9 +33,12 @@ _MOST_BYTES = 256 * 1024
 class KeptPeers:
     """One file, which several processes may use at the same time. Its methods block."""
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        """`now` gives Unix seconds."""
+    def __init__(
+        self, path: Path, *, is_read_only: bool = False, now: Callable[[], float] = time.time
+    ) -> None:
+        """`now` gives Unix seconds. With `is_read_only` nothing is written."""
         self.path = path
+        self._is_read_only = is_read_only
         self._now = now
         self._file = KeptJson(path, most_bytes=_MOST_BYTES)
 
@@ -54,7 +57,7 @@ class KeptPeers:
         whereabouts: Whereabouts | None = None,
     ) -> None:
         """Add to what the file has. A failure costs the next process its memory, and nothing else."""
-        if not peers or not initial:
+        if self._is_read_only or not peers or not initial:
             return
         try:
             with self._file.locked():

@@ -5,7 +5,7 @@ own rules (p2pinfer/swarm/cells), on arrays; the DHT has the servers for nodes. 
 tree.
 
 Columns: cells that are somebody's home, and their greatest depth. Of any key the most records, and the most
-servers that ask for a place there with every heartbeat. Records: the mean and the most of a node; the mean of
+servers that ask for a place there within five minutes. Records: the mean and the most of a node; the mean of
 what a read brings. Keys of a server (its cells, times two). Messages of a server that joins, and at rest in
 an hour. Of a client: cells read at its start and when it comes back (every 10 minutes), hops of a lookup,
 megabytes at its start and in an hour, at 1,000 bytes a record. Questions a minute at the busiest node for the
