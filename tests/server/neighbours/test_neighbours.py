@@ -48,7 +48,7 @@ async def test_a_server_announces_how_far_it_is_to_those_that_continue_its_span(
         assert last.next_hop_seconds() == {}
 
 
-async def test_a_server_learns_where_it_is_also_from_those_that_no_route_goes_on_to(monkeypatch):
+async def test_a_server_learns_where_it_is_also_from_those_that_no_route_goes_on_to():
     """All of them serve all layers, so nobody follows anybody."""
     async with fake_swarm([Span(0, 2)] * 4) as swarm:
         server = neighbours_of(swarm, 0)
