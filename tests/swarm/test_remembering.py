@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from p2pinfer.errors import SwarmUnreachableError
 from p2pinfer.identity import Identity
 from p2pinfer.price.paying import pay
 from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized, seconds_between
+from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS
 from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.membership.known_peers import KnownPeer
 from p2pinfer.swarm.remembering import join_remembering
@@ -151,6 +153,23 @@ async def test_a_founder_whose_swarm_is_gone_begins_a_new_one_at_once(tmp_path: 
         assert time.monotonic() - began < 10
         await member.announce(describe(bob))
         await until(lambda: sees(door, bob), 15)
+
+
+async def test_a_founder_does_not_wait_long_for_those_that_answer_nothing(tmp_path: Path) -> None:
+    """Their ports take connections, and say not a word."""
+    kept, founder = KeptPeers(tmp_path / "peers.json"), Identity.load_or_create(tmp_path / "identity")
+    await pay(founder, lambda _: None)
+    now = time.time()
+    async with AsyncExitStack() as stack:
+        silent = {}
+        for _ in range(16):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            maddr = f"/ip4/127.0.0.1/tcp/{listener.getsockname()[1]}"
+            silent[Identity.ephemeral().peer_id] = KnownPeer(maddrs=(maddr,), first_seen=now, last_seen=now)
+        kept.add({founder.peer_id}, silent)
+        began = time.monotonic()
+        async with founding(kept, founder):
+            assert time.monotonic() - began < OTHERS_SECONDS + 3
 
 
 async def test_a_founder_with_another_identity_begins_another_swarm(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from p2pinfer.swarm.coordinates.position import Whereabouts
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.kademlia.node import SwarmNode
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
-from p2pinfer.swarm.membership.arrival import contact
+from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS, contact
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
@@ -284,7 +284,9 @@ class Membership:
         if not self._initial:
             if self._former.peers:
                 self._acquaintances.greeted(self._former.peers, time.monotonic())
-                await presence.greet(self._former.peers, connected=set())
+                with suppress(TimeoutError):  # greeting goes on later
+                    async with asyncio.timeout(OTHERS_SECONDS):
+                        await presence.greet(self._former.peers, connected=set())
             return
         node = presence.node
         others = self._contacted - set(self._initial)

@@ -13,9 +13,9 @@ root's key: where a node on the path that knows the answer gives it (`ours`), an
 
 Then: how many newcomers find a whole honest route where a share of all identities is hostile (hostile.py says
 what these do): with one lookup of one key of each cell, with as many walks without a common node for each
-key as the product takes, where the cells beside an own one of few servers are read as well (that is what readers do), and where those
-beside every own one are. Then how many of a few honest servers a reader sees among a flood of paid identities
-(flood.py). At last a burst of servers, and a lost region.
+key as the product takes, where the cells beside an own one of few servers are read as well (that is what
+readers do), and where those beside every own one are. Then how many of a few honest servers a reader sees
+among a flood of paid identities (flood.py). At last a burst of servers, and a lost region.
 """
 
 from __future__ import annotations
