@@ -4,16 +4,18 @@ Identities are free in this program, and what the attackers would have paid for 
 where strangers meet, from tries that are made and timed here.
 
 Honest members, each with its p2pd on 127.0.0.1: one bootstrap member, eight servers that announce a model of
-30 layers twice (synthetic records: nobody computes), and plain members that keep records. Three parts, each
+30 layers twice (synthetic records: nobody computes), and plain members that keep records. Four parts, each
 with a town of its own:
 
 rest     Nobody attacks. Counts what all members send on the loopback, with all headers; other programs that
          use it are counted too, unless this one has a network namespace of its own. Then plain members become
          servers one after another, and a client that asks once a second waits for each.
-eclipse  Identities are ground that are nearer to the model's key than all honest nodes. They join, say that
-         they keep every record, hand none out, and know only each other. When the honest records of before
-         have expired, newcomers come, each of which knows one honest member, drawn by chance. Seconds count
-         from the newcomer's start, with that of its p2pd.
+cells    All members are servers, in four cities, and a cell splits at 12 servers, not at 96. Newcomers read as
+         those do who live in one of the cities.
+eclipse  Identities are ground that are nearer to the two keys of the model's root than all honest nodes, half
+         of them to each. They join, say that they keep every record, hand none out, and know only each other.
+         When the honest records of before have expired, newcomers come, each of which knows one honest member,
+         drawn by chance. Seconds count from the newcomer's start, with that of its p2pd.
 flood    More identities than a key holds records announce servers, while an honest server sleeps until its
          record has expired. Then it wakes up, another server is new, and a client comes. The records go
          straight into the honest nodes' handlers; what one identity costs is measured with real ones (key,
@@ -33,8 +35,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from p2pinfer.price.proof import USUAL_BITS, USUAL_TRIES
+from scripts.benchmarks.discovery.crowd import SPLIT, crowd
 from scripts.benchmarks.discovery.eclipse import eclipse
-from scripts.benchmarks.discovery.figures import Eclipse, Flood, Rest
+from scripts.benchmarks.discovery.figures import Crowd, Eclipse, Flood, Rest
 from scripts.benchmarks.discovery.flood import flood
 from scripts.benchmarks.discovery.rest import rest
 from scripts.benchmarks.discovery.town import SPANS, Pace
@@ -43,7 +46,7 @@ from scripts.benchmarks.shared.flags import at_least, some_of
 from scripts.benchmarks.shared.program import status_of
 from scripts.benchmarks.shared.report import goal_lines, machine, write_json
 
-PARTS = ("rest", "eclipse", "flood")
+PARTS = ("rest", "cells", "eclipse", "flood")
 _FULL = Pace(lifetime_seconds=55.0, settle_seconds=60.0, patience_seconds=15.0)
 _LEAST_MEMBERS = len(SPANS) + 2  # the bootstrap member, and a plain one that becomes a server
 _GOAL_WIDTH = 36
@@ -86,9 +89,12 @@ async def measure(args: argparse.Namespace, price_seconds: float) -> int:
     newcomers = args.newcomers or (5 if args.quick else 20)
     pace = pace_of(quick=args.quick, settle=args.settle)
     chances = random.Random(args.seed)
-    results: dict[str, Rest | Eclipse | Flood] = {}
+    results: dict[str, Rest | Crowd | Eclipse | Flood] = {}
     if "rest" in args.only:
         results["rest"] = await rest(members, newcomers, 10.0 if args.quick else 60.0, pace, chances)
+    if "cells" in args.only:
+        least = max(members, 2 * SPLIT)
+        results["cells"] = await crowd(least, newcomers, 10.0 if args.quick else 60.0, pace, chances)
     if "eclipse" in args.only:
         hostile = args.hostile or (8 if args.quick else 20)
         results["eclipse"] = await eclipse(members, hostile, newcomers, pace, price_seconds, chances)

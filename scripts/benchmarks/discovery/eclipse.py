@@ -1,4 +1,4 @@
-"""Strangers nearer to the model's key than all honest nodes, who hold back every record."""
+"""Strangers nearer to both keys of the model's root than all honest nodes, who hold back every record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import random
 import time
 from contextlib import AsyncExitStack
 
-from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.cells.place import ROOT
 from p2pinfer.tasks import Nursery, all_of
 from scripts.benchmarks.discovery.figures import Eclipse
 from scripts.benchmarks.discovery.hostile import grind, stay_known, turn_hostile
@@ -24,10 +26,14 @@ async def eclipse(
     Each newcomer knows one honest member, drawn by chance. Identities are free here; that each would have
     cost `price_seconds` is added to what was computed.
     """
-    key = root_key(MODEL)
     async with town(members, pace) as here, AsyncExitStack() as stack:
         began = time.process_time()
-        ground, made = grind(key, [member.identity for member in here.members], hostile)
+        honest = [member.identity for member in here.members]
+        ground: list[Identity] = []
+        made = 0
+        for number, key in enumerate(keys := keys_of_cell(MODEL, ROOT)):
+            found, tried = grind(key, honest, (hostile + number) // len(keys))
+            ground, made = [*ground, *found], made + tried
         grinding_seconds = time.process_time() - began + made * price_seconds
         gang = await join_all(stack, here.entrance, ground)
         await all_of(*(member.swarm.servers(MODEL) for member in gang))  # meets whoever is near the key

@@ -11,6 +11,8 @@ from p2pinfer.types import Span
 from scripts.benchmarks.shared.report import Goal
 
 NUM_LAYERS = 30
+LEAST_CPU_SECONDS = 101_000
+"""A thousand times what a flood took when places went to those who came first, and identities were free."""
 MOST_SECONDS = 3.0
 """Until a newcomer has a route (median), and until a new server is seen (99 of 100)."""
 
@@ -48,6 +50,75 @@ class Visit:
 
     seconds: float
     servers: int  # honest ones, in the last answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrowdVisit:
+    """What one newcomer to a crowded swarm found."""
+
+    seconds: float  # from its start to a whole route; infinity if its patience ended first
+    neighbours_found: int
+    neighbours: int  # servers in its city
+    cells_read: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """A swarm with more servers than a cell has."""
+
+    members: int
+    split: int  # servers that make a cell crowded
+    bytes_per_node_hour: float  # sent and received, with all headers
+    homes: list[int]  # depths
+    keys_of_server: list[int]
+    records_of_node: list[int]
+    visits: list[CrowdVisit]
+
+    def lines(self) -> Iterator[str]:
+        """The table."""
+        yield (
+            f"{'members':>8}{'cells of':>10}{'MB/node/h':>11}{'homes':>8}{'keys':>6}{'records of a node':>19}"
+            f"{'newcomers':>11}{'with route':>12}{'median s':>10}{'neighbours':>12}{'cells read':>12}"
+        )
+        homes = f"{min(self.homes)}-{max(self.homes)}"
+        found = f"{sum(one.neighbours_found for one in self.visits)} of {self._neighbours()}"
+        yield (
+            f"{self.members:>8}{self.split:>10}{self.bytes_per_node_hour / 1e6:>11.1f}{homes:>8}"
+            f"{statistics.mean(self.keys_of_server):>6.1f}{statistics.mean(self.records_of_node):>19.1f}"
+            f"{len(self.visits):>11}{self._arrived():>12}{in_words(self._median(), ''):>10}{found:>12}"
+            f"{statistics.mean(one.cells_read for one in self.visits):>12.1f}"
+        )
+
+    def goals(self) -> Iterator[Goal]:
+        """What the figures have to be."""
+        found = sum(one.neighbours_found for one in self.visits)
+        yield Goal(
+            what="newcomers to cells with a whole route",
+            wanted=f"{len(self.visits)}",
+            found=f"{self._arrived()}",
+            is_met=self._arrived() == len(self.visits),
+        )
+        yield Goal(
+            what="servers of their city that they see",
+            wanted=f"{self._neighbours()}",
+            found=f"{found}",
+            is_met=found == self._neighbours(),
+        )
+        yield Goal(
+            what="after, in the median",
+            wanted=f"<= {MOST_SECONDS:g} s",
+            found=in_words(self._median()),
+            is_met=self._median() <= MOST_SECONDS,
+        )
+
+    def _arrived(self) -> int:
+        return sum(math.isfinite(one.seconds) for one in self.visits)
+
+    def _neighbours(self) -> int:
+        return sum(one.neighbours for one in self.visits)
+
+    def _median(self) -> float:
+        return statistics.median(one.seconds for one in self.visits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +210,12 @@ class Flood:
         )
         yield Goal(
             what="a new server is kept", wanted="in", found=_place(self.newcomer_in), is_met=self.newcomer_in
+        )
+        yield Goal(
+            what="CPU s for each displaced record",
+            wanted=f">= {LEAST_CPU_SECONDS:,}",
+            found=in_words(self.cpu_seconds_per_displaced).replace("never", "none is displaced"),
+            is_met=self.cpu_seconds_per_displaced >= LEAST_CPU_SECONDS,
         )
         yield Goal(
             what="a client has a whole honest route",

@@ -1,4 +1,4 @@
-"""More identities than a key holds records, each with a server under the model's key."""
+"""More identities than a key holds records, each with a server under both keys of the model's root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import psutil
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.cells.place import ROOT
 from p2pinfer.swarm.kademlia.validator import Record, read_record
 from p2pinfer.swarm.records.announcement import decode, encode
 from p2pinfer.swarm.swarm import Swarm
@@ -66,21 +67,21 @@ async def flood(
 
 async def _store(here: Town, strangers: Sequence[Identity]) -> None:
     """Announce a server of every stranger at every honest node, or renew it."""
-    key = root_key(MODEL)
     records = [_record(identity) for identity in strangers]
     for member in here.members:
-        for record in records:
-            member.node.protocol._store(
-                record.peer_id, key, record.peer_id.encode(), record.data, record.expires_at
-            )
-        await asyncio.sleep(_BREATH_SECONDS)
+        for key in keys_of_cell(MODEL, ROOT):
+            for record in records:
+                member.node.protocol._store(
+                    record.peer_id, key, record.peer_id.encode(), record.data, record.expires_at
+                )
+            await asyncio.sleep(_BREATH_SECONDS)
 
 
 def _kept(here: Town) -> set[PeerId]:
-    """Whose live records under the model's key are at any honest node."""
-    key = root_key(MODEL)
+    """Whose live records under the keys of the model's root are at any honest node."""
     stores = [member.node.protocol.records for member in here.members]
-    return {decode(data).peer_id for store in stores for data in store.get(key)}
+    keys = keys_of_cell(MODEL, ROOT)
+    return {decode(data).peer_id for store in stores for key in keys for data in store.get(key)}
 
 
 async def _cpu_seconds(here: Town) -> float:
@@ -90,7 +91,7 @@ async def _cpu_seconds(here: Town) -> float:
     record = _record(identity)
     seconds = time.thread_time() - began
     async with Swarm.join(here.entrance, identity, client_only=True) as swarm:
-        await swarm.put([root_key(MODEL)], record)
+        await swarm.put(keys_of_cell(MODEL, ROOT), record)
         times = psutil.Process(swarm.daemon_pid).cpu_times()
     return seconds + float(times.user + times.system)
 

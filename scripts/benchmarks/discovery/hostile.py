@@ -61,6 +61,7 @@ def turn_hostile(gang: Sequence[Member]) -> None:
 
     for member in gang:
         member.node.protocol.records = Forgetful()
+        member.node.protocol.views = member.node.protocol.popular = None
         member.node.protocol.routing_table.get_nearest_neighbors = nearest
 
 

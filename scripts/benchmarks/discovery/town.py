@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ SPANS = (Span(0, 8), Span(8, 16), Span(16, 23), Span(23, NUM_LAYERS)) * 2
 """What the servers of the town announce: the whole model, twice."""
 
 _LISTEN = ("/ip4/127.0.0.1/tcp/0",)
-_HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 _JOINING_AT_ONCE = 4  # a start of p2pd takes 0.4 s of computing
 
 
@@ -83,12 +83,17 @@ class Town:
             if member.identity.peer_id not in self.asleep:
                 with suppress(SwarmError):  # a server goes on, whoever keeps its record
                     await member.swarm.announce(self.announcement(member.identity, layers))
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 @asynccontextmanager
-async def town(members: int, pace: Pace) -> AsyncIterator[Town]:
-    """Let so many honest members join; the servers among them have announced themselves once."""
+async def town(
+    members: int, pace: Pace, settle: Callable[[Town], None] = lambda _: None
+) -> AsyncIterator[Town]:
+    """Let so many honest members join; the servers among them have announced themselves once.
+
+    `settle` is called before they do.
+    """
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(joined((), Identity.ephemeral()))
         others = await join_all(
@@ -96,9 +101,10 @@ async def town(members: int, pace: Pace) -> AsyncIterator[Town]:
         )
         async with Nursery() as nursery:
             here = Town([first, *others], pace, nursery)
+            settle(here)
             for member, layers in zip(here.servers, SPANS, strict=True):
                 here.become_server(member, layers)
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             yield here
 
 
