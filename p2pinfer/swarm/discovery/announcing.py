@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from p2pinfer.backoff import Chance
 from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed
@@ -68,11 +68,15 @@ class Announcing:
             depths = range(self.climb.home, self.climb.home + 1)
         return at_home
 
-    async def replace_all(self, tombstone: Record) -> None:
-        """Put a tombstone of the same place wherever a record of ours is still alive, and forget them."""
+    async def replace_all(self, tombstone: Record, but: Collection[bytes] = ()) -> None:
+        """Put a tombstone of the same place wherever a record of ours is still alive, and forget them.
+
+        Under the keys `but` a newer record stays.
+        """
         self._forget_expired()
         roots = keys_of_cell(tombstone.tree, ROOT)
-        keys, self._live = [(key, key in roots) for key in self._live], {}
+        keys = [(key, key in roots) for key in self._live if key not in but]
+        self._live = {key: expires_at for key, expires_at in self._live.items() if key in but}
         await all_of(*(self._network.put([key], tombstone, shared=is_root) for key, is_root in keys))
 
     async def _put(self, record: Record, depth: int) -> list[Stored]:

@@ -17,7 +17,7 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.climb import is_crowded
-from p2pinfer.swarm.cells.keys import MODELS, peer_key
+from p2pinfer.swarm.cells.keys import MODELS, keys_of, peer_key
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, children_of, place_of
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
@@ -72,8 +72,9 @@ class Discovery:
         keeps the record.
         """
         last = self._last.get(announcement.model)
+        tombstone = None
         if last is not None and last.place != announcement.place:
-            await self._replace_all(_gone(last))
+            tombstone = self._tombstone(_gone(last))
         announcement = self._moved_up(announcement)
         record = read_record(encode(announcement, self._identity))
         line = self._line(announcement)
@@ -86,6 +87,8 @@ class Discovery:
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
         answers, *_ = await all_of(*putting)
+        if tombstone is not None:  # afterwards, so that no reader misses us meanwhile
+            await servers.replace_all(tombstone, but=keys_of(announcement.model, announcement.place))
         if all(answer.refusal for answer in answers):
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
@@ -97,7 +100,7 @@ class Discovery:
         line = self._line(gone)
         self._announced_at.append(gone.announced_at)
         await all_of(
-            self._replace_all(gone),
+            self._tree(gone.model).replace_all(self._tombstone(gone)),
             self._tree(MODELS).replace_all(line),
             self._network.put(self._own_key(), line, shared=False),
         )
@@ -163,9 +166,8 @@ class Discovery:
     def _own_key(self) -> list[bytes]:
         return [peer_key(self._identity.peer_id)]
 
-    async def _replace_all(self, gone: Announcement) -> None:
-        tombstone = read_record(encode(self._moved_up(gone), self._identity))
-        await self._tree(gone.model).replace_all(tombstone)
+    def _tombstone(self, gone: Announcement) -> Record:
+        return read_record(encode(self._moved_up(gone), self._identity))
 
     def _line(self, announcement: Announcement) -> Record:
         entry = ListingEntry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,6 +17,7 @@ from p2pinfer.swarm.discovery.announcing import sight_of
 from p2pinfer.swarm.discovery.discovery import Discovery
 from p2pinfer.swarm.discovery.reading import SAMPLE_SECONDS, Reading
 from p2pinfer.swarm.kademlia.store import Stored, refused
+from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.records.announcement import ServerState, decode
 from p2pinfer.types import Span
 from tests.swarm.conftest import MODEL
@@ -119,6 +121,29 @@ async def test_who_leaves_is_gone_from_every_cell_at_once() -> None:
                 left = decode(record.data).state is ServerState.LEFT
                 assert left == (record.peer_id == leaver.identity.peer_id)
     assert leaver.identity.peer_id not in {server.peer_id for server in await reader.servers(MODEL)}
+
+
+async def test_who_moves_to_another_cell_is_missed_by_no_reader_meanwhile() -> None:
+    """It may be the only one that has a layer."""
+    shelves = Shelves()
+    server = Server(shelves)
+    await server.announce()
+    reader = Discovery(shelves, Identity.ephemeral(), lambda: THERE)
+    put, seen = shelves.put, []
+
+    async def read_before(keys: Sequence[bytes], record: Record, *, shared: bool) -> list[Stored]:
+        seen.append(await reader.servers(MODEL))
+        stored = await put(keys, record, shared=shared)
+        seen.append(await reader.servers(MODEL))
+        return stored
+
+    shelves.put = read_before  # type: ignore[method-assign]
+    server.fields["cell"] = THERE
+    moved = await server.announce()
+
+    assert {one.peer_id for found in seen for one in found} == {server.identity.peer_id}
+    assert all(len(found) == 1 for found in seen)
+    assert [one.place for one in seen[-1]] == [moved.place]
 
 
 @pytest.mark.usefixtures("small_cells")
