@@ -282,11 +282,10 @@ class Membership:
     async def _meet_first(self, presence: Presence) -> None:
         """Meet who has answered, so that others know us. Raises SwarmUnreachableError, SwarmError."""
         if not self._initial:
-            if self._former.peers:
-                self._acquaintances.greeted(self._former.peers, time.monotonic())
-                with suppress(TimeoutError):  # greeting goes on later
-                    async with asyncio.timeout(OTHERS_SECONDS):
-                        await presence.greet(self._former.peers, connected=set())
+            self._acquaintances.greeted(self._former.peers, time.monotonic())
+            with suppress(TimeoutError):  # greeting goes on later
+                async with asyncio.timeout(OTHERS_SECONDS):
+                    await presence.greet(self._former.peers, connected=set())
             return
         node = presence.node
         others = self._contacted - set(self._initial)
