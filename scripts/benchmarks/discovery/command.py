@@ -10,12 +10,12 @@ with a town of its own:
 rest     Nobody attacks. Counts what all members send on the loopback, with all headers; other programs that
          use it are counted too, unless this one has a network namespace of its own. Then plain members become
          servers one after another, and a client that asks once a second waits for each.
-cells    All members are servers, in four cities, and a cell splits at 12 servers, not at 96. Newcomers read as
-         those do who live in one of the cities.
-eclipse  Identities are ground that are nearer to the two keys of the model's root than all honest nodes, half
-         of them to each. They join, say that they keep every record, hand none out, and know only each other.
-         When the honest records of before have expired, newcomers come, each of which knows one honest member,
-         drawn by chance. Seconds count from the newcomer's start, with that of its p2pd.
+cells    All members are servers, in four cities, and a cell splits at 12 servers, not at 96. Newcomers
+         read as those do who live in one of the cities.
+eclipse  Identities are ground that are nearer to the two keys of the model's root than all honest nodes,
+         half of them to each. They join, say that they keep every record, hand none out, and know only each
+         other. When the honest records of before have expired, newcomers come, each of which knows one
+         honest member, drawn by chance. Seconds count from the newcomer's start, with that of its p2pd.
 flood    More identities than a key holds records announce servers, while an honest server sleeps until its
          record has expired. Then it wakes up, another server is new, and a client comes. The records go
          straight into the honest nodes' handlers; what one identity costs is measured with real ones (key,
