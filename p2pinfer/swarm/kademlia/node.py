@@ -32,10 +32,10 @@ REPLICAS = 5
 WIDE_REPLICAS = 20
 """Where a member keeps its record that newcomers don't find."""
 BUCKET_SIZE = 20
-PARALLEL_SEARCHES = 6
+PARALLEL_SEARCHES = 8
 KEEPERS_SECONDS = 50.0
 """The nodes nearest to a key are looked for again after these: three heartbeats of a server."""
-WALKS = 2
+WALKS = 4
 """Towards each key, that share no node."""
 MAX_VIEWERS = 3
 """Members that a reader asks for what they see themselves."""
