@@ -1,0 +1,208 @@
+"""Tell other members of our cell whom we know, and ask them: push and pull, with a few neighbours at a time.
+
+A question shows our own record, and marks of all others that we hold. The answer has the records that we
+lack, and says which of ours the other lacks: these are pushed. What is learnt is told to whoever asks for the
+cell (kademlia/protocol.py: rpc_view), and joins what this member reads itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from p2pinfer.backoff import Chance
+from p2pinfer.errors import SwarmError
+from p2pinfer.plain_text import foreign
+from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.gossip.bounds import Bounds
+from p2pinfer.swarm.gossip.marks import MARK_BYTES, SALT_BYTES, marks_of, news_for, read_marks, wanted_of
+from p2pinfer.swarm.gossip.neighbours import Neighbours
+from p2pinfer.swarm.gossip.network import Network
+from p2pinfer.swarm.gossip.packing import packed, unpacked
+from p2pinfer.swarm.gossip.table import MOST_RECORDS, Entry, Table
+from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.tasks import all_of
+from p2pinfer.types import PeerId
+
+ROUND_SECONDS = 10.0
+"""Between two questions; up to half as much is added by lot."""
+FIRST_ROUNDS_SECONDS = (0.5, 1.0, 2.0, 4.0)
+"""The same after what our record says has changed: others learn of it sooner."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Gossip:
+    """Of one member, for one event loop."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        chance: Chance = random.random,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now` is in Unix seconds, as records have them, `clock` in seconds of any steady clock."""
+        self._network, self._chance, self._now, self._clock = network, chance, now, clock
+        self.table = Table(now)
+        self._bounds = Bounds()
+        self._neighbours = Neighbours(clock, chance)
+        self._news = asyncio.Event()
+
+    def announce(self, own: Record, home: int) -> None:
+        """Our record says where we are: in the cell at depth `home` of its tree."""
+        area, before = self.table.area, self.table.own
+        self.table.announce(own, home)
+        now = self.table.own
+        if area != self.table.area or before is None or now is None or before.content != now.content:
+            self._news.set()
+
+    def heard(self, records: Iterable[Record]) -> None:
+        """Remember records that were verified elsewhere, as far as they are of members near us."""
+        self.table.take(records)
+
+    def under(self, key: bytes) -> Sequence[Record]:
+        """What we know under a key of the DHT."""
+        return self.table.under(key)
+
+    async def run(self) -> None:
+        """Ask one neighbour after the other, while we are announced, for ever."""
+        soon = iter(FIRST_ROUNDS_SECONDS)
+        while True:
+            try:
+                async with asyncio.timeout(next(soon, ROUND_SECONDS * (1.0 + self._chance() / 2))):
+                    await self._news.wait()
+                self._news.clear()
+                soon = iter(FIRST_ROUNDS_SECONDS)
+            except TimeoutError:
+                await self.ask_next()
+
+    async def ask_next(self) -> None:
+        """Ask the neighbour that was asked longest ago, if we are announced and there is one."""
+        own = self.table.own
+        if own is None or own.has_left:
+            return
+        try:
+            peer = self._neighbours.next(*self._candidates())
+            if peer is not None and not await self._ask(peer, own.record):
+                self._neighbours.bar(peer)
+        except SwarmError as error:  # p2pd is started again
+            _logger.debug("no gossip: %s", error)
+
+    async def say_goodbye(self) -> None:
+        """Tell the neighbours at once what our record says now: that we have left."""
+        if (own := self.table.own) is None:
+            return
+        request = self._request(own=own.record.data)
+        try:
+            circle = self._neighbours.circle(*self._candidates())
+            await all_of(*(self._network.exchange(peer, self._maddrs(peer), request) for peer in circle))
+        except SwarmError as error:
+            _logger.debug("left without a word to the neighbours: %s", error)
+
+    async def answer(self, peer: PeerId, request: GossipRequest) -> GossipAnswer:
+        """What `peer` gets for its question, or for what it pushes."""
+        area, now = self.table.area, self._clock()
+        if not self._bounds.may_ask(peer, now, is_member=self._is_member(peer)):
+            return GossipAnswer(refusal="too many questions: ask less often")
+        if area is None or request.tree != area.tree or self.table.own is None:
+            return GossipAnswer(refusal="no server of this model")
+        if not (request.cell.startswith(area.cell) or area.cell.startswith(request.cell)):
+            return GossipAnswer(refusal="a server of another cell")
+        if request.own:
+            await self._take(peer, [request.own], asked=False, signer=peer)
+        is_member = self._is_member(peer)
+        answer = GossipAnswer(cell=area.cell)
+        try:
+            if is_member and request.records and self._bounds.may_take(peer, now):
+                self._bounds.took(peer, now, len(request.records))
+                await self._take(peer, unpacked(request.records), asked=False)
+            if request.asks:
+                self._answer(peer, request, answer, is_member=is_member)
+        except ValueError as error:
+            return GossipAnswer(refusal=str(error))
+        return answer
+
+    def _answer(self, peer: PeerId, request: GossipRequest, answer: GossipAnswer, *, is_member: bool) -> None:
+        """Put in what the asker lacks, and what we do. Raises ValueError for marks that aren't any."""
+        if len(request.salt) != SALT_BYTES or len(request.marks) > MOST_RECORDS * MARK_BYTES:
+            raise ValueError(f"a question has {SALT_BYTES} bytes of salt and {MOST_RECORDS} marks at most")
+        now = self._now()
+        theirs = read_marks(request.marks, now)
+        held = [entry for entry in self.table.all() if entry.record.peer_id != peer]
+        if self._bounds.may_send(peer, self._clock(), is_member=is_member):
+            told = [entry for entry in held if entry.record.place.startswith(request.cell)]
+            news = news_for(theirs, request.salt, told, now)
+            answer.records = packed(entry.record.data for entry in news)
+            self._bounds.sent(peer, self._clock(), len(answer.records), is_member=is_member)
+        if is_member:
+            answer.wanted.extend(wanted_of(theirs, request.salt, held, now))
+
+    async def _ask(self, peer: PeerId, own: Record) -> bool:
+        """Ask `peer`, and push what it lacks. False if it is of no use as a neighbour."""
+        if not self._bounds.may_take(peer, self._clock()):
+            return True
+        salt, told = secrets.token_bytes(SALT_BYTES), self.table.entries()
+        question = self._request(own=own.data, asks=True, salt=salt, marks=marks_of(told, salt))
+        answer = await self._network.exchange(peer, self._maddrs(peer), question)
+        if answer is None or answer.refusal:
+            _logger.debug("no gossip with peer=%s reason=%s", peer, foreign(answer.refusal) if answer else "")
+            return False
+        self._bounds.took(peer, self._clock(), len(answer.records))
+        try:
+            await self._take(peer, unpacked(answer.records), asked=True)
+        except ValueError as error:
+            _logger.debug("no gossip with peer=%s reason=%s", peer, error)
+            return False
+        wanted = self._wanted(answer, told)
+        if wanted and self._bounds.may_send(peer, self._clock(), is_member=True):
+            pushed = packed(record.data for record in wanted)
+            self._bounds.sent(peer, self._clock(), len(pushed), is_member=True)
+            await self._network.exchange(peer, self._maddrs(peer), self._request(records=pushed))
+        return True
+
+    def _wanted(self, answer: GossipAnswer, told: Sequence[Entry]) -> list[Record]:
+        """Our records now of the peers that the answer asks for, as far as they belong there."""
+        peers = [told[number].record.peer_id for number in answer.wanted[:MOST_RECORDS] if number < len(told)]
+        held = (self.table.entry(peer) for peer in dict.fromkeys(peers))
+        return [
+            entry.record for entry in held if entry is not None and entry.record.place.startswith(answer.cell)
+        ]
+
+    def _request(self, **fields: Any) -> GossipRequest:
+        area = self.table.area
+        assert area is not None
+        return GossipRequest(tree=area.tree, cell=area.cell, **fields)
+
+    async def _take(
+        self, sender: PeerId, values: Iterable[bytes], *, asked: bool, signer: PeerId | None = None
+    ) -> None:
+        """Verify records, those that we don't have, and remember them; with `signer` only that peer's."""
+        area = self.table.area
+        assert area is not None
+        held = {entry.record.data for entry in self.table.entries()}
+        new = [value for value in values if value not in held]
+        key, _ = keys_of_cell(area.tree, area.cell)
+        records = await self._network.verified(sender, key, new, asked=asked)
+        self.table.take(record for record in records if signer in (None, record.peer_id))
+
+    def _is_member(self, peer: PeerId) -> bool:
+        return self.table.entry(peer) is not None
+
+    def _candidates(self) -> tuple[list[PeerId], list[PeerId]]:
+        """Whom we can ask: those known longest, the best known first, and all."""
+        own = self.table.own
+        here = [entry.record.peer_id for entry in self.table.entries() if not entry.has_left]
+        known = [peer for peer in self._network.elders() if own is None or peer != own.record.peer_id]
+        return [*dict.fromkeys([*known, *here])], here
+
+    def _maddrs(self, peer: PeerId) -> Sequence[str]:
+        entry = self.table.entry(peer)
+        return () if entry is None else entry.maddrs
