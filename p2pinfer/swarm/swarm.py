@@ -8,7 +8,6 @@ Everything runs in the caller's event loop, with p2pd as one child process that 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -221,20 +220,12 @@ class Swarm:
         return await self._discovery.announce(announcement)
 
     async def withdraw(self, announcement: Announcement) -> None:
-        """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
-        now = time.time()
-        await self.announce(
-            replace(
-                announcement,
-                state=ServerState.LEFT,
-                leaves_at=None,
-                endpoints=(),
-                certificate=b"",
-                next_hop_seconds={},
-                announced_at=now,
-                expires_at=now + 1.0,  # `announce` moves it beyond the record it replaces
-            )
-        )
+        """Replace our record by a tombstone: readers drop us at once, not only when the record expires.
+
+        Raises SwarmError while p2pd is away.
+        """
+        await self._membership.find_company()
+        await self._discovery.withdraw(announcement)
 
     async def servers(self, model: str) -> list[Announcement]:
         """The live servers of a model, given by its manifest hash: verified, unexpired, one per peer.

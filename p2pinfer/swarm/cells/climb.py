@@ -3,7 +3,9 @@
 Its *home* is the largest of its cells that isn't crowded: all servers there are found under one key. From
 home it climbs: in each larger cell it is announced as well while the keepers there have a place for it. So a
 cell's key has all its servers or CAPACITY of them, and a crowded cell's larger cells are crowded, too. Who
-has no place in a cell doesn't ask in larger ones: however many servers there are, few ask at the root.
+has no place in a cell doesn't ask anew in larger ones: however many servers there are, few ask at the root.
+Who has a place there keeps it, whatever smaller cells say: otherwise whoever fills one, or keeps its key,
+would take its servers out of all samples.
 
 The keepers decide, and not the ranks alone: they keep places for those who were there first, which a server
 can't know. And whoever says that he is worse than everybody can't bring everybody to ask.
@@ -14,7 +16,7 @@ to be half empty, and everybody would go home to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2pinfer.swarm.cells.place import DEPTH
 
@@ -65,17 +67,11 @@ def arrived(home: int) -> Climb:
 def climbed(climb: Climb, sights: dict[int, Sight]) -> Climb:
     """Where to announce next, after the keepers of the depths in `sights` have answered.
 
-    Home and top move by one depth at a time, or the top to below where there is no place. A depth that isn't
-    known (no answer came) changes nothing.
+    Home and top move by one depth at a time, or the top down to the first that doesn't refuse. A depth that
+    isn't known (no answer came) changes nothing.
     """
     home = _home(climb.home, sights)
-    if home != climb.home:
-        return Climb(home=home, top=min(climb.top, home))
-    for depth in reversed(range(climb.top, home)):
-        if (sight := sights.get(depth)) is not None and not sight.is_kept:
-            return replace(climb, top=depth + 1)
-    above = sights.get(climb.top - 1)
-    return replace(climb, top=climb.top - 1) if above is not None and above.is_kept else climb
+    return Climb(home=home, top=min(_top(climb, sights), home))
 
 
 def _home(home: int, sights: dict[int, Sight]) -> int:
@@ -86,3 +82,13 @@ def _home(home: int, sights: dict[int, Sight]) -> int:
     if above is not None and above.is_kept and above.records + 1 < MERGE:
         return home - 1
     return home
+
+
+def _top(climb: Climb, sights: dict[int, Sight]) -> int:
+    above = sights.get(climb.top - 1)
+    if above is not None and above.is_kept:
+        return climb.top - 1
+    top = climb.top
+    while (sight := sights.get(top)) is not None and not sight.is_kept:
+        top += 1
+    return top

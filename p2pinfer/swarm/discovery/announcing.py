@@ -60,9 +60,9 @@ class Announcing:
         return at_home
 
     async def replace_all(self, tombstone: Record) -> None:
-        """Put a tombstone wherever a record of ours is still alive, also where we were announced before."""
+        """Put a tombstone of the same place wherever a record of ours is still alive, and forget them."""
         self._forget_expired()
-        keys = list(self._live)
+        keys, self._live = list(self._live), {}
         await all_of(*(self._network.put([key], tombstone) for key in keys))
 
     async def _put(self, record: Record, depth: int) -> list[Stored]:

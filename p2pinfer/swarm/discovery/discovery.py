@@ -54,6 +54,7 @@ class Discovery:
         """`where` tells the cell of the network that this member is in."""
         self._network, self._identity, self._where, self._chance = network, identity, where, chance
         self._announcing: dict[str, Announcing] = {}
+        self._last: dict[str, Announcement] = {}
         self._readings: OrderedDict[str, Reading] = OrderedDict()
         self._newest_expiry: dict[str, float] = {}
         self._joined_at = time.time()
@@ -66,20 +67,15 @@ class Discovery:
         Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
         keeps the record.
         """
-        announcement = replace(
-            announcement, expires_at=self._later(announcement.model, announcement.expires_at)
-        )
+        last = self._last.get(announcement.model)
+        if last is not None and last.place != announcement.place:
+            await self._replace_all(_gone(last))
+        announcement = self._moved_up(announcement)
         record = read_record(encode(announcement, self._identity))
-        line = read_record(encode_listing(self._line(announcement), self._identity))
+        line = self._line(announcement)
         self._announced_at.append(announcement.announced_at)
+        self._last[announcement.model] = announcement
         servers, models = self._tree(announcement.model), self._tree(MODELS)
-        if announcement.state is ServerState.LEFT:
-            await all_of(
-                servers.replace_all(record),
-                models.replace_all(line),
-                self._network.put(self._own_key(), line),
-            )
-            return announcement
         if (reading := self._readings.get(announcement.model)) is not None and reading.depth is not None:
             servers.begin_at(reading.depth)
         putting = [servers.put(record), self._network.put(self._own_key(), line)]
@@ -90,6 +86,17 @@ class Discovery:
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
         return announcement
+
+    async def withdraw(self, announcement: Announcement) -> None:
+        """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
+        gone = _gone(self._last.pop(announcement.model, announcement))
+        line = self._line(gone)
+        self._announced_at.append(gone.announced_at)
+        await all_of(
+            self._replace_all(gone),
+            self._tree(MODELS).replace_all(line),
+            self._network.put(self._own_key(), line),
+        )
 
     async def servers(self, model: str) -> list[Announcement]:
         """The live servers of a model, given by its manifest hash: verified, unexpired, one per peer.
@@ -139,8 +146,12 @@ class Discovery:
     def _own_key(self) -> list[bytes]:
         return [peer_key(self._identity.peer_id)]
 
-    def _line(self, announcement: Announcement) -> ListingEntry:
-        return ListingEntry(
+    async def _replace_all(self, gone: Announcement) -> None:
+        tombstone = read_record(encode(self._moved_up(gone), self._identity))
+        await self._tree(gone.model).replace_all(tombstone)
+
+    def _line(self, announcement: Announcement) -> Record:
+        entry = ListingEntry(
             peer_id=announcement.peer_id,
             listing=ModelListing(
                 model=announcement.model,
@@ -151,6 +162,12 @@ class Discovery:
             announced_at=announcement.announced_at,
             expires_at=self._later(MODELS, announcement.expires_at),
         )
+        return read_record(encode_listing(entry, self._identity))
+
+    def _moved_up(self, announcement: Announcement) -> Announcement:
+        """The announcement with an expiry that replaces the last record of its tree."""
+        expires_at = self._later(announcement.model, announcement.expires_at)
+        return replace(announcement, expires_at=expires_at)
 
     def _later(self, tree: str, expires_at: float) -> float:
         previous = self._newest_expiry.get(tree)
@@ -158,6 +175,21 @@ class Discovery:
             expires_at = previous + _EXPIRY_STEP_SECONDS
         self._newest_expiry[tree] = expires_at
         return expires_at
+
+
+def _gone(announcement: Announcement) -> Announcement:
+    """A tombstone in the place of an announcement."""
+    now = time.time()
+    return replace(
+        announcement,
+        state=ServerState.LEFT,
+        leaves_at=None,
+        endpoints=(),
+        certificate=b"",
+        next_hop_seconds={},
+        announced_at=now,
+        expires_at=now + 1.0,  # it is moved up beyond the record that it replaces
+    )
 
 
 def _live(records: Collection[Record]) -> list[Announcement]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ WIDE_REPLICAS = 20
 """Where a member keeps its record that newcomers don't find."""
 BUCKET_SIZE = 20
 PARALLEL_SEARCHES = 6
+KEEPERS_SECONDS = 50.0
+"""The nodes nearest to a key are looked for again after these: three heartbeats of a server."""
 WALKS = 2
 """Towards each key, that share no node."""
 MAX_VIEWERS = 3
@@ -56,6 +58,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
     times: RequestTimes
     anchors: Callable[[], Sequence[PeerID]]
     """Members that are always asked, and where our records are kept too: those known longest."""
+    _known_keepers: dict[bytes, tuple[list[PeerID], float]]  # by key, and until when
 
     @classmethod
     async def open(
@@ -96,6 +99,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         if not client_only:
             self.protocol.node_info.node_id = introduction(proof)
         self.anchors = tuple
+        self._known_keepers = {}
         self.protocol.views = Views(lambda key: self._get([key], viewers=(), keepers=self.anchors()))
         if predecessor is not None:
             self.protocol.records.take_over(predecessor.records)
@@ -139,22 +143,39 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         all places near the keys doesn't hide us from those who ask there. Storing `widely`, more nodes keep
         it. Returns what each keeper answers; those that don't answer are left out.
         """
-        key_ids, replicas = [DHTID.from_bytes(key) for key in keys], WIDE_REPLICAS if widely else REPLICAS
-        found = await self.find_nearest_nodes(key_ids, k_nearest=replicas, exclude_self=True)
+        wanted = WIDE_REPLICAS if widely else REPLICAS
+        anchors = [peer for peer in self.anchors() if peer not in self.blacklist]
+        stores: dict[tuple[bytes, PeerID], Coroutine[Any, Any, Stored | None]] = {}
         answers: list[Stored] = []
-        stores = []
-        for key, key_id in zip(keys, key_ids, strict=True):
-            nearest = found[key_id]
-            targets = sorted([*nearest, self.node_id], key=key_id.xor_distance)[:replicas]
-            if self.protocol.client_mode:
-                targets = list(nearest)
-            if self.node_id in targets:
+        for key, keepers in zip(keys, await self._keepers(keys, wanted), strict=True):
+            if self.peer_id in keepers:
                 answers.append(self._keep(key, record))
-            peers = dict.fromkeys(nearest[node] for node in targets if node in nearest)
-            if key == keys[0]:
-                peers.update(dict.fromkeys(peer for peer in self.anchors() if peer not in self.blacklist))
-            stores += [self.protocol.put(peer, key_id, record) for peer in peers]
-        return answers + [answer for answer in await all_of(*stores) if answer is not None]
+            for peer in dict.fromkeys([*keepers, *(anchors if key == keys[0] else ())]):
+                if peer != self.peer_id:
+                    stores[key, peer] = self.protocol.put(peer, DHTID.from_bytes(key), record)
+        for (key, _), answer in zip(stores, await all_of(*stores.values()), strict=True):
+            if answer is not None:
+                answers.append(answer)
+            else:
+                self._known_keepers.pop(key, None)  # others are the nearest now
+        return answers
+
+    async def _keepers(self, keys: Sequence[bytes], wanted: int) -> list[list[PeerID]]:
+        """The `wanted` nodes nearest to each of `keys`, which may include this one.
+
+        Those that answered lately are taken again: a search asks four times as many nodes as it finds.
+        """
+        now = asyncio.get_running_loop().time()
+        known = self._known_keepers
+        for key in [key for key, (_, until) in known.items() if until < now]:
+            del known[key]
+        missing = [DHTID.from_bytes(key) for key in keys if len(known.get(key, ((), 0.0))[0]) < wanted]
+        found = await self.find_nearest_nodes(
+            missing, k_nearest=wanted, exclude_self=self.protocol.client_mode
+        )
+        for key_id, nearest in found.items():
+            known[key_id.to_bytes()] = (list(nearest.values()), now + KEEPERS_SECONDS)
+        return [known[key][0][:wanted] for key in keys]
 
     async def get(self, keys: Sequence[bytes]) -> list[Record]:
         """The newest live record of every peer under `keys`, from the nodes nearest to each and our anchors.

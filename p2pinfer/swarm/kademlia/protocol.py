@@ -23,6 +23,7 @@ from hivemind.proto import dht_pb2
 from hivemind.utils.timed_storage import get_dht_time
 
 from p2pinfer.errors import InvalidRecordError, ProtocolError, UnpaidRecordError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm import store_pb2
 from p2pinfer.swarm.kademlia.hardening import spawn
@@ -54,6 +55,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
+        self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
 
@@ -86,15 +88,24 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         ):
             raise ValueError(f"store 1 to {MAX_KEYS_PER_REQUEST} records, each with key, subkey and expiry")
         sender = context.remote_id.to_base58()
+        source = await self.source_of(PeerId(sender))
         answer = store_pb2.StoreAnswer(node_id=self.node_info.node_id)
         for key, subkey, value, expires_at in zip(
             request.keys, request.subkeys, request.values, request.expiration_time, strict=True
         ):
-            stored = self._store(sender, key, subkey, value, expires_at)
+            stored = self._store(sender, key, subkey, value, expires_at, source)
             answer.stored.add(refusal=stored.refusal, is_full=stored.is_full, records=stored.records)
         return answer
 
-    def _store(self, sender: str, key: bytes, subkey: bytes, value: bytes, expires_at: float) -> Stored:
+    def _store(
+        self,
+        sender: str,
+        key: bytes,
+        subkey: bytes,
+        value: bytes,
+        expires_at: float,
+        source: Source | None = None,
+    ) -> Stored:
         if subkey != sender.encode():  # a replay, a relayed record or a forgery
             return refused("only its owner stores a record")
         try:
@@ -102,13 +113,11 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         except InvalidRecordError as error:
             _logger.debug("refused a record peer=%s reason=%s", sender, error)
             return refused(str(error))
-        return self.keep(key, record)
+        return self.keep(key, record, source)
 
-    def keep(self, key: bytes, record: Record) -> Stored:
-        """Keep a verified record in this node's store, or say why not."""
-        is_kept = self.records.put(key, record.peer_id, record.data, record.expires_at)
-        beside = max(0, len(self.records.get(key)) - is_kept)
-        return Stored(refusal="" if is_kept else "full", is_full=not is_kept, records=beside)
+    def keep(self, key: bytes, record: Record, source: Source | None = None) -> Stored:
+        """Keep a verified record in this node's store, or say why not. `source`: the owner's network."""
+        return self.records.put(key, record, source)
 
     async def call_find(
         self, peer: PeerID, keys: Collection[DHTID]
@@ -293,6 +302,10 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
                 _logger.debug("left out a neighbour: %s", error)
                 break
         return neighbours
+
+
+async def _nowhere(peer_id: PeerId) -> Source | None:
+    return None
 
 
 def _packed(records: Iterable[bytes], budget_bytes: int) -> bytes:

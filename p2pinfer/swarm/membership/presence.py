@@ -17,6 +17,7 @@ from p2pinfer.swarm.addresses import tcp_endpoint
 from p2pinfer.swarm.kademlia.hardening import TaskOwner
 from p2pinfer.swarm.kademlia.node import RequestTimes, SwarmNode
 from p2pinfer.swarm.membership.daemon import Daemon, Stream
+from p2pinfer.swarm.membership.senders import Senders
 from p2pinfer.tasks import Nursery, unless
 from p2pinfer.types import PeerId
 
@@ -65,6 +66,7 @@ class Presence:
         # hivemind would wait forever for the answers of a p2pd that has ended.
         node = await unless(daemon.process.wait(), opening, SwarmError("p2pd ended at its start"))
         presence = cls(daemon, node, owner)
+        node.protocol.source_of = Senders(daemon.connections).source_of
         node.anchors = lambda: [PeerID(peer_id_to_bytes(peer)) for peer in anchors(presence.known())]
         return presence
 

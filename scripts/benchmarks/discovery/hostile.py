@@ -11,7 +11,7 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.kademlia.place import place_of
-from p2pinfer.swarm.kademlia.store import RecordStore
+from p2pinfer.swarm.kademlia.store import RecordStore, Stored
 from p2pinfer.tasks import all_of
 from scripts.benchmarks.discovery.town import Member
 
@@ -21,8 +21,8 @@ _AGAIN_SECONDS = 10.0
 class Forgetful(RecordStore):
     """Says that it keeps every record, and has none."""
 
-    def put(self, *args: Any, **options: Any) -> bool:
-        return True
+    def put(self, *args: Any, **options: Any) -> Stored:
+        return Stored(refusal="", is_full=False, records=0)
 
     def get(self, *args: Any, **options: Any) -> list[bytes]:
         return []

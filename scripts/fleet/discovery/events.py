@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from p2pinfer.swarm.cells.keys import SALTS
 from scripts.fleet.discovery.growth import HEARTBEAT_SECONDS
-from scripts.fleet.discovery.population import Population, cells_at, population_of
+from scripts.fleet.discovery.population import ID_BITS, Population, cells_at, population_of, together
 from scripts.fleet.discovery.readers import visits
 from scripts.fleet.discovery.ring import Ring, keys_of
 from scripts.fleet.discovery.tree import settled
 
 _CITY_DEPTH = 7  # cells of 10 ms
+_OFFERS = 2  # at the same key: there, and a heartbeat later when it is the one above the next cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,12 @@ def burst(servers: int, arrivals: int, seed: int) -> Burst:
     chance = np.random.default_rng((seed, arrivals))
     cities, counts = np.unique(cells_at(population.places, _CITY_DEPTH), return_counts=True)
     city = cities[counts.argmin()]
-    ids = chance.integers(0, 1 << 18, size=arrivals, dtype=np.uint64)
-    places = np.concatenate([population.places, city << np.uint64(18) | ids])
-    order = np.argsort(places, kind="stable")
-    ranks = np.concatenate([population.ranks, chance.random(arrivals)])
-    before, after = settled(population), settled(Population(places=places[order], ranks=ranks[order]))
-    came = order >= servers
+    ids = chance.integers(0, 1 << ID_BITS, size=arrivals, dtype=np.uint64)
+    crowd = Population(
+        places=city << np.uint64(ID_BITS) | ids, ranks=chance.random(arrivals), came=chance.random(arrivals)
+    )
+    both, came = together(population, crowd)
+    before, after = settled(population), settled(both)
     # They first find the homes of those who are there: the server of the nearest place has the same.
     beside = np.searchsorted(population.places, after.population.places[came]).clip(max=servers - 1)
     first = before.homes[beside].astype(np.int64)
@@ -64,7 +65,7 @@ def burst(servers: int, arrivals: int, seed: int) -> Burst:
     return Burst(
         before=int(counts.min()),
         arrivals=arrivals,
-        offers_per_second=float(offers.max()) / 60,
+        offers_per_second=_OFFERS * float(offers.max()) / 60,
         settled_seconds=float(deeper.max()) * HEARTBEAT_SECONDS,
         records_of_key=max(int(cells.records.max(initial=0)) for cells in after.cells),
     )
@@ -75,7 +76,9 @@ def loss(servers: int, seed: int) -> Loss:
     population = population_of(servers, seed)
     chance = np.random.default_rng((seed, 4))
     gone = _region(population)
-    left = Population(places=population.places[~gone], ranks=population.ranks[~gone])
+    left = Population(
+        places=population.places[~gone], ranks=population.ranks[~gone], came=population.came[~gone]
+    )
     after = settled(left)
     ring = Ring.of(servers, seed)
     is_gone_node = chance.permutation(gone)
@@ -86,7 +89,7 @@ def loss(servers: int, seed: int) -> Loss:
         share=float(gone.mean()),
         keys_without_keeper=float(is_lost.mean()),
         cells_without_keeper=float(is_lost.all(axis=0).mean()),
-        reads=float(np.mean([one.reads for one in again])),
+        reads=float(np.mean([len(one.cells) for one in again])),
     )
 
 

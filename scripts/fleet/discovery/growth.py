@@ -31,6 +31,7 @@ class Growth:
     cells: int  # that are somebody's home
     depth: int  # of the deepest home
     records_of_key: int  # the most
+    offers_of_key: int  # servers that ask for a place there with every heartbeat, the most
     records_of_node_mean: float
     records_of_node_most: int
     records_of_read: float
@@ -59,10 +60,11 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
         holders = ring.holders(keys_of(len(records), chance))
         np.add.at(at_node, holders, records[:, None])
     climbs = (tree.homes - tree.tops + 1).astype(np.int64)
+    tried = float((climbs + (tree.tops > 0)).mean()) * SALTS  # they also ask in the cell above, in vain
     first, again = visits(tree, _READERS, chance)
     lookups = [ring.lookup(int(chance.integers(servers)), int(key)) for key in keys_of(_LOOKUPS, chance)]
     asked = float(np.mean([one.asked for one in lookups]))
-    first_reads = float(np.mean([one.reads for one in first]))
+    first_reads = float(np.mean([len(one.cells) for one in first]))
     keys = float(climbs.mean()) * SALTS
     reads = round(clients * KNOWN_SECONDS / READ_AGAIN_SECONDS)
     roots = [int(key) for key in keys_of(_ROOTS, chance)]
@@ -74,19 +76,20 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
         cells=len(np.unique(_home_cells(tree.population.places, tree.homes))),
         depth=int(tree.homes.max()),
         records_of_key=int(records.max()),
+        offers_of_key=max(int(cells.offers.max(initial=0)) for cells in tree.cells),
         records_of_node_mean=float(at_node.mean()),
         records_of_node_most=int(at_node.max()),
-        records_of_read=float(np.mean([one.records_used for one in first])),
-        records_of_read_most=max(one.records_used for one in first),
+        records_of_read=float(np.mean([one.records for one in first])),
+        records_of_read_most=max(one.records for one in first),
         keys_of_server=keys,
         keys_of_server_most=int(climbs.max()) * SALTS,
-        join_messages=first_reads * SALTS * asked + keys * (asked + REPLICAS),
-        hourly_messages=keys * (REPLICAS * 3600 / HEARTBEAT_SECONDS + asked * 3600 / LOOKED_UP_SECONDS),
+        join_messages=first_reads * SALTS * asked + tried * (asked + REPLICAS),
+        hourly_messages=tried * (REPLICAS * 3600 / HEARTBEAT_SECONDS + asked * 3600 / LOOKED_UP_SECONDS),
         first_reads=first_reads,
-        reads_again=float(np.mean([one.reads for one in again])),
+        reads_again=float(np.mean([len(one.cells) for one in again])),
         hops=float(np.mean([one.hops for one in lookups])),
-        first_bytes=_bytes([one.records_read for one in first]),
-        hourly_bytes=_bytes([one.records_read for one in again]) * 3600 / READ_AGAIN_SECONDS,
+        first_bytes=_bytes([one.records for one in first]),
+        hourly_bytes=_bytes([one.records for one in again]) * 3600 / READ_AGAIN_SECONDS,
         busiest_per_minute=float(np.mean(known)) * 60 / KNOWN_SECONDS,
         without_per_minute=without * 60 / KNOWN_SECONDS,
     )

@@ -14,47 +14,49 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from p2pinfer.swarm.cells.descent import Descent
 from p2pinfer.swarm.cells.keys import SALTS
 from p2pinfer.swarm.kademlia.node import BUCKET_SIZE, REPLICAS
-from scripts.fleet.discovery.population import cells_at, population_of
+from scripts.fleet.discovery.population import population_of
+from scripts.fleet.discovery.readers import cells_beside, visit
 from scripts.fleet.discovery.ring import Ring, keys_of
-from scripts.fleet.discovery.tree import Tree, settled
+from scripts.fleet.discovery.tree import settled
 
 PARTS = 8
 """A whole route needs servers of each eighth of the layers. Which a server has is drawn."""
 STARTS = 3  # nodes that a walk begins with
-MEMBERS_ASKED = 8
-"""Of the servers that were found, so many are asked for their own cell."""
 
 Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hostile:
+    """Who is hostile, and what they have done for it. With both of it they have all samples they can fill."""
+
+    share: float  # of all identities
+    best_ranks: bool = False  # they made, and paid for, so many that they could keep only the best
+    first: bool = False  # they have been there longer than all others, so they are the elders everywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Of all newcomers the share who found a whole honest route."""
 
-    share: float  # of hostile identities
-    best_ranks: bool  # theirs are better than all honest ones
-    one_walk: float  # one lookup of one key of each cell
+    hostile: Hostile
+    one_walk: float  # one lookup of one key of each cell on their way down
     disjoint: float  # all salts, several walks that share no node
-    with_members: float  # and servers that were found are asked for their cell
-    with_cells_beside: float  # and the cells beside the own one are read, too
+    by_rule: float  # and the cells beside the own one where that is sparse
+    all_beside: float  # where it isn't as well
 
 
-def hostile_day(
-    servers: int, share: float, *, best_ranks: bool = False, walks: int, newcomers: int, seed: int
-) -> Found:
-    """Let newcomers look for a route.
-
-    With `best_ranks` the hostile ones have made, and paid for, so many identities that they could keep only
-    those whose ranks are the best: of each sample they have what they can fill.
-    """
-    chance = np.random.default_rng((seed, round(share * 1000)))
+def hostile_day(servers: int, hostile: Hostile, walks: int, newcomers: int, seed: int) -> Found:
+    """Let newcomers look for a route, with so many disjoint walks."""
+    chance = np.random.default_rng((seed, round(hostile.share * 1000)))
     population, ring = population_of(servers, seed), Ring.of(servers, seed)
-    is_hostile_server, is_hostile_node = chance.random((2, servers)) < share
-    if best_ranks:
+    is_hostile_server, is_hostile_node = chance.random((2, servers)) < hostile.share
+    if hostile.best_ranks:
         population = replace(population, ranks=population.ranks + ~is_hostile_server)
+    if hostile.first:
+        population = replace(population, came=population.came + ~is_hostile_server)
     tree = settled(population)
     part_of = chance.integers(0, PARTS, size=servers)
     hostile_ring = Ring(ring.ids[is_hostile_node])
@@ -76,42 +78,26 @@ def hostile_day(
 
     for _ in range(newcomers):
         place = int(chance.choice(population.places))
+        at = visit(tree, place)
         lone: set[int] = set()
         wide: set[int] = set()
-        way = _way(tree, place)
-        for depth in way:
-            one_walk, all_walks = read(_cell(place, depth), depth)
-            lone.update(one_walk)
+        own: set[int] = set()
+        for cell in at.cells:
+            one_walk, all_walks = read(*cell)
             wide.update(all_walks)
-        told = set(wide)
-        asked = chance.permutation(sorted(wide))[:MEMBERS_ASKED]
-        for member in asked[~is_hostile_server[asked]]:
-            home = int(tree.homes[member])
-            told.update(tree.announced(_cell(int(population.places[member]), home), home).tolist())
-        beside = set(told)
-        for other in range(1, 4 if way[-1] else 1):
-            beside.update(read(_cell(place, way[-1]) ^ other, way[-1])[1])
-        wins += [_is_whole(found, is_hostile_server, part_of) for found in (lone, wide, told, beside)]
+            if cell not in at.beside:
+                lone.update(one_walk)
+                own.update(all_walks)
+        beside = wide.union(*(read(*cell)[1] for cell in cells_beside(place, at.depth) if not at.beside))
+        wins += [_is_whole(found, is_hostile_server, part_of) for found in (lone, own, wide, beside)]
     shares = (wins / newcomers).tolist()
     return Found(
-        share=share,
-        best_ranks=best_ranks,
+        hostile=hostile,
         one_walk=shares[0],
         disjoint=shares[1],
-        with_members=shares[2],
-        with_cells_beside=shares[3],
+        by_rule=shares[2],
+        all_beside=shares[3],
     )
-
-
-def _cell(place: int, depth: int) -> int:
-    return int(cells_at(np.array([place], dtype=np.uint64), depth)[0])
-
-
-def _way(tree: Tree, place: int) -> tuple[int, ...]:
-    descent = Descent()
-    while (depth := descent.next_depth) is not None:
-        descent.saw(depth, tree.cells[depth].records_at(_cell(place, depth)))
-    return descent.result
 
 
 def _reached(

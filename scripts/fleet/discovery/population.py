@@ -1,4 +1,4 @@
-"""Servers in cities: their places as whole numbers of 32 bits, two bits a digit, and their ranks."""
+"""Servers in cities: their places as whole numbers of 32 bits, two bits a digit, ranks and ages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CITIES = 400
 _WORLD_SECONDS = 0.07  # the standard deviation of cities, on each axis: round trips up to 0.3 s
 _CITY_SECONDS = 0.004  # that of servers around their city
 _BITS = 2 * DEPTH
-_BITS_OF_ID = 2 * (DEPTH - LEVELS)
+ID_BITS = 2 * (DEPTH - LEVELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Population:
 
     places: Numbers
     ranks: Floats
+    came: Floats  # when each announced itself first; keepers keep places for those who are there longest
 
     def __len__(self) -> int:
         return len(self.places)
@@ -39,9 +40,22 @@ def population_of(servers: int, seed: int) -> Population:
     centres = chance.normal(0.0, _WORLD_SECONDS, size=(_CITIES, 2))
     positions = centres[city] + chance.normal(0.0, _CITY_SECONDS, size=(servers, 2))
     cells = np.clip(np.floor(positions / UNIT_SECONDS + CELLS / 3), 0, CELLS - 1).astype(np.uint64)
-    ids = chance.integers(0, 1 << _BITS_OF_ID, size=servers, dtype=np.uint64)
-    places = np.sort(morton(cells[:, 0], cells[:, 1]) << np.uint64(_BITS_OF_ID) | ids)
-    return Population(places=places, ranks=chance.random(servers))
+    ids = chance.integers(0, 1 << ID_BITS, size=servers, dtype=np.uint64)
+    places = np.sort(morton(cells[:, 0], cells[:, 1]) << np.uint64(ID_BITS) | ids)
+    return Population(places=places, ranks=chance.random(servers), came=chance.random(servers))
+
+
+def together(first: Population, then: Population) -> tuple[Population, NDArray[np.bool_]]:
+    """Both in one, and which of them are of `then`, who came when all of `first` were there."""
+    places = np.concatenate([first.places, then.places])
+    order = np.argsort(places, kind="stable")
+    last = first.came.max(initial=0.0)
+    both = Population(
+        places=places[order],
+        ranks=np.concatenate([first.ranks, then.ranks])[order],
+        came=np.concatenate([first.came, then.came + last])[order],
+    )
+    return both, order >= len(first)
 
 
 def morton(x: Numbers, y: Numbers) -> Numbers:
@@ -58,6 +72,11 @@ def morton(x: Numbers, y: Numbers) -> Numbers:
 def cells_at(places: Numbers, depth: int) -> Numbers:
     """The cells of places at a depth, as numbers."""
     return places >> np.uint64(_BITS - 2 * depth)
+
+
+def cell_at(place: int, depth: int) -> int:
+    """The cell of one place."""
+    return place >> (_BITS - 2 * depth)
 
 
 def text_of(place: int) -> str:

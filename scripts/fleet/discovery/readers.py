@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2pinfer.swarm.cells.descent import Descent
-from scripts.fleet.discovery.population import cells_at
+from scripts.fleet.discovery.population import cell_at
 from scripts.fleet.discovery.ring import Ring
 from scripts.fleet.discovery.tree import Counts, Tree
 
@@ -19,28 +19,32 @@ KNOWN_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One descent: cells read, records read in all, records of the result."""
+    """What one reader read, and how many records that brought."""
 
-    depth: int
-    reads: int
-    records_read: int
-    records_used: int
+    depth: int  # of its own cell
+    cells: tuple[tuple[int, int], ...]  # with the depth of each
+    beside: tuple[tuple[int, int], ...]  # of `cells` those beside its own, which had few
+    records: int
 
 
 def visit(tree: Tree, place: int, remembered: int | None = None) -> Visit:
     """A reader's way down, by the product's rule."""
     descent = Descent(remembered)
-    seen: dict[int, int] = {}
     while (depth := descent.next_depth) is not None:
-        cell = int(cells_at(np.array([place], dtype=np.uint64), depth)[0])
-        seen[depth] = tree.cells[depth].records_at(cell)
-        descent.saw(depth, seen[depth])
+        descent.saw(depth, tree.cells[depth].records_at(cell_at(place, depth)))
+    way = tuple((cell_at(place, depth), depth) for depth in descent.result)
+    beside = cells_beside(place, descent.depth) if descent.is_sparse else ()
     return Visit(
         depth=descent.depth,
-        reads=len(seen),
-        records_read=sum(seen.values()),
-        records_used=sum(seen.get(depth, 0) for depth in descent.result),
+        cells=way + beside,
+        beside=beside,
+        records=sum(tree.cells[depth].records_at(cell) for cell, depth in way + beside),
     )
+
+
+def cells_beside(place: int, depth: int) -> tuple[tuple[int, int], ...]:
+    """The other quarters of the cell above, as the product's function of this name has them."""
+    return tuple((cell_at(place, depth) ^ quarter, depth) for quarter in range(1, 4 if depth else 1))
 
 
 def visits(tree: Tree, count: int, chance: np.random.Generator) -> tuple[list[Visit], list[Visit]]:

@@ -14,6 +14,9 @@ from p2pinfer.swarm.cells.climb import CAPACITY, SPLIT
 from p2pinfer.swarm.cells.place import DEPTH
 from scripts.fleet.discovery.population import Floats, Numbers, Population, cells_at
 
+ELDERS = CAPACITY // 2
+"""Of a full key's records those that have been there longest; the others are the best ranks."""
+
 Depths = NDArray[np.int8]
 Counts = NDArray[np.int64]
 
@@ -24,6 +27,7 @@ class Cells:
 
     cells: Numbers
     records: Counts
+    offers: Counts  # how many servers ask for a place in each, with every heartbeat
 
     def records_at(self, cell: int) -> int:
         """Of one cell; 0 if it has none."""
@@ -60,27 +64,35 @@ def homes_of(places: Numbers) -> Depths:
 
 
 def settled(population: Population) -> Tree:
-    """The tree of a population that has settled."""
-    places, ranks = population.places, population.ranks
+    """The tree of a population that has settled. Who came first anywhere came first in all its cells."""
+    places = population.places
     homes = homes_of(places)
     tops = homes.copy()
     found = []
-    best = np.zeros(len(places), dtype=np.bool_)  # among the best of the smaller cell
+    asks = np.zeros(len(places), dtype=np.bool_)  # has a place in the smaller cell
     for depth in range(DEPTH, -1, -1):
-        there = np.flatnonzero(best | (homes == depth))
+        there = np.flatnonzero(asks | (homes == depth))
         cells = cells_at(places[there], depth)
-        position = positions(cells, ranks[there])
-        is_best = position < CAPACITY
-        tops[there[is_best]] = depth
-        best[:] = False
-        best[there[is_best]] = True
-        kept, records = np.unique(cells[is_best], return_counts=True)
-        found.append(Cells(cells=kept, records=records))
+        is_kept = kept_of(cells, population.came[there], population.ranks[there])
+        tops[there[is_kept]] = depth
+        asks[:] = False
+        asks[there[is_kept]] = True
+        kept, records = np.unique(cells[is_kept], return_counts=True)
+        _, offers = np.unique(cells, return_counts=True)
+        found.append(Cells(cells=kept, records=records, offers=offers))
     return Tree(population=population, homes=homes, tops=tops, cells=tuple(reversed(found)))
 
 
+def kept_of(cells: Numbers, came: Floats, ranks: Floats) -> NDArray[np.bool_]:
+    """Which of those that ask in each cell are kept: the ELDERS, and of the others the best ranks."""
+    is_kept: NDArray[np.bool_] = positions(cells, came) < ELDERS
+    younger = np.flatnonzero(~is_kept)
+    is_kept[younger] = positions(cells[younger], ranks[younger]) < CAPACITY - ELDERS
+    return is_kept
+
+
 def positions(cells: Numbers, ranks: Floats) -> Counts:
-    """The position of each by its rank among those of the same cell, from 0."""
+    """The position of each by its rank (or age) among those of the same cell, from 0."""
     order = np.lexsort((ranks, cells))
     in_order = cells[order]
     begins = np.concatenate(([True], in_order[1:] != in_order[:-1])) if len(cells) else np.zeros(0, np.bool_)

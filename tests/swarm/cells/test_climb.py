@@ -1,4 +1,4 @@
-"""Where servers are announced: cells split and merge by rule, and no key is ever a crowd's."""
+"""Where servers are announced: cells split and merge by rule, and nobody has to know all."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from p2pinfer.swarm.cells.climb import CAPACITY, MERGE, SPLIT, Climb, Sight, arrived, climbed, is_crowded
+from p2pinfer.swarm.cells.climb import CAPACITY, MERGE, SPLIT, Climb, Sight, arrived, climbed
 from p2pinfer.swarm.cells.place import DEPTH
-from tests.swarm.cells.town import Town, places
+from tests.swarm.cells.town import ELDERS, Town, places
 
 ONE_CITY = ["0300333"]
 WORLD = [""]
@@ -29,23 +29,47 @@ def test_no_answer_changes_nothing():
     assert climbed(climb, {}) == climb
 
 
-def test_a_lost_answer_from_the_middle_is_not_climbed_over():
-    """What lies above it stays as it is until the answer comes."""
-    climb = Climb(home=5, top=3)
-    empty = Sight(records=0, better=0)
-    crowd = Sight(records=CAPACITY, better=CAPACITY)
+def test_a_refusal_at_home_leads_to_a_smaller_cell_and_away_from_the_larger_ones():
+    """Of a crowd that comes at once few ask at the root again."""
+    full = Sight(records=CAPACITY, is_kept=False)
 
-    assert climbed(climb, {5: Sight(records=70, better=0), 3: crowd, 2: empty}) == climb
+    assert climbed(arrived(0), {0: full}) == arrived(1)
+    assert climbed(arrived(DEPTH), {DEPTH: full, DEPTH - 1: full}) == arrived(DEPTH)
+
+
+def test_a_server_climbs_one_cell_at_a_time_and_comes_down_to_the_first_that_keeps_it():
+    room, full = Sight(records=70, is_kept=True), Sight(records=CAPACITY, is_kept=False)
+    climb = Climb(home=5, top=3)
+
+    assert climbed(climb, {2: room, 3: room, 4: room, 5: room}) == Climb(home=5, top=2)
+    assert climbed(climb, {2: full, 3: room, 4: room, 5: room}) == climb
+    assert climbed(climb, {2: full, 3: full, 4: room, 5: room}) == Climb(home=5, top=4)
+    assert climbed(climb, {2: full, 3: full, 4: full, 5: room}) == arrived(5)
+
+
+def test_a_lost_answer_is_not_taken_for_a_refusal():
+    """The cell above the one that refused may still keep it: it stays until it is told otherwise."""
+    full = Sight(records=CAPACITY, is_kept=False)
+
+    assert climbed(Climb(home=5, top=2), {2: full, 4: full}) == Climb(home=5, top=3)
+    assert climbed(Climb(home=5, top=2), {3: full, 4: full}) == Climb(home=5, top=2)
+
+
+def test_who_fills_a_cell_takes_nobody_out_of_the_larger_ones():
+    room, full = Sight(records=70, is_kept=True), Sight(records=CAPACITY, is_kept=False)
+    filled = {0: room, 1: full, 2: full, 3: room}
+
+    assert climbed(Climb(home=3, top=0), filled) == Climb(home=3, top=0)
 
 
 @pytest.mark.parametrize("depth", [0, DEPTH])
 def test_the_smallest_and_the_largest_cell_are_where_it_ends(depth: int):
-    crowd = dict.fromkeys(range(DEPTH + 1), Sight(records=CAPACITY, better=CAPACITY))
-    empty = dict.fromkeys(range(DEPTH + 1), Sight(records=0, better=0))
+    crowd = dict.fromkeys(range(DEPTH + 1), Sight(records=CAPACITY, is_kept=True))
+    empty = dict.fromkeys(range(DEPTH + 1), Sight(records=0, is_kept=True))
 
     assert climbed(arrived(DEPTH), crowd).home == DEPTH
     assert climbed(arrived(0), empty) == arrived(0)
-    assert depth in arrived(depth).looks
+    assert depth in arrived(depth).tries
 
 
 @pytest.mark.parametrize("servers", [1, 2, 30, SPLIT - 1])
@@ -57,22 +81,34 @@ def test_a_small_swarm_is_one_cell(servers: int):
 
 @pytest.mark.parametrize("prefixes", [ONE_CITY, WORLD, LOPSIDED], ids=["one-city", "world", "lopsided"])
 @pytest.mark.parametrize("servers", [SPLIT, 150, 700])
-def test_every_key_has_all_servers_of_its_cell_or_the_best_ranks(servers: int, prefixes: list[str]):
+def test_every_key_has_all_servers_of_its_cell_or_as_many_as_it_keeps(servers: int, prefixes: list[str]):
     """The crowded ones have CAPACITY, or nearly: a reader sees that they are crowded."""
     town = town_of(servers, prefixes)
     population = Counter(place[:depth] for place in town.places.values() for depth in range(DEPTH + 1))
 
     for cell, servers_there in population.items():
-        kept = town.kept(cell)
-        by_rank = sorted(
-            (number for number, place in town.places.items() if place.startswith(cell)),
-            key=lambda number: town.ranks[number],
-        )
-        if any(town.climbs[number].home < len(cell) for number in by_rank):
+        inside = town.inside(cell)
+        if any(town.climbs[number].home < len(cell) for number in inside):
             continue  # their home is a larger cell: nobody reads here
-        assert kept == by_rank[:CAPACITY]
-        assert is_crowded(len(kept)) == is_crowded(servers_there)
-        assert len(town.announced[cell]) <= CAPACITY + 4
+        assert len(town.kept(cell)) == min(servers_there, CAPACITY)
+        assert set(town.kept(cell)) <= inside
+        # Those ask that have a place in it, in a larger cell or in one of its quarters: not all there are.
+        assert town.offers[cell] <= (1 + len(cell) + 4) * CAPACITY
+
+
+@pytest.mark.parametrize("prefixes", [ONE_CITY, WORLD, LOPSIDED], ids=["one-city", "world", "lopsided"])
+def test_the_younger_half_of_the_root_are_the_best_ranks_and_the_elders_stay(prefixes: list[str]):
+    """So a sample is drawn by nobody's choice, but for those who were there first."""
+    town = town_of(120, prefixes)
+    elders = town.kept("")[:ELDERS]
+    for place in places(1500, prefixes, seed=2):
+        town.add(place)
+    town.settle()
+    by_rank = sorted(set(town.ranks) - set(elders), key=town.ranks.__getitem__)
+
+    assert town.kept("")[:ELDERS] == elders
+    # A few stand behind elders of a smaller cell who aren't elders of the root.
+    assert len(set(by_rank[: CAPACITY - ELDERS]) & set(town.kept(""))) >= 0.9 * (CAPACITY - ELDERS)
 
 
 @pytest.mark.parametrize("prefixes", [ONE_CITY, WORLD, LOPSIDED], ids=["one-city", "world", "lopsided"])
@@ -111,25 +147,51 @@ def test_a_cell_that_shrinks_a_little_does_not_go_to_and_fro(servers: int):
 
 
 def test_a_burst_that_comes_at_the_same_moment_settles():
-    """500 arrive at once where ten were: all of them find the root empty."""
+    """1,500 arrive at once where ten were: all of them find the root empty."""
     town = town_of(10, LOPSIDED)
-    for place in places(500, LOPSIDED, seed=3):
-        number = len(town.ranks)
-        town.places[number], town.ranks[number] = place, town.chance.random()
-        town._announce(number, arrived(0))
+    for place in places(1500, LOPSIDED, seed=3):
+        town.add_at(place, 0)
 
-    assert town.settle() <= 20
+    assert town.settle() <= 24
+    homes = Counter(town.places[number][: climb.home] for number, climb in town.climbs.items())
+    assert max(homes.values()) < SPLIT
+    assert town.offers[""] <= 5 * CAPACITY
 
 
-def test_ranks_that_are_better_than_all_honest_ones_displace_nobody_at_home():
-    """150 hostile servers of the best ranks in one quarter: the others' cell is still theirs."""
-    town = town_of(300, ["0", "1"])
-    for place in places(150, ["0"], seed=4):
-        town.add(place, rank=0.0)
+def test_ranks_that_change_move_a_few_and_then_everybody_stays():
+    """As in an hour in which all ranks are drawn anew, at one moment."""
+    town = town_of(600, LOPSIDED)
+    elders = {cell: kept[:ELDERS] for cell, kept in town.cells.items() if len(kept) == CAPACITY}
+    for number in town.ranks:
+        town.ranks[number] = town.chance.random()
+
+    assert town.settle() <= 24
+    assert all(town.kept(cell)[:ELDERS] == kept for cell, kept in elders.items())
+
+
+@pytest.mark.parametrize("rank", [None, 0.0], ids=["usual-ranks", "best-ranks"])
+def test_a_flood_displaces_nobody_of_the_elders_and_nobody_at_home_elsewhere(rank: float | None):
+    """400 hostile servers in one quarter: 60 honest ones stay in the root's sample, and in their cells."""
+    town = town_of(60, ["0", "1"])
+    for place in places(400, ["0"], seed=4):
+        town.add(place, rank)
     town.settle()
-    honest = {number for number in range(300) if town.places[number].startswith("1")}
+    honest = set(range(60))
 
-    found = set()
-    for place in {town.places[number] for number in honest}:
-        found |= town.found(place)
-    assert honest <= found
+    assert honest <= set(town.kept(""))
+    elsewhere = {number for number in honest if town.places[number].startswith("1")}
+    assert elsewhere <= {member for number in elsewhere for member in town.found(town.places[number])}
+
+
+def test_those_who_come_after_a_flood_are_found_where_they_live():
+    """The hostile ones were first and have the best ranks: samples are theirs, the other quarter isn't."""
+    town = Town()
+    for place in places(400, ["0"], seed=4):
+        town.add(place, 0.0)
+    town.settle()
+    late = [town.add(place) for place in places(60, ["1"], seed=5)]
+    town.settle()
+
+    assert not set(late) & set(town.kept(""))
+    for number in late:
+        assert set(late) <= town.found(town.places[number])

@@ -35,7 +35,7 @@ def ground(honest: Sequence[Identity], count: int) -> list[Identity]:
 def hold_back(member: Swarm) -> None:
     """Say yes to every record, keep none, and know nobody."""
     protocol = node_of(member).protocol
-    protocol.keep = lambda key, record: True
+    protocol.keep = lambda key, record, source=None: True
     protocol._packed = lambda key, budget: (b"", 0.0)
     protocol.views = None
 

@@ -1,166 +1,103 @@
-"""The records that a node keeps."""
+"""The records that a node keeps, while there are places for all. test_full_store.py fills it."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from p2pinfer.fairness.sources import Source
-from p2pinfer.swarm.kademlia import store as store_module
-from p2pinfer.swarm.kademlia.store import MAX_KEYS_PER_PEER, MAX_RECORDS_PER_KEY, RecordStore
-from p2pinfer.types import PeerId
+from p2pinfer.swarm.kademlia.store import (
+    EXPIRED,
+    MAX_KEYS_PER_PEER,
+    OLDER,
+    REMEMBERED_STAY_SECONDS,
+    TOO_MANY_KEYS,
+    RecordStore,
+    Stored,
+)
+from tests.swarm.kademlia.keeping import KEY, Clock, put
 
-ANNA, BERT = PeerId("anna"), PeerId("bert")
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+KEPT = Stored(refusal="", is_full=False, records=0)
 
 
 def test_the_newest_expiry_of_each_peer_wins() -> None:
     store = RecordStore(Clock())
 
-    assert store.put(b"key", ANNA, b"old", 1010)
-    assert store.put(b"key", ANNA, b"new", 1020)
-    assert not store.put(b"key", ANNA, b"old", 1010)
-    assert store.put(b"key", BERT, b"other", 1005)
-    assert sorted(store.get(b"key")) == [b"new", b"other"]
+    assert put(store, "anna", data=b"old", expires_at=1010) == KEPT
+    assert put(store, "anna", data=b"new", expires_at=1020) == KEPT
+    assert put(store, "anna", data=b"old", expires_at=1010).refusal == OLDER
+    assert put(store, "bert", data=b"other", expires_at=1005).refusal == ""
+    assert sorted(store.get(KEY)) == [b"new", b"other"]
 
 
 def test_the_same_record_again_is_welcome_but_another_with_its_expiry_isnt() -> None:
     store = RecordStore(Clock())
 
-    assert store.put(b"key", ANNA, b"one", 1010)
-    assert store.put(b"key", ANNA, b"one", 1010)
-    assert not store.put(b"key", ANNA, b"two", 1010)
+    assert put(store, "anna", data=b"one", expires_at=1010) == KEPT
+    assert put(store, "anna", data=b"one", expires_at=1010) == KEPT
+    assert put(store, "anna", data=b"two", expires_at=1010).refusal == OLDER
+
+
+def test_an_answer_counts_the_live_records_of_others() -> None:
+    clock = Clock()
+    store = RecordStore(clock)
+    for number in range(3):
+        assert put(store, f"old{number}", expires_at=1010).records == number
+        put(store, f"old{number}", expires_at=1011, key=b"elsewhere")
+    assert put(store, "old0", expires_at=1012).records == 2
+    clock.now = 1011
+
+    assert put(store, "new", expires_at=1020).records == 1
 
 
 def test_records_vanish_when_they_expire_and_not_before() -> None:
     clock = Clock()
     store = RecordStore(clock)
-    store.put(b"key", ANNA, b"old", 1010)
-    store.put(b"key", ANNA, b"new", 1020)
+    put(store, "anna", data=b"old", expires_at=1010)
+    put(store, "anna", data=b"new", expires_at=1020)
 
     clock.now = 1015
-    assert store.get(b"key") == [b"new"]
+    assert store.get(KEY) == [b"new"]
     clock.now = 1020
-    assert store.get(b"key") == []
+    assert store.get(KEY) == []
     assert len(store) == 0
-    assert not store.put(b"key", ANNA, b"late", 1019)
+    assert put(store, "anna", data=b"late", expires_at=1020).refusal == EXPIRED
 
 
-def test_one_peer_has_few_keys() -> None:
+def test_one_peer_has_few_keys_and_is_told_so() -> None:
     store = RecordStore(Clock())
 
-    kept = [store.put(b"%d" % number, ANNA, b"x", 1010) for number in range(MAX_KEYS_PER_PEER + 1)]
+    for number in range(MAX_KEYS_PER_PEER):
+        assert put(store, "anna", key=b"%d" % number, expires_at=1010) == KEPT
+    assert put(store, "anna", key=b"one more", expires_at=1010) == Stored(
+        refusal=TOO_MANY_KEYS, is_full=False, records=0
+    )
+    assert put(store, "anna", key=b"0", data=b"y", expires_at=1011) == KEPT  # what it has, it may renew
 
-    assert kept == [True] * MAX_KEYS_PER_PEER + [False]
-    assert store.put(b"0", ANNA, b"y", 1011)  # what it has, it may renew
 
-
-def test_a_key_has_room_for_so_many_peers() -> None:
+def test_a_new_store_takes_over_what_an_old_one_keeps_and_how_long_it_was_there() -> None:
     clock = Clock()
-    store = RecordStore(clock)
-    for number in range(MAX_RECORDS_PER_KEY):
-        assert store.put(b"key", PeerId(str(number)), b"x", 1010)
-
-    store.put(b"key", ANNA, b"x", 1010)
-    assert len(store) == len(store.get(b"key")) == MAX_RECORDS_PER_KEY
-    clock.now = 1011
-    assert store.put(b"key", ANNA, b"x", 1020)
-
-
-def test_the_store_as_a_whole_is_bounded(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(store_module, "MAX_RECORDS", 2)
-    store = RecordStore(Clock())
-
-    assert [store.put(key, PeerId(str(key)), b"x", 1010) for key in (b"a", b"b", b"c")] == [True, True, False]
-
-
-def test_a_new_store_takes_over_what_an_old_one_keeps() -> None:
-    old, new = RecordStore(Clock()), RecordStore(Clock())
-    old.put(b"key", ANNA, b"older", 1010)
-    old.put(b"key", PeerId("other"), b"y", 1010)
-    new.put(b"key", ANNA, b"newer", 1020)
+    old, new = RecordStore(clock), RecordStore(clock)
+    put(old, "anna", data=b"older", expires_at=1010)
+    put(old, "bert", data=b"y", expires_at=1010)
+    clock.now = 1001
+    put(new, "anna", data=b"newer", expires_at=1020)
 
     new.take_over(old)
 
-    assert sorted(new.get(b"key")) == [b"newer", b"y"]
+    assert sorted(new.get(KEY)) == [b"newer", b"y"]
+    assert {held.since for held in new._records[KEY].values()} == {1000.0}
 
 
-def flood(store: RecordStore, clock: Clock, *, count: int, name: str = "flood", source: str = "") -> int:
-    """So many fresh identities come; returns how many got a place."""
-    return sum(
-        store.put(b"key", PeerId(f"{name}{number}"), b"flood", clock.now + 300, Source(source) or None)
-        for number in range(count)
-    )
-
-
-def eight_elders(store: RecordStore, clock: Clock) -> list[bytes]:
-    names = [f"old{number}" for number in range(8)]
-    for name in names:
-        assert store.put(b"key", PeerId(name), name.encode(), clock.now + 600)
-    return [name.encode() for name in names]
-
-
-def refresh(store: RecordStore, clock: Clock, names: list[bytes]) -> None:
-    for name in names:
-        assert store.put(b"key", PeerId(name.decode()), name, clock.now + 600)
-
-
-def test_a_flood_of_fresh_identities_displaces_none_that_were_there_before() -> None:
+@pytest.mark.parametrize("stayed", [0.0, REMEMBERED_STAY_SECONDS], ids=["briefly", "for long"])
+def test_a_tombstone_that_has_expired_is_followed_by_newer_records_only(stayed: float) -> None:
     clock = Clock()
     store = RecordStore(clock)
-    elders = eight_elders(store, clock)
-    clock.now += 20
-    refresh(store, clock, elders)
+    put(store, "anna", data=b"alive", expires_at=1200)
+    clock.now += stayed
+    put(store, "anna", data=b"left", expires_at=1200.001)
+    clock.now = 1200.001
 
-    assert MAX_RECORDS_PER_KEY - 8 < flood(store, clock, count=1000) < 1000
-
-    assert set(elders) <= set(store.get(b"key"))
-    assert len(store) == len(store._expiries) == MAX_RECORDS_PER_KEY
-
-
-def test_a_network_has_no_more_than_its_share_when_others_wait() -> None:
-    clock = Clock()
-    store = RecordStore(clock)
-    assert flood(store, clock, count=MAX_RECORDS_PER_KEY, source="10.0.0.0/24") == MAX_RECORDS_PER_KEY
-
-    assert flood(store, clock, count=MAX_RECORDS_PER_KEY * 3 // 4, name="other") == 576
-    held = store._records[b"key"].values()
-    assert sum(place.source is not None for place in held) == MAX_RECORDS_PER_KEY // 4
-
-
-def test_a_silent_record_goes_first_and_one_that_slept_returns_to_its_place() -> None:
-    clock = Clock()
-    store = RecordStore(clock)
-    elders = eight_elders(store, clock)
-    clock.now += 200
-    refresh(store, clock, elders)
-    clock.now += 46
-    refresh(store, clock, elders[1:])
-    flood(store, clock, count=1000)
-    assert elders[0] not in store.get(b"key")
-
-    clock.now += 44
-    refresh(store, clock, elders)
-    assert set(elders) <= set(store.get(b"key"))
-
-
-def test_a_flood_of_other_keys_leaves_a_key_its_elders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "MAX_RECORDS", 32)
-    clock = Clock()
-    store = RecordStore(clock)
-    elders = eight_elders(store, clock)
-    for number in range(300):
-        store.put(b"%d" % number, PeerId(f"x{number}"), b"x", clock.now + 300)
-
-    assert set(elders) == set(store.get(b"key"))
-    assert len(store) == 32
+    assert put(store, "anna", data=b"alive", expires_at=1200).refusal == EXPIRED
+    assert put(store, "anna", data=b"back", expires_at=1260) == KEPT
 
 
 def test_however_often_records_are_refreshed_the_heap_has_one_entry_for_each() -> None:
@@ -168,38 +105,5 @@ def test_however_often_records_are_refreshed_the_heap_has_one_entry_for_each() -
     store = RecordStore(clock)
     for _ in range(100):
         clock.now += 17
-        store.put(b"key", ANNA, b"x", clock.now + 60)
-        assert len(store._expiries) == 1
-
-
-PUTS = st.tuples(
-    st.integers(0, 3), st.integers(0, 12), st.integers(-5, 60), st.integers(0, 20), st.integers(0, 2)
-)
-
-
-@given(st.lists(PUTS, max_size=60))
-def test_bounds_hold_and_nothing_with_a_place_vanishes_early(
-    puts: list[tuple[int, int, int, int, int]],
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "MAX_RECORDS", 10)
-        patch.setattr(store_module, "MAX_RECORDS_PER_KEY", 6)
-        clock = Clock()
-        store = RecordStore(clock)
-        for key, peer, lifetime, seconds, source in puts:
-            name, peer_id = b"%d" % key, PeerId(str(peer))
-            before = {
-                (held.key, held.peer_id) for of_key in store._records.values() for held in of_key.values()
-                if held.expires_at > clock.now + seconds
-            }  # fmt: skip
-            clock.now += seconds
-            kept = store.put(
-                name, peer_id, b"x", clock.now + lifetime, Source(str(source)) if source else None
-            )
-            after = {
-                (held.key, held.peer_id) for of_key in store._records.values() for held in of_key.values()
-            }
-            assert len(before - after) <= kept  # one gives way, and only to one that is kept
-            assert len(store) == len(store._expiries) == len(after) <= 10
-            assert all(len(of_key) <= 6 for of_key in store._records.values())
-            assert len(store._lapsed) <= 10
+        put(store, "anna", expires_at=clock.now + 60)
+        assert len(store._expiries) == len(store) == 1

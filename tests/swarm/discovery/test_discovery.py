@@ -1,0 +1,205 @@
+"""A server announces itself where its cell is, and a reader finds it there, however large the swarm."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from p2pinfer.errors import InvalidRecordError, SwarmError
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.cells import climb
+from p2pinfer.swarm.cells.keys import keys_of_cell, peer_key, root_key
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
+from p2pinfer.swarm.discovery.announcing import sight_of
+from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.kademlia.store import Stored, refused
+from p2pinfer.swarm.records.announcement import ServerState, decode
+from p2pinfer.types import Span
+from tests.swarm.conftest import MODEL
+from tests.swarm.discovery.shelves import Server, Shelves
+
+HERE, THERE = Quantized(x=3, y=3, height=0), Quantized(x=120, y=120, height=0)
+
+
+@pytest.fixture
+def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells split at 12 servers."""
+    monkeypatch.setattr(climb, "SPLIT", 12)
+    monkeypatch.setattr(climb, "MERGE", 8)
+
+
+async def town(shelves: Shelves, here: int, there: int) -> list[Server]:
+    """Servers in two places, settled."""
+    servers = [Server(shelves, HERE if number < here else THERE) for number in range(here + there)]
+    for _ in range(4):
+        for server in servers:
+            await server.announce()
+    return servers
+
+
+async def test_a_small_swarm_is_one_cell_under_two_keys() -> None:
+    shelves = Shelves()
+    servers = [Server(shelves) for _ in range(3)]
+    for server in servers:
+        await server.announce()
+
+    own = {peer_key(server.identity.peer_id) for server in servers}
+    assert set(shelves.puts) - own == {*keys_of_cell(MODEL, ROOT), *keys_of_cell("models", ROOT)}
+    shelves.gets.clear()
+    assert len(await servers[0].discovery.servers(MODEL)) == 3
+    assert shelves.gets == list(keys_of_cell(MODEL, ROOT))
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_a_reader_finds_all_of_its_cell_and_some_of_the_others() -> None:
+    shelves = Shelves()
+    await town(shelves, 30, 8)
+    reader = Discovery(shelves, Identity.ephemeral(), lambda: THERE)
+
+    found = await reader.servers(MODEL)
+    assert sum(server.cell == THERE for server in found) == 8
+    assert any(server.cell == HERE for server in found)
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_a_reader_who_returns_reads_three_cells_at_most() -> None:
+    shelves = Shelves()
+    await town(shelves, 40, 0)
+    reader = Discovery(shelves, Identity.ephemeral(), lambda: HERE)
+    first = await reader.servers(MODEL)
+    shelves.gets.clear()
+
+    assert await reader.servers(MODEL) == first
+    assert len(shelves.gets) <= 3 * 2
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_servers_go_home_to_the_larger_cell_when_the_others_leave() -> None:
+    shelves = Shelves()
+    servers = await town(shelves, 16, 0)
+    assert any(server.discovery._tree(MODEL).climb.home > 0 for server in servers)
+    for server in servers[3:]:
+        await server.discovery.withdraw(server.last)
+    shelves.stores.clear()  # the tombstones have expired
+    for _ in range(DEPTH):
+        for server in servers[:3]:
+            await server.announce()
+
+    assert {server.discovery._tree(MODEL).climb for server in servers[:3]} == {climb.arrived(0)}
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_who_leaves_is_gone_from_every_cell_at_once() -> None:
+    """Also from those where it was announced before it moved to another."""
+    shelves = Shelves()
+    servers = await town(shelves, 16, 0)
+    leaver = servers[0]
+    places = {leaver.last.place}
+    leaver.fields["cell"] = THERE
+    places.add((await leaver.announce()).place)
+    reader = Discovery(shelves, Identity.ephemeral(), lambda: THERE)
+    assert leaver.identity.peer_id in {server.peer_id for server in await reader.servers(MODEL)}
+    await leaver.discovery.withdraw(leaver.last)
+
+    for place in places:
+        for depth in range(DEPTH + 1):
+            for record in await shelves.get(keys_of_cell(MODEL, cell_of(place, depth))):
+                left = decode(record.data).state is ServerState.LEFT
+                assert left == (record.peer_id == leaver.identity.peer_id)
+    assert leaver.identity.peer_id not in {server.peer_id for server in await reader.servers(MODEL)}
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_a_reader_without_a_whole_route_reads_the_cells_beside() -> None:
+    """The sample of the others is full of servers that hold the same layers."""
+    shelves = Shelves()
+    near = [Server(shelves, HERE, layers=Span(0, 10)) for _ in range(14)]
+    for _ in range(3):
+        for server in near:
+            await server.announce()
+    reader = Discovery(shelves, Identity.ephemeral(), lambda: HERE)
+    await reader.servers(MODEL)
+
+    read = set(shelves.gets)
+    depth = reader._readings[MODEL].depth
+    assert depth
+    beside = sum(keys_of_cell(MODEL, cell)[0] in read for cell in reader.sizes(MODEL))
+    assert beside >= 4
+    assert len(reader.sizes(MODEL)) <= 10
+
+
+async def test_the_reason_of_a_refusal_is_told_and_does_no_harm() -> None:
+    shelves = Shelves()
+    shelves.refusal = "your clock is \x1b[31mwrong\n" + "x" * 5000
+    with pytest.raises(SwarmError, match="keeps our record: your clock") as raised:
+        await Server(shelves).announce()
+    assert "\x1b" not in str(raised.value) and len(str(raised.value)) < 1000
+
+
+async def test_no_answer_at_all_is_an_error() -> None:
+    shelves = Shelves()
+    shelves.is_down = True
+    with pytest.raises(SwarmError, match="keeps our record: the network is down"):
+        await Server(shelves).announce()
+    with pytest.raises(SwarmError, match="is the network down"):
+        await Server(shelves).discovery.servers(MODEL)
+
+
+async def test_a_model_that_is_no_hash_is_refused() -> None:
+    with pytest.raises(InvalidRecordError):
+        await Server(Shelves()).discovery.servers("smollm")
+
+
+async def test_a_twin_is_noticed_wherever_it_is() -> None:
+    shelves = Shelves()
+    server = Server(shelves, HERE)
+    await server.announce()
+    assert not await server.discovery.has_twin()
+    twin = Server(shelves, THERE)
+    twin.identity = server.identity
+    twin.discovery = Discovery(shelves, server.identity, lambda: THERE)
+    await twin.announce(expires_at=time.time() + 310.0)
+
+    assert await server.discovery.has_twin()
+
+
+@pytest.mark.parametrize(
+    ("answers", "records", "is_kept"),
+    [
+        pytest.param([(5, False), (5, False), (10**9, True)], 5, True, id="a-liar-says-full"),
+        pytest.param([(128, True), (128, True), (0, False)], 128, False, id="a-liar-says-empty"),
+        pytest.param([(3, False)], 3, True, id="the-only-keeper"),
+        pytest.param([(200, True)], 200, False, id="the-only-keeper-is-full"),
+        pytest.param([(128, True), (128, False)], 128, False, id="half"),
+    ],
+)
+def test_most_keepers_of_a_cell_decide(answers: list[tuple[int, bool]], records: int, is_kept: bool) -> None:
+    said = [
+        Stored(refusal="full" if is_full else "", is_full=is_full, records=count)
+        for count, is_full in answers
+    ]
+    assert sight_of(said) == climb.Sight(records=records, is_kept=is_kept)
+
+
+def test_refusals_for_other_reasons_say_nothing_of_a_cell() -> None:
+    assert sight_of([refused("a record of another key")] * 5) is None
+    assert sight_of([]) is None
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_a_newcomer_that_has_read_begins_where_it_arrived() -> None:
+    shelves = Shelves()
+    await town(shelves, 30, 0)
+    newcomer = Server(shelves, HERE)
+    await newcomer.discovery.servers(MODEL)
+    shelves.puts.clear()
+    await newcomer.announce()
+
+    assert root_key(MODEL) not in shelves.puts
+    assert len(shelves.puts) <= 2 * 3 + 1
+
+
+def test_origin_is_where_everybody_begins() -> None:
+    assert ORIGIN.height == 0 and ORIGIN.x == ORIGIN.y
