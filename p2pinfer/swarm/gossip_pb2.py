@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bp2pinfer/swarm/gossip.proto\x12\x0ep2pinfer.swarm\"t\n\rGossipRequest\x12\x0c\n\x04tree\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x02 \x01(\t\x12\x0b\n\x03own\x18\x03 \x01(\x0c\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\x12\r\n\x05marks\x18\x05 \x01(\x0c\x12\x0c\n\x04\x61sks\x18\x06 \x01(\x08\x12\x0f\n\x07records\x18\x07 \x01(\x0c\"N\n\x0cGossipAnswer\x12\x0f\n\x07refusal\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x02 \x01(\t\x12\x0f\n\x07records\x18\x03 \x01(\x0c\x12\x0e\n\x06wanted\x18\x04 \x03(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bp2pinfer/swarm/gossip.proto\x12\x0ep2pinfer.swarm\"\x82\x01\n\rGossipRequest\x12\x0c\n\x04tree\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x02 \x01(\t\x12\x0b\n\x03own\x18\x03 \x01(\x0c\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\x12\r\n\x05marks\x18\x05 \x01(\x0c\x12\x0c\n\x04\x61sks\x18\x06 \x01(\x08\x12\x0f\n\x07records\x18\x07 \x01(\x0c\x12\x0c\n\x04room\x18\x08 \x01(\r\"\\\n\x0cGossipAnswer\x12\x0f\n\x07refusal\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x02 \x01(\t\x12\x0f\n\x07records\x18\x03 \x01(\x0c\x12\x0e\n\x06wanted\x18\x04 \x03(\r\x12\x0c\n\x04room\x18\x05 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'p2pinfer.swarm.gossip_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GOSSIPREQUEST']._serialized_start=47
-  _globals['_GOSSIPREQUEST']._serialized_end=163
-  _globals['_GOSSIPANSWER']._serialized_start=165
-  _globals['_GOSSIPANSWER']._serialized_end=243
+  _globals['_GOSSIPREQUEST']._serialized_start=48
+  _globals['_GOSSIPREQUEST']._serialized_end=178
+  _globals['_GOSSIPANSWER']._serialized_start=180
+  _globals['_GOSSIPANSWER']._serialized_end=272
 # @@protoc_insertion_point(module_scope)

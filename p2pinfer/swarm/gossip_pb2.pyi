@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GossipRequest(_message.Message):
-    __slots__ = ("tree", "cell", "own", "salt", "marks", "asks", "records")
+    __slots__ = ("tree", "cell", "own", "salt", "marks", "asks", "records", "room")
     TREE_FIELD_NUMBER: _ClassVar[int]
     CELL_FIELD_NUMBER: _ClassVar[int]
     OWN_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class GossipRequest(_message.Message):
     MARKS_FIELD_NUMBER: _ClassVar[int]
     ASKS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
     tree: str
     cell: str
     own: bytes
@@ -22,16 +23,19 @@ class GossipRequest(_message.Message):
     marks: bytes
     asks: bool
     records: bytes
-    def __init__(self, tree: _Optional[str] = ..., cell: _Optional[str] = ..., own: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., marks: _Optional[bytes] = ..., asks: _Optional[bool] = ..., records: _Optional[bytes] = ...) -> None: ...
+    room: int
+    def __init__(self, tree: _Optional[str] = ..., cell: _Optional[str] = ..., own: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., marks: _Optional[bytes] = ..., asks: _Optional[bool] = ..., records: _Optional[bytes] = ..., room: _Optional[int] = ...) -> None: ...
 
 class GossipAnswer(_message.Message):
-    __slots__ = ("refusal", "cell", "records", "wanted")
+    __slots__ = ("refusal", "cell", "records", "wanted", "room")
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     CELL_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
     refusal: str
     cell: str
     records: bytes
     wanted: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, refusal: _Optional[str] = ..., cell: _Optional[str] = ..., records: _Optional[bytes] = ..., wanted: _Optional[_Iterable[int]] = ...) -> None: ...
+    room: int
+    def __init__(self, refusal: _Optional[str] = ..., cell: _Optional[str] = ..., records: _Optional[bytes] = ..., wanted: _Optional[_Iterable[int]] = ..., room: _Optional[int] = ...) -> None: ...

@@ -20,6 +20,8 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
 from p2pinfer.swarm.coordinates.quantized import ORIGIN
 from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.gossip.gossip import Gossip
+from p2pinfer.swarm.gossiping import GossipNetwork
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
@@ -58,10 +60,11 @@ class Swarm:
         self._identity = identity
         self.sign = identity.sign  # data that begin with what they are signed for
         self._membership = Membership(identity, config, keeps_records=self._keeps_records, **options)
-        self._discovery = Discovery(self, identity, lambda: ORIGIN)
         self._permission = Permission(
             initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
         )
+        self._gossip = Gossip(GossipNetwork(self._membership, self._permission))
+        self._discovery = Discovery(self, identity, lambda: ORIGIN, self._gossip)
         self.reaching = Reaching(
             self,
             self._permission,
@@ -171,6 +174,7 @@ class Swarm:
                     looker = Looker(self.connections, lambda: self.reaching.maddrs, may_dial)
                     await self.add_stream_handler(LOOK, looker.handle)
                     nursery.start(self.reaching.run())
+                    nursery.start(self._gossip.run())
                     if allowance is not None:
                         nursery.start(self._relay(allowance))
                 yield
@@ -217,6 +221,7 @@ class Swarm:
                 )
             )
         await self._membership.find_company()
+        self._membership.presence().node.protocol.neighbourhood = self._gossip
         return await self._discovery.announce(announcement)
 
     async def withdraw(self, announcement: Announcement) -> None:

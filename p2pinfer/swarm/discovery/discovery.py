@@ -24,6 +24,7 @@ from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
 from p2pinfer.swarm.discovery.network import Network
 from p2pinfer.swarm.discovery.reading import Reading, newest
+from p2pinfer.swarm.gossip.gossip import Gossip
 from p2pinfer.swarm.kademlia.validator import Record, read_record
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
 from p2pinfer.swarm.records.bounds import check_model
@@ -49,9 +50,11 @@ class Discovery:
         network: Network,
         identity: Identity,
         where: Callable[[], Quantized],
+        gossip: Gossip,
         chance: Chance = random.random,
     ) -> None:
-        """`where` tells the cell of the network that this member is in."""
+        """`where` tells the cell of the network that this member is in. `gossip` tells its neighbours."""
+        self._gossip = gossip
         self._network, self._identity, self._where, self._chance = network, identity, where, chance
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
@@ -81,7 +84,9 @@ class Discovery:
         putting = [servers.put(record), self._network.put(self._own_key(), line)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
+        self._gossip.announce(record, servers.climb.home)
         answers, *_ = await all_of(*putting)
+        self._gossip.announce(record, servers.climb.home)
         if all(answer.refusal for answer in answers):
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
@@ -148,7 +153,7 @@ class Discovery:
 
     async def _replace_all(self, gone: Announcement) -> None:
         tombstone = read_record(encode(self._moved_up(gone), self._identity))
-        await self._tree(gone.model).replace_all(tombstone)
+        await all_of(self._tree(gone.model).replace_all(tombstone), self._gossip.withdraw(tombstone))
 
     def _line(self, announcement: Announcement) -> Record:
         entry = ListingEntry(

@@ -8,7 +8,8 @@ from members.
 from __future__ import annotations
 
 from p2pinfer.fairness.guest import Guest
-from p2pinfer.fairness.rates import RateBound, RatesByStanding
+from p2pinfer.fairness.rates import RateBound, Rates, RatesByStanding
+from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES
 from p2pinfer.types import PeerId
 
 _TEN_MINUTES = 600.0
@@ -20,6 +21,8 @@ SENT_BYTES = RateBound(in_all=1 << 20, per_source=1 << 20, per_key=1 << 18, seco
 STRANGERS_SENT_BYTES = RateBound(in_all=1 << 21, per_source=1 << 21, per_key=1 << 18, seconds=_TEN_MINUTES)
 TAKEN_BYTES = RateBound(in_all=1 << 20, per_source=1 << 20, per_key=1 << 18, seconds=_TEN_MINUTES)
 """Of records, taken from members in ten minutes, in answers and pushed."""
+SHARE_OF_MESSAGE = 1 / 8
+"""Of what is left, that one message may have: in a crowd messages become shorter, and none is left out."""
 
 
 class Bounds:
@@ -28,32 +31,35 @@ class Bounds:
     def __init__(self) -> None:
         self._questions = RatesByStanding(STRANGERS_QUESTIONS, QUESTIONS)
         self._sent = RatesByStanding(STRANGERS_SENT_BYTES, SENT_BYTES)
-        self._taken = RatesByStanding(TAKEN_BYTES)
+        self._taken = Rates(TAKEN_BYTES)
 
     def may_ask(self, peer: PeerId, now: float, *, is_member: bool) -> bool:
         """Count a question. False if there were too many."""
         guest = _guest(peer, is_member)
         return self._questions.of(guest).use(guest, now) == 0.0
 
-    def may_send(self, peer: PeerId, now: float, *, is_member: bool) -> bool:
-        """True while anything is left of what may be sent; what is sent then may be a message more."""
+    def room_to_send(self, peer: PeerId, now: float, *, is_member: bool) -> int:
+        """So many bytes of records may be sent in one message now."""
         guest = _guest(peer, is_member)
-        return self._sent.of(guest).fullness(guest, now) > 0.0
+        return _room(self._sent.of(guest).left(guest, now))
 
     def sent(self, peer: PeerId, now: float, count: int, *, is_member: bool) -> None:
         """Count bytes that were sent."""
         guest = _guest(peer, is_member)
         self._sent.of(guest).count(guest, now, count)
 
-    def may_take(self, peer: PeerId, now: float) -> bool:
+    def room_to_take(self, peer: PeerId, now: float) -> int:
         """Likewise of what is taken."""
-        guest = _guest(peer, True)
-        return self._taken.of(guest).fullness(guest, now) > 0.0
+        return _room(self._taken.left(_guest(peer, True), now))
 
     def took(self, peer: PeerId, now: float, count: int) -> None:
-        """Count bytes that were taken."""
-        guest = _guest(peer, True)
-        self._taken.of(guest).count(guest, now, count)
+        """Count bytes that were taken, also more than there was room for."""
+        self._taken.count(_guest(peer, True), now, count)
+
+
+def _room(left_bytes: float) -> int:
+    room = int(left_bytes * SHARE_OF_MESSAGE)
+    return room if room >= MAX_RECORD_BYTES else 0
 
 
 def _guest(peer: PeerId, is_member: bool) -> Guest:

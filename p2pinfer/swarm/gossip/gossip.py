@@ -96,11 +96,13 @@ class Gossip:
         except SwarmError as error:  # p2pd is started again
             _logger.debug("no gossip: %s", error)
 
-    async def say_goodbye(self) -> None:
-        """Tell the neighbours at once what our record says now: that we have left."""
-        if (own := self.table.own) is None:
+    async def withdraw(self, tombstone: Record) -> None:
+        """Tell the neighbours at once that we have left the cell where we were announced last."""
+        area = self.table.area
+        if area is None or area.tree != tombstone.tree:
             return
-        request = self._request(own=own.record.data)
+        self.table.announce(tombstone, area.home)
+        request = self._request(own=tombstone.data)
         try:
             circle = self._neighbours.circle(*self._candidates())
             await all_of(*(self._network.exchange(peer, self._maddrs(peer), request) for peer in circle))
@@ -121,7 +123,7 @@ class Gossip:
         is_member = self._is_member(peer)
         answer = GossipAnswer(cell=area.cell)
         try:
-            if is_member and request.records and self._bounds.may_take(peer, now):
+            if is_member and request.records and self._bounds.room_to_take(peer, now):
                 self._bounds.took(peer, now, len(request.records))
                 await self._take(peer, unpacked(request.records), asked=False)
             if request.asks:
@@ -137,20 +139,20 @@ class Gossip:
         now = self._now()
         theirs = read_marks(request.marks, now)
         held = [entry for entry in self.table.all() if entry.record.peer_id != peer]
-        if self._bounds.may_send(peer, self._clock(), is_member=is_member):
-            told = [entry for entry in held if entry.record.place.startswith(request.cell)]
-            news = news_for(theirs, request.salt, told, now)
-            answer.records = packed(entry.record.data for entry in news)
-            self._bounds.sent(peer, self._clock(), len(answer.records), is_member=is_member)
-        if is_member:
+        told = [entry for entry in held if entry.record.place.startswith(request.cell)]
+        news = news_for(theirs, request.salt, told, now, self._chance)
+        answer.records = self._packed(
+            peer, (entry.record for entry in news), request.room, is_member=is_member
+        )
+        if is_member and (room := self._bounds.room_to_take(peer, self._clock())):
+            answer.room = room
             answer.wanted.extend(wanted_of(theirs, request.salt, held, now))
 
     async def _ask(self, peer: PeerId, own: Record) -> bool:
         """Ask `peer`, and push what it lacks. False if it is of no use as a neighbour."""
-        if not self._bounds.may_take(peer, self._clock()):
-            return True
+        room = self._bounds.room_to_take(peer, self._clock())
         salt, told = secrets.token_bytes(SALT_BYTES), self.table.entries()
-        question = self._request(own=own.data, asks=True, salt=salt, marks=marks_of(told, salt))
+        question = self._request(own=own.data, asks=True, room=room, salt=salt, marks=marks_of(told, salt))
         answer = await self._network.exchange(peer, self._maddrs(peer), question)
         if answer is None or answer.refusal:
             _logger.debug("no gossip with peer=%s reason=%s", peer, foreign(answer.refusal) if answer else "")
@@ -161,20 +163,26 @@ class Gossip:
         except ValueError as error:
             _logger.debug("no gossip with peer=%s reason=%s", peer, error)
             return False
-        wanted = self._wanted(answer, told)
-        if wanted and self._bounds.may_send(peer, self._clock(), is_member=True):
-            pushed = packed(record.data for record in wanted)
-            self._bounds.sent(peer, self._clock(), len(pushed), is_member=True)
+        if pushed := self._packed(peer, self._wanted(answer, told), answer.room, is_member=True):
             await self._network.exchange(peer, self._maddrs(peer), self._request(records=pushed))
         return True
 
     def _wanted(self, answer: GossipAnswer, told: Sequence[Entry]) -> list[Record]:
         """Our records now of the peers that the answer asks for, as far as they belong there."""
-        peers = [told[number].record.peer_id for number in answer.wanted[:MOST_RECORDS] if number < len(told)]
-        held = (self.table.entry(peer) for peer in dict.fromkeys(peers))
+        numbers = [number for number in answer.wanted[:MOST_RECORDS] if number < len(told)]
+        peers = sorted({told[number].record.peer_id for number in numbers}, key=lambda _: self._chance())
+        held = (self.table.entry(peer) for peer in peers)
         return [
             entry.record for entry in held if entry is not None and entry.record.place.startswith(answer.cell)
         ]
+
+    def _packed(self, peer: PeerId, records: Iterable[Record], room: int, *, is_member: bool) -> bytes:
+        """Those for which there is room, here and at the other; they count as sent."""
+        now = self._clock()
+        room = min(room, self._bounds.room_to_send(peer, now, is_member=is_member))
+        data = packed((record.data for record in records), room)
+        self._bounds.sent(peer, now, len(data), is_member=is_member)
+        return data
 
     def _request(self, **fields: Any) -> GossipRequest:
         area = self.table.area

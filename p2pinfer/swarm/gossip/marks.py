@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from p2pinfer.backoff import Chance
 from p2pinfer.swarm.gossip.table import Entry
 from p2pinfer.types import PeerId
 
@@ -57,14 +58,20 @@ def read_marks(marks: bytes, now: float) -> dict[bytes, Mark]:
     return {name: Mark(content, _near(ticks, now)) for name, content, ticks in _MARK.iter_unpack(marks)}
 
 
-def news_for(other: dict[bytes, Mark], salt: bytes, entries: Iterable[Entry], now: float) -> list[Entry]:
-    """Those of our records that the other lacks: what has changed first, then what it doesn't know at all."""
-    news: list[tuple[int, Entry]] = []
+def news_for(
+    other: dict[bytes, Mark], salt: bytes, entries: Iterable[Entry], now: float, chance: Chance
+) -> list[Entry]:
+    """Those of our records that the other lacks: what has changed first, then what it doesn't know at all.
+
+    Otherwise by lot: where there isn't room for all, different members tell it different ones.
+    """
+    news: list[tuple[int, float, Entry]] = []
     for entry in entries:
         theirs = other.get(_name(entry.record.peer_id, salt))
         if is_news(_mark(entry), theirs, now):
-            news.append((1 if theirs is None else 0 if theirs.content != entry.content else 2, entry))
-    return [entry for _, entry in sorted(news, key=lambda one: one[0])]
+            kind = 1 if theirs is None else 0 if theirs.content != entry.content else 2
+            news.append((kind, chance(), entry))
+    return [entry for *_, entry in sorted(news, key=lambda one: one[:2])]
 
 
 def wanted_of(other: dict[bytes, Mark], salt: bytes, entries: Iterable[Entry], now: float) -> list[int]:

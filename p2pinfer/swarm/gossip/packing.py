@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from google.protobuf.message import DecodeError
 
@@ -20,10 +21,15 @@ MOST_BYTES = MOST_RECORDS * (MAX_RECORD_BYTES + 4)
 _LEVEL = 1  # 0.5 ms for thirty records; higher levels save 4 % of bytes and take twice as long
 
 
-def packed(records: Iterable[bytes]) -> bytes:
-    """The first MOST_RECORDS of these records; empty for none."""
-    first = [data for data, _ in zip(records, range(MOST_RECORDS), strict=False)]
-    return zlib.compress(RecordSet(records=first).SerializeToString(), _LEVEL) if first else b""
+def packed(records: Iterable[bytes], room_bytes: int) -> bytes:
+    """The first of these records, as many as there is room for, at most MOST_RECORDS; empty for none."""
+    first = list(islice(records, MOST_RECORDS))
+    while first:
+        data = zlib.compress(RecordSet(records=first).SerializeToString(), _LEVEL)
+        if len(data) <= room_bytes:
+            return data
+        first = first[: min(len(first) - 1, len(first) * room_bytes // len(data))]
+    return b""
 
 
 def unpacked(data: bytes) -> Sequence[bytes]:

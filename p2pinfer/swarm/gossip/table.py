@@ -88,12 +88,14 @@ class Table:
         now = self._now()
         self._drop_expired(now)
         for record in records:
-            if self.area is None or not self.area.has(record) or record.expires_at <= now:
+            if self.area is None or record.tree != self.area.tree or record.expires_at <= now:
                 continue
             held = self._entries.get(record.peer_id)
             if held is not None and held.record.expires_at >= record.expires_at:
                 continue
-            if self._own is None or record.peer_id != self._own.record.peer_id:
+            if not self.area.has(record):  # it has moved away
+                self._forget(record.peer_id)
+            elif self._own is None or record.peer_id != self._own.record.peer_id:
                 self._add(record, now)
 
     def entries(self) -> list[Entry]:
