@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from hivemind.p2p import PeerID
 
@@ -46,13 +45,24 @@ class GossipNetwork:
     async def _exchange(
         self, presence: Presence, peer: PeerId, maddrs: Sequence[str], request: GossipRequest
     ) -> GossipAnswer | None:
-        if maddrs and peer not in await presence.connected():
-            # Where its own record says, as far as that is its to give. Else p2pd asks others for an address.
-            transports = await self._permission.dialable(peer, maddrs)
-            if transports and await takes_connections(transports):
-                with suppress(SwarmError):
-                    await presence.daemon.connect(peer, transports, CONNECT_SECONDS)
+        if peer not in await presence.connected() and not await self._connected(presence, peer, maddrs):
+            return None
         return await presence.node.protocol.call_gossip(_id(peer), request)
+
+    async def _connected(self, presence: Presence, peer: PeerId, maddrs: Sequence[str]) -> bool:
+        """Dial a peer where it was met, or where its record says; not where no port is open.
+
+        p2pd itself would try, and after that not again for a while, whoever asks it to.
+        """
+        met = self._membership.acquaintances().get(peer, ())
+        transports = await self._permission.dialable(peer, [*dict.fromkeys([*met, *maddrs])])
+        if not transports or not await takes_connections(transports):
+            return False
+        try:
+            await presence.daemon.connect(peer, transports, CONNECT_SECONDS)
+        except SwarmError:
+            return False
+        return True
 
 
 def _id(peer: PeerId) -> PeerID:

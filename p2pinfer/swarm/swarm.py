@@ -64,7 +64,7 @@ class Swarm:
             initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
         )
         self._gossip = Gossip(GossipNetwork(self._membership, self._permission))
-        self._discovery = Discovery(self, identity, lambda: ORIGIN, self._gossip)
+        self._discovery = Discovery(self, identity, lambda: ORIGIN, gossip=self._gossip)
         self.reaching = Reaching(
             self,
             self._permission,

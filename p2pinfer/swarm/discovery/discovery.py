@@ -50,10 +50,10 @@ class Discovery:
         network: Network,
         identity: Identity,
         where: Callable[[], Quantized],
-        gossip: Gossip,
         chance: Chance = random.random,
+        gossip: Gossip | None = None,
     ) -> None:
-        """`where` tells the cell of the network that this member is in. `gossip` tells its neighbours."""
+        """`where` tells the cell of the network that this member is in, `gossip` its neighbours of us."""
         self._gossip = gossip
         self._network, self._identity, self._where, self._chance = network, identity, where, chance
         self._announcing: dict[str, Announcing] = {}
@@ -84,9 +84,9 @@ class Discovery:
         putting = [servers.put(record), self._network.put(self._own_key(), line)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
-        self._gossip.announce(record, servers.climb.home)
+        self._tell(record, servers.climb.home)
         answers, *_ = await all_of(*putting)
-        self._gossip.announce(record, servers.climb.home)
+        self._tell(record, servers.climb.home)
         if all(answer.refusal for answer in answers):
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
@@ -153,7 +153,14 @@ class Discovery:
 
     async def _replace_all(self, gone: Announcement) -> None:
         tombstone = read_record(encode(self._moved_up(gone), self._identity))
-        await all_of(self._tree(gone.model).replace_all(tombstone), self._gossip.withdraw(tombstone))
+        replacing = [self._tree(gone.model).replace_all(tombstone)]
+        if self._gossip is not None:
+            replacing.append(self._gossip.withdraw(tombstone))
+        await all_of(*replacing)
+
+    def _tell(self, record: Record, home: int) -> None:
+        if self._gossip is not None:
+            self._gossip.announce(record, home)
 
     def _line(self, announcement: Announcement) -> Record:
         entry = ListingEntry(

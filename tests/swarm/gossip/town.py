@@ -78,7 +78,11 @@ class Member:
         )
         self.sent_bytes = self.asked = 0
         begun = town.chance.random()
-        self.due = {"announce": town.now + 15 * begun, "ask": town.now + 12.5 * begun, "read": town.now + 30 * begun}
+        self.due = {
+            "announce": town.now + 15 * begun,
+            "ask": town.now + 12.5 * begun,
+            "read": town.now + 30 * begun,
+        }
 
     def record(self, **changes: Any) -> Record:
         """What it says of itself now."""
