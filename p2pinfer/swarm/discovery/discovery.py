@@ -18,7 +18,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.keys import MODELS, peer_key
-from p2pinfer.swarm.cells.place import ROOT, children_of, place_of
+from p2pinfer.swarm.cells.place import ROOT, cell_of, children_of, place_of
 from p2pinfer.swarm.census.stretches import missing_spans
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
@@ -115,7 +115,10 @@ class Discovery:
         if len(self._readings) > _MOST_READINGS:
             self._readings.popitem(last=False)
         place = place_of(self._where(), self._identity.peer_id)
-        return _live(await reading.around(place, lambda records: _is_whole(_live(records))))
+        found = await reading.around(place, lambda records: _is_whole(_live(records)))
+        if self._gossip is not None and reading.depth:
+            found = newest([*found, *await self._gossip.pull(model, cell_of(place, reading.depth), found)])
+        return _live(found)
 
     async def models(self) -> list[ModelListing]:
         """The models that have layers on at least one server; of very many a sample."""

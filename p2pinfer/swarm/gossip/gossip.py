@@ -12,7 +12,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from p2pinfer.backoff import Chance
@@ -24,6 +24,7 @@ from p2pinfer.swarm.gossip.marks import MARK_BYTES, SALT_BYTES, marks_of, news_f
 from p2pinfer.swarm.gossip.neighbours import Neighbours
 from p2pinfer.swarm.gossip.network import Network
 from p2pinfer.swarm.gossip.packing import packed, unpacked
+from p2pinfer.swarm.gossip.pulling import pull
 from p2pinfer.swarm.gossip.table import MOST_RECORDS, Entry, Table
 from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
 from p2pinfer.swarm.kademlia.validator import Record
@@ -71,6 +72,12 @@ class Gossip:
     def under(self, key: bytes) -> Sequence[Record]:
         """What we know under a key of the DHT."""
         return self.table.under(key)
+
+    async def pull(self, tree: str, cell: str, known: Collection[Record]) -> list[Record]:
+        """More records of a cell, from some members of it; none if we are a member of the tree ourselves."""
+        if self.table.own is not None and self.table.own.record.tree == tree:
+            return []
+        return await pull(self._network, tree, cell, known, self._chance)
 
     async def run(self) -> None:
         """Ask one neighbour after the other, while we are announced, for ever."""

@@ -134,7 +134,7 @@ async def test_a_neighbour_of_no_use_is_left_alone() -> None:
         async def lie(*request: Any, answer: GossipAnswer | None = answer) -> GossipAnswer | None:
             return answer
 
-        other.answer = lie  # type: ignore[method-assign]
+        other.answer = lie
         for _ in range(5):
             await one.gossip.ask_next()
         assert one.asked == 1
@@ -165,7 +165,7 @@ async def test_what_a_liar_shows_is_checked_record_by_record() -> None:
     async def lie(peer: PeerId, request: GossipRequest) -> GossipAnswer:
         return GossipAnswer(records=packed([*lies, truth], ROOM), wanted=[0, 0, 7, 4_000_000_000])
 
-    liar.answer = lie  # type: ignore[method-assign]
+    liar.answer = lie
     victim.known = [liar.identity.peer_id]
     for _ in range(2):  # the other one that it can ask is the honest one
         await victim.gossip.ask_next()
