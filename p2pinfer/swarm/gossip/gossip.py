@@ -35,6 +35,8 @@ ROUND_SECONDS = 10.0
 """Between two questions; up to half as much is added by lot."""
 FIRST_ROUNDS_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """The same after what our record says has changed: others learn of it sooner."""
+GOODBYE_SECONDS = 2.0
+"""That a server which leaves waits for its neighbours; others see its tombstone under the cell's keys."""
 
 _logger = logging.getLogger(__name__)
 
@@ -112,9 +114,10 @@ class Gossip:
         request = self._request(own=tombstone.data)
         try:
             circle = self._neighbours.circle(*self._candidates())
-            await all_of(*(self._network.exchange(peer, self._maddrs(peer), request) for peer in circle))
-        except SwarmError as error:
-            _logger.debug("left without a word to the neighbours: %s", error)
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await all_of(*(self._network.exchange(peer, self._maddrs(peer), request) for peer in circle))
+        except (SwarmError, TimeoutError) as error:
+            _logger.debug("not all neighbours know that we have left: %s", error)
 
     async def answer(self, peer: PeerId, request: GossipRequest) -> GossipAnswer:
         """What `peer` gets for its question, or for what it pushes."""

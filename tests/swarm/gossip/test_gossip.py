@@ -271,6 +271,27 @@ async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none
     assert fourth.identity.peer_id in one.knows()
 
 
+async def test_in_a_crowd_that_tells_of_itself_only_each_honest_member_finds_the_others_by_one() -> None:
+    """Two of three are hostile, and everybody knows all of these; of the honest ones each knows another."""
+    town = Town()
+    honest = several(town, 8)
+    crowd = [town.member() for _ in range(16)]
+
+    async def tell_of_the_crowd(*request: Any) -> GossipAnswer:
+        records = [own.record.data for one in crowd if (own := one.gossip.table.own) is not None]
+        return GossipAnswer(records=packed(records, ROOM))
+
+    for one in crowd:
+        one.announce()
+        one.answer = tell_of_the_crowd
+    for member in honest:
+        member.gossip.heard(one.record() for one in crowd)
+    await town.live(240)
+    names = {member.identity.peer_id for member in honest}
+    known = sum(len(member.knows() & names) for member in honest)
+    assert known >= 0.9 * 8 * 7
+
+
 async def read_and_gossip(count: int, seconds: float, read_seconds: float | None) -> tuple[float, float]:
     """Megabytes an hour of each member, both directions; and the share of members that each knows."""
     town = Town()
