@@ -13,8 +13,8 @@ from p2pinfer.swarm.records.signed import MAX_RECORD_BYTES
 from p2pinfer.types import PeerId
 
 _TEN_MINUTES = 600.0
-QUESTIONS = RateBound(in_all=240, per_source=240, per_key=24)
-"""That are answered in a minute, of members. One who knows only us asks six times, and pushes as often."""
+QUESTIONS = RateBound(in_all=480, per_source=480, per_key=24)
+"""That are answered in a minute, of members. A neighbour asks two or three times, and pushes as often."""
 STRANGERS_QUESTIONS = RateBound(in_all=120, per_source=120, per_key=12)
 SENT_BYTES = RateBound(in_all=1 << 20, per_source=1 << 20, per_key=1 << 18, seconds=_TEN_MINUTES)
 """Of records, sent to members in ten minutes: 6 MB an hour."""

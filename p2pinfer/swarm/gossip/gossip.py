@@ -1,7 +1,7 @@
 """Tell other members of our cell whom we know, and ask them: push and pull, with a few neighbours at a time.
 
-A question shows our own record, and marks of all others that we hold. The answer has the records that we
-lack, and says which of ours the other lacks: these are pushed. What is learnt is told to whoever asks for the
+A question shows marks of the records that we hold, our own first. The answer has the records that we lack,
+and says which of ours the other lacks: these are pushed. What is learnt is told to whoever asks for the
 cell (kademlia/protocol.py: rpc_view), and joins what this member reads itself.
 """
 
@@ -20,7 +20,15 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.gossip.bounds import Bounds
-from p2pinfer.swarm.gossip.marks import MARK_BYTES, SALT_BYTES, marks_of, news_for, read_marks, wanted_of
+from p2pinfer.swarm.gossip.marks import (
+    MARK_BYTES,
+    SALT_BYTES,
+    marks_of,
+    news_for,
+    number_of,
+    read_marks,
+    wanted_of,
+)
 from p2pinfer.swarm.gossip.neighbours import Neighbours
 from p2pinfer.swarm.gossip.network import Network
 from p2pinfer.swarm.gossip.packing import packed, unpacked
@@ -31,10 +39,13 @@ from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.tasks import all_of
 from p2pinfer.types import PeerId
 
-ROUND_SECONDS = 10.0
-"""Between two questions; up to half as much is added by lot."""
-FIRST_ROUNDS_SECONDS = (0.5, 1.0, 2.0, 4.0)
+ROUND_SECONDS = 3.5
+"""Between two questions; up to half as much is added by lot. So each of four neighbours is asked every 18 s:
+in the last seconds of a copy (marks.SOON_SECONDS). With fewer questions copies would expire between two."""
+FIRST_ROUNDS_SECONDS = (0.5, 0.5, 1.0, 1.0)
 """The same after what our record says has changed: others learn of it sooner."""
+MOST_MARKS = MOST_RECORDS + 1
+"""Of a question: those of a full table, and the asker's."""
 GOODBYE_SECONDS = 2.0
 """That a server which leaves waits for its neighbours; others see its tombstone under the cell's keys."""
 
@@ -100,7 +111,7 @@ class Gossip:
             return
         try:
             peer = self._neighbours.next(*self._candidates())
-            if peer is not None and not await self._ask(peer, own.record):
+            if peer is not None and not await self._ask(peer, own):
                 self._neighbours.bar(peer)
         except SwarmError as error:  # p2pd is started again
             _logger.debug("no gossip: %s", error)
@@ -144,25 +155,28 @@ class Gossip:
 
     def _answer(self, peer: PeerId, request: GossipRequest, answer: GossipAnswer, *, is_member: bool) -> None:
         """Put in what the asker lacks, and what we do. Raises ValueError for marks that aren't any."""
-        if len(request.salt) != SALT_BYTES or len(request.marks) > MOST_RECORDS * MARK_BYTES:
-            raise ValueError(f"a question has {SALT_BYTES} bytes of salt and {MOST_RECORDS} marks at most")
+        if len(request.salt) != SALT_BYTES or len(request.marks) > MOST_MARKS * MARK_BYTES:
+            raise ValueError(f"a question has {SALT_BYTES} bytes of salt and {MOST_MARKS} marks at most")
         now = self._now()
         theirs = read_marks(request.marks, now)
-        held = [entry for entry in self.table.all() if entry.record.peer_id != peer]
+        held = self.table.all()
         told = [entry for entry in held if entry.record.place.startswith(request.cell)]
         news = news_for(theirs, request.salt, told, now, self._chance)
         answer.records = self._packed(
             peer, (entry.record for entry in news), request.room, is_member=is_member
         )
-        if is_member and (room := self._bounds.room_to_take(peer, self._clock())):
+        wanted = wanted_of(theirs, request.salt, held, now)
+        if not is_member:  # it has to show its own record first
+            wanted = [number for number in wanted if number == number_of(peer, theirs, request.salt)]
+        elif room := self._bounds.room_to_take(peer, self._clock()):
             answer.room = room
-            answer.wanted.extend(wanted_of(theirs, request.salt, held, now))
+        answer.wanted.extend(wanted)
 
-    async def _ask(self, peer: PeerId, own: Record) -> bool:
+    async def _ask(self, peer: PeerId, own: Entry) -> bool:
         """Ask `peer`, and push what it lacks. False if it is of no use as a neighbour."""
         room = self._bounds.room_to_take(peer, self._clock())
-        salt, told = secrets.token_bytes(SALT_BYTES), self.table.entries()
-        question = self._request(own=own.data, asks=True, room=room, salt=salt, marks=marks_of(told, salt))
+        salt, told = secrets.token_bytes(SALT_BYTES), [own, *self.table.entries()]
+        question = self._request(asks=True, room=room, salt=salt, marks=marks_of(told, salt))
         answer = await self._network.exchange(peer, self._maddrs(peer), question)
         if answer is None or answer.refusal:
             _logger.debug("no gossip with peer=%s reason=%s", peer, foreign(answer.refusal) if answer else "")
@@ -173,13 +187,15 @@ class Gossip:
         except ValueError as error:
             _logger.debug("no gossip with peer=%s reason=%s", peer, error)
             return False
-        if pushed := self._packed(peer, self._wanted(answer, told), answer.room, is_member=True):
-            await self._network.exchange(peer, self._maddrs(peer), self._request(records=pushed))
+        push = self._request(own=own.record.data if 0 in answer.wanted[:MOST_MARKS] else b"")
+        push.records = self._packed(peer, self._wanted(answer, told), answer.room, is_member=True)
+        if push.own or push.records:
+            await self._network.exchange(peer, self._maddrs(peer), push)
         return True
 
     def _wanted(self, answer: GossipAnswer, told: Sequence[Entry]) -> list[Record]:
-        """Our records now of the peers that the answer asks for, as far as they belong there."""
-        numbers = [number for number in answer.wanted[:MOST_RECORDS] if number < len(told)]
+        """The records now of the others that the answer asks for, as far as they belong there."""
+        numbers = [number for number in answer.wanted[:MOST_MARKS] if number < len(told)]
         peers = sorted({told[number].record.peer_id for number in numbers}, key=lambda _: self._chance())
         held = (self.table.entry(peer) for peer in peers)
         return [

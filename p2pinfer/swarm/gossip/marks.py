@@ -80,6 +80,12 @@ def wanted_of(other: dict[bytes, Mark], salt: bytes, entries: Iterable[Entry], n
     return [number for number, (name, mark) in enumerate(other.items()) if is_news(mark, ours.get(name), now)]
 
 
+def number_of(peer_id: PeerId, other: dict[bytes, Mark], salt: bytes) -> int | None:
+    """The number of a peer's mark; None if there is none."""
+    name = _name(peer_id, salt)
+    return next((number for number, one in enumerate(other) if one == name), None)
+
+
 def is_news(new: Mark, held: Mark | None, now: float) -> bool:
     """True if one who has the record `held`, or none of this peer, should get the `new` one."""
     if held is None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from p2pinfer.backoff import Chance
 from p2pinfer.types import PeerId
 
-ELDERS = 3
-DRAWN = 3
+ELDERS = 2
+DRAWN = 2
 STAY_SECONDS = 300.0
-"""For so long one that was drawn is asked; the three change one after the other."""
+"""For so long one that was drawn is asked; they change one after the other."""
 BARRED_SECONDS = 300.0
 """One that doesn't answer, or answers nonsense, isn't asked for so long."""
 _MOST_BARRED = 1024
@@ -27,7 +27,8 @@ class Neighbours:
     def __init__(self, now: Callable[[], float], chance: Chance) -> None:
         self._now, self._chance = now, chance
         self._drawn: dict[PeerId, float] = {}  # until
-        self._asked_at: dict[PeerId, float] = {}
+        self._turns: dict[PeerId, int] = {}  # in which each was asked last, or came
+        self._turn = 0
         self._barred: dict[PeerId, float] = {}  # until
 
     def circle(self, elders: Sequence[PeerId], others: Sequence[PeerId]) -> list[PeerId]:
@@ -46,13 +47,13 @@ class Neighbours:
 
     def next(self, elders: Sequence[PeerId], others: Sequence[PeerId]) -> PeerId | None:
         """The one of the circle that was asked longest ago; None if nobody can be asked."""
-        circle = self.circle(elders, others)
-        if not circle:
+        # One that is new has to wait for its turn: else a crowd, silent one after the other, had all turns.
+        turns = {peer: self._turns.get(peer, self._turn) for peer in self.circle(elders, others)}
+        if not turns:
             return None
-        never = float("-inf")
-        one = min(circle, key=lambda peer: (self._asked_at.get(peer, never), self._chance()))
-        self._asked_at = {peer: at for peer, at in self._asked_at.items() if peer in circle}
-        self._asked_at[one] = self._now()
+        one = min(turns, key=lambda peer: (turns[peer], self._chance()))
+        self._turn += 1
+        self._turns = {**turns, one: self._turn}
         return one
 
     def bar(self, peer: PeerId) -> None:

@@ -124,9 +124,9 @@ class Table:
     def _add(self, record: Record, now: float) -> None:
         held = self._entries.get(record.peer_id)
         since, until = self._lapsed.pop(record.peer_id, (now, 0.0))
-        if held is not None:
+        if held is not None:  # in its old place: of those heard of together the order stays
             since = held.since
-            self._forget(record.peer_id)
+            self._bytes -= len(held.record.data)
         elif until < now:
             since = now
         self._entries[record.peer_id] = entry_of(record, since)

@@ -56,6 +56,19 @@ def test_those_drawn_change_so_that_one_honest_member_in_a_crowd_is_asked_some_d
     assert honest in asked
 
 
+def test_a_silent_crowd_does_not_take_the_turns_of_a_friend() -> None:
+    clock = Clock()
+    neighbours, asked = some(clock), []
+    for _ in range(30):
+        one = neighbours.next([FRIENDS[0], *CROWD], CROWD)
+        assert one is not None
+        asked.append(one)
+        if one in CROWD:
+            neighbours.bar(one)
+        clock.now += 4
+    assert asked.count(FRIENDS[0]) >= 30 // (ELDERS + DRAWN)
+
+
 def test_they_do_not_change_all_the_time() -> None:
     """A connection costs more bytes than a question."""
     clock = Clock()

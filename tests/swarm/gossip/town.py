@@ -34,7 +34,7 @@ class Town:
         return member
 
     async def live(self, seconds: float, *, read_seconds: float | None = None) -> None:
-        """Let time pass: everybody announces itself every 15 s and asks every 12.5 s, at its own moments.
+        """Let time pass: everybody announces itself every 15 s and asks every 4.4 s, at its own moments.
 
         With `read_seconds`, everybody also reads all records in the DHT so often; without, nobody can.
         """
@@ -52,7 +52,7 @@ class Town:
                 member.due[what] += 15.0
             elif what == "ask":
                 await member.gossip.ask_next()
-                member.due[what] += 12.5
+                member.due[what] += 4.4
             else:
                 if read_seconds is not None:
                     member.gossip.heard(self.announced())
@@ -80,7 +80,7 @@ class Member:
         begun = town.chance.random()
         self.due = {
             "announce": town.now + 15 * begun,
-            "ask": town.now + 12.5 * begun,
+            "ask": town.now + 4.4 * begun,
             "read": town.now + 30 * begun,
         }
 
