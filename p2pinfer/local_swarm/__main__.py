@@ -58,7 +58,7 @@ def answer(config: QuickstartConfig) -> None:
     store = open_model(source, cache_folder=config.cache_folder, progress=show)
     manifest = store.manifest
     spans = split_layers(manifest.num_layers, config.num_peers)
-    with LocalSwarm() as swarm:
+    with LocalSwarm(say=show) as swarm:
         peers = "one peer with all" if len(spans) == 1 else f"{len(spans)} peers, each with a share of the"
         show(f"starting {peers} {manifest.num_layers} layers")
         swarm.launch(store.folder, spans)

@@ -65,7 +65,10 @@ class LocalSwarm:
         ... from_pretrained(store_folder, initial_peers=swarm.initial_peers)
     """
 
-    def __init__(self, *, ready_timeout_seconds: float = 120.0) -> None:
+    def __init__(
+        self, *, ready_timeout_seconds: float = 120.0, say: Callable[[str], None] | None = None
+    ) -> None:
+        """`say` gets one line where the servers' identities have to be made first."""
         self.servers: list[ServerProcess] = []
         self.initial_peers: list[str] = []
         self._recipes: list[_Recipe] = []
@@ -75,7 +78,7 @@ class LocalSwarm:
         self._launcher = ThreadPoolExecutor(max_workers=1)
         self._launcher.submit(lambda: None).result()  # starts its thread
         self._folder = tempfile.TemporaryDirectory(prefix="p2pinfer-servers-")
-        self._keys = PaidKeys(paid_keys_folder(), Path(self._folder.name))
+        self._keys = PaidKeys(paid_keys_folder(), Path(self._folder.name), say)
 
     def __enter__(self) -> Self:
         return self

@@ -6,19 +6,19 @@ meanwhile. A search that is cancelled stops within milliseconds, and nothing is 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 
 from p2pinfer.identity import Identity
 from p2pinfer.price import proof as price
 from p2pinfer.price.kept import keep_proof, proof_file, read_proof
 from p2pinfer.price.proof import PROOF_BYTES, zero_bits
-from p2pinfer.tasks import Nursery
 from p2pinfer.threads import in_thread
 
 PAYING = "making this machine's identity: some seconds of computing, once"
@@ -37,18 +37,42 @@ async def pay(identity: Identity, say: Callable[[str], None] | None = None) -> N
     `say` gets one line before the work begins, and none where nothing is to do. A proof that can't be kept
     holds for this process, and a log line names the file.
     """
-    if identity.proof:
-        return
-    if identity.path is not None and (kept := read_proof(identity.path, identity.public_key)) is not None:
-        identity.proof = kept
-        return
-    if say is not None:
+    if not _has_paid(identity, say):
+        _keep(identity, await find_proof(identity.public_key, price.PRICE_BITS))
+
+
+def pay_now(identity: Identity, say: Callable[[str], None] | None = None) -> None:
+    """`pay` for a caller without an event loop, which waits. An interruption (Ctrl-C) ends the search."""
+    if not _has_paid(identity, say):
+        with _until_stopped() as stop:
+            proof = _find(identity.public_key, price.PRICE_BITS, _cores(), stop)
+        assert proof is not None
+        _keep(identity, proof)
+
+
+async def find_proof(public_key: bytes, bits: int, *, threads: int | None = None) -> bytes:
+    """Search for a proof of `bits` bits, in `threads` threads, or one for each core of this process."""
+    with _until_stopped() as stop:
+        proof = await in_thread(partial(_find, public_key, bits, threads or _cores(), stop), name=THREAD)
+    assert proof is not None
+    return proof
+
+
+def _has_paid(identity: Identity, say: Callable[[str], None] | None) -> bool:
+    """True if `identity` has a proof, or there is one beside its key file; otherwise say what is to come."""
+    if identity.path is not None and not identity.proof:
+        identity.proof = read_proof(identity.path, identity.public_key) or b""
+    if not identity.proof and say is not None:
         say(PAYING_EACH_TIME if identity.path is None else PAYING)
-    identity.proof = await find_proof(identity.public_key, price.PRICE_BITS)
+    return bool(identity.proof)
+
+
+def _keep(identity: Identity, proof: bytes) -> None:
+    identity.proof = proof
     if identity.path is None:
         return
     try:
-        keep_proof(identity.path, identity.proof)
+        keep_proof(identity.path, proof)
     except OSError as error:
         _logger.warning(
             "%s can't be written (%s): the next start takes some seconds of computing again",
@@ -57,22 +81,30 @@ async def pay(identity: Identity, say: Callable[[str], None] | None = None) -> N
         )
 
 
-async def find_proof(public_key: bytes, bits: int, *, threads: int | None = None) -> bytes:
-    """Search for a proof of `bits` bits, in `threads` threads, or one for each core of this process."""
-    threads = threads or _cores()
-    first, stop = secrets.randbelow(_NONCES), threading.Event()
-    async with Nursery() as nursery:
-        try:
-            searches = [
-                nursery.start(
-                    in_thread(partial(_search, public_key, bits, first + n, threads, stop), name=THREAD)
-                )
-                for n in range(threads)
-            ]
-            done, _ = await asyncio.wait(searches, return_when=asyncio.FIRST_COMPLETED)
-        finally:
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """An event that is set at the block's end, however that comes."""
+    stop = threading.Event()
+    try:
+        yield stop
+    finally:
+        stop.set()
+
+
+def _find(public_key: bytes, bits: int, threads: int, stop: threading.Event) -> bytes | None:
+    """Search in this thread and in `threads` - 1 others; None if `stop` is set from outside."""
+    first, found = secrets.randbelow(_NONCES), SimpleQueue[bytes]()
+
+    def search(number: int) -> None:
+        proof = _search(public_key, bits, first + number, threads, stop)
+        if proof is not None:
+            found.put(proof)
             stop.set()
-        return next(proof for task in done if (proof := task.result()) is not None)
+
+    for number in range(1, threads):
+        threading.Thread(target=search, args=(number,), name=THREAD, daemon=True).start()
+    search(0)
+    return None if found.empty() else found.get()
 
 
 def _search(public_key: bytes, bits: int, first: int, step: int, stop: threading.Event) -> bytes | None:

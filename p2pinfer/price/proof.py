@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import lru_cache
 
 from p2pinfer.errors import UsageError
+from p2pinfer.price.memory import Memory
 
 PROOF_BYTES = 8
 USUAL_BITS = 12
@@ -28,7 +28,8 @@ VARIABLE = "P2PINFER_PRICE_BITS"
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 512, 8, 1
 TRY_BYTES = 128 * _SCRYPT_N * _SCRYPT_R
 MOST_REMEMBERED = 16_384
-"""Proofs, right and wrong, whose check needn't be repeated."""
+"""Proofs whose check needn't be repeated: the same record comes from several nodes, and again every 15 s. As
+many wrong ones are remembered beside them, so that whoever makes these up drives out none that was paid."""
 
 
 def price_of(variable: str | None) -> int:
@@ -45,6 +46,9 @@ def price_of(variable: str | None) -> int:
 
 PRICE_BITS = price_of(os.environ.get(VARIABLE))
 
+_right: Memory[tuple[bytes, bytes, int]] = Memory(MOST_REMEMBERED)  # key, proof, price
+_wrong: Memory[tuple[bytes, bytes, int]] = Memory(MOST_REMEMBERED)
+
 
 def unpaid() -> bytes:
     """The proof that a new identity begins with: none, or any where identities are free."""
@@ -52,19 +56,26 @@ def unpaid() -> bytes:
 
 
 def is_paid(public_key: bytes, proof: bytes) -> bool:
-    """True if `proof` shows that the price was paid for `public_key`. 1 ms for what wasn't asked lately."""
+    """True if `proof` shows that the price was paid for `public_key`. 1 ms for what isn't remembered."""
+    known = remembered(public_key, proof)
+    if known is not None:
+        return known
+    paid = zero_bits(public_key, proof) >= PRICE_BITS
+    (_right if paid else _wrong).add((public_key, proof, PRICE_BITS))
+    return paid
+
+
+def remembered(public_key: bytes, proof: bytes) -> bool | None:
+    """What `is_paid` would say, if it needn't compute anything for that; otherwise None."""
     if len(proof) != PROOF_BYTES:
         return False
-    return PRICE_BITS == 0 or _begins_with_zeros(public_key, proof, PRICE_BITS)
+    if PRICE_BITS == 0:
+        return True
+    claim = (public_key, proof, PRICE_BITS)
+    return True if claim in _right else False if claim in _wrong else None
 
 
 def zero_bits(public_key: bytes, proof: bytes) -> int:
     """The number of zero bits that the hash of a key and a proof begins with, up to 64."""
     digest = hashlib.scrypt(public_key, salt=proof, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, dklen=8)
     return 64 - int.from_bytes(digest, "big").bit_length()
-
-
-@lru_cache(maxsize=MOST_REMEMBERED)
-def _begins_with_zeros(public_key: bytes, proof: bytes, bits: int) -> bool:
-    """Remembered whether right or wrong: the same record comes from several nodes, and again every 15 s."""
-    return zero_bits(public_key, proof) >= bits

@@ -45,8 +45,9 @@ def test_twelve_servers_that_start_together_hold_every_layer_three_times(smollm2
 @pytest.mark.timeout(600)
 async def test_records_of_servers_that_do_not_exist_change_nothing(smollm2: LayerStore):
     """Ten of them hold layers 10:30 on paper. Three servers still make the model whole."""
+    phantoms = [Identity.ephemeral() for _ in range(10)]
     async with Swarm.join((), Identity.ephemeral(), listen_maddrs=("/ip4/127.0.0.1/tcp/0",)) as swarm:
-        await announce_phantoms(swarm, smollm2.manifest, layers=Span(10, 30), number=10)
+        await announce_phantoms(swarm, smollm2.manifest, Span(10, 30), phantoms)
         with LocalSwarm(ready_timeout_seconds=READY_SECONDS) as servers:
             servers.initial_peers = list(swarm.addresses)
             burst(servers, 3, smollm2)

@@ -9,11 +9,17 @@ import pytest
 
 from p2pinfer.identity import Identity
 from p2pinfer.local_swarm import paid_keys
-from p2pinfer.local_swarm.paid_keys import PaidKeys, paid_keys_folder
+from p2pinfer.local_swarm.paid_keys import PAYING, PaidKeys, paid_keys_folder
+from p2pinfer.price import proof
+from p2pinfer.price.kept import read_proof
 
 
 def names(keys: PaidKeys, count: int) -> list[str]:
     return [keys.take().name for _ in range(count)]
+
+
+def two_of(keys: PaidKeys) -> list[Path]:
+    return [keys.take() for _ in range(2)]
 
 
 def test_the_next_swarm_has_the_same_keys(tmp_path: Path) -> None:
@@ -25,6 +31,33 @@ def test_the_next_swarm_has_the_same_keys(tmp_path: Path) -> None:
 
     assert peers[0] == peers[1]
     assert len(set(peers[0])) == 2
+
+
+def test_a_key_is_paid_when_it_is_taken_and_only_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says so, however many are paid."""
+    monkeypatch.setattr(proof, "PRICE_BITS", 2)
+    proofs = []
+    for line in ([PAYING], []):
+        said = list[str]()
+        keys = PaidKeys(tmp_path / "kept", tmp_path / "own", said.append)
+        proofs.append([read_proof(key, Identity.load_or_create(key).public_key) for key in two_of(keys)])
+        keys.close()
+        assert said == line
+
+    assert proofs[0] == proofs[1]
+    assert None not in proofs[0]
+
+
+async def test_keys_can_be_taken_while_an_event_loop_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "PRICE_BITS", 2)
+    keys = PaidKeys(None, tmp_path)
+
+    assert names(keys, 1) == ["1.key"]
+    keys.close()
 
 
 def test_two_swarms_at_once_share_no_key(tmp_path: Path) -> None:

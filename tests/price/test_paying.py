@@ -13,7 +13,7 @@ import pytest
 from p2pinfer.identity import Identity
 from p2pinfer.price import paying, proof
 from p2pinfer.price.kept import proof_file
-from p2pinfer.price.paying import PAYING, PAYING_EACH_TIME, find_proof, pay
+from p2pinfer.price.paying import PAYING, PAYING_EACH_TIME, find_proof, pay, pay_now
 from p2pinfer.price.proof import MOST_BITS, PROOF_BYTES, is_paid, zero_bits
 
 BITS = 3
@@ -44,6 +44,36 @@ async def test_a_kept_identity_pays_once(tmp_path: Path) -> None:
     assert again.proof == first.proof
     assert said == [PAYING]
     assert sorted(os.listdir(tmp_path)) == ["key", "key.proof"]
+
+
+def test_who_has_no_event_loop_pays_likewise(tmp_path: Path) -> None:
+    first, again, said = *(Identity.load_or_create(tmp_path / "key") for _ in range(2)), list[str]()
+    for identity in (first, again):
+        pay_now(identity, said.append)
+
+    assert is_paid(first.public_key, first.proof)
+    assert again.proof == first.proof
+    assert said == [PAYING]
+
+
+def test_an_interrupted_search_leaves_no_thread_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes to the thread that waits, which searches, too."""
+    ours = threading.current_thread()
+
+    def interrupted(key: bytes, nonce: bytes) -> int:
+        if threading.current_thread() is ours:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(paying, "zero_bits", interrupted)
+    monkeypatch.setattr(paying, "_cores", lambda: 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        pay_now(Identity.ephemeral())
+    for thread in threading.enumerate():
+        if thread.name == paying.THREAD:
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ _MOST_TOKENS = 1_024
 def chat(config: QuickstartConfig, store: LayerStore) -> None:
     """Serve the page until a signal comes. Ends every process that it starts, in any case."""
     spans = split_layers(store.manifest.num_layers, config.num_peers)
-    with LocalSwarm() as swarm:
+    with LocalSwarm(say=show) as swarm:
         count = len(spans)
         show(f"starting {count} peers and {count} spares: each layer of {store.manifest.num_layers} has two")
         # Each has a port of its own: any of them can be killed, the first one too, and join the others again.

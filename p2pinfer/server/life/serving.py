@@ -35,7 +35,8 @@ async def serve_period(
 
     Raises P2PInferError, with what the owner can do about it, if the server can't begin or go on.
     """
-    await pay(identity, period.say)
+    with identity.in_use():  # another server may have it: that is said before anything is computed
+        await pay(identity, period.say)
     choice = ModelChoice(config, period.chosen, period.say)
     async with (
         _opening(config, choice.local, period) as opening,

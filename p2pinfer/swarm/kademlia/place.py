@@ -52,13 +52,25 @@ def introduction(proof: bytes) -> bytes:
     return bytes((NODE_VERSION, price.PRICE_BITS)) + proof
 
 
+def proof_in(words: bytes) -> bytes | None:
+    """The proof that has to be checked of an introduction; None for one that is refused without."""
+    if len(words) == INTRODUCTION_BYTES and words[:2] == bytes((NODE_VERSION, price.PRICE_BITS)):
+        return words[2:]
+    return None
+
+
+def refuse_first_version(peer_id: PeerID, words: bytes) -> None:
+    """Raise ProtocolError if `words` are those of version 1, which doesn't look at others' versions."""
+    if len(words) == _FIRST_INTRODUCTION_BYTES:
+        raise ProtocolError(_other_version(peer_id, 1))
+
+
 def introduced(peer_id: PeerID, words: bytes) -> Place:
     """The place of the node that introduces itself so.
 
     Raises ProtocolError, naming both versions or both prices, for one that can't be a neighbour.
     """
-    if len(words) == _FIRST_INTRODUCTION_BYTES:
-        raise ProtocolError(_other_version(peer_id, 1))
+    refuse_first_version(peer_id, words)
     if words[:1] not in (b"", bytes((NODE_VERSION,))):
         raise ProtocolError(_other_version(peer_id, words[0]))
     if len(words) != INTRODUCTION_BYTES:

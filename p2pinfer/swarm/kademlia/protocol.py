@@ -26,10 +26,13 @@ from p2pinfer.errors import InvalidRecordError, ProtocolError, UnpaidRecordError
 from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm import store_pb2
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
+from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.neighbourhood import Neighbourhood
-from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place
+from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place, refuse_first_version
+from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.store import RecordStore, Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.kademlia.views import Views
@@ -38,7 +41,6 @@ from p2pinfer.types import PeerId
 
 MAX_KEYS_PER_REQUEST = 16
 MAX_ANSWER_BYTES = 3_500_000  # hivemind silently drops unary messages over 4 MiB
-MAX_NEIGHBOURS_PER_ANSWER = 64
 MAX_KNOWN_NODES = 4096
 
 _logger = logging.getLogger(__name__)
@@ -53,14 +55,17 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     record_validator: RecordValidator
     views: Views | None = None  # what this node tells others of its own searches
+    popular: Popular | None = None  # likewise, of keys that many ask for
     neighbourhood: Neighbourhood | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
+        self.checks = Checks()
         self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
+        self._has_told_of_version_1 = False
 
     async def put(self, peer: PeerID, key: DHTID, record: Record) -> Stored | None:
         """Ask `peer` to keep our record. None if it doesn't answer."""
@@ -90,6 +95,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             and count == len(request.subkeys) == len(request.values) == len(request.expiration_time)
         ):
             raise ValueError(f"store 1 to {MAX_KEYS_PER_REQUEST} records, each with key, subkey and expiry")
+        await self.checks.request(context.remote_id, request.values)
         sender = context.remote_id.to_base58()
         source = await self.source_of(PeerId(sender))
         answer = store_pb2.StoreAnswer(node_id=self.node_info.node_id)
@@ -145,6 +151,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             if len(response.results) != len(keys):
                 raise ValueError(f"{len(response.results)} answers to {len(keys)} keys")
             await self._answered(peer, response.peer.node_id)
+            await self.checks.answer(peer, response.results)
             found = {
                 key: (self._verified(key, result), self._neighbours(result))
                 for key, result in zip(keys, response.results, strict=True)
@@ -159,11 +166,18 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         response = await self.rpc_nearest(request, context)
         budget = MAX_ANSWER_BYTES
         for key, result in zip(request.keys, response.results, strict=True):
-            result.value = _packed(self.records.get(key), budget)
+            result.value = self._packed(key, budget)
             budget -= len(result.value)
             if result.value:
                 result.type, result.expiration_time = dht_pb2.FOUND_REGULAR, get_dht_time()
         return response
+
+    def _packed(self, key: bytes, budget_bytes: int) -> bytes:
+        """What we keep under a key, or have found there because so many ask."""
+        kept = self.records.get(key)
+        if self.popular is not None and not is_crowded(len(kept)):
+            kept = [record.data for record in self.popular.asked(key)] or kept
+        return _packed(kept, budget_bytes)
 
     async def rpc_nearest(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search for nodes: send those we know nearest to its keys."""
@@ -189,6 +203,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         request = dht_pb2.FindRequest(keys=[key.to_bytes()], peer=self.node_info)
         try:
             response = await self.get_stub(peer).rpc_view(request, timeout=self.wait_timeout)
+            await self.checks.answer(peer, response.results[:1])
             return self._verified(key, response.results[0])
         except Exception as error:  # noqa: BLE001 - as in put
             _logger.debug("no view of peer=%s reason=%r", peer, error)
@@ -237,7 +252,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Handle a peer's ping: send our time, and remember the peer.
 
         hivemind's own fails for node ids of other lengths, and pings back a peer that asks for it.
+        A node of version 1 is refused: it would believe that it has joined, and nobody would see it.
         """
+        try:
+            refuse_first_version(context.remote_id, request.peer.node_id)
+        except ProtocolError as error:
+            if not self._has_told_of_version_1:
+                _logger.warning("a node can't join here: %s", error)
+            self._has_told_of_version_1 = True
+            raise
         await self._asked(context.remote_id, request.peer)
         return dht_pb2.PingResponse(peer=self.node_info, dht_time=get_dht_time())
 
@@ -272,6 +295,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Remember a node that asks us. Clients say no place: they don't answer, so no node keeps them."""
         if info.node_id:
             try:
+                await self.checks.introduction(peer, info.node_id, asked=False)
                 await self.update_routing_table(introduced(peer, info.node_id), peer, responded=True)
             except ProtocolError as error:
                 _logger.debug("asked by a node that is no neighbour: %s", error)
@@ -280,6 +304,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Remember a node that answers us. Raises ProtocolError if it can't be a neighbour."""
         if not node_id:
             return
+        await self.checks.introduction(peer, node_id, asked=True)
         try:
             place = introduced(peer, node_id)
         except ProtocolError as error:
@@ -299,7 +324,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         if len(result.value) > MAX_ANSWER_BYTES:
             return []
         try:
-            values = RecordSet.FromString(result.value).records
+            values = RecordSet.FromString(result.value).records[:MOST_RECORDS]
         except DecodeError:
             return []
         return self._accepted(key.to_bytes(), values)
@@ -308,7 +333,13 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         self, peer: PeerID, key: bytes, values: Iterable[bytes], *, asked: bool
     ) -> list[Record]:
         """The valid ones of records that `peer` shows; we have `asked` it, or not."""
-        return self._accepted(key, values)
+        shown = list(values)
+        try:
+            await self.checks.records(peer, shown, asked=asked)
+        except ProtocolError as error:
+            _logger.debug("left out records of peer=%s reason=%s", peer, error)
+            return []
+        return self._accepted(key, shown)
 
     def _accepted(self, key: bytes, values: Iterable[bytes]) -> list[Record]:
         records = []
@@ -325,7 +356,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def _neighbours(result: Any) -> dict[DHTID, PeerID]:
         """The nodes of an answer that have paid. What comes after one that hasn't isn't looked at."""
         neighbours: dict[DHTID, PeerID] = {}
-        peers = result.nearest_peer_ids[:MAX_NEIGHBOURS_PER_ANSWER]
+        peers = result.nearest_peer_ids[:MOST_NODES]
         for proof, raw in zip(result.nearest_node_ids, peers, strict=False):
             if len(raw) != PEER_ID_BYTES:  # check the length first: base58 takes quadratic time
                 continue

@@ -1,5 +1,8 @@
 """Measure how a model's servers are found, with real processes on this machine.
 
+Identities are free in this program, and what the attackers would have paid for theirs is counted: the price
+where strangers meet, from tries that are made and timed here.
+
 Honest members, each with its p2pd on 127.0.0.1: one bootstrap member, eight servers that announce a model of
 30 layers twice (synthetic records: nobody computes), and plain members that keep records. Three parts, each
 with a town of its own:
@@ -29,11 +32,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from p2pinfer.price.proof import USUAL_BITS, USUAL_TRIES
 from scripts.benchmarks.discovery.eclipse import eclipse
 from scripts.benchmarks.discovery.figures import Eclipse, Flood, Rest
 from scripts.benchmarks.discovery.flood import flood
 from scripts.benchmarks.discovery.rest import rest
 from scripts.benchmarks.discovery.town import SPANS, Pace
+from scripts.benchmarks.identities.free import free_identities, usual_price_seconds
 from scripts.benchmarks.shared.flags import at_least, some_of
 from scripts.benchmarks.shared.program import status_of
 from scripts.benchmarks.shared.report import goal_lines, machine, write_json
@@ -63,10 +68,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=at_least(0), default=1, help="of what is drawn (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all values")
     args = parser.parse_args(argv)
-    return status_of("scripts/bench_discovery", lambda: asyncio.run(measure(args)))
+    return status_of("scripts/bench_discovery", lambda: measured(args))
 
 
-async def measure(args: argparse.Namespace) -> int:
+def measured(args: argparse.Namespace) -> int:
+    """Measure the price, then the rest without it."""
+    price_seconds = usual_price_seconds()
+    tries = f"{USUAL_BITS} bits, {USUAL_TRIES} tries on average"
+    print(f"price of an identity: {price_seconds:.1f} CPU s ({tries})")
+    with free_identities():
+        return asyncio.run(measure(args, price_seconds))
+
+
+async def measure(args: argparse.Namespace, price_seconds: float) -> int:
     """Run the chosen parts one after another."""
     members = args.members or (12 if args.quick else 30)
     newcomers = args.newcomers or (5 if args.quick else 20)
@@ -77,15 +91,18 @@ async def measure(args: argparse.Namespace) -> int:
         results["rest"] = await rest(members, newcomers, 10.0 if args.quick else 60.0, pace, chances)
     if "eclipse" in args.only:
         hostile = args.hostile or (8 if args.quick else 20)
-        results["eclipse"] = await eclipse(members, hostile, newcomers, pace, chances)
+        results["eclipse"] = await eclipse(members, hostile, newcomers, pace, price_seconds, chances)
     if "flood" in args.only:
-        results["flood"] = await flood(members, args.identities, pace.lifetime_seconds * 1.6, pace)
+        results["flood"] = await flood(
+            members, args.identities, pace.lifetime_seconds * 1.6, pace, price_seconds
+        )
     for result in results.values():
         print(*result.lines(), sep="\n")
     goals = [goal for result in results.values() for goal in result.goals()]
     print(*goal_lines(goals, width=_GOAL_WIDTH), sep="\n")
     if args.json:
-        write_json(args.json, {**machine(), **{name: asdict(result) for name, result in results.items()}})
+        values = {name: asdict(result) for name, result in results.items()}
+        write_json(args.json, {**machine(), "price_seconds": price_seconds, **values})
     return 0 if all(goal.is_met for goal in goals) else 1
 
 

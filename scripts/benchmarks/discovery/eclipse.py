@@ -16,16 +16,19 @@ from scripts.benchmarks.discovery.visitor import visit
 from scripts.benchmarks.shared.report import say
 
 
-async def eclipse(members: int, hostile: int, newcomers: int, pace: Pace, chances: random.Random) -> Eclipse:
+async def eclipse(
+    members: int, hostile: int, newcomers: int, pace: Pace, price_seconds: float, chances: random.Random
+) -> Eclipse:
     """Let the gang join, wait until honest records of before have expired, and send newcomers in.
 
-    Each newcomer knows one honest member, drawn by chance.
+    Each newcomer knows one honest member, drawn by chance. Identities are free here; that each would have
+    cost `price_seconds` is added to what was computed.
     """
     key = root_key(MODEL)
     async with town(members, pace) as here, AsyncExitStack() as stack:
         began = time.process_time()
-        ground = grind(key, [member.identity for member in here.members], hostile)
-        grinding_seconds = time.process_time() - began
+        ground, made = grind(key, [member.identity for member in here.members], hostile)
+        grinding_seconds = time.process_time() - began + made * price_seconds
         gang = await join_all(stack, here.entrance, ground)
         await all_of(*(member.swarm.servers(MODEL) for member in gang))  # meets whoever is near the key
         turn_hostile(gang)
@@ -42,6 +45,7 @@ async def eclipse(members: int, hostile: int, newcomers: int, pace: Pace, chance
     return Eclipse(
         members=members,
         hostile=hostile,
+        identities_made=made,
         grinding_seconds=grinding_seconds,
         servers=len(SPANS),
         visits=visits,

@@ -56,7 +56,8 @@ class Eclipse:
 
     members: int
     hostile: int
-    grinding_seconds: float  # of computing, for all hostile identities
+    identities_made: int  # until so many were near enough
+    grinding_seconds: float  # of computing for all that were made, with their price
     servers: int  # honest ones, as many as a newcomer could see
     visits: list[Visit]
 
@@ -68,12 +69,13 @@ class Eclipse:
     def lines(self) -> Iterator[str]:
         """The table."""
         yield (
-            f"{'members':>8}{'hostile':>9}{'ground in':>11}{'newcomers':>11}{'with route':>12}"
+            f"{'members':>8}{'hostile':>9}{'made':>7}{'CPU s':>8}{'newcomers':>11}{'with route':>12}"
             f"{'servers seen':>14}{'median s':>10}"
         )
         seen = f"{statistics.median(visit.servers for visit in self.visits):g} of {self.servers}"
         yield (
-            f"{self.members:>8}{self.hostile:>9}{self.grinding_seconds:>9.2f} s{len(self.visits):>11}"
+            f"{self.members:>8}{self.hostile:>9}{self.identities_made:>7}{self.grinding_seconds:>8.0f}"
+            f"{len(self.visits):>11}"
             f"{len(self.arrived):>12}{seen:>14}{in_words(self._median(), ''):>10}"
         )
 
@@ -101,7 +103,7 @@ class Flood:
     """Honest servers and a client while so many identities announce servers under the model's key."""
 
     identities: int
-    cpu_seconds_each: float
+    cpu_seconds_each: float  # with the price
     sleeper_back: bool
     newcomer_in: bool
     kept: int  # honest servers whose records are at any honest node

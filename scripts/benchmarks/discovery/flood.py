@@ -27,14 +27,17 @@ _PRICED = 3
 _ANNOUNCED_SECONDS = 7.0  # more than a heartbeat
 
 
-async def flood(members: int, identities: int, sleep_seconds: float, pace: Pace) -> Flood:
+async def flood(
+    members: int, identities: int, sleep_seconds: float, pace: Pace, price_seconds: float
+) -> Flood:
     """Flood while one server sleeps; then it wakes up, another server is new, and a client comes.
 
     The records go straight into what handles a message of their owners at every honest node: a p2pd for each
-    identity would take this machine's memory. What one costs is measured with a few that have one.
+    identity would take this machine's memory. What one costs is measured with a few that have one, and the
+    price that nobody pays here is added.
     """
     async with town(members, pace) as here:
-        each = statistics.median([await _cpu_seconds(here) for _ in range(_PRICED)])
+        each = price_seconds + statistics.median([await _cpu_seconds(here) for _ in range(_PRICED)])
         sleeper, newcomer = here.servers[0], here.plain[0]
         here.asleep.add(sleeper.identity.peer_id)
         strangers = [Identity.ephemeral() for _ in range(identities)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from p2pinfer.identity import Identity
 from p2pinfer.model.layer_store.manifest import Manifest
-from p2pinfer.price.paying import pay
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
@@ -16,15 +16,16 @@ from p2pinfer.types import Span
 _LIFETIME_SECONDS = 500.0
 
 
-async def announce_phantoms(swarm: Swarm, manifest: Manifest, layers: Span, number: int) -> None:
-    """Publish so many of them: each second one claims to serve, the others to join.
+async def announce_phantoms(
+    swarm: Swarm, manifest: Manifest, layers: Span, identities: Sequence[Identity]
+) -> None:
+    """Publish one for each of these identities, which are paid: each second one claims to serve, the others
+    to join.
 
     `swarm` is a member that keeps records, not a client.
     """
     now = time.time()
-    for index in range(number):
-        identity = Identity.ephemeral()
-        await pay(identity)
+    for index, identity in enumerate(identities):
         record = Announcement(
             peer_id=identity.peer_id,
             model=manifest.hash,

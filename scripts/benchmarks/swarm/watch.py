@@ -16,6 +16,7 @@ from p2pinfer.model.layer_store.manifest import Manifest
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import Span
+from scripts.benchmarks.identities.paid import paid_identities
 from scripts.benchmarks.swarm.phantoms import announce_phantoms
 from scripts.benchmarks.swarm.spread import Seen, Sighting
 
@@ -57,24 +58,24 @@ class Watch:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._watch())
+            with paid_identities(self._phantoms) as phantoms:
+                asyncio.run(self._watch(phantoms))
         except SwarmError as error:
             self._error = error
         finally:
             self._joined.set()
 
-    async def _watch(self) -> None:
-        identity = Identity.ephemeral()
+    async def _watch(self, phantoms: Sequence[Identity]) -> None:
         async with Swarm.join(
             self._initial_peers,
-            identity,
+            Identity.ephemeral(),
             listen_maddrs=("/ip4/127.0.0.1/tcp/0",),
-            client_only=not self._phantoms,
+            client_only=not phantoms,
             startup_timeout_seconds=JOIN_SECONDS,
         ) as swarm:
-            if self._phantoms:
+            if phantoms:
                 layers = Span(self._manifest.num_layers // 3, self._manifest.num_layers)
-                await announce_phantoms(swarm, self._manifest, layers, self._phantoms)
+                await announce_phantoms(swarm, self._manifest, layers, phantoms)
             self._joined.set()
             while not self._ending.is_set():
                 with contextlib.suppress(SwarmError):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from hivemind.dht.routing import DHTID
-from hivemind.p2p import PeerID
+from hivemind.p2p import P2PHandlerError, PeerID
 from hivemind.proto import dht_pb2
 
 from p2pinfer.errors import SwarmError
@@ -139,7 +139,7 @@ async def test_whoever_asks_is_answered_however_it_introduces_itself() -> None:
     key = root_key(MODEL)
     async with join_here() as first, join_here(first.addresses, client_only=True) as asker:
         stub = node_of(asker).protocol.get_stub(peer_of(first))
-        for words in (bytes(20), b"\x03", b"\x02\x0c" + bytes(PROOF_BYTES)):
+        for words in (b"\x03", b"\x02\x0c" + bytes(PROOF_BYTES)):
             info = dht_pb2.NodeInfo(node_id=words)
             assert (await stub.rpc_ping(dht_pb2.PingRequest(peer=info), timeout=5)).dht_time > 0
             for ask in (stub.rpc_find, stub.rpc_view):
@@ -147,3 +147,16 @@ async def test_whoever_asks_is_answered_however_it_introduces_itself() -> None:
 
         assert node_of(first).protocol.foreign == ""
         assert peer_of(asker) not in node_of(first).protocol.routing_table
+
+
+async def test_a_node_of_version_1_hears_that_it_cant_join_and_so_does_our_owner_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It doesn't look at our version: it would say that it is ready, and nobody would see it."""
+    async with join_here() as first, join_here(first.addresses, client_only=True) as old:
+        stub = node_of(old).protocol.get_stub(peer_of(first))
+        for _ in range(2):
+            with pytest.raises(P2PHandlerError, match=r"version 1 .*this program version 2: update"):
+                await stub.rpc_ping(dht_pb2.PingRequest(peer=dht_pb2.NodeInfo(node_id=bytes(20))), timeout=5)
+
+    assert caplog.text.count(f"a node can't join here: {old.peer_id} speaks version 1") == 1

@@ -20,6 +20,7 @@ from p2pinfer.wire.opening import KEY_BYTES, sign_opening
 from scripts.benchmarks.hostile.attacks.scene import Scene, for_ever
 from scripts.benchmarks.hostile.attacks.sessions import terms_for
 from scripts.benchmarks.hostile.attacks.ways import channels_from
+from scripts.benchmarks.identities.paid import paid_identities
 
 _RECORD_SECONDS = 60.0
 
@@ -32,7 +33,7 @@ async def port_scan(scene: Scene) -> None:
     words: dict[str, Counter[str]] = {"open": Counter(), "shut": Counter()}
     scene.tally.notes |= {"seconds": seconds, "words": words}
     doors = scene.number("doors")
-    with contextlib.ExitStack() as listening:
+    with contextlib.ExitStack() as listening, paid_identities(1) as (unknown,):
         open_ports, shut_ports = [], []
         for number in range(doors):
             listener = listening.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -54,7 +55,7 @@ async def port_scan(scene: Scene) -> None:
                 terms = terms_for(first, rows=1, tokens=16)
                 terms.downstream.session_id = os.urandom(16)
                 terms.downstream.steps_key = os.urandom(KEY_BYTES)
-                terms.downstream.record = _record(scene, f"127.0.0.1:{port}", certificate)
+                terms.downstream.record = _record(scene, unknown, f"127.0.0.1:{port}", certificate)
                 began = time.monotonic()
                 try:
                     call = InferenceStub(channels[scene.source(index)]).Session(
@@ -77,9 +78,9 @@ def _knocked(scene: Scene, listener: socket.socket) -> None:
         sock.close()
 
 
-def _record(scene: Scene, endpoint: str, certificate: bytes) -> bytes:
+def _record(scene: Scene, identity: Identity, endpoint: str, certificate: bytes) -> bytes:
     """The signed record of a peer that nobody knows, with this address."""
-    identity, first = Identity.ephemeral(), scene.servers[0]
+    first = scene.servers[0]
     now = time.time()
     announcement = Announcement(
         peer_id=identity.peer_id,

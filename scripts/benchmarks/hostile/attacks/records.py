@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.price.paying import pay
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.cells.place import place_of
@@ -24,6 +23,7 @@ from p2pinfer.swarm.records.signed import parse_envelope, seal
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.wire.certificates import new_certificate
 from scripts.benchmarks.hostile.attacks.scene import Scene
+from scripts.benchmarks.identities.paid import paid_identities
 
 _AGAIN_SECONDS = 3.0
 _RECORD_SECONDS = 60.0
@@ -34,9 +34,7 @@ async def records(scene: Scene) -> None:
     RecordValidator.validate = lambda self, record: True  # type: ignore[method-assign]  # ours asks nobody
     spoiled = certificates()
     async with AsyncExitStack() as stack:
-        identities = [Identity.ephemeral() for _ in range(scene.number("identities"))]
-        for identity in identities:
-            await pay(identity)
+        identities = stack.enter_context(paid_identities(scene.number("identities")))
         members = [
             await stack.enter_async_context(Swarm.join(scene.initial_peers, identity, client_only=True))
             for identity in identities

@@ -1,0 +1,1 @@
+"""Whose identities benchmarks use, and what these cost."""
