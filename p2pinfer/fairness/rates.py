@@ -45,6 +45,10 @@ class Rates:
         """Return the part, from 0 to 1, that is left of what a guest has least of."""
         return min((self._left(name, most, now) / most for name, most in self._names(guest)), default=1.0)
 
+    def left(self, guest: Guest, now: float) -> float:
+        """Return how much a guest may use at once."""
+        return min((self._left(name, most, now) for name, most in self._names(guest)), default=inf)
+
     def use(self, guest: Guest, now: float, amount: float = 1.0) -> float:
         """Count a use, and return 0; or count nothing, and return the seconds that the guest has to wait."""
         if (seconds := self.wait_seconds(guest, now, amount)) > 0:

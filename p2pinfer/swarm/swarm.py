@@ -21,6 +21,8 @@ from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_addres
 from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.discovery.discovery import Discovery
 from p2pinfer.swarm.discovery.sampling import Sample
+from p2pinfer.swarm.gossip.gossip import Gossip
+from p2pinfer.swarm.gossiping import GossipNetwork
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
@@ -65,10 +67,11 @@ class Swarm:
         )
         self.position = Position(None if remembered is None else remembered.whereabouts)
         """Where this member is in the network. Whoever measures a round trip to a server tells it."""
-        self._discovery = Discovery(self, identity, lambda: self.position.announced)
         self._permission = Permission(
             initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
         )
+        self._gossip = Gossip(GossipNetwork(self._membership, self._permission))
+        self._discovery = Discovery(self, identity, lambda: self.position.announced, gossip=self._gossip)
         self.reaching = Reaching(
             self,
             self._permission,
@@ -178,6 +181,7 @@ class Swarm:
                     looker = Looker(self.connections, lambda: self.reaching.maddrs, may_dial)
                     await self.add_stream_handler(LOOK, looker.handle)
                     nursery.start(self.reaching.run())
+                    nursery.start(self._gossip.run())
                     if allowance is not None:
                         nursery.start(self._relay(allowance))
                 yield
@@ -225,6 +229,7 @@ class Swarm:
                 )
             )
         await self._membership.find_company()
+        self._membership.presence().node.protocol.neighbourhood = self._gossip
         return await self._discovery.announce(announcement)
 
     async def withdraw(self, announcement: Announcement) -> None:

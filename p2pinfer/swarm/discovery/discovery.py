@@ -18,13 +18,14 @@ from p2pinfer.identity import Identity
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.keys import MODELS, keys_of, peer_key
-from p2pinfer.swarm.cells.place import DEPTH, ROOT, children_of, place_of
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of, children_of, place_of
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
 from p2pinfer.swarm.discovery.live import is_whole, live
 from p2pinfer.swarm.discovery.network import Network
 from p2pinfer.swarm.discovery.reading import Reading, newest
 from p2pinfer.swarm.discovery.sampling import Sample, Sampling
+from p2pinfer.swarm.gossip.gossip import Gossip
 from p2pinfer.swarm.kademlia.validator import Record, read_record
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
 from p2pinfer.swarm.records.bounds import check_model
@@ -53,8 +54,10 @@ class Discovery:
         identity: Identity,
         where: Callable[[], Quantized],
         chance: Chance = random.random,
+        gossip: Gossip | None = None,
     ) -> None:
-        """`where` tells the cell of the network that this member is in."""
+        """`where` tells the cell of the network that this member is in, `gossip` its neighbours of us."""
+        self._gossip = gossip
         self._network, self._identity, self._where, self._chance = network, identity, where, chance
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
@@ -86,9 +89,11 @@ class Discovery:
         putting = [servers.put(record), self._network.put(self._own_key(), line, shared=False)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
+        self._tell(record, servers.climb.home)
         answers, *_ = await all_of(*putting)
         if tombstone is not None:  # afterwards, so that no reader misses us meanwhile
             await servers.replace_all(tombstone, but=keys_of(announcement.model, announcement.place))
+        self._tell(record, servers.climb.home)
         if all(answer.refusal for answer in answers):
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
@@ -97,12 +102,13 @@ class Discovery:
     async def withdraw(self, announcement: Announcement) -> None:
         """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
         gone = _gone(self._last.pop(announcement.model, announcement))
-        line = self._line(gone)
+        tombstone, line = self._tombstone(gone), self._line(gone)
         self._announced_at.append(gone.announced_at)
         await all_of(
-            self._tree(gone.model).replace_all(self._tombstone(gone)),
+            self._tree(gone.model).replace_all(tombstone),
             self._tree(MODELS).replace_all(line),
             self._network.put(self._own_key(), line, shared=False),
+            *([] if self._gossip is None else [self._gossip.withdraw(tombstone)]),
         )
 
     async def servers(self, model: str) -> list[Announcement]:
@@ -118,6 +124,8 @@ class Discovery:
             self._readings.popitem(last=False)
         place = place_of(self._where(), self._identity.peer_id)
         found = await reading.around(place, lambda some: is_whole(live(some, time.time())))
+        if self._gossip is not None and reading.depth:
+            found = newest([*found, *await self._gossip.pull(model, cell_of(place, reading.depth), found)])
         return live(found, time.time())
 
     async def sample(self, model: str) -> Sample:
@@ -168,6 +176,10 @@ class Discovery:
 
     def _tombstone(self, gone: Announcement) -> Record:
         return read_record(encode(self._moved_up(gone), self._identity))
+
+    def _tell(self, record: Record, home: int) -> None:
+        if self._gossip is not None:
+            self._gossip.announce(record, home)
 
     def _line(self, announcement: Announcement) -> Record:
         entry = ListingEntry(

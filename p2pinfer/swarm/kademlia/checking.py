@@ -84,9 +84,14 @@ class Checks:
                 )
                 if len(raw) == PEER_ID_BYTES
             ]
-            claims = None if len(records) > _FEW_RECORDS else _claims(records)
-            await self._check(sender, self._answers, claims, partial(_read, records))
+            await self.records(sender, records, asked=True)
             await self._check(sender, self._answers, nodes, partial(_pay, nodes))
+
+    async def records(self, sender: PeerID, records: Sequence[bytes], *, asked: bool) -> None:
+        """Check records that a peer shows, where we `asked` it or not. Raises ProtocolError as `answer`."""
+        claims = None if len(records) > _FEW_RECORDS else _claims(records)
+        turns = self._answers if asked else self._requests
+        await self._check(sender, turns, claims, partial(_read, records))
 
     async def request(self, sender: PeerID, records: Sequence[bytes]) -> None:
         """Check records that a peer wants us to keep.

@@ -109,6 +109,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         self.protocol.views = Views(lambda key: self._get([key], viewers=(), keepers=self.anchors(False)))
         if predecessor is not None:
             self.protocol.records.take_over(predecessor.records)
+            self.protocol.neighbourhood = predecessor.neighbourhood
         return self
 
     async def meet(
@@ -227,12 +228,15 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
 
         for key in keys:
             take(self._valid(key, self.protocol.records.get(key)))
+            take(self.protocol.near(key))
         asking = asyncio.create_task(ask_anchors())
         searching = asyncio.create_task(self._search(keys, hear))
         async with ending(asking), ending(searching):
             if viewers or keepers:
                 await _first_of_anchors(asking, anchored, self.times.anchor_seconds)
             await _settle({asking, searching}, progress, self.times.settle_seconds)
+        if self.protocol.neighbourhood is not None:
+            self.protocol.neighbourhood.heard(newest.values())
         return list(newest.values())
 
     async def _search(self, keys: Sequence[bytes], hear: Callable[[Collection[Record]], None]) -> None:

@@ -12,7 +12,7 @@ The handlers are called SwarmProtocol.rpc_*, so nodes of other hivemind networks
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -27,8 +27,10 @@ from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm import store_pb2
 from p2pinfer.swarm.cells.climb import is_crowded
+from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
 from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
+from p2pinfer.swarm.kademlia.neighbourhood import Neighbourhood
 from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place, refuse_first_version
 from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.store import RecordStore, Stored, refused
@@ -54,6 +56,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     record_validator: RecordValidator
     views: Views | None = None  # what this node tells others of its own searches
     popular: Popular | None = None  # likewise, of keys that many ask for
+    neighbourhood: Neighbourhood | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -119,6 +122,8 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         except InvalidRecordError as error:
             _logger.debug("refused a record peer=%s reason=%s", sender, error)
             return refused(str(error))
+        if self.neighbourhood is not None:
+            self.neighbourhood.heard([record])
         return self.keep(key, record, source)
 
     def keep(self, key: bytes, record: Record, source: Source | None = None) -> Stored:
@@ -215,13 +220,33 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         if self.views is not None:
             found = await self.views.under(raw, PeerId(context.remote_id.to_base58()))
         # What we keep is in what we find, but for records that a newer one has replaced.
-        value = _packed([record.data for record in found] or self.records.get(raw), MAX_ANSWER_BYTES)
+        known = [*self.records.get(raw), *(record.data for record in self.near(raw))]
+        value = _packed([record.data for record in found] or dict.fromkeys(known), MAX_ANSWER_BYTES)
         result = dht_pb2.FindResult(
             type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
             value=value,
             expiration_time=get_dht_time(),
         )
         return dht_pb2.FindResponse(peer=self.node_info, results=[result])
+
+    def near(self, key: bytes) -> Sequence[Record]:
+        """The records of neighbours that belong under a key."""
+        return () if self.neighbourhood is None else self.neighbourhood.under(key)
+
+    async def call_gossip(self, peer: PeerID, request: GossipRequest) -> GossipAnswer | None:
+        """Ask `peer` for its neighbourhood, or push records. None if it doesn't answer."""
+        try:
+            answer: GossipAnswer = await self.get_stub(peer).rpc_gossip(request, timeout=self.wait_timeout)
+            return answer
+        except Exception as error:  # noqa: BLE001 - as in put
+            _logger.debug("no gossip with peer=%s reason=%r", peer, error)
+            return None
+
+    async def rpc_gossip(self, request: GossipRequest, context: P2PContext) -> GossipAnswer:
+        """Handle a peer's question for our neighbourhood, and the records that it pushes."""
+        if self.neighbourhood is None:
+            return GossipAnswer(refusal="this node is no server")
+        return await self.neighbourhood.answer(PeerId(context.remote_id.to_base58()), request)
 
     async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
         """Handle a peer's ping: send our time, and remember the peer.
@@ -302,10 +327,25 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             values = RecordSet.FromString(result.value).records[:MOST_RECORDS]
         except DecodeError:
             return []
+        return self._accepted(key.to_bytes(), values)
+
+    async def verified(
+        self, peer: PeerID, key: bytes, values: Iterable[bytes], *, asked: bool
+    ) -> list[Record]:
+        """The valid ones of records that `peer` shows; we have `asked` it, or not."""
+        shown = list(values)
+        try:
+            await self.checks.records(peer, shown, asked=asked)
+        except ProtocolError as error:
+            _logger.debug("left out records of peer=%s reason=%s", peer, error)
+            return []
+        return self._accepted(key, shown)
+
+    def _accepted(self, key: bytes, values: Iterable[bytes]) -> list[Record]:
         records = []
         for value in values:
             try:
-                records.append(self.record_validator.accept(key.to_bytes(), value))
+                records.append(self.record_validator.accept(key, value))
             except InvalidRecordError as error:
                 _logger.debug("left out a record reason=%s", error)
                 if isinstance(error, UnpaidRecordError):
