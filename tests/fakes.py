@@ -36,6 +36,7 @@ from p2pinfer.server.sessions.session_runner import SessionRunner
 from p2pinfer.server.sessions.session_table import SessionTable
 from p2pinfer.server.streams.packing import StepPacker
 from p2pinfer.server.streams.step_stream import State, StepStream
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.records import announcement
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, PeerId, SessionId, Span
@@ -257,6 +258,7 @@ class FakeSwarm:
     ) -> None:
         self.members: list[FakeServer] = []
         self.ways = OnlyEndpoints()
+        self.position = Position()
         self._shape = (num_layers, cache_tokens, idle_seconds, receipt_tokens)
         self._engine_of = engine_of
 

@@ -18,9 +18,11 @@ from typing import Any, TypeAlias
 
 from p2pinfer.health.snapshot.plain import clean_text
 from p2pinfer.health.snapshot.state import (
+    CellView,
     ContributionView,
     HealthState,
     ModelView,
+    Population,
     ProbeView,
     ServerView,
     Stretch,
@@ -34,7 +36,16 @@ MAX_CHARACTERS = 300
 _MOST_EXACT = 2**53 - 1
 _NAMES = {
     kind: tuple(field.name for field in fields(kind))
-    for kind in (HealthState, ModelView, Stretch, ServerView, ProbeView, ContributionView)
+    for kind in (
+        HealthState,
+        ModelView,
+        Stretch,
+        ServerView,
+        ProbeView,
+        ContributionView,
+        Population,
+        CellView,
+    )
 }
 
 

@@ -1,7 +1,7 @@
 """The state for Prometheus, in its text format.
 
 Labels are few and short: a model's label is the first twelve digits of its hash, one series has its name, and
-no series is for a single server. So there are at most about 1,600 series, whatever names servers choose. An
+no series is for a single server. So there are at most about 1,700 series, whatever names servers choose. An
 unknown value has no sample.
 """
 
@@ -144,6 +144,16 @@ def _probe_rate(model: ModelView) -> float | None:
 
 
 _FIGURES = (
+    (
+        "model_servers_announced",
+        "Servers of a model: counted, or of a large swarm estimated.",
+        lambda model: clean_number(float(model.population.about), 0.0, 1e12),
+    ),
+    (
+        "model_is_sample",
+        "1 if only a sample of the model's servers was read: its other figures are those of the sample.",
+        lambda model: float(model.population.is_sample),
+    ),
     (
         "model_thin",
         "1 if it can generate but depends on one server.",

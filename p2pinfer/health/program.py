@@ -7,16 +7,19 @@ import json
 import shutil
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 from p2pinfer.command_line.output import complain, has_color, say, show
 from p2pinfer.command_line.stopping import leave_at_once, until_signal
 from p2pinfer.health.config import HealthConfig
 from p2pinfer.health.json_form import as_json
 from p2pinfer.health.kept.keeping import copied, keeping
+from p2pinfer.health.kept.swarm_folder import find_folder, peers_of
 from p2pinfer.health.probe import Probe, probes_of
 from p2pinfer.health.terminal import as_text
 from p2pinfer.health.watcher import Watcher
 from p2pinfer.http.listening import address_of, listen
+from p2pinfer.swarm.membership.kept_peers import FILE_NAME, KeptPeers
 from p2pinfer.tasks import first_of
 
 
@@ -39,7 +42,8 @@ def run_program(config: HealthConfig) -> int:
 async def _report(config: HealthConfig, probes: list[Probe]) -> None:
     """Read the swarm once, probe it if asked to, and print the state."""
     with copied(config.data_folder, config.initial_peers) as (history, contributions):
-        watcher = Watcher(config, history, contributions)
+        known = KeptPeers(_peers_file(config), is_read_only=True)
+        watcher = Watcher(config, history, contributions, kept_peers=known)
         await watcher.watch_once()
         async with probes_of(config) as found:
             probes += found
@@ -62,7 +66,7 @@ async def _serve(config: HealthConfig, probes: list[Probe]) -> None:
     with ExitStack() as resources:
         listener = resources.enter_context(listen(config.host, config.port))
         history, contributions = resources.enter_context(keeping(config.data_folder, config.initial_peers))
-        watcher = Watcher(config, history, contributions)
+        watcher = Watcher(config, history, contributions, kept_peers=KeptPeers(_peers_file(config)))
         server = page_server(create_app(watcher), config.proxies)
         say(f"the page is at {address_of(listener)}")
         async with probes_of(config) as found:
@@ -72,3 +76,8 @@ async def _serve(config: HealthConfig, probes: list[Probe]) -> None:
                 server.serve_until_cancelled(listener),
                 *(probe.probe_forever(config.probe_seconds, watcher.note_probe) for probe in found),
             )
+
+
+def _peers_file(config: HealthConfig) -> Path:
+    """Whom the page met in this swarm, beside its history."""
+    return find_folder(config.data_folder, peers_of(config.initial_peers)) / FILE_NAME

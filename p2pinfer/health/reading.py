@@ -15,6 +15,8 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.health.faults import Faults
 from p2pinfer.health.presence import Ping, ServerPresence
 from p2pinfer.health.snapshot.report import SwarmReading
+from p2pinfer.health.snapshot.sampled import CellLabels, SampleSize
+from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import all_of
@@ -32,37 +34,47 @@ class ReadableSwarm(Protocol):
     async def models(self) -> list[ModelListing]:
         """The listed models. Raises SwarmError if the swarm can't be read."""
 
-    async def servers(self, model: str) -> list[Announcement]:
-        """The servers of a model. Raises SwarmError if the swarm can't be read."""
+    async def sample(self, model: str) -> Sample:
+        """The servers of a model, or a sample of many. Raises SwarmError if the swarm can't be read."""
 
 
 async def read_swarm(
-    swarm: ReadableSwarm, presence: ServerPresence, ping: Ping, *, last: SwarmReading, faults: Faults
+    swarm: ReadableSwarm,
+    presence: ServerPresence,
+    ping: Ping,
+    *,
+    last: SwarmReading,
+    faults: Faults,
+    labels: CellLabels,
 ) -> SwarmReading:
-    """Every model and its present servers. `last` is the reading before: its models are read first.
+    """Every model and its present servers; of a large model's servers a sample.
 
-    A model that can't be read keeps the servers of `last`; their announcements expire. Raises SwarmError if
-    the swarm can't be read.
+    `last` is the reading before: its models are read first. A model that can't be read keeps the servers of
+    `last`; their announcements expire. Raises SwarmError if the swarm can't be read.
     """
     slots = asyncio.Semaphore(_MODELS_AT_A_TIME)
     announced: set[PeerId] = set()
+    samples: dict[str, SampleSize] = {}
 
     async def read(listing: ModelListing) -> Sequence[Announcement]:
         async with slots:
             try:
-                servers = await swarm.servers(listing.model)
-                announced.update(server.peer_id for server in servers)
-                return await presence.present(servers, ping)
+                sample = await swarm.sample(listing.model)
+                samples[listing.model] = labels.without_places(listing.model, sample)
+                announced.update(server.peer_id for server in sample.servers)
+                return await presence.present(sample.servers, ping)
             except SwarmError:
                 raise
             except Exception as error:  # noqa: BLE001 - one model must not hide the others
                 faults.note(f"model {listing.model[:12]} can't be read", error)
+                if (known := last.samples.get(listing.model)) is not None:
+                    samples[listing.model] = known
                 return last.models.get(listing, ())
 
     chosen = _chosen(await swarm.models(), last)
     found = await all_of(*(read(listing) for listing in chosen))
     presence.forget_all_but(announced)
-    return SwarmReading(models=dict(zip(chosen, found, strict=True)))
+    return SwarmReading(models=dict(zip(chosen, found, strict=True)), samples=samples)
 
 
 def _chosen(listed: Sequence[ModelListing], last: SwarmReading) -> list[ModelListing]:

@@ -66,6 +66,8 @@ def _head(state: HealthState, width: int) -> Iterator[str]:
 
 def _model(model: ModelView, state: HealthState, width: int, color: bool) -> Iterator[str]:
     badge, now = _BADGES[model.answer], state.generated_at
+    if sentences.is_in_doubt(model):
+        badge = "SAMPLE"
     first, *rest = _wrapped(f"{badge}  {sentences.headline(model, is_fresh=state.fresh)}", width)
     yield _painted(badge, _COLORS[model.answer], color) + _painted(first.removeprefix(badge), "1", color)
     yield from rest
@@ -90,15 +92,19 @@ def _facts(model: ModelView, now: float, width: int, *, is_fresh: bool) -> Itera
     yield from _wrapped(sentences.explanation(model, is_fresh=is_fresh), width)
     if is_fresh and (wanted := wanted_layers(model)):
         yield from _wrapped(f"Help here: {wanted}", width)
+    if note := sentences.sample_note(model, is_fresh=is_fresh):
+        yield from _wrapped(note, width)
     serving = sum(server.state is Activity.SERVING for server in model.servers)
     layers = words.several(max(0, model.num_layers), "layer")
-    served = f"{words.several(serving, 'server')} serving"
+    here = " in the list" if model.population.is_sample else ""
+    served = f"{words.several(serving, 'server')} serving{here}"
     yield from _wrapped(f"{layers}, {served}; manifest {clean_text(model.model, 12)}", width)
     best = words.rate(model.best_route_tokens_per_second)
     together = words.rate(model.swarm_tokens_per_second)
     if (best, together) != (words.NOTHING, words.NOTHING):
+        whose = "Servers of the sample" if model.population.is_sample else "Servers"
         yield from _wrapped(
-            f"Servers claim {best} tokens/s for one text, {together} for many together", width
+            f"{whose} claim {best} tokens/s for one text, {together} for many together", width
         )
     if model.probe:
         yield from _wrapped(_probe(model.probe, now), width)
@@ -109,7 +115,7 @@ def _probe(probe: ProbeView, now: float) -> str:
     if not probe.works:
         return f"{when}: it failed ({clean_text(probe.detail, 200) or 'no reason is known'})"
     hops = ", ".join(
-        f"{peer} {words.layer_ranges([(start, end)])}{f' ({way})' if way else ''}"
+        f"{peer or 'a server'} {words.layer_ranges([(start, end)])}{f' ({way})' if way else ''}"
         for peer, start, end, way in words.hops_of(probe, 32)
     )
     return (

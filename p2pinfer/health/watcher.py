@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from p2pinfer import __version__
 from p2pinfer.client.reach.grpc_carrier import GrpcCarrier
@@ -22,10 +23,13 @@ from p2pinfer.health.kept.history import History
 from p2pinfer.health.presence import Ping, ServerPresence
 from p2pinfer.health.reading import ReadableSwarm, read_swarm
 from p2pinfer.health.snapshot.report import SwarmReading, make_sample, make_state
+from p2pinfer.health.snapshot.sampled import CellLabels
 from p2pinfer.health.snapshot.source import MAX_BUNDLE_BYTES, Submission
 from p2pinfer.health.snapshot.state import ContributionView, HealthState, ProbeView, Sample
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.records.announcement import Announcement
+from p2pinfer.swarm.remembering import join_remembering
 from p2pinfer.swarm.swarm import Swarm
 
 _STALE_SECONDS = 30.0
@@ -46,9 +50,12 @@ class Watcher:
         history: History,
         contributions: Contributions,
         *,
+        kept_peers: KeptPeers | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """`kept_peers` is where whom the page met is kept for its next start; None: nowhere."""
         self._config = config
+        self._kept_peers = kept_peers
         self._history = history
         self._contributions = contributions
         self._now = now
@@ -59,6 +66,7 @@ class Watcher:
         self._names: dict[str, str] = {}
         self._probes: dict[str, ProbeView] = {}
         self._faults = Faults()
+        self._labels = CellLabels(now)
         self._presence = ServerPresence(late_seconds=config.late_seconds, now=now, faults=self._faults)
         self._last_board: Sequence[ContributionView] = ()
         self._sampled_at = 0.0
@@ -129,7 +137,8 @@ class Watcher:
     @asynccontextmanager
     async def _joined(self) -> AsyncIterator[tuple[Swarm, GrpcCarrier]]:
         """Membership as a client, and a carrier for pings. Raises SwarmError."""
-        async with Swarm.join(self._config.initial_peers, Identity.ephemeral(), client_only=True) as swarm:
+        join = Swarm.join if self._kept_peers is None else partial(join_remembering, self._kept_peers)
+        async with join(self._config.initial_peers, Identity.ephemeral(), client_only=True) as swarm:
             carrier = GrpcCarrier(ways=swarm.ways)
             try:
                 yield swarm, carrier
@@ -138,7 +147,9 @@ class Watcher:
 
     async def look(self, swarm: ReadableSwarm, ping: Ping) -> None:
         """Read all models once, and publish the snapshot. Raises SwarmError."""
-        self._reading = await read_swarm(swarm, self._presence, ping, last=self._reading, faults=self._faults)
+        self._reading = await read_swarm(
+            swarm, self._presence, ping, last=self._reading, faults=self._faults, labels=self._labels
+        )
         self._read_at, self._trouble = self._now(), ""
         self._note_servers(server for servers in self._reading.models.values() for server in servers)
         self._publish()

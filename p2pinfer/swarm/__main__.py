@@ -8,15 +8,21 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2pinfer.command_line.flags import gigabytes, number, path
 from p2pinfer.command_line.log.setup import log_to
 from p2pinfer.command_line.output import complain, say
 from p2pinfer.command_line.peers import add_initial_peers
 from p2pinfer.command_line.program import Parser, program_parser, run, settings_of
+from p2pinfer.errors import SwarmError
 from p2pinfer.swarm.reach.interfaces import has_ipv6
 from p2pinfer.types import short_id
+
+if TYPE_CHECKING:
+    from p2pinfer.swarm.swarm import Swarm
 
 _DESCRIPTION = """\
 Run a bootstrap peer: it serves no layers, and is the door through which servers and clients enter a swarm.
@@ -26,7 +32,8 @@ It also passes on the traffic of members whose routers let nobody in, until they
 --no-relay and --relay-mbit.
 
 Without --initial-peers a new swarm begins. The peer prints the addresses that others join with; with
---identity FILE and a fixed port in --listen they stay the same after a restart.
+--identity FILE and a fixed port in --listen they stay the same after a restart. Whom it met is kept in
+FILE.peers: after a restart it goes back to its swarm, and is ready at once also if nobody is there any more.
 
 Ctrl-C ends it. A swarm that others have joined lives on without it.
 """
@@ -107,16 +114,19 @@ async def serve(config: BootstrapConfig) -> None:
 async def _live(config: BootstrapConfig) -> None:
     from p2pinfer.identity import Identity  # after the flags: these load cryptography and hivemind
     from p2pinfer.price.paying import pay
+    from p2pinfer.swarm.membership.kept_peers import KeptPeers
     from p2pinfer.swarm.reach.relay.allowance import Allowance, TrafficLimits, allowance_of
     from p2pinfer.swarm.reach.relay.month import Month
+    from p2pinfer.swarm.remembering import join_remembering
     from p2pinfer.swarm.swarm import Swarm
 
     identity = Identity.load_or_create(config.identity) if config.identity else Identity.ephemeral()
     limits = TrafficLimits(
         enabled=not config.no_relay, mbit_per_s=config.relay_mbit, monthly_gb=config.relay_gb_per_month
     )
-    count = config.identity.with_name(f"{config.identity.name}.relayed") if config.identity else None
-    month = Month(count)
+    month = Month(_beside(config.identity, "relayed"))
+    known = _beside(config.identity, "peers")
+    join = Swarm.join if known is None else partial(join_remembering, KeptPeers(known))
 
     def allowance() -> Allowance:
         return allowance_of(
@@ -125,7 +135,7 @@ async def _live(config: BootstrapConfig) -> None:
 
     with identity.in_use():  # another peer may have it: that is said before anything is computed
         await pay(identity, say)
-    async with Swarm.join(
+    async with join(
         config.initial_peers,
         identity,
         listen_maddrs=config.listen,
@@ -134,8 +144,28 @@ async def _live(config: BootstrapConfig) -> None:
     ) as swarm:
         say(f"join this swarm: --initial-peers {' '.join(swarm.addresses)}")
         say(f"relays: {_relay_words(config)}")
+        if not config.initial_peers and (words := await _solitude(swarm)):
+            say(words)
         say(f"ready: bootstrap peer {short_id(swarm.peer_id)}, Ctrl-C to leave")
         await month.save_forever()
+
+
+def _beside(identity: Path | None, ending: str) -> Path | None:
+    """A file next to that of the identity; None without one."""
+    return None if identity is None else identity.with_name(f"{identity.name}.{ending}")
+
+
+async def _solitude(swarm: Swarm) -> str:
+    """What to say if none of those known from before is there; empty: somebody is, or none is known."""
+    known = len(swarm.acquaintances())
+    try:
+        is_alone = not await swarm.connections()
+    except SwarmError:
+        is_alone = True
+    if not known or not is_alone:
+        return ""
+    members = "the one member" if known == 1 else f"any of the {known} members"
+    return f"no answer yet from {members} known from before: they are asked again every few seconds"
 
 
 def _relay_words(config: BootstrapConfig) -> str:

@@ -1,4 +1,4 @@
-"""Joins a swarm with the help of peers known from earlier processes, and keeps those met for later ones."""
+"""Joins a swarm with what earlier processes knew of it, peers and our place, and keeps it for later ones."""
 
 from __future__ import annotations
 
@@ -42,10 +42,14 @@ async def join_remembering(
 ) -> AsyncIterator[Swarm]:
     """Join as `Swarm.join` does; whom `kept` knows in this swarm is greeted beside the initial peers.
 
-    Who begins a swarm, without initial peers, reads and keeps nobody. Raises what `Swarm.join` raises.
+    Who begins a swarm, without initial peers, knows it by its own identity, if that is in a file: after a
+    restart it greets those it knew, and waits for none of them. With an identity of this process only, it
+    reads and keeps nobody. Raises what `Swarm.join` raises.
     """
     initial = frozenset(by_peer(initial_peers)) - {identity.peer_id}
-    is_local = all(map(is_loopback, initial_peers))
+    if not initial_peers and identity.path is not None:
+        initial = frozenset((identity.peer_id,))
+    is_local = all(map(is_loopback, initial_peers or listen_maddrs))
     permission = Permission(
         initial=initial_peers, listen=() if client_only else listen_maddrs, announce=announce_maddrs
     )
@@ -68,16 +72,24 @@ async def join_remembering(
 
     async def recall(former: Remembered) -> Remembered:
         known: dict[PeerId, KnownPeer] = {}
+        whereabouts = None
         with suppress(TimeoutError):
             async with asyncio.timeout(_FILE_SECONDS):
-                known = await in_thread(lambda: kept.read(initial), name="peers-remembered")
+                known, whereabouts = await in_thread(
+                    lambda: (kept.read(initial), kept.whereabouts(initial)), name="peers-remembered"
+                )
         known = allowed(known, permission.may_dial)
         peers = {
             peer_id: tuple(f"{maddr}/p2p/{peer_id}" for maddr in peer.maddrs)
             for peer_id, peer in known.items()
         }
         seen = {peer_id: (peer.first_seen, peer.last_seen) for peer_id, peer in known.items()}
-        return replace(former, peers={**peers, **former.peers}, seen={**former.seen, **seen})
+        return replace(
+            former,
+            peers={**peers, **former.peers},
+            seen={**former.seen, **seen},
+            whereabouts=former.whereabouts or whereabouts,
+        )
 
     async def keep(swarm: Swarm) -> None:
         stay = swarm.remembered
@@ -88,7 +100,7 @@ async def join_remembering(
         peers = allowed(met, swarm.ways.may_dial)
         with suppress(TimeoutError):
             async with asyncio.timeout(_FILE_SECONDS):
-                await in_thread(lambda: kept.add(initial, peers), name="peers-remembered")
+                await in_thread(lambda: kept.add(initial, peers, stay.whereabouts), name="peers-remembered")
 
     async def keep_forever(swarm: Swarm) -> None:
         await asyncio.sleep(_FIRST_SECONDS)

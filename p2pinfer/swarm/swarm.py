@@ -18,8 +18,9 @@ from typing import Any
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.addresses import by_peer, check_address, check_listen_address, is_loopback, with_quic
-from p2pinfer.swarm.coordinates.quantized import ORIGIN
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, Stream
@@ -53,12 +54,18 @@ class Swarm:
     It heals itself when p2pd ends or the network fails. Until then its methods raise SwarmError at once.
     """
 
-    def __init__(self, identity: Identity, config: DaemonConfig, **options: Any) -> None:
-        """Nothing happens before the membership runs. `options` are those of Membership."""
+    def __init__(
+        self, identity: Identity, config: DaemonConfig, remembered: Remembered | None = None, **options: Any
+    ) -> None:
+        """Nothing happens before the membership runs. `remembered` and `options` are those of Membership."""
         self._identity = identity
         self.sign = identity.sign  # data that begin with what they are signed for
-        self._membership = Membership(identity, config, keeps_records=self._keeps_records, **options)
-        self._discovery = Discovery(self, identity, lambda: ORIGIN)
+        self._membership = Membership(
+            identity, config, remembered, keeps_records=self._keeps_records, **options
+        )
+        self.position = Position(None if remembered is None else remembered.whereabouts)
+        """Where this member is in the network. Whoever measures a round trip to a server tells it."""
+        self._discovery = Discovery(self, identity, lambda: self.position.announced)
         self._permission = Permission(
             initial=config.initial_peers, listen=config.listen_maddrs, announce=config.announce_maddrs
         )
@@ -93,7 +100,7 @@ class Swarm:
     @property
     def remembered(self) -> Remembered:
         """What the next stay in this swarm can begin with: pass it to `join`."""
-        return self._membership.remembered
+        return replace(self._membership.remembered, whereabouts=self.position.whereabouts)
 
     @property
     def daemon_pid(self) -> int | None:
@@ -210,6 +217,7 @@ class Swarm:
             announcement = fitting(
                 replace(
                     announcement,
+                    cell=self.position.announced,
                     maddrs=self.reaching.maddrs[:MAX_MADDRS],
                     relays=self.reaching.relays[:MAX_RELAYS],
                     is_mapped=self.reaching.verdict.is_mapped,
@@ -235,6 +243,18 @@ class Swarm:
         """
         await self._membership.find_company()
         return await self._discovery.servers(model)
+
+    async def sample(self, model: str) -> Sample:
+        """Servers of a model for somebody who shows them to others: of a large swarm a sample, and its size.
+
+        Raises SwarmError as `servers` does; InvalidRecordError if `model` isn't a manifest hash.
+        """
+        await self._membership.find_company()
+        return await self._discovery.sample(model)
+
+    def sizes(self, model: str) -> dict[str, int]:
+        """The records of each cell that `servers` read the last time. Names of cells tell places."""
+        return self._discovery.sizes(model)
 
     async def has_twin(self) -> bool:
         """True if another member has announced itself with our identity since we joined.
@@ -320,15 +340,15 @@ class Swarm:
         """
         await self._membership.wait_rejoined()
 
-    async def put(self, keys: Sequence[bytes], record: Record) -> list[Stored]:
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool = True) -> list[Stored]:
         """Ask the keepers of each key to keep our record. See `SwarmNode.put`."""
         presence = self._membership.presence()
-        return await presence.run(presence.node.put(keys, record, widely=self.is_hidden))
+        return await presence.run(presence.node.put(keys, record, shared=shared, widely=self.is_hidden))
 
-    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+    async def get(self, keys: Sequence[bytes], *, shared: bool = True) -> list[Record]:
         """The records under `keys`: see `SwarmNode.get`. For a client, SwarmError if no peer answers."""
         presence = self._membership.presence()
-        records = await presence.run(presence.node.get(keys))
+        records = await presence.run(presence.node.get(keys, shared=shared))
         if presence.cut_off:  # without an answer, an empty list would be a guess
             raise SwarmError("no peer of the swarm answers: is the network down?")
         return records

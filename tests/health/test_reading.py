@@ -19,12 +19,15 @@ from p2pinfer.health.faults import Faults
 from p2pinfer.health.presence import ServerPresence
 from p2pinfer.health.reading import read_swarm
 from p2pinfer.health.snapshot.report import SwarmReading
+from p2pinfer.health.snapshot.sampled import CellLabels
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.types import Address, Span, Way
 from p2pinfer.wire.certificates import new_certificate
 from p2pinfer.wire.status import Reason
+from tests.health.samples import whole
 
 NOW = 1_800_000_000.0
 EMPTY = SwarmReading(models={})
@@ -85,12 +88,12 @@ class World:
     async def models(self) -> list[ModelListing]:
         return list(self.found)
 
-    async def servers(self, model: str) -> list[Announcement]:
+    async def sample(self, model: str) -> Sample:
         self.asked.append(model)
         found = next(found for listed, found in self.found.items() if listed.model == model)
         if isinstance(found, Exception):
             raise found
-        return list(found)
+        return whole(found)
 
 
 async def left_of(bad: Announcement) -> bool:
@@ -212,14 +215,14 @@ async def test_a_model_that_cannot_be_read_keeps_its_servers_and_hides_no_other(
     before, other = server(1, age_seconds=1.0), server(2, age_seconds=1.0)
     last = SwarmReading(models={listing(1): [before]})
     world = World({listing(1): error, listing(2): [other]})
-    found = await read_swarm(world, presence(), answers, last=last, faults=Faults())
+    found = await read_swarm(world, presence(), answers, last=last, faults=Faults(), labels=CellLabels())
     assert found.models == {listing(1): [before], listing(2): [other]}
 
 
 async def test_a_swarm_that_cannot_be_reached_is_no_empty_swarm():
     world = World({listing(1): SwarmError("nobody answers")})
     with pytest.raises(SwarmError, match="nobody answers"):
-        await read_swarm(world, presence(), answers, last=EMPTY, faults=Faults())
+        await read_swarm(world, presence(), answers, last=EMPTY, faults=Faults(), labels=CellLabels())
 
 
 async def test_a_thousand_invented_models_do_not_push_out_one_that_is_served(monkeypatch):
@@ -229,7 +232,7 @@ async def test_a_thousand_invented_models_do_not_push_out_one_that_is_served(mon
     servers = [server(999, age_seconds=1.0)]
     last = SwarmReading(models={real: servers})
     world = World({**{listing(number): [] for number in range(999)}, real: servers})
-    found = await read_swarm(world, presence(), answers, last=last, faults=Faults())
+    found = await read_swarm(world, presence(), answers, last=last, faults=Faults(), labels=CellLabels())
     assert len(world.asked) == 10
     assert found.models[real] == servers
 

@@ -21,10 +21,12 @@ from p2pinfer.health.snapshot.source import Submission
 from p2pinfer.health.snapshot.state import Answer, ProbeView
 from p2pinfer.health.watcher import Watcher
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.discovery.sampling import Sample
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.tasks import ending
 from p2pinfer.types import Address, LayerSeconds, Span
+from tests.health.samples import whole
 from tests.swarm.only_endpoints import OnlyEndpoints
 
 MODEL = "ab" * 32
@@ -65,8 +67,8 @@ class World:
             raise SwarmError("nobody answers at 192.0.2.9:4001")
         return [LISTING] if self.servers else []
 
-    async def servers_of(self, model: str) -> list[Announcement]:
-        return [one for one in self.servers if one.expires_at > self.now]
+    async def sample(self, model: str) -> Sample:
+        return whole([one for one in self.servers if one.expires_at > self.now])
 
     async def ping(self, address: Address) -> float:
         self.pinged.append(address.peer_id)
@@ -83,7 +85,7 @@ class Scene:
     async def look(self, seconds: float = 4.0) -> None:
         """A little later."""
         self.world.now += seconds
-        swarm: Any = type("Swarm", (), {"models": self.world.models, "servers": self.world.servers_of})()
+        swarm: Any = type("Swarm", (), {"models": self.world.models, "sample": self.world.sample})()
         await self.watcher.look(swarm, self.world.ping)
 
     @property
@@ -256,8 +258,8 @@ async def test_no_look_ends_the_page_whatever_goes_wrong(scene, monkeypatch, cap
                 raise troubles.pop(0)
             return await scene.world.models()
 
-        async def servers(self, model: str) -> list[Announcement]:
-            return await scene.world.servers_of(model)
+        async def sample(self, model: str) -> Sample:
+            return await scene.world.sample(model)
 
     monkeypatch.setattr(watching, "Swarm", Swarm)
     monkeypatch.setattr(watching, "_RETRY_SECONDS", 0.01)

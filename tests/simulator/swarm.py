@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 from p2pinfer.errors import SwarmError, SwarmUnreachableError
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import PeerId
 from tests.simulator.arithmetic import MODEL
@@ -23,6 +24,7 @@ class SimSwarm:
     clock: Clock
     random: random.Random
     away: bool = False
+    position: Position = field(default_factory=Position)
     _records: dict[PeerId, list[tuple[float, Announcement]]] = field(default_factory=dict)
 
     def announce(self, announcement: Announcement) -> None:

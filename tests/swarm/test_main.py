@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import pytest
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.__main__ import BootstrapConfig, _relay_words, main
+from p2pinfer.swarm.membership.kept_peers import KeptPeers
+from p2pinfer.swarm.membership.known_peers import KnownPeer
 from p2pinfer.swarm.reach.relay.asking import connect_through, on_relayed, reserve
 from p2pinfer.swarm.reach.relay.framing import close_streams
 from p2pinfer.types import PeerId
@@ -50,6 +53,22 @@ async def test_the_first_start_says_that_it_pays_and_the_next_one_has_paid(
         assert await process.wait() == 0
 
     assert said == ["making this machine's identity", *["join this swarm", "relays"] * 2]
+
+
+async def test_after_a_restart_it_says_that_nobody_it_knew_is_there_and_is_ready(tmp_path: Path) -> None:
+    founder, now = Identity.load_or_create(tmp_path / "identity").peer_id, time.time()
+    gone = KnownPeer(maddrs=("/ip4/127.0.0.1/tcp/9",), first_seen=now, last_seen=now)
+    KeptPeers(tmp_path / "identity.peers").add({founder}, {Identity.ephemeral().peer_id: gone})
+    process = await start("--listen", "/ip4/127.0.0.1/tcp/0", "--identity", str(tmp_path / "identity"))
+    assert process.stdout is not None
+    said = [(await process.stdout.readline()).decode()]
+    while not said[-1].startswith("ready:"):
+        said.append((await process.stdout.readline()).decode())
+    process.terminate()
+    await process.communicate()
+
+    assert process.returncode == 0
+    assert said[-2].startswith("no answer yet from the one member known from before")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

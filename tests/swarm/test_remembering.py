@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from p2pinfer.errors import SwarmUnreachableError
 from p2pinfer.identity import Identity
+from p2pinfer.price.paying import pay
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized, seconds_between
+from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS
 from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.membership.known_peers import KnownPeer
 from p2pinfer.swarm.remembering import join_remembering
+from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.types import PeerId
 from tests.swarm.conftest import describe, join_here, sees, until
 
 
@@ -51,6 +57,28 @@ async def test_the_initial_peer_is_dead_and_one_that_was_known_is_alive(tmp_path
                 pass
 
 
+async def test_a_server_that_starts_again_announces_the_same_cell_at_once(tmp_path: Path) -> None:
+    kept = KeptPeers(tmp_path / "peers.json")
+    identity = Identity.ephemeral()
+    here = ("/ip4/127.0.0.1/tcp/0",)
+    async with join_here() as door:
+        async with join_remembering(kept, door.addresses, identity, listen_maddrs=here) as swarm:
+            assert (await swarm.announce(describe(identity))).cell == ORIGIN
+            for number in range(60):
+                far = Quantized(x=42, y=42 + number % 2, height=0)
+                swarm.position.measured(PeerId(f"peer {number % 6}"), far, 0.1)
+            cell = swarm.position.announced
+            assert seconds_between(cell, ORIGIN) > 0.03
+            announcement = await swarm.announce(describe(identity))
+            assert announcement.cell == cell
+            assert await sees(door, identity)
+            await swarm.withdraw(describe(identity))
+            assert await sees(door)
+        async with join_remembering(kept, door.addresses, identity, listen_maddrs=here) as swarm:
+            assert swarm.position.announced == cell
+            assert (await swarm.announce(describe(identity))).cell == cell
+
+
 async def test_where_nobody_answers_the_error_comes_as_soon(tmp_path: Path) -> None:
     kept, address, gone = KeptPeers(tmp_path / "peers.json"), nowhere(), Identity.ephemeral().peer_id
     door = address.rpartition("/p2p/")[2]
@@ -77,10 +105,93 @@ async def test_a_spoiled_file_and_dead_peers_disturb_no_join(tmp_path: Path) -> 
             pass
 
 
-async def test_who_begins_a_swarm_keeps_nobody(tmp_path: Path) -> None:
+async def test_who_begins_a_swarm_with_an_identity_of_this_process_keeps_nobody(tmp_path: Path) -> None:
     kept = KeptPeers(tmp_path / "peers.json")
-    async with join_remembering(
-        kept, (), Identity.ephemeral(), listen_maddrs=("/ip4/127.0.0.1/tcp/0",)
-    ) as swarm:
+    async with founding(kept, Identity.ephemeral()) as swarm:
         assert swarm.addresses
     assert not kept.path.exists()
+
+
+def founding(kept: KeptPeers, identity: Identity) -> AbstractAsyncContextManager[Swarm]:
+    """Begin a swarm, at any port: after a restart others don't find it where it was."""
+    return join_remembering(kept, (), identity, listen_maddrs=("/ip4/127.0.0.1/tcp/0",))
+
+
+async def test_a_founder_that_restarts_returns_to_its_swarm(tmp_path: Path) -> None:
+    """It has another port than before, and the one member that is left keeps its own record only."""
+    kept, bob = KeptPeers(tmp_path / "peers.json"), Identity.ephemeral()
+    founder = Identity.load_or_create(tmp_path / "identity")
+    await pay(founder, lambda _: None)
+    async with AsyncExitStack() as others:
+        async with founding(kept, founder) as door:
+            member = await others.enter_async_context(join_here(door.addresses, bob))
+            await member.announce(describe(bob))
+
+            async def has_met_bob() -> bool:
+                return bob.peer_id in door.remembered.seen
+
+            await until(has_met_bob, 15)
+        assert set(kept.read({founder.peer_id})) == {bob.peer_id}
+
+        async with founding(kept, founder) as door:
+            await until(lambda: sees(door, bob), 15)
+
+
+async def test_a_founder_whose_swarm_is_gone_begins_a_new_one_at_once(tmp_path: Path) -> None:
+    kept, founder = KeptPeers(tmp_path / "peers.json"), Identity.load_or_create(tmp_path / "identity")
+    await pay(founder, lambda _: None)
+    now = time.time()
+    gone = {
+        Identity.ephemeral().peer_id: KnownPeer(
+            maddrs=(f"/ip4/127.0.0.1/tcp/{port}",), first_seen=now, last_seen=now
+        )
+        for port in range(1, 17)
+    }
+    kept.add({founder.peer_id}, gone)
+    began, bob = time.monotonic(), Identity.ephemeral()
+    async with founding(kept, founder) as door, join_here(door.addresses, bob) as member:
+        assert time.monotonic() - began < 10
+        await member.announce(describe(bob))
+        await until(lambda: sees(door, bob), 15)
+
+
+async def test_a_founder_does_not_wait_long_for_those_that_answer_nothing(tmp_path: Path) -> None:
+    """Their ports take connections, and say not a word."""
+    kept, founder = KeptPeers(tmp_path / "peers.json"), Identity.load_or_create(tmp_path / "identity")
+    await pay(founder, lambda _: None)
+    now = time.time()
+    async with AsyncExitStack() as stack:
+        silent = {}
+        for _ in range(16):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            maddr = f"/ip4/127.0.0.1/tcp/{listener.getsockname()[1]}"
+            silent[Identity.ephemeral().peer_id] = KnownPeer(maddrs=(maddr,), first_seen=now, last_seen=now)
+        kept.add({founder.peer_id}, silent)
+        began = time.monotonic()
+        async with founding(kept, founder):
+            assert time.monotonic() - began < OTHERS_SECONDS + 3
+
+
+async def test_a_founder_with_another_identity_begins_another_swarm(tmp_path: Path) -> None:
+    kept = KeptPeers(tmp_path / "peers.json")
+    one, other = (Identity.load_or_create(tmp_path / name) for name in ("one", "other"))
+    for founder in (one, other):
+        await pay(founder, lambda _: None)
+    async with join_here() as door:
+        now = time.time()
+        known = KnownPeer(maddrs=(door.addresses[0].partition("/p2p/")[0],), first_seen=now, last_seen=now)
+        kept.add({one.peer_id}, {door.peer_id: known})
+        async with founding(kept, other) as swarm:
+            assert swarm.remembered.peers == {}
+        async with founding(kept, one) as swarm:
+            assert set(swarm.remembered.peers) == {door.peer_id}
+
+
+async def test_a_report_knows_and_writes_nothing(tmp_path: Path) -> None:
+    path, now = tmp_path / "peers.json", time.time()
+    known = KnownPeer(maddrs=("/ip4/192.0.2.7/tcp/9",), first_seen=now, last_seen=now)
+    initial, peer = Identity.ephemeral().peer_id, Identity.ephemeral().peer_id
+    KeptPeers(path, is_read_only=True).add({initial}, {peer: known})
+    assert not path.exists()
+    KeptPeers(path).add({initial}, {peer: known})
+    assert KeptPeers(path, is_read_only=True).read({initial}) == {peer: known}

@@ -181,6 +181,7 @@ class Mender:
             return message
         others = ", ".join(sorted({f"{listing.model_name} ({listing.model[:12]})" for listing in listings}))
         return (
-            f"{message}; no server in this swarm has {self._manifest.name} ({self._manifest.hash[:12]}); "
+            f"{message}; no server found in this swarm has {self._manifest.name} "
+            f"({self._manifest.hash[:12]}); "
             f"its servers have: {others or 'nothing yet'}"
         )

@@ -101,7 +101,14 @@ class Directory:
     _read_at: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self.experience = Experience(self.carrier, self.reputations)
+        position = self.swarm.position
+        self.experience = Experience(
+            self.carrier,
+            self.reputations,
+            on_pong=lambda record, pong: position.measured(
+                record.peer_id, record.cell, pong.seconds, pong.way
+            ),
+        )
         self._strangers = Strangers(self.experience, self.chance)
 
     async def route(

@@ -94,6 +94,8 @@ class Experience:
     unix_now: Callable[[], float] = time.time
     on_offence: Callable[[], None] = lambda: None
     """Called when there is something to keep at once."""
+    on_pong: Callable[[Announcement, Pong], None] = lambda _record, _pong: None
+    """Called with each answer of a server."""
     _round_trips: dict[ServerLife, _Measurement] = field(default_factory=dict)
     _last_pings: dict[ServerLife, _LastPing] = field(default_factory=dict)
     _pings: dict[ServerLife, asyncio.Task[None]] = field(default_factory=dict)  # under way
@@ -339,6 +341,7 @@ class Experience:
             self.doubt(life, _UNREACHABLE_SECONDS)
         else:
             self._round_trips[life] = _Measurement(pong.seconds, _now(), pong.way)
+            self.on_pong(record, pong)
         self._last_pings[life] = _LastPing(pong, _now(), record.announced_at)
 
 

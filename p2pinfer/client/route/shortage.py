@@ -110,7 +110,7 @@ def _reasons(left_out: Iterable[LeftOut], missing: Sequence[Span]) -> str:
     """
     found = {server.why for server in left_out if any(_overlap(server.layers, span) for span in missing)}
     words = [why.value for why in Why if why in found]
-    return f"every server that has them is {' or '.join(words)}" if words else ""
+    return f"every known server that has them is {' or '.join(words)}" if words else ""
 
 
 def _overlap(one: Span, other: Span) -> bool:

@@ -7,7 +7,7 @@ texts are short and in one line, numbers are finite and plausible or None, and l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from p2pinfer.health.snapshot.estimates import ServingSpeed, best_route_seconds, stretches_of, weakest
 from p2pinfer.health.snapshot.plain import (
@@ -18,6 +18,7 @@ from p2pinfer.health.snapshot.plain import (
     clean_text,
     without_addresses,
 )
+from p2pinfer.health.snapshot.sampled import SampleSize, population_of
 from p2pinfer.health.snapshot.state import (
     BATCH_TEXTS,
     LONG_CONTEXT_TOKENS,
@@ -73,6 +74,7 @@ class SwarmReading:
     """Every model of the swarm and its servers, from one reading."""
 
     models: Mapping[ModelListing, Sequence[Announcement]]
+    samples: Mapping[str, SampleSize] = field(default_factory=dict)  # by manifest hash
 
 
 def make_state(
@@ -105,7 +107,17 @@ def make_state(
     largest = sorted(found.items(), key=lambda item: _rank(*item[1]))[:MAX_MODELS]
     shares = _shares([len(present) for _, (_, present) in largest], MAX_SERVERS)
     models = [
-        _model_view(model, listing, present, most, first_seen, probes.get(listing.model), ways, generated_at)
+        _model_view(
+            model,
+            listing,
+            present,
+            most,
+            first_seen,
+            probes.get(listing.model),
+            ways,
+            reading.samples.get(listing.model),
+            generated_at,
+        )
         for (model, (listing, present)), most in zip(largest, shares, strict=True)
     ]
     return HealthState(
@@ -125,9 +137,10 @@ def make_state(
 def make_sample(model: ModelView, at: float) -> Sample:
     """One point of a model's history."""
     probe = model.probe
+    serving = sum(server.state is Activity.SERVING for server in model.servers)
     return Sample(
         at=at,
-        servers=sum(server.state is Activity.SERVING for server in model.servers),
+        servers=model.population.about if model.population.is_sample else serving,
         weakest_replicas=0 if model.answer is Answer.NO else weakest(model.coverage),
         swarm_tokens_per_second=model.swarm_tokens_per_second or 0.0,
         probe_tokens_per_second=probe.tokens_per_second if probe and probe.works else None,
@@ -175,6 +188,7 @@ def _model_view(
     first_seen: Mapping[str, float],
     probe: ProbeView | None,
     ways: Mapping[PeerId, Way],
+    sample: SampleSize | None,
     now: float,
 ) -> ModelView:
     num_layers = listing.num_layers
@@ -191,10 +205,13 @@ def _model_view(
     together = sum(strength.tokens_per_second for strength in complete.values())
     coming = {numerics: expected(some, num_layers, now) for numerics, some in classes(present).items()}
     helped = strongest(coming)
+    population = population_of(sample, len(present))
+    named = sample.listed if sample is not None else None
     listed = sorted(
-        sorted(present, key=lambda one: (one.state is not ServerState.SERVING, one.layers, one.peer_id))[
-            :most
-        ],
+        sorted(
+            (one for one in present if named is None or one.peer_id in named),
+            key=lambda one: (one.state is not ServerState.SERVING, one.layers, one.peer_id),
+        )[:most],
         key=lambda one: (one.layers, one.peer_id),
     )
     return ModelView(
@@ -211,7 +228,8 @@ def _model_view(
         servers=tuple(
             _server_view(one, first_seen.get(one.peer_id, now), ways.get(one.peer_id), now) for one in listed
         ),
-        probe=_clean_probe(probe) if probe else None,
+        probe=_clean_probe(probe, names_peers=not population.is_sample) if probe else None,
+        population=population,
     )
 
 
@@ -275,14 +293,20 @@ def _server_view(announcement: Announcement, since: float, way: Way | None, now:
     )
 
 
-def _clean_probe(probe: ProbeView) -> ProbeView:
-    """The detail may contain a server's words: the reason for a refusal."""
+def _clean_probe(probe: ProbeView, *, names_peers: bool) -> ProbeView:
+    """The detail may contain a server's words: the reason for a refusal.
+
+    A large swarm's route leads through servers near the page, so it says nothing of who they are.
+    """
     return replace(
         probe,
         detail=clean_text(without_addresses(probe.detail[: 2 * _DETAIL_CHARACTERS]), _DETAIL_CHARACTERS),
         first_token_seconds=clean_number(probe.first_token_seconds, 0.0, 86_400.0),
         tokens_per_second=clean_number(probe.tokens_per_second, 0.0, MOST_TOKENS_PER_SECOND),
-        route=tuple((clean_text(peer), start, end) for peer, start, end in probe.route[:_MAX_HOPS]),
+        route=tuple(
+            (clean_text(peer) if names_peers else "", start, end)
+            for peer, start, end in probe.route[:_MAX_HOPS]
+        ),
         route_ways=probe.route_ways[:_MAX_HOPS],
     )
 

@@ -17,6 +17,8 @@ def headline(model: ModelView, *, is_fresh: bool = True) -> str:
     Without `is_fresh` the swarm can't be read now, and the sentence is in the past tense.
     """
     name = words.model_name(model)
+    if is_in_doubt(model):
+        return f"{name}: {_in_sample(model, is_fresh)}"
     match model.answer, is_fresh:
         case Answer.YES, True:
             return f"{name} can generate text now"
@@ -36,6 +38,8 @@ def explanation(model: ModelView, *, is_fresh: bool = True) -> str:
     """One sentence behind the headline."""
     if not is_fresh:
         return "The swarm can't be read at the moment, so this may have changed."
+    if is_in_doubt(model):
+        return "Only a sample of its servers was read. Others may hold the same layers."
     match model.answer:
         case Answer.YES:
             return "Every layer is served more than once: the model survives the loss of any one server."
@@ -52,6 +56,31 @@ def explanation(model: ModelView, *, is_fresh: bool = True) -> str:
             return "A text needs every layer. The model works again when servers hold the missing layers."
 
 
+def is_in_doubt(model: ModelView) -> bool:
+    """True if only a sample was read, and it isn't enough to say that the model works."""
+    return model.population.is_sample and model.answer is not Answer.YES
+
+
+def shown_answer(model: ModelView) -> Answer:
+    """The answer whose colour the model has: what is in doubt is no alarm."""
+    return Answer.THIN if is_in_doubt(model) else model.answer
+
+
+def sample_note(model: ModelView, *, is_fresh: bool = True) -> str:
+    """Which servers the figures are of, where they aren't all; else empty."""
+    population = model.population
+    if not population.is_sample:
+        return ""
+    are = "are" if is_fresh else "were"
+    likely = f"; {words.likely(population)} is likely" if words.likely(population) else ""
+    return (
+        f"{words.about(population).capitalize()} servers {are} announced{likely}. "
+        f"Coverage and rates {are} those of a sample: "
+        f"{words.several(population.sampled, 'server')} that answered. The list has the "
+        f"{words.count(len(model.servers))} of them that were drawn from everywhere."
+    )
+
+
 def summary(models: Sequence[ModelView], *, is_fresh: bool) -> str:
     """The whole swarm in one line, in the words of the models' headlines."""
     if not models:
@@ -59,12 +88,16 @@ def summary(models: Sequence[ModelView], *, is_fresh: bool) -> str:
     working = [model for model in models if model.answer is not Answer.NO]
     thin = [model for model in working if model.answer is Answer.THIN]
     if len(models) == 1:
+        if is_in_doubt(models[0]):
+            return f"The model is in doubt: {_in_sample(models[0], is_fresh)}"
         return f"The model {_only_model(models[0].answer, is_fresh)}"
     which = (
         f"{len(working) or 'None'} of {len(models)}" if len(working) < len(models) else f"All {len(models)}"
     )
     can, when = ("can", "now") if is_fresh else ("could", "when last seen")
     line = f"{which} models {can} generate text {when}"
+    if any(map(is_in_doubt, models)):
+        line += ", as far as samples tell"
     if not thin:
         return line
     is_thin = f"{'is' if len(thin) == 1 else 'are'}" if is_fresh else f"{'was' if len(thin) == 1 else 'were'}"
@@ -88,6 +121,17 @@ def _only_model(answer: Answer, is_fresh: bool) -> str:
             return "cannot generate text now"
         case _:
             return "could not generate text when last seen"
+
+
+def _in_sample(model: ModelView, is_fresh: bool) -> str:
+    """What a sample lacks."""
+    if model.answer is Answer.THIN:
+        lack = _depends(model, "depends", "depend") if is_fresh else _depends(model, "depended", "depended")
+    elif is_fresh:
+        lack = _why_not(model, "serves", "is", "holds")
+    else:
+        lack = _why_not(model, "served", "was", "held")
+    return f"in a sample of its servers {lack}"
 
 
 def _depends(model: ModelView, singular: str, plural: str) -> str:

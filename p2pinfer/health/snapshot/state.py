@@ -80,8 +80,34 @@ class ProbeView:
     detail: str  # the reason for a failure; empty if it works
     first_token_seconds: float | None
     tokens_per_second: float | None
-    route: tuple[tuple[str, int, int], ...]  # short peer id and layers [start, end), hop by hop
+    route: tuple[tuple[str, int, int], ...]
+    """Short peer id and layers [start, end), hop by hop. Of a large swarm the ids are empty."""
     route_ways: tuple[Way | None, ...]  # how each of these was reached: from this page, or the hop before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellView:
+    """A part of a large swarm whose servers are found together. The label says nothing of where that is."""
+
+    label: str  # another one each day
+    about: int  # servers announced there; exact if `least` and `most` are the same
+    least: int
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """How many servers a model has. Of a large swarm the page reads a sample, and estimates the number."""
+
+    about: int  # servers that are there; of a large swarm those announced
+    least: int  # with `most` a range that has the true number in 95 of 100 cases
+    most: int | None  # None: not known, since members hide servers from others
+    is_sample: bool  # True: coverage, rates, `answer` and `servers` of the model are those of a sample
+    sampled: int  # servers that coverage and rates count
+    cells: tuple[CellView, ...]  # that were read, the largest first: a larger one contains smaller ones
+
+
+NOBODY = Population(about=0, least=0, most=0, is_sample=False, sampled=0, cells=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +123,9 @@ class ModelView:
     wanted: tuple[Stretch, ...]  # where another server helps most; here servers that are joining count too
     best_route_tokens_per_second: float | None  # of one stream, from the speeds that servers claim
     swarm_tokens_per_second: float | None  # of many streams together: the limit of the weakest layer
-    servers: tuple[ServerView, ...]
+    servers: tuple[ServerView, ...]  # of a large swarm, a part of the sample: nobody tells who is near whom
     probe: ProbeView | None  # None: this page doesn't probe the model
+    population: Population = NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +159,7 @@ class Sample:
     """One point of a model's history."""
 
     at: float  # Unix seconds
-    servers: int  # serving
+    servers: int  # serving; of a large swarm about how many are announced
     weakest_replicas: int  # servers of the weakest layer; 0: the model can't generate
     swarm_tokens_per_second: float  # 0 where unknown
     probe_tokens_per_second: float | None

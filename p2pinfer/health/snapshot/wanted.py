@@ -14,6 +14,10 @@ def wanted_layers(model: ModelView) -> str:
     """
     if not model.wanted:
         return ""
+    return f"{_wanted(model)}{' in the sample' if model.population.is_sample else ''}"
+
+
+def _wanted(model: ModelView) -> str:
     ranges = _joined(model.wanted)
     counts = {stretch.replicas for stretch in model.wanted}
     are_all = sum(end - start for start, end in ranges) >= model.num_layers > 1

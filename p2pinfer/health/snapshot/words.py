@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from p2pinfer.health.snapshot.plain import LATEST_TIME, NAME_CHARACTERS, clean_text
-from p2pinfer.health.snapshot.state import Activity, Answer, HealthState, ModelView, ProbeView, ServerView
+from p2pinfer.health.snapshot.state import (
+    Activity,
+    Answer,
+    CellView,
+    HealthState,
+    ModelView,
+    Population,
+    ProbeView,
+    ServerView,
+)
 from p2pinfer.plain_text import short_count
 from p2pinfer.swarm.reach.claimed import ClaimedReach
 from p2pinfer.types import Way
@@ -121,6 +130,20 @@ def several(number: int, noun: str) -> str:
     return f"{count(number)} {noun if number == 1 else f'{noun}s'}"
 
 
+def about(number: Population | CellView) -> str:
+    """`37`, or `about 12,000` where it is an estimate, or `at least 300`."""
+    if number.most is None:
+        return f"at least {count(number.least)}"
+    return count(number.about) if number.least == number.most else f"about {_two_digits(number.about)}"
+
+
+def likely(number: Population | CellView) -> str:
+    """`9,100 to 17,000`; empty for a number that is exact, or that nothing bounds."""
+    if number.most is None or number.least == number.most:
+        return ""
+    return f"{_two_digits(number.least)} to {_two_digits(number.most)}"
+
+
 def moment(at: float | None) -> Moment | None:
     """The moment; None for an impossible time."""
     if at is None or not math.isfinite(at) or not 0 < at <= LATEST_TIME:
@@ -140,8 +163,12 @@ def age_seconds(state: HealthState, now: float) -> float:
     return max(0.0, age) if math.isfinite(age) else math.inf
 
 
-def answer_word(answer: Answer, *, is_fresh: bool = True) -> str:
-    """For a badge. In the past tense while the swarm can't be read."""
+def answer_word(answer: Answer, *, is_fresh: bool = True, is_sample: bool = False) -> str:
+    """For a badge. In the past tense while the swarm can't be read. What a sample lacks may be elsewhere."""
+    if is_sample and answer is not Answer.YES:
+        if is_fresh:
+            return "thin in sample" if answer is Answer.THIN else "gap in sample"
+        return "was thin in sample" if answer is Answer.THIN else "had a gap in sample"
     if is_fresh:
         return {Answer.YES: "works", Answer.THIN: "thin", Answer.NO: "down"}[answer]
     return {Answer.YES: "worked", Answer.THIN: "was thin", Answer.NO: "was down"}[answer]
@@ -194,6 +221,12 @@ def cut_to(start: int, end: int, num_layers: int) -> tuple[int, int]:
 
 def _and(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _two_digits(number: int) -> str:
+    """An estimate isn't better than that."""
+    number = max(0, min(number, _LARGEST_COUNT))
+    return f"{round(number, min(0, 2 - len(str(number)))):,}"
 
 
 def _whole(number: int) -> str:

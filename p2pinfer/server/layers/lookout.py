@@ -28,7 +28,9 @@ class Lookout:
 
     def roll_call(self) -> RollCall:
         """A roll call, to be opened. Whom it has asked it doesn't ask again."""
-        return RollCall(self._swarm.peer_id, self._store.manifest.num_layers, self._swarm.ways)
+        return RollCall(
+            self._swarm.peer_id, self._store.manifest.num_layers, self._swarm.ways, self._swarm.position
+        )
 
     async def look(self, roll_call: RollCall, wait_seconds: float) -> View:
         """The other servers, as far as they count. Waits so long for answers. Raises SwarmError."""

@@ -95,7 +95,7 @@ class SpanService:
         self._sessions.leave_rest_to(self._runner.limit_prefixes)
         self._idle = IdleMeasurement(self._sessions, self._runner, self._batcher, span.engine)
         us = dataclasses.replace(span.claim, numerics=span.engine.numerics)
-        self._neighbours = Neighbours(us, roster, swarm.ways)
+        self._neighbours = Neighbours(us, roster, swarm.ways, swarm.position)
         self._leaves_at: float | None = None  # Unix seconds; set when draining begins
         self._mover = None if span.make_mover is None else span.make_mover(self._seconds_per_layer)
         self.move: Move | None = None

@@ -12,7 +12,7 @@ from p2pinfer.swarm.swarm import Swarm
 class Roster:
     """Everything of a server that wants to know who else serves its model shares one. For the event loop.
 
-    A reading costs the swarm up to 768 records of 4 KB. Who can do with older ones says so.
+    A reading costs the swarm up to 128 records of 4 KB. Who can do with older ones says so.
     """
 
     def __init__(self, swarm: Swarm, model: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ import grpc
 
 from p2pinfer.errors import HopFailedError
 from p2pinfer.server.placement.asking import whom_to_ask
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.tasks import cancel_and_wait
 from p2pinfer.types import PeerId
@@ -27,9 +29,13 @@ _ASK_SECONDS = 4.0
 class RollCall:
     """One server's, while it chooses its layers. An async context manager; for the event loop."""
 
-    def __init__(self, us: PeerId, num_layers: int, ways: Ways | None) -> None:
+    def __init__(
+        self, us: PeerId, num_layers: int, ways: Ways | None, position: Position | None = None
+    ) -> None:
+        """`position` learns the round trips: so a newcomer knows where it is when it begins to serve."""
         self._us = us
         self._num_layers = num_layers
+        self._position = position
         self._pool = ChannelPool(ways=ways, connect_seconds=CONNECT_SECONDS)
         self._asking: dict[PeerId, asyncio.Task[bool]] = {}
 
@@ -78,7 +84,13 @@ class RollCall:
         try:
             async with asyncio.timeout(_ASK_SECONDS), self._pool.connected(address) as channel:
                 stub = inference_stub(channel)
-                answer_of(record.peer_id, await stub.Ping(pb.PingRequest()))
+                began = time.perf_counter()
+                reply = await stub.Ping(pb.PingRequest())
+                seconds = time.perf_counter() - began
+                answer_of(record.peer_id, reply)
+                if self._position is not None:
+                    way = self._pool.way_to(record.peer_id)
+                    self._position.measured(record.peer_id, record.cell, seconds, way)
         except grpc.aio.AioRpcError as error:
             return record.state is ServerState.JOINING and refusal_of(error) is not None
         except (HopFailedError, TimeoutError):

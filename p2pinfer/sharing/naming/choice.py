@@ -16,6 +16,7 @@ from p2pinfer.errors import UsageError
 from p2pinfer.plain_text import day_of, printable, several
 from p2pinfer.sharing.naming.known_models import KnownModel
 from p2pinfer.sharing.naming.model_ref import HASH_CHARACTERS, SHORT_HASH_CHARACTERS, ModelRef, words_to_copy
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.records.listing import ModelListing
 
 MOST_LISTED = 8
@@ -155,6 +156,8 @@ def _lines(listings: Sequence[ModelListing], servers: Mapping[str, int] | None) 
 
 def _line(listing: ModelListing, servers: int | None) -> str:
     count = "" if servers is None else f", {several(servers, 'server')}"
+    if servers is not None and is_crowded(servers):
+        count = f", at least {servers:,} servers"  # of a large swarm only a sample is read
     layers = several(listing.num_layers, "layer")
     return f"  {words_to_copy(listing.model_name, listing.model)}  ({layers}{count})"
 

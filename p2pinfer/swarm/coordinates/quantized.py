@@ -1,8 +1,8 @@
 """The form of a coordinate that is announced: whole numbers of 10 ms. It tells no more of a home than a ping.
 
-The origin lies at one third of the range, in cell 42. One third is far from every boundary between halves,
-quarters, eighths and so on: always a third of the part's size. So the members of one LAN, who are all near
-the origin of their own swarm, share a cell at every size, and don't straddle two.
+The origin is the middle of cell 42, at one third of the range. One third is far from every boundary between
+halves, quarters, eighths and so on: at least a quarter of the part's size. So the members of one LAN, who are
+all near the origin of their own swarm, share a cell at every size, and don't straddle two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ LEVELS = 7
 CELLS = 1 << LEVELS
 """On each axis; a height is in [0, CELLS) as well."""
 
-_SLACK_CELLS = 0.5
+_SLACK_CELLS = 0.4
+"""Less than a half: who rests in the middle of a cell leaves the one beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,17 @@ def quantized(coordinate: Coordinate) -> Quantized:
     )
 
 
+def middle(where: Quantized) -> Coordinate:
+    """The middle of a cell: where a member is, as far as others know."""
+    return Coordinate(
+        x=LEAST_POSITION_SECONDS + (where.x + 0.5) * UNIT_SECONDS,
+        y=LEAST_POSITION_SECONDS + (where.y + 0.5) * UNIT_SECONDS,
+        height=where.height * UNIT_SECONDS,
+    )
+
+
 def settled(announced: Quantized | None, coordinate: Coordinate) -> Quantized:
-    """What to announce now: the same as before, until the coordinate is half a cell outside of it.
+    """What to announce now: the same as before, until the coordinate is 4 ms outside of it.
 
     Measurements jitter. Without slack a member near a boundary would move its records to and fro.
     """

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from p2pinfer.backoff import Chance
-from p2pinfer.swarm.cells.climb import Sight, arrived, climbed
+from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed
 from p2pinfer.swarm.cells.keys import keys_of_cell
-from p2pinfer.swarm.cells.place import DEPTH, cell_of
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
 from p2pinfer.swarm.discovery.network import Network
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
@@ -22,9 +22,16 @@ TRY_AGAIN_SECONDS = 300.0
 class Announcing:
     """Of one server in one tree."""
 
-    def __init__(self, network: Network, chance: Chance, now: Callable[[], float] = time.time) -> None:
-        """`now` is in Unix seconds."""
-        self._network, self._chance, self._now = network, chance, now
+    def __init__(
+        self,
+        network: Network,
+        chance: Chance,
+        *,
+        deepest: int = DEPTH,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`deepest` is the depth of the smallest cells of the tree; `now` is in Unix seconds."""
+        self._network, self._chance, self._deepest, self._now = network, chance, deepest, now
         self.climb = arrived(0)
         self._try_at = 0.0
         self._live: dict[bytes, float] = {}  # key: when our last record there expires
@@ -52,6 +59,8 @@ class Announcing:
             before = self.climb
             at_home = answers[depths.index(before.home)]
             self.climb = climbed(before, sights)
+            if self.climb.home > self._deepest:
+                self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
             if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
                 self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
             if self.climb.home <= before.home:
@@ -62,14 +71,15 @@ class Announcing:
     async def replace_all(self, tombstone: Record) -> None:
         """Put a tombstone of the same place wherever a record of ours is still alive, and forget them."""
         self._forget_expired()
-        keys, self._live = list(self._live), {}
-        await all_of(*(self._network.put([key], tombstone) for key in keys))
+        roots = keys_of_cell(tombstone.tree, ROOT)
+        keys, self._live = [(key, key in roots) for key in self._live], {}
+        await all_of(*(self._network.put([key], tombstone, shared=is_root) for key, is_root in keys))
 
     async def _put(self, record: Record, depth: int) -> list[Stored]:
         keys = keys_of_cell(record.tree, cell_of(record.place, depth))
         self._forget_expired()
         self._live.update(dict.fromkeys(keys, record.expires_at))
-        return await self._network.put(keys, record)
+        return await self._network.put(keys, record, shared=depth == 0)
 
     def _forget_expired(self) -> None:
         now = self._now()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from p2pinfer.backoff import Chance
@@ -18,14 +18,15 @@ from p2pinfer.identity import Identity
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.keys import MODELS, peer_key
-from p2pinfer.swarm.cells.place import ROOT, children_of, place_of
-from p2pinfer.swarm.census.stretches import missing_spans
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, children_of, place_of
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
+from p2pinfer.swarm.discovery.live import is_whole, live
 from p2pinfer.swarm.discovery.network import Network
 from p2pinfer.swarm.discovery.reading import Reading, newest
+from p2pinfer.swarm.discovery.sampling import Sample, Sampling
 from p2pinfer.swarm.kademlia.validator import Record, read_record
-from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
+from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
 from p2pinfer.swarm.records.bounds import check_model
 from p2pinfer.swarm.records.listing import (
     ListingEntry,
@@ -36,6 +37,8 @@ from p2pinfer.swarm.records.listing import (
 )
 from p2pinfer.tasks import all_of
 
+MODELS_DEPTH = 1
+"""Of the smallest cells in the tree of models: four, which a reader reads where the root is crowded."""
 _MOST_OWN_RECORDS = 64  # that are told from a twin's: several minutes of heartbeats
 _MOST_READINGS = 64
 _EXPIRY_STEP_SECONDS = 0.001  # a record replaces another only if it expires later
@@ -56,6 +59,7 @@ class Discovery:
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
         self._readings: OrderedDict[str, Reading] = OrderedDict()
+        self._sampling = Sampling(network)
         self._newest_expiry: dict[str, float] = {}
         self._joined_at = time.time()
         self._announced_at: deque[float] = deque(maxlen=_MOST_OWN_RECORDS)
@@ -78,7 +82,7 @@ class Discovery:
         servers, models = self._tree(announcement.model), self._tree(MODELS)
         if (reading := self._readings.get(announcement.model)) is not None and reading.depth is not None:
             servers.begin_at(reading.depth)
-        putting = [servers.put(record), self._network.put(self._own_key(), line)]
+        putting = [servers.put(record), self._network.put(self._own_key(), line, shared=False)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
         answers, *_ = await all_of(*putting)
@@ -95,7 +99,7 @@ class Discovery:
         await all_of(
             self._replace_all(gone),
             self._tree(MODELS).replace_all(line),
-            self._network.put(self._own_key(), line),
+            self._network.put(self._own_key(), line, shared=False),
         )
 
     async def servers(self, model: str) -> list[Announcement]:
@@ -110,7 +114,16 @@ class Discovery:
         if len(self._readings) > _MOST_READINGS:
             self._readings.popitem(last=False)
         place = place_of(self._where(), self._identity.peer_id)
-        return _live(await reading.around(place, lambda records: _is_whole(_live(records))))
+        found = await reading.around(place, lambda some: is_whole(live(some, time.time())))
+        return live(found, time.time())
+
+    async def sample(self, model: str) -> Sample:
+        """Servers of a model for somebody who shows them to others. Bounded reads, whatever the size.
+
+        Raises InvalidRecordError if `model` isn't a manifest hash.
+        """
+        check_model(model)
+        return await self._sampling.sample(model)
 
     async def models(self) -> list[ModelListing]:
         """The models that have layers on at least one server; of very many a sample."""
@@ -126,7 +139,9 @@ class Discovery:
         Only a copy of our key can sign such a record. It replaces ours, as ours replaces it, and libp2p leads
         peers to one of the two at random.
         """
-        lines = [decode_listing(record.data) for record in await self._network.get(self._own_key())]
+        lines = [
+            decode_listing(record.data) for record in await self._network.get(self._own_key(), shared=False)
+        ]
         return any(
             line.peer_id == self._identity.peer_id
             and not line.left
@@ -141,7 +156,9 @@ class Discovery:
         return {} if reading is None else dict(reading.sizes)
 
     def _tree(self, tree: str) -> Announcing:
-        return self._announcing.setdefault(tree, Announcing(self._network, self._chance))
+        # All lines of a model have one place: to split cells wouldn't part them.
+        deepest = MODELS_DEPTH if tree == MODELS else DEPTH
+        return self._announcing.setdefault(tree, Announcing(self._network, self._chance, deepest=deepest))
 
     def _own_key(self) -> list[bytes]:
         return [peer_key(self._identity.peer_id)]
@@ -190,19 +207,3 @@ def _gone(announcement: Announcement) -> Announcement:
         announced_at=now,
         expires_at=now + 1.0,  # it is moved up beyond the record that it replaces
     )
-
-
-def _live(records: Collection[Record]) -> list[Announcement]:
-    now = time.time()
-    found = [decode(record.data) for record in records]
-    live = [one for one in found if one.state is not ServerState.LEFT and one.expires_at > now]
-    return sorted(live, key=lambda one: (one.layers, one.peer_id))
-
-
-def _is_whole(servers: Collection[Announcement]) -> bool:
-    """True if each layer is served by somebody who agrees with most on how many there are."""
-    if not servers:
-        return False
-    num_layers = Counter(server.num_layers for server in servers).most_common(1)[0][0]
-    serving = (server.layers for server in servers if server.state is ServerState.SERVING)
-    return not missing_spans(serving, num_layers)

@@ -18,7 +18,9 @@ from hivemind.dht.traverse import traverse_dht
 from hivemind.p2p import P2P, PeerID
 
 from p2pinfer.errors import InvalidRecordError
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.kademlia.place import introduction, place_of
+from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
 from p2pinfer.swarm.kademlia.store import Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
@@ -56,8 +58,11 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
 
     protocol: SwarmProtocol
     times: RequestTimes
-    anchors: Callable[[], Sequence[PeerID]]
-    """Members that are always asked, and where our records are kept too: those known longest."""
+    anchors: Callable[[bool], Sequence[PeerID]]
+    """Members that are always asked, and where our records are kept too: those known longest.
+
+    True: also the initial peers, which all members have in common.
+    """
     _known_keepers: dict[bytes, tuple[list[PeerID], float]]  # by key, and until when
 
     @classmethod
@@ -98,9 +103,10 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         )
         if not client_only:
             self.protocol.node_info.node_id = introduction(proof)
-        self.anchors = tuple
+        self.anchors = lambda shared: ()
         self._known_keepers = {}
-        self.protocol.views = Views(lambda key: self._get([key], viewers=(), keepers=self.anchors()))
+        self.protocol.popular = Popular(lambda key: self._get([key], viewers=(), keepers=()))
+        self.protocol.views = Views(lambda key: self._get([key], viewers=(), keepers=self.anchors(False)))
         if predecessor is not None:
             self.protocol.records.take_over(predecessor.records)
         return self
@@ -136,15 +142,18 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                     patience_seconds = self.times.settle_seconds
         return answers
 
-    async def put(self, keys: Sequence[bytes], record: Record, *, widely: bool = False) -> list[Stored]:
+    async def put(
+        self, keys: Sequence[bytes], record: Record, *, shared: bool = True, widely: bool = False
+    ) -> list[Stored]:
         """Store our record at the nodes nearest to each of `keys`, which may include this one.
 
         The first of the keys is also kept by our anchors. Others are likely to know these too: whoever takes
         all places near the keys doesn't hide us from those who ask there. Storing `widely`, more nodes keep
-        it. Returns what each keeper answers; those that don't answer are left out.
+        it. Not `shared`, the initial peers are spared: many keep records under such keys.
+        Returns what each keeper answers; those that don't answer are left out.
         """
         wanted = WIDE_REPLICAS if widely else REPLICAS
-        anchors = [peer for peer in self.anchors() if peer not in self.blacklist]
+        anchors = [peer for peer in self.anchors(shared) if peer not in self.blacklist]
         stores: dict[tuple[bytes, PeerID], Coroutine[Any, Any, Stored | None]] = {}
         answers: list[Stored] = []
         for key, keepers in zip(keys, await self._keepers(keys, wanted), strict=True):
@@ -177,15 +186,15 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             known[key_id.to_bytes()] = (list(nearest.values()), now + KEEPERS_SECONDS)
         return [known[key][0][:wanted] for key in keys]
 
-    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+    async def get(self, keys: Sequence[bytes], *, shared: bool = True) -> list[Record]:
         """The newest live record of every peer under `keys`, from the nodes nearest to each and our anchors.
 
         The first of the anchors are asked for what they see under the first key themselves, the others for
         what they keep there. Returns when the search is complete, or `settle_seconds` after the last answer
         that held records, so that a dead node near a key doesn't delay the reader; but not before one anchor
-        has answered, unless none does for `anchor_seconds`.
+        has answered, unless none does for `anchor_seconds`. Not `shared`, the initial peers are spared.
         """
-        anchors = self.anchors()
+        anchors = self.anchors(shared)
         return await self._get(keys, viewers=anchors[:MAX_VIEWERS], keepers=anchors[MAX_VIEWERS:])
 
     async def _get(
@@ -246,7 +255,9 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
                 records, neighbours = answer
                 hear(records)
                 nodes.update(neighbours)
-                return {key_id: (tuple(one for one in neighbours if taken.get(one, way) == way), False)}
+                # A node on the way tells as much as a keeper would of what everybody asks for.
+                has_all = is_crowded(len(records))
+                return {key_id: (tuple(one for one in neighbours if taken.get(one, way) == way), has_all)}
 
             await traverse_dht(
                 queries=[key_id],

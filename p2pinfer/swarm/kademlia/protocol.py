@@ -26,9 +26,11 @@ from p2pinfer.errors import InvalidRecordError, ProtocolError, UnpaidRecordError
 from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm import store_pb2
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place, refuse_first_version
+from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.store import RecordStore, Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
 from p2pinfer.swarm.kademlia.views import Views
@@ -51,6 +53,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     record_validator: RecordValidator
     views: Views | None = None  # what this node tells others of its own searches
+    popular: Popular | None = None  # likewise, of keys that many ask for
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -158,11 +161,18 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         response = await self.rpc_nearest(request, context)
         budget = MAX_ANSWER_BYTES
         for key, result in zip(request.keys, response.results, strict=True):
-            result.value = _packed(self.records.get(key), budget)
+            result.value = self._packed(key, budget)
             budget -= len(result.value)
             if result.value:
                 result.type, result.expiration_time = dht_pb2.FOUND_REGULAR, get_dht_time()
         return response
+
+    def _packed(self, key: bytes, budget_bytes: int) -> bytes:
+        """What we keep under a key, or have found there because so many ask."""
+        kept = self.records.get(key)
+        if self.popular is not None and not is_crowded(len(kept)):
+            kept = [record.data for record in self.popular.asked(key)] or kept
+        return _packed(kept, budget_bytes)
 
     async def rpc_nearest(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search for nodes: send those we know nearest to its keys."""

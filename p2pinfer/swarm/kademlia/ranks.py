@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from p2pinfer.fairness.sources import Source
@@ -11,7 +11,10 @@ from p2pinfer.swarm.cells import ranks
 from p2pinfer.swarm.kademlia.validator import Record
 
 SILENT_SECONDS = 45.0  # servers refresh their records about every 17 s: two refreshes were lost
-NETWORK_SHARE = 0.25  # of the places for which there are others
+ELDERS_SHARE = 0.5  # of all places: they belong to those who have been there longest
+NETWORK_SHARE = 0.25
+MOST_OF_PLACE = 4
+"""In the list of models all servers of a model have one place: of a popular one a few lines do."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -48,23 +51,27 @@ def rank(record: Record, now: float, tree: str | None = None) -> float:
 def first_to_go(places: Sequence[Held], *, elders: int, most_of_network: int, now: float) -> Held:
     """The one of `places`, more than `elders`, that gives way.
 
-    First those that are silent, then those of a network with more than `most_of_network`, then the worst
-    rank. The `elders` that have been there longest stay; of a network, `most_of_network` of them.
+    First those that are silent, then those of a place with more than MOST_OF_PLACE, then those of a network
+    with more than `most_of_network`, then the worst rank. The `elders` that have been there longest stay; of
+    a place or a network, as many of them as it may have.
     """
     silent = [place for place in places if place.is_silent(now)]
     if silent:
         return min(silent, key=lambda place: (place.refreshed_at, place.arrival))
     by_age = sorted(places, key=lambda place: place.age)
-    crowd = _crowd(by_age, most_of_network)
-    stay = set(by_age[:elders]).intersection(crowd[:most_of_network] or by_age)
+    most = MOST_OF_PLACE
+    if not (crowd := _crowd(by_age, lambda held: held.record.place, most)):
+        most = most_of_network
+        crowd = _crowd(by_age, lambda held: held.source, most)
+    stay = set(by_age[:elders]).intersection(crowd[:most] or by_age)
     others = [place for place in crowd or by_age if place not in stay]
     return max(others, key=lambda place: rank(place.record, now))
 
 
-def _crowd(by_age: Sequence[Held], most_of_network: int) -> list[Held]:
-    """The places of the largest network, if it has more than its share; else none."""
-    sizes = Counter(place.source for place in by_age if place.source is not None)
-    for source, size in sizes.most_common(1):
-        if size > most_of_network:
-            return [place for place in by_age if place.source == source]
+def _crowd(by_age: Sequence[Held], whose: Callable[[Held], Hashable], most: int) -> list[Held]:
+    """What belongs to the one who has the most, if that is more than `most`; else nothing."""
+    sizes = Counter(owner for held in by_age if (owner := whose(held)) is not None)
+    for owner, size in sizes.most_common(1):
+        if size > most:
+            return [held for held in by_age if whose(held) == owner]
     return []

@@ -1,22 +1,21 @@
 """Who gives way in a whole store, where the records of all keys share the places.
 
-Half of the places belong to the records that have been there longest: these are the elders, and stay. Of the
-others, the *young*, first a network with more than its share gives way, then the identity that has the most,
-then the worst rank. So whoever has made a hundred identities has the share of a hundred, and no more, under
-however many keys.
+First a network with more than its share, but for its eldest. Then those that are *young*: half of the places
+belong to the records that have been there longest, these are the elders, and stay. Of the young ones the
+identity that has the most gives way, then the worst rank. So whoever has made a hundred identities has the
+share of a hundred, and no more, under however many keys.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Generic, TypeVar
 
 from p2pinfer.fairness.sources import Source
-from p2pinfer.swarm.kademlia.ranks import NETWORK_SHARE, Held, rank
+from p2pinfer.swarm.kademlia.ranks import ELDERS_SHARE, NETWORK_SHARE, Held, rank
 from p2pinfer.types import PeerId
 
 COMPARED = 16
@@ -25,33 +24,33 @@ COMPARED = 16
 _ALL_TREES = ""
 
 _age = attrgetter("age")
-_Whose = TypeVar("_Whose", bound=Hashable)
 
 
 class Shares:
-    """The records of a store by age, and the young ones by whose they are."""
+    """The records of a store by age, by network, and the young ones by whose they are."""
 
     def __init__(self, places: int) -> None:
-        self._elders = places // 2
-        self._most_of_network = int((places - self._elders) * NETWORK_SHARE)
+        self._elders = int(places * ELDERS_SHARE)
         # To insert into 16,384 pointers moves 0.1 MB at most: some microseconds.
         self._by_age: list[Held] = []
-        self._by_peer: _Crowds[PeerId] = _Crowds()
-        self._by_network: _Crowds[Source] = _Crowds()
+        self._networks = _Networks(int(places * NETWORK_SHARE))
+        self._young = _Identities()
 
     def add(self, held: Held) -> None:
         """It has a place from now on."""
+        self._networks.add(held)
         insort(self._by_age, held, key=_age)
         if len(self._by_age) > self._elders:
             last_elder_of_before = self._by_age[self._elders]
-            self._becomes_young(max(held, last_elder_of_before, key=_age))
+            self._young.add(max(held, last_elder_of_before, key=_age))
 
     def remove(self, held: Held) -> None:
         """It has no place any more."""
+        self._networks.remove(held)
         index = bisect_left(self._by_age, held.age, key=_age)
         if len(self._by_age) > self._elders:
             first_young = self._by_age[self._elders]
-            self._stops_being_young(held if index > self._elders else first_young)
+            self._young.remove(held if index > self._elders else first_young)
         del self._by_age[index]
 
     def first_to_go(self, newcomer: Held, company: Callable[[bytes], int], now: float) -> Held:
@@ -59,94 +58,111 @@ class Shares:
 
         `company` tells how many records there are under a key.
         """
-        # Who comes back with its age may be an elder: then a younger one makes room among the elders.
-        is_elder = bisect_left(self._by_age, newcomer.age, key=_age) < self._elders
-        rival = None if is_elder else newcomer
-        candidates = self._in_crowded_network(rival) or self._of_heaviest(rival, company)
+        candidates = self._networks.crowd(newcomer) or self._of_heaviest(newcomer, company)
         return max(candidates, key=lambda held: rank(held.record, now, tree=_ALL_TREES))
 
-    def _in_crowded_network(self, rival: Held | None) -> list[Held]:
-        """Some young ones of a network that has more than its share, if there is one."""
-        source = None if rival is None else rival.source
-        if rival and source and self._by_network.size(source) >= self._most_of_network:
-            return [*self._by_network.some_of(source, COMPARED), rival]
-        if self._by_network.largest <= self._most_of_network:
-            return []
-        (crowded,) = self._by_network.some_largest(1)
-        return self._by_network.some_of(crowded, COMPARED)
-
-    def _of_heaviest(self, rival: Held | None, company: Callable[[bytes], int]) -> list[Held]:
+    def _of_heaviest(self, newcomer: Held, company: Callable[[bytes], int]) -> list[Held]:
         """Of some of the identities that have the most young ones, the record that is missed least."""
-        own = 0 if rival is None else self._by_peer.size(rival.record.peer_id) + 1
-        if rival is not None and own > self._by_peer.largest:
-            return [rival]
+        most, own = self._young.largest, self._young.size(newcomer.record.peer_id) + 1
+        if bisect_left(self._by_age, newcomer.age, key=_age) < self._elders:
+            own = 0  # it comes back with its age: a younger one makes room among the elders
+        if own > most:
+            return [newcomer]
         least_missed = [
-            max(self._by_peer.of(peer), key=lambda held: (company(held.key), held.age))
-            for peer in self._by_peer.some_largest(COMPARED)
+            max(self._young.of(peer), key=lambda held: (company(held.key), held.age))
+            for peer in self._young.some_largest()
         ]
-        return [*least_missed, rival] if rival is not None and own == self._by_peer.largest else least_missed
+        return [*least_missed, newcomer] if own == most else least_missed
 
-    def _becomes_young(self, held: Held) -> None:
-        self._by_peer.add(held.record.peer_id, held)
+
+class _Networks:
+    """The records of each known network by age, and which networks have more than their share."""
+
+    def __init__(self, share: int) -> None:
+        self._share = share
+        self._by_age: dict[Source, list[Held]] = {}
+        self._crowds: set[Source] = set()  # a few: each has more than `share` places
+        self._turn = 0
+
+    def add(self, held: Held) -> None:
         if held.source is not None:
-            self._by_network.add(held.source, held)
+            own = self._by_age.setdefault(held.source, [])
+            insort(own, held, key=_age)
+            if len(own) > self._share:
+                self._crowds.add(held.source)
 
-    def _stops_being_young(self, held: Held) -> None:
-        self._by_peer.remove(held.record.peer_id, held)
+    def remove(self, held: Held) -> None:
         if held.source is not None:
-            self._by_network.remove(held.source, held)
+            own = self._by_age[held.source]
+            del own[bisect_left(own, held.age, key=_age)]
+            if len(own) <= self._share:
+                self._crowds.discard(held.source)
+            if not own:
+                del self._by_age[held.source]
+
+    def crowd(self, newcomer: Held) -> list[Held]:
+        """Some of those by which a network exceeds its share, others each time; none if no network does.
+
+        Of the newcomer's network if that does with it.
+        """
+        source = newcomer.source
+        own = [] if source is None else self._by_age.get(source, [])
+        if len(own) >= self._share:
+            is_among_eldest = bisect_left(own, newcomer.age, key=_age) < self._share
+            if is_among_eldest:
+                return self._some(own, self._share - 1)
+            return [*self._some(own, self._share), newcomer]
+        return self._some(self._by_age[min(self._crowds)], self._share) if self._crowds else []
+
+    def _some(self, own: Sequence[Held], first: int) -> list[Held]:
+        """A few of those from place `first` on."""
+        count = len(own) - first
+        self._turn += COMPARED
+        return [own[first + (self._turn + i) % count] for i in range(min(count, COMPARED))]
 
 
-class _Crowds(Generic[_Whose]):
-    """Records by whose they are, and who has the most. Everything but `largest` is O(1) for each record."""
+class _Identities:
+    """The young records of each identity, and who has the most. Each change is O(1)."""
 
     def __init__(self) -> None:
-        self._of: dict[_Whose, OrderedDict[Held, None]] = {}
-        self._with_size: dict[int, OrderedDict[_Whose, None]] = {}
+        self._of: dict[PeerId, dict[Held, None]] = {}
+        self._with_size: dict[int, OrderedDict[PeerId, None]] = {}
 
-    def add(self, whose: _Whose, held: Held) -> None:
-        crowd = self._of.setdefault(whose, OrderedDict())
-        crowd[held] = None
-        self._resized(whose, len(crowd) - 1, len(crowd))
+    def add(self, held: Held) -> None:
+        own = self._of.setdefault(held.record.peer_id, {})
+        own[held] = None
+        self._resized(held.record.peer_id, len(own) - 1, len(own))
 
-    def remove(self, whose: _Whose, held: Held) -> None:
-        crowd = self._of[whose]
-        del crowd[held]
-        self._resized(whose, len(crowd) + 1, len(crowd))
-        if not crowd:
-            del self._of[whose]
+    def remove(self, held: Held) -> None:
+        own = self._of[held.record.peer_id]
+        del own[held]
+        self._resized(held.record.peer_id, len(own) + 1, len(own))
+        if not own:
+            del self._of[held.record.peer_id]
 
-    def size(self, whose: _Whose) -> int:
-        return len(self._of.get(whose, ()))
+    def size(self, peer_id: PeerId) -> int:
+        return len(self._of.get(peer_id, ()))
 
     @property
     def largest(self) -> int:
-        """How many records those have that have the most. Sizes are few: n of them take n * n / 2 records."""
+        """How many those have that have the most. There are few sizes: an identity has few keys."""
         return max(self._with_size, default=0)
 
-    def of(self, whose: _Whose) -> list[Held]:
-        return list(self._of[whose])
+    def of(self, peer_id: PeerId) -> list[Held]:
+        return list(self._of[peer_id])
 
-    def some_of(self, whose: _Whose, count: int) -> list[Held]:
-        """So many at most, others the next time."""
-        return _some(self._of[whose], count)
+    def some_largest(self) -> list[PeerId]:
+        """A few of those who have the most, others each time."""
+        ring = self._with_size.get(self.largest, OrderedDict())
+        some = list(islice(ring, COMPARED))
+        for peer_id in some:
+            ring.move_to_end(peer_id)
+        return some
 
-    def some_largest(self, count: int) -> list[_Whose]:
-        """So many at most of those who have the most, others the next time."""
-        return _some(self._with_size[self.largest], count)
-
-    def _resized(self, whose: _Whose, before: int, after: int) -> None:
+    def _resized(self, peer_id: PeerId, before: int, after: int) -> None:
         if before:
-            del self._with_size[before][whose]
+            del self._with_size[before][peer_id]
             if not self._with_size[before]:
                 del self._with_size[before]
         if after:
-            self._with_size.setdefault(after, OrderedDict())[whose] = None
-
-
-def _some(ring: OrderedDict[_Whose, None], count: int) -> list[_Whose]:
-    """The first `count`, which are the last then."""
-    some = list(islice(ring, count))
-    for one in some:
-        ring.move_to_end(one)
-    return some
+            self._with_size.setdefault(after, OrderedDict())[peer_id] = None

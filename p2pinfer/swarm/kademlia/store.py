@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from p2pinfer.fairness.sources import Source
 from p2pinfer.swarm.cells.climb import CAPACITY
-from p2pinfer.swarm.kademlia.ranks import NETWORK_SHARE, Held, first_to_go
+from p2pinfer.swarm.kademlia.ranks import ELDERS_SHARE, NETWORK_SHARE, Held, first_to_go
 from p2pinfer.swarm.kademlia.shares import Shares
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.types import PeerId
 
 MAX_RECORDS_PER_KEY = CAPACITY
-MAX_KEYS_PER_PEER = 24  # a server is announced in several cells, each of which has two keys
+MAX_KEYS_PER_PEER = 40  # a server is announced in several cells, each of which has two keys
 MAX_RECORDS = 16_384  # times 4 KB is 64 MiB
 LAPSED_SECONDS = 600.0  # who returns within these keeps its age
 # Only who stayed this long is remembered: a flood of short stays can't push others out of the memory.
@@ -172,7 +172,7 @@ class RecordStore:
     def _leaver_under(self, newcomer: Held, now: float) -> Held:
         return first_to_go(
             [*self._records[newcomer.key].values(), newcomer],
-            elders=MAX_RECORDS_PER_KEY // 2,
+            elders=int(MAX_RECORDS_PER_KEY * ELDERS_SHARE),
             most_of_network=int(MAX_RECORDS_PER_KEY * NETWORK_SHARE),
             now=now,
         )

@@ -94,16 +94,19 @@ class Acquaintances:
             found[peer_id] = tuple(dict.fromkeys((*found.get(peer_id, ()), *met.addresses)))
         return found
 
-    def anchors(self, known: Set[PeerId]) -> list[PeerId]:
+    def anchors(self, known: Set[PeerId], *, shared: bool = True) -> list[PeerId]:
         """Those of the `known` that others are likeliest to know as well, at most MAX_ANCHORS.
 
         The initial peers first, then those met longest ago: whoever comes with many new identities is none
-        of them. Half of the places are never an initial peer's, if enough others are known.
+        of them. Half of the places are never an initial peer's, if enough others are known. Everybody has the
+        same initial peers: not `shared`, they are left out where others are known.
         """
         initial = [peer for peer in self._initial if peer in known]
         met = sorted(
             self._met.keys() & known - self._initial.keys(), key=lambda peer: self._met[peer].first_seen_at
         )
+        if met and not shared:
+            return met[:MAX_ANCHORS]
         first = initial[: max(MAX_ANCHORS // 2, MAX_ANCHORS - len(met))]
         return [*first, *met][:MAX_ANCHORS]
 

@@ -1,4 +1,4 @@
-"""Whom this user's programs knew in which swarm. Pure: the caller has the clock and the file.
+"""Whom this user's programs knew in which swarm, and where in it they were. Pure: without clock and file.
 
 A swarm is told from another by its initial peers: what was learned in one is used only where a program joins
 through at least one of the same initial peers. All times are Unix seconds.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from p2pinfer.errors import UsageError
 from p2pinfer.swarm.addresses import check_address, ip_of, is_loopback
+from p2pinfer.swarm.coordinates import position
+from p2pinfer.swarm.coordinates.position import Whereabouts
 from p2pinfer.types import PeerId
 
 MOST_SWARMS = 16
@@ -34,8 +37,16 @@ class KnownPeer:
     last_seen: float
 
 
-Swarms: TypeAlias = dict[frozenset[PeerId], dict[PeerId, KnownPeer]]
-"""The peers of each swarm, by the initial peers through which it was joined."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSwarm:
+    """The peers that were met in a swarm, and where in it this machine was, the last time."""
+
+    peers: Mapping[PeerId, KnownPeer]
+    whereabouts: Whereabouts | None = None  # None: it isn't known
+
+
+Swarms: TypeAlias = dict[frozenset[PeerId], KnownSwarm]
+"""Each swarm, by the initial peers through which it was joined."""
 
 
 def can_be_kept(maddr: str) -> bool:
@@ -52,23 +63,51 @@ def can_be_kept(maddr: str) -> bool:
 def peers_of(swarms: Swarms, initial: Set[PeerId], now: float) -> dict[PeerId, KnownPeer]:
     """Whom the programs knew in the swarm that is joined through `initial`."""
     found: dict[PeerId, KnownPeer] = {}
-    for joined_through, peers in swarms.items():
+    for joined_through, swarm in swarms.items():
         if joined_through & initial:
-            found = _merged(found, peers)
+            found = _merged(found, swarm.peers)
     return _bounded(found, now)
 
 
-def remember(swarms: Swarms, initial: Set[PeerId], peers: Mapping[PeerId, KnownPeer], now: float) -> Swarms:
+def whereabouts_of(swarms: Swarms, initial: Set[PeerId], now: float) -> Whereabouts | None:
+    """Where this machine was in the swarm that is joined through `initial`; None if that isn't known."""
+    found = [
+        (_last_seen(peers), swarm.whereabouts)
+        for joined_through, swarm in swarms.items()
+        if joined_through & initial
+        and swarm.whereabouts is not None
+        and (peers := _bounded(swarm.peers, now))
+    ]
+    return max(found, key=itemgetter(0))[1] if found else None
+
+
+def remember(
+    swarms: Swarms,
+    initial: Set[PeerId],
+    peers: Mapping[PeerId, KnownPeer],
+    now: float,
+    whereabouts: Whereabouts | None = None,
+) -> Swarms:
     """What is known together with `peers`, met in the swarm that was joined through `initial`.
+
+    `whereabouts` replace those of this swarm; None: they stay.
 
     What is too old is forgotten, and of too much the least useful: swarms of this machine alone first, then
     those that were left longest ago. What is dated in the future, because a clock was wrong, counts as of
     now.
     """
     key = frozenset(sorted(initial)[:MOST_INITIAL])
-    together = {**swarms, key: _merged(swarms.get(key, {}), peers)}
-    bounded = {key: kept for key, peers in together.items() if (kept := _bounded(peers, now))}
-    ranked = sorted(bounded.items(), key=lambda item: (_is_local(item[1]), -_last_seen(item[1])))
+    former = swarms.get(key, KnownSwarm(peers={}))
+    together = {
+        **swarms,
+        key: KnownSwarm(peers=_merged(former.peers, peers), whereabouts=whereabouts or former.whereabouts),
+    }
+    bounded = {
+        key: replace(swarm, peers=kept)
+        for key, swarm in together.items()
+        if (kept := _bounded(swarm.peers, now))
+    }
+    ranked = sorted(bounded.items(), key=lambda item: (_is_local(item[1].peers), -_last_seen(item[1].peers)))
     return dict(ranked[:MOST_SWARMS])
 
 
@@ -120,10 +159,11 @@ def as_json(swarms: Swarms) -> dict[str, Any]:
                 "initial": sorted(initial),
                 "peers": {
                     peer_id: [list(peer.maddrs), peer.first_seen, peer.last_seen]
-                    for peer_id, peer in peers.items()
+                    for peer_id, peer in swarm.peers.items()
                 },
+                **({} if swarm.whereabouts is None else {"position": position.as_json(swarm.whereabouts)}),
             }
-            for initial, peers in swarms.items()
+            for initial, swarm in swarms.items()
         ],
     }
 
@@ -139,7 +179,10 @@ def from_json(read: object) -> Swarms:
         if len(peers) > MOST_PEERS:
             raise ValueError(f"more than {MOST_PEERS} peers")
         initial = frozenset(map(_peer_id, _list(entry.get("initial"), MOST_INITIAL)))
-        swarms[initial] = {_peer_id(peer_id): _peer(values) for peer_id, values in peers.items()}
+        swarms[initial] = KnownSwarm(
+            peers={_peer_id(peer_id): _peer(values) for peer_id, values in peers.items()},
+            whereabouts=position.from_json(entry["position"]) if "position" in entry else None,
+        )
     return swarms
 
 

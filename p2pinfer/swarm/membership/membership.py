@@ -21,10 +21,11 @@ from p2pinfer.errors import SwarmError, UsageError
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.price.paying import pay
 from p2pinfer.swarm.addresses import by_peer, joinable, with_ports
+from p2pinfer.swarm.coordinates.position import Whereabouts
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.kademlia.node import SwarmNode
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
-from p2pinfer.swarm.membership.arrival import contact
+from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS, contact
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
@@ -39,12 +40,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a member keeps from one stay in a swarm to the next: known peers, and its own ports."""
+    """What a member keeps from one stay in a swarm to the next: known peers, its own ports, and its place."""
 
     peers: Mapping[PeerId, tuple[str, ...]] = field(default_factory=dict)  # with their multiaddresses
     listen_maddrs: tuple[str, ...] = ()  # with the ports that the system chose; empty: as configured
     seen: Mapping[PeerId, tuple[float, float]] = field(default_factory=dict)
     """When a peer was met first and last, in Unix seconds; one that isn't in it counts as met now."""
+    whereabouts: Whereabouts | None = None  # None: it was in no swarm yet
 
 
 class Membership:
@@ -282,7 +284,9 @@ class Membership:
         if not self._initial:
             if self._former.peers:
                 self._acquaintances.greeted(self._former.peers, time.monotonic())
-                await presence.greet(self._former.peers, connected=set())
+                with suppress(TimeoutError):  # greeting goes on later
+                    async with asyncio.timeout(OTHERS_SECONDS):
+                        await presence.greet(self._former.peers, connected=set())
             return
         node = presence.node
         others = self._contacted - set(self._initial)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Set
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from hivemind.p2p import PeerID
 
@@ -32,6 +32,12 @@ _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+class Anchors(Protocol):
+    """Chooses, of the peers that are known, those that are always asked. See `Acquaintances.anchors`."""
+
+    def __call__(self, known: Set[PeerId], /, *, shared: bool) -> Collection[PeerId]: ...
+
+
 class Presence:
     """A running p2pd and a DHT node on it. Made inside a task whose `current_owner` is `owner`."""
 
@@ -51,11 +57,9 @@ class Presence:
         before: Presence | None,
         owner: TaskOwner,
         times: RequestTimes,
-        anchors: Callable[[Set[PeerId]], Collection[PeerId]],
+        anchors: Anchors,
     ) -> Presence:
         """Open the node, and take over the records that the presence `before` kept for others.
-
-        `anchors` chooses, of the peers that are known, those that are always asked.
 
         Raises SwarmError if p2pd ends meanwhile.
         """
@@ -67,7 +71,9 @@ class Presence:
         node = await unless(daemon.process.wait(), opening, SwarmError("p2pd ended at its start"))
         presence = cls(daemon, node, owner)
         node.protocol.source_of = Senders(daemon.connections).source_of
-        node.anchors = lambda: [PeerID(peer_id_to_bytes(peer)) for peer in anchors(presence.known())]
+        node.anchors = lambda shared: [
+            PeerID(peer_id_to_bytes(peer)) for peer in anchors(presence.known(), shared=shared)
+        ]
         return presence
 
     def known(self) -> Set[PeerId]:

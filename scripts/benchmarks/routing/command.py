@@ -8,8 +8,8 @@ Times are of one thread's processor, so that other programs on the machine count
 First many small swarms are searched, and some of 100 servers: the slow search (Dijkstra) says what the best
 route costs. Its own time stands in the last column, where it ends soon enough.
 
-Then a client that knows nobody searches among 768 servers, as many as a key of the DHT holds. Some of them
-may not exist. `above best` is what its route costs more than the best one of all.
+Then a client that knows nobody searches among 768 servers. Some of them may not exist. `above best` is what
+its route costs more than the best one of all.
 
 At last 64 clients choose among 12 equal servers, each for itself: how much more the busiest server has to do
 than the mean of those with the same layers. Clients that all begin at once know nothing of each other; with

@@ -5,17 +5,17 @@ own rules (p2pinfer/swarm/cells), on arrays; the DHT has the servers for nodes. 
 tree.
 
 Columns: cells that are somebody's home, and their greatest depth. Of any key the most records, and the most
-servers that ask for a place there with every heartbeat. Records: the mean and the most of a node; the mean of
+servers that ask for a place there within five minutes. Records: the mean and the most of a node; the mean of
 what a read brings. Keys of a server (its cells, times two). Messages of a server that joins, and at rest in
 an hour. Of a client: cells read at its start and when it comes back (every 10 minutes), hops of a lookup,
 megabytes at its start and in an hour, at 1,000 bytes a record. Questions a minute at the busiest node for the
 root's key: where a node on the path that knows the answer gives it (`ours`), and where only the keepers do.
 
 Then: how many newcomers find a whole honest route where a share of all identities is hostile (hostile.py says
-what these do): with one lookup of one key of each cell, with four walks without a common node for both keys,
-where the cells beside an own one of few servers are read as well (that is what readers do), and where those
-beside every own one are. Then how many of a few honest servers a reader sees among a flood of paid identities
-(flood.py). At last a burst of servers, and a lost region.
+what these do): with one lookup of one key of each cell, with as many walks without a common node for each
+key as the product takes, where the cells beside an own one of few servers are read as well (that is what
+readers do), and where those beside every own one are. Then how many of a few honest servers a reader sees
+among a flood of paid identities (flood.py). At last a burst of servers, and a lost region.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from p2pinfer.swarm.kademlia.node import WALKS
 from scripts.benchmarks.shared.report import machine, write_json
 from scripts.fleet.discovery.events import burst, loss
 from scripts.fleet.discovery.flood import flood
@@ -34,7 +35,6 @@ LEAST_SERVERS = 100
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 CLIENTS_OF_SERVER = 10
 SHARES = (0.01, 0.1, 0.3, 0.5)
-WALKS = 4
 HOSTILE_SERVERS = 20_000
 HONEST = 30
 FLOODS = (775, 10_000)

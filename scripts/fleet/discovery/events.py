@@ -15,7 +15,6 @@ from scripts.fleet.discovery.ring import Ring, keys_of
 from scripts.fleet.discovery.tree import settled
 
 _CITY_DEPTH = 7  # cells of 10 ms
-_OFFERS = 2  # at the same key: there, and a heartbeat later when it is the one above the next cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,7 @@ class Burst:
     before: int  # servers that were there
     arrivals: int
     offers_per_second: float  # to the key that most of them find first; each of its nodes gets them
-    settled_seconds: float  # until all are in cells that aren't crowded
+    settled_seconds: float  # until all are in cells that aren't crowded, after the last has come
     records_of_key: int  # the most, afterwards
 
 
@@ -65,8 +64,9 @@ def burst(servers: int, arrivals: int, seed: int) -> Burst:
     return Burst(
         before=int(counts.min()),
         arrivals=arrivals,
-        offers_per_second=_OFFERS * float(offers.max()) / 60,
-        settled_seconds=float(deeper.max()) * HEARTBEAT_SECONDS,
+        offers_per_second=float(offers.max()) / 60,
+        # Who finds its home crowded goes on through the smaller cells at once.
+        settled_seconds=HEARTBEAT_SECONDS * float(deeper.max() > 0),
         records_of_key=max(int(cells.records.max(initial=0)) for cells in after.cells),
     )
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2pinfer.swarm.cells.keys import SALTS
-from p2pinfer.swarm.kademlia.node import REPLICAS
+from p2pinfer.swarm.discovery.announcing import TRY_AGAIN_SECONDS
+from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS
+from p2pinfer.swarm.kademlia.popular import FRESH_SECONDS
+from p2pinfer.swarm.membership.acquaintances import MAX_ANCHORS
 from scripts.fleet.discovery.population import population_of
-from scripts.fleet.discovery.readers import KNOWN_SECONDS, READ_AGAIN_SECONDS, questions_at_nodes, visits
+from scripts.fleet.discovery.readers import READ_AGAIN_SECONDS, questions_at_nodes, visits
 from scripts.fleet.discovery.ring import Ring, keys_of
 from scripts.fleet.discovery.tree import settled
 
-HEARTBEAT_SECONDS = 20.0
-LOOKED_UP_SECONDS = 600.0
-"""A server looks up the nodes that keep a key so often; in between it knows them."""
+HEARTBEAT_SECONDS = 17.0
 RECORD_BYTES = 1000
 _READERS = 1000
 _LOOKUPS = 300
@@ -31,7 +32,7 @@ class Growth:
     cells: int  # that are somebody's home
     depth: int  # of the deepest home
     records_of_key: int  # the most
-    offers_of_key: int  # servers that ask for a place there with every heartbeat, the most
+    offers_of_key: int  # servers that ask for a place there within TRY_AGAIN_SECONDS, the most
     records_of_node_mean: float
     records_of_node_most: int
     records_of_read: float
@@ -60,13 +61,15 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
         holders = ring.holders(keys_of(len(records), chance))
         np.add.at(at_node, holders, records[:, None])
     climbs = (tree.homes - tree.tops + 1).astype(np.int64)
-    tried = float((climbs + (tree.tops > 0)).mean()) * SALTS  # they also ask in the cell above, in vain
+    in_vain = float((tree.tops > 0).mean()) * SALTS  # keys of the cell above, which has no place
     first, again = visits(tree, _READERS, chance)
     lookups = [ring.lookup(int(chance.integers(servers)), int(key)) for key in keys_of(_LOOKUPS, chance)]
     asked = float(np.mean([one.asked for one in lookups]))
     first_reads = float(np.mean([len(one.cells) for one in first]))
     keys = float(climbs.mean()) * SALTS
-    reads = round(clients * KNOWN_SECONDS / READ_AGAIN_SECONDS)
+    offers = keys * REPLICAS + float(climbs.mean()) * MAX_ANCHORS
+    hour = 3600.0
+    reads = round(clients * FRESH_SECONDS / READ_AGAIN_SECONDS)
     roots = [int(key) for key in keys_of(_ROOTS, chance)]
     known = [int(questions_at_nodes(ring, key, reads, is_known=True, seed=seed).max()) for key in roots]
     without = int(questions_at_nodes(ring, roots[0], reads, is_known=False, seed=seed).max())
@@ -83,15 +86,19 @@ def growth_of(servers: int, clients: int, seed: int) -> Growth:
         records_of_read_most=max(one.records for one in first),
         keys_of_server=keys,
         keys_of_server_most=int(climbs.max()) * SALTS,
-        join_messages=first_reads * SALTS * asked + tried * (asked + REPLICAS),
-        hourly_messages=tried * (REPLICAS * 3600 / HEARTBEAT_SECONDS + asked * 3600 / LOOKED_UP_SECONDS),
+        join_messages=first_reads * SALTS * asked + (keys + in_vain) * asked + offers + in_vain * REPLICAS,
+        hourly_messages=(
+            offers * hour / HEARTBEAT_SECONDS
+            + keys * asked * hour / KEEPERS_SECONDS
+            + in_vain * (asked + REPLICAS) * hour / TRY_AGAIN_SECONDS
+        ),
         first_reads=first_reads,
         reads_again=float(np.mean([len(one.cells) for one in again])),
         hops=float(np.mean([one.hops for one in lookups])),
         first_bytes=_bytes([one.records for one in first]),
         hourly_bytes=_bytes([one.records for one in again]) * 3600 / READ_AGAIN_SECONDS,
-        busiest_per_minute=float(np.mean(known)) * 60 / KNOWN_SECONDS,
-        without_per_minute=without * 60 / KNOWN_SECONDS,
+        busiest_per_minute=float(np.mean(known)) * 60 / FRESH_SECONDS,
+        without_per_minute=without * 60 / FRESH_SECONDS,
     )
 
 

@@ -13,8 +13,6 @@ from scripts.fleet.discovery.tree import Counts, Tree
 
 READ_AGAIN_SECONDS = 600.0
 """How often a client reads its cells, the root's among them."""
-KNOWN_SECONDS = 15.0
-"""How long a node on the path of a read answers with what the last one brought: as long as a heartbeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ def visits(tree: Tree, count: int, chance: np.random.Generator) -> tuple[list[Vi
 
 
 def questions_at_nodes(ring: Ring, key: int, reads: int, *, is_known: bool, seed: int) -> Counts:
-    """How many questions each node gets from `reads` of one key that come within KNOWN_SECONDS.
+    """How many questions each node gets from `reads` of one key that come within FRESH_SECONDS.
 
     With `is_known` a node on the path asks once for what it doesn't know, and answers all others itself.
     Without, every read walks until no nearer node is known.

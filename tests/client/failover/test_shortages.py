@@ -57,7 +57,7 @@ async def test_servers_that_are_there_and_full_are_called_full_once_however_many
 
         await in_client(swarm, work)
     assert shortages(caplog) == [
-        "no room for layers 2-3; waiting for a server to have room (every server that has them is full)"
+        "no room for layers 2-3; waiting for a server to have room (every known server that has them is full)"
     ]
 
 
@@ -102,11 +102,11 @@ async def test_what_the_record_or_a_ping_tells_is_the_reason(change, words, capl
 async def test_a_model_that_no_server_has_is_said_at_once_with_what_there_is(caplog):
     async with fake_swarm([Span(0, 6)]) as swarm:
         await swarm.members.pop().stop()
-        with pytest.raises(NoRouteError, match="no server in this swarm has fake"):
+        with pytest.raises(NoRouteError, match="no server found in this swarm has fake"):
             await in_client(swarm, lambda network: session_of(network, route=1.5).compute([[1]], [1]))
     [line] = shortages(caplog)
     assert line.startswith(
-        "no server for layers 0-5; waiting for servers to join; no server in this swarm has"
+        "no server for layers 0-5; waiting for servers to join; no server found in this swarm has"
     )
 
 

@@ -21,6 +21,7 @@ from p2pinfer.client.route.shortage import Why
 from p2pinfer.client.route.whom_to_ping import EVERYBODY, MOST_PINGED
 from p2pinfer.errors import HopFailedError, NoRouteError
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.types import Address, LayerSeconds, PeerId, Span
 from tests.simulator.clock import Clock, VirtualLoop
@@ -40,6 +41,7 @@ class World:
         self.gone: set[PeerId] = set()  # their machines refuse connections
         self.far: dict[PeerId, float] = {}  # round trips in seconds, where they aren't AWAY_SECONDS
         self.pinged: list[PeerId] = []
+        self.position = Position()
         self.most_at_once = self._under_way = 0
         self._loop = VirtualLoop(Clock(), "client")
         self.directory = Directory(self, self, MODEL, 8, chance=random.Random(1).random)  # type: ignore[arg-type]

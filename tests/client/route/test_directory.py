@@ -8,6 +8,7 @@ from dataclasses import replace
 from p2pinfer.client.network import Network
 from p2pinfer.client.route.hop_server import HopServer
 from p2pinfer.server.sessions.session_runner import SessionRunner
+from p2pinfer.swarm.coordinates.quantized import ORIGIN
 from p2pinfer.types import LayerSeconds, PeerId, Span
 from p2pinfer.wire.status import Reason, Refused
 from tests.client.sessions import in_client, session_of
@@ -31,6 +32,14 @@ def announcing(member: FakeServer, **load: object) -> None:
     """Let the server's record say something else than the truth."""
     record = member.record
     member.record = lambda: replace(record(), **load)
+
+
+async def test_a_client_learns_where_it_is_from_those_that_it_pings():
+    async with fake_swarm([Span(0, 2)] * 4) as swarm:
+        await in_client(swarm, chosen, num_layers=2)
+
+        assert set(swarm.position._peers) == {member.peer_id for member in swarm.members}
+        assert swarm.position.announced == ORIGIN
 
 
 async def test_nobody_begins_with_a_server_that_will_soon_be_gone():

@@ -24,7 +24,7 @@ def server(why: Why, layers: Span = LAST) -> LeftOut:
 @pytest.mark.parametrize("why", list(Why))
 def test_each_reason_is_said_in_words(why):
     error = shortage(server(why))
-    assert error.reason == f"every server that has them is {why.value}"
+    assert error.reason == f"every known server that has them is {why.value}"
     assert "layers 20-29" in str(error)
     assert error.missing == (LAST,)
 
@@ -33,7 +33,7 @@ def test_where_servers_are_full_the_client_waits_for_room_and_not_for_servers():
     error = shortage(server(Why.FULL), server(Why.BUSY, Span(25, 30)))
     assert str(error) == "no room for layers 20-29"
     assert error.waiting_for == "a server to have room"
-    assert error.reason == "every server that has them is full or busy with as many sessions as allowed"
+    assert error.reason == "every known server that has them is full or busy with as many sessions as allowed"
 
 
 def test_layers_that_only_some_full_servers_have_are_still_missing():
@@ -59,7 +59,7 @@ def test_where_numerics_classes_do_not_mix_the_class_that_lacks_least_is_explain
         30,
     )
     assert str(error).endswith("compute alike: those of class one lack layers 20-29")
-    assert error.reason == "every server that has them is full"
+    assert error.reason == "every known server that has them is full"
     assert error.missing == (LAST,)
 
 

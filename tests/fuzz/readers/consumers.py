@@ -18,6 +18,7 @@ from p2pinfer.health.snapshot.report import SwarmReading
 from p2pinfer.server.placement.view import view_of
 from p2pinfer.swarm import record_pb2
 from p2pinfer.swarm.census.strength import claimed_now, classes
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.records.announcement import Announcement, decode
 from p2pinfer.swarm.records.listing import ModelListing
 from p2pinfer.swarm.records.signed import parse_envelope, seal
@@ -82,6 +83,7 @@ class _Swarm:
 
     def __init__(self, records: list[Announcement]) -> None:
         self._records = records
+        self.position = Position()
 
     async def servers(self, model: str) -> list[Announcement]:
         return self._records

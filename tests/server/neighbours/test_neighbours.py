@@ -18,6 +18,8 @@ from p2pinfer.server.neighbours import round_trips as measuring
 from p2pinfer.server.neighbours.neighbours import Neighbours
 from p2pinfer.server.neighbours.roster import Roster
 from p2pinfer.server.neighbours.round_trips import RoundTrip, round_trips
+from p2pinfer.swarm.coordinates.quantized import ORIGIN
+from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.tasks import ending
 from p2pinfer.types import PeerId, Span, Way
 from tests.client.sessions import in_client, session_of
@@ -29,7 +31,7 @@ from tests.server.wire_client import until
 
 def neighbours_of(swarm: FakeSwarm, index: int) -> Neighbours:
     roster: Any = Roster(swarm, MODEL)
-    return Neighbours(swarm.members[index].record(), roster, ways=None)
+    return Neighbours(swarm.members[index].record(), roster, None, swarm.position)
 
 
 async def test_a_server_announces_how_far_it_is_to_those_that_continue_its_span():
@@ -44,6 +46,48 @@ async def test_a_server_announces_how_far_it_is_to_those_that_continue_its_span(
         assert set(found) == {swarm.members[index].peer_id for index in (1, 2, 3)}
         assert all(0 < seconds < 0.5 for seconds in found.values())
         assert last.next_hop_seconds() == {}
+
+
+async def test_a_server_learns_where_it_is_also_from_those_that_no_route_goes_on_to():
+    """All of them serve all layers, so nobody follows anybody."""
+    async with fake_swarm([Span(0, 2)] * 4) as swarm:
+        server = neighbours_of(swarm, 0)
+        await server.measure_some()
+
+        assert server.next_hop_seconds() == {}
+        assert set(swarm.position._peers) == {member.peer_id for member in swarm.members[1:]}
+        assert swarm.position.announced == ORIGIN
+
+
+async def test_later_rounds_measure_two_servers_at_least_and_first_ones_more(monkeypatch):
+    asked: list[int] = []
+
+    async def counted(records: list[Announcement], ways: None) -> dict[PeerId, RoundTrip]:
+        asked.append(len(records))
+        return {record.peer_id: RoundTrip(0.001, Way.DIRECT) for record in records}
+
+    monkeypatch.setattr(rounds, "round_trips", counted)
+    async with fake_swarm([Span(0, 2)] * 12) as swarm:
+        server = neighbours_of(swarm, 0)
+        for _ in range(rounds.QUICK_ROUNDS + 1):
+            await server.measure_some()
+
+    assert asked == [8, 8, 8, 2]
+
+
+async def test_a_server_that_is_reached_through_a_relay_says_nothing_of_where_we_are(monkeypatch):
+    monkeypatch.setattr(measuring, "MEETING_SECONDS", 0.05)
+    monkeypatch.setattr(measuring, "LOOK_SECONDS", 0.01)
+    async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm:
+        first, last = swarm.members
+        last.is_tunnelled = True
+        roster: Any = Roster(swarm, MODEL)  # type: ignore[arg-type]
+        ways = UnixWays({last.peer_id: last})
+        server = Neighbours(first.record(), roster, ways, swarm.position)
+        await server.measure_some()
+
+        assert last.peer_id in server.next_hop_seconds()
+        assert not swarm.position._peers
 
 
 async def test_a_server_that_is_killed_leaves_the_announcement():
@@ -118,7 +162,7 @@ async def test_a_round_begins_early_when_a_relay_is_not_needed_any_more(monkeypa
         first, last = swarm.members
         last.is_tunnelled = True
         ways, roster = UnixWays({last.peer_id: last}), Roster(swarm, MODEL)  # type: ignore[arg-type]
-        neighbours = Neighbours(first.record(), roster, ways)
+        neighbours = Neighbours(first.record(), roster, ways, swarm.position)
 
         def noted() -> Way | None:
             note = neighbours._notes._notes.get(last.peer_id)

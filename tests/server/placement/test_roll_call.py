@@ -18,6 +18,7 @@ from p2pinfer.server.door.listeners import serve_on_sockets
 from p2pinfer.server.door.reception import Reception
 from p2pinfer.server.placement.asking import ASKED_PER_LAYER
 from p2pinfer.server.placement.roll_call import RollCall
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import PeerId, Span
 from p2pinfer.wire.certificates import new_certificate
@@ -87,6 +88,15 @@ async def loading(like: Announcement, folder: Path) -> AsyncIterator[Announcemen
             endpoints=(f"127.0.0.1:{port}",),
             certificate=certificate,
         )
+
+
+async def test_who_answers_a_roll_call_shows_a_newcomer_where_it_is():
+    position = Position()
+    async with fake_swarm([Span(0, 2)] * 2) as swarm, RollCall(US, 2, None, position) as roll_call:
+        answers = await roll_call.call(await swarm.servers("ab" * 32), 3.0)
+
+    assert set(position._peers) == {peer_id for peer_id, is_there in answers.items() if is_there}
+    assert position._peers
 
 
 async def test_servers_count_that_answer():

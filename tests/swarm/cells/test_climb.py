@@ -158,10 +158,44 @@ def test_a_burst_that_comes_at_the_same_moment_settles():
     assert town.offers[""] <= 5 * CAPACITY
 
 
+@pytest.mark.parametrize("prefixes", [ONE_CITY, LOPSIDED], ids=["one-city", "lopsided"])
+def test_keepers_who_disagree_confuse_few_servers_and_no_reader(prefixes: list[str]):
+    """Of three keepers each misses a fifth of all records."""
+    town = Town(keepers=3, lost=0.2)
+    for place in places(400, prefixes):
+        town.add(place)
+    changes = [town.look_all() for _ in range(25)]
+
+    assert max(changes[-5:]) <= 0.15 * 400
+    for place in places(20, prefixes, seed=2):
+        assert town.inside(place[: town.descend(place).depth]) <= town.found(place)
+    town.lost = 0.0
+    assert town.settle() <= 12
+
+
+@pytest.mark.parametrize("captured", ["0", "00"])
+def test_a_cell_whose_keepers_are_all_hostile_takes_nobody_out_of_the_others(captured: str):
+    """They say that it is crowded and has no place, and show nothing."""
+    town = town_of(700, WORLD)
+    in_root = set(town.kept("")) & town.inside(captured)
+    town.captured.add(captured)
+    town.settle()
+
+    assert in_root <= set(town.kept(""))
+    for place in places(20, [captured], seed=2):
+        assert len(town.found(place)) >= CAPACITY
+    homes = {town.places[number][: town.climbs[number].home] for number in town.inside(captured)}
+    assert captured not in homes
+    for home in homes:  # below it, where all of them are found under one key
+        assert set(town.kept(home)) >= {
+            number for number in town.inside(home) if town.climbs[number].home <= len(home)
+        }
+
+
 def test_ranks_that_change_move_a_few_and_then_everybody_stays():
     """As in an hour in which all ranks are drawn anew, at one moment."""
     town = town_of(600, LOPSIDED)
-    elders = {cell: kept[:ELDERS] for cell, kept in town.cells.items() if len(kept) == CAPACITY}
+    elders = {cell: kept[:ELDERS] for cell in town.cells if len(kept := town.kept(cell)) == CAPACITY}
     for number in town.ranks:
         town.ranks[number] = town.chance.random()
 

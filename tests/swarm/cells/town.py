@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median_low
 
 from p2pinfer.swarm.cells.climb import CAPACITY, Climb, Sight, arrived, climbed
 from p2pinfer.swarm.cells.descent import Descent
@@ -15,14 +16,18 @@ ELDERS = CAPACITY // 2
 
 
 class Town:
-    """Servers by number. All keepers of a cell answer alike, and nobody is silent: who goes is gone."""
+    """Servers by number, and a few keepers of each cell. Nobody is silent: who goes is gone."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, keepers: int = 1, lost: float = 0.0) -> None:
+        """`lost` is the share of records that a keeper doesn't get, so that keepers disagree."""
         self.places: dict[int, str] = {}
         self.ranks: dict[int, float] = {}
         self.climbs: dict[int, Climb] = {}
-        self.cells: dict[str, list[int]] = defaultdict(list)  # who is kept, those first who are there longest
+        # What each keeper of a cell has, those first who are there longest.
+        self.cells: dict[str, list[list[int]]] = defaultdict(lambda: [[] for _ in range(keepers)])
         self.offers: dict[str, int] = defaultdict(int)  # of the last round
+        self.captured: set[str] = set()  # all of their keepers are hostile: they refuse all, and show none
+        self.lost = lost
         self.chance = random.Random(seed)
 
     def add(self, place: str, rank: float | None = None) -> int:
@@ -46,8 +51,10 @@ class Town:
         del self.places[number], self.climbs[number]
 
     def kept(self, cell: str) -> list[int]:
-        """The servers whose records a cell's key keeps."""
-        return list(self.cells[cell])
+        """The servers whose records the keepers of a cell show."""
+        if cell in self.captured:
+            return []
+        return list(dict.fromkeys(number for keeper in self.cells[cell] for number in keeper))
 
     def inside(self, cell: str) -> set[int]:
         """The servers that are in a cell, wherever they are announced."""
@@ -70,38 +77,53 @@ class Town:
     def look(self, number: int) -> bool:
         """One server tries to announce itself. True if it will do so elsewhere from now on."""
         climb, place = self.climbs[number], self.places[number]
-        sights = {depth: self._offer(number, place[:depth]) for depth in climb.tries}
+        sights = {}
+        for depth in climb.tries:
+            if (sight := self._offer(number, place[:depth])) is not None:
+                sights[depth] = sight
         after = self.climbs[number] = climbed(climb, sights)
         for depth in climb.tries:
             if depth not in after.depths:
                 self._withdraw(number, depth)  # in truth it isn't refreshed any more, and expires
         return after != climb
 
+    def look_all(self) -> int:
+        """All look once, in any order. Returns how many changed anything."""
+        self.offers.clear()
+        order = list(self.climbs)
+        self.chance.shuffle(order)
+        return sum([self.look(number) for number in order])
+
     def settle(self, most_rounds: int = 60) -> int:
-        """All look, in any order, until nobody changes anything. Returns the rounds this took."""
+        """All look until nobody changes anything. Returns the rounds this took."""
         for rounds in range(most_rounds):
-            self.offers.clear()
-            order = list(self.climbs)
-            self.chance.shuffle(order)
-            if not sum([self.look(number) for number in order]):
+            if not self.look_all():
                 return rounds
         raise AssertionError("they go to and fro")
 
-    def _offer(self, number: int, cell: str) -> Sight:
-        """What the keepers of a cell do with a record: p2pinfer/swarm/kademlia/ranks.py says who goes."""
+    def _offer(self, number: int, cell: str) -> Sight | None:
+        """What most keepers of a cell say; p2pinfer/swarm/kademlia/ranks.py says who goes."""
         self.offers[cell] += 1
-        kept = self.cells[cell]
-        if number not in kept:
-            kept.append(number)
-            if len(kept) > CAPACITY:
-                kept.remove(max(kept[ELDERS:], key=self.ranks.__getitem__))
-        is_kept = number in kept
-        return Sight(records=len(kept) - is_kept, is_kept=is_kept)
+        if cell in self.captured:
+            return Sight(records=1000, is_kept=False)
+        others, kept = [], []
+        for keeper in self.cells[cell]:
+            if self.lost and self.chance.random() < self.lost:
+                continue
+            if number not in keeper:
+                keeper.append(number)
+                if len(keeper) > CAPACITY:
+                    keeper.remove(max(keeper[ELDERS:], key=self.ranks.__getitem__))
+            kept.append(number in keeper)
+            others.append(len(keeper) - kept[-1])
+        if not kept:
+            return None
+        return Sight(records=median_low(others), is_kept=2 * sum(kept) >= len(kept))
 
     def _withdraw(self, number: int, depth: int) -> None:
-        kept = self.cells[self.places[number][:depth]]
-        if number in kept:
-            kept.remove(number)
+        for keeper in self.cells[self.places[number][:depth]]:
+            if number in keeper:
+                keeper.remove(number)
 
 
 def places(count: int, prefixes: Sequence[str], seed: int = 1) -> list[str]:

@@ -1,4 +1,4 @@
-"""A member's coordinate: it finds its place among honest members, and no lie moves it far."""
+"""One step of a coordinate: towards where its springs are at rest, bounded, and never out of range."""
 
 from __future__ import annotations
 
@@ -8,106 +8,119 @@ import random
 import pytest
 
 from p2pinfer.swarm.coordinates.vivaldi import (
-    CERTAIN,
+    BLUR_SECONDS,
+    LEAST_POSITION_SECONDS,
+    MOST_HEIGHT_SECONDS,
     MOST_POSITION_SECONDS,
     MOST_STEP_SECONDS,
     Coordinate,
+    Spring,
     distance_seconds,
+    misfit,
     moved,
 )
 
-CITIES = ((0.0, 0.0), (0.03, 0.0), (0.0, 0.08), (0.12, 0.05))
-LINE_SECONDS = 0.004
+LINE_SECONDS = 0.002
 
 
-def round_trip_seconds(one: int, other: int) -> float:
-    """Between two members, who live in the cities in turns."""
-    (x, y), (u, v) = CITIES[one % len(CITIES)], CITIES[other % len(CITIES)]
-    return math.hypot(x - u, y - v) + 2 * LINE_SECONDS
+def settled(springs: list[Spring], begin: Coordinate, *, doubt_seconds: float = 0.0) -> Coordinate:
+    chance, point = random.Random(1), begin
+    for _ in range(300):
+        point = moved(point, springs, doubt_seconds, chance.random)
+    return point
 
 
-def settle(members: int, chance: random.Random, liars: int = 0) -> list[Coordinate]:
-    """Let members measure each other until they have settled. The last ones are liars, who never move."""
-    points = [Coordinate() for _ in range(members)]
-    for liar in range(members - liars, members):
-        points[liar] = Coordinate(x=MOST_POSITION_SECONDS, y=-0.3, height=0.0, error=0.0)
-    for _ in range(200):
-        for one in range(members - liars):
-            other = chance.randrange(members)
-            if other != one:
-                points[one] = moved(points[one], points[other], round_trip_seconds(one, other), chance.random)
-    return points
+def around(centre: tuple[float, float], count: int = 8) -> list[Spring]:
+    """Peers in many directions, and the round trips to one who lives at `centre`."""
+    chance = random.Random(2)
+    peers = [Coordinate(x=chance.uniform(-0.1, 0.1), y=chance.uniform(-0.1, 0.1)) for _ in range(count)]
+    return [Spring(peer, math.dist((peer.x, peer.y), centre) + LINE_SECONDS) for peer in peers]
 
 
-def errors(points: list[Coordinate]) -> list[float]:
-    """How far the distances are from the round trips, in seconds, sorted."""
-    return sorted(
-        abs(distance_seconds(points[one], points[other]) - round_trip_seconds(one, other))
-        for one in range(len(points))
-        for other in range(one)
-    )
+def test_a_newcomer_finds_its_place_among_eight_peers():
+    point = settled(around((0.05, -0.03)), Coordinate(), doubt_seconds=0.1)
+
+    assert math.dist((point.x, point.y), (0.05, -0.03)) < 3 * BLUR_SECONDS
 
 
-def test_members_that_measure_each_other_know_the_distances_of_those_they_never_measured():
-    found = errors(settle(40, random.Random(1)))
+def test_lies_of_a_third_of_the_peers_move_a_settled_member_by_less_than_a_cell():
+    here = settled(around((0.05, -0.03), 8), Coordinate(), doubt_seconds=0.1)
+    liar = Spring(Coordinate(x=MOST_POSITION_SECONDS, y=MOST_POSITION_SECONDS), 0.005)
+    lied_to = settled([*around((0.05, -0.03), 8), *[liar] * 4], here)
 
-    assert found[len(found) // 2] < 0.005
-    assert found[len(found) * 9 // 10] < 0.02
-
-
-def test_a_tenth_of_liars_leaves_the_others_where_they_are():
-    """They claim to be certain, and half a world away from where they answer."""
-    found = errors(settle(40, random.Random(1), liars=4)[:36])
-
-    assert found[len(found) // 2] < 0.01
+    assert math.dist((here.x, here.y), (lied_to.x, lied_to.y)) < 0.01
 
 
-def test_the_members_of_a_lan_stay_within_a_third_of_a_cell():
-    chance = random.Random(1)
-    points = [Coordinate() for _ in range(30)]
-    for _ in range(200):
-        for one in range(30):
-            other = (one + 1 + chance.randrange(29)) % 30
-            seconds = 0.0003 + 0.0005 * chance.random()
-            points[one] = moved(points[one], points[other], seconds, chance.random)
-
-    assert max(max(abs(point.x), abs(point.y)) for point in points) < 0.0033
+def test_a_spring_that_fits_as_well_as_cells_can_tell_has_no_force():
+    own = Coordinate()
+    other = Coordinate(x=0.03)
+    for off in (-0.9, 0.9):
+        assert moved(own, [Spring(other, 0.0302 + off * BLUR_SECONDS)], 0.0, lambda: 0.5) == own
 
 
-@pytest.mark.parametrize("seconds", [-1.0, 0.0, 3.1, 1e300, math.inf, math.nan])
-def test_a_round_trip_that_cannot_be_one_moves_nobody(seconds: float):
-    own = Coordinate(x=0.01)
+def test_without_springs_nobody_moves():
+    own = Coordinate(x=0.3)
 
-    assert moved(own, Coordinate(), seconds, lambda: 0.5) == own
-
-
-@pytest.mark.parametrize("name", ["x", "y", "height", "error"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 1e300])
-def test_a_coordinate_that_cannot_be_one_moves_nobody_far(name: str, value: float):
-    """An error that is too large is only a member that trusts itself little."""
-    own = Coordinate(x=0.01)
-
-    after = moved(own, Coordinate(**{name: value}), 0.05, lambda: 0.5)
-
-    assert after == own or (name == "error" and value > 0)
+    assert moved(own, [], 0.1, lambda: 0.5) == own
 
 
-def test_one_sample_moves_a_point_by_a_bounded_step():
-    own = Coordinate(error=1.0)
-    liar = Coordinate(x=MOST_POSITION_SECONDS, y=MOST_POSITION_SECONDS, error=0.0)
-
-    for seconds in (0.00001, 0.01, 3.0):
-        after = moved(own, liar, seconds, lambda: 0.5)
-        assert math.hypot(after.x - own.x, after.y - own.y) <= MOST_STEP_SECONDS + 1e-12
+def test_a_step_is_bounded_whatever_is_said_and_measured():
+    own = Coordinate(x=0.1)
+    for seconds in (1e-6, 0.01, 3.0):
+        for x in (LEAST_POSITION_SECONDS, 0.1, MOST_POSITION_SECONDS):
+            springs = [Spring(Coordinate(x=x, y=-0.4, height=MOST_HEIGHT_SECONDS), seconds)] * 3
+            after = moved(own, springs, 0.1, lambda: 0.5)
+            assert math.hypot(after.x - own.x, after.y - own.y) <= MOST_STEP_SECONDS + 1e-12
+            assert abs(after.height - own.height) <= MOST_STEP_SECONDS
 
 
 def test_points_never_leave_the_range_whatever_is_measured():
-    chance = random.Random(1)
-    point = Coordinate()
-    for _ in range(5000):
-        other = Coordinate(
-            x=chance.uniform(-0.42, 0.85), y=chance.uniform(-0.42, 0.85), height=chance.uniform(0, 1.27)
-        )
-        point = moved(point, other, 3 * chance.random(), chance.random)
-        assert abs(point.x) < 0.86 and abs(point.y) < 0.86
-        assert 0 < point.height <= 1.27 and CERTAIN <= point.error <= 1
+    chance, point = random.Random(1), Coordinate()
+    for _ in range(2000):
+        springs = [
+            Spring(
+                Coordinate(
+                    x=chance.uniform(LEAST_POSITION_SECONDS, MOST_POSITION_SECONDS),
+                    y=MOST_POSITION_SECONDS,
+                    height=chance.uniform(0, MOST_HEIGHT_SECONDS),
+                ),
+                3 * chance.random(),
+            )
+            for _ in range(3)
+        ]
+        point = moved(point, springs, 0.1, chance.random)
+        assert min(point.x, point.y) >= LEAST_POSITION_SECONDS
+        assert max(point.x, point.y) <= MOST_POSITION_SECONDS
+        assert 0 < point.height <= MOST_HEIGHT_SECONDS
+
+
+def test_two_who_begin_at_the_same_point_part_in_any_direction():
+    """Otherwise a whole swarm would lie on one line."""
+    far = [Spring(Coordinate(), 0.08)]
+    ways = {
+        (after.x > 0, after.y > 0)
+        for chance in (0.1, 0.3, 0.6, 0.9)
+        for after in [moved(Coordinate(), far, 0.1, lambda chance=chance: chance)]  # type: ignore[misc]
+    }
+
+    assert len(ways) == 4
+
+
+def test_of_those_at_the_same_point_a_part_of_the_way_becomes_height():
+    after = moved(Coordinate(), [Spring(Coordinate(), 0.02)], 0.1, lambda: 0.3)
+
+    assert after.height > Coordinate().height
+    assert math.hypot(after.x, after.y) > after.height
+
+
+def test_the_distance_is_the_way_and_both_lines():
+    one, other = Coordinate(x=0.03, height=0.001), Coordinate(y=0.04, height=0.002)
+
+    assert distance_seconds(one, other) == pytest.approx(0.053)
+
+
+def test_a_point_fits_better_where_more_springs_are_at_rest():
+    springs = around((0.05, -0.03))
+
+    assert misfit(Coordinate(x=0.05, y=-0.03), springs) == pytest.approx(0.0)
+    assert misfit(Coordinate(), springs) > 0.1

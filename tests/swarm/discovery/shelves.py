@@ -27,7 +27,7 @@ class Shelves:
         self.puts: list[bytes] = []
         self.gets: list[bytes] = []
 
-    async def put(self, keys: Sequence[bytes], record: Record) -> list[Stored]:
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool) -> list[Stored]:
         """Keep a record under each of the keys."""
         if self.is_down:
             return []
@@ -36,7 +36,7 @@ class Shelves:
             return [Stored(refusal=self.refusal, is_full=False, records=0)] * REPLICAS
         return [store.put(key, record) for key in keys for store in self._keepers(key)]
 
-    async def get(self, keys: Sequence[bytes]) -> list[Record]:
+    async def get(self, keys: Sequence[bytes], *, shared: bool = False) -> list[Record]:
         """What the keepers have under each of the keys."""
         if self.is_down:
             raise SwarmError("no peer of the swarm answers: is the network down?")

@@ -8,12 +8,13 @@ import pytest
 
 from p2pinfer.errors import InvalidRecordError, SwarmError
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.cells import climb
-from p2pinfer.swarm.cells.keys import keys_of_cell, peer_key, root_key
-from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
+from p2pinfer.swarm.cells import climb, descent
+from p2pinfer.swarm.cells.keys import MODELS, keys_of_cell, peer_key, root_key
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of, place_of
 from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
 from p2pinfer.swarm.discovery.announcing import sight_of
 from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.discovery.reading import SAMPLE_SECONDS, Reading
 from p2pinfer.swarm.kademlia.store import Stored, refused
 from p2pinfer.swarm.records.announcement import ServerState, decode
 from p2pinfer.types import Span
@@ -28,6 +29,7 @@ def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells split at 12 servers."""
     monkeypatch.setattr(climb, "SPLIT", 12)
     monkeypatch.setattr(climb, "MERGE", 8)
+    monkeypatch.setattr(descent, "FEW", 2)
 
 
 async def town(shelves: Shelves, here: int, there: int) -> list[Server]:
@@ -64,15 +66,23 @@ async def test_a_reader_finds_all_of_its_cell_and_some_of_the_others() -> None:
 
 
 @pytest.mark.usefixtures("small_cells")
-async def test_a_reader_who_returns_reads_three_cells_at_most() -> None:
+async def test_a_reader_who_returns_reads_its_own_cell_and_samples_now_and_then() -> None:
     shelves = Shelves()
     await town(shelves, 40, 0)
-    reader = Discovery(shelves, Identity.ephemeral(), lambda: HERE)
-    first = await reader.servers(MODEL)
-    shelves.gets.clear()
+    now = time.time()
+    reading = Reading(shelves, MODEL, lambda: now)
+    place = place_of(HERE, "reader")
+    await reading.around(place)
+    first = {record.peer_id for record in await reading.around(place)}
 
-    assert await reader.servers(MODEL) == first
-    assert len(shelves.gets) <= 3 * 2
+    shelves.gets.clear()
+    assert {record.peer_id for record in await reading.around(place)} == first
+    assert shelves.gets == list(keys_of_cell(MODEL, cell_of(place, reading.depth)))
+
+    now += SAMPLE_SECONDS
+    shelves.gets.clear()
+    assert {record.peer_id for record in await reading.around(place)} == first
+    assert len(shelves.gets) == 3 * 2
 
 
 @pytest.mark.usefixtures("small_cells")
@@ -203,3 +213,17 @@ async def test_a_newcomer_that_has_read_begins_where_it_arrived() -> None:
 
 def test_origin_is_where_everybody_begins() -> None:
     assert ORIGIN.height == 0 and ORIGIN.x == ORIGIN.y
+
+
+async def test_a_popular_model_is_listed_in_few_cells_and_others_beside_it() -> None:
+    """All its lines have one place: no number of cells would part them."""
+    shelves = Shelves()
+    popular = [Server(shelves) for _ in range(climb.CAPACITY)]
+    for server in popular:
+        await server.announce()
+    rare = "cd" * 32
+    await Server(shelves, model=rare).announce()
+
+    assert {server.discovery._tree(MODELS).climb.home for server in popular} <= {0, 1}
+    models = await Discovery(shelves, Identity.ephemeral(), lambda: ORIGIN).models()
+    assert {listed.model for listed in models} == {MODEL, rare}

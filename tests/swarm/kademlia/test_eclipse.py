@@ -12,6 +12,7 @@ from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia.node import REPLICAS
 from p2pinfer.swarm.kademlia.place import place_of
+from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.swarm import Swarm
 from tests.swarm.conftest import MODEL, describe, join_all, join_here, node_of, sees
 
@@ -35,8 +36,8 @@ def ground(honest: Sequence[Identity], count: int) -> list[Identity]:
 def hold_back(member: Swarm) -> None:
     """Say yes to every record, keep none, and know nobody."""
     protocol = node_of(member).protocol
-    protocol.keep = lambda key, record, source=None: True
-    protocol._packed = lambda key, budget: (b"", 0.0)
+    protocol.keep = lambda key, record, source=None: Stored(refusal="", is_full=False, records=0)
+    protocol._packed = lambda key, budget: b""
     protocol.views = None
 
     def nobody(*args: Any, **options: Any) -> list[Any]:

@@ -256,7 +256,7 @@ async def test_a_nested_bomb_kills_no_process() -> None:
                     response = await node_of(node).protocol.get_stub(victim).rpc_store(request, timeout=5)
                     assert [bool(stored.refusal) for stored in response.stored] == [True]
             # As the answer to a search, to a reader in a separate process.
-            node_of(node).protocol._packed = lambda key, budget: (dictionary, time.time() + 60)
+            node_of(node).protocol._packed = lambda key, budget: dictionary
             program = (
                 "import asyncio, sys\n"
                 "from p2pinfer.swarm.swarm import Swarm\n"

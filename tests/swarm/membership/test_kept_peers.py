@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.coordinates.position import Whereabouts
+from p2pinfer.swarm.coordinates.quantized import Quantized
+from p2pinfer.swarm.coordinates.vivaldi import Coordinate
 from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.membership.known_peers import KnownPeer
 
@@ -55,3 +58,14 @@ def test_where_nothing_can_be_read_or_written_nothing_is_known(tmp_path: Path) -
 def test_who_begins_a_swarm_leaves_no_file(tmp_path: Path) -> None:
     kept_in(tmp_path / "peers.json").add(set(), PEERS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_place_in_a_swarm_is_kept_beside_the_peers(tmp_path: Path) -> None:
+    here = Whereabouts(
+        point=Coordinate(x=0.03), doubt_seconds=0.01, announced=Quantized(x=45, y=42, height=0)
+    )
+    path = tmp_path / "peers.json"
+    assert kept_in(path).whereabouts({ONE}) is None
+    kept_in(path).add({ONE}, PEERS, here)
+    assert kept_in(path).whereabouts({ONE}) == here
+    assert kept_in(path).whereabouts({OTHER}) is None

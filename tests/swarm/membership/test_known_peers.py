@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.coordinates.position import Whereabouts
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
+from p2pinfer.swarm.coordinates.vivaldi import Coordinate
 from p2pinfer.swarm.membership.known_peers import (
     KEPT_SECONDS,
     MOST_INITIAL,
@@ -16,12 +19,14 @@ from p2pinfer.swarm.membership.known_peers import (
     MOST_PEERS,
     MOST_SWARMS,
     KnownPeer,
+    KnownSwarm,
     Swarms,
     as_json,
     can_be_kept,
     from_json,
     peers_of,
     remember,
+    whereabouts_of,
 )
 from p2pinfer.types import PeerId
 
@@ -29,6 +34,10 @@ NOW = 1.8e9
 DAY = 86400.0
 MADDR = "/ip4/192.0.2.1/tcp/1"
 ONE, OTHER, THIRD = (Identity.ephemeral().peer_id for _ in range(3))
+
+
+HERE = Whereabouts(point=Coordinate(x=0.03), doubt_seconds=0.01, announced=Quantized(x=45, y=42, height=0))
+THERE = Whereabouts(point=Coordinate(), doubt_seconds=0.02, announced=ORIGIN)
 
 
 def known(first: float = NOW, last: float = NOW, maddr: str = MADDR) -> KnownPeer:
@@ -88,9 +97,27 @@ def test_of_many_swarms_those_are_kept_that_are_no_play_on_this_machine() -> Non
     assert peers_of(swarms, {crowd(3 * MOST_SWARMS)[-1]}, NOW)
 
 
+def test_the_place_in_a_swarm_is_known_in_that_swarm_and_replaced_by_the_next() -> None:
+    swarms = remember({}, {ONE}, {THIRD: known()}, NOW, HERE)
+    swarms = remember(swarms, {ONE}, {THIRD: known()}, NOW)
+    assert whereabouts_of(swarms, {ONE, OTHER}, NOW) == HERE
+    assert whereabouts_of(swarms, {OTHER}, NOW) is None
+    assert whereabouts_of(swarms, {ONE}, NOW + KEPT_SECONDS + 1) is None
+    swarms = remember(swarms, {ONE}, {THIRD: known()}, NOW, THERE)
+    assert whereabouts_of(swarms, {ONE}, NOW) == THERE
+
+
+def test_of_two_stays_in_one_swarm_the_later_place_counts() -> None:
+    swarms = remember({}, {ONE, OTHER}, {THIRD: known(NOW, NOW + 9)}, NOW + 9, THERE)
+    swarms = remember(swarms, {ONE}, {THIRD: known()}, NOW + 9, HERE)
+    assert whereabouts_of(swarms, {ONE}, NOW + 9) == THERE
+
+
 def test_a_clock_that_was_years_ahead_counts_as_of_now() -> None:
     ahead = known(NOW + 900 * DAY, NOW + 1000 * DAY)
-    assert peers_of({frozenset({ONE}): {THIRD: ahead}}, {ONE}, NOW) == {THIRD: known(NOW, NOW)}
+    assert peers_of({frozenset({ONE}): KnownSwarm(peers={THIRD: ahead})}, {ONE}, NOW) == {
+        THIRD: known(NOW, NOW)
+    }
 
 
 def test_the_most_that_is_kept_can_be_read_again() -> None:
@@ -100,7 +127,7 @@ def test_the_most_that_is_kept_can_be_read_again() -> None:
     many = KnownPeer(maddrs=(maddr,) * 2 * MOST_MADDRS, first_seen=NOW, last_seen=NOW)
     for number in range(2 * MOST_SWARMS):
         initial = {*crowd(MOST_INITIAL), peers[number]}
-        swarms = remember(swarms, initial, dict.fromkeys(peers, many), NOW)
+        swarms = remember(swarms, initial, dict.fromkeys(peers, many), NOW, HERE)
     text = json.dumps(as_json(swarms))
     assert len(text) < 200_000
     assert from_json(json.loads(text)) == swarms
@@ -148,10 +175,13 @@ def spoil(change: Callable[[dict[str, Any]], object]) -> object:
         spoil(lambda file: file["swarms"][0]["peers"].update({THIRD: [[MADDR], 10**400, NOW]})),
         spoil(lambda file: file["swarms"][0]["peers"].update({THIRD: [[None], NOW, NOW]})),
         spoil(lambda file: file["swarms"][0]["peers"].update({THIRD: {}})),
+        spoil(lambda file: file["swarms"][0].update(position=None)),
+        spoil(lambda file: file["swarms"][0].update(position={"point": [0, 0, 9]})),
     ],
     ids=[
         "nothing", "a list", "another version", "no list", "too many", "no peers", "no id", "a number as id",
         "a name", "not a number", "negative", "a huge number", "no address", "no peer",
+        "no position", "half a position",
     ],
 )  # fmt: skip
 def test_what_is_no_such_file_is_refused_with_a_value_error(read: object) -> None:

@@ -14,6 +14,7 @@ from p2pinfer.health.web.rendering.plots import Course, course_of
 from p2pinfer.health.web.rendering.rows import ServerRow, server_row
 
 _MOST_ROUTE = 12
+_MOST_CELLS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,16 @@ class ProbePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CellRow:
+    """One cell that was read."""
+
+    label: str
+    servers: str
+    likely: str  # the range of their number; empty: it is exact, or not known
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPart:
     """One model, ready for the template."""
 
@@ -60,6 +71,10 @@ class ModelPart:
     picture: Picture | None
     course: Course | None
     servers: tuple[ServerRow, ...]
+    is_sample: bool
+    sample_note: str  # empty: all servers were read
+    likely: str  # the range of their number; empty: it is exact, or not known
+    cells: tuple[CellRow, ...]  # empty: all servers were read
 
 
 def model_part(
@@ -76,19 +91,37 @@ def model_part(
         name=words.model_name(model),
         hash=words.plain(model.model, 64),
         short_hash=words.plain(model.model, 12),
-        answer=model.answer,
-        badge=words.answer_word(model.answer, is_fresh=is_fresh),
+        answer=sentences.shown_answer(model),
+        badge=words.answer_word(model.answer, is_fresh=is_fresh, is_sample=model.population.is_sample),
         headline=sentences.headline(model, is_fresh=is_fresh),
         explanation=sentences.explanation(model, is_fresh=is_fresh),
         wanted=wanted_layers(model) if is_fresh else "",
         best_route=words.rate(model.best_route_tokens_per_second),
         swarm=words.rate(model.swarm_tokens_per_second),
-        serving=words.count(current.servers),
+        serving=words.about(model.population) if model.population.is_sample else words.count(current.servers),
         layers=_layers(model, current),
         probe=_probe_part(model),
         picture=picture_of(model),
-        course=course_of(samples, now, is_fresh=is_fresh),
+        course=course_of(samples, now, is_fresh=is_fresh, is_sample=model.population.is_sample),
         servers=tuple(server_row(server, now) for server in model.servers),
+        is_sample=model.population.is_sample,
+        sample_note=sentences.sample_note(model, is_fresh=is_fresh),
+        likely=words.likely(model.population),
+        cells=_cells(model),
+    )
+
+
+def _cells(model: ModelView) -> tuple[CellRow, ...]:
+    if not model.population.is_sample:
+        return ()
+    return tuple(
+        CellRow(
+            label=words.plain(cell.label, 12),
+            servers=words.about(cell),
+            likely=words.likely(cell),
+            is_exact=cell.least == cell.most,
+        )
+        for cell in model.population.cells[:_MOST_CELLS]
     )
 
 
@@ -114,7 +147,7 @@ def _probe_part(model: ModelView) -> ProbePart | None:
         at=words.moment(probe.at),
         route=tuple(
             HopPart(
-                name=words.plain(names.get(peer, "")),
+                name=words.plain(names.get(peer, "")) if peer else "a server",
                 short_id=peer,
                 layers=words.layers(start, end),
                 way=way,

@@ -50,8 +50,10 @@ def render_page(
         ],
         others=[
             OtherPart(
-                answer=model.answer,
-                badge=words.answer_word(model.answer, is_fresh=is_fresh),
+                answer=sentences.shown_answer(model),
+                badge=words.answer_word(
+                    model.answer, is_fresh=is_fresh, is_sample=model.population.is_sample
+                ),
                 headline=sentences.headline(model, is_fresh=is_fresh),
             )
             for model in others[:_MOST_OTHERS]

@@ -63,11 +63,15 @@ class Course:
     has_probe: bool
 
 
-def course_of(samples: Sequence[Sample], now: float, *, is_fresh: bool = True) -> Course | None:
+def course_of(
+    samples: Sequence[Sample], now: float, *, is_fresh: bool = True, is_sample: bool = False
+) -> Course | None:
     """The course of samples that are in order of time. None if there are fewer than two.
 
-    Without `is_fresh` the last sample isn't of now, but of when the swarm was last seen.
+    Without `is_fresh` the last sample isn't of now, but of when the swarm was last seen. With `is_sample`
+    the servers are an estimate.
     """
+    servers = "announced, about" if is_sample else "serving"
     samples = [sample for sample in samples if words.moment(sample.at) is not None]
     if len(samples) < 2:
         return None
@@ -85,7 +89,7 @@ def course_of(samples: Sequence[Sample], now: float, *, is_fresh: bool = True) -
         plots=(
             _plot(
                 "Servers",
-                ("serving", "serving"),
+                (servers, servers),
                 samples,
                 until,
                 hours,

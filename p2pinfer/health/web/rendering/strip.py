@@ -12,6 +12,7 @@ from p2pinfer.health.web.rendering.scale import parts, percent
 MOST_CELLS = 90
 
 _NUMBER_FITS_PERCENT = 2.2
+_NUMBER_FITS_ON_A_PHONE_PERCENT = 3.0  # for each digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Cell:
     width: float
     level: str  # none, one, two, many
     number: str  # empty where it wouldn't fit
+    is_tight: bool  # the number doesn't fit on a phone
     title: str
 
 
@@ -47,6 +49,7 @@ def cells_of(stretches: Sequence[Stretch], total: int) -> tuple[Cell, ...]:
                 width=width,
                 level=LEVELS[min(replicas, 3)][0],
                 number=number if width >= _NUMBER_FITS_PERCENT * max(1, len(number) - 1) else "",
+                is_tight=len(number) > 1 and width < _NUMBER_FITS_ON_A_PHONE_PERCENT * len(number),
                 title=f"{words.layer_ranges([(stretch.start, stretch.end)])}: {replicas_in_words(replicas)}",
             )
         )

@@ -1,4 +1,4 @@
-"""The records that a node keeps, while there are places for all. test_full_store.py fills it."""
+"""The records that a node keeps while there are places for all. The files beside this one fill it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from p2pinfer.swarm.kademlia.store import (
     RecordStore,
     Stored,
 )
-from tests.swarm.kademlia.keeping import KEY, Clock, put
+from tests.swarm.kademlia.store.keeping import KEY, Clock, put
 
 KEPT = Stored(refusal="", is_full=False, records=0)
 
