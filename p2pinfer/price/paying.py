@@ -31,14 +31,16 @@ _NONCES = 1 << 8 * PROOF_BYTES
 _logger = logging.getLogger(__name__)
 
 
-async def pay(identity: Identity, say: Callable[[str], None] | None = None) -> None:
+async def pay(
+    identity: Identity, say: Callable[[str], None] | None = None, *, threads: int | None = None
+) -> None:
     """Give `identity` its proof: the one beside its key file, or a new one that is kept there.
 
     `say` gets one line before the work begins, and none where nothing is to do. A proof that can't be kept
-    holds for this process, and a log line names the file.
+    holds for this process, and a log line names the file. `threads`: as of `find_proof`.
     """
     if not _has_paid(identity, say):
-        _keep(identity, await find_proof(identity.public_key, price.PRICE_BITS))
+        _keep(identity, await find_proof(identity.public_key, price.PRICE_BITS, threads=threads))
 
 
 def pay_now(identity: Identity, say: Callable[[str], None] | None = None) -> None:

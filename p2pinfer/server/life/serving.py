@@ -36,7 +36,7 @@ async def serve_period(
     Raises P2PInferError, with what the owner can do about it, if the server can't begin or go on.
     """
     with identity.in_use():  # another server may have it: that is said before anything is computed
-        await pay(identity, period.say)
+        await pay(identity, period.say, threads=config.threads)
     choice = ModelChoice(config, period.chosen, period.say)
     async with (
         _opening(config, choice.local, period) as opening,
