@@ -26,7 +26,7 @@ class GossipNetwork:
 
     def elders(self) -> Sequence[PeerId]:
         """Our anchors."""
-        return [PeerId(peer.to_base58()) for peer in self._membership.presence().node.anchors()]
+        return [PeerId(peer.to_base58()) for peer in self._membership.presence().node.anchors(False)]
 
     async def exchange(
         self, peer: PeerId, maddrs: Sequence[str], request: GossipRequest
