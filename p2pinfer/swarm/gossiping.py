@@ -25,8 +25,8 @@ class GossipNetwork:
         self._membership, self._permission = membership, permission
 
     def elders(self) -> Sequence[PeerId]:
-        """Our anchors."""
-        return [PeerId(peer.to_base58()) for peer in self._membership.presence().node.anchors()]
+        """Our anchors: the initial peers first, then those met longest ago."""
+        return [PeerId(peer.to_base58()) for peer in self._membership.presence().node.anchors(True)]
 
     async def exchange(
         self, peer: PeerId, maddrs: Sequence[str], request: GossipRequest
