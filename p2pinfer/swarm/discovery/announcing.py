@@ -19,6 +19,10 @@ TRY_AGAIN_SECONDS = 300.0
 """After the keepers of a larger cell had no place. Ranks change once an hour."""
 
 
+FEWEST = 2
+"""Keepers of a cell for whom a server stays announced there."""
+
+
 class Announcing:
     """Of one server in one tree."""
 
@@ -54,7 +58,7 @@ class Announcing:
             sights = {
                 depth: sight
                 for depth, found in zip(depths, answers, strict=True)
-                if (sight := sight_of(found)) is not None
+                if (sight := sight_of(found, is_there=depth >= self.climb.top)) is not None
             }
             before = self.climb
             at_home = answers[depths.index(before.home)]
@@ -90,15 +94,19 @@ class Announcing:
         self._live = {key: expires_at for key, expires_at in self._live.items() if expires_at > now}
 
 
-def sight_of(answers: Sequence[Stored]) -> Sight | None:
-    """What most keepers of a cell say: a liar among them moves nobody. None if no answer says anything."""
+def sight_of(answers: Sequence[Stored], *, is_there: bool) -> Sight | None:
+    """What the keepers of a cell say, of one that is announced there or only tries. None if they say nothing.
+
+    To climb, most have to keep the record: a few liars don't bring everybody to the root. To stay, FEWEST do:
+    who stands at both keys and says that they are full drives nobody from the keepers that are honest.
+    """
     telling = [answer for answer in answers if answer.is_full or not answer.refusal]
     if not telling:
         return None
     kept = sum(not answer.is_full for answer in telling)
+    enough = min(FEWEST, len(telling)) if is_there else len(telling) // 2 + 1
     return Sight(
-        records=int(statistics.median_low(answer.records for answer in telling)),
-        is_kept=2 * kept > len(telling) if len(telling) > 1 else bool(kept),
+        records=int(statistics.median_low(answer.records for answer in telling)), is_kept=kept >= enough
     )
 
 

@@ -23,6 +23,7 @@ class Shelves:
     def __init__(self) -> None:
         self.stores: dict[bytes, list[RecordStore]] = {}
         self.refusal: str | None = None  # what all keepers answer, if it isn't what their store says
+        self.liars = 0  # keepers that say they are full, of the 2 * REPLICAS of a cell
         self.is_down = False
         self.puts: list[bytes] = []
         self.gets: list[bytes] = []
@@ -34,7 +35,9 @@ class Shelves:
         self.puts += keys
         if self.refusal is not None:
             return [Stored(refusal=self.refusal, is_full=False, records=0)] * REPLICAS
-        return [store.put(key, record) for key in keys for store in self._keepers(key)]
+        honest = [(key, store) for key in keys for store in self._keepers(key)][self.liars :]
+        full = Stored(refusal="full", is_full=True, records=10**6)
+        return [full] * self.liars + [store.put(key, record) for key, store in honest]
 
     async def get(self, keys: Sequence[bytes], *, shared: bool = False) -> list[Record]:
         """What the keepers have under each of the keys."""

@@ -200,27 +200,44 @@ async def test_a_twin_is_noticed_wherever_it_is() -> None:
     assert await server.discovery.has_twin()
 
 
+LIES = {"full": (10**9, True), "empty": (0, False)}
+
+
 @pytest.mark.parametrize(
-    ("answers", "records", "is_kept"),
+    ("answers", "records", "climbs", "stays"),
     [
-        pytest.param([(5, False), (5, False), (10**9, True)], 5, True, id="a-liar-says-full"),
-        pytest.param([(128, True), (128, True), (0, False)], 128, False, id="a-liar-says-empty"),
-        pytest.param([(3, False)], 3, True, id="the-only-keeper"),
-        pytest.param([(200, True)], 200, False, id="the-only-keeper-is-full"),
-        pytest.param([(128, True), (128, False)], 128, False, id="half"),
+        pytest.param([(5, False), (5, False), LIES["full"]], 5, True, True, id="a-liar-says-full"),
+        pytest.param([(128, True), (128, True), LIES["empty"]], 128, False, False, id="a-liar-says-empty"),
+        pytest.param([(5, False)] * 3 + [LIES["full"]] * 5, 10**9, False, True, id="most-are-liars"),
+        pytest.param([(3, False)], 3, True, True, id="the-only-keeper"),
+        pytest.param([(128, True)], 128, False, False, id="the-only-keeper-is-full"),
+        pytest.param([(128, True), (128, False)], 128, False, False, id="half"),
     ],
 )
-def test_most_keepers_of_a_cell_decide(answers: list[tuple[int, bool]], records: int, is_kept: bool) -> None:
-    said = [
-        Stored(refusal="full" if is_full else "", is_full=is_full, records=count)
-        for count, is_full in answers
-    ]
-    assert sight_of(said) == climb.Sight(records=records, is_kept=is_kept)
+def test_most_keepers_let_a_server_climb_and_a_few_let_it_stay(
+    answers: list[tuple[int, bool]], records: int, climbs: bool, stays: bool
+) -> None:
+    said = [Stored(refusal="full" * is_full, is_full=is_full, records=count) for count, is_full in answers]
+    assert sight_of(said, is_there=False) == climb.Sight(records=records, is_kept=climbs)
+    assert sight_of(said, is_there=True) == climb.Sight(records=records, is_kept=stays)
 
 
 def test_refusals_for_other_reasons_say_nothing_of_a_cell() -> None:
-    assert sight_of([refused("a record of another key")] * 5) is None
-    assert sight_of([]) is None
+    assert sight_of([refused("a record of another key")] * 5, is_there=True) is None
+    assert sight_of([], is_there=True) is None
+
+
+async def test_keepers_that_say_full_drive_nobody_from_the_others() -> None:
+    """Strangers have ground identities that stand at both keys; our anchors are honest."""
+    shelves = Shelves()
+    shelves.liars = 8
+    servers = [Server(shelves) for _ in range(3)]
+    for _ in range(5):
+        for server in servers:
+            await server.announce()
+
+    assert {server.discovery._tree(MODEL).climb.top for server in servers} == {0}
+    assert len(await Server(shelves).discovery.servers(MODEL)) == 3
 
 
 @pytest.mark.usefixtures("small_cells")
