@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from p2pinfer.backoff import Chance
@@ -23,7 +23,7 @@ from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
 from p2pinfer.swarm.discovery.live import is_whole, live
 from p2pinfer.swarm.discovery.network import Network
-from p2pinfer.swarm.discovery.reading import Reading, newest
+from p2pinfer.swarm.discovery.reading import SAMPLE_SECONDS, Reading, newest
 from p2pinfer.swarm.discovery.sampling import Sample, Sampling
 from p2pinfer.swarm.gossip.gossip import Gossip
 from p2pinfer.swarm.kademlia.validator import Record, read_record
@@ -62,6 +62,7 @@ class Discovery:
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
         self._readings: OrderedDict[str, Reading] = OrderedDict()
+        self._pulled: dict[str, tuple[float, str, Collection[Record]]] = {}
         self._sampling = Sampling(network)
         self._newest_expiry: dict[str, float] = {}
         self._joined_at = time.time()
@@ -125,8 +126,18 @@ class Discovery:
         place = place_of(self._where(), self._identity.peer_id)
         found = await reading.around(place, lambda some: is_whole(live(some, time.time())))
         if self._gossip is not None and reading.depth:
-            found = newest([*found, *await self._gossip.pull(model, cell_of(place, reading.depth), found)])
+            found = newest([*found, *await self._pulled_of(model, cell_of(place, reading.depth), found)])
         return live(found, time.time())
+
+    async def _pulled_of(self, model: str, cell: str, known: Collection[Record]) -> Collection[Record]:
+        """What members of a cell tell that others hide. They aren't asked each time: it may take a second."""
+        assert self._gossip is not None
+        at, of, records = self._pulled.get(model, (0.0, "", ()))
+        now = time.time()
+        if of != cell or not 0.0 <= now - at < SAMPLE_SECONDS:
+            records = await self._gossip.pull(model, cell, known)
+            self._pulled = {model: (now, cell, records)}
+        return records
 
     async def sample(self, model: str) -> Sample:
         """Servers of a model for somebody who shows them to others. Bounded reads, whatever the size.
