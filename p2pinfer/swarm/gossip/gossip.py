@@ -144,9 +144,9 @@ class Gossip:
         is_member = self._is_member(peer)
         answer = GossipAnswer(cell=area.cell)
         try:
-            if is_member and request.records and self._bounds.room_to_take(peer, now):
-                self._bounds.took(peer, now, len(request.records))
-                await self._take(peer, unpacked(request.records), asked=False)
+            if is_member and request.records and (room := self._bounds.room_to_take(peer, now)):
+                # It was told of this room a moment ago, and others have used some of it since.
+                await self._take(peer, self._taken(peer, request.records, 2 * room), asked=False)
             if request.asks:
                 self._answer(peer, request, answer, is_member=is_member)
         except ValueError as error:
@@ -181,9 +181,8 @@ class Gossip:
         if answer is None or answer.refusal:
             _logger.debug("no gossip with peer=%s reason=%s", peer, foreign(answer.refusal) if answer else "")
             return False
-        self._bounds.took(peer, self._clock(), len(answer.records))
         try:
-            await self._take(peer, unpacked(answer.records), asked=True)
+            await self._take(peer, self._taken(peer, answer.records, room), asked=True)
         except ValueError as error:
             _logger.debug("no gossip with peer=%s reason=%s", peer, error)
             return False
@@ -214,6 +213,17 @@ class Gossip:
         area = self.table.area
         assert area is not None
         return GossipRequest(tree=area.tree, cell=area.cell, **fields)
+
+    def _taken(self, peer: PeerId, data: bytes, room: int) -> Sequence[bytes]:
+        """The records of a message; its bytes count as taken.
+
+        Raises ValueError for more bytes than there was room for. These count as the room: what a member sends
+        without being asked for so much takes nothing from others.
+        """
+        self._bounds.took(peer, self._clock(), min(len(data), room))
+        if len(data) > room:
+            raise ValueError(f"{len(data)} bytes of records where there was room for {room}")
+        return unpacked(data)
 
     async def _take(
         self, sender: PeerId, values: Iterable[bytes], *, asked: bool, signer: PeerId | None = None

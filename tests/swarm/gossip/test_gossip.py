@@ -274,6 +274,25 @@ async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none
     assert fourth.identity.peer_id in one.knows()
 
 
+async def test_who_brings_more_than_a_message_holds_takes_no_room_from_others() -> None:
+    """Whether it pushes that, or answers with it."""
+    town = Town()
+    one, liar, third, fourth = several(town, 4)
+    one.gossip.heard([liar.record(), third.record()])
+    answer = await one.gossip.answer(liar.identity.peer_id, question(records=bytes(4_000_000)))
+    assert "records" in answer.refusal
+
+    async def lie(peer: PeerId, request: GossipRequest) -> GossipAnswer:
+        return GossipAnswer(records=bytes(4_000_000))
+
+    liar.answer = lie
+    for _ in range(4):
+        await one.gossip.ask_next()
+    pushed = packed([fourth.record().data], ROOM)
+    await one.gossip.answer(third.identity.peer_id, question(records=pushed))
+    assert fourth.identity.peer_id in one.knows()
+
+
 async def test_in_a_crowd_that_tells_of_itself_only_each_honest_member_finds_the_others_by_one() -> None:
     """Two of three are hostile, and everybody knows all of these; of the honest ones each knows another."""
     town = Town()
