@@ -342,15 +342,17 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return self._accepted(key, shown)
 
     def _accepted(self, key: bytes, values: Iterable[bytes]) -> list[Record]:
-        records = []
-        for value in values:
+        """Of each peer the newest: however often somebody is named, it is one."""
+        newest: dict[PeerId, Record] = {}
+        for value in dict.fromkeys(values):
             try:
-                records.append(self.record_validator.accept(key, value))
+                record = self.record_validator.accept(key, value)  # none that is older than the last
+                newest[record.peer_id] = record
             except InvalidRecordError as error:
                 _logger.debug("left out a record reason=%s", error)
                 if isinstance(error, UnpaidRecordError):
                     break
-        return records
+        return list(newest.values())
 
     @staticmethod
     def _neighbours(result: Any) -> dict[DHTID, PeerID]:
