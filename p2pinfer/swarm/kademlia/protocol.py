@@ -251,7 +251,8 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Handle a peer's question for our neighbourhood, and the records that it pushes."""
         if self.neighbourhood is None:
             return GossipAnswer(refusal="this node is no server")
-        return await self.neighbourhood.answer(PeerId(context.remote_id.to_base58()), request)
+        peer = PeerId(context.remote_id.to_base58())
+        return await self.neighbourhood.answer(peer, request, await self.source_of(peer))
 
     async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
         """Handle a peer's ping: send our time, and remember the peer.
