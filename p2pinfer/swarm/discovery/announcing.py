@@ -1,4 +1,9 @@
-"""Be announced in the cells of one tree: `cells.climb` says in which, the keepers' answers move us."""
+"""Be announced in the cells of one tree: `cells.climb` says in which, the keepers' answers move us.
+
+What keepers say costs nothing, and where they are few enough somebody may have ground identities to be most
+of them. So before an answer moves us we read the cell: readers look in it as we do, and nobody can show more
+records than there are paid identities.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from p2pinfer.backoff import Chance
-from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed
+from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed, is_crowded
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
 from p2pinfer.swarm.discovery.network import Network
@@ -62,7 +67,7 @@ class Announcing:
             }
             before = self.climb
             at_home = answers[depths.index(before.home)]
-            self.climb = climbed(before, sights)
+            self.climb = await self._moved(record, sights)
             if self.climb.home > self._deepest:
                 self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
             if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
@@ -82,6 +87,29 @@ class Announcing:
         keys = [(key, key in roots) for key in self._live if key not in but]
         self._live = {key: expires_at for key, expires_at in self._live.items() if key in but}
         await all_of(*(self._network.put([key], tombstone, shared=is_root) for key, is_root in keys))
+
+    async def _moved(self, record: Record, sights: dict[int, Sight]) -> Climb:
+        """Where the keepers' answers move us, with what their cells show instead wherever they would.
+
+        A cell that readers don't see crowded is where they stay: whatever was said, it has a place for us.
+        """
+        said, shown = sights, dict(sights)
+        unread = set(said)
+        while True:
+            moved = climbed(self.climb, shown)
+            moving = {*range(self.climb.top, moved.top)}
+            if moved.home != self.climb.home:
+                moving.add(min(moved.home, self.climb.home))
+            moving &= unread
+            if not moving:
+                return moved
+            for depth in sorted(moving):
+                keys = keys_of_cell(record.tree, cell_of(record.place, depth))
+                found = await self._network.get(keys, shared=depth == 0)
+                others = sum(one.peer_id != record.peer_id for one in found)
+                has_place = said[depth].is_kept or not is_crowded(others + 1)
+                shown[depth] = Sight(records=others, is_kept=has_place)
+            unread -= moving
 
     async def _put(self, record: Record, depth: int) -> list[Stored]:
         keys = keys_of_cell(record.tree, cell_of(record.place, depth))

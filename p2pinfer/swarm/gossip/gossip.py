@@ -17,6 +17,7 @@ from typing import Any
 
 from p2pinfer.backoff import Chance
 from p2pinfer.errors import SwarmError
+from p2pinfer.fairness.sources import Source
 from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.gossip.bounds import Bounds
@@ -130,10 +131,12 @@ class Gossip:
         except (SwarmError, TimeoutError) as error:
             _logger.debug("not all neighbours know that we have left: %s", error)
 
-    async def answer(self, peer: PeerId, request: GossipRequest) -> GossipAnswer:
-        """What `peer` gets for its question, or for what it pushes."""
+    async def answer(
+        self, peer: PeerId, request: GossipRequest, source: Source | None = None
+    ) -> GossipAnswer:
+        """What `peer`, from a network, gets for its question, or for what it pushes."""
         area, now = self.table.area, self._clock()
-        if not self._bounds.may_ask(peer, now, is_member=self._is_member(peer)):
+        if not self._bounds.may_ask(peer, now, is_member=self._is_member(peer), source=source):
             return GossipAnswer(refusal="too many questions: ask less often")
         if area is None or request.tree != area.tree or self.table.own is None:
             return GossipAnswer(refusal="no server of this model")
@@ -144,16 +147,24 @@ class Gossip:
         is_member = self._is_member(peer)
         answer = GossipAnswer(cell=area.cell)
         try:
-            if is_member and request.records and self._bounds.room_to_take(peer, now):
-                self._bounds.took(peer, now, len(request.records))
-                await self._take(peer, unpacked(request.records), asked=False)
+            if is_member and request.records and (room := self._bounds.room_to_take(peer, now)):
+                # It was told of this room a moment ago, and others have used some of it since.
+                await self._take(peer, self._taken(peer, request.records, 2 * room), asked=False)
             if request.asks:
-                self._answer(peer, request, answer, is_member=is_member)
+                self._answer(peer, request, answer, is_member=is_member, source=source)
         except ValueError as error:
             return GossipAnswer(refusal=str(error))
         return answer
 
-    def _answer(self, peer: PeerId, request: GossipRequest, answer: GossipAnswer, *, is_member: bool) -> None:
+    def _answer(
+        self,
+        peer: PeerId,
+        request: GossipRequest,
+        answer: GossipAnswer,
+        *,
+        is_member: bool,
+        source: Source | None,
+    ) -> None:
         """Put in what the asker lacks, and what we do. Raises ValueError for marks that aren't any."""
         if len(request.salt) != SALT_BYTES or len(request.marks) > MOST_MARKS * MARK_BYTES:
             raise ValueError(f"a question has {SALT_BYTES} bytes of salt and {MOST_MARKS} marks at most")
@@ -163,7 +174,7 @@ class Gossip:
         told = [entry for entry in held if entry.record.place.startswith(request.cell)]
         news = news_for(theirs, request.salt, told, now, self._chance)
         answer.records = self._packed(
-            peer, (entry.record for entry in news), request.room, is_member=is_member
+            peer, (entry.record for entry in news), request.room, is_member=is_member, source=source
         )
         wanted = wanted_of(theirs, request.salt, held, now)
         if not is_member:  # it has to show its own record first
@@ -181,9 +192,8 @@ class Gossip:
         if answer is None or answer.refusal:
             _logger.debug("no gossip with peer=%s reason=%s", peer, foreign(answer.refusal) if answer else "")
             return REFUSED_SECONDS if answer else BARRED_SECONDS
-        self._bounds.took(peer, self._clock(), len(answer.records))
         try:
-            await self._take(peer, unpacked(answer.records), asked=True)
+            await self._take(peer, self._taken(peer, answer.records, room), asked=True)
         except ValueError as error:
             _logger.debug("no gossip with peer=%s reason=%s", peer, error)
             return BARRED_SECONDS
@@ -202,18 +212,37 @@ class Gossip:
             entry.record for entry in held if entry is not None and entry.record.place.startswith(answer.cell)
         ]
 
-    def _packed(self, peer: PeerId, records: Iterable[Record], room: int, *, is_member: bool) -> bytes:
+    def _packed(
+        self,
+        peer: PeerId,
+        records: Iterable[Record],
+        room: int,
+        *,
+        is_member: bool,
+        source: Source | None = None,
+    ) -> bytes:
         """Those for which there is room, here and at the other; they count as sent."""
         now = self._clock()
-        room = min(room, self._bounds.room_to_send(peer, now, is_member=is_member))
+        room = min(room, self._bounds.room_to_send(peer, now, is_member=is_member, source=source))
         data = packed((record.data for record in records), room)
-        self._bounds.sent(peer, now, len(data), is_member=is_member)
+        self._bounds.sent(peer, now, len(data), is_member=is_member, source=source)
         return data
 
     def _request(self, **fields: Any) -> GossipRequest:
         area = self.table.area
         assert area is not None
         return GossipRequest(tree=area.tree, cell=area.cell, **fields)
+
+    def _taken(self, peer: PeerId, data: bytes, room: int) -> Sequence[bytes]:
+        """The records of a message; its bytes count as taken.
+
+        Raises ValueError for more bytes than there was room for. These count as the room: what a member sends
+        without being asked for so much takes nothing from others.
+        """
+        self._bounds.took(peer, self._clock(), min(len(data), room))
+        if len(data) > room:
+            raise ValueError(f"{len(data)} bytes of records where there was room for {room}")
+        return unpacked(data)
 
     async def _take(
         self, sender: PeerId, values: Iterable[bytes], *, asked: bool, signer: PeerId | None = None

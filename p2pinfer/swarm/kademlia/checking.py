@@ -41,6 +41,9 @@ MOST_FORGED = 16
 """Records of one answer that nobody has signed. An honest one has none; with more it isn't read at all."""
 WRONG = RateBound(in_all=60_000, per_source=60_000, per_key=4)
 """Wrong proofs that are checked in a minute; the key is the sender's. In all: what one thread can do."""
+STORED = RateBound(in_all=60_000, per_source=60_000, per_key=600)
+"""Records that are looked at in a minute, of those that a peer wants us to keep. Each has a signature, and a
+server in 20 cells brings 150. In all: what a node can do, since a bound would be the first comers'."""
 MOST_WAITING = 256
 """Messages whose turn has not come, in each of the two queues."""
 MOST_WAITING_OF_ONE = 32
@@ -66,7 +69,7 @@ class Checks:
     """For one event loop, and one node."""
 
     def __init__(self) -> None:
-        self._wrong = Rates(WRONG)
+        self._wrong, self._stored = Rates(WRONG), Rates(STORED)
         self._senders: dict[bytes, _Turns] = {}
         self._answers, self._requests = _Turns(), _Turns()
 
@@ -96,9 +99,12 @@ class Checks:
     async def request(self, sender: PeerID, records: Sequence[bytes]) -> None:
         """Check records that a peer wants us to keep.
 
-        Raises ProtocolError if others follow an unpaid one, if the sender has shown too many wrong proofs
-        lately, or if too many wait.
+        Raises ProtocolError if others follow an unpaid one, if the sender has shown too many wrong proofs or
+        too many records lately, or if too many wait.
         """
+        now = asyncio.get_running_loop().time()
+        if self._stored.use(Guest(key=sender.to_bytes()), now, len(records)) > 0:
+            raise ProtocolError(f"too many records to keep: {STORED.per_key:g} a minute at most")
         paid = await self._check(sender, self._requests, _claims(records), partial(_read, records))
         if not paid and len(records) > 1:
             raise ProtocolError("what comes with a record of an unpaid identity isn't looked at")

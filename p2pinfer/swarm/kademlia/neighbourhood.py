@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from p2pinfer.fairness.sources import Source
 from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.types import PeerId
@@ -21,6 +22,8 @@ class Neighbourhood(Protocol):
         """The records of neighbours that belong under a key."""
         ...
 
-    async def answer(self, peer: PeerId, request: GossipRequest) -> GossipAnswer:
-        """What `peer` gets for its question, or for what it pushes."""
+    async def answer(
+        self, peer: PeerId, request: GossipRequest, source: Source | None = None
+    ) -> GossipAnswer:
+        """What `peer`, from a network, gets for its question, or for what it pushes."""
         ...

@@ -234,7 +234,7 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         async with ending(asking), ending(searching):
             if viewers or keepers:
                 await _first_of_anchors(asking, anchored, self.times.anchor_seconds)
-            await _settle({asking, searching}, progress, self.times.settle_seconds)
+            await _settle({asking, searching}, progress, self.times)
         if self.protocol.neighbourhood is not None:
             self.protocol.neighbourhood.heard(newest.values())
         return list(newest.values())
@@ -350,23 +350,25 @@ async def _first_of_anchors(asking: asyncio.Task[None], anchored: asyncio.Event,
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _settle(tasks: set[asyncio.Task[None]], progress: asyncio.Event, settle_seconds: float) -> None:
+async def _settle(tasks: set[asyncio.Task[None]], progress: asyncio.Event, times: RequestTimes) -> None:
     """Wait for `tasks`, but not longer than `settle_seconds` after the last progress.
 
-    Raises what one of them raises.
+    Nor longer than `answer_seconds` after the first, or three times that without any: a crowd whose members
+    answer slowly, one after the other, delays nobody for ever. Raises what one of the tasks raises.
     """
-    patience_seconds: float | None = None
+    now = asyncio.get_running_loop().time
+    patience_seconds, until = float("inf"), now() + 3 * times.answer_seconds
     while tasks:
         async with ending(asyncio.create_task(progress.wait())) as step:
             waiting: set[asyncio.Future[Any]] = {*tasks, step}
-            done, _ = await asyncio.wait(
-                waiting, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
+            timeout = max(0.0, min(patience_seconds, until - now()))
+            done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-        if not done:
+        if not done or now() >= until:
             return
         tasks = {task for task in tasks if task not in done}
         if progress.is_set():
             progress.clear()
-            patience_seconds = settle_seconds
+            if patience_seconds == float("inf"):
+                patience_seconds, until = times.settle_seconds, min(until, now() + times.answer_seconds)

@@ -35,7 +35,7 @@ from p2pinfer.swarm.kademlia.place import Place, introduced, paid_place, refuse_
 from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.store import RecordStore, Stored, refused
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
-from p2pinfer.swarm.kademlia.views import Views
+from p2pinfer.swarm.kademlia.views import Told, Views
 from p2pinfer.swarm.record_pb2 import RecordSet
 from p2pinfer.types import PeerId
 
@@ -61,7 +61,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.records = RecordStore()  # `create` starts the handlers after this
-        self.checks = Checks()
+        self.checks, self.told = Checks(), Told()
         self.source_of: Callable[[PeerId], Awaitable[Source | None]] = _nowhere  # a connected peer's
         self.foreign = ""
         """Why the last node that answered us can't be a neighbour; empty: they all could."""
@@ -164,10 +164,11 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     async def rpc_find(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search: send our records under its keys, and the known nodes nearest to them."""
         response = await self.rpc_nearest(request, context)
-        budget = MAX_ANSWER_BYTES
+        asker = await self.told.asks(PeerId(context.remote_id.to_base58()), self.source_of)
         for key, result in zip(request.keys, response.results, strict=True):
-            result.value = self._packed(key, budget)
-            budget -= len(result.value)
+            room = MAX_ANSWER_BYTES - sum(len(earlier.value) for earlier in response.results)
+            result.value = self._packed(key, min(room, self.told.room(asker)))
+            self.told.told(asker, len(result.value))
             if result.value:
                 result.type, result.expiration_time = dht_pb2.FOUND_REGULAR, get_dht_time()
         return response
@@ -217,11 +218,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
             raise ValueError(f"ask for one key of {DHTID.HASH_NBYTES} bytes")
         raw = keys[0].to_bytes()
         found: Iterable[Record] = ()
+        peer = PeerId(context.remote_id.to_base58())
         if self.views is not None:
-            found = await self.views.under(raw, PeerId(context.remote_id.to_base58()))
+            found = await self.views.under(raw, peer, await self.source_of(peer))
         # What we keep is in what we find, but for records that a newer one has replaced.
         known = [*self.records.get(raw), *(record.data for record in self.near(raw))]
-        value = _packed([record.data for record in found] or dict.fromkeys(known), MAX_ANSWER_BYTES)
+        asker = await self.told.asks(peer, self.source_of)
+        room = min(MAX_ANSWER_BYTES, self.told.room(asker))
+        value = _packed([record.data for record in found] or dict.fromkeys(known), room)
+        self.told.told(asker, len(value))
         result = dht_pb2.FindResult(
             type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
             value=value,
@@ -246,7 +251,8 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Handle a peer's question for our neighbourhood, and the records that it pushes."""
         if self.neighbourhood is None:
             return GossipAnswer(refusal="this node is no server")
-        return await self.neighbourhood.answer(PeerId(context.remote_id.to_base58()), request)
+        peer = PeerId(context.remote_id.to_base58())
+        return await self.neighbourhood.answer(peer, request, await self.source_of(peer))
 
     async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
         """Handle a peer's ping: send our time, and remember the peer.
@@ -342,15 +348,17 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         return self._accepted(key, shown)
 
     def _accepted(self, key: bytes, values: Iterable[bytes]) -> list[Record]:
-        records = []
-        for value in values:
+        """Of each peer the newest: however often somebody is named, it is one."""
+        newest: dict[PeerId, Record] = {}
+        for value in dict.fromkeys(values):
             try:
-                records.append(self.record_validator.accept(key, value))
+                record = self.record_validator.accept(key, value)  # none that is older than the last
+                newest[record.peer_id] = record
             except InvalidRecordError as error:
                 _logger.debug("left out a record reason=%s", error)
                 if isinstance(error, UnpaidRecordError):
                     break
-        return records
+        return list(newest.values())
 
     @staticmethod
     def _neighbours(result: Any) -> dict[DHTID, PeerID]:

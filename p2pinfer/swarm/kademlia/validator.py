@@ -26,6 +26,7 @@ from p2pinfer.types import PeerId
 MAX_DHT_KEY_BYTES = 128
 CLOCK_TOLERANCE_SECONDS = 30.0  # clocks differ: a peer's record may seem to live this much too long
 _MAX_REMEMBERED = 16_384
+_MAX_TREES = 8  # of one peer: an honest one is in two. Whoever signs for thousands forgets only its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,9 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        # The latest expiry seen of each (tree, peer), least recently seen first. It protects readers as well:
-        # a replica that holds back the newest record can't make them believe an older one.
-        self._newest: OrderedDict[tuple[str, PeerId], float] = OrderedDict()
+        # The latest expiry seen of each peer in each tree, least recently seen first. It protects readers as
+        # well: a replica that holds back the newest record can't make them believe an older one.
+        self._newest: OrderedDict[PeerId, OrderedDict[str, float]] = OrderedDict()
 
     def validate(self, record: DHTRecord) -> bool:
         """True if `record` may be stored or believed. This is hivemind's interface."""
@@ -113,10 +114,13 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         return record
 
     def _refuse_older(self, record: Record) -> None:
-        of = (record.tree, record.peer_id)
-        if record.expires_at < self._newest.get(of, record.expires_at):
+        of_peer = self._newest.setdefault(record.peer_id, OrderedDict())
+        if record.expires_at < of_peer.get(record.tree, record.expires_at):
             raise InvalidRecordError("a record older than one already seen")
-        self._newest[of] = record.expires_at
-        self._newest.move_to_end(of)
+        of_peer[record.tree] = record.expires_at
+        of_peer.move_to_end(record.tree)
+        if len(of_peer) > _MAX_TREES:
+            of_peer.popitem(last=False)
+        self._newest.move_to_end(record.peer_id)
         if len(self._newest) > _MAX_REMEMBERED:
             self._newest.popitem(last=False)

@@ -103,6 +103,35 @@ async def test_servers_go_home_to_the_larger_cell_when_the_others_leave() -> Non
 
 
 @pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize(
+    ("servers_there", "answer"),
+    [
+        pytest.param(16, Stored(refusal="", is_full=False, records=0), id="few"),
+        pytest.param(3, Stored(refusal="full", is_full=True, records=127), id="full"),
+        pytest.param(3, Stored(refusal="", is_full=False, records=95), id="many"),
+    ],
+)
+async def test_what_keepers_say_moves_nobody_unless_their_cell_shows_it(
+    servers_there: int, answer: Stored
+) -> None:
+    """All but one lie, in every cell."""
+    shelves = Shelves()
+    servers = await town(shelves, servers_there, 0)
+    tree = servers[0].discovery._tree(MODEL)
+    before, put = tree.climb, shelves.put
+
+    async def lie(keys: Sequence[bytes], record: Record, *, shared: bool) -> list[Stored]:
+        honest, *others = await put(keys, record, shared=shared)
+        return [honest, *(answer for _ in others)]
+
+    shelves.put = lie  # type: ignore[method-assign]
+    assert (before.home > 0) == (servers_there > 12)
+    for _ in range(3):
+        await servers[0].announce()
+    assert tree.climb == before
+
+
+@pytest.mark.usefixtures("small_cells")
 async def test_who_leaves_is_gone_from_every_cell_at_once() -> None:
     """Also from those where it was announced before it moved to another."""
     shelves = Shelves()

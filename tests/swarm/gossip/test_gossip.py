@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from p2pinfer.fairness.sources import source_of
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.gossip.bounds import QUESTIONS, SENT_BYTES, STRANGERS_QUESTIONS, TAKEN_BYTES
 from p2pinfer.swarm.gossip.gossip import MOST_MARKS
@@ -255,6 +256,21 @@ async def test_who_asks_all_the_time_is_refused_and_members_are_answered_beside_
     assert await answered(third.identity.peer_id, 1) == 1
 
 
+async def test_a_crowd_of_strangers_from_one_network_leaves_answers_for_strangers_from_others() -> None:
+    """A client has an identity for nothing."""
+    town = Town()
+    one, other = several(town, 2)
+    one.gossip.heard([other.record()])
+
+    async def refusals(address: str) -> list[str]:
+        peer, source = Identity.ephemeral().peer_id, source_of(address)
+        return [(await one.gossip.answer(peer, question(), source)).refusal for _ in range(10)]
+
+    crowd = [refusal for _ in range(20) for refusal in await refusals("203.0.113.7")]
+    assert crowd.count("") == STRANGERS_QUESTIONS.per_source
+    assert await refusals("198.51.100.7") == [""] * 10
+
+
 async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none() -> None:
     town = Town()
     one, other, third, fourth = several(town, 4)
@@ -271,6 +287,25 @@ async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none
         one.gossip.heard([member.announce()])
     answer = await one.gossip.answer(peer, question(records=packed([fourth.record().data], ROOM)))
     assert told(answer) >= {third.identity.peer_id} and answer.room
+    assert fourth.identity.peer_id in one.knows()
+
+
+async def test_who_brings_more_than_a_message_holds_takes_no_room_from_others() -> None:
+    """Whether it pushes that, or answers with it."""
+    town = Town()
+    one, liar, third, fourth = several(town, 4)
+    one.gossip.heard([liar.record(), third.record()])
+    answer = await one.gossip.answer(liar.identity.peer_id, question(records=bytes(4_000_000)))
+    assert "records" in answer.refusal
+
+    async def lie(peer: PeerId, request: GossipRequest) -> GossipAnswer:
+        return GossipAnswer(records=bytes(4_000_000))
+
+    liar.answer = lie
+    for _ in range(4):
+        await one.gossip.ask_next()
+    pushed = packed([fourth.record().data], ROOM)
+    await one.gossip.answer(third.identity.peer_id, question(records=pushed))
     assert fourth.identity.peer_id in one.knows()
 
 

@@ -20,7 +20,14 @@ from p2pinfer.price.paying import find_proof
 from p2pinfer.price.proof import PROOF_BYTES, remembered, zero_bits
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia import checking
-from p2pinfer.swarm.kademlia.checking import MOST_FORGED, MOST_WAITING, MOST_WAITING_OF_ONE, WRONG, Checks
+from p2pinfer.swarm.kademlia.checking import (
+    MOST_FORGED,
+    MOST_WAITING,
+    MOST_WAITING_OF_ONE,
+    STORED,
+    WRONG,
+    Checks,
+)
 from p2pinfer.swarm.kademlia.place import introduction
 from p2pinfer.swarm.record_pb2 import RecordSet, SignedRecord
 from p2pinfer.swarm.records.announcement import encode
@@ -306,3 +313,14 @@ async def test_no_node_checks_what_others_send_in_its_event_loop(monkeypatch: py
         (stored,) = response.stored
         assert "for which nobody has paid" in stored.refusal
         assert gate.threads == [checking._THREAD] * 4
+
+
+async def test_one_that_stores_all_the_time_is_refused_and_others_are_not() -> None:
+    """It has paid, but each of its records has a signature to verify."""
+    one, other = await paid(), await paid()
+    checks, batch = Checks(), [record(one)] * 16
+    for _ in range(int(STORED.per_key // len(batch))):
+        await checks.request(peer_of(one), batch)
+    with pytest.raises(ProtocolError, match="too many records to keep"):
+        await checks.request(peer_of(one), batch)
+    await checks.request(peer_of(other), [record(other)])

@@ -9,7 +9,9 @@ from hivemind.dht.routing import DHTID
 from hivemind.p2p import PeerID
 
 from p2pinfer.identity import Identity, peer_id_to_bytes
-from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.cells.climb import CAPACITY, arrived
+from p2pinfer.swarm.cells.keys import keys_of_cell, root_key
+from p2pinfer.swarm.cells.place import ROOT
 from p2pinfer.swarm.kademlia.node import REPLICAS
 from p2pinfer.swarm.kademlia.place import place_of
 from p2pinfer.swarm.kademlia.store import Stored
@@ -19,16 +21,16 @@ from tests.swarm.conftest import MODEL, describe, join_all, join_here, node_of, 
 KEY = DHTID.from_bytes(root_key(MODEL))
 
 
-def _distance(identity: Identity) -> int:
+def _distance(identity: Identity, key: DHTID) -> int:
     place = place_of(PeerID(peer_id_to_bytes(identity.peer_id)), identity.proof)
-    return int(KEY.xor_distance(place))
+    return int(key.xor_distance(place))
 
 
-def ground(honest: Sequence[Identity], count: int) -> list[Identity]:
+def ground(honest: Sequence[Identity], count: int, key: DHTID = KEY) -> list[Identity]:
     """Identities nearer to the key than all the honest ones."""
-    nearest, found = min(map(_distance, honest)), []
+    nearest, found = min(_distance(one, key) for one in honest), []
     while len(found) < count:
-        if _distance(identity := Identity.ephemeral()) < nearest:
+        if _distance(identity := Identity.ephemeral(), key) < nearest:
             found.append(identity)
     return found
 
@@ -73,3 +75,27 @@ async def test_what_a_member_is_told_by_an_anchor_is_checked_like_any_other_answ
         records.get = lambda key: [b"\x0a\x00", *(bytes(3) + data for data in genuine), *genuine]
         async with join_here(door.addresses, client_only=True) as reader:
             assert await sees(reader, ours)
+
+
+async def test_keepers_that_say_full_drive_nobody_out_of_the_cell_where_readers_look() -> None:
+    """All keepers of both keys say so. They have no records to show for it."""
+    first, server = Identity.ephemeral(), Identity.ephemeral()
+    hostile = [
+        identity
+        for key in keys_of_cell(MODEL, ROOT)
+        for identity in ground((first, server), REPLICAS, DHTID.from_bytes(key))
+    ]
+    async with (
+        join_here(identity=first) as door,
+        join_here(door.addresses, server) as serving,
+        join_all(*(join_here(door.addresses, one) for one in hostile)) as attackers,
+    ):
+        for attacker in attackers:
+            hold_back(attacker)
+            full = Stored(refusal="full", is_full=True, records=CAPACITY - 1)
+            node_of(attacker).protocol.keep = lambda key, record, source=None, answer=full: answer
+        for _ in range(2):
+            await serving.announce(describe(server))
+        assert serving._discovery._tree(MODEL).climb == arrived(0)
+        async with join_here(door.addresses, client_only=True) as newcomer:
+            assert await sees(newcomer, server)

@@ -13,6 +13,7 @@ import msgpack
 import pytest
 import pytest_asyncio
 from hivemind.dht.protocol import DHTProtocol
+from hivemind.dht.routing import DHTID
 from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.p2p import PeerID
 from hivemind.proto import dht_pb2
@@ -20,7 +21,9 @@ from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.identity import Identity
 from p2pinfer.swarm import record_pb2
+from p2pinfer.swarm.cells.climb import CAPACITY
 from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.kademlia.views import TOLD_BYTES
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, decode, encode
 from p2pinfer.swarm.records.signed import seal
 from p2pinfer.swarm.swarm import Swarm
@@ -276,6 +279,35 @@ async def test_a_nested_bomb_kills_no_process() -> None:
         assert process.returncode is None
         process.terminate()
         assert await process.wait() == 0
+
+
+async def test_one_identity_is_no_crowd_however_many_records_it_shows(scene: Scene) -> None:
+    """A walk ends at a node that shows a crowd: it would end at one that repeats itself."""
+    now = time.time()
+    own = [sealed(scene.attacker, expires_at=now + 50 + number / 100) for number in range(CAPACITY)]
+    scene.answer_searches_with(*own, *[own[-1]] * CAPACITY)
+    protocol = node_of(scene.reader).protocol
+    answer = await protocol.call_records(PeerID.from_base58(scene.attacker.peer_id), [DHTID.from_bytes(KEY)])
+
+    assert answer is not None
+    ((records, _),) = answer.values()
+    assert [record.data for record in records] == [own[-1]]
+
+
+async def test_no_stranger_draws_records_without_end(scene: Scene) -> None:
+    """A question of 350 bytes brings three megabytes; nodes that are near are told all the time."""
+    protocol = node_of(scene.reader).protocol
+    stub = protocol.get_stub(PeerID.from_base58(scene.attacker.peer_id))
+    full = [bytes([number]) * 4000 for number in range(CAPACITY)]
+    scene.answer_searches_with(*full)
+    drawn = 0
+    for _ in range(10):
+        answer = await stub.rpc_find(dht_pb2.FindRequest(keys=[KEY] * 16), timeout=5)
+        drawn += sum(len(result.value) for result in answer.results)
+    viewed = await stub.rpc_view(dht_pb2.FindRequest(keys=[KEY]), timeout=5)
+
+    assert len(answer.results) == 16 and answer.results[0].nearest_peer_ids
+    assert drawn + len(viewed.results[0].value) <= 1.1 * TOLD_BYTES.per_key
 
 
 async def test_nodes_of_other_hivemind_networks_cant_call_ours(scene: Scene) -> None:

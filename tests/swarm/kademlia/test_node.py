@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.kademlia.node import RequestTimes, _settle
 from p2pinfer.swarm.records.announcement import encode
+from p2pinfer.tasks import ending
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
 
 KEY = root_key(MODEL)
@@ -38,3 +41,18 @@ async def test_our_record_behind_one_that_was_seen_is_kept_nowhere_and_that_is_s
         )
         with pytest.raises(SwarmError, match="keeps our record: a record older"):
             await swarm.announce(describe(ours))
+
+
+@pytest.mark.parametrize("has_records", [True, False], ids=["a little each time", "nothing"])
+async def test_no_crowd_of_slow_nodes_keeps_a_reader_for_ever(has_records: bool) -> None:
+    progress = asyncio.Event()
+
+    async def walk() -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            if has_records:
+                progress.set()
+
+    async with asyncio.timeout(5), ending(asyncio.create_task(walk())) as walking:
+        await _settle({walking}, progress, RequestTimes(answer_seconds=0.1, settle_seconds=0.05))
+        assert not walking.done()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from hivemind.dht.validation import DHTRecord
 
+from p2pinfer.errors import InvalidRecordError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.swarm.kademlia.validator import RecordValidator
@@ -43,3 +45,20 @@ def test_the_validators_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         validator.accept(KEY, encode(describe(identity), identity))
 
     assert len(validator._newest) == 2
+
+
+def test_one_that_signs_for_thousands_of_models_makes_nobody_forget_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else an older record of theirs could be shown again."""
+    monkeypatch.setattr("p2pinfer.swarm.kademlia.validator._MAX_REMEMBERED", 100)
+    validator, honest, liar = RecordValidator(), Identity.ephemeral(), Identity.ephemeral()
+    older = encode(describe(honest), honest)
+    validator.accept(KEY, encode(describe(honest, expires_at=time.time() + 90), honest))
+    for number in range(200):
+        model = f"{number:064x}"
+        validator.accept(root_key(model), encode(describe(liar, model=model), liar))
+
+    with pytest.raises(InvalidRecordError, match="older"):
+        validator.accept(KEY, older)
+    assert sum(map(len, validator._newest.values())) < 20
