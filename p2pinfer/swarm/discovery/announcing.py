@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from p2pinfer.backoff import Chance
-from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed
+from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed, is_crowded
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
 from p2pinfer.swarm.discovery.network import Network
@@ -38,35 +38,56 @@ class Announcing:
 
     def begin_at(self, depth: int) -> None:
         """Before the first record: our home is likely to be at a depth, since a reader has arrived there."""
+        self._forget_expired()
         if not self._live:
             self.climb = arrived(depth)
+            self.try_again()
+
+    def try_again(self) -> None:
+        """Ask the keepers of a larger cell with the next record: what they have said is out of date."""
+        self._try_at = 0.0
 
     async def put(self, record: Record) -> list[Stored]:
         """Announce `record` in all cells where it belongs now. Returns what the keepers of home answer.
 
         Where a cell has become crowded the record goes to the smaller one in the same call: readers look
-        there as soon as they see the crowd.
+        there as soon as they see the crowd. Where the larger one isn't crowded, they may read one that is
+        larger still: then the record goes there, too.
         """
         at_home: list[Stored] = []
         depths = self.climb.tries if self._now() >= self._try_at else self.climb.depths
         for _ in range(DEPTH + 1):
+            before = self.climb
             answers = await all_of(*(self._put(record, depth) for depth in depths))
             sights = {
                 depth: sight
                 for depth, found in zip(depths, answers, strict=True)
                 if (sight := sight_of(found)) is not None
             }
-            before = self.climb
-            at_home = answers[depths.index(before.home)]
-            self.climb = climbed(before, sights)
-            if self.climb.home > self._deepest:
-                self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
-            if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
-                self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
-            if self.climb.home <= before.home:
+            if before.home in depths:
+                at_home = answers[depths.index(before.home)]
+            if self.climb == before:  # no other announcement has moved us meanwhile
+                self._learn(sights)
+            if self.climb.home > before.home:
+                depths = range(before.home + 1, self.climb.home + 1)
+            elif self._may_go_on(before, sights):
+                depths = range(self.climb.top - 1, self.climb.top)
+            else:
                 break
-            depths = range(self.climb.home, self.climb.home + 1)
         return at_home
+
+    def _may_go_on(self, before: Climb, sights: dict[int, Sight]) -> bool:
+        """True if we have a place one above, which isn't crowded: readers may be at home above it."""
+        above = sights.get(self.climb.top)
+        return 0 < self.climb.top < before.top and above is not None and not is_crowded(above.records + 1)
+
+    def _learn(self, sights: dict[int, Sight]) -> None:
+        before = self.climb
+        self.climb = climbed(before, sights)
+        if self.climb.home > self._deepest:
+            self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
+        if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
+            self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
 
     async def replace_all(self, tombstone: Record, but: Collection[bytes] = ()) -> None:
         """Put a tombstone of the same place wherever a record of ours is still alive, and forget them.
