@@ -59,11 +59,6 @@ def is_crowded(records: int) -> bool:
     return records >= SPLIT
 
 
-def is_small(records: int) -> bool:
-    """True if a cell with so few records takes back the servers of the smaller ones."""
-    return records < MERGE
-
-
 def arrived(home: int) -> Climb:
     """The climb of a server that has just found its home."""
     return Climb(home=home, top=home)
@@ -84,7 +79,7 @@ def _home(home: int, sights: dict[int, Sight]) -> int:
     if here is not None and home < DEPTH and (not here.is_kept or is_crowded(here.records + 1)):
         return home + 1
     above = sights.get(home - 1)
-    if above is not None and above.is_kept and is_small(above.records + 1):
+    if above is not None and above.is_kept and above.records + 1 < MERGE:
         return home - 1
     return home
 

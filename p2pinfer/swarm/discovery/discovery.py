@@ -16,7 +16,7 @@ from p2pinfer.backoff import Chance
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.plain_text import foreign
-from p2pinfer.swarm.cells.climb import MERGE, is_crowded, is_small
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.keys import MODELS, keys_of, peer_key
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of, children_of, place_of
 from p2pinfer.swarm.coordinates.quantized import Quantized
@@ -86,8 +86,7 @@ class Discovery:
         servers, models = self._tree(announcement.model), self._tree(MODELS)
         if (reading := self._readings.get(announcement.model)) is not None and reading.depth is not None:
             servers.begin_at(reading.depth)
-            above = cell_of(announcement.place, max(0, servers.climb.top - 1))
-            if is_small(reading.sizes.get(above, MERGE)):  # many have left
+            if reading.stops_above(announcement.place, servers.climb.top):
                 servers.try_again()
         if tombstone is not None:
             servers.try_again()

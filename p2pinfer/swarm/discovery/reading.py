@@ -68,6 +68,13 @@ class Reading:
             found = newest([*found, *(record for records in more for record in records)])
         return found
 
+    def stops_above(self, place: str, depth: int) -> bool:
+        """True if readers around `place` may stop in a larger cell than that at `depth`: it isn't crowded."""
+        return any(
+            len(cell) < depth and place.startswith(cell) and not is_crowded(records)
+            for cell, records in self.sizes.items()
+        )
+
     async def root(self) -> list[Record]:
         """All records of a small tree, or a sample of a large one."""
         found = await self._cell(ROOT)

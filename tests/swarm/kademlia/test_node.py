@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
+from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.identity import Identity
+from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS
+from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.records.announcement import encode
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
 
@@ -38,3 +42,19 @@ async def test_our_record_behind_one_that_was_seen_is_kept_nowhere_and_that_is_s
         )
         with pytest.raises(SwarmError, match="keeps our record: a record older"):
             await swarm.announce(describe(ours))
+
+
+async def test_where_all_keepers_of_a_key_are_gone_others_are_asked_in_the_same_call() -> None:
+    """They were found a moment ago: at the next heartbeat would be too late."""
+    ours = Identity.ephemeral()
+    async with join_here() as first, join_here(first.addresses, ours) as server:
+        node = node_of(server)
+        gone = [PeerID(peer_id_to_bytes(Identity.ephemeral().peer_id)) for _ in range(REPLICAS)]
+        until = asyncio.get_running_loop().time() + KEEPERS_SECONDS
+        node.anchors = lambda shared: []
+        node._known_keepers = {KEY: (gone, until)}
+        record = read_record(encode(describe(ours), ours))
+
+        answers = await node.put([KEY], record)
+        assert [answer.refusal for answer in answers] == ["", ""]
+        assert node_of(first).protocol.records.get(KEY) == [record.data]
