@@ -112,10 +112,14 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         self._refuse_older(record)
         return record
 
+    def is_replaced(self, record: Record) -> bool:
+        """True if a newer record of the same peer in the same tree was seen, under whatever key."""
+        return record.expires_at < self._newest.get((record.tree, record.peer_id), record.expires_at)
+
     def _refuse_older(self, record: Record) -> None:
-        of = (record.tree, record.peer_id)
-        if record.expires_at < self._newest.get(of, record.expires_at):
+        if self.is_replaced(record):
             raise InvalidRecordError("a record older than one already seen")
+        of = (record.tree, record.peer_id)
         self._newest[of] = record.expires_at
         self._newest.move_to_end(of)
         if len(self._newest) > _MAX_REMEMBERED:

@@ -10,7 +10,9 @@ from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity, peer_id_to_bytes
-from p2pinfer.swarm.cells.keys import root_key
+from p2pinfer.swarm.cells.keys import keys_of_cell, root_key
+from p2pinfer.swarm.cells.place import cell_of
+from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS
 from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.records.announcement import encode
@@ -58,3 +60,19 @@ async def test_where_all_keepers_of_a_key_are_gone_others_are_asked_in_the_same_
         answers = await node.put([KEY], record)
         assert [answer.refusal for answer in answers] == ["", ""]
         assert node_of(first).protocol.records.get(KEY) == [record.data]
+
+
+async def test_where_a_server_was_before_it_moved_it_isnt_shown_by_who_knows_better() -> None:
+    """A tombstone that comes after the record of the new place is refused: it is older."""
+    mover, beside = Identity.ephemeral(), Identity.ephemeral()
+    here, there = Quantized(x=3, y=3, height=0), Quantized(x=120, y=120, height=0)
+    before = describe(mover, cell=here)
+    after = describe(mover, cell=there, expires_at=before.expires_at + 1.0)
+    old_key, _ = keys_of_cell(MODEL, cell_of(before.place, 1))
+    async with join_here() as keeper, join_here(keeper.addresses) as reader:
+        protocol = node_of(keeper).protocol
+        protocol.keep(old_key, read_record(encode(before, mover)))
+        protocol.keep(old_key, read_record(encode(describe(beside, cell=here), beside)))
+        protocol.record_validator.accept(KEY, encode(after, mover))
+
+        assert [record.peer_id for record in await reader.get([old_key])] == [beside.peer_id]
