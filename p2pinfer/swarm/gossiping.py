@@ -25,7 +25,7 @@ class GossipNetwork:
         self._membership, self._permission = membership, permission
 
     def elders(self) -> Sequence[PeerId]:
-        """Our anchors."""
+        """Our anchors, but for the initial peers where others are known: all members have these in common."""
         return [PeerId(peer.to_base58()) for peer in self._membership.presence().node.anchors(False)]
 
     async def exchange(

@@ -29,7 +29,7 @@ from p2pinfer.swarm.gossip.marks import (
     read_marks,
     wanted_of,
 )
-from p2pinfer.swarm.gossip.neighbours import Neighbours
+from p2pinfer.swarm.gossip.neighbours import BARRED_SECONDS, REFUSED_SECONDS, Neighbours
 from p2pinfer.swarm.gossip.network import Network
 from p2pinfer.swarm.gossip.packing import packed, unpacked
 from p2pinfer.swarm.gossip.pulling import pull
@@ -111,8 +111,8 @@ class Gossip:
             return
         try:
             peer = self._neighbours.next(*self._candidates())
-            if peer is not None and not await self._ask(peer, own):
-                self._neighbours.bar(peer)
+            if peer is not None and (seconds := await self._ask(peer, own)):
+                self._neighbours.bar(peer, seconds)
         except SwarmError as error:  # p2pd is started again
             _logger.debug("no gossip: %s", error)
 
@@ -172,26 +172,26 @@ class Gossip:
             answer.room = room
         answer.wanted.extend(wanted)
 
-    async def _ask(self, peer: PeerId, own: Entry) -> bool:
-        """Ask `peer`, and push what it lacks. False if it is of no use as a neighbour."""
+    async def _ask(self, peer: PeerId, own: Entry) -> float:
+        """Ask `peer`, and push what it lacks. Returns for how many seconds it is of no use as a neighbour."""
         room = self._bounds.room_to_take(peer, self._clock())
         salt, told = secrets.token_bytes(SALT_BYTES), [own, *self.table.entries()]
         question = self._request(asks=True, room=room, salt=salt, marks=marks_of(told, salt))
         answer = await self._network.exchange(peer, self._maddrs(peer), question)
         if answer is None or answer.refusal:
             _logger.debug("no gossip with peer=%s reason=%s", peer, foreign(answer.refusal) if answer else "")
-            return False
+            return REFUSED_SECONDS if answer else BARRED_SECONDS
         self._bounds.took(peer, self._clock(), len(answer.records))
         try:
             await self._take(peer, unpacked(answer.records), asked=True)
         except ValueError as error:
             _logger.debug("no gossip with peer=%s reason=%s", peer, error)
-            return False
+            return BARRED_SECONDS
         push = self._request(own=own.record.data if 0 in answer.wanted[:MOST_MARKS] else b"")
         push.records = self._packed(peer, self._wanted(answer, told), answer.room, is_member=True)
         if push.own or push.records:
             await self._network.exchange(peer, self._maddrs(peer), push)
-        return True
+        return 0.0
 
     def _wanted(self, answer: GossipAnswer, told: Sequence[Entry]) -> list[Record]:
         """The records now of the others that the answer asks for, as far as they belong there."""
@@ -235,7 +235,8 @@ class Gossip:
         own = self.table.own
         here = [entry.record.peer_id for entry in self.table.entries() if not entry.has_left]
         known = [peer for peer in self._network.elders() if own is None or peer != own.record.peer_id]
-        return [*dict.fromkeys([*known, *here])], here
+        in_cell = [peer for peer in known if peer in here]
+        return [*dict.fromkeys([*in_cell, *known, *here])], here
 
     def _maddrs(self, peer: PeerId) -> Sequence[str]:
         entry = self.table.entry(peer)

@@ -18,6 +18,8 @@ STAY_SECONDS = 300.0
 """For so long one that was drawn is asked; they change one after the other."""
 BARRED_SECONDS = 300.0
 """One that doesn't answer, or answers nonsense, isn't asked for so long."""
+REFUSED_SECONDS = 1800.0
+"""Nor one that refuses: a whole swarm may have the same initial peers, and few of them in its cell."""
 _MOST_BARRED = 1024
 
 
@@ -56,8 +58,8 @@ class Neighbours:
         self._turns = {**turns, one: self._turn}
         return one
 
-    def bar(self, peer: PeerId) -> None:
+    def bar(self, peer: PeerId, seconds: float = BARRED_SECONDS) -> None:
         """Ask this one no more for a while."""
-        self._barred[peer] = self._now() + BARRED_SECONDS
+        self._barred[peer] = self._now() + seconds
         while len(self._barred) > _MOST_BARRED:
             del self._barred[next(iter(self._barred))]
