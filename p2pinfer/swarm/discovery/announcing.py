@@ -47,35 +47,59 @@ class Announcing:
 
     def begin_at(self, depth: int) -> None:
         """Before the first record: our home is likely to be at a depth, since a reader has arrived there."""
+        self._forget_expired()
         if not self._live:
             self.climb = arrived(depth)
+            self.try_again()
+
+    def try_again(self) -> None:
+        """Ask the keepers of a larger cell with the next record: what they have said is out of date."""
+        self._try_at = 0.0
 
     async def put(self, record: Record) -> list[Stored]:
         """Announce `record` in all cells where it belongs now. Returns what the keepers of home answer.
 
         Where a cell has become crowded the record goes to the smaller one in the same call: readers look
-        there as soon as they see the crowd.
+        there as soon as they see the crowd. Where the larger one isn't crowded, they may read one that is
+        larger still: then the record goes there, too.
         """
         at_home: list[Stored] = []
         depths = self.climb.tries if self._now() >= self._try_at else self.climb.depths
         for _ in range(DEPTH + 1):
+            before = self.climb
             answers = await all_of(*(self._put(record, depth) for depth in depths))
             sights = {
                 depth: sight
                 for depth, found in zip(depths, answers, strict=True)
-                if (sight := sight_of(found, is_there=depth >= self.climb.top)) is not None
+                if (sight := sight_of(found, is_there=depth >= before.top)) is not None
             }
-            before = self.climb
-            at_home = answers[depths.index(before.home)]
-            self.climb = await self._moved(record, sights)
-            if self.climb.home > self._deepest:
-                self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
-            if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
-                self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
-            if self.climb.home <= before.home:
+            if before.home in depths:
+                at_home = answers[depths.index(before.home)]
+            if self.climb == before:  # no other announcement has moved us meanwhile
+                await self._learn(record, sights)
+            if self.climb.home > before.home:
+                depths = range(before.home + 1, self.climb.home + 1)
+            elif self._may_go_on(before, sights):
+                depths = range(self.climb.top - 1, self.climb.top)
+            else:
                 break
-            depths = range(self.climb.home, self.climb.home + 1)
         return at_home
+
+    def _may_go_on(self, before: Climb, sights: dict[int, Sight]) -> bool:
+        """True if we have a place one above, which isn't crowded: readers may be at home above it."""
+        above = sights.get(self.climb.top)
+        return 0 < self.climb.top < before.top and above is not None and not is_crowded(above.records + 1)
+
+    async def _learn(self, record: Record, sights: dict[int, Sight]) -> None:
+        before = self.climb
+        moved = await self._moved(before, record, sights)
+        if self.climb != before:
+            return
+        self.climb = moved
+        if self.climb.home > self._deepest:
+            self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
+        if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
+            self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
 
     async def replace_all(self, tombstone: Record, but: Collection[bytes] = ()) -> None:
         """Put a tombstone of the same place wherever a record of ours is still alive, and forget them.
@@ -88,7 +112,7 @@ class Announcing:
         self._live = {key: expires_at for key, expires_at in self._live.items() if key in but}
         await all_of(*(self._network.put([key], tombstone, shared=is_root) for key, is_root in keys))
 
-    async def _moved(self, record: Record, sights: dict[int, Sight]) -> Climb:
+    async def _moved(self, climb: Climb, record: Record, sights: dict[int, Sight]) -> Climb:
         """Where the keepers' answers move us, with what their cells show instead wherever they would.
 
         A cell that readers don't see crowded is where they stay: whatever was said, it has a place for us.
@@ -96,10 +120,10 @@ class Announcing:
         said, shown = sights, dict(sights)
         unread = set(said)
         while True:
-            moved = climbed(self.climb, shown)
-            moving = {*range(self.climb.top, moved.top)}
-            if moved.home != self.climb.home:
-                moving.add(min(moved.home, self.climb.home))
+            moved = climbed(climb, shown)
+            moving = {*range(climb.top, moved.top)}
+            if moved.home != climb.home:
+                moving.add(min(moved.home, climb.home))
             moving &= unread
             if not moving:
                 return moved

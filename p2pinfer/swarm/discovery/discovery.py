@@ -87,6 +87,10 @@ class Discovery:
         servers, models = self._tree(announcement.model), self._tree(MODELS)
         if (reading := self._readings.get(announcement.model)) is not None and reading.depth is not None:
             servers.begin_at(reading.depth)
+            if reading.stops_above(announcement.place, servers.climb.top):
+                servers.try_again()
+        if tombstone is not None:
+            servers.try_again()
         putting = [servers.put(record), self._network.put(self._own_key(), line, shared=False)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))

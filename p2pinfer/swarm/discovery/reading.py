@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.cells.descent import Descent
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.cells.place import ROOT, cell_of, cells_beside
@@ -61,11 +62,18 @@ class Reading:
         found = newest(record for depth in seen for record in seen[depth])
         if descent.is_sparse or (descent.depth > 0 and not is_enough(found)):
             beside = cells_beside(place, descent.depth)
-            more = await all_of(*map(self._cell, beside))
+            more = await all_of(*(self._cell(cell, is_beside=True) for cell in beside))
             self.sizes.update(zip(beside, map(len, more), strict=True))
             saw(dict(zip(beside, more, strict=True)))
             found = newest([*found, *(record for records in more for record in records)])
         return found
+
+    def stops_above(self, place: str, depth: int) -> bool:
+        """True if readers around `place` may stop in a larger cell than that at `depth`: it isn't crowded."""
+        return any(
+            len(cell) < depth and place.startswith(cell) and not is_crowded(records)
+            for cell, records in self.sizes.items()
+        )
 
     async def root(self) -> list[Record]:
         """All records of a small tree, or a sample of a large one."""
@@ -77,7 +85,7 @@ class Reading:
         """The records of some cells, side by side."""
         return newest(record for records in await all_of(*map(self._cell, cells)) for record in records)
 
-    async def _cell(self, cell: str, *, is_own: bool = False) -> list[Record]:
+    async def _cell(self, cell: str, *, is_own: bool = False, is_beside: bool = False) -> list[Record]:
         now = self._now()
         self._samples = {
             one: (at, records) for one, (at, records) in self._samples.items() if now - at < SAMPLE_SECONDS
@@ -87,7 +95,8 @@ class Reading:
         # Who knows that the swarm is large leaves those that everybody knows to newcomers.
         shared = cell == ROOT and not self.depth
         records = await self._network.get(keys_of_cell(self._tree, cell), shared=shared)
-        self._samples[cell] = now, records
+        if is_beside or is_crowded(len(records)):  # else it has everybody, for some readers: no sample
+            self._samples[cell] = now, records
         return records
 
 

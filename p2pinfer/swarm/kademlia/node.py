@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,24 +151,39 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         The first of the keys is also kept by our anchors. Others are likely to know these too: whoever takes
         all places near the keys doesn't hide us from those who ask there. Storing `widely`, more nodes keep
         it. Not `shared`, the initial peers are spared: many keep records under such keys.
-        Returns what each keeper answers; those that don't answer are left out.
+        Returns what each keeper answers. Those that don't answer are left out, and others asked instead.
         """
         wanted = WIDE_REPLICAS if widely else REPLICAS
-        anchors = [peer for peer in self.anchors(shared) if peer not in self.blacklist]
-        stores: dict[tuple[bytes, PeerID], Coroutine[Any, Any, Stored | None]] = {}
+        anchors = {peer for peer in self.anchors(shared) if peer not in self.blacklist}
+        asked: set[tuple[bytes, PeerID]] = set()
         answers: list[Stored] = []
-        for key, keepers in zip(keys, await self._keepers(keys, wanted), strict=True):
-            if self.peer_id in keepers:
-                answers.append(self._keep(key, record))
-            for peer in dict.fromkeys([*keepers, *(anchors if key == keys[0] else ())]):
-                if peer != self.peer_id:
-                    stores[key, peer] = self.protocol.put(peer, DHTID.from_bytes(key), record)
-        for (key, _), answer in zip(stores, await all_of(*stores.values()), strict=True):
-            if answer is not None:
-                answers.append(answer)
-            else:
-                self._known_keepers.pop(key, None)  # others are the nearest now
+        left = list(keys)
+        for _ in range(2):
+            keepers = dict(zip(left, await self._keepers(left, wanted), strict=True))
+            new = [
+                (key, peer)
+                for key in left
+                for peer in dict.fromkeys([*keepers[key], *(anchors if key == keys[0] else ())])
+                if (key, peer) not in asked
+            ]
+            asked.update(new)
+            found = await all_of(*(self._ask_to_keep(peer, key, record) for key, peer in new))
+            answers += [answer for answer in found if answer is not None]
+            silent = {pair for pair, answer in zip(new, found, strict=True) if answer is None}
+            left = [key for key in left if any((key, peer) in silent for peer in keepers[key])]
+            for key in left:  # others are the nearest now
+                self._known_keepers.pop(key, None)
+            if not left:
+                break
         return answers
+
+    async def _ask_to_keep(self, peer: PeerID, key: bytes, record: Record) -> Stored | None:
+        """Ask `peer`, perhaps ourselves, to keep our record. None if it doesn't answer."""
+        if peer == self.peer_id:
+            return self._keep(key, record)
+        answer = await self.protocol.put(peer, DHTID.from_bytes(key), record)
+        self._remember(peer, answered=answer is not None)
+        return answer
 
     async def _keepers(self, keys: Sequence[bytes], wanted: int) -> list[list[PeerID]]:
         """The `wanted` nodes nearest to each of `keys`, which may include this one.

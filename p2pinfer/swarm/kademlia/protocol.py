@@ -175,10 +175,15 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
     def _packed(self, key: bytes, budget_bytes: int) -> bytes:
         """What we keep under a key, or have found there because so many ask."""
-        kept = self.records.get(key)
+        kept = self._kept(key)
         if self.popular is not None and not is_crowded(len(kept)):
             kept = [record.data for record in self.popular.asked(key)] or kept
         return _packed(kept, budget_bytes)
+
+    def _kept(self, key: bytes) -> list[bytes]:
+        """What we keep under a key, but for what a newer record has replaced: its owner went elsewhere."""
+        kept = self.records.live(key)
+        return [record.data for record in kept if not self.record_validator.is_replaced(record)]
 
     async def rpc_nearest(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search for nodes: send those we know nearest to its keys."""
@@ -222,7 +227,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         if self.views is not None:
             found = await self.views.under(raw, peer, await self.source_of(peer))
         # What we keep is in what we find, but for records that a newer one has replaced.
-        known = [*self.records.get(raw), *(record.data for record in self.near(raw))]
+        known = [*self._kept(raw), *(record.data for record in self.near(raw))]
         asker = await self.told.asks(peer, self.source_of)
         room = min(MAX_ANSWER_BYTES, self.told.room(asker))
         value = _packed([record.data for record in found] or dict.fromkeys(known), room)

@@ -93,11 +93,15 @@ class RecordStore:
         return Stored(refusal=refusal, is_full=refusal in (FULL_KEY, FULL_STORE), records=others)
 
     def get(self, key: bytes) -> list[bytes]:
+        """The live records under `key`, as they were signed."""
+        return [record.data for record in self.live(key)]
+
+    def live(self, key: bytes) -> list[Record]:
         """The live records under `key`."""
         now = self._now()
         self._drop_expired(now)
         held_here = self._records.get(key, {}).values()
-        return [held.record.data for held in held_here if held.record.expires_at > now]
+        return [held.record for held in held_here if held.record.expires_at > now]
 
     def take_over(self, other: RecordStore) -> None:
         """Put all records of `other` into this store, by the rules of `put`. They keep their age."""

@@ -113,10 +113,15 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         self._refuse_older(record)
         return record
 
+    def is_replaced(self, record: Record) -> bool:
+        """True if a newer record of the same peer in the same tree was seen, under whatever key."""
+        of_peer = self._newest.get(record.peer_id)
+        return of_peer is not None and record.expires_at < of_peer.get(record.tree, record.expires_at)
+
     def _refuse_older(self, record: Record) -> None:
-        of_peer = self._newest.setdefault(record.peer_id, OrderedDict())
-        if record.expires_at < of_peer.get(record.tree, record.expires_at):
+        if self.is_replaced(record):
             raise InvalidRecordError("a record older than one already seen")
+        of_peer = self._newest.setdefault(record.peer_id, OrderedDict())
         of_peer[record.tree] = record.expires_at
         of_peer.move_to_end(record.tree)
         if len(of_peer) > _MAX_TREES:

@@ -6,11 +6,15 @@ import asyncio
 import time
 
 import pytest
+from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
-from p2pinfer.identity import Identity
-from p2pinfer.swarm.cells.keys import root_key
-from p2pinfer.swarm.kademlia.node import RequestTimes, _settle
+from p2pinfer.identity import Identity, peer_id_to_bytes
+from p2pinfer.swarm.cells.keys import keys_of_cell, root_key
+from p2pinfer.swarm.cells.place import cell_of
+from p2pinfer.swarm.coordinates.quantized import Quantized
+from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS, RequestTimes, _settle
+from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.records.announcement import encode
 from p2pinfer.tasks import ending
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
@@ -56,3 +60,35 @@ async def test_no_crowd_of_slow_nodes_keeps_a_reader_for_ever(has_records: bool)
     async with asyncio.timeout(5), ending(asyncio.create_task(walk())) as walking:
         await _settle({walking}, progress, RequestTimes(answer_seconds=0.1, settle_seconds=0.05))
         assert not walking.done()
+
+
+async def test_where_all_keepers_of_a_key_are_gone_others_are_asked_in_the_same_call() -> None:
+    """They were found a moment ago: at the next heartbeat would be too late."""
+    ours = Identity.ephemeral()
+    async with join_here() as first, join_here(first.addresses, ours) as server:
+        node = node_of(server)
+        gone = [PeerID(peer_id_to_bytes(Identity.ephemeral().peer_id)) for _ in range(REPLICAS)]
+        until = asyncio.get_running_loop().time() + KEEPERS_SECONDS
+        node.anchors = lambda shared: []
+        node._known_keepers = {KEY: (gone, until)}
+        record = read_record(encode(describe(ours), ours))
+
+        answers = await node.put([KEY], record)
+        assert [answer.refusal for answer in answers] == ["", ""]
+        assert node_of(first).protocol.records.get(KEY) == [record.data]
+
+
+async def test_where_a_server_was_before_it_moved_it_isnt_shown_by_who_knows_better() -> None:
+    """A tombstone that comes after the record of the new place is refused: it is older."""
+    mover, beside = Identity.ephemeral(), Identity.ephemeral()
+    here, there = Quantized(x=3, y=3, height=0), Quantized(x=120, y=120, height=0)
+    before = describe(mover, cell=here)
+    after = describe(mover, cell=there, expires_at=before.expires_at + 1.0)
+    old_key, _ = keys_of_cell(MODEL, cell_of(before.place, 1))
+    async with join_here() as keeper, join_here(keeper.addresses) as reader:
+        protocol = node_of(keeper).protocol
+        protocol.keep(old_key, read_record(encode(before, mover)))
+        protocol.keep(old_key, read_record(encode(describe(beside, cell=here), beside)))
+        protocol.record_validator.accept(KEY, encode(after, mover))
+
+        assert [record.peer_id for record in await reader.get([old_key])] == [beside.peer_id]

@@ -1,0 +1,134 @@
+"""Servers and readers of a swarm that changes under them: who is there is found, who has left isn't."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from p2pinfer.identity import Identity
+from p2pinfer.swarm.cells import climb, descent
+from p2pinfer.swarm.cells.climb import Climb
+from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.cells.place import ROOT, cell_of
+from p2pinfer.swarm.coordinates.quantized import Quantized
+from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.kademlia.store import Stored
+from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.tasks import all_of
+from tests.swarm.conftest import MODEL
+from tests.swarm.discovery.shelves import Server, Shelves
+
+SPLIT, MERGE = 12, 8
+HERE, THERE = Quantized(x=3, y=3, height=0), Quantized(x=120, y=120, height=0)
+
+
+@pytest.fixture(autouse=True)
+def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells split at 12 servers."""
+    monkeypatch.setattr(climb, "SPLIT", SPLIT)
+    monkeypatch.setattr(climb, "MERGE", MERGE)
+    monkeypatch.setattr(descent, "FEW", 2)
+
+
+class SlowShelves(Shelves):
+    """Keepers whose answers are under way for a while."""
+
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool) -> list[Stored]:
+        answers = await super().put(keys, record, shared=shared)
+        await asyncio.sleep(0)
+        return answers
+
+
+async def _sees(reader: Discovery, *servers: Server) -> bool:
+    found = {server.peer_id for server in await reader.servers(MODEL)}
+    return found >= {server.identity.peer_id for server in servers}
+
+
+def _reader(shelves: Shelves, where: Quantized = HERE) -> Discovery:
+    return Discovery(shelves, Identity.ephemeral(), lambda: where)
+
+
+async def test_two_announcements_at_once_may_both_find_that_the_cell_is_crowded() -> None:
+    """A heartbeat, and one that says where the server goes."""
+    shelves = SlowShelves()
+    for _ in range(SPLIT):
+        await Server(shelves, HERE).announce()
+    server = Server(shelves, HERE)
+    await all_of(server.announce(), server.announce())
+
+    assert server.discovery._tree(MODEL).climb == Climb(home=1, top=0)
+    inside = await shelves.get(keys_of_cell(MODEL, cell_of(server.last.place, 1)))
+    (own,) = [record for record in inside if record.peer_id == server.identity.peer_id]
+    assert own.expires_at == server.discovery._newest_expiry[MODEL]
+
+
+async def test_who_comes_back_to_a_swarm_that_has_shrunk_is_found_at_once() -> None:
+    """A laptop that slept believes that the larger cells are full."""
+    shelves = Shelves()
+    server, other = Server(shelves, HERE), Server(shelves, HERE)
+    await server.announce()
+    server.discovery._tree(MODEL).climb = climb.arrived(3)
+    shelves.stores.clear()
+    await other.announce()
+    await server.announce()
+
+    assert await _sees(_reader(shelves), server, other)
+
+
+async def test_who_moves_where_the_cells_are_larger_is_found_there_at_once() -> None:
+    """There the keepers of a larger cell may have a place, whatever those did that it comes from."""
+    shelves = Shelves()
+    there = [Server(shelves, THERE) for _ in range(3)]
+    for server in [*there, *(Server(shelves, HERE) for _ in range(SPLIT))]:
+        await server.announce()
+    mover = Server(shelves, HERE)
+    await mover.announce()
+    announcing = mover.discovery._tree(MODEL)
+    announcing.climb, announcing._try_at = climb.arrived(3), time.time() + 300.0
+    mover.fields["cell"] = THERE
+    place = (await mover.announce()).place
+
+    assert cell_of(place, 1) == cell_of(there[0].last.place, 1)
+    found = {record.peer_id for record in await shelves.get(keys_of_cell(MODEL, cell_of(place, 1)))}
+    assert mover.identity.peer_id in found
+
+
+async def test_who_sees_that_most_have_left_doesnt_wait_to_ask_for_a_place_in_the_larger_cell() -> None:
+    shelves = Shelves()
+    server = Server(shelves, HERE)
+    announcing = server.discovery._tree(MODEL)
+    await server.announce()
+    shelves.stores.clear()
+    announcing.climb, announcing._try_at = climb.arrived(1), time.time() + 300.0
+    await server.announce()
+    assert announcing.climb.top == 1
+
+    await server.discovery.servers(MODEL)
+    await server.announce()
+    assert await shelves.get(keys_of_cell(MODEL, ROOT))
+
+
+async def test_a_root_that_isnt_crowded_any_more_is_read_each_time() -> None:
+    """Some servers stay in the smaller cells, so readers who remember these go on reading them."""
+    shelves = Shelves()
+    servers = [Server(shelves, HERE) for _ in range(SPLIT + 3)]
+    for server in [*servers, *servers]:
+        await server.announce()
+    reader = _reader(shelves)
+    assert await _sees(reader, *servers)
+    leaving, staying = servers[:6], servers[6:]
+    for server in leaving:
+        await server.discovery.withdraw(server.last)
+    shelves.stores.clear()  # the tombstones have expired
+    for server in staying:
+        await server.announce()
+    now = time.time() + 50.0
+    reader._readings[MODEL]._now = lambda: now  # the sample of before is too old
+    assert await _sees(reader, *staying)
+    newcomer = Server(shelves, HERE)
+    await newcomer.announce()
+
+    assert await _sees(reader, newcomer)
