@@ -80,7 +80,8 @@ def _parser() -> Parser:
         "--identity",
         type=path,
         metavar="FILE",
-        help="where this peer's key is kept; created if missing (default: a new identity every time)",
+        help="where this peer's key is kept; created if missing (default: a new identity every time, "
+        "which takes some seconds of computing)",
     )
     parser.add_argument(
         "--no-relay", action="store_true", help="pass nothing on between members that can't reach each other"
