@@ -75,7 +75,8 @@ class Identity:
             return cls._parse(path.read_bytes(), path)  # a faster process may have written its own
         except OSError as error:
             raise UsageError(
-                f"identity file {path} can't be written ({error.strerror}): choose another folder"
+                f"identity file {path} can't be written ({error.strerror}): make room or give write "
+                "permission, or choose another folder"
             ) from error
 
     @classmethod

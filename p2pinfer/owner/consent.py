@@ -80,7 +80,10 @@ def write_consent(path: Path) -> Consent:
     try:
         write_private(path, f"{json.dumps(asdict(consent))}\n".encode(), replace=True)
     except OSError as error:
-        raise UsageError(f"{path} can't be written ({error.strerror}): choose another folder") from error
+        raise UsageError(
+            f"{path} can't be written ({error.strerror}): make room or give write permission, or "
+            "choose another folder by --data-folder"
+        ) from error
     return consent
 
 

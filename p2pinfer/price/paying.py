@@ -6,6 +6,7 @@ meanwhile. A search that is cancelled stops within milliseconds, and nothing is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -19,10 +20,14 @@ from p2pinfer.identity import Identity
 from p2pinfer.price import proof as price
 from p2pinfer.price.kept import keep_proof, proof_file, read_proof
 from p2pinfer.price.proof import PROOF_BYTES, zero_bits
+from p2pinfer.tasks import ending
 from p2pinfer.threads import in_thread
 
 PAYING = "making this machine's identity: some seconds of computing, once"
 PAYING_EACH_TIME = "making an identity for this run: some seconds of computing"
+STILL_PAYING = "still making the identity: luck decides, and how busy this machine is; it can take minutes"
+PATIENCE_SECONDS = 15.0
+"""After these `STILL_PAYING` is said. One search in a hundred takes 19 s of a core."""
 
 THREAD = "p2pinfer-price"
 
@@ -32,15 +37,23 @@ _logger = logging.getLogger(__name__)
 
 
 async def pay(
-    identity: Identity, say: Callable[[str], None] | None = None, *, threads: int | None = None
+    identity: Identity,
+    say: Callable[[str], None] | None = None,
+    *,
+    threads: int | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Give `identity` its proof: the one beside its key file, or a new one that is kept there.
 
-    `say` gets one line before the work begins, and none where nothing is to do. A proof that can't be kept
-    holds for this process, and a log line names the file. `threads`: as of `find_proof`.
+    `say` gets one line before the work begins, one more if it takes long, and none where nothing is to do. A
+    proof that can't be kept holds for this process, and a log line names the file. `threads`: as of
+    `find_proof`.
     """
-    if not _has_paid(identity, say):
-        _keep(identity, await find_proof(identity.public_key, price.PRICE_BITS, threads=threads))
+    if _has_paid(identity, say):
+        return
+    async with ending(asyncio.create_task(_say_after(patience_seconds, say))):
+        proof = await find_proof(identity.public_key, price.PRICE_BITS, threads=threads)
+    _keep(identity, proof)
 
 
 def pay_now(identity: Identity, say: Callable[[str], None] | None = None) -> None:
@@ -58,6 +71,12 @@ async def find_proof(public_key: bytes, bits: int, *, threads: int | None = None
         proof = await in_thread(partial(_find, public_key, bits, threads or _cores(), stop), name=THREAD)
     assert proof is not None
     return proof
+
+
+async def _say_after(seconds: float, say: Callable[[str], None] | None) -> None:
+    await asyncio.sleep(seconds)
+    if say is not None:
+        say(STILL_PAYING)
 
 
 def _has_paid(identity: Identity, say: Callable[[str], None] | None) -> bool:

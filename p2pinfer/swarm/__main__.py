@@ -80,7 +80,8 @@ def _parser() -> Parser:
         "--identity",
         type=path,
         metavar="FILE",
-        help="where this peer's key is kept; created if missing (default: a new identity every time)",
+        help="where this peer's key is kept; created if missing (default: a new identity every time, "
+        "which takes some seconds of computing)",
     )
     parser.add_argument(
         "--no-relay", action="store_true", help="pass nothing on between members that can't reach each other"
@@ -164,8 +165,10 @@ async def _solitude(swarm: Swarm) -> str:
         is_alone = True
     if not known or not is_alone:
         return ""
-    members = "the one member" if known == 1 else f"any of the {known} members"
-    return f"no answer yet from {members} known from before: they are asked again every few seconds"
+    members, they_are = (
+        ("the one member", "it is") if known == 1 else (f"any of the {known} members", "they are")
+    )
+    return f"no answer yet from {members} known from before: {they_are} asked again every few seconds"
 
 
 def _relay_words(config: BootstrapConfig) -> str:

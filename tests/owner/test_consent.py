@@ -113,7 +113,7 @@ def test_a_damaged_consent_is_none_and_says_what_to_do(path, content):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="choose another folder"):
+    with pytest.raises(UsageError, match="choose another folder by --data-folder"):
         write_consent(tmp_path / "file" / "consent.json")
 
 

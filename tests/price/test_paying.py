@@ -13,7 +13,7 @@ import pytest
 from p2pinfer.identity import Identity
 from p2pinfer.price import paying, proof
 from p2pinfer.price.kept import proof_file
-from p2pinfer.price.paying import PAYING, PAYING_EACH_TIME, find_proof, pay, pay_now
+from p2pinfer.price.paying import PAYING, PAYING_EACH_TIME, STILL_PAYING, find_proof, pay, pay_now
 from p2pinfer.price.proof import MOST_BITS, PROOF_BYTES, is_paid, zero_bits
 
 BITS = 3
@@ -44,6 +44,24 @@ async def test_a_kept_identity_pays_once(tmp_path: Path) -> None:
     assert again.proof == first.proof
     assert said == [PAYING]
     assert sorted(os.listdir(tmp_path)) == ["key", "key.proof"]
+
+
+async def test_a_search_that_takes_long_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "PRICE_BITS", MOST_BITS)
+    said, has_said = list[str](), asyncio.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line == STILL_PAYING:
+            has_said.set()
+
+    paying_long = asyncio.create_task(pay(Identity.ephemeral(), say, patience_seconds=0.0))
+    await has_said.wait()
+    paying_long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await paying_long
+
+    assert said == [PAYING_EACH_TIME, STILL_PAYING]
 
 
 def test_who_has_no_event_loop_pays_likewise(tmp_path: Path) -> None:

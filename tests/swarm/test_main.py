@@ -68,7 +68,7 @@ async def test_after_a_restart_it_says_that_nobody_it_knew_is_there_and_is_ready
     await process.communicate()
 
     assert process.returncode == 0
-    assert said[-2].startswith("no answer yet from the one member known from before")
+    assert said[-2].startswith("no answer yet from the one member known from before: it is asked")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
