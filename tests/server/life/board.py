@@ -15,6 +15,7 @@ from p2pinfer.errors import SwarmError
 from p2pinfer.fairness.merits import Merits
 from p2pinfer.fairness.sources import Source
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.coordinates.position import Position
 from p2pinfer.swarm.reach.report import ReachReport, WayIn
 from p2pinfer.swarm.reach.verdict import Verdict
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
@@ -50,6 +51,7 @@ class Board:
     announced: list[Announcement] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     rejoined: asyncio.Event = field(default_factory=asyncio.Event)
+    position: Position = field(default_factory=Position)
     lost: bool = False
 
     @property
