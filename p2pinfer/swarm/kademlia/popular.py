@@ -23,7 +23,7 @@ ASKED = 8
 """Questions within FRESH_SECONDS that make a key popular: ours to its keepers is one instead."""
 FRESH_SECONDS = 15.0
 PAUSE_SECONDS = 5.0
-"""Between two searches, for whatever keys: asking for many costs us no more."""
+"""Between two searches for keys where no crowd was found yet: asking for many costs us no more."""
 MAX_COUNTED = 1024
 MAX_TOLD = 16
 
@@ -60,8 +60,11 @@ class Popular:
             self._keys.popitem(last=False)
         if now - asked.found_at <= FRESH_SECONDS:
             return asked.found
-        if asked.times >= ASKED and now >= self._next_search_at and not self._is_searching:
-            self._next_search_at = now + PAUSE_SECONDS
+        # A crowd is known to be there: whoever asks for many other keys has no part in its turn.
+        may_search = bool(asked.found) or now >= self._next_search_at
+        if asked.times >= ASKED and may_search and not self._is_searching:
+            if not asked.found:
+                self._next_search_at = now + PAUSE_SECONDS
             self._searching = spawn(self._find(key, asked))
         return ()
 

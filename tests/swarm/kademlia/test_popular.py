@@ -85,6 +85,21 @@ async def test_who_asks_for_ever_new_keys_costs_a_search_now_and_then_and_bounde
     assert len(popular._keys) <= MAX_COUNTED
 
 
+async def test_who_asks_for_ever_new_keys_keeps_no_crowd_from_being_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    popular = Popular(searches := Searches())
+    await ask(popular, b"crowd")
+    monkeypatch.setattr(popular_module, "FRESH_SECONDS", -1.0)
+    popular._next_search_at = float("inf")  # others take each turn
+    searches.keys.clear()
+    popular._keys[b"crowd"].times = ASKED
+    monkeypatch.setattr(popular._keys[b"crowd"], "since", float("inf"))
+    await ask(popular, b"crowd", 1)
+
+    assert searches.keys == [b"crowd"]
+
+
 async def test_few_samples_are_kept_however_many_keys_are_popular(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(popular_module, "PAUSE_SECONDS", 0.0)
     popular = Popular(Searches())
