@@ -1,6 +1,6 @@
 """Which of the announced servers are there: those that have answered a ping.
 
-A record costs nothing, so a server counts from its first answer on. One that is late with its announcement is
+A record costs little, so a server counts from its first answer on. One that is late with its announcement is
 pinged again: so a server that vanished is gone from the page long before its record expires. A ping also
 finds out how a server is reached; one behind a router is relayed at first, and asked a second time. Anybody
 can announce servers that never answer, so a reading spends a bounded time on pings, and a silent server gets

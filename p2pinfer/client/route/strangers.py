@@ -1,6 +1,6 @@
 """How servers count that have not worked for this client yet, next to those that have.
 
-An identity costs nothing, and so do the numbers in a record. So the announced speed of an unknown server
+An identity costs little, and so do the numbers in a record. So the announced speed of an unknown server
 counts as far as others reach it (client/trust/believed.py), and its work and its way count as if they took
 longer: a little where unknown servers have turned out well, three times where they haven't. Where nobody is
 known, all are equal. Now and then one of them comes as a guest, as if it were known: new servers get work,

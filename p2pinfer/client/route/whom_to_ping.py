@@ -1,7 +1,7 @@
 """Which servers a client pings before it looks for a route. Pure.
 
 A server gets a place only if it answers, and to ping everybody would cost a large swarm dearly. So of many
-servers a bounded number is pinged, spread over the layers. Announcements cost nothing, and may all be one
+servers a bounded number is pinged, spread over the layers. Announcements cost little, and may all be one
 liar's. So a half of the pings goes to servers that have answered this client before, the best of them first;
 a quarter, or less where many were silent, to those that look best by what they announce; and the rest by lot,
 so that clients spread out and new servers are found. A server that was silent has its place in the lot alone.

@@ -1,6 +1,6 @@
 """What of a server's announced speed and room is believed before this client has measured it. Pure.
 
-A record costs nothing, and its numbers are one server's own. So until a server was measured, it counts as
+A record costs little, and its numbers are one server's own. So until a server was measured, it counts as
 little faster than others are, and as having no more room than others have. "Others" are the servers that have
 worked for this client if there are some, else those that announce themselves: the best quarter of them, so
 that few boasters among many servers don't set the measure.

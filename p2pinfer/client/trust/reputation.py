@@ -1,7 +1,8 @@
 """What a client remembers of one server, and for how long. Pure: the caller brings the time.
 
-A new identity costs nothing, so nothing is gained by being forgotten: whoever is unknown is trusted less than
-who has worked. An offence is remembered the longer, the more it has cost; each further one twice as long.
+A new identity costs seconds, and nothing is gained by being forgotten: whoever is unknown is trusted less
+than who has worked. An offence is remembered the longer, the more it has cost; each further one twice as
+long.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whose records count when a server chooses its layers. Pure.
 
-A record costs nothing: anybody can publish ten for servers that don't exist. So a server counts if it
+A record costs little: anybody can publish ten for servers that don't exist. So a server counts if it
 answers. To ask everybody would cost a large swarm dearly: of those that hold a layer only some are asked, and
 another in the place of each that isn't there. Those that weren't asked count in the proportion in which those
 that were, and hold some of the same layers, answered.

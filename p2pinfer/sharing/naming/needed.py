@@ -1,6 +1,6 @@
 """Which of several models a server takes that was started without a name: the one the swarm needs most. Pure.
 
-Everything that is known about a model comes from strangers, and to list one costs nothing. So a model counts
+Everything that is known about a model comes from strangers, and to list one costs little. So a model counts
 as *established* only if this machine knows it already (its files are here, or it was served before), or if
 its servers are at two places that don't look like one: two networks, or servers that only tunnels lead to.
 A model that one stranger lists is taken only where there is nothing else, as in a swarm that was just
