@@ -36,7 +36,7 @@ async def test_a_server_learns_that_newcomers_are_not_shown_its_record() -> None
         # The only other member shows the record to its owner alone, and the owner's own node is out of reach.
         protocol = node_of(door).protocol
         protocol._packed = lambda key, budget: b""
-        protocol.records.get = lambda key: []
+        protocol.records.live = lambda key: []
         protocol.views = None
         protocol.routing_table.get_nearest_neighbors = lambda *args, **options: []
         assert not await is_found(server, MODEL)

@@ -66,6 +66,8 @@ class Reading:
             self.sizes.update(zip(beside, map(len, more), strict=True))
             saw(dict(zip(beside, more, strict=True)))
             found = newest([*found, *(record for records in more for record in records)])
+        if not is_enough(found):
+            self._samples.clear()  # who waits for a server wants to know when it comes, wherever it is
         return found
 
     def stops_above(self, place: str, depth: int) -> bool:

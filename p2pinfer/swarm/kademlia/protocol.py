@@ -28,6 +28,7 @@ from p2pinfer.identity import PEER_ID_BYTES
 from p2pinfer.swarm import store_pb2
 from p2pinfer.swarm.cells.climb import is_crowded
 from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
+from p2pinfer.swarm.kademlia.answers import key_id, packed
 from p2pinfer.swarm.kademlia.checking import MOST_NODES, MOST_RECORDS, Checks
 from p2pinfer.swarm.kademlia.hardening import spawn
 from p2pinfer.swarm.kademlia.neighbourhood import Neighbourhood
@@ -178,7 +179,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         kept = self._kept(key)
         if self.popular is not None and not is_crowded(len(kept)):
             kept = [record.data for record in self.popular.asked(key)] or kept
-        return _packed(kept, budget_bytes)
+        return packed(kept, budget_bytes)
 
     def _kept(self, key: bytes) -> list[bytes]:
         """What we keep under a key, but for what a newer record has replaced: its owner went elsewhere."""
@@ -188,7 +189,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     async def rpc_nearest(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's search for nodes: send those we know nearest to its keys."""
         await self._asked(context.remote_id, request.peer)
-        keys = [key for key in map(_key_id, request.keys) if key is not None]
+        keys = [key for key in map(key_id, request.keys) if key is not None]
         if not 0 < len(keys) == len(request.keys) <= MAX_KEYS_PER_REQUEST:
             raise ValueError(f"ask for 1 to {MAX_KEYS_PER_REQUEST} keys of {DHTID.HASH_NBYTES} bytes")
         asker = self.routing_table.get(peer_id=context.remote_id)
@@ -218,7 +219,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
     async def rpc_view(self, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         """Handle a peer's question for what we see under a key: our records, and those that we find."""
         await self._asked(context.remote_id, request.peer)
-        keys = [key for key in map(_key_id, request.keys) if key is not None]
+        keys = [key for key in map(key_id, request.keys) if key is not None]
         if not len(keys) == len(request.keys) == 1:
             raise ValueError(f"ask for one key of {DHTID.HASH_NBYTES} bytes")
         raw = keys[0].to_bytes()
@@ -230,7 +231,7 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         known = [*self._kept(raw), *(record.data for record in self.near(raw))]
         asker = await self.told.asks(peer, self.source_of)
         room = min(MAX_ANSWER_BYTES, self.told.room(asker))
-        value = _packed([record.data for record in found] or dict.fromkeys(known), room)
+        value = packed([record.data for record in found] or dict.fromkeys(known), room)
         self.told.told(asker, len(value))
         result = dht_pb2.FindResult(
             type=dht_pb2.FOUND_REGULAR if value else dht_pb2.NOT_FOUND,
@@ -384,19 +385,3 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
 
 async def _nowhere(peer_id: PeerId) -> Source | None:
     return None
-
-
-def _packed(records: Iterable[bytes], budget_bytes: int) -> bytes:
-    """A RecordSet of the first records for which there is room; empty for none."""
-    kept: list[bytes] = []
-    for record in records:
-        budget_bytes -= len(record) + 4  # tag and length
-        if budget_bytes < 0:
-            break
-        kept.append(record)
-    return RecordSet(records=kept).SerializeToString()
-
-
-def _key_id(raw: bytes) -> DHTID | None:
-    """A place in the key space, from a peer; None for bytes that aren't one."""
-    return DHTID.from_bytes(raw) if len(raw) == DHTID.HASH_NBYTES else None

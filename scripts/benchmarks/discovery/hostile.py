@@ -12,6 +12,7 @@ from hivemind.p2p import PeerID
 from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.kademlia.place import place_of
 from p2pinfer.swarm.kademlia.store import RecordStore, Stored
+from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.tasks import all_of
 from scripts.benchmarks.discovery.town import Member
 
@@ -24,7 +25,7 @@ class Forgetful(RecordStore):
     def put(self, *args: Any, **options: Any) -> Stored:
         return Stored(refusal="", is_full=False, records=0)
 
-    def get(self, *args: Any, **options: Any) -> list[bytes]:
+    def live(self, *args: Any, **options: Any) -> list[Record]:
         return []
 
 

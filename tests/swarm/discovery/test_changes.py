@@ -18,6 +18,7 @@ from p2pinfer.swarm.discovery.discovery import Discovery
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.tasks import all_of
+from p2pinfer.types import Span
 from tests.swarm.conftest import MODEL
 from tests.swarm.discovery.shelves import Server, Shelves
 
@@ -129,6 +130,21 @@ async def test_a_root_that_isnt_crowded_any_more_is_read_each_time() -> None:
     reader._readings[MODEL]._now = lambda: now  # the sample of before is too old
     assert await _sees(reader, *staying)
     newcomer = Server(shelves, HERE)
+    await newcomer.announce()
+
+    assert await _sees(reader, newcomer)
+
+
+async def test_who_waits_for_a_server_sees_it_when_it_comes_however_far_away() -> None:
+    """A sample of a moment ago doesn't have it."""
+    shelves = Shelves()
+    servers = [Server(shelves, HERE, layers=Span(0, 10)) for _ in range(SPLIT + 3)]
+    for server in [*servers, *servers]:
+        await server.announce()
+    reader = _reader(shelves)
+    for _ in range(2):
+        assert await _sees(reader, *servers)
+    newcomer = Server(shelves, THERE, layers=Span(10, 30))
     await newcomer.announce()
 
     assert await _sees(reader, newcomer)

@@ -288,7 +288,7 @@ async def test_no_node_checks_what_others_send_in_its_event_loop(monkeypatch: py
         peer, protocol = PeerID.from_base58(first.peer_id), node_of(second).protocol
         key, keeper = DHTID.from_bytes(root_key(MODEL)), node_of(first).protocol
         kept, seen = record(found), record(viewed)
-        monkeypatch.setattr(keeper.records, "get", lambda key: [kept])
+        monkeypatch.setattr(keeper, "_kept", lambda key: [kept])
         monkeypatch.setattr(keeper, "views", None)
         gate = Gate(monkeypatch)
         gate.opened.set()
@@ -296,7 +296,7 @@ async def test_no_node_checks_what_others_send_in_its_event_loop(monkeypatch: py
         answered = await protocol.call_records(peer, [key])
         assert answered is not None
         assert [one.peer_id for one in answered[key][0]] == [found.peer_id]
-        monkeypatch.setattr(keeper.records, "get", lambda key: [seen])
+        monkeypatch.setattr(keeper, "_kept", lambda key: [seen])
         view = await protocol.call_view(peer, key)
         assert view is not None
         assert [one.peer_id for one in view] == [viewed.peer_id]

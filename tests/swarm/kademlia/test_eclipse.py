@@ -69,10 +69,10 @@ async def test_what_a_member_is_told_by_an_anchor_is_checked_like_any_other_answ
     ours, door_key = Identity.ephemeral(), Identity.ephemeral()
     async with join_here(identity=door_key) as door, join_here(door.addresses, ours) as server:
         await server.announce(describe(ours))
-        node_of(door).protocol.views = None
-        records = node_of(door).protocol.records
-        genuine = records.get(KEY.to_bytes())
-        records.get = lambda key: [b"\x0a\x00", *(bytes(3) + data for data in genuine), *genuine]
+        protocol = node_of(door).protocol
+        protocol.views = None
+        genuine = protocol.records.get(KEY.to_bytes())
+        protocol._kept = lambda key: [b"\x0a\x00", *(bytes(3) + data for data in genuine), *genuine]
         async with join_here(door.addresses, client_only=True) as reader:
             assert await sees(reader, ours)
 

@@ -74,7 +74,7 @@ class Scene:
 
     def answer_searches_with(self, *records: bytes) -> None:
         """From now on the attacker answers every search with these records, unchecked."""
-        node_of(self.attacker_node).protocol.records.get = lambda key: list(records)
+        node_of(self.attacker_node).protocol._kept = lambda key: list(records)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -98,8 +98,7 @@ async def scene(swarm_of_four: Scene) -> AsyncIterator[Scene]:
     """The honest server has announced itself anew, and the attacker answers honestly as yet."""
     announcement = await swarm_of_four.server.announce(describe(swarm_of_four.honest))
     yield replace(swarm_of_four, announcement=announcement)
-    records = node_of(swarm_of_four.attacker_node).protocol.records
-    vars(records).pop("get", None)
+    vars(node_of(swarm_of_four.attacker_node).protocol).pop("_kept", None)
 
 
 def sealed(identity: Identity, *, expires_at: float, announced_at: float | None = None) -> bytes:
