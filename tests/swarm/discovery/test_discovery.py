@@ -84,7 +84,7 @@ async def test_a_reader_who_returns_reads_its_own_cell_and_samples_now_and_then(
     now += SAMPLE_SECONDS
     shelves.gets.clear()
     assert {record.peer_id for record in await reading.around(place)} == first
-    assert len(shelves.gets) == 3 * 2
+    assert 3 * 2 <= len(shelves.gets) <= 6 * 2  # the cells beside as well, if our own has few servers
 
 
 @pytest.mark.usefixtures("small_cells")
