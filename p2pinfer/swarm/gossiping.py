@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from hivemind.p2p import PeerID
 
-from p2pinfer.errors import SwarmError
 from p2pinfer.identity import peer_id_to_bytes
 from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
 from p2pinfer.swarm.kademlia.validator import Record
 from p2pinfer.swarm.membership.membership import Membership
-from p2pinfer.swarm.membership.presence import Presence, takes_connections
+from p2pinfer.swarm.membership.presence import Presence
 from p2pinfer.swarm.reach.permission import Permission
 from p2pinfer.types import PeerId
 
@@ -50,19 +51,19 @@ class GossipNetwork:
         return await presence.node.protocol.call_gossip(_id(peer), request)
 
     async def _connected(self, presence: Presence, peer: PeerId, maddrs: Sequence[str]) -> bool:
-        """Dial a peer where it was met, or where its record says; not where no port is open.
+        """Greet a peer where it was met, or where its record says; not where no port is open.
 
-        p2pd itself would try, and after that not again for a while, whoever asks it to.
+        p2pd itself would try, and after that not again for a while, whoever asks it to. A connection alone
+        isn't enough: a peer that was started again knows nobody, and by its connection nobody would notice.
         """
         met = self._membership.acquaintances().get(peer, ())
-        transports = await self._permission.dialable(peer, [*dict.fromkeys([*met, *maddrs])])
-        if not transports or not await takes_connections(transports):
+        found = await self._permission.dialable(peer, [*dict.fromkeys([*met, *maddrs])])
+        if not found:
             return False
-        try:
-            await presence.daemon.connect(peer, transports, CONNECT_SECONDS)
-        except SwarmError:
-            return False
-        return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return bool(await presence.greet({peer: found}, frozenset()))
+        return False
 
 
 def _id(peer: PeerId) -> PeerID:

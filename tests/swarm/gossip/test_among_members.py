@@ -9,10 +9,12 @@ import pytest
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.gossip import gossip
+from p2pinfer.swarm.gossip_pb2 import GossipRequest
+from p2pinfer.swarm.gossiping import GossipNetwork
 from p2pinfer.swarm.kademlia.store import refused
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.tasks import all_of
-from tests.swarm.conftest import QUICK, describe, join_all, join_here, lose_p2pd, node_of, sees, until
+from tests.swarm.conftest import MODEL, QUICK, describe, join_all, join_here, lose_p2pd, node_of, sees, until
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +87,14 @@ async def test_a_member_that_serves_nothing_exchanges_nothing() -> None:
         await server._gossip.ask_next()
         assert server._gossip.table.entries() == []
         assert await sees(plain, ours)
+
+
+async def test_who_is_dialled_to_be_asked_learns_of_the_asker() -> None:
+    """One that was started again knows nobody: a connection without a greeting would hide that from us."""
+    async with join_here() as asking, join_here() as started:
+        network = GossipNetwork(asking._membership, asking._permission)
+        await network.exchange(started.peer_id, started.addresses, GossipRequest(tree=MODEL))
+
+        assert asking.peer_id in {
+            peer.to_base58() for peer in node_of(started).protocol.routing_table.peer_id_to_uid
+        }
