@@ -186,7 +186,8 @@ class Directory:
 
     async def _choose(self, request: _RouteRequest, *, last_resort: bool) -> list[HopServer]:
         """Return the best route of servers that answer; as a last resort, also of doubted and late ones."""
-        usable = [record for record in self._records.values() if self._why_not(record, request) is None]
+        avoided = {peer_id: self._why_not(record, request) for peer_id, record in self._records.items()}
+        usable = [record for record in self._records.values() if avoided[record.peer_id] is None]
         self._strangers.learn(usable, now=_now(), is_new=not request.held)
         asking = Asking(
             self.experience,
@@ -212,7 +213,7 @@ class Directory:
         try:
             return await self._find(usable, request)
         except NoRouteError as error:
-            raise self._explained(error, request, asking) from error
+            raise self._explained(error, request, asking, avoided) from error
 
     def _is_doubtful(self, route: Sequence[HopServer]) -> bool:
         """True if the route has a link that broke lately: a server that answers later may be a way around."""
@@ -231,12 +232,21 @@ class Directory:
             return Why.OTHER_NUMERICS
         return self.experience.why_avoided(life_of(record), request.cache_tokens)
 
-    def _explained(self, error: NoRouteError, request: _RouteRequest, asking: Asking) -> NoRouteError:
-        """Return the error with what is known of each server that the search did not have."""
+    def _explained(
+        self,
+        error: NoRouteError,
+        request: _RouteRequest,
+        asking: Asking,
+        avoided: Mapping[PeerId, Why | None],
+    ) -> NoRouteError:
+        """Return the error with what is known of each server that the search did not have.
+
+        Some were `avoided` when it began, and wouldn't be any more: it didn't ask them for that reason.
+        """
         had = [(server.hop.layers, server.record.numerics) for server in request.held]
         left_out, asked = [], asking.asked
         for record in self._records.values():
-            why = self._why_not(record, request)
+            why = self._why_not(record, request) or avoided.get(record.peer_id)
             if why is None and self.experience.answered(life_of(record), request.fresh_ping_seconds):
                 had.append((record.layers, record.numerics))
                 continue
