@@ -16,10 +16,12 @@ eclipse  Identities are ground that are nearer to the two keys of the model's ro
          half of them to each. They join, say that they keep every record, hand none out, and know only each
          other. When the honest records of before have expired, newcomers come, each of which knows one
          honest member, drawn by chance. Seconds count from the newcomer's start, with that of its p2pd.
-flood    More identities than a key holds records announce servers, while an honest server sleeps until its
-         record has expired. Then it wakes up, another server is new, and a client comes. The records go
-         straight into the honest nodes' handlers; what one identity costs is measured with real ones (key,
-         record, and p2pd until its record is stored).
+flood    More identities than a key holds records announce servers beside the honest ones, in all cells from
+         the root to one that they don't crowd, while an honest server sleeps until its record has expired.
+         Then it wakes up, another server is new, and a client comes. A server is displaced if no honest node
+         keeps its record under a key of any of its cells. The strangers' records go straight into the honest
+         nodes' handlers; what one identity costs is measured with real ones (key, record, and p2pd until its
+         record is stored).
 
 Ends with status 1 if a goal is missed.
 """

@@ -1,4 +1,4 @@
-"""More identities than a key holds records, each with a server under both keys of the model's root."""
+"""More identities than a key holds records, each with a server beside the honest ones, in every cell."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from collections.abc import Sequence
 import psutil
 
 from p2pinfer.identity import Identity
-from p2pinfer.swarm.cells.keys import keys_of_cell
-from p2pinfer.swarm.cells.place import ROOT
+from p2pinfer.swarm.cells.climb import is_crowded
+from p2pinfer.swarm.cells.keys import keys_of, keys_of_cell
+from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
+from p2pinfer.swarm.kademlia.node import REPLICAS
 from p2pinfer.swarm.kademlia.validator import Record, read_record
-from p2pinfer.swarm.records.announcement import decode, encode
+from p2pinfer.swarm.records.announcement import encode
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.types import PeerId
 from scripts.benchmarks.discovery.figures import Flood
-from scripts.benchmarks.discovery.town import MODEL, SPANS, Pace, Town, announcement, town
+from scripts.benchmarks.discovery.hostile import distance
+from scripts.benchmarks.discovery.town import MODEL, SPANS, Member, Pace, Town, announcement, town
 from scripts.benchmarks.discovery.visitor import visit
 from scripts.benchmarks.shared.report import say
 
 _LIFETIME_SECONDS = 500.0
-_AGAIN_SECONDS = 10.0
+_AGAIN_SECONDS = 15.0  # a record is silent after 45 s
 _BREATH_SECONDS = 0.05  # for the honest nodes, which are in this process
 _PRICED = 3
 _ANNOUNCED_SECONDS = 7.0  # more than a heartbeat
@@ -51,7 +54,7 @@ async def flood(
         here.asleep.clear()
         here.become_server(newcomer)
         await asyncio.sleep(_ANNOUNCED_SECONDS)
-        kept = _kept(here)
+        kept = _kept(here, [*here.servers, newcomer])
         client = await visit(here, here.entrance, pace.patience_seconds)
     honest = [member.identity.peer_id for member in [*here.servers, newcomer]]
     return Flood(
@@ -66,10 +69,13 @@ async def flood(
 
 
 async def _store(here: Town, strangers: Sequence[Identity]) -> None:
-    """Announce a server of every stranger at every honest node, or renew it."""
-    records = [_record(identity) for identity in strangers]
-    for member in here.members:
-        for key in keys_of_cell(MODEL, ROOT):
+    """Announce a server of every stranger, or renew it, in every cell down to one that isn't crowded by them.
+
+    At the members that would keep the records: those nearest to each key, and the one that all know.
+    """
+    kept_by = _keepers(here, [_record(one) for one in strangers])
+    for key, (records, keepers) in kept_by.items():
+        for member in keepers:
             for record in records:
                 member.node.protocol._store(
                     record.peer_id, key, record.peer_id.encode(), record.data, record.expires_at
@@ -77,11 +83,34 @@ async def _store(here: Town, strangers: Sequence[Identity]) -> None:
             await asyncio.sleep(_BREATH_SECONDS)
 
 
-def _kept(here: Town) -> set[PeerId]:
-    """Whose live records under the keys of the model's root are at any honest node."""
+def _keepers(here: Town, records: Sequence[Record]) -> dict[bytes, tuple[list[Record], list[Member]]]:
+    """The keys of the strangers' cells, the records for each, and the members that keep them."""
+    cells: dict[str, list[Record]] = {ROOT: list(records)}
+    depth = 0
+    while depth < DEPTH and any(is_crowded(len(some)) for cell, some in cells.items() if len(cell) == depth):
+        depth += 1
+        for record in records:
+            if is_crowded(len(cells[cell_of(record.place, depth - 1)])):
+                cells.setdefault(cell_of(record.place, depth), []).append(record)
+    return {
+        key: (some, _nearest(here, key)) for cell, some in cells.items() for key in keys_of_cell(MODEL, cell)
+    }
+
+
+def _nearest(here: Town, key: bytes) -> list[Member]:
+    nearest = sorted(here.members, key=lambda member: distance(key, member.identity))[:REPLICAS]
+    return list(dict.fromkeys([here.members[0], *nearest]))
+
+
+def _kept(here: Town, servers: Sequence[Member]) -> set[PeerId]:
+    """Which of the servers have a live record at an honest node, under a key of any of their cells."""
     stores = [member.node.protocol.records for member in here.members]
-    keys = keys_of_cell(MODEL, ROOT)
-    return {decode(data).peer_id for store in stores for key in keys for data in store.get(key)}
+    kept: set[PeerId] = set()
+    for member in servers:
+        keys = keys_of(MODEL, here.announcement(member.identity, SPANS[0]).place)
+        found = [record.peer_id for key in keys for store in stores for record in store.live(key)]
+        kept.update({member.identity.peer_id}.intersection(found))
+    return kept
 
 
 async def _cpu_seconds(here: Town) -> float:
