@@ -96,8 +96,6 @@ class Announcing:
         if self.climb != before:
             return
         self.climb = moved
-        if self.climb.home > self._deepest:
-            self.climb = Climb(home=self._deepest, top=min(self.climb.top, self._deepest))
         if (above := sights.get(before.top - 1)) is not None and not above.is_kept:
             self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
 
@@ -121,6 +119,7 @@ class Announcing:
         unread = set(said)
         while True:
             moved = climbed(climb, shown)
+            moved = Climb(home=min(moved.home, self._deepest), top=min(moved.top, self._deepest))
             moving = {*range(climb.top, moved.top)}
             if moved.home != climb.home:
                 moving.add(min(moved.home, climb.home))

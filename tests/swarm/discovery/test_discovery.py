@@ -298,3 +298,15 @@ async def test_a_popular_model_is_listed_in_few_cells_and_others_beside_it() -> 
     assert {server.discovery._tree(MODELS).climb.home for server in popular} <= {0, 1}
     models = await Discovery(shelves, Identity.ephemeral(), lambda: ORIGIN).models()
     assert {listed.model for listed in models} == {MODEL, rare}
+
+
+@pytest.mark.usefixtures("small_cells")
+async def test_a_crowd_in_the_list_of_models_makes_nobody_read_it_again_and_again() -> None:
+    """Its smallest cells can't split: that they are crowded moves nobody."""
+    shelves = Shelves()
+    servers = await town(shelves, 20, 0)
+    shelves.gets.clear()
+    for server in servers:
+        await server.announce()
+
+    assert not {key for cell in ("", *"0123") for key in keys_of_cell(MODELS, cell)} & set(shelves.gets)
