@@ -257,10 +257,6 @@ class Swarm:
         await self._membership.find_company()
         return await self._discovery.sample(model)
 
-    def sizes(self, model: str) -> dict[str, int]:
-        """The records of each cell that `servers` read the last time. Names of cells tell places."""
-        return self._discovery.sizes(model)
-
     async def has_twin(self) -> bool:
         """True if another member has announced itself with our identity since we joined.
 

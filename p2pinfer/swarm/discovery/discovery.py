@@ -23,10 +23,10 @@ from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.announcing import Announcing, refusals
 from p2pinfer.swarm.discovery.live import is_whole, live
 from p2pinfer.swarm.discovery.network import Network
-from p2pinfer.swarm.discovery.reading import SAMPLE_SECONDS, Reading, newest
+from p2pinfer.swarm.discovery.reading import SAMPLE_SECONDS, Reading
 from p2pinfer.swarm.discovery.sampling import Sample, Sampling
 from p2pinfer.swarm.gossip.gossip import Gossip
-from p2pinfer.swarm.kademlia.validator import Record, read_record
+from p2pinfer.swarm.kademlia.validator import Record, newest, read_record
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
 from p2pinfer.swarm.records.bounds import check_model
 from p2pinfer.swarm.records.listing import (
@@ -62,7 +62,7 @@ class Discovery:
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
         self._readings: OrderedDict[str, Reading] = OrderedDict()
-        self._pulled: dict[str, tuple[float, str, Collection[Record]]] = {}
+        self._pulled: tuple[tuple[str, str], float, Collection[Record]] = (("", ""), 0.0, ())
         self._sampling = Sampling(network)
         self._newest_expiry: dict[str, float] = {}
         self._joined_at = time.time()
@@ -136,11 +136,11 @@ class Discovery:
     async def _pulled_of(self, model: str, cell: str, known: Collection[Record]) -> Collection[Record]:
         """What members of a cell tell that others hide. They aren't asked each time: it may take a second."""
         assert self._gossip is not None
-        at, of, records = self._pulled.get(model, (0.0, "", ()))
+        of, at, records = self._pulled
         now = time.time()
-        if of != cell or not 0.0 <= now - at < SAMPLE_SECONDS:
+        if of != (model, cell) or not 0.0 <= now - at < SAMPLE_SECONDS:
             records = await self._gossip.pull(model, cell, known)
-            self._pulled = {model: (now, cell, records)}
+            self._pulled = ((model, cell), now, records)
         return records
 
     async def sample(self, model: str) -> Sample:

@@ -14,9 +14,8 @@ from p2pinfer.swarm.cells.descent import Descent
 from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.cells.place import ROOT, cell_of, cells_beside
 from p2pinfer.swarm.discovery.network import Network
-from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.kademlia.validator import Record, newest
 from p2pinfer.tasks import Nursery, all_of
-from p2pinfer.types import PeerId
 
 SAMPLE_SECONDS = 45.0
 """A sample isn't read again before. Records live a minute."""
@@ -100,13 +99,3 @@ class Reading:
         if is_beside or is_crowded(len(records)):  # else it has everybody, for some readers: no sample
             self._samples[cell] = now, records
         return records
-
-
-def newest(records: Iterable[Record]) -> list[Record]:
-    """The record of each peer that expires last."""
-    found: dict[PeerId, Record] = {}
-    for record in records:
-        held = found.get(record.peer_id)
-        if held is None or record.expires_at > held.expires_at:
-            found[record.peer_id] = record
-    return list(found.values())

@@ -18,8 +18,8 @@ from p2pinfer.swarm.cells.estimate import Size, size_of
 from p2pinfer.swarm.cells.place import DEPTH, ROOT
 from p2pinfer.swarm.discovery.live import is_whole, live
 from p2pinfer.swarm.discovery.network import Network
-from p2pinfer.swarm.discovery.reading import Reading, newest
-from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.discovery.reading import Reading
+from p2pinfer.swarm.kademlia.validator import Record, newest
 from p2pinfer.swarm.records.announcement import Announcement
 from p2pinfer.types import PeerId
 

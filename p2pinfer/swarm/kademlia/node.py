@@ -23,10 +23,9 @@ from p2pinfer.swarm.kademlia.place import introduction, place_of
 from p2pinfer.swarm.kademlia.popular import Popular
 from p2pinfer.swarm.kademlia.protocol import SwarmProtocol
 from p2pinfer.swarm.kademlia.store import Stored, refused
-from p2pinfer.swarm.kademlia.validator import Record, RecordValidator
+from p2pinfer.swarm.kademlia.validator import Record, RecordValidator, newest
 from p2pinfer.swarm.kademlia.views import Views
 from p2pinfer.tasks import Nursery, all_of, ending
-from p2pinfer.types import PeerId
 
 REPLICAS = 5
 WIDE_REPLICAS = 20
@@ -216,17 +215,11 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
     async def _get(
         self, keys: Sequence[bytes], *, viewers: Sequence[PeerID], keepers: Sequence[PeerID]
     ) -> list[Record]:
-        newest: dict[PeerId, Record] = {}
+        heard: list[Record] = []
         progress, anchored = asyncio.Event(), asyncio.Event()
 
-        def take(records: Collection[Record]) -> None:
-            for record in records:
-                held = newest.get(record.peer_id)
-                if held is None or record.expires_at > held.expires_at:
-                    newest[record.peer_id] = record
-
         def hear(records: Collection[Record]) -> None:
-            take(records)
+            heard.extend(records)
             if records:
                 progress.set()
 
@@ -242,17 +235,18 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
             await all_of(*map(ask, [*views, *(self._kept(peer, first) for peer in keepers)]))
 
         for key in keys:
-            take(self._valid(key, self.protocol.records.get(key)))
-            take(self.protocol.near(key))
+            heard.extend(self._valid(key, self.protocol.records.get(key)))
+            heard.extend(self.protocol.near(key))
         asking = asyncio.create_task(ask_anchors())
         searching = asyncio.create_task(self._search(keys, hear))
         async with ending(asking), ending(searching):
             if viewers or keepers:
                 await _first_of_anchors(asking, anchored, self.times.anchor_seconds)
             await _settle({asking, searching}, progress, self.times)
+        found = newest(heard)
         if self.protocol.neighbourhood is not None:
-            self.protocol.neighbourhood.heard(newest.values())
-        return list(newest.values())
+            self.protocol.neighbourhood.heard(found)
+        return found
 
     async def _search(self, keys: Sequence[bytes], hear: Callable[[Collection[Record]], None]) -> None:
         """Walk towards each key, on WALKS ways that share no node.

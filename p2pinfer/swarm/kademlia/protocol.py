@@ -44,6 +44,9 @@ MAX_KEYS_PER_REQUEST = 16
 MAX_ANSWER_BYTES = 3_500_000  # hivemind silently drops unary messages over 4 MiB
 MAX_KNOWN_NODES = 4096
 
+Found = dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]]
+"""Under each key the records of an answer, and the nodes near it."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -131,21 +134,17 @@ class SwarmProtocol(DHTProtocol):  # type: ignore[misc]  # hivemind is untyped
         """Keep a verified record in this node's store, or say why not. `source`: the owner's network."""
         return self.records.put(key, record, source)
 
-    async def call_find(
-        self, peer: PeerID, keys: Collection[DHTID]
-    ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
+    async def call_find(self, peer: PeerID, keys: Collection[DHTID]) -> Found | None:
         """Ask `peer` for nearer nodes, not for records. None if it doesn't answer, or answers nonsense."""
         return await self._call(self.get_stub(peer).rpc_nearest, peer, keys)
 
-    async def call_records(
-        self, peer: PeerID, keys: Collection[DHTID]
-    ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
+    async def call_records(self, peer: PeerID, keys: Collection[DHTID]) -> Found | None:
         """Ask `peer` for records and nearer nodes. None if it doesn't answer, or answers nonsense."""
         return await self._call(self.get_stub(peer).rpc_find, peer, keys)
 
     async def _call(
         self, ask: Callable[..., Awaitable[dht_pb2.FindResponse]], peer: PeerID, keys: Collection[DHTID]
-    ) -> dict[DHTID, tuple[list[Record], dict[DHTID, PeerID]]] | None:
+    ) -> Found | None:
         request = dht_pb2.FindRequest(keys=[key.to_bytes() for key in keys], peer=self.node_info)
         try:
             response = await ask(request, timeout=self.wait_timeout)

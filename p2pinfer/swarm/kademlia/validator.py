@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,6 +39,16 @@ class Record:
     tree: str  # of cells
     place: str  # in the tree: its cells are those that this lies in
     proof: bytes  # that its signer has paid
+
+
+def newest(records: Iterable[Record]) -> list[Record]:
+    """The record of each peer that expires last."""
+    found: dict[PeerId, Record] = {}
+    for record in records:
+        held = found.get(record.peer_id)
+        if held is None or record.expires_at > held.expires_at:
+            found[record.peer_id] = record
+    return list(found.values())
 
 
 @lru_cache(maxsize=4096)  # the same record comes from several nodes, and under the keys of several cells

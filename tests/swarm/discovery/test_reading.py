@@ -9,9 +9,9 @@ import pytest
 from p2pinfer.swarm.cells.climb import CAPACITY
 from p2pinfer.swarm.cells.descent import FEW
 from p2pinfer.swarm.cells.keys import keys_of_cell
-from p2pinfer.swarm.discovery.reading import Reading, newest
+from p2pinfer.swarm.discovery.reading import Reading
 from p2pinfer.swarm.kademlia.store import Stored
-from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.kademlia.validator import Record, newest
 from p2pinfer.types import PeerId
 
 TREE = "tree"
