@@ -17,14 +17,13 @@ from p2pinfer.swarm.cells import climb, descent
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.swarm import Swarm
 from scripts.benchmarks.discovery.figures import Crowd, CrowdVisit, is_whole
-from scripts.benchmarks.discovery.rest import loopback_bytes
+from scripts.benchmarks.discovery.rest import bytes_per_node_hour
 from scripts.benchmarks.discovery.town import HEARTBEAT_SECONDS, MODEL, SPANS, Pace, Town, town
 from scripts.benchmarks.shared.report import say
 
 CITIES = tuple(Quantized(x=x, y=y, height=0) for x in (20, 100) for y in (20, 100))
 SPLIT, MERGE, FEW = 12, 6, 2
 _HEARTBEATS = 3
-_HOUR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,7 @@ async def crowd(members: int, newcomers: int, seconds: float, pace: Pace, chance
                 here.become_server(member, SPANS[number % len(SPANS)])
             await asyncio.sleep(_HEARTBEATS * HEARTBEAT_SECONDS)
             say(f"cells: {seconds:g} s with {members} members, cells of {SPLIT}")
-            before, began = loopback_bytes(), time.monotonic()
-            await asyncio.sleep(seconds)
-            rate = 2 * (loopback_bytes() - before) / (time.monotonic() - began)
+            sent = await bytes_per_node_hour(members, seconds)
             homes = [member.swarm._discovery._tree(MODEL).climb for member in [*here.servers, *here.plain]]
             stores = [member.node.protocol.records for member in here.members]
             visits = [
@@ -54,7 +51,7 @@ async def crowd(members: int, newcomers: int, seconds: float, pace: Pace, chance
     return Crowd(
         members=members,
         split=SPLIT,
-        bytes_per_node_hour=rate / members * _HOUR_SECONDS,
+        bytes_per_node_hour=sent,
         homes=[one.home for one in homes],
         keys_of_server=[2 * len(one.depths) for one in homes],
         records_of_node=[len(store) for store in stores],

@@ -35,13 +35,7 @@ class Rest:
 
     def goals(self) -> Iterator[Goal]:
         """What the figures have to be."""
-        seconds = part_of(self.seen_after, 0.99)
-        yield Goal(
-            what="a new server is seen, p99",
-            wanted=f"<= {MOST_SECONDS:g} s",
-            found=f"{seconds:.2f} s",
-            is_met=seconds <= MOST_SECONDS,
-        )
+        yield _soon("a new server is seen, p99", part_of(self.seen_after, 0.99))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +98,7 @@ class Crowd:
             found=f"{found}",
             is_met=found == self._neighbours(),
         )
-        yield Goal(
-            what="after, in the median",
-            wanted=f"<= {MOST_SECONDS:g} s",
-            found=in_words(self._median()),
-            is_met=self._median() <= MOST_SECONDS,
-        )
+        yield _soon("after, in the median", self._median())
 
     def _arrived(self) -> int:
         return sum(math.isfinite(one.seconds) for one in self.visits)
@@ -158,12 +147,7 @@ class Eclipse:
             found=f"{len(self.arrived)}",
             is_met=len(self.arrived) == len(self.visits),
         )
-        yield Goal(
-            what="after, in the median",
-            wanted=f"<= {MOST_SECONDS:g} s",
-            found=in_words(self._median()),
-            is_met=self._median() <= MOST_SECONDS,
-        )
+        yield _soon("after, in the median", self._median())
 
     def _median(self) -> float:
         return statistics.median(visit.seconds for visit in self.visits)
@@ -217,12 +201,7 @@ class Flood:
             found=in_words(self.cpu_seconds_per_displaced).replace("never", "none is displaced"),
             is_met=self.cpu_seconds_per_displaced >= LEAST_CPU_SECONDS,
         )
-        yield Goal(
-            what="a client has a whole honest route",
-            wanted=f"<= {MOST_SECONDS:g} s",
-            found=in_words(self.visit.seconds),
-            is_met=self.visit.seconds <= MOST_SECONDS,
-        )
+        yield _soon("a client has a whole honest route", self.visit.seconds)
 
 
 def is_whole(spans: Iterable[Span]) -> bool:
@@ -238,6 +217,15 @@ def part_of(values: Sequence[float], part: float) -> float:
 def in_words(value: float, unit: str = " s") -> str:
     """A number with two decimals, or `never`."""
     return f"{value:.2f}{unit}" if math.isfinite(value) else "never"
+
+
+def _soon(what: str, seconds: float) -> Goal:
+    return Goal(
+        what=what,
+        wanted=f"<= {MOST_SECONDS:g} s",
+        found=in_words(seconds),
+        is_met=seconds <= MOST_SECONDS,
+    )
 
 
 def _place(is_in: bool) -> str:

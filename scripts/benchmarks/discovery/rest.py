@@ -22,15 +22,13 @@ async def rest(members: int, tries: int, seconds: float, pace: Pace, chances: ra
     """Count for so many seconds, then let plain members become servers one after another."""
     async with town(members, pace) as here:
         say(f"rest: {seconds:g} s with {members} members")
-        before, began = loopback_bytes(), time.monotonic()
-        await asyncio.sleep(seconds)
-        rate = 2 * (loopback_bytes() - before) / (time.monotonic() - began)  # one sends, another receives
+        sent = await bytes_per_node_hour(members, seconds)
         async with Swarm.join(here.entrance, Identity.ephemeral(), client_only=True) as client:
             seen_after = [
                 await _seen_after(here, here.plain[number % len(here.plain)], client, chances)
                 for number in range(tries)
             ]
-    return Rest(members=members, bytes_per_node_hour=rate / members * _HOUR_SECONDS, seen_after=seen_after)
+    return Rest(members=members, bytes_per_node_hour=sent, seen_after=seen_after)
 
 
 async def _seen_after(here: Town, member: Member, client: Swarm, chances: random.Random) -> float:
@@ -53,6 +51,14 @@ async def _seen_after(here: Town, member: Member, client: Swarm, chances: random
     return seconds
 
 
-def loopback_bytes() -> int:
+async def bytes_per_node_hour(members: int, seconds: float) -> float:
+    """What each of so many members sends and receives in an hour, as all of them do in so many seconds."""
+    before, began = _loopback_bytes(), time.monotonic()
+    await asyncio.sleep(seconds)
+    rate = 2 * (_loopback_bytes() - before) / (time.monotonic() - began)  # one sends, another receives
+    return rate / members * _HOUR_SECONDS
+
+
+def _loopback_bytes() -> int:
     """What all programs have sent on the loopback of this network namespace. Linux only."""
     return int(psutil.net_io_counters(pernic=True)["lo"].bytes_sent)
