@@ -15,7 +15,6 @@ from typing import Any
 
 from p2pinfer.backoff import Chance, jittered
 from p2pinfer.errors import P2PInferError, SwarmError
-from p2pinfer.server.layers.layer_choice import ANSWERS_SECONDS
 from p2pinfer.server.layers.lookout import Lookout
 from p2pinfer.server.placement.choice import rates_of
 from p2pinfer.server.placement.moving import (
@@ -34,6 +33,9 @@ from p2pinfer.server.placement.settling import LOOK_SECONDS, MOST_LOOKS
 from p2pinfer.server.placement.view import View
 from p2pinfer.swarm.census.strength import expected_stay
 from p2pinfer.types import Span
+
+_ANSWERS_SECONDS = 4.0
+"""How long answers are waited for. A running server has time: who is slow to answer hasn't gone."""
 
 _AFTER_FAILURE_SECONDS = 600.0
 """What can't be fetched now isn't asked for again at once."""
@@ -98,7 +100,7 @@ class Mover:
         if not self._is_free_to_move():
             return None
         async with self._lookout.roll_call() as roll_call:
-            first = self._better(await self._lookout.look(roll_call, ANSWERS_SECONDS))
+            first = self._better(await self._lookout.look(roll_call, _ANSWERS_SECONDS))
             if first is None:
                 self._yields = 0
                 return None
@@ -106,7 +108,7 @@ class Mover:
             await announce()
             for _ in range(MOST_LOOKS):
                 await asyncio.sleep(jittered(LOOK_SECONDS, self._chance))
-                view = await self._lookout.look(roll_call, ANSWERS_SECONDS)
+                view = await self._lookout.look(roll_call, _ANSWERS_SECONDS)
                 move = self._better(view)
                 if move is None or move.span != first.span:
                     return None
@@ -130,12 +132,20 @@ class Mover:
             self._say(f"staying with layers {self._layers}: {error}")
             self._pause_seconds = _AFTER_FAILURE_SECONDS
             return False
-        async with self._lookout.roll_call() as roll_call:
-            view = await self._lookout.look(roll_call, ANSWERS_SECONDS)
-        if not leaves_no_gap(view.holders, self._layers, move.span):
+        if not await self._may_leave(move.span):
             self._say(f"staying with layers {self._layers}: others that had them have left")
             return False
         return True
+
+    async def _may_leave(self, span: Span) -> bool:
+        """True if the others have what we leave. One that isn't seen at once may be seen a moment later."""
+        async with self._lookout.roll_call() as roll_call:
+            for _ in range(MOST_LOOKS):
+                view = await self._lookout.look(roll_call, _ANSWERS_SECONDS)
+                if leaves_no_gap(view.holders, self._layers, span):
+                    return True
+                await asyncio.sleep(jittered(LOOK_SECONDS, self._chance))
+        return False
 
     async def _stay(self, announce: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Take the intention back."""

@@ -35,7 +35,7 @@ def server(start: int, end: int, *, state: ServerState = ServerState.SERVING, **
 
 
 class RollCall:
-    """Everybody answers who isn't named a phantom."""
+    """Everybody answers who isn't named a phantom; the slow do within three seconds."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,7 +45,8 @@ class RollCall:
     ) -> None: ...
 
     async def call(self, records: Sequence[Announcement], wait_seconds: float) -> Mapping[PeerId, bool]:
-        return {record.peer_id: not record.public_name.startswith("phantom") for record in records}
+        silent = ("phantom",) if wait_seconds >= 3.0 else ("phantom", "slow")
+        return {record.peer_id: not record.public_name.startswith(silent) for record in records}
 
 
 class Town:
@@ -219,6 +220,23 @@ async def test_it_does_not_leave_when_the_others_have_left_meanwhile():
     assert town.fetched == [Span(20, 30)]
     assert town.said[-1] == "staying with layers 0:10: others that had them have left"
     assert town.announced[-1] == (None, False)
+
+
+async def test_others_that_are_not_seen_for_a_moment_have_not_left():
+    town = Town(*gap())
+    town.changes[3] = [server(10, 20)]
+    town.changes[4] = gap()
+
+    move = await town.move()
+
+    assert move is not None and move.span == Span(20, 30)
+    assert not any(line.startswith("staying") for line in town.said)
+
+
+async def test_the_slow_to_answer_have_not_left():
+    town = Town(*gap(server(20, 30, public_name="slow")))
+    assert await town.move() is None
+    assert not town.said
 
 
 async def test_it_stays_when_the_files_cannot_be_had_and_does_not_ask_again_soon():
