@@ -9,6 +9,10 @@ Modules here that use hivemind's network code import this file first. The repair
   they may be garbage-collected while they run, lose their errors, or go on after the node was closed.
 - `_listen` replaces the server that takes other peers' streams from p2pd. Since Python 3.12.1 hivemind's own
   ends only when every stream has ended: leaving the swarm could take for ever.
+- `_Answer` replaces the future of a call to a peer. An answer that comes in the moment in which its caller gives
+  up ends hivemind's reader: from then on the node hears no answer and no question, and others soon forget it.
+- `_handle` forgets each question when its answer is there. hivemind's own remembers for ever those that the
+  asker took back.
 - Logging: hivemind installs a handler of its own, renames the level WARNING for the whole process, and warns
   about ordinary events such as a peer that left. All its messages become debug messages here.
 """
@@ -21,6 +25,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from uuid import UUID
 
 import hivemind.dht.node
 import hivemind.dht.protocol
@@ -90,6 +95,35 @@ class _AsyncioWithOwners:
         return getattr(asyncio, name)
 
 
+class _Answer(asyncio.Future[Any]):
+    """A peer's answer; one for which nobody waits any more is dropped."""
+
+    def set_result(self, result: Any) -> None:
+        if not self.done():
+            super().set_result(result)
+
+    def set_exception(self, exception: type | BaseException) -> None:
+        if not self.done():
+            super().set_exception(exception)
+
+
+class _AsyncioOfCalls(_AsyncioWithOwners):
+    """The same for the module whose futures are all answers."""
+
+    Future = _Answer
+
+
+_handle_unforgotten = ControlClient._handle_persistent_request
+
+
+async def _handle(self: ControlClient, call_id: UUID, request: Any) -> None:
+    """Answer a peer's question."""
+    try:
+        await _handle_unforgotten(self, call_id, request)
+    finally:
+        self._handler_tasks.pop(call_id, None)
+
+
 @asynccontextmanager
 async def _listen(self: ControlClient) -> AsyncIterator[ControlClient]:
     """Take streams of other peers until the block ends; the handlers of open streams close them."""
@@ -147,10 +181,11 @@ def _install() -> None:
         hivemind.dht.protocol,
         hivemind.dht.traverse,
         hivemind.p2p.p2p_daemon,
-        hivemind.p2p.p2p_daemon_bindings.control,
     ):
         module.asyncio = _AsyncioWithOwners()
+    hivemind.p2p.p2p_daemon_bindings.control.asyncio = _AsyncioOfCalls()
     ControlClient.listen = _listen
+    ControlClient._handle_persistent_request = _handle
     use_hivemind_log_handler("nowhere")
     logging.addLevelName(logging.WARNING, "WARNING")  # hivemind renames it for the whole process
     library = logging.getLogger("hivemind")
