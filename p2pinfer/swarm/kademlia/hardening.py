@@ -9,9 +9,10 @@ Modules here that use hivemind's network code import this file first. The repair
   they may be garbage-collected while they run, lose their errors, or go on after the node was closed.
 - `_listen` replaces the server that takes other peers' streams from p2pd. Since Python 3.12.1 hivemind's own
   ends only when every stream has ended: leaving the swarm could take for ever.
-- `_Answer` replaces the future of a call to a peer. An answer that comes in the moment in which its caller gives
-  up ends hivemind's reader: from then on the node hears no answer and no question, and others soon forget it.
-- `_handle` forgets each question when its answer is there. hivemind's own remembers for ever those that the
+- `_Answer` replaces the future of a call to a peer. An answer that comes in the moment in which its caller
+  gives up ends hivemind's reader: from then on the node hears no answer and no question, and others soon
+  forget it.
+- `_handle` forgets each question when its handler has ended. hivemind's own keeps those for ever that the
   asker took back.
 - Logging: hivemind installs a handler of its own, renames the level WARNING for the whole process, and warns
   about ordinary events such as a peer that left. All its messages become debug messages here.

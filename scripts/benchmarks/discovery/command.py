@@ -4,7 +4,7 @@ Identities are free in this program, and what the attackers would have paid for 
 where strangers meet, from tries that are made and timed here.
 
 Honest members, each with its p2pd on 127.0.0.1: one bootstrap member, eight servers that announce a model of
-30 layers twice (synthetic records: nobody computes), and plain members that keep records. Four parts, each
+30 layers twice (synthetic records: nobody computes), and plain members that keep records. Five parts, each
 with a town of its own:
 
 rest     Nobody attacks. Counts what all members send on the loopback, with all headers; other programs that
@@ -12,6 +12,8 @@ rest     Nobody attacks. Counts what all members send on the loopback, with all 
          servers one after another, and a client that asks once a second waits for each.
 cells    All members are servers, in four cities, and a cell splits at 12 servers, not at 96. Newcomers
          read as those do who live in one of the cities.
+gossip   Members of one cell, of 30 and of 128, without a network and by a clock of their own: what they send,
+         and whom each knows, where reads show them the cell and where strangers hide all its keys.
 eclipse  Identities are ground that are nearer to the two keys of the model's root than all honest nodes,
          half of them to each. They join, say that they keep every record, hand none out, and know only each
          other. When the honest records of before have expired, newcomers come, each of which knows one
@@ -39,8 +41,9 @@ from pathlib import Path
 from p2pinfer.price.proof import USUAL_BITS, USUAL_TRIES
 from scripts.benchmarks.discovery.crowd import SPLIT, crowd
 from scripts.benchmarks.discovery.eclipse import eclipse
-from scripts.benchmarks.discovery.figures import Crowd, Eclipse, Flood, Rest
+from scripts.benchmarks.discovery.figures import Crowd, Eclipse, Flood, Gossip, Rest
 from scripts.benchmarks.discovery.flood import flood
+from scripts.benchmarks.discovery.gossip import gossip
 from scripts.benchmarks.discovery.rest import rest
 from scripts.benchmarks.discovery.town import SPANS, Pace
 from scripts.benchmarks.identities.free import free_identities, usual_price_seconds
@@ -48,7 +51,7 @@ from scripts.benchmarks.shared.flags import at_least, some_of
 from scripts.benchmarks.shared.program import status_of
 from scripts.benchmarks.shared.report import goal_lines, machine, write_json
 
-PARTS = ("rest", "cells", "eclipse", "flood")
+PARTS = ("rest", "cells", "gossip", "eclipse", "flood")
 _FULL = Pace(lifetime_seconds=55.0, settle_seconds=60.0, patience_seconds=15.0)
 _LEAST_MEMBERS = len(SPANS) + 2  # the bootstrap member, and a plain one that becomes a server
 _GOAL_WIDTH = 36
@@ -91,12 +94,16 @@ async def measure(args: argparse.Namespace, price_seconds: float) -> int:
     newcomers = args.newcomers or (5 if args.quick else 20)
     pace = pace_of(quick=args.quick, settle=args.settle)
     chances = random.Random(args.seed)
-    results: dict[str, Rest | Crowd | Eclipse | Flood] = {}
+    results: dict[str, Rest | Crowd | Gossip | Eclipse | Flood] = {}
     if "rest" in args.only:
         results["rest"] = await rest(members, newcomers, 10.0 if args.quick else 60.0, pace, chances)
     if "cells" in args.only:
         least = max(members, 2 * SPLIT)
         results["cells"] = await crowd(least, newcomers, 10.0 if args.quick else 60.0, pace, chances)
+    if "gossip" in args.only:
+        for size in (30,) if args.quick else (30, 128):
+            for found in await gossip(size, 60.0 if args.quick else 300.0, 60.0 if args.quick else 720.0):
+                results[f"gossip of {size}, {'hidden' if found.is_hidden else 'read'}"] = found
     if "eclipse" in args.only:
         hostile = args.hostile or (8 if args.quick else 20)
         results["eclipse"] = await eclipse(members, hostile, newcomers, pace, price_seconds, chances)

@@ -13,6 +13,8 @@ from scripts.benchmarks.shared.report import Goal
 NUM_LAYERS = 30
 LEAST_CPU_SECONDS = 101_000
 """A thousand times what a flood took when places went to those who came first, and identities were free."""
+LEAST_KNOWN = 0.9
+"""Of the others' records, where gossip alone brings them."""
 MOST_SECONDS = 3.0
 """Until a newcomer has a route (median), and until a new server is seen (99 of 100)."""
 
@@ -108,6 +110,33 @@ class Crowd:
 
     def _median(self) -> float:
         return statistics.median(one.seconds for one in self.visits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gossip:
+    """What members of one cell tell each other."""
+
+    members: int
+    is_hidden: bool  # strangers hide all keys of the cell
+    megabytes: float  # an hour, sent and received, without the headers of connections
+    known: float  # of the others' records, those that a member has, on average
+    least_known: float  # those that the one with the fewest has
+
+    def lines(self) -> Iterator[str]:
+        """The table."""
+        yield f"{'members':>8}{'keys':>9}{'MB/member/h':>13}{'known':>8}{'least':>8}"
+        keys = "hidden" if self.is_hidden else "read"
+        yield (f"{self.members:>8}{keys:>9}{self.megabytes:>13.1f}{self.known:>8.0%}{self.least_known:>8.0%}")
+
+    def goals(self) -> Iterator[Goal]:
+        """What the figures have to be."""
+        if self.is_hidden:
+            yield Goal(
+                what=f"known of {self.members} whose keys are hidden",
+                wanted=f">= {LEAST_KNOWN:.0%}",
+                found=f"{self.known:.0%}",
+                is_met=self.known >= LEAST_KNOWN,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

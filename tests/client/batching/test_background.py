@@ -87,7 +87,9 @@ async def test_documents_give_their_memory_to_a_question_where_servers_have_no_m
             assert await jobs.end(jobs.begin(QUESTION, 3)) == answer
             # Else the documents wait until it has been unused for a while. Its row ends after its text.
             async with asyncio.timeout(SECONDS):
-                while not jobs.pool._end_unused(jobs.pool._sessions_for(is_patient=False)):
+                while not jobs.pool._end_unused(  # noqa: ASYNC110
+                    jobs.pool._sessions_for(is_patient=False)
+                ):
                     await asyncio.sleep(0)
             assert [await jobs.end(one) for one in documents] == expected
 

@@ -19,8 +19,10 @@ from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
 from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.records.announcement import ServerState, encode
 from p2pinfer.types import PeerId
-from tests.swarm.conftest import MODEL, describe
-from tests.swarm.gossip.town import Member, Town
+from scripts.benchmarks.discovery.cell import Cell, several
+from scripts.benchmarks.discovery.gossip import gossip_of
+from scripts.benchmarks.discovery.town import MODEL
+from tests.swarm.conftest import describe
 
 ROOM = 1 << 18
 SALT = bytes(SALT_BYTES)
@@ -36,28 +38,17 @@ def told(answer: GossipAnswer) -> set[PeerId]:
     return {read_record(data).peer_id for data in unpacked(answer.records)}
 
 
-def several(town: Town, count: int) -> list[Member]:
-    """Members each of which knows one that came before it; they are announced."""
-    members: list[Member] = []
-    for _ in range(count):
-        known = [town.chance.choice(members).identity] if members else []
-        members.append(town.member(*known))
-    for member in members:
-        member.announce()
-    return members
-
-
 async def test_nearly_everybody_knows_everybody_though_each_knew_one_and_no_key_keeps_a_record() -> None:
-    town = Town()
-    members = several(town, 12)
-    await town.live(180)
+    here = Cell()
+    members = several(here, 12)
+    await here.live(180)
     assert sum(len(member.knows()) for member in members) >= 0.97 * 12 * 11
 
 
 async def test_a_few_questions_tell_both_what_they_lack() -> None:
     """The first shows the asker's own record; then it may push others."""
-    town = Town()
-    one, other, third, fourth = several(town, 4)
+    here = Cell()
+    one, other, third, fourth = several(here, 4)
     one.known = [other.identity.peer_id]
     one.gossip.heard([third.record()])
     other.gossip.heard([fourth.record()])
@@ -68,8 +59,8 @@ async def test_a_few_questions_tell_both_what_they_lack() -> None:
 
 
 async def test_who_lacks_nothing_is_sent_nothing() -> None:
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     one.known = [other.identity.peer_id]
     for _ in range(3):
         await one.gossip.ask_next()
@@ -80,11 +71,11 @@ async def test_who_lacks_nothing_is_sent_nothing() -> None:
 
 
 async def test_a_tombstone_spreads_and_an_older_record_never_comes_back() -> None:
-    town = Town()
-    members = several(town, 5)
-    await town.live(120)
+    here = Cell()
+    members = several(here, 5)
+    await here.live(120)
     leaving = members[0]
-    del town.members[leaving.identity.peer_id]
+    del here.members[leaving.identity.peer_id]
     own = leaving.gossip.table.own
     assert own is not None
     tombstone = leaving.record(state=ServerState.LEFT, expires_at=own.record.expires_at + 0.001)
@@ -93,7 +84,7 @@ async def test_a_tombstone_spreads_and_an_older_record_never_comes_back() -> Non
         entry = member.gossip.table.entry(leaving.identity.peer_id)
         assert entry is not None and entry.has_left
     await leaving.gossip.ask_next()
-    await town.live(20)
+    await here.live(20)
     for member in members[1:]:
         member.gossip.heard([own.record])
         entry = member.gossip.table.entry(leaving.identity.peer_id)
@@ -101,18 +92,18 @@ async def test_a_tombstone_spreads_and_an_older_record_never_comes_back() -> Non
 
 
 async def test_one_that_is_not_announced_any_more_asks_nobody() -> None:
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     one.known = [other.identity.peer_id]
-    town.now += 61
+    here.now += 61
     await one.gossip.ask_next()
     assert one.asked == 0
     assert (await one.gossip.answer(other.identity.peer_id, question())).refusal == "no server of this model"
 
 
 async def test_servers_of_other_models_and_cells_are_refused_with_a_reason() -> None:
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     one.home = 9
     one.announce()
     place = one.record().place
@@ -130,8 +121,8 @@ async def test_servers_of_other_models_and_cells_are_refused_with_a_reason() -> 
 async def test_a_neighbour_of_no_use_is_left_alone() -> None:
     """One that is silent, one that refuses, one whose records can't be read."""
     for answer in (None, GossipAnswer(refusal="no \x1b[2J"), GossipAnswer(records=b"nonsense")):
-        town = Town()
-        one, other = several(town, 2)
+        here = Cell()
+        one, other = several(here, 2)
         one.known = [other.identity.peer_id]
 
         async def lie(*request: Any, answer: GossipAnswer | None = answer) -> GossipAnswer | None:
@@ -144,15 +135,16 @@ async def test_a_neighbour_of_no_use_is_left_alone() -> None:
 
 
 async def test_what_a_liar_shows_is_checked_record_by_record() -> None:
-    town = Town()
-    victim, liar, honest = several(town, 3)
+    here = Cell()
+    victim, liar, honest = several(here, 3)
     old = honest.record()
-    town.now += 10
+    here.now += 10
     new = honest.record()
     victim.gossip.heard([new])
     expired = Identity.ephemeral()
     forged = encode(
-        describe(honest.identity, expires_at=town.now + 60, announced_at=town.now), honest.identity
+        describe(honest.identity, model=MODEL, expires_at=here.now + 60, announced_at=here.now),
+        honest.identity,
     )
     lies = [
         b"",
@@ -160,10 +152,10 @@ async def test_what_a_liar_shows_is_checked_record_by_record() -> None:
         bytes(5000),
         old.data,
         forged[:-1] + bytes([forged[-1] ^ 1]),
-        encode(describe(expired, announced_at=town.now - 90, expires_at=town.now - 30), expired),
+        encode(describe(expired, model=MODEL, announced_at=here.now - 90, expires_at=here.now - 30), expired),
     ]
     stranger = Identity.ephemeral()
-    truth = encode(describe(stranger, announced_at=town.now, expires_at=town.now + 60), stranger)
+    truth = encode(describe(stranger, model=MODEL, announced_at=here.now, expires_at=here.now + 60), stranger)
 
     async def lie(peer: PeerId, request: GossipRequest) -> GossipAnswer:
         return GossipAnswer(records=packed([*lies, truth], ROOM), wanted=[0, 0, 7, 4_000_000_000])
@@ -179,8 +171,8 @@ async def test_what_a_liar_shows_is_checked_record_by_record() -> None:
 
 
 async def test_only_who_shows_its_own_record_may_push_and_nobody_shows_anothers() -> None:
-    town = Town()
-    victim, member, third = several(town, 3)
+    here = Cell()
+    victim, member, third = several(here, 3)
     stranger = Identity.ephemeral().peer_id
     pushed = packed([third.record().data], ROOM)
     for own in (b"", member.record().data, b"nonsense"):
@@ -193,11 +185,11 @@ async def test_only_who_shows_its_own_record_may_push_and_nobody_shows_anothers(
 
 async def test_a_stranger_is_told_the_cell() -> None:
     """A client asks any server for it, and pays nothing."""
-    town = Town()
-    one, *others = several(town, 5)
+    here = Cell()
+    one, *others = several(here, 5)
     one.gossip.heard(other.record() for other in others)
     answer = await one.gossip.answer(Identity.ephemeral().peer_id, question())
-    assert told(answer) == set(town.members)
+    assert told(answer) == set(here.members)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +203,14 @@ async def test_a_stranger_is_told_the_cell() -> None:
     ids=["no salt", "salt", "half a mark", "too many marks"],
 )
 async def test_a_question_that_is_none_is_refused(fields: dict[str, Any]) -> None:
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     assert (await one.gossip.answer(other.identity.peer_id, question(**fields))).refusal
 
 
 async def test_a_bomb_is_refused_before_it_unfolds() -> None:
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     bomb = zlib.compress(bytes(100_000_000), 1)
     answer = await one.gossip.answer(other.identity.peer_id, question(own=other.record().data, records=bomb))
     assert "records" in answer.refusal and len(bomb) > MOST_BYTES
@@ -226,8 +218,8 @@ async def test_a_bomb_is_refused_before_it_unfolds() -> None:
 
 async def test_marks_that_lie_cost_nobody_a_record() -> None:
     """They say that the liar has newer records of everybody: it isn't told, and what it pushes is checked."""
-    town = Town()
-    one, liar, third = several(town, 3)
+    here = Cell()
+    one, liar, third = several(here, 3)
     genuine = third.record()
     one.gossip.heard([genuine])
     claim = marks_of([entry_of(replace(genuine, expires_at=genuine.expires_at + 1e4), 0.0)], SALT)
@@ -239,8 +231,8 @@ async def test_marks_that_lie_cost_nobody_a_record() -> None:
 async def test_who_asks_all_the_time_is_refused_and_members_are_answered_beside_a_crowd_of_strangers() -> (
     None
 ):
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     one.gossip.heard([other.record()])
 
     async def answered(peer: PeerId, tries: int) -> int:
@@ -251,15 +243,15 @@ async def test_who_asks_all_the_time_is_refused_and_members_are_answered_beside_
     assert await answered(stranger, 100) == STRANGERS_QUESTIONS.per_key
     crowd = [await answered(Identity.ephemeral().peer_id, 1) for _ in range(200)]
     assert sum(crowd) == STRANGERS_QUESTIONS.in_all - STRANGERS_QUESTIONS.per_key
-    third = town.member()
+    third = here.member()
     one.gossip.heard([third.record()])
     assert await answered(third.identity.peer_id, 1) == 1
 
 
 async def test_a_crowd_of_strangers_from_one_network_leaves_answers_for_strangers_from_others() -> None:
     """A client has an identity for nothing."""
-    town = Town()
-    one, other = several(town, 2)
+    here = Cell()
+    one, other = several(here, 2)
     one.gossip.heard([other.record()])
 
     async def refusals(address: str) -> list[str]:
@@ -272,8 +264,8 @@ async def test_a_crowd_of_strangers_from_one_network_leaves_answers_for_stranger
 
 
 async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none() -> None:
-    town = Town()
-    one, other, third, fourth = several(town, 4)
+    here = Cell()
+    one, other, third, fourth = several(here, 4)
     one.gossip.heard([other.record(), third.record()])
     peer, bounds = other.identity.peer_id, one.gossip._bounds
     bounds.sent(peer, 0.0, SENT_BYTES.per_key, is_member=True)
@@ -282,7 +274,7 @@ async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none
     answer = await one.gossip.answer(peer, question(marks=marks_of([], SALT), records=pushed))
     assert (answer.refusal, answer.records, answer.room) == ("", b"", 0)
     assert fourth.identity.peer_id not in one.knows()
-    town.now += 600
+    here.now += 600
     for member in (one, other, third):
         one.gossip.heard([member.announce()])
     answer = await one.gossip.answer(peer, question(records=packed([fourth.record().data], ROOM)))
@@ -292,8 +284,8 @@ async def test_who_has_had_its_bytes_is_answered_without_records_and_brings_none
 
 async def test_who_brings_more_than_a_message_holds_takes_no_room_from_others() -> None:
     """Whether it pushes that, or answers with it."""
-    town = Town()
-    one, liar, third, fourth = several(town, 4)
+    here = Cell()
+    one, liar, third, fourth = several(here, 4)
     one.gossip.heard([liar.record(), third.record()])
     answer = await one.gossip.answer(liar.identity.peer_id, question(records=bytes(4_000_000)))
     assert "records" in answer.refusal
@@ -311,9 +303,9 @@ async def test_who_brings_more_than_a_message_holds_takes_no_room_from_others() 
 
 async def test_in_a_crowd_that_tells_of_itself_only_each_honest_member_finds_the_others_by_one() -> None:
     """Two of three are hostile, and everybody knows all of these; of the honest ones each knows another."""
-    town = Town()
-    honest = several(town, 8)
-    crowd = [town.member() for _ in range(16)]
+    here = Cell()
+    honest = several(here, 8)
+    crowd = [here.member() for _ in range(16)]
 
     async def tell_of_the_crowd(*request: Any) -> GossipAnswer:
         records = [own.record.data for one in crowd if (own := one.gossip.table.own) is not None]
@@ -324,37 +316,20 @@ async def test_in_a_crowd_that_tells_of_itself_only_each_honest_member_finds_the
         one.answer = tell_of_the_crowd
     for member in honest:
         member.gossip.heard(one.record() for one in crowd)
-    await town.live(240)
+    await here.live(240)
     names = {member.identity.peer_id for member in honest}
     known = sum(len(member.knows() & names) for member in honest)
     assert known >= 0.9 * 8 * 7
 
 
-async def read_and_gossip(count: int, seconds: float, read_seconds: float | None) -> tuple[float, float]:
-    """Megabytes an hour of each member, both directions; and the share of members that each knows."""
-    town = Town()
-    members = several(town, count)
-    names = [member.identity.peer_id for member in members]
-    for member in members:
-        others = town.chance.sample([name for name in names if name != member.identity.peer_id], 24)
-        member.said["next_hop_seconds"] = {other: town.chance.random() for other in others}
-        member.announce()
-    await town.live(60, read_seconds=read_seconds)
-    before = sum(member.sent_bytes for member in members)
-    await town.live(seconds, read_seconds=read_seconds)
-    spent = 2 * (sum(member.sent_bytes for member in members) - before) / count
-    known = sum(len(member.knows()) for member in members) / count / (count - 1)
-    return spent * 3600 / seconds / 1e6, known
-
-
 async def test_what_a_member_spends_in_a_cell_of_thirty_that_it_can_read() -> None:
     """1.2 MB an hour of it are its own record, shown with each question."""
-    megabytes, known = await read_and_gossip(30, 60.0, read_seconds=30.0)
-    assert megabytes < 3.0
-    assert known > 0.99
+    spent = await gossip_of(30, seconds=60.0, read_seconds=30.0)
+    assert spent.megabytes < 3.0
+    assert spent.known > 0.99
 
 
 async def test_what_a_member_spends_and_knows_in_a_cell_whose_keys_are_all_hidden() -> None:
-    megabytes, known = await read_and_gossip(30, 90.0, read_seconds=None)
-    assert megabytes < 9.0
-    assert known > 0.8
+    spent = await gossip_of(30, seconds=90.0, read_seconds=None)
+    assert spent.megabytes < 9.0
+    assert spent.known > 0.9

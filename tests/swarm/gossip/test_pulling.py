@@ -16,36 +16,37 @@ from p2pinfer.swarm.gossip.pulling import MEMBERS, pull, whom_to_ask
 from p2pinfer.swarm.gossip_pb2 import GossipAnswer
 from p2pinfer.swarm.kademlia.validator import Record, read_record
 from p2pinfer.swarm.records.announcement import ServerState, encode
+from scripts.benchmarks.discovery.cell import Cell
+from scripts.benchmarks.discovery.town import MODEL as TREE
 from tests.swarm.conftest import MODEL, describe
 from tests.swarm.discovery.shelves import Server, Shelves
 from tests.swarm.gossip.test_marks import entry
-from tests.swarm.gossip.town import Town
 
 chance = random.Random(5).random
 
 
 async def test_a_reader_that_knows_one_member_gets_the_cell_from_it_and_is_sent_nothing_twice() -> None:
-    town = Town()
-    members = [town.member() for _ in range(6)]
+    here = Cell()
+    members = [here.member() for _ in range(6)]
     records = [member.announce() for member in members]
     members[0].gossip.heard(records)
-    reader = town.member()
+    reader = here.member()
 
-    found = await pull(reader, MODEL, "", records[:1], chance)
-    assert {record.peer_id for record in found} == set(town.members) - {
+    found = await pull(reader, TREE, "", records[:1], chance)
+    assert {record.peer_id for record in found} == set(here.members) - {
         members[0].identity.peer_id, reader.identity.peer_id
     }  # fmt: skip
     members[1].gossip.heard(records)
     for member in members[2:]:
         member.gossip.heard(records)
-    assert await pull(reader, MODEL, "", records, chance) == []
+    assert await pull(reader, TREE, "", records, chance) == []
 
 
 async def test_what_liars_answer_is_checked_and_whoever_fails_takes_nothing_from_the_others() -> None:
-    town = Town()
-    members = [town.member() for _ in range(MEMBERS)]
+    here = Cell()
+    members = [here.member() for _ in range(MEMBERS)]
     records = [member.announce() for member in members]
-    unknown = town.member().record()
+    unknown = here.member().record()
     members[0].gossip.heard([unknown])
 
     async def lie(*request: Any) -> GossipAnswer:
@@ -55,7 +56,7 @@ async def test_what_liars_answer_is_checked_and_whoever_fails_takes_nothing_from
         return None
 
     members[1].answer, members[2].answer = lie, silence
-    assert await pull(town.member(), MODEL, "", records, chance) == [unknown]
+    assert await pull(here.member(), TREE, "", records, chance) == [unknown]
 
 
 def test_those_nearest_are_asked_and_one_of_the_others_and_none_that_has_left() -> None:

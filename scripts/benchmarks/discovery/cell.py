@@ -1,9 +1,10 @@
-"""Members of one cell that gossip without a network, by a clock that the test moves."""
+"""Members of one cell that gossip without a network, by a clock that the caller moves."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from p2pinfer.errors import InvalidRecordError, UnpaidRecordError
@@ -13,12 +14,12 @@ from p2pinfer.swarm.gossip_pb2 import GossipAnswer, GossipRequest
 from p2pinfer.swarm.kademlia.validator import Record, RecordValidator, read_record
 from p2pinfer.swarm.records.announcement import encode
 from p2pinfer.types import PeerId
-from tests.swarm.conftest import describe
+from scripts.benchmarks.discovery.town import SPANS, announcement
 
 BEGIN = 1_750_000_000.0
 
 
-class Town:
+class Cell:
     """The members, and how they reach each other."""
 
     def __init__(self) -> None:
@@ -64,31 +65,43 @@ class Town:
         return [own.record for one in self.members.values() if (own := one.gossip.table.own) is not None]
 
 
+def several(cell: Cell, count: int) -> list[Member]:
+    """Members each of which knows one that came before it; they are announced."""
+    members: list[Member] = []
+    for _ in range(count):
+        known = [cell.chance.choice(members).identity] if members else []
+        members.append(cell.member(*known))
+    for member in members:
+        member.announce()
+    return members
+
+
 class Member:
     """One of them; it is the network that its gossip sees."""
 
     def __init__(
-        self, town: Town, identity: Identity, elders: Sequence[PeerId], *, home: int = 0, **said: Any
+        self, cell: Cell, identity: Identity, elders: Sequence[PeerId], *, home: int = 0, **said: Any
     ) -> None:
-        self.town, self.identity, self.home, self.said = town, identity, home, said
+        self.cell, self.identity, self.home, self.said = cell, identity, home, said
         self.known = elders
-        self.validator = RecordValidator(lambda: town.now)
+        self.validator = RecordValidator(lambda: cell.now)
         self.gossip = Gossip(
-            self, chance=town.chance.random, now=lambda: town.now, clock=lambda: town.now - BEGIN
+            self, chance=cell.chance.random, now=lambda: cell.now, clock=lambda: cell.now - BEGIN
         )
         self.sent_bytes = self.asked = 0
-        begun = town.chance.random()
+        begun = cell.chance.random()
         self.due = {
-            "announce": town.now + 15 * begun,
-            "ask": town.now + 4.4 * begun,
-            "read": town.now + 30 * begun,
+            "announce": cell.now + 15 * begun,
+            "ask": cell.now + 4.4 * begun,
+            "read": cell.now + 30 * begun,
         }
 
     def record(self, **changes: Any) -> Record:
         """What it says of itself now."""
-        now = self.town.now
+        now = self.cell.now
         fields = {"announced_at": now, "expires_at": now + 60.0, **self.said, **changes}
-        return read_record(encode(describe(self.identity, **fields), self.identity))
+        said = replace(announcement(self.identity, SPANS[0], 60.0), **fields)
+        return read_record(encode(said, self.identity))
 
     def announce(self, **changes: Any) -> Record:
         """Say it; nobody but its own gossip hears it."""
@@ -106,7 +119,7 @@ class Member:
 
     async def gossip_with(self, peer: PeerId, request: GossipRequest) -> GossipAnswer | None:
         """Ask another one, and count the bytes."""
-        other = self.town.members.get(peer)
+        other = self.cell.members.get(peer)
         if other is None:
             return None
         self.asked += 1
