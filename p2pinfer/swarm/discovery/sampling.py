@@ -72,7 +72,7 @@ class Sampling:
         return self._sample({cell: found[cell] for cell in found if len(cell) in (0, depth - 1, depth)})
 
     async def _drawn(self, model: str) -> _View:
-        reading = Reading(self._network, model)
+        reading = Reading(self._network, model, self._now)
         root = await reading.root()
         place = self._choose(root).place if is_crowded(len(root)) else _ANYWHERE
         return _View(reading=reading, place=place, drawn_at=self._now())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
@@ -25,7 +24,7 @@ from p2pinfer.wire.certificates import new_certificate
 
 MODEL = "ab" * 32
 CERTIFICATE = new_certificate().der
-NOW = time.time()
+NOW = 1_750_000_000.0
 
 
 @cache
