@@ -95,7 +95,7 @@ def spawn(coroutine: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T
 class _AsyncioWithOwners:
     """Replaces the module `asyncio` inside hivemind's modules; only `create_task` differs."""
 
-    create_task = staticmethod(spawn)
+    create_task: Any = staticmethod(spawn)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)

@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +18,9 @@ import pytest
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.membership.daemon import Daemon, Stream
 from p2pinfer.swarm.membership.pace import Pace
+from p2pinfer.swarm.membership.presence import Presence
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel.acceptor import expose
 from p2pinfer.types import PeerId
@@ -308,3 +312,98 @@ async def test_a_p2pd_that_hangs_is_replaced() -> None:
         await swarm.announce(describe(server))
         assert await sees(first, server)
         assert swarm.addresses == addresses
+
+
+@pytest.mark.parametrize("name", ["_read_task", "_write_task", "_listen_task"])
+async def test_a_member_that_hears_nothing_any_more_starts_its_p2pd_again(name: str) -> None:
+    """p2pd lives and answers, but a task of hivemind has ended: nobody heard of the member any more."""
+    server = Identity.ephemeral()
+    async with join_here() as first, join_here(first.addresses, server, pace=QUICK) as swarm:
+        p2p = swarm._membership.presence().daemon.p2p
+        async with rejoining(swarm):
+            getattr(p2p if name == "_listen_task" else p2p._client.control, name).cancel()
+        await swarm.announce(describe(server))
+        assert await sees(first, server)
+
+
+async def test_handlers_that_change_while_a_member_greets_others_again_are_right_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """p2pd had those of a moment before: streams for a later one were refused until its next restart."""
+    greets, goes_on = asyncio.Event(), asyncio.Event()
+    greet = Presence.greet
+
+    async def greet_slowly(self: Presence, *arguments: Any, **options: Any) -> list[float]:
+        greets.set()
+        await goes_on.wait()
+        return await greet(self, *arguments, **options)
+
+    def telling(word: bytes) -> Callable[[PeerId, Stream], Awaitable[None]]:
+        async def tell(peer_id: PeerId, stream: Stream) -> None:
+            stream[1].write(word)
+            stream[1].close()
+
+        return tell
+
+    async def word_of(protocol: str) -> bytes:
+        reader, writer = await first.open_stream(swarm.peer_id, protocol)
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    async with join_here() as first, join_here(first.addresses, pace=QUICK) as swarm:
+        for protocol in ("/kept", "/removed", "/replaced"):
+            await swarm.add_stream_handler(protocol, telling(b"old"))
+        monkeypatch.setattr(Presence, "greet", greet_slowly)
+        async with rejoining(swarm):
+            await lose_p2pd(swarm)
+            await greets.wait()
+            await swarm.remove_stream_handler("/removed")
+            await swarm.remove_stream_handler("/replaced")
+            await swarm.add_stream_handler("/replaced", telling(b"new"))
+            await swarm.add_stream_handler("/added", telling(b"new"))
+            goes_on.set()
+        assert await word_of("/kept") == b"old"
+        assert await word_of("/replaced") == b"new"
+        assert await word_of("/added") == b"new"
+        with pytest.raises(SwarmError):
+            await word_of("/removed")
+
+
+async def test_a_handler_that_was_not_quite_removed_can_be_added_again() -> None:
+    """p2pd still has it: who was a relay, and becomes one again, failed, and the whole server with it."""
+    taken: asyncio.Queue[PeerId] = asyncio.Queue()
+
+    async def take(peer_id: PeerId, stream: Stream) -> None:
+        taken.put_nowait(peer_id)
+        stream[1].close()
+
+    async with join_here() as first, join_here(first.addresses) as swarm:
+        await swarm.add_stream_handler("/again", take)
+        removing = asyncio.create_task(swarm.remove_stream_handler("/again"))
+        for _ in range(2):
+            await asyncio.sleep(0)
+        removing.cancel()
+        await asyncio.wait({removing})
+        await swarm.add_stream_handler("/again", take)
+        _, writer = await first.open_stream(swarm.peer_id, "/again")
+        writer.close()
+        assert await asyncio.wait_for(taken.get(), 5) == first.peer_id
+
+
+async def test_a_p2pd_that_hangs_at_its_start_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at it before the member is present: it was waited for without end."""
+    begin = Presence.begin
+
+    async def begin_with_one_that_hangs(daemon: Daemon, **options: Any) -> Presence:
+        monkeypatch.setattr(Presence, "begin", begin)
+        await stop(daemon.process.pid)
+        return await begin(daemon, **options)
+
+    async with join_here() as first:
+        async with join_here(first.addresses, pace=QUICK, startup_timeout_seconds=1.0) as swarm:
+            monkeypatch.setattr(Presence, "begin", begin_with_one_that_hangs)
+            async with rejoining(swarm):
+                await lose_p2pd(swarm)
+            assert await sees(swarm)
