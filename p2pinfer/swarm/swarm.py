@@ -286,8 +286,7 @@ class Swarm:
 
         Raises SwarmError if the peer can't be reached or doesn't speak `protocol`.
         """
-        presence = self._membership.presence()
-        return await presence.run(presence.daemon.open_stream(peer_id, protocol))
+        return await self._membership.presence().open_stream(peer_id, protocol)
 
     def reach(self) -> ReachReport:
         """How others reach this member now, as far as it knows."""

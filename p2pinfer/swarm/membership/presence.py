@@ -180,6 +180,21 @@ class Presence:
                     await self.daemon.process.wait()
             raise (SwarmError(f"p2pd broke off: {error!r}") if self.daemon.running else lost()) from error
 
+    async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
+        """Open a libp2p stream to a peer; who gives up leaves none open. Raises SwarmError."""
+        opened: list[Stream] = []
+
+        async def open_one() -> None:
+            opened.append(await self.daemon.open_stream(peer_id, protocol))
+
+        try:
+            await self.run(open_one())
+        except BaseException:
+            for _, writer in opened:
+                writer.transport.abort()
+            raise
+        return opened[0]
+
     async def say_goodbye(self) -> None:
         """Remove the request handlers, so that peers get an error at once instead of no answer."""
         if not self.daemon.running:
