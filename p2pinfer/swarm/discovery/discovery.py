@@ -99,7 +99,8 @@ class Discovery:
         if tombstone is not None:  # afterwards, so that no reader misses us meanwhile
             await servers.replace_all(tombstone, but=keys_of(announcement.model, announcement.place))
         self._tell(record, servers.climb.home)
-        if all(answer.refusal for answer in answers):
+        is_overtaken = self._newest_expiry[announcement.model] > announcement.expires_at  # by one of ours
+        if all(answer.refusal for answer in answers) and not is_overtaken:
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
         return announcement

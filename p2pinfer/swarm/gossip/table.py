@@ -75,7 +75,13 @@ class Table:
         self._own: Entry | None = None
 
     def announce(self, own: Record, home: int) -> None:
-        """Take our own record: it says whose records belong here. The others are forgotten."""
+        """Take our own record: it says whose records belong here. The others are forgotten.
+
+        One that was overtaken on its way, by a newer one or by our tombstone, isn't taken.
+        """
+        held = self._own
+        if held is not None and held.record.tree == own.tree and held.record.expires_at > own.expires_at:
+            return
         self.area = Area(tree=own.tree, place=own.place, home=home)
         self._own = entry_of(own, float("-inf"))
         for entry in [*self._entries.values()]:
