@@ -142,6 +142,26 @@ async def test_an_announcement_that_is_overtaken_by_the_tombstone_changes_nothin
     assert await _reader(shelves).servers(MODEL) == []
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_who_is_cut_short_when_it_moves_to_another_cell_is_gone_from_the_old_one(leaves: bool) -> None:
+    """A heartbeat is cancelled when the server goes to other layers. Its old record lived on for a minute."""
+    shelves = HeldUp()
+    for _ in range(SPLIT):
+        await Server(shelves, HERE).announce()
+    server = Server(shelves, HERE)
+    old = await server.announce()
+    server.fields["cell"] = THERE
+    async with shelves.holding_up(server.announce()) as heartbeat:
+        heartbeat.cancel()
+    if leaves:
+        await server.discovery.withdraw(old)
+    else:
+        await server.announce()
+    records = await shelves.get(keys_of_cell(MODEL, cell_of(old.place, 1)))
+    (shown,) = [decode(record.data) for record in records if record.peer_id == server.identity.peer_id]
+    assert shown.state is ServerState.LEFT
+
+
 async def test_who_comes_back_to_a_swarm_that_has_shrunk_is_found_at_once() -> None:
     """A laptop that slept believes that the larger cells are full."""
     shelves = Shelves()
