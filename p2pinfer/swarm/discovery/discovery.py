@@ -36,6 +36,7 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
     summarize,
 )
+from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS
 from p2pinfer.tasks import all_of
 
 MODELS_DEPTH = 1
@@ -224,19 +225,24 @@ class Discovery:
             ),
             left=announcement.state is ServerState.LEFT,
             announced_at=announcement.announced_at,
-            expires_at=self._later(MODELS, announcement.expires_at),
+            expires_at=self._later(MODELS, announcement),
         )
         return read_record(encode_listing(entry, self._identity))
 
     def _moved_up(self, announcement: Announcement) -> Announcement:
         """The announcement with an expiry that replaces the last record of its tree."""
-        expires_at = self._later(announcement.model, announcement.expires_at)
+        expires_at = self._later(announcement.model, announcement)
         return replace(announcement, expires_at=expires_at)
 
-    def _later(self, tree: str, expires_at: float) -> float:
-        previous = self._newest_expiry.get(tree)
-        if previous is not None and expires_at <= previous:
-            expires_at = previous + _EXPIRY_STEP_SECONDS
+    def _later(self, tree: str, announcement: Announcement) -> float:
+        """When a record expires that replaces the last one of a tree.
+
+        Not beyond what a record may live: that one is from before our clock was set back, and nobody has it.
+        """
+        expires_at = announcement.expires_at
+        next_at = self._newest_expiry.get(tree, 0.0) + _EXPIRY_STEP_SECONDS
+        if expires_at < next_at <= announcement.announced_at + MAX_LIFETIME_SECONDS:
+            expires_at = next_at
         self._newest_expiry[tree] = expires_at
         return expires_at
 
