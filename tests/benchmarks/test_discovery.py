@@ -8,7 +8,7 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.cells.keys import root_key
 from p2pinfer.types import Span
 from scripts.benchmarks.discovery.command import pace_of
-from scripts.benchmarks.discovery.figures import Eclipse, Flood, Rest, Visit, is_whole, part_of
+from scripts.benchmarks.discovery.figures import Eclipse, Flood, Gossip, Rest, Visit, is_whole, part_of
 from scripts.benchmarks.discovery.hostile import Forgetful, distance, grind
 from scripts.benchmarks.discovery.town import MODEL, SPANS
 
@@ -76,6 +76,17 @@ def test_the_slowest_new_server_counts():
     rest = Rest(members=30, bytes_per_node_hour=1e6, seen_after=[0.5] * 19 + [4.0])
     assert part_of(rest.seen_after, 0.99) == 4.0
     assert not any(goal.is_met for goal in rest.goals())
+
+
+def test_only_where_keys_are_hidden_is_gossip_what_members_know_each_other_by():
+    def known(share: float, *, is_hidden: bool) -> list[bool]:
+        found = Gossip(members=30, is_hidden=is_hidden, megabytes=7.0, known=share, least_known=share)
+        assert f"{share:.0%}" in "\n".join(found.lines())
+        return [goal.is_met for goal in found.goals()]
+
+    assert known(0.97, is_hidden=True) == [True]
+    assert known(0.4, is_hidden=True) == [False]
+    assert known(0.4, is_hidden=False) == []
 
 
 def test_honest_records_expire_before_newcomers_come():

@@ -14,7 +14,7 @@ from p2pinfer.errors import SwarmUnreachableError
 from p2pinfer.identity import Identity
 from p2pinfer.price.paying import pay
 from p2pinfer.swarm import remembering
-from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized, seconds_between
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
 from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS
 from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.membership.known_peers import KnownPeer
@@ -23,6 +23,7 @@ from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.threads import in_thread
 from p2pinfer.types import PeerId
 from tests.swarm.conftest import describe, join_here, sees, until
+from tests.swarm.coordinates.simulated import seconds_between
 
 
 def nowhere() -> str:

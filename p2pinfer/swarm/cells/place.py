@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
-from p2pinfer.errors import InvalidRecordError
 from p2pinfer.swarm.coordinates.quantized import LEVELS, Quantized
 
 DEPTH = 16
 ROOT = ""
-
-_PLACE = re.compile(f"[0-3]{{{DEPTH}}}")
 
 
 def place_of(coordinate: Quantized, peer_id: str) -> str:
@@ -50,22 +46,6 @@ def cells_beside(place: str, depth: int) -> tuple[str, ...]:
         return ()
     own = cell_of(place, depth)
     return tuple(cell for cell in children_of(own[:-1]) if cell != own)
-
-
-def check_place(place: str) -> None:
-    """Raise InvalidRecordError unless it is a place."""
-    if not _PLACE.fullmatch(place):
-        raise InvalidRecordError(f"place: {DEPTH} digits of 0 to 3")
-
-
-def check_place_of(place: str, coordinate: Quantized, peer_id: str) -> None:
-    """Raise InvalidRecordError unless the place follows from the rest of the record.
-
-    A server says where it is, but below that its id decides: nobody chooses whom it stands beside.
-    """
-    check_place(place)
-    if place != place_of(coordinate, peer_id):
-        raise InvalidRecordError("place: not that of the record's coordinate and peer id")
 
 
 def _digits(text: str, count: int) -> str:

@@ -69,12 +69,6 @@ def settled(announced: Quantized | None, coordinate: Coordinate) -> Quantized:
     return announced if is_near else now
 
 
-def seconds_between(one: Quantized, other: Quantized) -> float:
-    """The expected round trip of two members that announced these: a hint for what isn't measured."""
-    across = math.hypot(one.x - other.x, one.y - other.y)
-    return (across + one.height + other.height) * UNIT_SECONDS
-
-
 def _in_cells(position_seconds: float) -> float:
     return (position_seconds - LEAST_POSITION_SECONDS) / UNIT_SECONDS
 

@@ -7,39 +7,18 @@ from collections import Counter
 
 import pytest
 
-from p2pinfer.errors import InvalidRecordError
 from p2pinfer.swarm.cells.keys import SALTS, keys_of, keys_of_cell
 from p2pinfer.swarm.cells.place import (
     DEPTH,
     ROOT,
     cell_of,
     cells_beside,
-    check_place,
-    check_place_of,
     place_of,
     place_of_model,
 )
 from p2pinfer.swarm.coordinates.quantized import Quantized
 
 HERE = Quantized(x=42, y=42, height=0)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "0" * 15, "0" * 17, "0" * 15 + "4", "0" * 15 + "\n", "٠" * 16],
-    ids=["empty", "short", "long", "four", "newline", "arabic"],
-)
-def test_what_is_no_place_is_refused(text: str):
-    with pytest.raises(InvalidRecordError, match="place"):
-        check_place(text)
-
-
-def test_a_place_that_its_owner_has_chosen_is_refused():
-    """Its digits below the coordinate come from the id."""
-    place = place_of(HERE, "peer")
-    check_place_of(place, HERE, "peer")
-    with pytest.raises(InvalidRecordError, match="place"):
-        check_place_of(place, HERE, "another peer")
 
 
 def test_the_cells_beside_are_the_rest_of_the_cell_above():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pinfer.swarm.coordinates.position import Position
-from p2pinfer.swarm.coordinates.quantized import Quantized, seconds_between
+from p2pinfer.swarm.coordinates.quantized import UNIT_SECONDS, Quantized
 from p2pinfer.types import PeerId
 
 MEASURED = 3  # by each member in each round
@@ -102,3 +103,9 @@ class Simulated:
         """The mean cell of the honest members."""
         cells = [self.announced(member) for member in self.honest]
         return sum(cell.x for cell in cells) / len(cells), sum(cell.y for cell in cells) / len(cells)
+
+
+def seconds_between(one: Quantized, other: Quantized) -> float:
+    """The expected round trip of two members that announced these."""
+    across = math.hypot(one.x - other.x, one.y - other.y)
+    return (across + one.height + other.height) * UNIT_SECONDS

@@ -20,10 +20,10 @@ from p2pinfer.swarm.coordinates.position import (
     as_json,
     from_json,
 )
-from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized, seconds_between
+from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
 from p2pinfer.swarm.coordinates.vivaldi import Coordinate
 from p2pinfer.types import PeerId, Way
-from tests.swarm.coordinates.simulated import Lie, Simulated
+from tests.swarm.coordinates.simulated import Lie, Simulated, seconds_between
 
 LAN = ((0.001,),)
 TWO_CITIES = ((0.003, 0.1), (0.1, 0.003))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from p2pinfer.swarm.coordinates.quantized import CELLS, Quantized, middle, quantized, seconds_between, settled
+from p2pinfer.swarm.coordinates.quantized import CELLS, Quantized, middle, quantized, settled
 from p2pinfer.swarm.coordinates.vivaldi import LEAST_POSITION_SECONDS, MOST_POSITION_SECONDS, Coordinate
 
 
@@ -45,12 +45,6 @@ def test_a_member_that_has_moved_gets_another_cell():
     announced = settled(None, Coordinate())
 
     assert settled(announced, Coordinate(x=0.02)).x == 44
-
-
-def test_the_expected_round_trip_is_that_of_the_cells():
-    here, there = Quantized(x=42, y=42, height=1), Quantized(x=45, y=46, height=2)
-
-    assert seconds_between(here, there) == pytest.approx(0.08)
 
 
 def test_the_middle_of_a_cell_lies_in_it():
