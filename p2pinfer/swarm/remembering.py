@@ -91,6 +91,8 @@ async def join_remembering(
             whereabouts=former.whereabouts or whereabouts,
         )
 
+    writing: set[asyncio.Future[None]] = set()
+
     async def keep(swarm: Swarm) -> None:
         stay = swarm.remembered
         met = {
@@ -98,9 +100,13 @@ async def join_remembering(
             for peer_id, (first, last) in stay.seen.items()
         }
         peers = allowed(met, swarm.ways.may_dial)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FILE_SECONDS):
-                await in_thread(lambda: kept.add(initial, peers, stay.whereabouts), name="peers-remembered")
+        if not writing:  # else the file is away: one thread that waits for it is enough
+            work = asyncio.ensure_future(
+                in_thread(lambda: kept.add(initial, peers, stay.whereabouts), name="peers-remembered")
+            )
+            writing.add(work)
+            work.add_done_callback(writing.discard)
+            await asyncio.wait({work}, timeout=_FILE_SECONDS)
 
     async def keep_forever(swarm: Swarm) -> None:
         await asyncio.sleep(_FIRST_SECONDS)

@@ -133,7 +133,7 @@ class Swarm:
         `allowance` it relays for others, as far as that allows, while they can dial it. `pace` is for tests.
 
         Raises UsageError for a malformed address or an identity in use, SwarmUnreachableError if no initial
-        peer answers, and SwarmError if p2pd can't be started.
+        peer answers, and SwarmError if p2pd can't be started, or this machine has no room for it.
         """
         for address in listen_maddrs:
             check_listen_address(address)
@@ -165,7 +165,10 @@ class Swarm:
                         yield swarm
             finally:
                 leave.set()
-                await undisturbed(member)
+                try:
+                    await undisturbed(member)
+                except OSError as error:  # a full disk, or too many open files
+                    raise SwarmError(f"this machine has no room for a member of a swarm: {error}") from error
 
     @asynccontextmanager
     async def _reachable(
@@ -286,8 +289,7 @@ class Swarm:
 
         Raises SwarmError if the peer can't be reached or doesn't speak `protocol`.
         """
-        presence = self._membership.presence()
-        return await presence.run(presence.daemon.open_stream(peer_id, protocol))
+        return await self._membership.presence().open_stream(peer_id, protocol)
 
     def reach(self) -> ReachReport:
         """How others reach this member now, as far as it knows."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
 from p2pinfer.swarm.newcomer import MOST_DOORS, doors, is_found
 from tests.swarm.conftest import MODEL, describe, join_here, node_of
@@ -40,6 +46,16 @@ async def test_a_server_learns_that_newcomers_are_not_shown_its_record() -> None
         protocol.views = None
         protocol.routing_table.get_nearest_neighbors = lambda *args, **options: []
         assert not await is_found(server, MODEL)
+
+
+async def test_without_room_for_a_newcomer_nobody_looks_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, say: what only looked ended the server."""
+    async with join_here() as door, join_here(door.addresses) as server:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        with pytest.raises(SwarmError, match="no room"):
+            await is_found(server, MODEL)
 
 
 async def test_a_record_that_is_kept_widely_is_at_more_members() -> None:

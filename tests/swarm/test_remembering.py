@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 from p2pinfer.errors import SwarmUnreachableError
 from p2pinfer.identity import Identity
 from p2pinfer.price.paying import pay
+from p2pinfer.swarm import remembering
 from p2pinfer.swarm.coordinates.quantized import ORIGIN, Quantized
 from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS
 from p2pinfer.swarm.membership.kept_peers import KeptPeers
 from p2pinfer.swarm.membership.known_peers import KnownPeer
 from p2pinfer.swarm.remembering import join_remembering
 from p2pinfer.swarm.swarm import Swarm
+from p2pinfer.threads import in_thread
 from p2pinfer.types import PeerId
 from tests.swarm.conftest import describe, join_here, sees, until
 from tests.swarm.coordinates.simulated import seconds_between
@@ -196,3 +199,30 @@ async def test_a_report_knows_and_writes_nothing(tmp_path: Path) -> None:
     assert not path.exists()
     KeptPeers(path).add({initial}, {peer: known})
     assert KeptPeers(path, is_read_only=True).read({initial}) == {peer: known}
+
+
+class KeptAfar(KeptPeers):
+    """On a share that is away: to write there takes until somebody brings it back."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.writes = 0
+        self.is_writing, self.is_back = threading.Event(), threading.Event()
+
+    def add(self, *_: object) -> None:
+        self.writes += 1
+        self.is_writing.set()
+        self.is_back.wait(60.0)
+
+
+async def test_a_file_that_is_away_is_waited_for_by_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each minute another one waited, for as long as the program ran."""
+    kept = KeptAfar(tmp_path / "peers.json")
+    for name in ("_FIRST_SECONDS", "_FILE_SECONDS"):
+        monkeypatch.setattr(remembering, name, 0.0)
+    async with join_remembering(kept, (), Identity.ephemeral(), listen_maddrs=("/ip4/127.0.0.1/tcp/0",)):
+        await in_thread(kept.is_writing.wait)
+    kept.is_back.set()
+    assert kept.writes == 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from p2pinfer.backoff import Chance
 from p2pinfer.swarm.cells.climb import Climb, Sight, arrived, climbed, is_crowded
-from p2pinfer.swarm.cells.keys import keys_of_cell
+from p2pinfer.swarm.cells.keys import keys_of, keys_of_cell
 from p2pinfer.swarm.cells.place import DEPTH, ROOT, cell_of
 from p2pinfer.swarm.discovery.network import Network
 from p2pinfer.swarm.kademlia.store import Stored
@@ -100,15 +100,16 @@ class Announcing:
             self._try_at = self._now() + TRY_AGAIN_SECONDS * (0.75 + 0.5 * self._chance())
 
     async def replace_all(self, tombstone: Record, but: Collection[bytes] = ()) -> None:
-        """Put a tombstone of the same place wherever a record of ours is still alive, and forget them.
+        """Put a tombstone wherever a record of ours in its place is still alive, and forget these.
 
         Under the keys `but` a newer record stays.
         """
         self._forget_expired()
         roots = keys_of_cell(tombstone.tree, ROOT)
-        keys = [(key, key in roots) for key in self._live if key not in but]
-        self._live = {key: expires_at for key, expires_at in self._live.items() if key in but}
-        await all_of(*(self._network.put([key], tombstone, shared=is_root) for key, is_root in keys))
+        there = keys_of(tombstone.tree, tombstone.place).difference(but)
+        goes = {key: expires_at for key, expires_at in self._live.items() if key in there}
+        await all_of(*(self._network.put([key], tombstone, shared=key in roots) for key in goes))
+        self._live = {key: until for key, until in self._live.items() if goes.get(key) != until}
 
     async def _moved(self, climb: Climb, record: Record, sights: dict[int, Sight]) -> Climb:
         """Where the keepers' answers move us, with what their cells show instead wherever they would.

@@ -36,6 +36,7 @@ from p2pinfer.swarm.records.listing import (
     encode_listing,
     summarize,
 )
+from p2pinfer.swarm.records.signed import MAX_LIFETIME_SECONDS
 from p2pinfer.tasks import all_of
 
 MODELS_DEPTH = 1
@@ -61,6 +62,7 @@ class Discovery:
         self._network, self._identity, self._where, self._chance = network, identity, where, chance
         self._announcing: dict[str, Announcing] = {}
         self._last: dict[str, Announcement] = {}
+        self._left: dict[str, dict[str, Announcement]] = {}  # by model and place, without tombstones yet
         self._readings: OrderedDict[str, Reading] = OrderedDict()
         self._pulled: tuple[tuple[str, str], float, Collection[Record]] = (("", ""), 0.0, ())
         self._sampling = Sampling(network)
@@ -75,10 +77,8 @@ class Discovery:
         Raises InvalidRecordError, naming the field, for a value out of bounds, and SwarmError if no peer
         keeps the record.
         """
-        last = self._last.get(announcement.model)
-        tombstone = None
-        if last is not None and last.place != announcement.place:
-            tombstone = self._tombstone(_gone(last))
+        left = self._places_left(announcement)
+        tombstones = {place: self._tombstone(_gone(last)) for place, last in left.items()}
         announcement = self._moved_up(announcement)
         record = read_record(encode(announcement, self._identity))
         line = self._line(announcement)
@@ -89,17 +89,20 @@ class Discovery:
             servers.begin_at(reading.depth)
             if reading.stops_above(announcement.place, servers.climb.top):
                 servers.try_again()
-        if tombstone is not None:
+        if tombstones:
             servers.try_again()
         putting = [servers.put(record), self._network.put(self._own_key(), line, shared=False)]
         if servers.climb.top == 0:  # those of the root are enough to list a model
             putting.append(models.put(line))
         self._tell(record, servers.climb.home)
         answers, *_ = await all_of(*putting)
-        if tombstone is not None:  # afterwards, so that no reader misses us meanwhile
-            await servers.replace_all(tombstone, but=keys_of(announcement.model, announcement.place))
+        for place, tombstone in tombstones.items():  # afterwards, so that no reader misses us meanwhile
+            here = self._last.get(announcement.model, announcement).place
+            await servers.replace_all(tombstone, but=keys_of(announcement.model, here))
+            left.pop(place, None)
         self._tell(record, servers.climb.home)
-        if all(answer.refusal for answer in answers):
+        is_overtaken = self._newest_expiry[announcement.model] > announcement.expires_at  # by one of ours
+        if all(answer.refusal for answer in answers) and not is_overtaken:
             reasons = "; ".join(map(foreign, refusals(answers)[:3]))
             raise SwarmError(f"no peer of the swarm keeps our record: {reasons or 'the network is down'}")
         return announcement
@@ -107,10 +110,12 @@ class Discovery:
     async def withdraw(self, announcement: Announcement) -> None:
         """Replace our record by a tombstone: readers drop us at once, not only when the record expires."""
         gone = _gone(self._last.pop(announcement.model, announcement))
+        left = [self._tombstone(_gone(last)) for last in self._left.pop(gone.model, {}).values()]
         tombstone, line = self._tombstone(gone), self._line(gone)
         self._announced_at.append(gone.announced_at)
         await all_of(
             self._tree(gone.model).replace_all(tombstone),
+            *(self._tree(gone.model).replace_all(one, but=keys_of(gone.model, gone.place)) for one in left),
             self._tree(MODELS).replace_all(line),
             self._network.put(self._own_key(), line, shared=False),
             *([] if self._gossip is None else [self._gossip.withdraw(tombstone)]),
@@ -186,6 +191,20 @@ class Discovery:
         deepest = MODELS_DEPTH if tree == MODELS else DEPTH
         return self._announcing.setdefault(tree, Announcing(self._network, self._chance, deepest=deepest))
 
+    def _places_left(self, announcement: Announcement) -> dict[str, Announcement]:
+        """Where records of ours may be alive that this one doesn't replace: we have moved.
+
+        A place stays among them until its tombstones are there: what announces may be cancelled, or fail.
+        """
+        left, last = self._left.setdefault(announcement.model, {}), self._last.get(announcement.model)
+        if last is not None:
+            left[last.place] = last
+        now = time.time()
+        for place in [place for place, one in left.items() if one.expires_at <= now]:
+            del left[place]
+        left.pop(announcement.place, None)
+        return left
+
     def _own_key(self) -> list[bytes]:
         return [peer_key(self._identity.peer_id)]
 
@@ -206,19 +225,24 @@ class Discovery:
             ),
             left=announcement.state is ServerState.LEFT,
             announced_at=announcement.announced_at,
-            expires_at=self._later(MODELS, announcement.expires_at),
+            expires_at=self._later(MODELS, announcement),
         )
         return read_record(encode_listing(entry, self._identity))
 
     def _moved_up(self, announcement: Announcement) -> Announcement:
         """The announcement with an expiry that replaces the last record of its tree."""
-        expires_at = self._later(announcement.model, announcement.expires_at)
+        expires_at = self._later(announcement.model, announcement)
         return replace(announcement, expires_at=expires_at)
 
-    def _later(self, tree: str, expires_at: float) -> float:
-        previous = self._newest_expiry.get(tree)
-        if previous is not None and expires_at <= previous:
-            expires_at = previous + _EXPIRY_STEP_SECONDS
+    def _later(self, tree: str, announcement: Announcement) -> float:
+        """When a record expires that replaces the last one of a tree.
+
+        Not beyond what a record may live: that one is from before our clock was set back, and nobody has it.
+        """
+        expires_at = announcement.expires_at
+        next_at = self._newest_expiry.get(tree, 0.0) + _EXPIRY_STEP_SECONDS
+        if expires_at < next_at <= announcement.announced_at + MAX_LIFETIME_SECONDS:
+            expires_at = next_at
         self._newest_expiry[tree] = expires_at
         return expires_at
 

@@ -89,7 +89,9 @@ class Reading:
     async def _cell(self, cell: str, *, is_own: bool = False, is_beside: bool = False) -> list[Record]:
         now = self._now()
         self._samples = {
-            one: (at, records) for one, (at, records) in self._samples.items() if now - at < SAMPLE_SECONDS
+            one: (at, records)
+            for one, (at, records) in self._samples.items()
+            if 0.0 <= now - at < SAMPLE_SECONDS  # less than nothing: our clock was set back
         }
         if not is_own and self.depth and cell in self._samples:  # a small swarm's root is everybody's own
             return [record for record in self._samples[cell][1] if record.expires_at > now]

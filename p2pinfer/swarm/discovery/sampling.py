@@ -65,8 +65,9 @@ class Sampling:
             self._views.popitem(last=False)
         found: dict[str, list[Record]] = {}
         await view.reading.around(view.place, lambda some: is_whole(live(some, self._now())), found.update)
-        if view.place == _ANYWHERE and is_crowded(len(found[ROOT])):
-            del self._views[model]  # a small swarm has grown: draw a place among its servers the next time
+        has_grown = view.place == _ANYWHERE and is_crowded(len(found[ROOT]))
+        if has_grown and self._views.get(model) is view:  # draw a place among its servers the next time
+            del self._views[model]
         depth = view.reading.depth or 0
         # A descent that finds its way for the first time also reads cells that matter to nobody else.
         return self._sample({cell: found[cell] for cell in found if len(cell) in (0, depth - 1, depth)})

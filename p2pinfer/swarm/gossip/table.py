@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from p2pinfer.swarm.cells import ranks
 from p2pinfer.swarm.cells.place import cell_of
-from p2pinfer.swarm.kademlia.validator import Record, may_be_under
+from p2pinfer.swarm.kademlia.validator import LONGEST_SECONDS, Record, may_be_under
 from p2pinfer.swarm.records.announcement import ServerState, decode
 from p2pinfer.types import PeerId
 
@@ -75,7 +75,13 @@ class Table:
         self._own: Entry | None = None
 
     def announce(self, own: Record, home: int) -> None:
-        """Take our own record: it says whose records belong here. The others are forgotten."""
+        """Take our own record: it says whose records belong here. The others are forgotten.
+
+        One that was overtaken on its way, by a newer one or by our tombstone, isn't taken.
+        """
+        held = None if self._own is None or self._own.record.tree != own.tree else self._own.record
+        if held is not None and own.expires_at < held.expires_at <= self._now() + LONGEST_SECONDS:
+            return
         self.area = Area(tree=own.tree, place=own.place, home=home)
         self._own = entry_of(own, float("-inf"))
         for entry in [*self._entries.values()]:

@@ -12,6 +12,10 @@ Modules here that use hivemind's network code import this file first. The repair
 - `_Answer` replaces the future of a call to a peer. An answer that comes in the moment in which its caller
   gives up ends hivemind's reader: from then on the node hears no answer and no question, and others soon
   forget it.
+- `_within` replaces `asyncio.wait_for` for all calls to peers. That of Python 3.11 loses a cancellation that
+  comes together with the answer: what should have ended goes on.
+- `_Moment` replaces the events of searches. For each question hivemind starts a task that waits for the end
+  of the search. Where a search is cut short, as many reads are, these waited until the node was closed.
 - `_handle` forgets each question when its handler has ended. hivemind's own keeps those for ever that the
   asker took back.
 - Logging: hivemind installs a handler of its own, renames the level WARNING for the whole process, and warns
@@ -22,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -33,6 +37,7 @@ import hivemind.dht.protocol
 import hivemind.dht.traverse
 import hivemind.p2p.p2p_daemon
 import hivemind.p2p.p2p_daemon_bindings.control
+import hivemind.p2p.servicer
 import msgpack
 from hivemind.p2p.p2p_daemon_bindings.control import ControlClient
 from hivemind.utils.logging import use_hivemind_log_handler
@@ -90,7 +95,7 @@ def spawn(coroutine: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T
 class _AsyncioWithOwners:
     """Replaces the module `asyncio` inside hivemind's modules; only `create_task` differs."""
 
-    create_task = staticmethod(spawn)
+    create_task: Any = staticmethod(spawn)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)
@@ -112,6 +117,57 @@ class _AsyncioOfCalls(_AsyncioWithOwners):
     """The same for the module whose futures are all answers."""
 
     Future = _Answer
+
+
+async def _within(call: Awaitable[_T], timeout: float | None) -> _T:
+    """The answer to a call. Raises TimeoutError if none comes in `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        return await call
+
+
+class _AsyncioOfStubs(_AsyncioWithOwners):
+    """The same for the module whose waits are all for peers."""
+
+    wait_for = staticmethod(_within)
+
+
+class _Moment:
+    """An event that is waited for without a task: who doesn't wait any more leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._has_come = False
+        self._waiters: list[asyncio.Future[bool]] = []
+
+    def is_set(self) -> bool:
+        return self._has_come
+
+    def set(self) -> None:
+        self._has_come = True
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(True)
+
+    def clear(self) -> None:
+        self._has_come = False
+
+    def wait(self) -> asyncio.Future[bool]:
+        waiter = asyncio.get_running_loop().create_future()
+        if self._has_come:
+            waiter.set_result(True)
+        else:
+            self._waiters.append(waiter)
+        return waiter
+
+
+class _AsyncioOfSearches(_AsyncioWithOwners):
+    """The same for the module whose events tell of one search."""
+
+    Event = _Moment
+
+    @staticmethod
+    def create_task(work: Any, **options: Any) -> asyncio.Future[Any]:
+        return work if isinstance(work, asyncio.Future) else spawn(work, **options)
 
 
 _handle_unforgotten = ControlClient._handle_persistent_request
@@ -180,10 +236,11 @@ def _install() -> None:
     for module in (
         hivemind.dht.node,
         hivemind.dht.protocol,
-        hivemind.dht.traverse,
         hivemind.p2p.p2p_daemon,
     ):
         module.asyncio = _AsyncioWithOwners()
+    hivemind.dht.traverse.asyncio = _AsyncioOfSearches()
+    hivemind.p2p.servicer.asyncio = _AsyncioOfStubs()
     hivemind.p2p.p2p_daemon_bindings.control.asyncio = _AsyncioOfCalls()
     ControlClient.listen = _listen
     ControlClient._handle_persistent_request = _handle

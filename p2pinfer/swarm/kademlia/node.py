@@ -39,6 +39,7 @@ WALKS = 4
 MAX_VIEWERS = 3
 """Members that a reader asks for what they see themselves."""
 _BAN_GROWTH = 2.0
+_MOST_COUNTED = 4096
 _LONGEST_BANS = 4  # 5, 10, 20, 40 s: a car that drove through a tunnel is asked again soon
 
 
@@ -348,8 +349,11 @@ class SwarmNode(DHTNode):  # type: ignore[misc]  # hivemind is untyped
         if answered:
             self.blacklist.register_success(peer)
             return
+        counted = self.blacklist.ban_counter
         self.blacklist.register_failure(peer)
-        self.blacklist.ban_counter[peer] = min(self.blacklist.ban_counter[peer], _LONGEST_BANS - 1)
+        counted[peer] = min(counted[peer], _LONGEST_BANS - 1)
+        while len(counted) > _MOST_COUNTED:  # hivemind's forgets only those that answer again
+            del counted[next(iter(counted))]
 
 
 async def _first_of_anchors(asking: asyncio.Task[None], anchored: asyncio.Event, seconds: float) -> None:

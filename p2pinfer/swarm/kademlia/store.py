@@ -18,7 +18,7 @@ from p2pinfer.fairness.sources import Source
 from p2pinfer.swarm.cells.climb import CAPACITY
 from p2pinfer.swarm.kademlia.ranks import ELDERS_SHARE, NETWORK_SHARE, Held, first_to_go
 from p2pinfer.swarm.kademlia.shares import Shares
-from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.kademlia.validator import LONGEST_SECONDS, Record
 from p2pinfer.types import PeerId
 
 MAX_RECORDS_PER_KEY = CAPACITY
@@ -122,7 +122,7 @@ class RecordStore:
             return EXPIRED
         held = self._records.get(key, {}).get(record.peer_id)
         if held is not None:
-            if record.expires_at > held.record.expires_at:
+            if record.expires_at > held.record.expires_at or held.record.expires_at > now + LONGEST_SECONDS:
                 self._refresh(held, record, source, now)
             elif record != held.record:  # the same again: the sender didn't get the first answer
                 return OLDER

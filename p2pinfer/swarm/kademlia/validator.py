@@ -25,6 +25,8 @@ from p2pinfer.types import PeerId
 
 MAX_DHT_KEY_BYTES = 128
 CLOCK_TOLERANCE_SECONDS = 30.0  # clocks differ: a peer's record may seem to live this much too long
+LONGEST_SECONDS = MAX_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS
+"""No record expires later from now on. One that does came before our clock was set back."""
 _MAX_REMEMBERED = 16_384
 _MAX_TREES = 8  # of one peer: an honest one is in two. Whoever signs for thousands forgets only its own
 
@@ -118,7 +120,7 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
         now = self._now()
         if record.expires_at <= now:
             raise InvalidRecordError("a record that has expired")
-        if record.expires_at > now + MAX_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS:
+        if record.expires_at > now + LONGEST_SECONDS:
             raise InvalidRecordError(f"a record that lives longer than {MAX_LIFETIME_SECONDS:g} s")
         self._refuse_older(record)
         return record
@@ -126,7 +128,8 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind is
     def is_replaced(self, record: Record) -> bool:
         """True if a newer record of the same peer in the same tree was seen, under whatever key."""
         of_peer = self._newest.get(record.peer_id)
-        return of_peer is not None and record.expires_at < of_peer.get(record.tree, record.expires_at)
+        newest = record.expires_at if of_peer is None else of_peer.get(record.tree, record.expires_at)
+        return record.expires_at < newest <= self._now() + LONGEST_SECONDS
 
     def _refuse_older(self, record: Record) -> None:
         if self.is_replaced(record):

@@ -1,4 +1,4 @@
-"""The first connections of a member: initial peers and those known from before, side by side."""
+"""The first connections of a member: initial peers and others, side by side; and its clock."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from p2pinfer.types import PeerId
 
 OTHERS_SECONDS = 3.0
 """Peers known before are waited for so long; and initial peers, once only such a peer has answered."""
+
+MAX_CLOCK_DIFFERENCE_SECONDS = 20.0
 
 _logger = logging.getLogger(__name__)
 
@@ -65,3 +67,15 @@ async def contact(
                 is_enough = bool(answered & initial.keys()) or not waits_for_initial
                 until = min(until, now() + (settle_seconds if is_enough else OTHERS_SECONDS))
     return answered
+
+
+def check_clock(seconds_ahead: float) -> None:
+    """Raise SwarmError if the clock is far off.
+
+    Records live for a minute: ours would have expired when they are made, or those of others would seem to.
+    """
+    if abs(seconds_ahead) > MAX_CLOCK_DIFFERENCE_SECONDS:
+        direction = "behind" if seconds_ahead > 0 else "ahead of"
+        raise SwarmError(
+            f"this machine's clock is {abs(seconds_ahead):.0f} s {direction} the swarm's: set it, then retry"
+        )

@@ -40,6 +40,7 @@ from p2pinfer.types import PeerId, short_id
 
 _logger = logging.getLogger(__name__)
 _DIAL_SECONDS = 10.0
+_END_SECONDS = 1.0
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -69,6 +70,20 @@ class Daemon:
     def running(self) -> bool:
         """False once the process has ended."""
         return self.process.returncode is None
+
+    async def wait_unheard(self) -> None:
+        """Wait until what connects us with p2pd has ended, though p2pd may run on.
+
+        Then no question of others, no answer or no stream comes any more. Raises SwarmError if p2pd goes on.
+        """
+        control = self.p2p._client.control
+        links = {control._read_task, control._write_task, self.p2p._listen_task}
+        await asyncio.wait(links, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):  # mostly it has ended, and that is seen a moment later
+                await self.process.wait()
+                return
+        raise SwarmError("p2pd isn't heard any more")
 
     async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
         """Open a libp2p stream. Raises SwarmError if the peer isn't reachable or doesn't speak `protocol`."""
@@ -189,7 +204,10 @@ async def run_daemon(
             raise failure
         key_file.unlink()
         try:
-            p2p = await _attach(control, folder)
+            async with asyncio.timeout(config.startup_timeout_seconds):
+                p2p = await _attach(control, folder)
+        except TimeoutError as error:
+            raise SwarmError("p2pd hangs at its start") from error
         except (OSError, EOFError, ControlFailure) as error:
             raise SwarmError(f"p2pd ended at its start: {foreign(repr(error))}") from error
         if str(p2p.peer_id) != identity.peer_id:
@@ -303,7 +321,8 @@ async def _read_output(process: asyncio.subprocess.Process, ready: asyncio.Futur
 
 async def _wait_ready(ready: asyncio.Future[str | None], config: DaemonConfig) -> SwarmError | None:
     try:
-        last_line = await asyncio.wait_for(asyncio.shield(ready), config.startup_timeout_seconds)
+        async with asyncio.timeout(config.startup_timeout_seconds):
+            last_line = await asyncio.shield(ready)
     except TimeoutError:
         return SwarmError(f"p2pd didn't start within {config.startup_timeout_seconds:g} s")
     if last_line is None:
@@ -331,7 +350,9 @@ async def _attach(control: Multiaddr, folder: Path) -> P2P:
 
         _UNIX_SOCKET_PREFIX = f"/unix{folder}/"
 
-    return await PrivateP2P.replicate(control)
+    p2p = await PrivateP2P.replicate(control)
+    p2p._start_listening()  # for streams, before anybody can open one
+    return p2p
 
 
 async def _stop(process: asyncio.subprocess.Process, stop_seconds: float) -> None:
@@ -340,11 +361,10 @@ async def _stop(process: asyncio.subprocess.Process, stop_seconds: float) -> Non
             with suppress(ProcessLookupError):
                 # Not process.send_signal: it reaps a child that just ended, and asyncio warns about that.
                 os.kill(process.pid, number)
-        try:
-            await asyncio.wait_for(process.wait(), stop_seconds)
-        except TimeoutError:
-            continue
-        return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(stop_seconds):
+                await process.wait()
+                return
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hivemind.p2p import PeerID
 
@@ -25,7 +25,7 @@ from p2pinfer.swarm.coordinates.position import Whereabouts
 from p2pinfer.swarm.kademlia.hardening import TaskOwner, current_owner
 from p2pinfer.swarm.kademlia.node import SwarmNode
 from p2pinfer.swarm.membership.acquaintances import Acquaintances
-from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS, contact
+from p2pinfer.swarm.membership.arrival import OTHERS_SECONDS, check_clock, contact
 from p2pinfer.swarm.membership.daemon import Daemon, DaemonConfig, run_daemon, unreachable
 from p2pinfer.swarm.membership.pace import Pace
 from p2pinfer.swarm.membership.presence import Presence, StreamHandler, lost
@@ -33,9 +33,11 @@ from p2pinfer.swarm.membership.socket_folder import private_folder
 from p2pinfer.tasks import cancel_and_wait, ended, ending, first_of, unless
 from p2pinfer.types import PeerId
 
-MAX_CLOCK_DIFFERENCE_SECONDS = 20.0
+_MOST_STARTS = 3.0
+"""A start of p2pd, with all that belongs to it, may take so many times what the user has it wait for."""
 
 _logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Membership:
         if (presence := self._present) is None:
             return
         try:
-            await presence.run(presence.take_streams(protocol, handler))
+            await presence.run(presence.take_streams(self._handlers))
         except SwarmError:
             if presence.daemon.running:
                 raise
@@ -140,7 +142,7 @@ class Membership:
         if (presence := self._present) is None:
             return
         try:
-            await presence.run(presence.daemon.p2p.remove_binary_stream_handler(protocol))
+            await presence.run(presence.take_streams(self._handlers))
         except Exception as error:  # noqa: BLE001 - p2pd ended meanwhile, and the handler with it
             _logger.debug("stream handler not removed: %r", error)
 
@@ -218,45 +220,55 @@ class Membership:
             answer_seconds=self._pace.answer_seconds,
             stop_seconds=self._pace.stop_seconds,
         ) as daemon:
-            if first:
-                await unless(
-                    daemon.process.wait(), self._contact(daemon), SwarmError("p2pd ended at its start")
-                )
-            if first and self._keeps_records and self._ask_keeps_records is not None:
-                self._keeps_records = await unless(
-                    daemon.process.wait(),
-                    self._ask_keeps_records(daemon),
-                    SwarmError("p2pd ended at its start"),
-                )
-            presence = await Presence.begin(
-                daemon,
-                proof=self._identity.proof,
-                client_only=not self._keeps_records,
-                before=self._before,
-                owner=owner,
-                times=self._pace.requests,
-                anchors=self._acquaintances.anchors,
-            )
-            arrival = self._meet_first(presence) if first else self._return(presence)
-            await unless(daemon.process.wait(), arrival, SwarmError("p2pd has ended at its start"))
-            if config.listen_maddrs and not config.client_only:
-                visible = await daemon.visible_maddrs()
-                self.addresses = joinable(visible)
-                self._opened_ports = with_ports(config.listen_maddrs, visible)
+            presence = await self._in_time(daemon, self._arrive(daemon, config, owner, first=first))
             self._present = self._before = presence
-            self._failed_starts = 0
-            if first:
-                joined.set_result(None)
-            else:
-                _logger.warning("p2pd runs again: the connection to the swarm is restored")
-                self._tell_rejoined()
             try:
+                # Those that were added, or removed, while nobody could know that we are back.
+                await self._in_time(daemon, presence.take_streams(self._handlers))
+                self._failed_starts = 0
+                if first:
+                    joined.set_result(None)
+                else:
+                    _logger.warning("p2pd runs again: the connection to the swarm is restored")
+                    self._tell_rejoined()
                 await self._stay(presence, leave)
                 self._left = leave.is_set()
                 if self._left:
                     await presence.say_goodbye()
             finally:
                 self._present = None
+
+    async def _in_time(self, daemon: Daemon, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do what belongs to a start of p2pd. Raises SwarmError if p2pd ends meanwhile, or hangs."""
+        try:
+            async with asyncio.timeout(_MOST_STARTS * self._config.startup_timeout_seconds):
+                return await unless(daemon.process.wait(), work, SwarmError("p2pd has ended at its start"))
+        except TimeoutError as error:
+            raise SwarmError("p2pd hangs at its start") from error
+
+    async def _arrive(
+        self, daemon: Daemon, config: DaemonConfig, owner: TaskOwner, *, first: bool
+    ) -> Presence:
+        """Take part through a p2pd that has just started; at the `first` one others have to be found."""
+        if first:
+            await self._contact(daemon)
+            if self._keeps_records and self._ask_keeps_records is not None:
+                self._keeps_records = await self._ask_keeps_records(daemon)
+        presence = await Presence.begin(
+            daemon,
+            proof=self._identity.proof,
+            client_only=not self._keeps_records,
+            before=self._before,
+            owner=owner,
+            times=self._pace.requests,
+            anchors=self._acquaintances.anchors,
+        )
+        await (self._meet_first(presence) if first else self._return(presence))
+        if config.listen_maddrs and not config.client_only:
+            visible = await daemon.visible_maddrs()
+            self.addresses = joinable(visible)
+            self._opened_ports = with_ports(config.listen_maddrs, visible)
+        return presence
 
     def _listen_again(self) -> tuple[str, ...]:
         """The addresses to listen on at a restart: the old ones, until p2pd has failed there too often."""
@@ -301,7 +313,7 @@ class Membership:
                 await asyncio.wait({meeting_others}, timeout=settle_seconds)
                 # Only where no initial peer answers, strangers may say that our clock is wrong.
                 if differences := sorted(differences or meeting_others.result()):
-                    _check_clock(differences[len(differences) // 2])
+                    check_clock(differences[len(differences) // 2])
                 elif presence.alone:
                     raise self._nobody(node)
                 await node.find_nearest_nodes([node.node_id])
@@ -328,19 +340,17 @@ class Membership:
 
     async def _return(self, presence: Presence) -> None:
         """Take streams and greet all remembered peers. None has to answer: greeting goes on later."""
-        taken: set[str] = set()
-        while missing := [protocol for protocol in self._handlers if protocol not in taken]:
-            for protocol in missing:
-                taken.add(protocol)
-                if (handler := self._handlers.get(protocol)) is not None:
-                    await presence.take_streams(protocol, handler)
+        await presence.take_streams(self._handlers)
         everybody = self._acquaintances.addresses()
         self._acquaintances.greeted(everybody, time.monotonic())
         await presence.greet(everybody, connected=set())
 
     async def _stay(self, presence: Presence, leave: asyncio.Event) -> None:
-        """Stay until p2pd ends or `leave` is set. Raises SwarmError if p2pd hangs."""
-        await first_of(presence.daemon.process.wait(), leave.wait(), self._look_around(presence))
+        """Stay until p2pd ends or `leave` is set. Raises SwarmError if p2pd hangs, or isn't heard."""
+        daemon = presence.daemon
+        await first_of(
+            daemon.process.wait(), leave.wait(), self._look_around(presence), daemon.wait_unheard()
+        )
 
     async def _look_around(self, presence: Presence) -> None:
         """Remember the connected peers, and greet those that may not know us (see acquaintances.py)."""
@@ -382,19 +392,8 @@ def _ids(peers: Collection[PeerId]) -> list[PeerID]:
     return [PeerID(peer_id_to_bytes(peer)) for peer in peers]
 
 
-def _check_clock(seconds_ahead: float) -> None:
-    """Raise SwarmError if the clock is far off.
-
-    Records live for a minute: ours would have expired when they are made, or those of others would seem to.
-    """
-    if abs(seconds_ahead) > MAX_CLOCK_DIFFERENCE_SECONDS:
-        direction = "behind" if seconds_ahead > 0 else "ahead of"
-        raise SwarmError(
-            f"this machine's clock is {abs(seconds_ahead):.0f} s {direction} the swarm's: set it, then retry"
-        )
-
-
 async def _sleep(seconds: float, leave: asyncio.Event) -> None:
     """Sleep, but only until `leave` is set."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(leave.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await leave.wait()

@@ -10,9 +10,11 @@ from contextvars import Context, copy_context
 from typing import Any, Protocol, TypeVar
 
 from hivemind.p2p import PeerID
+from hivemind.p2p.p2p_daemon_bindings.utils import ControlFailure
 
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import peer_id_to_bytes
+from p2pinfer.plain_text import foreign
 from p2pinfer.swarm.addresses import tcp_endpoint
 from p2pinfer.swarm.kademlia.hardening import TaskOwner
 from p2pinfer.swarm.kademlia.node import RequestTimes, SwarmNode
@@ -46,6 +48,8 @@ class Presence:
         self.node = node
         self._owner = owner
         self._context: Context = copy_context()
+        self._taken: set[str] = set()  # protocols whose streams p2pd brings to us
+        self._changes_taken = asyncio.Lock()
 
     @classmethod
     async def begin(
@@ -124,13 +128,32 @@ class Presence:
             await self.node.find_nearest_nodes([self.node.node_id])
         return answers
 
-    async def take_streams(self, protocol: str, handler: StreamHandler) -> None:
-        """Let `handler` take the streams that peers open for `protocol`."""
+    async def take_streams(self, handlers: Mapping[str, StreamHandler]) -> None:
+        """Take the streams that peers open for exactly these protocols, however they change meanwhile.
 
+        Each stream goes to the handler that its protocol has then. Raises SwarmError if p2pd refuses.
+        """
+        async with self._changes_taken:
+            while self._taken != handlers.keys():
+                for protocol in self._taken - handlers.keys():
+                    self._taken.discard(protocol)
+                    await self.daemon.p2p.remove_binary_stream_handler(protocol)
+                for protocol in handlers.keys() - self._taken:
+                    await self._take(protocol, handlers)
+                    self._taken.add(protocol)
+
+    async def _take(self, protocol: str, handlers: Mapping[str, StreamHandler]) -> None:
         async def on_stream(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await handler(PeerId(info.peer_id.to_base58()), (reader, writer))
+            if (handler := handlers.get(protocol)) is None:
+                writer.transport.abort()
+            else:
+                await handler(PeerId(info.peer_id.to_base58()), (reader, writer))
 
-        await self.daemon.p2p.add_binary_stream_handler(protocol, on_stream)
+        try:
+            await self.daemon.p2p.add_binary_stream_handler(protocol, on_stream)
+        except ControlFailure as error:
+            if "already set" not in str(error):  # else it was to be removed, and p2pd hasn't heard of that
+                raise SwarmError(f"p2pd takes no streams for {protocol}: {foreign(str(error))}") from error
 
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work` in the context where hivemind's tasks find their owner.
@@ -157,12 +180,28 @@ class Presence:
                     await self.daemon.process.wait()
             raise (SwarmError(f"p2pd broke off: {error!r}") if self.daemon.running else lost()) from error
 
+    async def open_stream(self, peer_id: PeerId, protocol: str) -> Stream:
+        """Open a libp2p stream to a peer; who gives up leaves none open. Raises SwarmError."""
+        opened: list[Stream] = []
+
+        async def open_one() -> None:
+            opened.append(await self.daemon.open_stream(peer_id, protocol))
+
+        try:
+            await self.run(open_one())
+        except BaseException:
+            for _, writer in opened:
+                writer.transport.abort()
+            raise
+        return opened[0]
+
     async def say_goodbye(self) -> None:
         """Remove the request handlers, so that peers get an error at once instead of no answer."""
         if not self.daemon.running:
             return
         try:
-            await asyncio.wait_for(self.node.shutdown(), _LEAVE_SECONDS)
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self.node.shutdown()
         except Exception as error:  # noqa: BLE001 - p2pd may have ended already; we leave anyway
             _logger.debug("left without removing the handlers: %r", error)
 

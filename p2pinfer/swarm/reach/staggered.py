@@ -46,6 +46,9 @@ async def first_success(
     finally:
         try:
             await cancel_and_wait(*running)
+        except asyncio.CancelledError:
+            winner = None  # the caller doesn't get it any more
+            raise
         finally:
             for task in ours - {winner}:
                 if not task.cancelled() and task.exception() is None:

@@ -216,7 +216,11 @@ class Ways:
                 reader, writer = await self._member.open_stream(address.peer_id, PROTOCOL)
         except TimeoutError as error:
             raise SwarmError(f"peer {short_id(address.peer_id)} took no stream") from error
-        return OpenedStream(reader, writer, await self._direct_way(address))
+        try:
+            return OpenedStream(reader, writer, await self._direct_way(address))
+        except BaseException:  # another way was faster, say: nobody else knows of the stream
+            abort(writer)
+            raise
 
     async def _answers(self, peer_id: PeerId) -> bool:
         """True if a connection still leads to the peer. Opening a stream proves nothing: it sends nothing."""

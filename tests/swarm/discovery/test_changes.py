@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,12 @@ from p2pinfer.swarm.cells.keys import keys_of_cell
 from p2pinfer.swarm.cells.place import ROOT, cell_of
 from p2pinfer.swarm.coordinates.quantized import Quantized
 from p2pinfer.swarm.discovery.discovery import Discovery
+from p2pinfer.swarm.gossip.gossip import Gossip
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record
+from p2pinfer.swarm.records.announcement import ServerState, decode
 from p2pinfer.tasks import all_of
-from p2pinfer.types import Span
+from p2pinfer.types import PeerId, Span
 from tests.swarm.conftest import MODEL
 from tests.swarm.discovery.shelves import Server, Shelves
 
@@ -64,6 +68,98 @@ async def test_two_announcements_at_once_may_both_find_that_the_cell_is_crowded(
     inside = await shelves.get(keys_of_cell(MODEL, cell_of(server.last.place, 1)))
     (own,) = [record for record in inside if record.peer_id == server.identity.peer_id]
     assert own.expires_at == server.discovery._newest_expiry[MODEL]
+
+
+class HeldUp(Shelves):
+    """Keepers that what is under way reaches only at the end of a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._road: asyncio.Event | None = None
+
+    async def put(self, keys: Sequence[bytes], record: Record, *, shared: bool) -> list[Stored]:
+        if self._road is not None:
+            await self._road.wait()
+        return await super().put(keys, record, shared=shared)
+
+    @asynccontextmanager
+    async def holding_up(self, work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.Task[Any]]:
+        """Begin `work`, and let it go on when the block ends, which itself isn't held up."""
+        road = self._road = asyncio.Event()
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self._road = None
+        yield task
+        road.set()
+        await asyncio.wait({task})
+
+
+def _with_gossip(shelves: Shelves) -> tuple[Server, Gossip]:
+    server, gossip = Server(shelves), Gossip(NoNeighbours())
+    server.discovery._gossip = gossip
+    return server, gossip
+
+
+class NoNeighbours:
+    """A network for gossip in which nobody is reached."""
+
+    def elders(self) -> Sequence[PeerId]:
+        return ()
+
+    async def exchange(self, *_: object) -> None:
+        return None
+
+    async def verified(self, *_: object, asked: bool) -> list[Record]:
+        return []
+
+
+def _told(gossip: Gossip) -> ServerState:
+    assert gossip.table.own is not None
+    return decode(gossip.table.own.record.data).state
+
+
+async def test_an_announcement_that_is_overtaken_by_a_newer_one_changes_nothing() -> None:
+    """A heartbeat that began to wait before the layers were loaded: neighbours heard that they aren't."""
+    shelves = HeldUp()
+    server, gossip = _with_gossip(shelves)
+    async with shelves.holding_up(server.announce(state=ServerState.JOINING)) as heartbeat:
+        newer = await server.announce()
+    assert heartbeat.exception() is None  # our own newer record is no failure
+    assert _told(gossip) is ServerState.SERVING
+    assert await _reader(shelves).servers(MODEL) == [newer]
+
+
+async def test_an_announcement_that_is_overtaken_by_the_tombstone_changes_nothing() -> None:
+    """The server was told to its neighbours as one that is there, until the record expired."""
+    shelves = HeldUp()
+    server, gossip = _with_gossip(shelves)
+    last = await server.announce()
+    async with shelves.holding_up(server.announce()) as heartbeat:
+        await server.discovery.withdraw(last)
+    assert heartbeat.exception() is None
+    assert _told(gossip) is ServerState.LEFT
+    assert await _reader(shelves).servers(MODEL) == []
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_who_is_cut_short_when_it_moves_to_another_cell_is_gone_from_the_old_one(leaves: bool) -> None:
+    """A heartbeat is cancelled when the server goes to other layers. Its old record lived on for a minute."""
+    shelves = HeldUp()
+    for _ in range(SPLIT):
+        await Server(shelves, HERE).announce()
+    server = Server(shelves, HERE)
+    old = await server.announce()
+    server.fields["cell"] = THERE
+    async with shelves.holding_up(server.announce()) as heartbeat:
+        heartbeat.cancel()
+    if leaves:
+        await server.discovery.withdraw(old)
+    else:
+        await server.announce()
+    records = await shelves.get(keys_of_cell(MODEL, cell_of(old.place, 1)))
+    (shown,) = [decode(record.data) for record in records if record.peer_id == server.identity.peer_id]
+    assert shown.state is ServerState.LEFT
 
 
 async def test_who_comes_back_to_a_swarm_that_has_shrunk_is_found_at_once() -> None:

@@ -310,3 +310,21 @@ async def test_a_crowd_in_the_list_of_models_makes_nobody_read_it_again_and_agai
         await server.announce()
 
     assert not {key for cell in ("", *"0123") for key in keys_of_cell(MODELS, cell)} & set(shelves.gets)
+
+
+async def test_a_server_whose_clock_is_set_back_by_an_hour_is_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its next record would have lived for an hour: the error that nobody expected ended the server."""
+    shelves = Shelves()
+    server, right = Server(shelves), time.time
+    await server.announce()
+    monkeypatch.setattr(time, "time", lambda: right() + 3600.0)
+    await server.announce()
+    shelves.stores.clear()  # others don't keep what seems to live for an hour
+    monkeypatch.setattr(time, "time", right)
+    stored = await server.announce()
+    reader = Discovery(shelves, Identity.ephemeral(), lambda: HERE)
+    assert await reader.servers(MODEL) == [stored]
+    await server.discovery.withdraw(stored)
+    assert await reader.servers(MODEL) == []

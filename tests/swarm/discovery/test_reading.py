@@ -69,3 +69,13 @@ async def test_a_reader_who_has_seen_a_larger_swarm_goes_on_behind_a_root_that_s
 
     assert numbers_of(await again.around(PLACE)) == {*range(60), *range(2000, 2030)}
     assert again.depth == reading.depth
+
+
+async def test_a_clock_that_is_set_back_makes_no_sample_young() -> None:
+    """It would have been shown until the clock had caught up."""
+    cells, now = Cells({"": range(CAPACITY), "0": range(CAPACITY, CAPACITY + FEW)}), 10_000.0
+    reader = Reading(cells, TREE, now=lambda: now)
+    await reader.around(PLACE)
+    now = 5000.0
+    cells._records.update({key: [_record(7777)] for key in keys_of_cell(TREE, "")})
+    assert PeerId("peer 7777") in {record.peer_id for record in await reader.around(PLACE)}

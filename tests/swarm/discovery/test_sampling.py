@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from p2pinfer.swarm.discovery.sampling import PLACE_SECONDS, Sample, Sampling
 from p2pinfer.swarm.kademlia.store import Stored
 from p2pinfer.swarm.kademlia.validator import Record, read_record
 from p2pinfer.swarm.records.announcement import Announcement, ServerState, encode
+from p2pinfer.tasks import all_of
 from p2pinfer.types import Span
 from p2pinfer.wire.certificates import new_certificate
 
@@ -119,6 +121,28 @@ async def test_a_large_swarm_is_read_in_few_reads_and_its_size_is_told():
     assert len(sample.servers) > len(sample.from_everywhere)
     assert {ROOT} < set(sample.cells) <= set(crowd.reads)
     assert any(size.is_counted for cell, size in sample.cells.items() if cell != ROOT)
+
+
+async def test_two_may_look_at_a_swarm_that_has_just_grown():
+    """Both found that a place has to be drawn, and the second failed."""
+    few, many = (Crowd([record(number) for number in range(count)]) for count in (3, 600))
+    network = SlowNetwork(few)
+    sampling = Sampling(network, now=lambda: NOW)
+    await sampling.sample(MODEL)
+    network.crowd = many
+    samples = await all_of(sampling.sample(MODEL), sampling.sample(MODEL))
+    assert all(sample.from_everywhere for sample in samples)
+
+
+class SlowNetwork(Crowd):
+    """A crowd that may be another one, and answers a moment later."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+
+    async def get(self, keys: Sequence[bytes], *, shared: bool = False) -> list[Record]:
+        await asyncio.sleep(0)
+        return await self.crowd.get(keys, shared=shared)
 
 
 async def test_the_place_is_the_same_for_a_day_and_another_one_then():

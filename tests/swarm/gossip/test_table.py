@@ -189,3 +189,14 @@ def test_one_that_stayed_long_and_is_back_soon_is_as_well_known_as_before() -> N
     known.take(at(NEAR, one, expires_at=BEGIN + 400) for one in (short, long))
     assert [entry.record.peer_id for entry in known.entries()] == [long.peer_id, short.peer_id]
     assert known.entries()[0].since == BEGIN
+
+
+def test_our_record_of_before_our_clock_was_set_back_is_replaced_and_an_overtaken_one_is_not_taken() -> None:
+    clock, us = Clock(), Identity.ephemeral()
+    known = Table(clock)
+    known.announce(at(PLACE, us, expires_at=BEGIN + 60), 8)
+    known.announce(at(PLACE, us, expires_at=BEGIN + 30), 8)
+    assert known.own is not None and known.own.record.expires_at == BEGIN + 60
+    clock.now = BEGIN - 3600.0
+    known.announce(at(PLACE, us, expires_at=clock.now + 60), 8)
+    assert known.own.record.expires_at == clock.now + 60

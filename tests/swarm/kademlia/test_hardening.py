@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import msgpack
 import pytest
-from hivemind.p2p import PeerID
+from hivemind.dht.routing import DHTID
+from hivemind.dht.traverse import traverse_dht
+from hivemind.p2p import P2P, P2PContext, PeerID, ServicerBase
 from hivemind.p2p.p2p_daemon_bindings.control import ControlClient
-from hivemind.proto import p2pd_pb2
+from hivemind.proto import dht_pb2, p2pd_pb2
 from hivemind.utils.serializer import MSGPackSerializer
 
 from p2pinfer.identity import Identity, peer_id_to_bytes
-from p2pinfer.swarm.kademlia.hardening import bounded_loads
+from p2pinfer.swarm.kademlia.hardening import TaskOwner, bounded_loads, current_owner
 from tests.swarm.kademlia.bomb import nested_bomb
 
 
@@ -130,3 +132,74 @@ async def test_a_question_that_is_taken_back_is_forgotten() -> None:
             await some_steps()
         assert asked.is_set()
         assert control._handler_tasks == {}
+
+
+class Asker(ServicerBase):  # type: ignore[misc]  # hivemind is untyped
+    """Asks peers, as nodes do."""
+
+    async def rpc_ping(self, request: dht_pb2.PingRequest, context: P2PContext) -> dht_pb2.PingResponse:
+        raise AssertionError("nobody asks here")
+
+
+def pinging(control: ControlClient, timeout: float) -> asyncio.Task[dht_pb2.PingResponse]:
+    """A call to a peer, under way."""
+    p2p = P2P()
+    p2p._client, p2p._client_listen_maddr = control, None
+    stub = Asker.get_stub(p2p, PEER)
+    return asyncio.create_task(stub.rpc_ping(dht_pb2.PingRequest(), timeout=timeout))
+
+
+@pytest.mark.parametrize("steps", range(8), ids=str)
+async def test_who_gives_up_has_given_up_whenever_the_answer_comes(steps: int) -> None:
+    """Python 3.11's own `wait_for` took the answer instead: the caller that had to end went on."""
+    async with connected() as (control, wire):
+        call = pinging(control, 3600.0)
+        await some_steps()
+        (call_id,) = control._pending_calls
+        wire.say(callId=call_id.bytes, callUnaryResponse=p2pd_pb2.CallUnaryResponse(response=b""))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        is_given_up = call.cancel()
+        await asyncio.wait({call})
+        assert call.cancelled() == is_given_up
+
+
+async def test_a_call_without_an_answer_ends_in_time() -> None:
+    async with connected() as (control, _):
+        with pytest.raises(TimeoutError):
+            await pinging(control, 0.01)
+        assert control._pending_calls == {}
+
+
+async def test_a_search_that_is_cut_short_leaves_no_task_behind() -> None:
+    """hivemind's left one for each question: where a node near a key was dead, each read left some."""
+    owner = TaskOwner()
+    asked: asyncio.Queue[DHTID] = asyncio.Queue()
+    dead = DHTID(20)
+
+    async def ask(node: DHTID, keys: Collection[DHTID]) -> dict[DHTID, tuple[tuple[DHTID, ...], bool]]:
+        asked.put_nowait(node)
+        if node == dead:
+            await given_up.wait()
+        return dict.fromkeys(keys, ((), False))
+
+    async def search() -> None:
+        current_owner.set(owner)
+        await traverse_dht(
+            queries=[DHTID(0)],
+            initial_nodes=[DHTID(place) for place in range(1, 21)],
+            beam_size=20,
+            num_workers=2,
+            queries_per_call=1,
+            get_neighbors=ask,
+        )
+
+    given_up = asyncio.Event()
+    searching = asyncio.create_task(search())
+    for _ in range(20):
+        await asked.get()
+    searching.cancel()
+    await asyncio.wait({searching})
+    given_up.set()
+    await some_steps()
+    assert len(owner) == 0

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from hivemind.dht.node import Blacklist
 from hivemind.p2p import PeerID
 
 from p2pinfer.errors import SwarmError
@@ -13,7 +14,7 @@ from p2pinfer.identity import Identity, peer_id_to_bytes
 from p2pinfer.swarm.cells.keys import keys_of_cell, root_key
 from p2pinfer.swarm.cells.place import cell_of
 from p2pinfer.swarm.coordinates.quantized import Quantized
-from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS, RequestTimes, _settle
+from p2pinfer.swarm.kademlia.node import KEEPERS_SECONDS, REPLICAS, RequestTimes, SwarmNode, _settle
 from p2pinfer.swarm.kademlia.validator import read_record
 from p2pinfer.swarm.records.announcement import encode
 from p2pinfer.tasks import ending
@@ -92,3 +93,17 @@ async def test_where_a_server_was_before_it_moved_it_isnt_shown_by_who_knows_bet
         protocol.record_validator.accept(KEY, encode(after, mover))
 
         assert [record.peer_id for record in await reader.get([old_key])] == [beside.peer_id]
+
+
+def test_of_those_that_never_answer_again_only_so_many_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """hivemind counts the failures of each for ever."""
+    monkeypatch.setattr("p2pinfer.swarm.kademlia.node._MOST_COUNTED", 3)
+    node = SwarmNode(_initialized_with_create=True)
+    node.blacklist = Blacklist(5.0, 2.0)
+    peers = [PeerID(number.to_bytes(8, "big")) for number in range(10)]
+    for peer in peers:
+        node._remember(peer, answered=False)
+    assert list(node.blacklist.ban_counter) == peers[-3:]
+    assert all(peer in node.blacklist for peer in peers)

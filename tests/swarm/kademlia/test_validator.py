@@ -62,3 +62,16 @@ def test_one_that_signs_for_thousands_of_models_makes_nobody_forget_others(
     with pytest.raises(InvalidRecordError, match="older"):
         validator.accept(KEY, older)
     assert sum(map(len, validator._newest.values())) < 20
+
+
+def test_a_clock_that_is_set_back_makes_nobody_seem_old() -> None:
+    """What was seen while it was an hour ahead counts no more."""
+    identity, right = Identity.ephemeral(), time.time()
+    now = right + 3600.0
+    validator = RecordValidator(now=lambda: now)
+    validator.accept(KEY, encode(describe(identity, announced_at=now, expires_at=now + 60), identity))
+    now = right
+    record = validator.accept(KEY, encode(describe(identity, expires_at=right + 60), identity))
+    assert not validator.is_replaced(record)
+    with pytest.raises(InvalidRecordError, match="older"):
+        validator.accept(KEY, encode(describe(identity, expires_at=right + 30), identity))

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,9 @@ import pytest
 from p2pinfer.backoff import Backoff
 from p2pinfer.errors import SwarmError
 from p2pinfer.identity import Identity
+from p2pinfer.swarm.membership.daemon import Daemon
 from p2pinfer.swarm.membership.pace import Pace
+from p2pinfer.swarm.membership.presence import Presence
 from p2pinfer.swarm.swarm import Swarm
 from p2pinfer.swarm.tunnel.acceptor import expose
 from p2pinfer.types import PeerId
@@ -308,3 +311,32 @@ async def test_a_p2pd_that_hangs_is_replaced() -> None:
         await swarm.announce(describe(server))
         assert await sees(first, server)
         assert swarm.addresses == addresses
+
+
+@pytest.mark.parametrize("name", ["_read_task", "_write_task", "_listen_task"])
+async def test_a_member_that_hears_nothing_any_more_starts_its_p2pd_again(name: str) -> None:
+    """p2pd lives and answers, but a task of hivemind has ended: nobody heard of the member any more."""
+    server = Identity.ephemeral()
+    async with join_here() as first, join_here(first.addresses, server, pace=QUICK) as swarm:
+        p2p = swarm._membership.presence().daemon.p2p
+        async with rejoining(swarm):
+            getattr(p2p if name == "_listen_task" else p2p._client.control, name).cancel()
+        await swarm.announce(describe(server))
+        assert await sees(first, server)
+
+
+async def test_a_p2pd_that_hangs_at_its_start_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at it before the member is present: it was waited for without end."""
+    begin = Presence.begin
+
+    async def begin_with_one_that_hangs(daemon: Daemon, **options: Any) -> Presence:
+        monkeypatch.setattr(Presence, "begin", begin)
+        await stop(daemon.process.pid)
+        return await begin(daemon, **options)
+
+    async with join_here() as first:
+        async with join_here(first.addresses, pace=QUICK, startup_timeout_seconds=1.0) as swarm:
+            monkeypatch.setattr(Presence, "begin", begin_with_one_that_hangs)
+            async with rejoining(swarm):
+                await lose_p2pd(swarm)
+            assert await sees(swarm)

@@ -120,3 +120,29 @@ def test_who_gives_up_leaves_nothing_behind():
         in_virtual_time(impatient())
     assert ways.ended == {"a", "b"}
     assert ways.undone == ["b"]
+
+
+def test_who_gives_up_while_the_slower_ways_end_gets_nothing_and_leaves_nothing() -> None:
+    """The way that stood was nobody's: its stream was open until p2pd ended."""
+    undone: list[str] = []
+
+    async def ends_slowly() -> str:
+        try:
+            await asyncio.sleep(9.0)
+        finally:
+            await asyncio.sleep(2.0)
+        return "slow"
+
+    async def stands() -> str:
+        return "stands"
+
+    async def undo(name: str) -> None:
+        undone.append(name)
+
+    async def impatient() -> str:
+        async with asyncio.timeout(1.0):  # the second way begins, and stands, after 0.5 s
+            return await first_success([ends_slowly, stands], HEAD_START, undo)
+
+    with pytest.raises(TimeoutError):
+        in_virtual_time(impatient())
+    assert undone == ["stands"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,29 @@ async def test_a_relay_that_passes_nothing_on_is_asked_after_the_others(
         with pytest.raises(SwarmError):
             await reaching._open(ADDRESS)
     assert asked == [FIRST, SECOND, SECOND, FIRST]
+
+
+async def test_a_stream_is_closed_if_it_can_not_be_told_how_it_leads_to_the_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """p2pd is slow to say it, or another way is taken meanwhile: the stream was open until p2pd ended."""
+    ours, theirs = socket.socketpair()
+    stream = await asyncio.open_unix_connection(sock=ours)
+    asked = 0
+
+    async def connections(self: Member) -> Mapping[PeerId, tuple[str, ...]]:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise SwarmError("p2pd doesn't say which peers are connected")
+        return {}
+
+    async def open_stream(self: Member, peer_id: PeerId, protocol: str) -> object:
+        return stream
+
+    monkeypatch.setattr(Member, "connections", connections)
+    monkeypatch.setattr(Member, "open_stream", open_stream)
+    with theirs:
+        with pytest.raises(SwarmError):
+            await ways.Ways(*parts(tmp_path))._open(Address(PEER, (), b""))
+        assert stream[1].transport.is_closing()

@@ -107,3 +107,16 @@ def test_however_often_records_are_refreshed_the_heap_has_one_entry_for_each() -
         clock.now += 17
         put(store, "anna", expires_at=clock.now + 60)
         assert len(store._expiries) == len(store) == 1
+
+
+def test_a_clock_that_is_set_back_lets_records_be_replaced() -> None:
+    """What was stored while it was ahead would have been the newest for as long."""
+    clock = Clock()
+    store = RecordStore(clock)
+    clock.now = 10_000.0
+    assert put(store, "anna", data=b"ahead", expires_at=10_060) == KEPT
+    clock.now = 1000.0
+    assert put(store, "anna", data=b"new", expires_at=1060) == KEPT
+    assert store.get(KEY) == [b"new"]
+    clock.now = 1061.0
+    assert store.get(KEY) == []
