@@ -47,7 +47,7 @@ class Generating(Client):
 
     def generate(self, prompt: list[int], **options: Any) -> Answer:
         self.began.set()
-        assert self.closed.wait(5)
+        assert self.closed.wait(60)
         raise asyncio.CancelledError  # as a client's network does whose tasks are cancelled
 
 
@@ -105,7 +105,7 @@ async def test_models_are_probed_at_once_and_their_clients_leave_at_the_end(monk
     found: asyncio.Queue[tuple[str, ProbeView]] = asyncio.Queue()
     async with probes_of(CONFIG) as [one]:
         async with ending(asyncio.create_task(one.probe_forever(300.0, put_into(found)))):
-            model, view = await asyncio.wait_for(found.get(), 5)
+            model, view = await asyncio.wait_for(found.get(), 30)
     assert (model, view.works) == ("ab" * 32, True)
     assert client.closed.is_set()
     assert not one.is_left_behind
@@ -124,7 +124,7 @@ async def test_a_probe_that_cannot_begin_yet_is_tried_again(error: Exception, ca
     found: asyncio.Queue[tuple[str, ProbeView]] = asyncio.Queue()
     one = Probe(open_client, tokens=5)
     async with ending(asyncio.create_task(one.probe_forever(0.01, put_into(found)))):
-        _, view = await asyncio.wait_for(found.get(), 5)
+        _, view = await asyncio.wait_for(found.get(), 30)
     assert view.works
     await one.close()
 
@@ -147,7 +147,7 @@ async def test_a_client_that_opens_while_the_page_ends_is_closed_again():
 
     def open_client() -> Client:
         opens.set()
-        assert may_open.wait(5)
+        assert may_open.wait(60)
         return client
 
     one = Probe(open_client, tokens=5)
@@ -168,7 +168,7 @@ async def test_a_probe_that_converts_a_model_is_left_to_the_end_of_the_process(m
 
     def open_client() -> Client:
         opens.set()
-        may_open.wait(5)
+        may_open.wait(60)
         return Client(WORKED)
 
     one = Probe(open_client, tokens=5)

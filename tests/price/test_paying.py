@@ -90,7 +90,7 @@ def test_an_interrupted_search_leaves_no_thread_at_work(monkeypatch: pytest.Monk
         pay_now(Identity.ephemeral())
     for thread in threading.enumerate():
         if thread.name == paying.THREAD:
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 

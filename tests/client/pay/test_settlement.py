@@ -16,7 +16,7 @@ from tests.client.sessions import THREE, in_client, session_of
 from tests.fakes import FakeServer, fake_swarm
 from tests.server.wire_client import until
 
-SECONDS = 5.0
+SECONDS = 30.0
 
 
 def signed_work(member: FakeServer) -> dict[bytes, Work]:

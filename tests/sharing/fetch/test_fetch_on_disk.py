@@ -110,7 +110,7 @@ async def test_a_process_that_holds_a_lock_and_does_nothing_is_not_waited_for_fo
     assert part is not None
     try:
         with pytest.raises(SwarmError, match="another process on this machine fetches 1 file, and hangs"):
-            await joiner.fetch(seeder, settings=replace(QUICK, patience_seconds=0.3))
+            await joiner.fetch(seeder, settings=replace(QUICK, patience_seconds=2.0))
     finally:
         part.close()
 

@@ -110,7 +110,7 @@ async def test_who_asks_too_often_hears_where_it_is_seen_and_no_more(
 async def asked(asker: Swarm, looker: Swarm, request: LookRequest) -> LookReply:
     stream = await asker.open_stream(looker.peer_id, LOOK)
     await write_message(stream[1], request.SerializeToString())
-    reply = LookReply.FromString(await asyncio.wait_for(read_message(stream[0]), 5))
+    reply = LookReply.FromString(await asyncio.wait_for(read_message(stream[0]), 30))
     await close_streams(stream)
     return reply
 
@@ -130,7 +130,7 @@ async def test_garbage_ends_its_stream_and_nothing_else(nodes: tuple[Swarm, Swar
     reader, writer = await asker.open_stream(looker.peer_id, LOOK)
     writer.write(garbage)
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
     await close_streams((reader, writer))
     assert (await look(asker, looker.peer_id, [1], 5.0)).tried
 

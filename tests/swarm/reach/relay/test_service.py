@@ -32,7 +32,7 @@ async def raw_request(trio: Trio, *, data: bytes) -> bytes:
     stream = await trio.client.open_stream(trio.relay.peer_id, RELAY)
     try:
         stream[1].write(data)
-        return await asyncio.wait_for(read_message(stream[0]), 10)
+        return await asyncio.wait_for(read_message(stream[0]), 30)
     finally:
         await close_streams(stream)
 
@@ -56,7 +56,7 @@ async def test_bytes_pass_both_ways_untouched_and_the_target_hears_who_asks(trio
         for length in (1, 4, 1000, 70_000):
             words = random.Random(length).randbytes(length)
             writer.write(words)
-            assert await asyncio.wait_for(reader.readexactly(length), 5) == words
+            assert await asyncio.wait_for(reader.readexactly(length), 30) == words
         assert askers == [trio.client.peer_id]
         assert service.stats().circuits == 1
         await close_streams((reader, writer))
@@ -80,7 +80,7 @@ async def test_twenty_megabytes_arrive_whole_before_the_stream_ends(trio: Trio) 
         stream[1].write(sent)
         await stream[1].drain()
         await close_streams(stream, flush_seconds=10)
-        await asyncio.wait_for(done.wait(), 20)
+        await asyncio.wait_for(done.wait(), 30)
 
     assert received.digest() == hashlib.sha256(sent).digest()
 
@@ -125,7 +125,7 @@ async def test_a_target_that_left_isnt_here_at_once(trio: Trio) -> None:
     async with trio.relaying() as service:
         async with trio.serving(echo):
             assert service.stats().reservations == 1
-        await settled(lambda: service.stats().reservations == 0, 1)
+        await settled(lambda: service.stats().reservations == 0, 10)
         with pytest.raises(PeerGoneError):
             await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
 
@@ -149,7 +149,7 @@ async def test_a_newer_reservation_replaces_the_older_one(trio: Trio) -> None:
         async with reserve(trio.server, trio.relay.peer_id) as first:
             assert not first.is_lost
             async with reserve(trio.server, trio.relay.peer_id) as second:
-                assert await asyncio.wait_for(first.lost(), 2) == "the stream has ended"
+                assert await asyncio.wait_for(first.lost(), 10) == "the stream has ended"
                 assert service.stats().reservations == 1
                 assert not second.is_lost
 
@@ -161,7 +161,7 @@ async def test_a_silent_holder_loses_its_reservation(trio: Trio, monkeypatch: py
         await write_message(writer, encode_request(Reserve()))
         assert decode_answer(await read_message(reader), trio.server.peer_id).status is Status.OK
         assert service.stats().reservations == 1
-        await settled(lambda: service.stats().reservations == 0, 2)
+        await settled(lambda: service.stats().reservations == 0, 30)
         await close_streams(stream)
 
 
@@ -176,11 +176,11 @@ async def test_reservations_and_circuits_end_when_the_owner_says_so(trio: Trio) 
     async with trio.relaying() as service, trio.serving(echo) as reservation:
         reader, writer = await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
         writer.write(b"hello")
-        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
+        assert await asyncio.wait_for(reader.readexactly(5), 30) == b"hello"
         try:
             trio.allowance = Allowance(refusal="the month's traffic is used up", come_back_seconds=90.0)
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-            await asyncio.wait_for(reservation.lost(), 5)
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+            await asyncio.wait_for(reservation.lost(), 10)
             for asking in (
                 connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id),
                 introduce(trio.client, trio.relay.peer_id, trio.server.peer_id, ()),
@@ -240,7 +240,7 @@ async def test_the_rate_of_all_circuits_together_is_bounded(trio: Trio) -> None:
             await asyncio.wait_for(reader.readexactly(200_000), 1.5)
             began = clock()
             writer.write(bytes(50_000))  # there and back: a second
-            await asyncio.wait_for(reader.readexactly(50_000), 5)
+            await asyncio.wait_for(reader.readexactly(50_000), 30)
             assert 0.4 < clock() - began < 2.5
             await close_streams(stream)
     finally:
@@ -302,7 +302,7 @@ async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
         reader, writer = stream = await trio.client.open_stream(trio.relay.peer_id, RELAYED)
         with suppress(ConnectionResetError):
             await write_message(writer, encode_relayed(Relayed(trio.client.peer_id)))
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         await close_streams(stream)
 
 
@@ -365,7 +365,7 @@ async def test_a_thousand_requests_of_a_stranger_are_answered_and_leave_nothing(
         await settled(lambda: psutil.Process().num_fds() <= files + 4)
         reader, writer = stream = await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
         writer.write(b"still here")
-        assert await asyncio.wait_for(reader.readexactly(10), 5) == b"still here"
+        assert await asyncio.wait_for(reader.readexactly(10), 30) == b"still here"
         await close_streams(stream)
         assert service.stats().reservations == 1
 
@@ -375,8 +375,8 @@ async def test_the_end_of_the_service_ends_what_it_carried(trio: Trio) -> None:
         stack = AsyncExitStack()
         reservation = await stack.enter_async_context(trio.serving(echo))
         reader, writer = await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
-    await asyncio.wait_for(reservation.lost(), 5)
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    await asyncio.wait_for(reservation.lost(), 10)
     await close_streams((reader, writer))
     await stack.aclose()
 
