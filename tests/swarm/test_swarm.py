@@ -188,15 +188,15 @@ async def test_leaving_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -
             folders.extend([first.private_folder, second.private_folder])
 
     folders: list[Path] = []
-    children = process.children()  # other tests' swarms may be alive
+    children = set(process.children())  # other tests' swarms may be alive, and end
     await live_once()
     tasks, descriptors = len(asyncio.all_tasks()), process.num_fds()
     for _ in range(2):
         await live_once()
 
-    assert len(asyncio.all_tasks()) == tasks
+    assert len(asyncio.all_tasks()) <= tasks
     assert process.num_fds() <= descriptors
-    assert process.children() == children
+    assert set(process.children()) <= children
     assert not any(folder.exists() for folder in folders)
     assert complaints == []
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []

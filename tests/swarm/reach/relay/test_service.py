@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -88,7 +89,7 @@ async def test_twenty_megabytes_arrive_whole_before_the_stream_ends(trio: Trio) 
 async def test_a_reader_that_doesnt_read_holds_the_sender_back_and_loses_the_circuit(
     trio: Trio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pinfer.swarm.reach.relay.circuits.STALL_SECONDS", 1.5)
+    monkeypatch.setattr("p2pinfer.swarm.reach.relay.circuits.STALL_SECONDS", 3.0)
 
     async def handler(_: PeerId, stream: Stream) -> None:
         await asyncio.sleep(60)
@@ -103,10 +104,11 @@ async def test_a_reader_that_doesnt_read_holds_the_sender_back_and_loses_the_cir
         before = psutil.Process().memory_info().rss
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(send(), 0.7)
-        passed = service.stats().relayed_bytes
-        assert passed < 40_000_000  # what libp2p's windows hold
-        await asyncio.sleep(0.2)
-        assert service.stats().relayed_bytes == passed
+        passed = -1
+        while passed != service.stats().relayed_bytes:  # until it stands still
+            passed = service.stats().relayed_bytes
+            await asyncio.sleep(0.2)
+        assert 0 < passed < 40_000_000  # what libp2p's windows hold
         assert psutil.Process().memory_info().rss - before < 16_000_000
         await close_streams(stream)
         await settled(lambda: service.stats().circuits == 0)
@@ -236,12 +238,12 @@ async def test_the_rate_of_all_circuits_together_is_bounded(trio: Trio) -> None:
                 trio.client, trio.relay.peer_id, trio.server.peer_id
             )
             clock = asyncio.get_running_loop().time
-            writer.write(bytes(200_000))  # there and back: the burst
-            await asyncio.wait_for(reader.readexactly(200_000), 1.5)
             began = clock()
-            writer.write(bytes(50_000))  # there and back: a second
+            writer.write(bytes(200_000))  # there and back: the burst
+            await asyncio.wait_for(reader.readexactly(200_000), 3.5)
+            writer.write(bytes(50_000))  # there and back: a second, less what the burst took
             await asyncio.wait_for(reader.readexactly(50_000), 30)
-            assert 0.4 < clock() - began < 2.5
+            assert 0.9 < clock() - began < 8.0
             await close_streams(stream)
     finally:
         trio.allowance = Allowance()
@@ -267,7 +269,9 @@ async def test_both_sides_of_an_introduction_hear_where_the_other_is(trio: Trio)
     assert own == claimed[0]
 
 
-async def test_introductions_of_one_member_are_few(trio: Trio) -> None:
+async def test_introductions_of_one_member_are_few(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_service, "INTRODUCTIONS", replace(INTRODUCTIONS, seconds=3600.0))
+
     async def introduced(asker: PeerId, maddrs: tuple[str, ...]) -> tuple[str, ...]:
         return ()
 
@@ -280,7 +284,8 @@ async def test_introductions_of_one_member_are_few(trio: Trio) -> None:
 
 async def test_requests_of_one_member_are_bounded(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it asks, and whether that is refused."""
-    monkeypatch.setattr(relay_service, "REQUESTS", RateBound(in_all=9, per_source=9, per_key=3))
+    few = RateBound(in_all=9, per_source=9, per_key=3, seconds=3600.0)
+    monkeypatch.setattr(relay_service, "REQUESTS", few)
     async with trio.relaying():
         for _ in range(3):
             with pytest.raises(PeerGoneError):
