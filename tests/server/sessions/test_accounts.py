@@ -281,7 +281,7 @@ async def test_a_server_that_leaves_waits_a_moment_for_the_last_receipts():
         await route.run(random_hidden(20), 0)
         hop.call.cancel()
         await until(lambda: not member.sessions)
-        waiting = asyncio.create_task(member.accounts.wait_settled(30.0))
+        waiting = asyncio.create_task(member.accounts.wait_settled(120.0))
         await settle(hop, signed(hop, client.identity, Work(20, 0)))
         await asyncio.wait_for(waiting, 30)
 

@@ -334,7 +334,11 @@ async def test_a_stream_to_oneself_is_a_bad_request(trio: Trio) -> None:
     assert status_of(trio, answer) is Status.BAD_REQUEST
 
 
-async def test_streams_without_a_request_are_bounded_and_the_rest_of_the_world_goes_on(trio: Trio) -> None:
+async def test_streams_without_a_request_are_bounded_and_the_rest_of_the_world_goes_on(
+    trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_service, "_SILENT_SECONDS", 60.0)
+    monkeypatch.setattr(relay_service, "_REQUEST_SECONDS", 60.0)
     async with trio.relaying() as service, AsyncExitStack() as stack:
         for _ in range(MAX_REQUESTS_PER_PEER):
             stream = await trio.client.open_stream(trio.relay.peer_id, RELAY)
