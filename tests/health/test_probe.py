@@ -135,7 +135,7 @@ async def test_a_probe_that_hangs_is_broken_off_at_the_end_of_the_page(monkeypat
     client = Generating()
     one = Probe(lambda: client, tokens=5)
     async with ending(asyncio.create_task(one.probe())):
-        assert await asyncio.to_thread(client.began.wait, 5)
+        assert await asyncio.to_thread(client.began.wait, 60)
         await one.close()
     assert client.closed.is_set()
     assert one.is_left_behind
@@ -152,7 +152,7 @@ async def test_a_client_that_opens_while_the_page_ends_is_closed_again():
 
     one = Probe(open_client, tokens=5)
     async with ending(asyncio.create_task(one.probe())):
-        assert await asyncio.to_thread(opens.wait, 5)
+        assert await asyncio.to_thread(opens.wait, 60)
         async with ending(asyncio.create_task(one.close())) as closing:
             await asyncio.sleep(0)
             may_open.set()
@@ -173,7 +173,7 @@ async def test_a_probe_that_converts_a_model_is_left_to_the_end_of_the_process(m
 
     one = Probe(open_client, tokens=5)
     async with ending(asyncio.create_task(one.probe())):
-        assert await asyncio.to_thread(opens.wait, 5)
+        assert await asyncio.to_thread(opens.wait, 60)
         await one.close()
     assert one.is_left_behind
     may_open.set()

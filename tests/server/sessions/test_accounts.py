@@ -124,7 +124,7 @@ async def test_who_does_not_sign_is_served_no_more(monkeypatch):
 
 
 async def test_signing_less_than_was_done_does_not_let_the_next_step_begin(monkeypatch):
-    monkeypatch.setattr(running_session, "RECEIPT_SECONDS", 0.2)
+    monkeypatch.setattr(running_session, "RECEIPT_SECONDS", 1.0)
     async with fake_swarm([SPAN], receipt_tokens=300) as swarm, wire_client() as client:
         route, hop, _ = await one_hop(swarm, client)
         hidden = random_hidden(500)

@@ -311,7 +311,7 @@ async def test_only_who_has_the_control_key_changes_or_sees_a_session():
 
 
 async def test_a_change_that_can_not_be_is_refused_and_the_session_goes_on(monkeypatch):
-    monkeypatch.setattr(next_hops, "DIAL_SECONDS", 0.1)
+    monkeypatch.setattr(next_hops, "DIAL_SECONDS", 1.0)
     hidden = random_hidden(3)
     async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm, wire_client() as client:
         first, second, spare = swarm.members
