@@ -17,11 +17,11 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay import service as relay_service
 from p2pinfer.swarm.reach.relay.allowance import Allowance
-from p2pinfer.swarm.reach.relay.asking import connect_through, introduce, reserve
+from p2pinfer.swarm.reach.relay.asking import connect_through, introduce, on_relayed, reserve
 from p2pinfer.swarm.reach.relay.framing import close_streams, read_message, write_message
 from p2pinfer.swarm.reach.relay.messages import Connect, Reserve, Status, decode_answer, encode_request
 from p2pinfer.swarm.reach.relay.service import INTRODUCTIONS, MAX_REQUESTS_PER_PEER, RelayService
-from p2pinfer.swarm.reach.relay.streams import RELAY
+from p2pinfer.swarm.reach.relay.streams import RELAY, RELAYED
 from p2pinfer.types import PeerId
 from tests.swarm.reach.relay.conftest import Trio, echo, settled
 
@@ -296,9 +296,7 @@ async def test_requests_of_one_member_are_bounded(trio: Trio, monkeypatch: pytes
 
 async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
     """A stranger that opens `relayed` itself is cut off before the handler hears of it."""
-    from p2pinfer.swarm.reach.relay.asking import on_relayed
     from p2pinfer.swarm.reach.relay.messages import Relayed, encode_relayed
-    from p2pinfer.swarm.reach.relay.streams import RELAYED
 
     async def handler(asker: PeerId, stream: Stream, relay: PeerId) -> None:
         raise AssertionError("not ours")
