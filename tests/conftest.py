@@ -1,4 +1,4 @@
-"""Fixtures for several folders of tests: the small real model, prepared once per machine.
+"""Fixtures for all tests: the small real model, prepared once per machine, and a log as it was.
 
 Identities are free in tests, and in the processes that tests start. What the price does is tested by itself.
 """
@@ -9,6 +9,8 @@ import os
 
 os.environ["P2PINFER_PRICE_BITS"] = "0"  # before anything of the package is imported: it is read once
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ from p2pinfer.model.source import open_model
 # The same examples in each run, however long a busy machine takes for one.
 settings.register_profile("p2pinfer", deadline=None, derandomize=True)
 settings.load_profile("p2pinfer")
+
+
+@pytest.fixture(autouse=True)
+def _log_levels() -> Iterator[None]:
+    """A program that a test runs in this process sets levels of its log: the next test has none of them."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("p2pinfer")]:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ async def test_a_call_that_nobody_waits_for_any_more_is_finished_in_silence():
 
     def block() -> bool:
         tell(loop, entered.set)
-        return gate.wait(5)
+        return gate.wait(60)
 
     waiting = asyncio.create_task(in_thread(block))
     await entered.wait()
@@ -88,7 +88,7 @@ def loop_thread():
     yield loop, thread
     if thread.is_alive():
         loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(60)
     for task in asyncio.all_tasks(loop):
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0))

@@ -22,6 +22,7 @@ from p2pinfer.types import Span
 JOIN_PREFIX = "join this swarm:"
 READY_PREFIX = "ready:"
 LAST_LINES = 12
+LAST_WORDS_SECONDS = 2.0  # for what an ended server has said to be read
 
 
 class ServerProcess:
@@ -121,11 +122,15 @@ class ServerProcess:
         self._process.wait()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait for its end; False if it still runs after the timeout."""
+        """Wait for its end, and for what it said last; False if it still runs after the timeout."""
+        deadline = time.monotonic() + timeout_seconds
         try:
             self._process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             return False
+        with self._news:  # not for long: a child of it may hold the output open
+            left = max(0.0, deadline - time.monotonic())
+            self._news.wait_for(lambda: self._output_ended, min(left, LAST_WORDS_SECONDS))
         return True
 
     def close(self) -> None:

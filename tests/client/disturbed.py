@@ -41,7 +41,7 @@ class Mischief:
         return leaving
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait in a thread for the work of another thread."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -41,7 +41,7 @@ def session_of(
     *,
     num_layers: int = 6,
     max_length: int | None = 256,
-    route: float = 5.0,
+    route: float = 20.0,
     step: float = 5.0,
 ) -> InferenceSession:
     return InferenceSession(

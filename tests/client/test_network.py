@@ -81,7 +81,7 @@ async def test_a_thread_that_waits_for_a_step_is_told_when_another_closes_the_ne
 
         def hold() -> None:
             waiting.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
         def work(network: Network) -> P2PInferError:
             network.carrier = counting = CountingCarrier(network.carrier)
@@ -97,9 +97,9 @@ async def test_a_thread_that_waits_for_a_step_is_told_when_another_closes_the_ne
             swarm.members[1].engine.before_forward = hold
             thread = threading.Thread(target=generate)
             thread.start()
-            assert waiting.wait(10)
+            assert waiting.wait(60)
             network.close()
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             go_on.set()
             assert not counting.open_things
             return errors[0]
@@ -125,7 +125,7 @@ async def test_a_thread_that_waits_for_servers_is_told_when_another_closes_the_n
             thread.start()
             until(lambda: "waiting for servers to join" in caplog.text)
             network.close()
-            thread.join(timeout=10)
+            thread.join(timeout=60)
             return errors[0]
 
         error = await in_client(swarm, work)
@@ -145,6 +145,6 @@ async def test_a_child_of_a_fork_that_closes_the_network_leaves_its_parents_alon
                 os._exit(0)
             os.waitpid(child, 0)
             decode(session_of(network), PROMPT, 2)
-            network.run(asyncio.wait_for(asyncio.sleep(0), 5))
+            network.run(asyncio.wait_for(asyncio.sleep(0), 30))
 
         await in_client(swarm, work)

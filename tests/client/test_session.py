@@ -269,7 +269,7 @@ def meeting(barrier: threading.Barrier, meets: Iterable[bool]) -> Callable[[], N
 
     def before_forward() -> None:
         if next(batches):
-            barrier.wait(timeout=10)
+            barrier.wait(timeout=60)
 
     return before_forward
 
@@ -311,7 +311,7 @@ async def test_steps_of_two_sessions_are_computed_by_two_stages_at_the_same_time
                 time.sleep(0.001)
             threads[1].start()
             for thread in threads:
-                thread.join(timeout=10)
+                thread.join(timeout=60)
             return [session.tokens[0] for session in sessions]
 
         assert await in_client(swarm, work) == [[1, 2, 3], [1, 2, 4]]

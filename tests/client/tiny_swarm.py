@@ -24,7 +24,7 @@ SPANS = (Span(0, 2), Span(2, 4))
 
 @contextmanager
 def tiny_model_in_a_swarm(
-    store: LayerStore, *, cache_tokens: int = 16384, route_seconds: float = 5.0
+    store: LayerStore, *, cache_tokens: int = 16384, route_seconds: float = 20.0
 ) -> Iterator[DistributedCausalLM]:
     """The model of a tiny store, its four layers at two servers in another thread."""
     served = LayerStore(store.folder, replace(store.manifest, hash=MODEL), store.config_fields)

@@ -15,7 +15,7 @@ from p2pinfer.command_line.speaker import Speaker
 
 ROOT = Path(__file__).parents[2]
 FULL = Path("/dev/full")
-SECONDS = 10.0
+SECONDS = 30.0
 PROGRAM = """
 import sys
 from p2pinfer.command_line.output import complain, say, show
@@ -160,7 +160,7 @@ def test_a_reader_that_sleeps_holds_nothing_up_and_reads_every_line_later():
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=writing)
     os.close(writing)
     try:
-        assert process.wait(20) == 3
+        assert process.wait(60) == 3
     finally:
         process.kill()
     with open(reading) as pipe:

@@ -47,7 +47,8 @@ def p2pds_of(parent: int) -> list[int]:
     for task in Path(f"/proc/{parent}/task").iterdir():
         for child in (task / "children").read_text().split():
             with contextlib.suppress(FileNotFoundError):
-                if Path(f"/proc/{child}/comm").read_text().strip() == "p2pd":
+                status = Path(f"/proc/{child}/status").read_text()
+                if "Name:\tp2pd\n" in status and "State:\tZ" not in status:
                     found.append(int(child))
     return found
 
@@ -95,7 +96,7 @@ def test_a_server_that_goes_is_replaced_and_the_text_is_as_if_it_had_stayed(
             )
             last = model.generate(output, max_new_tokens=1, do_sample=False, eos_token_id=None)
             if gone[0].returncode is None and end is not ServerProcess.pause:
-                assert gone[0].wait(20), gone[0].lines
+                assert gone[0].wait(60), gone[0].lines
                 assert gone[0].returncode == 0
                 assert gone[0].lines[-1] == "leaving: 0 sessions are told"
             assert not is_peer(gone[0], session.report()[1].peer_id)
@@ -171,7 +172,7 @@ with model.inference_session(max_length=64):
         finally:
             client.kill()
             client.communicate()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(any("session closed" in line for line in server.lines) for server in swarm.servers):
             assert time.monotonic() < deadline, [server.lines for server in swarm.servers]
             time.sleep(0.05)
@@ -222,7 +223,7 @@ def test_a_server_needs_no_other_layers_than_its_own_and_takes_those_the_swarm_l
             assert any("layers 10:20 of 30" in line for line in lines), lines
         finally:
             joining.send_signal(signal.SIGINT)
-            rest, _ = joining.communicate(timeout=20)
+            rest, _ = joining.communicate(timeout=60)
         assert joining.returncode == 0
         assert rest.splitlines()[-1] == "leaving: 0 sessions are told"
 
@@ -234,7 +235,7 @@ def test_ctrl_c_withdraws_the_record_at_once_and_a_waiting_client_goes_on_when_l
     with LocalSwarm() as swarm:
         swarm.start(smollm2.folder, [Span(0, 15), Span(15, 30)], threads=1)
         swarm.servers[1].signal(signal.SIGINT)
-        assert swarm.servers[1].wait(20)
+        assert swarm.servers[1].wait(60)
         assert swarm.servers[1].returncode == 0
         with AutoDistributedModelForCausalLM.from_pretrained(
             smollm2.folder, initial_peers=swarm.initial_peers, timeout=1

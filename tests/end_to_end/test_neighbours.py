@@ -34,7 +34,7 @@ async def test_four_servers_announce_their_ways_to_those_that_continue_their_lay
 
     ways = [seconds for record in records for seconds in record.next_hop_seconds.values()]
     print(f"ways between servers: {', '.join(f'{seconds * 1e3:.2f} ms' for seconds in ways)}")
-    assert all(0 < seconds < 0.5 for seconds in ways)
+    assert all(0 < seconds < 5.0 for seconds in ways)
     assert all(set(record.batch_costs) >= {8, 32} for record in records)
     assert text == one_process.greedy(tokenizer(PROMPTS[0])["input_ids"], 8)
 

@@ -29,7 +29,7 @@ class Running:
     async def stop(self) -> None:
         """Stop the server as the program does."""
         self.server.should_exit = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await undisturbed(self._serving)
 
 

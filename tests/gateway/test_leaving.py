@@ -15,7 +15,7 @@ from tests.gateway.stand_in import StandInModel
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for what has to come soon."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not is_so():  # noqa: ASYNC110 - sockets and servers set no event of ours
             await asyncio.sleep(0.005)
 

@@ -47,7 +47,7 @@ class Generating(Client):
 
     def generate(self, prompt: list[int], **options: Any) -> Answer:
         self.began.set()
-        assert self.closed.wait(5)
+        assert self.closed.wait(60)
         raise asyncio.CancelledError  # as a client's network does whose tasks are cancelled
 
 
@@ -105,7 +105,7 @@ async def test_models_are_probed_at_once_and_their_clients_leave_at_the_end(monk
     found: asyncio.Queue[tuple[str, ProbeView]] = asyncio.Queue()
     async with probes_of(CONFIG) as [one]:
         async with ending(asyncio.create_task(one.probe_forever(300.0, put_into(found)))):
-            model, view = await asyncio.wait_for(found.get(), 5)
+            model, view = await asyncio.wait_for(found.get(), 30)
     assert (model, view.works) == ("ab" * 32, True)
     assert client.closed.is_set()
     assert not one.is_left_behind
@@ -124,7 +124,7 @@ async def test_a_probe_that_cannot_begin_yet_is_tried_again(error: Exception, ca
     found: asyncio.Queue[tuple[str, ProbeView]] = asyncio.Queue()
     one = Probe(open_client, tokens=5)
     async with ending(asyncio.create_task(one.probe_forever(0.01, put_into(found)))):
-        _, view = await asyncio.wait_for(found.get(), 5)
+        _, view = await asyncio.wait_for(found.get(), 30)
     assert view.works
     await one.close()
 
@@ -135,7 +135,7 @@ async def test_a_probe_that_hangs_is_broken_off_at_the_end_of_the_page(monkeypat
     client = Generating()
     one = Probe(lambda: client, tokens=5)
     async with ending(asyncio.create_task(one.probe())):
-        assert await asyncio.to_thread(client.began.wait, 5)
+        assert await asyncio.to_thread(client.began.wait, 60)
         await one.close()
     assert client.closed.is_set()
     assert one.is_left_behind
@@ -147,12 +147,12 @@ async def test_a_client_that_opens_while_the_page_ends_is_closed_again():
 
     def open_client() -> Client:
         opens.set()
-        assert may_open.wait(5)
+        assert may_open.wait(60)
         return client
 
     one = Probe(open_client, tokens=5)
     async with ending(asyncio.create_task(one.probe())):
-        assert await asyncio.to_thread(opens.wait, 5)
+        assert await asyncio.to_thread(opens.wait, 60)
         async with ending(asyncio.create_task(one.close())) as closing:
             await asyncio.sleep(0)
             may_open.set()
@@ -168,12 +168,12 @@ async def test_a_probe_that_converts_a_model_is_left_to_the_end_of_the_process(m
 
     def open_client() -> Client:
         opens.set()
-        may_open.wait(5)
+        may_open.wait(60)
         return Client(WORKED)
 
     one = Probe(open_client, tokens=5)
     async with ending(asyncio.create_task(one.probe())):
-        assert await asyncio.to_thread(opens.wait, 5)
+        assert await asyncio.to_thread(opens.wait, 60)
         await one.close()
     assert one.is_left_behind
     may_open.set()

@@ -176,7 +176,7 @@ async def test_waiting_for_a_newer_snapshot_gets_it(scene):
     await asyncio.sleep(0)
     assert not waiting.done()
     await scene.look()
-    assert (await asyncio.wait_for(waiting, 5)).models
+    assert (await asyncio.wait_for(waiting, 30)).models
 
 
 async def test_history_is_kept_once_a_minute(scene):
@@ -265,7 +265,7 @@ async def test_no_look_ends_the_page_whatever_goes_wrong(scene, monkeypatch, cap
     monkeypatch.setattr(watching, "_RETRY_SECONDS", 0.01)
     async with ending(asyncio.create_task(scene.watcher.watch_forever())) as watch:
         while not scene.watcher.state().models:
-            await asyncio.wait_for(scene.watcher.wait_newer(scene.watcher.state().generated_at), 5)
+            await asyncio.wait_for(scene.watcher.wait_newer(scene.watcher.state().generated_at), 30)
         assert not watch.done()
     assert scene.watcher.state().fresh
     assert caplog.text.count("Traceback") == 2

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from p2pinfer.errors import SwarmError
+from p2pinfer.local_swarm import server_process
 from p2pinfer.local_swarm.server_process import ServerProcess
 from p2pinfer.types import Span
 from tests.local_swarm.waiting import ended, soon
@@ -68,6 +70,23 @@ def test_a_server_that_ends_early_is_reported_with_its_own_last_lines(tmp_path: 
             SwarmError, match=r"layers 0:10 ended with status 3 [^:]*; its last output:\n    no space left"
         ):
             server.wait_ready(soon())
+
+
+def test_when_a_server_has_ended_its_last_words_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """However late the thread comes that reads them."""
+    may_read, read = threading.Event(), ServerProcess._read_output
+
+    def read_late(server: ServerProcess) -> None:
+        may_read.wait(30)
+        read(server)
+
+    monkeypatch.setattr(ServerProcess, "_read_output", read_late)
+    monkeypatch.setattr(server_process, "LAST_WORDS_SECONDS", 30.0)
+    with running("print('leaving')", tmp_path) as server:
+        assert ended(server.pid)
+        threading.Timer(0.05, may_read.set).start()
+        assert server.wait(30.0)
+        assert server.lines[-1] == "leaving"
 
 
 def test_a_server_that_hangs_is_reported_when_the_time_is_up(tmp_path: Path):

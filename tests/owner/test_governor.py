@@ -21,7 +21,7 @@ from p2pinfer.owner.policy.conditions import Action
 from p2pinfer.owner.policy.verdict import Verdict
 from tests.owner.signals.watching import free_port
 
-SECONDS = 5.0
+SECONDS = 30.0
 PARKED = """\
 version = 1
 [when]

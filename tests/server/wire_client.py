@@ -29,7 +29,7 @@ from p2pinfer.wire.step_kind import StepKind
 from p2pinfer.wire.steps import Outputs, RowChunk, max_result_bytes, pack_step, read_result, step_id_of
 from tests.fakes import HIDDEN_SIZE, MODEL, FakeServer, FakeSwarm, Hidden
 
-SECONDS = 5.0
+SECONDS = 20.0
 """The time limit of every wait: waits end much sooner, or the test has failed."""
 
 

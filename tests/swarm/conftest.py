@@ -108,7 +108,7 @@ async def lose_p2pd(swarm: Swarm) -> None:
 
     killed = p2pd_of(swarm)
     os.kill(killed, signal.SIGKILL)
-    await until(noticed, 5)
+    await until(noticed, 30)
 
 
 @asynccontextmanager
@@ -117,6 +117,6 @@ async def rejoining(swarm: Swarm) -> AsyncIterator[None]:
     back = asyncio.create_task(swarm.wait_rejoined())
     try:
         yield
-        await asyncio.wait_for(back, 20)
+        await asyncio.wait_for(back, 30)
     finally:
         back.cancel()

@@ -126,10 +126,10 @@ async def test_it_relays_and_remembers_how_much(tmp_path: Path) -> None:
                 server, lambda asker, stream, _: echo(asker, stream), lambda peer_id: peer_id == relay
             )
             await stack.enter_async_context(relayed)
-            await until(reserved, 10)
+            await until(reserved, 30)
             reader, writer = stream = await connect_through(client, relay, server.peer_id)
             writer.write(bytes(5000))
-            assert await asyncio.wait_for(reader.readexactly(5000), 5) == bytes(5000)
+            assert await asyncio.wait_for(reader.readexactly(5000), 30) == bytes(5000)
             await close_streams(stream)
 
     process.terminate()
@@ -166,7 +166,7 @@ async def test_a_lost_p2pd_is_started_again_at_the_same_address() -> None:
         async with join_here([address], startup_timeout_seconds=2.0):
             return True
 
-    await until(can_be_joined, 20)
+    await until(can_be_joined, 30)
     process.terminate()
     _, errors = await process.communicate()
 

@@ -44,7 +44,7 @@ async def test_the_initial_peer_is_dead_and_one_that_was_known_is_alive(tmp_path
                 async def has_met_bob() -> bool:
                     return bob.peer_id in reader.remembered.seen
 
-                await until(has_met_bob, 15)
+                await until(has_met_bob, 30)
         before = kept.read({door.peer_id})[bob.peer_id]
 
         with pytest.raises(SwarmUnreachableError):
@@ -93,7 +93,7 @@ async def test_where_nobody_answers_the_error_comes_as_soon(tmp_path: Path) -> N
     with pytest.raises(SwarmUnreachableError, match="no peer of the swarm answers"):
         async with join_remembering(kept, [address], Identity.ephemeral(), client_only=True):
             pass
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 12
 
 
 async def test_a_spoiled_file_and_dead_peers_disturb_no_join(tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ async def test_a_founder_that_restarts_returns_to_its_swarm(tmp_path: Path) -> N
             async def has_met_bob() -> bool:
                 return bob.peer_id in door.remembered.seen
 
-            await until(has_met_bob, 15)
+            await until(has_met_bob, 30)
         assert set(kept.read({founder.peer_id})) == {bob.peer_id}
 
         async with founding(kept, founder) as door:
-            await until(lambda: sees(door, bob), 15)
+            await until(lambda: sees(door, bob), 30)
 
 
 async def test_a_founder_whose_swarm_is_gone_begins_a_new_one_at_once(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ async def test_a_founder_whose_swarm_is_gone_begins_a_new_one_at_once(tmp_path: 
     kept.add({founder.peer_id}, gone)
     began, bob = time.monotonic(), Identity.ephemeral()
     async with founding(kept, founder) as door, join_here(door.addresses, bob) as member:
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 20
         await member.announce(describe(bob))
-        await until(lambda: sees(door, bob), 15)
+        await until(lambda: sees(door, bob), 30)
 
 
 async def test_a_founder_does_not_wait_long_for_those_that_answer_nothing(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_a_founder_does_not_wait_long_for_those_that_answer_nothing(tmp_pa
         kept.add({founder.peer_id}, silent)
         began = time.monotonic()
         async with founding(kept, founder):
-            assert time.monotonic() - began < OTHERS_SECONDS + 3
+            assert time.monotonic() - began < OTHERS_SECONDS + 15
 
 
 async def test_a_founder_with_another_identity_begins_another_swarm(tmp_path: Path) -> None:

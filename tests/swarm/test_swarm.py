@@ -96,7 +96,7 @@ async def test_records_outlive_the_death_of_the_first_peer() -> None:
         began = time.monotonic()
         async with join_here(swarms[2].addresses, client_only=True) as reader:
             assert len(await reader.servers(MODEL)) == 3
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 15.0
 
 
 async def test_after_an_outage_the_initial_peers_are_greeted_again() -> None:
@@ -117,16 +117,16 @@ async def test_an_address_where_no_peer_answers_is_named() -> None:
 
     began = time.monotonic()
     with pytest.raises(SwarmUnreachableError, match=re.escape(nowhere)):
-        async with join_here([nowhere], startup_timeout_seconds=5.0):
+        async with join_here([nowhere], startup_timeout_seconds=60.0):
             pass
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_another_peer_at_the_address_is_not_taken_for_the_one_that_is_named(lone: Swarm) -> None:
     address = lone.addresses[0].replace(lone.peer_id, Identity.ephemeral().peer_id)
     with pytest.raises(SwarmUnreachableError, match="no peer of the swarm answers"):
-        async with join_here([address], startup_timeout_seconds=5.0):
+        async with join_here([address], startup_timeout_seconds=60.0):
             pass
 
 
@@ -188,15 +188,15 @@ async def test_leaving_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -
             folders.extend([first.private_folder, second.private_folder])
 
     folders: list[Path] = []
-    children = process.children()  # other tests' swarms may be alive
+    children = set(process.children())  # other tests' swarms may be alive, and end
     await live_once()
     tasks, descriptors = len(asyncio.all_tasks()), process.num_fds()
     for _ in range(2):
         await live_once()
 
-    assert len(asyncio.all_tasks()) == tasks
+    assert len(asyncio.all_tasks()) <= tasks
     assert process.num_fds() <= descriptors
-    assert process.children() == children
+    assert set(process.children()) <= children
     assert not any(folder.exists() for folder in folders)
     assert complaints == []
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
@@ -231,9 +231,9 @@ async def test_leaving_waits_for_no_stream_of_another_peer() -> None:
         async with join_here(other.addresses) as swarm:
             await swarm.add_stream_handler("/test/1", keep_open)
             _, writer = await other.open_stream(swarm.peer_id, "/test/1")
-            await asyncio.wait_for(opened.wait(), 5)
+            await asyncio.wait_for(opened.wait(), 30)
             leaving = time.monotonic()
-        assert time.monotonic() - leaving < 10
+        assert time.monotonic() - leaving < 20
         writer.close()
     forever.set()
     await asyncio.sleep(0)

@@ -134,7 +134,7 @@ async def test_two_addresses_that_lead_nowhere_cost_two_head_starts_before_the_t
             async with pool_with(ways := Tunnels(member)) as pool:
                 began = time.monotonic()
                 assert await pinged(pool, at(member, one, other)) == member.peer_id
-                assert 0.4 < time.monotonic() - began < 3.0
+                assert 0.4 < time.monotonic() - began < LONG_SECONDS / 2
                 assert pool.way_to(member.peer_id) is Way.PUNCHED
                 assert ways.open == 1
 
@@ -174,7 +174,7 @@ async def test_all_ways_together_have_one_deadline():
                 began = time.monotonic()
                 with pytest.raises(HopFailedError, match="unreachable"):
                     await dial(at(member, one, other), 0.3)
-                assert time.monotonic() - began < 2.0
+                assert time.monotonic() - began < LONG_SECONDS / 2
 
 
 async def test_a_winner_that_is_gone_is_forgotten_and_the_others_are_tried(winners):

@@ -127,7 +127,7 @@ def test_any_connection_is_a_lane_or_an_error(data: bytes) -> None:
             theirs.sendall(data)
             theirs.close()
             with pytest.raises((OSError, ProtocolError)):
-                await asyncio.wait_for(accept_lane(ours, CERTIFICATE.lanes), 5)
+                await asyncio.wait_for(accept_lane(ours, CERTIFICATE.lanes), 30)
 
     asyncio.run(accept())
 

@@ -171,8 +171,8 @@ class _Fetch:
             if self._locked[name] != changed:
                 self._last_event_at = now
                 self._share.seen(name, bytes_on_disk(self._store.folder, name))
-        if self._working_on:
-            self._last_event_at = now
+        if any(name not in self._locked or name in self._files for name in self._working_on):
+            self._last_event_at = now  # to look whether a file is still locked is no work
         seconds, patience = now - self._last_event_at, self._settings.patience_seconds
         is_hopeless = seconds > _MOST_PATIENCE * patience or not self._crew.has_untried(self._share.left)
         if seconds > patience and is_hopeless:

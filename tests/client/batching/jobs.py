@@ -67,7 +67,7 @@ async def jobs_in(
     swarm: FakeSwarm,
     *,
     num_layers: int = 6,
-    route: float = 5.0,
+    route: float = 20.0,
     identity: Identity | None = None,
     reuses: bool = True,
     wire_dtype: pb.WireDtype = pb.FLOAT32,

@@ -144,14 +144,14 @@ async def test_who_no_longer_waits_for_room_takes_none():
     await settled()
     first.cancel()
     room.release()
-    await asyncio.wait_for(second, 1)
+    await asyncio.wait_for(second, 30)
 
     third = asyncio.create_task(room.acquire())
     await settled()
     room.release()  # its turn has come when it is cancelled
     third.cancel()
     await settled()
-    await asyncio.wait_for(room.acquire(), 1)
+    await asyncio.wait_for(room.acquire(), 30)
 
 
 async def test_nobody_waits_for_room_in_a_pool_that_is_closed():

@@ -80,7 +80,7 @@ async def test_texts_are_what_they_are_undisturbed_while_servers_come_and_go(see
             assert [one for one in found if one is not None] == [
                 known for known, one in zip(expected, found, strict=True) if one is not None
             ]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while jobs.pool.running or jobs.pool.waiting:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
         await nothing_left(swarm)
@@ -112,7 +112,7 @@ async def test_a_first_hop_that_leaves_while_a_text_is_given_up_gets_the_whole_p
             jobs.pool.cancel(given_up)
             await swarm.add(Span(0, 2))
             swarm.members[0].drain(5.0)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while jobs.pool.sessions[0].hops[0].peer_id == swarm.members[0].peer_id:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             again = jobs.begin(prompt, 5)
@@ -121,7 +121,7 @@ async def test_a_first_hop_that_leaves_while_a_text_is_given_up_gets_the_whole_p
 
 
 async def nothing_left(swarm: FakeSwarm) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(len(member.sessions) for member in swarm.members):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert not [thread for thread in threading.enumerate() if thread.name == "p2pinfer-texts"]

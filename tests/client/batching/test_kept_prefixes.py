@@ -26,14 +26,14 @@ def text_of(*ending: int, count: int = 5) -> list[int]:
 
 
 async def sessions_gone(swarm: FakeSwarm) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(len(member.sessions) for member in swarm.members):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 async def all_kept(swarm: FakeSwarm, number: int = 1) -> None:
     """Wait until every server keeps so many prefixes."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(len(member.batcher.prefixes) < number for member in swarm.members):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -47,7 +47,7 @@ async def end_sessions(jobs: Jobs, swarm: FakeSwarm) -> None:
 
 async def settled(swarm: FakeSwarm) -> None:
     """Wait until the client has signed for everything."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(member.accounts.unsigned_tokens for member in swarm.members):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -277,7 +277,7 @@ async def test_a_hop_that_dies_while_it_keeps_the_last_text_costs_the_next_one_n
 
             victim.batcher.copies.add = die
             assert await jobs.text([*STEM, 1], 5) == text_of(1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not (died and died[0].done()):  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             await swarm.add(THREE[place])

@@ -19,7 +19,7 @@ from tests.client.sessions import THREE, in_client, session_of
 from tests.client.unix_ways import UnixWays
 from tests.fakes import FakeServer, FakeSwarm, fake_swarm
 
-SECONDS = 5.0
+SECONDS = 30.0
 
 
 def tunnelled(swarm: FakeSwarm, *members: FakeServer) -> UnixWays:

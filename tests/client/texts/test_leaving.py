@@ -16,7 +16,7 @@ ENDLESS = {"sampling": SamplingOptions(temperature=0.0), "stop_tokens": frozense
 
 
 async def idle(model) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while model.running or model.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -29,7 +29,7 @@ async def test_a_task_that_waits_for_the_next_part_ends_when_another_leaves_the_
             reader = asyncio.create_task(anext(behind, None))
             await asyncio.sleep(0)
             await behind.aclose()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 assert await reader is None
         assert await anext(running, None) is None
         await idle(model)

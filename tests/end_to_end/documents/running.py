@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from p2pinfer.documents.jobs.job import Job
+from p2pinfer.documents.jobs.job_store import JobStore
+
 SECONDS = 120.0
 
 
@@ -32,14 +35,24 @@ def status(folder: Path, out: str) -> dict[str, Any] | None:
     return next((job for job in jobs if job["settings"]["output"] == str(folder / out)), None)
 
 
-def until_answered(process: subprocess.Popen[str], folder: Path, out: str, least: int) -> dict[str, Any]:
-    """The job that writes `out` as soon as it has so many answers. Its process has to run meanwhile."""
+def until_answered(process: subprocess.Popen[str], folder: Path, out: str, least: int) -> None:
+    """Wait until the job that writes `out` has so many answers. Its process has to run meanwhile.
+
+    In the store itself: `status` takes a second to start, and a short job has ended by then.
+    """
+
+    def is_answered(job: Job) -> bool:
+        return job.settings.get("output") == str(folder / out) and job.counts.completed >= least
+
     deadline = time.monotonic() + SECONDS
-    while (job := status(folder, out)) is None or job["documents"]["completed"] < least:
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.1)
-    return job
+    with JobStore.open(folder / "jobs.sqlite") as store:
+        while not any(map(is_answered, store.jobs())):
+            has_ended = process.poll() is not None
+            if has_ended and any(map(is_answered, store.jobs())):
+                return
+            assert not has_ended, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.02)
 
 
 def texts_of(file: Path) -> dict[str, str]:

@@ -25,6 +25,7 @@ from tests.end_to_end.conftest import PROMPTS
 
 CROWD = 1100
 PEERS, STREAMS_PER_PEER = 5, 60
+SOON_SECONDS = 30.0  # long before a client gives up
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_a_newcomer_gets_in_while_a_crowd_of_connections_sits_there(
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4 * CROWD), hard))
     try:
         with one_byte_each(port):
-            assert seconds_of_a_newcomer(two_servers, smollm2, tokenizer, one_process) < 10.0
+            assert seconds_of_a_newcomer(two_servers, smollm2, tokenizer, one_process) < SOON_SECONDS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -111,4 +112,4 @@ async def test_a_newcomer_gets_in_while_five_identities_hold_all_tunnels_they_ca
         seconds = await asyncio.to_thread(seconds_of_a_newcomer, two_servers, smollm2, tokenizer, one_process)
         for writer in writers:
             writer.transport.abort()
-    assert seconds < 10.0
+    assert seconds < SOON_SECONDS

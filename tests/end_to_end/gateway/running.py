@@ -12,7 +12,8 @@ from typing import Self
 
 import httpx
 
-SECONDS = 60.0
+SECONDS = 120.0
+END_SECONDS = 30.0
 
 
 class GatewayProcess:
@@ -46,20 +47,20 @@ class GatewayProcess:
     def wait_ready(self) -> None:
         """Wait until it has a model."""
         deadline = time.monotonic() + SECONDS
-        while httpx.get(f"{self.root}/healthz").status_code != 200:
+        while httpx.get(f"{self.root}/healthz", timeout=SECONDS).status_code != 200:
             assert time.monotonic() < deadline, self.lines
             time.sleep(0.1)
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
-        lines = httpx.get(f"{self.root}/metrics").text.splitlines()
+        lines = httpx.get(f"{self.root}/metrics", timeout=SECONDS).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """End it by a signal; returns its exit status."""
         self.process.send_signal(number)
         try:
-            return self.process.wait(15)
+            return self.process.wait(END_SECONDS)
         finally:
             self.process.kill()
 

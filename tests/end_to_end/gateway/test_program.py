@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -102,9 +101,7 @@ def test_a_signal_ends_it_at_once_and_its_streams_get_an_end(
         reader = threading.Thread(target=read)
         reader.start()
         assert began.wait(SECONDS)
-        at = time.monotonic()
-        assert gateway.end(number) == 0
-        assert time.monotonic() - at < 10.0
+        assert gateway.end(number) == 0  # within END_SECONDS
         reader.join(SECONDS)
     assert not [line for line in gateway.lines if "Traceback" in line or "Error" in line]
     last = [line for line in lines if line.startswith("data: ")][-1]

@@ -19,8 +19,8 @@ from tests.end_to_end.conftest import PROMPTS
 
 TOKENS = 24
 TRIES = 8
-MOST_PAUSE_SECONDS = 6.0
-"""Twice what is promised: the machines that run tests are busy with other tests."""
+MOST_PAUSE_SECONDS = 12.0
+"""Four times what is promised: the machines that run tests are busy with other tests."""
 
 
 class Clock(BaseStreamer):

@@ -27,6 +27,7 @@ def test_servers_killed_by_the_pages_buttons_dont_end_the_answer(smollm2: LayerS
         browser = library.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
         page.set_default_timeout(MILLISECONDS)
+        expect.set_options(timeout=MILLISECONDS)
         complaints: list[str] = []
         page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -35,15 +36,15 @@ def test_servers_killed_by_the_pages_buttons_dont_end_the_answer(smollm2: LayerS
         expect(page.locator("#server-rows li")).to_have_count(6)
         page.locator("#question").fill("Tell me a long story about a lighthouse.")
         page.locator("#question").press("Enter")
-        expect(page.locator(".prose")).to_contain_text(re.compile(r"[\s\S]{60}"), timeout=MILLISECONDS)
+        expect(page.locator(".prose")).to_contain_text(re.compile(r"[\s\S]{60}"))
         expect(page.locator(".route .hop")).to_have_count(3)
         peers = page.locator(".route .hop .peer").all_inner_texts()
         page.locator(".route").get_by_role("button", name=f"Kill {peers[1]}").click()
         left = rf"{peers[1]} left; …\w{{6}} took over, \d+(\.\d)? s"
-        expect(page.locator(".happened li")).to_have_text(re.compile(left), timeout=MILLISECONDS)
+        expect(page.locator(".happened li")).to_have_text(re.compile(left))
         before = len(page.locator(".prose").inner_text())
         more = re.compile(rf"[\s\S]{{{before + 40}}}")
-        expect(page.locator(".prose")).to_contain_text(more, timeout=MILLISECONDS)
+        expect(page.locator(".prose")).to_contain_text(more)
         page.locator("#stop").click()
         expect(page.locator(".outcome")).to_contain_text("Stopped.")
         assert page.locator(".problem").count() == 0

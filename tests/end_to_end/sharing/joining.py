@@ -20,7 +20,7 @@ from p2pinfer.types import Span
 
 NAME = "SmolLM2-135M-Instruct"
 READY_SECONDS = 120.0  # on a busy machine
-LEAVE_SECONDS = 10.0
+LEAVE_SECONDS = 60.0
 
 POLICY = """\
 version = 1

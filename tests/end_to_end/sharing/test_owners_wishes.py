@@ -29,7 +29,7 @@ from tests.end_to_end.sharing.joining import (
     until,
 )
 
-OBEYED_SECONDS = 5.0
+OBEYED_SECONDS = 20.0
 MIB = 1 << 20
 
 

@@ -80,9 +80,10 @@ def test_the_only_seeder_may_go_then_the_joiner_and_each_goes_on_where_it_was(sm
         await_half(server, cache, smollm2)
         goes.kill()
         assert server.seconds_to_ready is None, "half-way came too late"
-        why = said(server, "nothing has come for ")
-        assert "the owner of this server gives no files to others" in why
-        assert short_id(swarm.peer_ids[0]) in why and short_id(swarm.peer_ids[1]) in why
+        words = ("nothing has come for ", "the owner of this server gives no files to others")
+        names = [short_id(peer_id) for peer_id in swarm.peer_ids[:2]]
+        # On a busy machine nothing may come for a while before, too.
+        until(lambda: any(all(one in line for one in (*words, *names)) for line in server.lines), server)
         kept = bytes_that_came(cache, smollm2)
         launch(swarm, smollm2.folder, SERVED, mbit_per_s=SLOW / 4)
         until(lambda: bytes_that_came(cache, smollm2) >= kept + 1_000_000, server)

@@ -71,7 +71,7 @@ def answer(
             assert text.end is not None
             hops = {hop.peer_id for hop in text.route().hops}
             model.end_texts()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not hops <= {one.server for one in receipts_of(model)}:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             receipts = receipts_of(model)

@@ -78,13 +78,13 @@ async def make_batch(client: httpx.AsyncClient, content: bytes | int = 3, **fiel
 
 
 async def until_state(
-    client: httpx.AsyncClient, batch_id: str, *states: str, **headers: str
+    client: httpx.AsyncClient, batch_id: str, *states: str, completed: int = 0, **headers: str
 ) -> dict[str, Any]:
-    """The batch, when it has come into one of these states."""
-    async with asyncio.timeout(20):
+    """The batch, when it has come into one of these states, with so many requests completed at least."""
+    async with asyncio.timeout(60):
         while True:
             batch: dict[str, Any] = (await client.get(f"/v1/batches/{batch_id}", headers=headers)).json()
-            if batch["status"] in states:
+            if batch["status"] in states and batch["request_counts"]["completed"] >= completed:
                 return batch
             await asyncio.sleep(0.02)
 

@@ -15,6 +15,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
+MILLISECONDS = 60_000
+"""So long the page may take for anything, on a busy machine."""
+
 NETWORK = "Failed to load resource"
 """What Chromium's console says of every answer that is no 200; tests of errors expect it."""
 
@@ -25,6 +28,7 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
     with sync_playwright() as library:
+        expect.set_options(timeout=MILLISECONDS)
         running = library.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
@@ -85,7 +89,7 @@ class Reader:
 def reading(browser: Browser, gateway: StandIn, **settings: object) -> Iterator[Reader]:
     """A reader, whose browser may complain of nothing until the end."""
     context = browser.new_context(**{"viewport": DESKTOP, **settings})  # type: ignore[arg-type]
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(MILLISECONDS)
     reader = Reader(context, gateway)
     try:
         yield reader

@@ -61,6 +61,7 @@ class StandIn:
         self.dead: set[str] = set()
         self.left: list[dict[str, Any]] = []
         self.aborted = 0
+        self.was_aborted = threading.Event()
         self.url = ""
 
     def hops(self) -> list[dict[str, Any]]:
@@ -133,6 +134,7 @@ class StandIn:
             yield b"data: [DONE]\n\n"
         except (asyncio.CancelledError, GeneratorExit):
             self.aborted += 1
+            self.was_aborted.set()
             raise
 
 
@@ -207,10 +209,10 @@ def standing_in() -> Iterator[StandIn]:
     stop: Callable[[], None] = lambda: setattr(server, "should_exit", True)  # noqa: E731
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
-    assert started.wait(20.0)
+    assert started.wait(60.0)
     standin.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield standin
     finally:
         stop()
-        thread.join(20.0)
+        thread.join(60.0)

@@ -74,7 +74,7 @@ def test_an_answer_can_be_stopped(reader: Reader, gateway: StandIn, how: str):
     expect(page.locator(".outcome")).to_have_text("Stopped.")
     expect(page.locator(".prose")).to_contain_text("word4")
     reader.wait_done()
-    page.wait_for_timeout(200)
+    assert gateway.was_aborted.wait(60)
     assert gateway.aborted == 1
 
 
@@ -173,14 +173,14 @@ def test_a_busy_gateway_is_asked_again_when_it_said(reader: Reader, gateway: Sta
 
 def test_a_wait_ends_when_the_reader_goes_on(reader: Reader, gateway: StandIn):
     """The next question isn't asked twice, and the failed one isn't asked again."""
-    gateway.script = Script(status=429, retry_after="1", message="All places are taken.")
+    gateway.script = Script(status=429, retry_after="3", message="All places are taken.")
     page = reader.open()
     reader.ask("First")
     expect(page.locator(".problem")).to_contain_text("Tries again by itself in")
     gateway.script = Script()
     reader.ask("Second")
     expect(page.locator(".prose").last).to_have_text("One two three.")
-    page.wait_for_timeout(1_500)
+    page.wait_for_timeout(3_500)
     assert [asked["messages"][-1]["content"] for asked in gateway.asked] == ["First", "Second"]
     assert page.locator(".problem button").count() == 0
 

@@ -177,7 +177,7 @@ def test_a_gigantic_line_costs_no_more_than_a_moment(page: Page):
     """A model can be made to say anything; the page must stay usable."""
     took = {f"{len(text)} of {text[:8]!r}": page.evaluate(_TAKES, [_VERSION, text]) for text in GIGANTIC}
 
-    assert {text: milliseconds for text, milliseconds in took.items() if milliseconds > 1500} == {}
+    assert {text: milliseconds for text, milliseconds in took.items() if milliseconds > 5000} == {}
 
 
 def test_a_long_answer_stays_smooth(page: Page):

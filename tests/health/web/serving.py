@@ -80,7 +80,7 @@ class Served:
         self.stop = stop
         self.url = f"http://127.0.0.1:{server.port}"
 
-    def wait_for(self, word: str, *, seconds: float = 10.0) -> str:
+    def wait_for(self, word: str, *, seconds: float = 60.0) -> str:
         """The page's text, as soon as that is in it."""
         deadline = time.monotonic() + seconds
         while True:
@@ -108,11 +108,11 @@ def served(
     server = Announced(app, end_streams=app.state.events.close)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
-    assert started.wait(20.0)
+    assert started.wait(60.0)
 
     def stop() -> None:
         server.should_exit = True
-        thread.join(20.0)
+        thread.join(60.0)
         assert not thread.is_alive()
 
     try:

@@ -125,7 +125,7 @@ def test_the_tokenizer_is_read_once_by_threads_that_come_together():
     vocabulary = Vocabulary(read, size=27, end_tokens=[26])
 
     def use() -> object:
-        together.wait(10)
+        together.wait(60)
         return vocabulary.tokenizer
 
     assert reads == []

@@ -125,7 +125,7 @@ async def test_a_look_that_blocks_is_named_waited_for_and_holds_nobody_up():
     def look() -> Told:
         nonlocal looks
         looks += 1
-        release.wait(10.0)
+        release.wait(60.0)
         return Told(value=True, words="yes")
 
     looking = keep_looking(
@@ -150,7 +150,7 @@ async def test_leaving_does_not_wait_for_a_thread_that_blocks():
 
     def block() -> Told:
         started.set()
-        release.wait(10.0)
+        release.wait(60.0)
         return Told(value=True, words="yes")
 
     looking = keep_looking(

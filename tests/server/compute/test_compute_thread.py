@@ -27,7 +27,7 @@ async def test_a_fault_of_ours_on_the_thread_is_told_to_who_waits(caplog):
     with new_thread() as thread:
         thread.call(fault)
         with pytest.raises(EngineError, match="start the server again"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await thread.wait_failed()
     assert "the computing thread failed" in caplog.text
 
@@ -63,7 +63,7 @@ async def test_what_was_called_for_is_done_before_lanes_are_read():
         theirs.send(b"1")
         thread.call(order.append, "call")
         gate.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(order) < 2:
                 await thread.ask(lambda: None)
         await thread.ask(thread.unwatch, ours)

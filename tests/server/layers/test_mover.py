@@ -21,6 +21,7 @@ from p2pinfer.server.placement.moving import MOST_MOVES_PER_HOUR, MOST_YIELDS, M
 from p2pinfer.server.placement.settling import rank_of
 from p2pinfer.swarm.records.announcement import Announcement, ServerState
 from p2pinfer.types import LayerSeconds, PeerId, Span
+from tests.server.wire_client import until
 from tests.swarm.conftest import MODEL, describe
 
 US = Identity.ephemeral()
@@ -105,7 +106,7 @@ class Town:
         """Where the server goes; None if it has stayed for some looks."""
         waiting = asyncio.create_task(self.mover.wait(self.announce))
         enough = asyncio.create_task(self._enough.wait())
-        await asyncio.wait({waiting, enough}, timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, enough}, timeout=30.0, return_when=asyncio.FIRST_COMPLETED)
         enough.cancel()
         if waiting.done():
             return waiting.result()
@@ -243,7 +244,9 @@ async def test_it_stays_when_the_files_cannot_be_had_and_does_not_ask_again_soon
     town = Town(*gap())
     town.fetch_error = StoreError("the disk is full")
     waiting = asyncio.create_task(town.mover.wait(town.announce))
-    await asyncio.sleep(0.1)
+    await until(lambda: town.said[-1:] == ["staying with layers 0:10: the disk is full"])
+    await until(lambda: town.announced[-1] == (None, False))
+    await asyncio.sleep(0.1)  # many looks
     waiting.cancel()
 
     assert town.announced[-1] == (None, False)

@@ -59,7 +59,7 @@ class Stay:
         parts["accounts"] = SimpleNamespace(merits=Merits())
         made: Any = LayerService(config=config, choice=self.choice, period=self.period, **parts)  # type: ignore[arg-type]
         self.moved_at = made.moved_at
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             await made.run()
 
     async def _serve(self, *_: object) -> Move | None:

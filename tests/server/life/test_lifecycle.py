@@ -35,7 +35,7 @@ from p2pinfer.tasks import first_of
 from p2pinfer.types import PeerId
 from tests.server.wire_client import until
 
-SECONDS = 5.0
+SECONDS = 20.0
 POLICY = """\
 version = 1
 [when]

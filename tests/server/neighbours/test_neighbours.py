@@ -44,7 +44,7 @@ async def test_a_server_announces_how_far_it_is_to_those_that_continue_its_span(
         await last.measure_some()
 
         assert set(found) == {swarm.members[index].peer_id for index in (1, 2, 3)}
-        assert all(0 < seconds < 0.5 for seconds in found.values())
+        assert all(0 < seconds < 10.0 for seconds in found.values())
         assert last.next_hop_seconds() == {}
 
 
@@ -117,7 +117,7 @@ async def test_neither_the_dead_nor_the_mute_nor_a_copied_address_is_measured_an
             found = await round_trips([mute, copied, nowhere, broken, here], None)
 
     assert [peer_id for peer_id, trip in found.items() if trip.seconds is not None] == [here.peer_id]
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 15.0
 
 
 async def test_a_stranger_that_answers_nonsense_is_not_measured_and_does_not_end_the_server():
@@ -137,10 +137,10 @@ async def test_no_connection_is_left_open():
 
 
 async def test_a_round_trip_is_the_quickest_of_several():
-    """A server that is busy for a moment isn't further away."""
+    """A server that is busy for a moment isn't further away: half of the time is more than the bound."""
     async with fake_swarm([Span(0, 2)]) as swarm:
         handler = swarm.members[0].handler
-        load, slow = handler._load, iter([0.2, 0.0, 0.2, 0.2])
+        load, slow = handler._load, iter([0.4, 0.0, 0.0, 0.4])
 
         def sometimes_slow() -> Load:
             time.sleep(next(slow))
@@ -149,7 +149,7 @@ async def test_a_round_trip_is_the_quickest_of_several():
         handler._load = sometimes_slow
         [found] = (await round_trips(await swarm.servers(MODEL), None)).values()
         assert found == RoundTrip(found.seconds, Way.DIRECT)
-        assert found.seconds is not None and found.seconds < 0.15
+        assert found.seconds is not None and found.seconds < 0.2
 
 
 async def test_a_round_begins_early_when_a_relay_is_not_needed_any_more(monkeypatch):
@@ -184,7 +184,7 @@ async def test_a_relayed_server_that_is_met_while_it_is_measured_is_measured_dir
 
         def slow_through_the_relay() -> Load:
             if ways.ways[server.peer_id] is Way.RELAYED:
-                time.sleep(0.05)
+                time.sleep(0.2)
                 if next(pings, None) is None:
                     ways.ways[server.peer_id] = Way.PUNCHED
             return load()
@@ -193,7 +193,7 @@ async def test_a_relayed_server_that_is_met_while_it_is_measured_is_measured_dir
         [trip] = (await round_trips([server.record()], ways)).values()
 
     assert trip.way is Way.PUNCHED
-    assert trip.seconds is not None and trip.seconds < 0.05
+    assert trip.seconds is not None and trip.seconds < 0.2
 
 
 async def test_a_server_that_stays_relayed_is_measured_so(monkeypatch):

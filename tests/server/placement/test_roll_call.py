@@ -155,7 +155,7 @@ async def test_a_server_is_asked_in_the_place_of_one_that_says_nothing():
                 assert (await other.call([*closed, here], 5.0))[here.peer_id]
             for _ in range(len(strangers) // ASKED_PER_LAYER):
                 await roll_call.call([*mute, here], 0.0)
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30):
                 while not (answers := dict(await roll_call.call([*mute, here], 0.1))).get(here.peer_id):
                     pass
 

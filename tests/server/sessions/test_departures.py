@@ -236,7 +236,7 @@ async def test_what_the_former_sender_sent_first_is_run_first():
         await route.hops[0].set_upstream(key, at_once=False)
         new = await client.steps_lane(route.hops[0], key)
         await until(lambda: member.open_sessions[0].next_steps is not None)
-        member.engine.before_forward = lambda: gate.wait(5) and None
+        member.engine.before_forward = lambda: gate.wait(60) and None
         ids = [
             await route.send([RowChunk(0, position, hidden[position : position + 1])]) for position in (0, 1)
         ]
@@ -278,7 +278,7 @@ async def test_progress_is_told_while_the_engine_computes():
     async with fake_swarm([Span(0, 2), Span(2, 4)]) as swarm, wire_client() as client:
         route = await client.route(*swarm.members)
         await route.run(ONE, 0)
-        swarm.members[1].engine.before_forward = lambda: gate.wait(5) and None
+        swarm.members[1].engine.before_forward = lambda: gate.wait(60) and None
         step = await route.send([RowChunk(0, 1, ONE)])
         await until(lambda: swarm.members[1].runner.queue_depth == 1)
         first, second = [await hop.progress() for hop in route.hops]
@@ -311,7 +311,7 @@ async def test_only_who_has_the_control_key_changes_or_sees_a_session():
 
 
 async def test_a_change_that_can_not_be_is_refused_and_the_session_goes_on(monkeypatch):
-    monkeypatch.setattr(next_hops, "DIAL_SECONDS", 0.1)
+    monkeypatch.setattr(next_hops, "DIAL_SECONDS", 1.0)
     hidden = random_hidden(3)
     async with fake_swarm([Span(0, 2), Span(2, 4), Span(2, 4)]) as swarm, wire_client() as client:
         first, second, spare = swarm.members

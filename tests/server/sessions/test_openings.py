@@ -132,7 +132,7 @@ async def test_a_request_that_cant_be_parsed_is_refused_and_logs_nothing(method,
 
 
 async def test_a_session_without_steps_expires_and_its_memory_is_free_again():
-    async with fake_swarm([Span(0, 2)], idle_seconds=0.2) as swarm:
+    async with fake_swarm([Span(0, 2)], idle_seconds=1.0) as swarm:
         member = swarm.members[0]
         expiring = asyncio.create_task(member.sessions.expire_forever())
         async with opened(swarm) as route:

@@ -48,7 +48,7 @@ async def outcome_of(unsent_bytes: int) -> str:
             lambda lane, why: outcome.set_result(why),
         )
         writer.write(Trickle(descriptor, unsent_bytes))  # type: ignore[arg-type]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             said = await outcome
         writer.stop()
     return said

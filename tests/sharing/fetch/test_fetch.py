@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -190,9 +191,10 @@ async def test_without_any_peer_the_error_says_what_is_missing_and_who_was_asked
     await gone.stop()
 
     with pytest.raises(SwarmError) as caught:
-        await joiner.fetch(other, gone, settings=replace(QUICK, patience_seconds=0.3))
+        await joiner.fetch(other, gone, settings=replace(QUICK, patience_seconds=2.0))
     text = str(caught.value)
-    assert "nothing has come for 0 s of 3 files of random" in text and "what has come is kept" in text
+    assert re.search(r"nothing has come for \d+ s of 3 files of random", text)
+    assert "what has come is kept" in text
     assert other.peer_id[-6:] in text and "has the model" in text
     assert gone.peer_id[-6:] in text and "unreachable" in text
 
@@ -234,7 +236,7 @@ async def test_why_the_source_failed_is_told_if_peers_do_not_help(peers: Peers, 
         raise ModelError("the hub is gone")
 
     with pytest.raises(SwarmError, match="the source: the hub is gone"):
-        await joiner.fetch(otherwise=convert, settings=replace(QUICK, patience_seconds=0.5))
+        await joiner.fetch(otherwise=convert, settings=replace(QUICK, patience_seconds=2.0))
     assert tries == 1
 
     await joiner.fetch(seeder, otherwise=convert)
@@ -298,7 +300,7 @@ async def test_while_nothing_comes_the_progress_says_why(peers: Peers, tmp_path:
 
     with pytest.raises(SwarmError):
         await joiner.fetch(
-            gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1, patience_seconds=1.0)
+            gone, report=seen.append, settings=replace(QUICK, stalled_seconds=0.1, patience_seconds=2.0)
         )
 
     assert seen[0].stalled is None

@@ -7,16 +7,19 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from p2pinfer.errors import StoreError, SwarmError
 from p2pinfer.model.layer_store.names import layer_file
 from p2pinfer.sharing.fetch.progress import Progress
+from p2pinfer.sharing.files import part_files
 from p2pinfer.sharing.files.part_file import PartFile, open_part, part_path
 from tests.sharing.peers import MIB, QUICK, Peers, Valve, all_bytes, empty_store, random_store, same_files
 
@@ -100,17 +103,24 @@ async def test_a_process_that_is_killed_leaves_its_files_to_the_one_that_waits(p
     assert same_files(model, joiner.store)
 
 
+@pytest.mark.parametrize("look_seconds", [0.0, 0.2])
 async def test_a_process_that_holds_a_lock_and_does_nothing_is_not_waited_for_for_ever(
-    peers: Peers, tmp_path: Path
+    peers: Peers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_seconds: float
 ):
-    """The error says that another process has the files."""
+    """The error says that another process has the files. However long each look at the lock takes."""
+
+    def look(*which: Any) -> PartFile | None:
+        time.sleep(look_seconds)
+        return open_part(*which)
+
+    monkeypatch.setattr(part_files, "open_part", look)
     model = random_store(tmp_path / "model", [MIB])
     seeder, joiner = await peers.add(model), await peers.add_empty(model)
     part = open_part(joiner.store.folder, LAYERS[0], model.manifest.files[LAYERS[0]])
     assert part is not None
     try:
         with pytest.raises(SwarmError, match="another process on this machine fetches 1 file, and hangs"):
-            await joiner.fetch(seeder, settings=replace(QUICK, patience_seconds=0.3))
+            await joiner.fetch(seeder, settings=replace(QUICK, patience_seconds=2.0))
     finally:
         part.close()
 

@@ -259,4 +259,4 @@ async def test_a_server_of_another_version_is_passed_over(peers: Peers, model: L
     joiner = await peers.add_empty(model)
 
     with pytest.raises(SwarmError, match="shares no files"):
-        await joiner.fetch(old, settings=replace(QUICK, patience_seconds=0.3))
+        await joiner.fetch(old, settings=replace(QUICK, patience_seconds=2.0))

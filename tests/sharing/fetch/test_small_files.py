@@ -37,7 +37,7 @@ async def test_files_come_from_whoever_has_them(peers: Peers, model: LayerStore)
     holders = [(await peers.add(model, service=service)).holder for service in services]
     holders.append((await peers.add(model)).holder)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await fetch_into_memory(model.manifest, NAMES, holders, peers.pool()) == contents(model)
 
 

@@ -26,7 +26,7 @@ from p2pinfer.wire.channels import CHANNEL_OPTIONS
 from p2pinfer.wire.status import Reason, Refused, refusal_of
 from tests.sharing.peers import MIB, Peers, random_store
 
-SECONDS = 5.0
+SECONDS = 30.0
 LAYER = layer_file(0)
 
 

@@ -207,10 +207,10 @@ def test_thousands_of_models_are_ranked_soon():
     swarm = [
         replace(COMPLETE, listing=replace(COMPLETE.listing, model=f"{number:064x}")) for number in range(5000)
     ]
-    began = time.monotonic()
+    began = time.process_time()
     ranked = most_needed(swarm, US)
 
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert len(question(ranked).splitlines()) < MOST_SHOWN + 8
 
 

@@ -26,7 +26,7 @@ async def until_found_at(swarm: Swarm, *relays: Swarm) -> float:
     async def is_found() -> bool:
         return swarm.reaching.places.held.keys() == {relay.peer_id for relay in relays}
 
-    return await until(is_found, 20)
+    return await until(is_found, 30)
 
 
 def address_at(swarm: Swarm, *relays: Swarm) -> Address:

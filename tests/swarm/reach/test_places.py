@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,7 +55,7 @@ async def test_who_cannot_be_dialled_keeps_two_places_and_its_record_names_them(
             news = asyncio.create_task(server.wait_news())
             refusing["first"] = Allowance(refusal="its owner says so", come_back_seconds=3600.0)
             await until_found_at(server, *relays[1:])
-            await asyncio.wait_for(news, 1)
+            await asyncio.wait_for(news, 30)
             assert named(server) == {relay.peer_id for relay in relays[1:]}
 
             server.reaching.verdict = Verdict(is_dialable=True)
@@ -68,6 +70,7 @@ class Relays:
         self.behaviours = dict(zip(RELAYS, behaviours, strict=False))
         self.come_back_seconds = come_back_seconds
         self.asked: list[str] = []
+        self.asked_at: list[float] = []
         self.streams = Nursery()
         self.peer_id = US
 
@@ -76,6 +79,7 @@ class Relays:
 
     async def open_stream(self, peer_id: Any, protocol: str) -> Stream:
         self.asked.append(self.behaviours[peer_id])
+        self.asked_at.append(asyncio.get_running_loop().time())
         if self.behaviours[peer_id] == "is no relay":
             raise SwarmError("it doesn't speak that")
         ours, theirs = await stream_pair()
@@ -98,6 +102,11 @@ class Relays:
         finally:
             await close_streams(stream, flush_seconds=0.1)
 
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds between the times when somebody was asked."""
+        return [later - earlier for earlier, later in itertools.pairwise(self.asked_at)]
+
     async def disconnect(self, peer_id: Any) -> None:
         pass
 
@@ -107,14 +116,14 @@ async def everywhere(relay: Any, maddrs: Sequence[str]) -> Sequence[str]:
     return maddrs
 
 
-async def asked_within(seconds: float, relays: Relays, wanted: int = 1) -> Places:
-    """Keep places for so long, and leave no task behind."""
+@asynccontextmanager
+async def keeping(relays: Relays) -> AsyncIterator[None]:
+    """Keep a place inside the block, and leave no task behind."""
     kept = Places(relays, lambda: None, everywhere)  # type: ignore[arg-type]
-    async with ending(asyncio.create_task(kept.keep(lambda: wanted, relays.candidates))):
-        await asyncio.sleep(seconds)
+    async with ending(asyncio.create_task(kept.keep(lambda: 1, relays.candidates))):
+        yield
     await relays.streams.close()
     assert not kept.held
-    return kept
 
 
 @pytest.fixture(autouse=True)
@@ -131,8 +140,9 @@ async def test_a_relay_that_fails_each_time_is_asked_less_and_less(
         places, "AGAIN", SimpleNamespace(longest_seconds=lambda failures: 0.05 * 2.0 ** (failures - 1))
     )
     relays = Relays(behaviour)
-    await asked_within(0.9, relays)  # at 0, 0.05, 0.15, 0.35, 0.75
-    assert 2 <= len(relays.asked) <= 5
+    async with keeping(relays):
+        await settled(lambda: len(relays.asked) == 5, 30)
+    assert all(pause > 0.049 * 2**failures for failures, pause in enumerate(relays.pauses))
 
 
 async def test_a_place_that_was_held_for_long_is_sought_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,8 +154,9 @@ async def test_a_place_that_was_held_for_long_is_sought_again_soon(monkeypatch: 
         return 0.0
 
     monkeypatch.setattr(places, "AGAIN", SimpleNamespace(longest_seconds=longest_seconds))
-    await asked_within(0.3, Relays("ends it each time"))
-    assert len(failures) > 1 and set(failures) == {1}
+    async with keeping(Relays("ends it each time")):
+        await settled(lambda: len(failures) > 2, 30)
+    assert set(failures) == {1}
 
 
 @pytest.mark.parametrize("come_back_seconds", [0.0, 0.2])
@@ -155,8 +166,13 @@ async def test_a_relay_that_refuses_is_asked_again_when_it_says(
     """Or after a minute if it doesn't say."""
     monkeypatch.setattr(places, "AGAIN", SimpleNamespace(longest_seconds=lambda failures: 0.0))
     relays = Relays("refuses", come_back_seconds=come_back_seconds)
-    await asked_within(0.5, relays)
-    assert len(relays.asked) in ((2, 3) if come_back_seconds else (1,))
+    async with keeping(relays):
+        if come_back_seconds:
+            await settled(lambda: len(relays.asked) == 3, 30)
+        else:
+            await asyncio.sleep(0.5)
+    assert len(relays.asked) == (3 if come_back_seconds else 1)
+    assert all(pause > 0.199 for pause in relays.pauses)
 
 
 async def test_others_are_asked_at_once_where_one_fails_and_what_is_held_stays() -> None:

@@ -75,7 +75,7 @@ def test_a_tunnel_ends_quietly_whatever_its_acceptor_sends(data: bytes) -> None:
                     reader, writer = await asyncio.open_unix_connection(near)
                     try:
                         writer.write_eof()
-                        return await asyncio.wait_for(reader.read(), 5)
+                        return await asyncio.wait_for(reader.read(), 30)
                     except ConnectionResetError:
                         return b""
                     finally:
@@ -100,9 +100,9 @@ def test_an_acceptor_closes_the_stream_whatever_its_dialler_sends(data: bytes) -
             writer.write(data)
             writer.write_eof()
             with suppress(ConnectionResetError):
-                await asyncio.wait_for(reader.read(), 5)
+                await asyncio.wait_for(reader.read(), 30)
             writer.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while wires.acceptor._tunnels:  # noqa: ASYNC110
                     await asyncio.sleep(0)
 
@@ -147,9 +147,9 @@ async def test_a_new_tunnel_that_isnt_empty_is_forgotten() -> None:
     async with wired(detached_seconds=0.0) as (wires, _):
         reader, writer = await say(wires, encode(Kind.OPEN, 1, ID))
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while wires.acceptor._tunnels:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
@@ -174,7 +174,7 @@ async def test_a_peer_that_never_ends_a_tunnel_whose_service_has_closed_loses_it
 
     async with wired(close) as (wires, _):
         reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await read_message(reader)).kind is not Kind.CLOSE:
                 pass
             while wires.acceptor._tunnels:  # noqa: ASYNC110
@@ -222,7 +222,7 @@ async def test_streams_for_one_tunnel_end_each_other(most: int) -> None:
 
 
 async def test_a_service_that_isnt_there_is_a_refusal(tmp_path: Path) -> None:
-    async with wired(echo) as (wires, dialler):
+    async with wired(echo, resume_seconds=60.0) as (wires, dialler):
         wires.acceptor._path = tmp_path / "nothing.sock"
         reader, writer = await say(wires, encode(Kind.OPEN, 0, ID))
         message = await read_message(reader)
@@ -231,7 +231,7 @@ async def test_a_service_that_isnt_there_is_a_refusal(tmp_path: Path) -> None:
         async with dialler.dial(address_of(SERVER)) as path:
             near, writer = await asyncio.open_unix_connection(path)
             with suppress(ConnectionResetError):
-                assert await asyncio.wait_for(near.read(), 1) == b""
+                assert await asyncio.wait_for(near.read(), 30) == b""
             writer.close()
 
 
@@ -251,9 +251,9 @@ async def test_a_peer_that_says_nothing_more_is_left_in_time(tmp_path: Path) -> 
             writer.write(bytes(1 << 20))
             await writer.drain()
             leaving = time.monotonic()
-        assert time.monotonic() - leaving < 3
+        assert time.monotonic() - leaving < 8  # not until half-closed tunnels end by themselves
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 1) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
 
 
@@ -282,6 +282,6 @@ async def test_a_relay_through_which_nothing_comes_is_doubted(
     async with dialler.dial(address_of(SERVER)) as path:
         _, writer = await asyncio.open_unix_connection(path)
         writer.write(b"hello")
-        await asyncio.wait_for(doubted.wait(), 5)
+        await asyncio.wait_for(doubted.wait(), 30)
     for one in (writer, *far):
         one.transport.abort()

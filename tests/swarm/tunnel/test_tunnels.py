@@ -22,8 +22,8 @@ ADDRESS = address_of(SERVER)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds; five seconds are far more than it takes."""
-    async with asyncio.timeout(5):
+    """Wait until `condition` holds; half a minute is far more than it takes."""
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - what it waits for has no event
             await asyncio.sleep(0.001)
 
@@ -116,7 +116,7 @@ async def test_a_session_goes_on_over_the_old_stream_while_the_new_one_opens() -
         dialler.move(SERVER)
         for letter in (b"b", b"c", b"d"):
             writer.write(letter)
-            assert await asyncio.wait_for(reader.readexactly(1), 1) == letter
+            assert await asyncio.wait_for(reader.readexactly(1), 30) == letter
         may_open.set()
         await until(lambda: wires.acceptor.ways() == {Way.PUNCHED: 1})
         writer.write(b"e")
@@ -140,7 +140,7 @@ async def test_a_move_that_fails_changes_nothing() -> None:
 
 
 async def test_a_peer_that_is_gone_is_noticed_at_once() -> None:
-    async with wired() as (wires, dialler), dialler.dial(ADDRESS) as path:
+    async with wired(resume_seconds=60.0) as (wires, dialler), dialler.dial(ADDRESS) as path:
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"a")
         assert await reader.readexactly(1) == b"a"
@@ -149,7 +149,7 @@ async def test_a_peer_that_is_gone_is_noticed_at_once() -> None:
         wires.cut()
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
-        assert time.monotonic() - began < 0.25
+        assert time.monotonic() - began < 20
         writer.close()
 
 
@@ -163,7 +163,7 @@ async def test_a_tunnel_that_gets_no_stream_ends_in_time() -> None:
         wires.cut()
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
-        assert 0.2 < time.monotonic() - began < 2
+        assert 0.2 < time.monotonic() - began < 8  # by itself it would wait for ten seconds
         writer.close()
 
 
@@ -177,7 +177,7 @@ async def test_a_tunnel_goes_on_when_the_way_is_back() -> None:
         await settled(wires, 0)
         writer.write(b"b")
         wires.error = None
-        assert await asyncio.wait_for(reader.readexactly(1), 5) == b"b"
+        assert await asyncio.wait_for(reader.readexactly(1), 30) == b"b"
         writer.close()
 
 
@@ -192,7 +192,7 @@ async def test_an_end_that_was_said_while_there_was_no_stream_arrives() -> None:
         writer.write(b"b")
         writer.write_eof()
         wires.error = None
-        assert await asyncio.wait_for(reader.read(), 5) == b"b"
+        assert await asyncio.wait_for(reader.read(), 30) == b"b"
         writer.close()
 
 
@@ -210,10 +210,10 @@ async def test_a_tunnel_that_waits_too_long_for_a_stream_is_forgotten() -> None:
         await settled(wires, 1)
         wires.error = SwarmError("not now")
         wires.cut()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 30)
         wires.error = None
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""  # refused: unknown
+            assert await asyncio.wait_for(reader.read(), 30) == b""  # refused: unknown
         writer.close()
 
 
@@ -224,24 +224,24 @@ async def test_a_service_that_breaks_off_ends_the_tunnel_at_once() -> None:
         await reader.readexactly(1)
         writer.transport.abort()
 
-    async with wired(break_off) as (wires, dialler), dialler.dial(ADDRESS) as path:
+    async with wired(break_off, resume_seconds=60.0) as (wires, dialler), dialler.dial(ADDRESS) as path:
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"ab")
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 1) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
         await settled(wires, 0)
         assert wires.opened == 1
 
 
 async def test_the_other_side_hears_at_once_that_a_side_has_been_closed() -> None:
-    async with wired() as (wires, dialler), dialler.dial(ADDRESS) as path:
+    async with wired(resume_seconds=60.0) as (wires, dialler), dialler.dial(ADDRESS) as path:
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"a")
         assert await reader.readexactly(1) == b"a"
         await wires.acceptor.close()
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 1) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         assert wires.opened == 1
         writer.close()
 
@@ -255,11 +255,11 @@ async def test_leaving_ends_the_tunnel_for_both_sides() -> None:
         ended.set()
         writer.close()
 
-    async with wired(listen) as (wires, dialler):
+    async with wired(listen, detached_seconds=60.0) as (wires, dialler):
         async with dialler.dial(ADDRESS) as path:
             _, writer = await asyncio.open_unix_connection(path)
             await settled(wires, 1)
-        await asyncio.wait_for(ended.wait(), 1)
+        await asyncio.wait_for(ended.wait(), 30)
         writer.close()
 
 
@@ -268,7 +268,7 @@ async def test_tunnels_beyond_the_limit_are_refused() -> None:
         reader, writer = await asyncio.open_unix_connection(path)
         try:
             writer.write(b"x")
-            return await asyncio.wait_for(reader.read(1), 5) == b"x", writer
+            return await asyncio.wait_for(reader.read(1), 30) == b"x", writer
         except OSError:
             return False, writer
 
@@ -358,7 +358,7 @@ async def test_a_peer_that_isnt_there_closes_the_connection() -> None:
     async with wired() as (wires, dialler), dialler.dial(address_of(wires.peer_id)) as path:
         reader, writer = await asyncio.open_unix_connection(path)
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 1) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
 
 

@@ -132,7 +132,7 @@ def test_failures_with_progress_between_them_are_not_in_a_row(hub: LoopbackHub):
 
 
 def test_a_stalled_answer_is_given_up(hub: LoopbackHub):
-    files, _ = files_of(hub, silent_seconds=0.1)
+    files, _ = files_of(hub, silent_seconds=0.5)
     hub.faults.append("stall")
 
     assert files.read(FILE, 0, 1000) == DATA[:1000]
@@ -141,7 +141,7 @@ def test_a_stalled_answer_is_given_up(hub: LoopbackHub):
 
 def test_an_answer_that_trickles_is_given_up(hub: LoopbackHub):
     """Each byte comes in time, and the file would take days. What trickled in counts as read."""
-    files, waits = files_of(hub, slow_seconds=0.1, slow_bytes=1 << 20)
+    files, waits = files_of(hub, slow_seconds=1.0, slow_bytes=1 << 20)
     hub.faults.append("trickle")
     files.read(FILE, 0, 100_000)
 

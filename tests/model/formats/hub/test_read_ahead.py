@@ -51,7 +51,7 @@ def test_the_next_block_is_read_without_being_asked_for():
     ahead.read("a", 0, 10, 100)
     file.is_read.clear()
 
-    assert file.is_read.wait(5) or len(file.blocks) == 2
+    assert file.is_read.wait(60) or len(file.blocks) == 2
 
 
 def test_small_blocks_and_last_ones_are_all_that_is_read():

@@ -23,8 +23,8 @@ async def test_it_ends_as_soon_as_every_source_has_said_something(tmp_path):
     async with amqtt_broker(port, {"gear": "true"}, plugin=OneUser):
         config = SignalsConfig(sources=sources, mqtt=MqttBroker(host="127.0.0.1", port=port))
         began_at = time.monotonic()
-        heard = await ask_once(config)
-    assert time.monotonic() - began_at < 5.0
+        heard = await ask_once(config, patience_seconds=60.0)
+    assert time.monotonic() - began_at < 30.0
     assert heard.readings.keys() == {Signal.PLACE}
     assert {trouble.words for trouble in heard.troubles.values()} == {"it refuses this user name or password"}
     assert heard.troubles[Signal.PARKED] == heard.troubles[Signal.IN_USE]

@@ -60,7 +60,7 @@ def test_files_cost_no_descriptors(tmp_path):
         with pytest.raises(SourceError):
             look(tmp_path)
     if descriptors:
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def test_a_file_that_was_written_too_long_ago_does_not_count(tmp_path):

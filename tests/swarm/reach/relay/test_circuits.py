@@ -76,9 +76,9 @@ async def test_clients_share_the_rate_however_many_circuits_each_has() -> None:
             asker, target = await joined(circuits, client, nursery, stack)
             nursery.start(send(asker))
             nursery.start(receive(client, target))
-        await settled(lambda: passed.total_bytes > 4_500_000, 10)  # the burst is over
+        await settled(lambda: passed.total_bytes > 4_500_000, 30)  # the burst is over
         before = dict(received)
-        await settled(lambda: passed.total_bytes > 5_500_000, 10)
+        await settled(lambda: passed.total_bytes > 5_500_000, 30)
         ann, bob = (received[client] - before[client] for client in (ANN, BOB))
 
     assert 0.6 < bob / ann < 1.7
@@ -91,7 +91,7 @@ async def test_what_a_side_said_last_arrives_whole_though_it_has_gone() -> None:
         asker[1].write(b"x" * 500_000)
         await close_streams(asker, flush_seconds=5)
         target[1].write(b"nobody reads this")
-        assert await asyncio.wait_for(target[0].read(-1), 10) == b"x" * 500_000
+        assert await asyncio.wait_for(target[0].read(-1), 30) == b"x" * 500_000
         await settled(lambda: len(circuits) == 0)
 
 
@@ -108,7 +108,7 @@ async def test_a_full_relay_ends_the_circuit_that_was_idle_longest(monkeypatch: 
         busy[1].write(b"x")
         await settled(lambda: circuits._passed.total_bytes == 1)
         assert circuits.refusal(at_home(BOB), 2, 8) is None
-        assert await asyncio.wait_for(idle[0].read(), 5) == b""
+        assert await asyncio.wait_for(idle[0].read(), 30) == b""
         assert len(circuits) == 1
 
 

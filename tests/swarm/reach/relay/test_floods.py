@@ -39,7 +39,7 @@ async def test_a_peer_with_too_many_streams_gets_no_answer_and_takes_no_room(
             stream = await trio.client.open_stream(trio.relay.peer_id, RELAY)
             stack.push_async_callback(close_streams, stream)
         with suppress(OSError):
-            assert await asyncio.wait_for(stream[0].read(), 5) == b""
+            assert await asyncio.wait_for(stream[0].read(), 30) == b""
         assert len(service._tasks) <= 3
         async with trio.serving(echo):
             assert service.stats().reservations == 1

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -16,11 +17,11 @@ from p2pinfer.identity import Identity
 from p2pinfer.swarm.membership.daemon import Stream
 from p2pinfer.swarm.reach.relay import service as relay_service
 from p2pinfer.swarm.reach.relay.allowance import Allowance
-from p2pinfer.swarm.reach.relay.asking import connect_through, introduce, reserve
+from p2pinfer.swarm.reach.relay.asking import connect_through, introduce, on_relayed, reserve
 from p2pinfer.swarm.reach.relay.framing import close_streams, read_message, write_message
 from p2pinfer.swarm.reach.relay.messages import Connect, Reserve, Status, decode_answer, encode_request
 from p2pinfer.swarm.reach.relay.service import INTRODUCTIONS, MAX_REQUESTS_PER_PEER, RelayService
-from p2pinfer.swarm.reach.relay.streams import RELAY
+from p2pinfer.swarm.reach.relay.streams import RELAY, RELAYED
 from p2pinfer.types import PeerId
 from tests.swarm.reach.relay.conftest import Trio, echo, settled
 
@@ -32,7 +33,7 @@ async def raw_request(trio: Trio, *, data: bytes) -> bytes:
     stream = await trio.client.open_stream(trio.relay.peer_id, RELAY)
     try:
         stream[1].write(data)
-        return await asyncio.wait_for(read_message(stream[0]), 10)
+        return await asyncio.wait_for(read_message(stream[0]), 30)
     finally:
         await close_streams(stream)
 
@@ -56,7 +57,7 @@ async def test_bytes_pass_both_ways_untouched_and_the_target_hears_who_asks(trio
         for length in (1, 4, 1000, 70_000):
             words = random.Random(length).randbytes(length)
             writer.write(words)
-            assert await asyncio.wait_for(reader.readexactly(length), 5) == words
+            assert await asyncio.wait_for(reader.readexactly(length), 30) == words
         assert askers == [trio.client.peer_id]
         assert service.stats().circuits == 1
         await close_streams((reader, writer))
@@ -80,7 +81,7 @@ async def test_twenty_megabytes_arrive_whole_before_the_stream_ends(trio: Trio) 
         stream[1].write(sent)
         await stream[1].drain()
         await close_streams(stream, flush_seconds=10)
-        await asyncio.wait_for(done.wait(), 20)
+        await asyncio.wait_for(done.wait(), 30)
 
     assert received.digest() == hashlib.sha256(sent).digest()
 
@@ -88,7 +89,7 @@ async def test_twenty_megabytes_arrive_whole_before_the_stream_ends(trio: Trio) 
 async def test_a_reader_that_doesnt_read_holds_the_sender_back_and_loses_the_circuit(
     trio: Trio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pinfer.swarm.reach.relay.circuits.STALL_SECONDS", 1.5)
+    monkeypatch.setattr("p2pinfer.swarm.reach.relay.circuits.STALL_SECONDS", 3.0)
 
     async def handler(_: PeerId, stream: Stream) -> None:
         await asyncio.sleep(60)
@@ -103,10 +104,11 @@ async def test_a_reader_that_doesnt_read_holds_the_sender_back_and_loses_the_cir
         before = psutil.Process().memory_info().rss
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(send(), 0.7)
-        passed = service.stats().relayed_bytes
-        assert passed < 40_000_000  # what libp2p's windows hold
-        await asyncio.sleep(0.2)
-        assert service.stats().relayed_bytes == passed
+        passed = -1
+        while passed != service.stats().relayed_bytes:  # until it stands still
+            passed = service.stats().relayed_bytes
+            await asyncio.sleep(0.2)
+        assert 0 < passed < 40_000_000  # what libp2p's windows hold
         assert psutil.Process().memory_info().rss - before < 16_000_000
         await close_streams(stream)
         await settled(lambda: service.stats().circuits == 0)
@@ -125,7 +127,7 @@ async def test_a_target_that_left_isnt_here_at_once(trio: Trio) -> None:
     async with trio.relaying() as service:
         async with trio.serving(echo):
             assert service.stats().reservations == 1
-        await settled(lambda: service.stats().reservations == 0, 1)
+        await settled(lambda: service.stats().reservations == 0, 10)
         with pytest.raises(PeerGoneError):
             await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
 
@@ -149,7 +151,7 @@ async def test_a_newer_reservation_replaces_the_older_one(trio: Trio) -> None:
         async with reserve(trio.server, trio.relay.peer_id) as first:
             assert not first.is_lost
             async with reserve(trio.server, trio.relay.peer_id) as second:
-                assert await asyncio.wait_for(first.lost(), 2) == "the stream has ended"
+                assert await asyncio.wait_for(first.lost(), 10) == "the stream has ended"
                 assert service.stats().reservations == 1
                 assert not second.is_lost
 
@@ -161,7 +163,7 @@ async def test_a_silent_holder_loses_its_reservation(trio: Trio, monkeypatch: py
         await write_message(writer, encode_request(Reserve()))
         assert decode_answer(await read_message(reader), trio.server.peer_id).status is Status.OK
         assert service.stats().reservations == 1
-        await settled(lambda: service.stats().reservations == 0, 2)
+        await settled(lambda: service.stats().reservations == 0, 30)
         await close_streams(stream)
 
 
@@ -176,11 +178,11 @@ async def test_reservations_and_circuits_end_when_the_owner_says_so(trio: Trio) 
     async with trio.relaying() as service, trio.serving(echo) as reservation:
         reader, writer = await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
         writer.write(b"hello")
-        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
+        assert await asyncio.wait_for(reader.readexactly(5), 30) == b"hello"
         try:
             trio.allowance = Allowance(refusal="the month's traffic is used up", come_back_seconds=90.0)
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-            await asyncio.wait_for(reservation.lost(), 5)
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+            await asyncio.wait_for(reservation.lost(), 10)
             for asking in (
                 connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id),
                 introduce(trio.client, trio.relay.peer_id, trio.server.peer_id, ()),
@@ -236,12 +238,12 @@ async def test_the_rate_of_all_circuits_together_is_bounded(trio: Trio) -> None:
                 trio.client, trio.relay.peer_id, trio.server.peer_id
             )
             clock = asyncio.get_running_loop().time
-            writer.write(bytes(200_000))  # there and back: the burst
-            await asyncio.wait_for(reader.readexactly(200_000), 1.5)
             began = clock()
-            writer.write(bytes(50_000))  # there and back: a second
-            await asyncio.wait_for(reader.readexactly(50_000), 5)
-            assert 0.4 < clock() - began < 2.5
+            writer.write(bytes(200_000))  # there and back: the burst
+            await asyncio.wait_for(reader.readexactly(200_000), 3.5)
+            writer.write(bytes(50_000))  # there and back: a second, less what the burst took
+            await asyncio.wait_for(reader.readexactly(50_000), 30)
+            assert 0.9 < clock() - began < 8.0
             await close_streams(stream)
     finally:
         trio.allowance = Allowance()
@@ -267,7 +269,9 @@ async def test_both_sides_of_an_introduction_hear_where_the_other_is(trio: Trio)
     assert own == claimed[0]
 
 
-async def test_introductions_of_one_member_are_few(trio: Trio) -> None:
+async def test_introductions_of_one_member_are_few(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_service, "INTRODUCTIONS", replace(INTRODUCTIONS, seconds=3600.0))
+
     async def introduced(asker: PeerId, maddrs: tuple[str, ...]) -> tuple[str, ...]:
         return ()
 
@@ -280,7 +284,8 @@ async def test_introductions_of_one_member_are_few(trio: Trio) -> None:
 
 async def test_requests_of_one_member_are_bounded(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it asks, and whether that is refused."""
-    monkeypatch.setattr(relay_service, "REQUESTS", RateBound(in_all=9, per_source=9, per_key=3))
+    few = RateBound(in_all=9, per_source=9, per_key=3, seconds=3600.0)
+    monkeypatch.setattr(relay_service, "REQUESTS", few)
     async with trio.relaying():
         for _ in range(3):
             with pytest.raises(PeerGoneError):
@@ -291,9 +296,7 @@ async def test_requests_of_one_member_are_bounded(trio: Trio, monkeypatch: pytes
 
 async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
     """A stranger that opens `relayed` itself is cut off before the handler hears of it."""
-    from p2pinfer.swarm.reach.relay.asking import on_relayed
     from p2pinfer.swarm.reach.relay.messages import Relayed, encode_relayed
-    from p2pinfer.swarm.reach.relay.streams import RELAYED
 
     async def handler(asker: PeerId, stream: Stream, relay: PeerId) -> None:
         raise AssertionError("not ours")
@@ -302,7 +305,7 @@ async def test_a_target_hears_nobody_but_its_relays(trio: Trio) -> None:
         reader, writer = stream = await trio.client.open_stream(trio.relay.peer_id, RELAYED)
         with suppress(ConnectionResetError):
             await write_message(writer, encode_relayed(Relayed(trio.client.peer_id)))
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         await close_streams(stream)
 
 
@@ -329,7 +332,11 @@ async def test_a_stream_to_oneself_is_a_bad_request(trio: Trio) -> None:
     assert status_of(trio, answer) is Status.BAD_REQUEST
 
 
-async def test_streams_without_a_request_are_bounded_and_the_rest_of_the_world_goes_on(trio: Trio) -> None:
+async def test_streams_without_a_request_are_bounded_and_the_rest_of_the_world_goes_on(
+    trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_service, "_SILENT_SECONDS", 60.0)
+    monkeypatch.setattr(relay_service, "_REQUEST_SECONDS", 60.0)
     async with trio.relaying() as service, AsyncExitStack() as stack:
         for _ in range(MAX_REQUESTS_PER_PEER):
             stream = await trio.client.open_stream(trio.relay.peer_id, RELAY)
@@ -365,7 +372,7 @@ async def test_a_thousand_requests_of_a_stranger_are_answered_and_leave_nothing(
         await settled(lambda: psutil.Process().num_fds() <= files + 4)
         reader, writer = stream = await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
         writer.write(b"still here")
-        assert await asyncio.wait_for(reader.readexactly(10), 5) == b"still here"
+        assert await asyncio.wait_for(reader.readexactly(10), 30) == b"still here"
         await close_streams(stream)
         assert service.stats().reservations == 1
 
@@ -375,8 +382,8 @@ async def test_the_end_of_the_service_ends_what_it_carried(trio: Trio) -> None:
         stack = AsyncExitStack()
         reservation = await stack.enter_async_context(trio.serving(echo))
         reader, writer = await connect_through(trio.client, trio.relay.peer_id, trio.server.peer_id)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
-    await asyncio.wait_for(reservation.lost(), 5)
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    await asyncio.wait_for(reservation.lost(), 10)
     await close_streams((reader, writer))
     await stack.aclose()
 
