@@ -78,10 +78,10 @@ async def test_clients_share_the_rate_however_many_circuits_each_has() -> None:
             nursery.start(receive(client, target))
         await settled(lambda: passed.total_bytes > 4_500_000, 30)  # the burst is over
         before = dict(received)
-        await settled(lambda: passed.total_bytes > 5_500_000, 30)
+        await settled(lambda: passed.total_bytes > 6_500_000, 30)
         ann, bob = (received[client] - before[client] for client in (ANN, BOB))
 
-    assert 0.6 < bob / ann < 1.7
+    assert 0.4 < bob / ann < 2.5  # by circuits it would be a seventh
 
 
 async def test_what_a_side_said_last_arrives_whole_though_it_has_gone() -> None:
