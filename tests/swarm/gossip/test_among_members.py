@@ -58,7 +58,7 @@ async def test_a_server_that_leaves_is_gone_at_once_for_those_that_it_exchanges_
     ours, theirs = Identity.ephemeral(), Identity.ephemeral()
     async with join_here(identity=theirs) as staying, join_here(staying.addresses, ours) as leaving:
         await announce(staying, leaving)
-        await until(lambda: all_see((staying, leaving), ours, theirs), 10)
+        await until(lambda: all_see((staying, leaving), ours, theirs), 30)
         await leaving.withdraw(describe(ours))
         assert await sees(staying, theirs)
         async with join_here(staying.addresses, client_only=True) as client:
@@ -72,12 +72,12 @@ async def test_members_go_on_when_p2pd_is_started_again() -> None:
         join_here(door.addresses, ours, pace=QUICK) as member,
     ):
         await announce(door, member)
-        await until(lambda: all_see((door, member), ours, theirs), 10)
+        await until(lambda: all_see((door, member), ours, theirs), 30)
         await lose_p2pd(member)
-        await until(lambda: sees(member, ours, theirs), 20)
+        await until(lambda: sees(member, ours, theirs), 30)
         async with join_here(door.addresses, third, pace=QUICK) as newcomer:
             await announce(door, member, newcomer)
-            await until(lambda: sees(member, ours, theirs, third), 20)
+            await until(lambda: sees(member, ours, theirs, third), 30)
 
 
 async def test_a_member_that_serves_nothing_exchanges_nothing() -> None:

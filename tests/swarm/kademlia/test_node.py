@@ -58,7 +58,7 @@ async def test_no_crowd_of_slow_nodes_keeps_a_reader_for_ever(has_records: bool)
             if has_records:
                 progress.set()
 
-    async with asyncio.timeout(5), ending(asyncio.create_task(walk())) as walking:
+    async with asyncio.timeout(30), ending(asyncio.create_task(walk())) as walking:
         await _settle({walking}, progress, RequestTimes(answer_seconds=0.1, settle_seconds=0.05))
         assert not walking.done()
 
