@@ -82,7 +82,7 @@ async def echo(_: PeerId, stream: Stream) -> None:
         await close_streams(stream)
 
 
-async def settled(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def settled(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
