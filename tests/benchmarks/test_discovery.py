@@ -29,7 +29,7 @@ def flood(kept: int, visit: Visit) -> Flood:
         newcomer_in=kept >= 8,
         kept=kept,
         servers=9,
-        visit=visit,
+        visits=[visit],
     )
 
 

@@ -20,7 +20,7 @@ eclipse  Identities are ground that are nearer to the two keys of the model's ro
          honest member, drawn by chance. Seconds count from the newcomer's start, with that of its p2pd.
 flood    More identities than a key holds records announce servers beside the honest ones, in all cells from
          the root to one that they don't crowd, while an honest server sleeps until its record has expired.
-         Then it wakes up, another server is new, and a client comes. A server is displaced if no honest node
+         Then it wakes up, another one is new, and ten clients come. A server is displaced if no honest node
          keeps its record under a key of any of its cells. The strangers' records go straight into the honest
          nodes' handlers; what one identity costs is measured with real ones (key, record, and p2pd until its
          record is stored).

@@ -184,7 +184,7 @@ class Eclipse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flood:
-    """Honest servers and a client while so many identities announce servers under the model's key."""
+    """Honest servers and clients while so many identities announce servers under the model's key."""
 
     identities: int
     cpu_seconds_each: float  # with the price
@@ -192,7 +192,7 @@ class Flood:
     newcomer_in: bool
     kept: int  # honest servers whose records are at any honest node
     servers: int  # honest servers that announce themselves
-    visit: Visit
+    visits: list[Visit]
 
     @property
     def cpu_seconds_per_displaced(self) -> float:
@@ -204,13 +204,13 @@ class Flood:
         """The table."""
         yield (
             f"{'identities':>11}{'CPU s each':>12}{'sleeper':>9}{'new server':>12}"
-            f"{'servers kept':>14}{'CPU s/displaced':>17}{'client s':>10}"
+            f"{'servers kept':>14}{'CPU s/displaced':>17}{'clients':>9}{'with route':>12}{'median s':>10}"
         )
         kept = f"{self.kept} of {self.servers}"
         yield (
             f"{self.identities:>11}{self.cpu_seconds_each:>12.2f}{_place(self.sleeper_back):>9}"
             f"{_place(self.newcomer_in):>12}{kept:>14}{in_words(self.cpu_seconds_per_displaced, ''):>17}"
-            f"{in_words(self.visit.seconds, ''):>10}"
+            f"{len(self.visits):>9}{self._arrived():>12}{in_words(self._median(), ''):>10}"
         )
 
     def goals(self) -> Iterator[Goal]:
@@ -230,7 +230,19 @@ class Flood:
             found=in_words(self.cpu_seconds_per_displaced).replace("never", "none is displaced"),
             is_met=self.cpu_seconds_per_displaced >= LEAST_CPU_SECONDS,
         )
-        yield _soon("a client has a whole honest route", self.visit.seconds)
+        yield Goal(
+            what="clients with a whole honest route",
+            wanted=f"{len(self.visits)}",
+            found=f"{self._arrived()}",
+            is_met=self._arrived() == len(self.visits),
+        )
+        yield _soon("after, in the median", self._median())
+
+    def _arrived(self) -> int:
+        return sum(math.isfinite(visit.seconds) for visit in self.visits)
+
+    def _median(self) -> float:
+        return statistics.median(visit.seconds for visit in self.visits)
 
 
 def is_whole(spans: Iterable[Span]) -> bool:

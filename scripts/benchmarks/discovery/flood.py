@@ -29,12 +29,13 @@ _AGAIN_SECONDS = 15.0  # a record is silent after 45 s
 _BREATH_SECONDS = 0.05  # for the honest nodes, which are in this process
 _PRICED = 3
 _ANNOUNCED_SECONDS = 7.0  # more than a heartbeat
+_VISITS = 10  # one after another, while the strangers' records aren't silent yet
 
 
 async def flood(
     members: int, identities: int, sleep_seconds: float, pace: Pace, price_seconds: float
 ) -> Flood:
-    """Flood while one server sleeps; then it wakes up, another server is new, and a client comes.
+    """Flood while one server sleeps; then it wakes up, another server is new, and clients come.
 
     The records go straight into what handles a message of their owners at every honest node: a p2pd for each
     identity would take this machine's memory. What one costs is measured with a few that have one, and the
@@ -55,7 +56,7 @@ async def flood(
         here.become_server(newcomer)
         await asyncio.sleep(_ANNOUNCED_SECONDS)
         kept = _kept(here, [*here.servers, newcomer])
-        client = await visit(here, here.entrance, pace.patience_seconds)
+        visits = [await visit(here, here.entrance, pace.patience_seconds) for _ in range(_VISITS)]
     honest = [member.identity.peer_id for member in [*here.servers, newcomer]]
     return Flood(
         identities=identities,
@@ -64,7 +65,7 @@ async def flood(
         newcomer_in=newcomer.identity.peer_id in kept,
         kept=sum(peer_id in kept for peer_id in honest),
         servers=len(honest),
-        visit=client,
+        visits=visits,
     )
 
 
