@@ -81,35 +81,24 @@ class Crowd:
         yield (
             f"{self.members:>8}{self.split:>10}{self.bytes_per_node_hour / 1e6:>11.1f}{homes:>8}"
             f"{statistics.mean(self.keys_of_server):>6.1f}{statistics.mean(self.records_of_node):>19.1f}"
-            f"{len(self.visits):>11}{self._arrived():>12}{in_words(self._median(), ''):>10}{found:>12}"
-            f"{statistics.mean(one.cells_read for one in self.visits):>12.1f}"
+            f"{len(self.visits):>11}{_arrived(self.visits):>12}{in_words(_median(self.visits), ''):>10}"
+            f"{found:>12}{statistics.mean(one.cells_read for one in self.visits):>12.1f}"
         )
 
     def goals(self) -> Iterator[Goal]:
         """What the figures have to be."""
         found = sum(one.neighbours_found for one in self.visits)
-        yield Goal(
-            what="newcomers to cells with a whole route",
-            wanted=f"{len(self.visits)}",
-            found=f"{self._arrived()}",
-            is_met=self._arrived() == len(self.visits),
-        )
+        yield _all_arrived("newcomers to cells with a whole route", self.visits)
         yield Goal(
             what="servers of their city that they see",
             wanted=f"{self._neighbours()}",
             found=f"{found}",
             is_met=found == self._neighbours(),
         )
-        yield _soon("after, in the median", self._median())
-
-    def _arrived(self) -> int:
-        return sum(math.isfinite(one.seconds) for one in self.visits)
+        yield _soon("after, in the median", _median(self.visits))
 
     def _neighbours(self) -> int:
         return sum(one.neighbours for one in self.visits)
-
-    def _median(self) -> float:
-        return statistics.median(one.seconds for one in self.visits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +139,6 @@ class Eclipse:
     servers: int  # honest ones, as many as a newcomer could see
     visits: list[Visit]
 
-    @property
-    def arrived(self) -> list[Visit]:
-        """Those newcomers that found a whole route."""
-        return [visit for visit in self.visits if math.isfinite(visit.seconds)]
-
     def lines(self) -> Iterator[str]:
         """The table."""
         yield (
@@ -165,21 +149,13 @@ class Eclipse:
         yield (
             f"{self.members:>8}{self.hostile:>9}{self.identities_made:>7}{self.grinding_seconds:>8.0f}"
             f"{len(self.visits):>11}"
-            f"{len(self.arrived):>12}{seen:>14}{in_words(self._median(), ''):>10}"
+            f"{_arrived(self.visits):>12}{seen:>14}{in_words(_median(self.visits), ''):>10}"
         )
 
     def goals(self) -> Iterator[Goal]:
         """What the figures have to be."""
-        yield Goal(
-            what="newcomers with a whole honest route",
-            wanted=f"{len(self.visits)}",
-            found=f"{len(self.arrived)}",
-            is_met=len(self.arrived) == len(self.visits),
-        )
-        yield _soon("after, in the median", self._median())
-
-    def _median(self) -> float:
-        return statistics.median(visit.seconds for visit in self.visits)
+        yield _all_arrived("newcomers with a whole honest route", self.visits)
+        yield _soon("after, in the median", _median(self.visits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +186,7 @@ class Flood:
         yield (
             f"{self.identities:>11}{self.cpu_seconds_each:>12.2f}{_place(self.sleeper_back):>9}"
             f"{_place(self.newcomer_in):>12}{kept:>14}{in_words(self.cpu_seconds_per_displaced, ''):>17}"
-            f"{len(self.visits):>9}{self._arrived():>12}{in_words(self._median(), ''):>10}"
+            f"{len(self.visits):>9}{_arrived(self.visits):>12}{in_words(_median(self.visits), ''):>10}"
         )
 
     def goals(self) -> Iterator[Goal]:
@@ -230,19 +206,8 @@ class Flood:
             found=in_words(self.cpu_seconds_per_displaced).replace("never", "none is displaced"),
             is_met=self.cpu_seconds_per_displaced >= LEAST_CPU_SECONDS,
         )
-        yield Goal(
-            what="clients with a whole honest route",
-            wanted=f"{len(self.visits)}",
-            found=f"{self._arrived()}",
-            is_met=self._arrived() == len(self.visits),
-        )
-        yield _soon("after, in the median", self._median())
-
-    def _arrived(self) -> int:
-        return sum(math.isfinite(visit.seconds) for visit in self.visits)
-
-    def _median(self) -> float:
-        return statistics.median(visit.seconds for visit in self.visits)
+        yield _all_arrived("clients with a whole honest route", self.visits)
+        yield _soon("after, in the median", _median(self.visits))
 
 
 def is_whole(spans: Iterable[Span]) -> bool:
@@ -258,6 +223,19 @@ def part_of(values: Sequence[float], part: float) -> float:
 def in_words(value: float, unit: str = " s") -> str:
     """A number with two decimals, or `never`."""
     return f"{value:.2f}{unit}" if math.isfinite(value) else "never"
+
+
+def _arrived(visits: Sequence[Visit | CrowdVisit]) -> int:
+    return sum(math.isfinite(visit.seconds) for visit in visits)
+
+
+def _median(visits: Sequence[Visit | CrowdVisit]) -> float:
+    return statistics.median(visit.seconds for visit in visits)
+
+
+def _all_arrived(what: str, visits: Sequence[Visit | CrowdVisit]) -> Goal:
+    arrived = _arrived(visits)
+    return Goal(what=what, wanted=f"{len(visits)}", found=f"{arrived}", is_met=arrived == len(visits))
 
 
 def _soon(what: str, seconds: float) -> Goal:
