@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -48,6 +49,7 @@ class Cell:
             if at > end:
                 break
             self.now = at
+            await asyncio.sleep(0)  # nothing here waits: Ctrl-C is heard between two steps
             if what == "announce":
                 member.announce()
                 member.due[what] += 15.0
